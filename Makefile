@@ -1,0 +1,42 @@
+# Two commands from a bare machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check lint types layers bench lock clean
+.DEFAULT_GOAL := check
+
+$(STAMP): requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## the whole system on this machine, nothing to install or start
+	$(BIN)/scm-consumer demo
+
+test: $(STAMP)  ## every test, the ones on a real Apache Kafka included
+	$(BIN)/python -m pytest
+
+check: $(STAMP) lint types layers  ## the inner loop
+	$(BIN)/python -m pytest -q tests/core tests/component
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+layers: $(STAMP)
+	$(BIN)/lint-imports
+
+bench: $(STAMP)  ## throughput beside the floor, on the real broker
+	$(BIN)/python -m benchmarks.run
+
+lock: $(STAMP)  ## pin everything anew, with hashes and without addresses
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev --output-file requirements.txt pyproject.toml requirements-build.in
+
+clean:
+	rm -rf $(VENV) .cache

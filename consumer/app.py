@@ -1,0 +1,157 @@
+"""The composition root: builds the adapters from the settings and hands them to the owner loop."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import time
+
+from consumer import __version__
+from consumer.config import Settings
+from consumer.core.pipeline import Attempt, Pipeline, Rules
+from consumer.core.retry import RetryPolicy
+from consumer.core.rows import RowMaker
+from consumer.formats import decoder
+from consumer.intake import Intake
+from consumer.kafka.dead_letter import DeadLetters
+from consumer.kafka.ends import Ends
+from consumer.kafka.source import Source
+from consumer.runner import Result, Runner
+from consumer.scantrust.client import Client
+from consumer.scantrust.pool import Job, Pool
+from consumer.scantrust.token import TokenSource
+
+log = logging.getLogger(__name__)
+
+#: A revocation may hold up the group this much less than max.poll.interval.ms, or the member is thrown out.
+POLL_MARGIN_SECONDS = 30.0
+MAX_POLL_INTERVAL_MS = "300000"
+SESSION_TIMEOUT_MS = "45000"
+
+
+class UploadApi:
+    """The pool of upload workers as the owner loop sees it."""
+
+    def __init__(self, settings: Settings, results: queue.SimpleQueue[Result]) -> None:
+        api = settings.api
+        self._token = TokenSource(api.token.get_secret_value(), api.token_file)
+
+        def client() -> Client:
+            return Client(
+                api.base_url,
+                self._token,
+                connect_timeout=api.connect_timeout_seconds,
+                timeout=api.timeout_seconds,
+                ca_file=api.ca_file,
+                proxy=api.proxy,
+                user_agent=f"scm-consumer/{__version__}",
+            )
+
+        self._pool = Pool(client, api.concurrency + 1, results)
+
+    def send(self, attempt: Attempt, start_by: float) -> None:
+        """Start an attempt; its answer comes through the results."""
+        self._pool.submit(Job("upload", start_by, attempt.data_key, attempt.items, attempt))
+
+    def ask(self) -> None:
+        """``GET /me`` with the token read again."""
+        self._token.refresh()
+        self._pool.submit(Job("me"))
+
+    def close(self) -> None:
+        """Let the workers go."""
+        self._pool.close(1.0)
+
+
+class App:
+    """One consumer process; ``run`` is its whole life."""
+
+    def __init__(self, settings: Settings, *, until_end: bool = False) -> None:
+        kafka, limits = settings.kafka, settings.limits
+        results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        intake = Intake(
+            decoder(settings.events.format),
+            RowMaker(
+                settings.events.data_key,
+                date_fields=settings.events.date_fields,
+                uniform_fields=settings.windows.uniform_fields,
+            ),
+        )
+        poll_interval = int(kafka.client.get("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)) / 1000
+        self.runner = Runner(
+            Pipeline(rules(settings), random.random),
+            intake,
+            results,
+            time.monotonic,
+            commit_interval=kafka.commit_interval_seconds,
+            stop_seconds=limits.stop_seconds,
+            revoke_seconds=max(0.0, min(settings.api.timeout_seconds + 5.0, poll_interval - POLL_MARGIN_SECONDS)),
+            session_seconds=int(kafka.client.get("session.timeout.ms", SESSION_TIMEOUT_MS)) / 1000,
+            until_end=until_end,
+            show_keys=settings.log.keys,
+        )
+        self._api = UploadApi(settings, results)
+        self._letters = DeadLetters(
+            results.put,
+            topic=settings.dead_letter.topic,
+            bootstrap_servers=kafka.bootstrap_servers,
+            version=__version__,
+            properties=kafka.client,
+        )
+        source = Source(
+            self.runner,
+            bootstrap_servers=kafka.bootstrap_servers,
+            group_id=kafka.group_id,
+            topics=kafka.topics,
+            group_protocol=kafka.group_protocol,
+            instance_id=kafka.instance_id,
+            start_from=kafka.start_from,
+            on_out_of_range=kafka.on_out_of_range,
+            properties=kafka.client,
+        )
+        self.runner.attach(source, self._api, self._letters)
+        self._ends: Ends | None = None
+        if until_end:
+            self._ends = Ends(
+                bootstrap_servers=kafka.bootstrap_servers,
+                group_id=kafka.group_id,
+                topics=kafka.topics,
+                properties=kafka.client,
+                reached=lambda: results.put(lambda: self.runner.stop(0)),
+                failed=lambda error: results.put(lambda: self.runner.fail(error)),
+            )
+
+    def run(self) -> int:
+        """Run until stopped, or until the end is reached; the exit code."""
+        if self._ends is not None:
+            self._ends.start()
+        try:
+            return self.runner.run()
+        finally:
+            if self._ends is not None:
+                self._ends.close()
+            self._letters.close()
+            self._api.close()
+
+
+def rules(settings: Settings) -> Rules:
+    """What the core decides by."""
+    retry = settings.retry
+    return Rules(
+        max_rows=settings.windows.max_rows,
+        linger=settings.windows.linger_seconds,
+        concurrency=settings.api.concurrency,
+        rate=settings.api.requests_per_second,
+        max_processing=settings.api.max_processing_seconds,
+        pause_after_rejections=settings.dead_letter.pause_after_rejections,
+        max_unsettled_rows=settings.limits.max_unsettled_rows,
+        max_unsettled_bytes=settings.limits.max_unsettled_mib * 1024 * 1024,
+        retry=RetryPolicy(
+            base=retry.base_seconds,
+            cap=retry.cap_seconds,
+            max_retry_after=retry.max_retry_after_seconds,
+            give_up=retry.give_up_seconds,
+            unknown_key_grace=retry.unknown_key_grace_seconds,
+        ),
+    )

@@ -1,0 +1,69 @@
+"""The command line: ``scm-consumer``. Results on stdout, logs and progress on stderr."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import click
+
+from consumer import __version__
+from consumer.commands.options import Options
+from consumer.errors import UserError
+
+#: In the order of the help; one module each in ``consumer.commands``.
+COMMANDS = ("demo", "run", "sandbox")
+
+
+class _Lazy(click.Group):
+    """Imports a command's module only when it is needed: ``--help`` and errors stay quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"consumer.commands.{cmd_name}").command
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "-c", "--config", type=click.Path(path_type=Path), help="Settings file; default: scm-consumer.toml in this folder."
+)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Lowest level shown; default: log.level."
+)
+@click.version_option(__version__, prog_name="scm-consumer")
+@click.pass_context
+def group(ctx: click.Context, config: Path | None, log_level: str | None) -> None:
+    """Brings factory events from Kafka to the Scantrust SCM API: batched, in order per code, nothing lost.
+
+    \b
+    Examples:
+      scm-consumer demo                          see it work, nothing to install or start
+      scm-consumer run                           the consumer, with scm-consumer.toml
+      scm-consumer sandbox --listen 127.0.0.1:8080   a strict stand-in of the API
+    """
+    ctx.obj = Options(config, log_level)
+
+
+def main() -> None:
+    """The entry point. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 a check failed."""
+    try:
+        group.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except UserError as error:
+        for line in str(error).splitlines():
+            click.echo(f"error: {line}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

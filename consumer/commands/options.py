@@ -1,0 +1,31 @@
+"""What every command is given: the file, the log, and the settings, loaded when a command needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from consumer.config import Settings
+
+
+class Options:
+    """The options that stand before the command."""
+
+    def __init__(self, config: Path | None, log_level: str | None) -> None:
+        self.config = config
+        self.log_level = log_level
+
+    def settings(self) -> Settings:
+        """The settings, with logging set up by them; raises ConfigError."""
+        from consumer.config_loading import load
+        from consumer.ops import logs
+
+        settings = load(self.config)
+        logs.set_up(self.log_level or settings.log.level, settings.log.format)
+        return settings
+
+
+pass_options = click.make_pass_decorator(Options)

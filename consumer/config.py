@@ -1,0 +1,204 @@
+"""The settings: the only place with defaults.
+
+Environment (``SCM_KAFKA__BOOTSTRAP_SERVERS``) over file over default. Sections are frozen; unknown keys are errors.
+Every description becomes documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+#: librdkafka properties that would break a promise, and what to use instead.
+REFUSED_CLIENT_PROPERTIES = {
+    "bootstrap.servers": "use kafka.bootstrap_servers",
+    "metadata.broker.list": "use kafka.bootstrap_servers",
+    "group.id": "use kafka.group_id",
+    "group.instance.id": "use kafka.instance_id",
+    "group.protocol": "use kafka.group_protocol",
+    "enable.auto.commit": "offsets are committed only after everything up to them is settled",
+    "auto.commit.interval.ms": "use kafka.commit_interval_seconds",
+    "enable.auto.offset.store": "offsets are committed only after everything up to them is settled",
+    "auto.offset.reset": "use kafka.start_from and kafka.on_out_of_range",
+    "partition.assignment.strategy": "cooperative-sticky is what revocation is built on",
+    "enable.partition.eof": "the consumer needs it to know a partition's end",
+    "enable.idempotence": "dead letters are produced idempotently",
+    "acks": "dead letters are acknowledged by all in-sync replicas",
+    "request.required.acks": "dead letters are acknowledged by all in-sync replicas",
+    "partitioner": "murmur2_random keeps a code on the partition that Java producers choose",
+    "isolation.level": "only committed transactions are read",
+    "queued.max.messages.kbytes": "it is part of limits.max_unsettled_mib",
+    "message.max.bytes": "a dead letter may be larger than its record",
+    "plugin.library.paths": "no native code is loaded by configuration",
+}
+
+
+class Section(BaseModel):
+    """A frozen table of the file; unknown keys are errors."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=False, validate_default=True, allow_inf_nan=False
+    )
+
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+def _flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            yield f"{prefix}{name}", text
+
+
+class Kafka(Section):
+    """Where the events come from."""
+
+    bootstrap_servers: str = Field(
+        "localhost:9092", min_length=1, description="Brokers to start from, host:port, comma-separated."
+    )
+    group_id: str = Field("scm-consumer", min_length=1, description="Consumer group.")
+    topics: tuple[str, ...] = Field(
+        ("scm.events",), min_length=1, description="Topics; a name that begins with ^ is a pattern."
+    )
+    group_protocol: Literal["classic", "consumer"] = Field(
+        "classic", description='Group protocol; "consumer" is KIP-848.'
+    )
+    instance_id: str = Field("", description="Static membership: the member's own name; empty: none.")
+    start_from: Literal["earliest", "latest"] = Field(
+        "earliest", description="Where a partition without a committed offset begins."
+    )
+    on_out_of_range: Literal["stop", "earliest", "latest"] = Field(
+        "stop",
+        description="The committed offset is gone (retention): stop that partition, loudly, or go on from there.",
+    )
+    commit_interval_seconds: Positive = Field(0.5, description="Time between commits.")
+    client: dict[str, str] = Field(
+        {}, description="Other librdkafka properties, such as security.protocol, sasl.*, ssl.*."
+    )
+
+    @field_validator("client", mode="before")
+    @classmethod
+    def _flatten(cls, value: Any) -> Any:
+        """Property names as librdkafka spells them: TOML's bare dotted keys nest, environment names have ``_`` for ``.``."""
+        return dict(_flat(value, "")) if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _refuse(self) -> Kafka:
+        for name in self.client:
+            if name in REFUSED_CLIENT_PROPERTIES:
+                raise ValueError(f"client: {name} is not to be set: {REFUSED_CLIENT_PROPERTIES[name]}")
+        return self
+
+
+class Events(Section):
+    """How a record becomes an event."""
+
+    format: Literal["auto", "avro", "json", "flat"] = Field(
+        "auto", description="Format of the records; auto decides for each."
+    )
+    data_key: str = Field("extended_id", min_length=1, description="Data key of events that name none.")
+    date_fields: tuple[str, ...] = Field(
+        (), description="Campaign fields of type Date: checked to be YYYY-MM-DD."
+    )
+
+
+class Windows(Section):
+    """How rows are grouped into requests."""
+
+    max_rows: int = Field(100, ge=1, le=100, description="Rows of one request; the API accepts at most 100.")
+    linger_seconds: NotNegative = Field(
+        1.0, description="How long a row waits for its window to fill while a request could be sent."
+    )
+    uniform_fields: bool = Field(True, description="One window holds rows with one set of fields.")
+
+
+class Api(Section):
+    """The Scantrust SCM API."""
+
+    base_url: str = Field("https://api.staging.scantrust.io", description="Root address of the API.")
+    token: SecretStr = Field(SecretStr(""), validate_default=False, description="UAT token; or use token_file.")
+    token_file: str = Field(
+        "", description="File with the token; read again when it changes and after a 401."
+    )
+    concurrency: int = Field(8, ge=1, le=512, description="Requests in flight.")
+    requests_per_second: NotNegative = Field(
+        10.0, description="Requests a second, every call counted; 0: no limit."
+    )
+    connect_timeout_seconds: Positive = Field(5, description="Time to connect.")
+    timeout_seconds: Positive = Field(
+        75, description="Time for a whole call; the API itself gives up at about 60."
+    )
+    max_processing_seconds: NotNegative = Field(
+        65, description="A call whose answer was lost may take effect this long after it was sent."
+    )
+    ca_file: str = Field("", description="CA certificates to verify the API with; empty: the usual ones.")
+    proxy: str = Field("", description="Proxy to reach the API through.")
+    allow_plain_http: bool = Field(False, description="Allow http:// to other than loopback.")
+
+
+class Retry(Section):
+    """When a failed call is tried again: full jitter, doubling."""
+
+    base_seconds: Positive = Field(0.5, description="Upper bound of the first delay.")
+    cap_seconds: Positive = Field(60, description="Upper bound of any delay.")
+    max_retry_after_seconds: NotNegative = Field(900, description="Longest wait the API may ask for.")
+    give_up_seconds: NotNegative = Field(
+        3600,
+        description="A single row that fails while others are accepted this long goes to the dead-letter topic; 0: never.",
+    )
+    unknown_key_grace_seconds: NotNegative = Field(
+        0, description="How long a row whose key the API does not know yet is tried again."
+    )
+
+
+class DeadLetter(Section):
+    """Where rejected rows go."""
+
+    topic: str = Field("scm.events.dlq", min_length=1, description="Dead-letter topic.")
+    pause_after_rejections: int = Field(
+        1000, ge=0, description="This many API rejections in a row with nothing accepted: pause; 0: never."
+    )
+
+
+class Limits(Section):
+    """Bounds on memory and on stopping."""
+
+    max_unsettled_rows: int = Field(20000, ge=1, description="Rows read and not settled.")
+    max_unsettled_mib: Positive = Field(64, description="MiB of records read and not settled.")
+    stop_seconds: NotNegative = Field(80, description="How long a stop waits for requests in flight.")
+
+
+class Log(Section):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level shown.")
+    format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: console on a terminal, else a JSON object a line."
+    )
+    keys: bool = Field(False, description="Show key values at info level.")
+
+
+class Settings(Section):
+    """Everything that can be configured."""
+
+    kafka: Kafka = Kafka()
+    events: Events = Events()
+    windows: Windows = Windows()
+    api: Api = Api()
+    retry: Retry = Retry()
+    dead_letter: DeadLetter = DeadLetter()
+    limits: Limits = Limits()
+    log: Log = Log()

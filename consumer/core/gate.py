@@ -1,0 +1,198 @@
+"""May a request start now: concurrency, pace, throttling, the circuit, and the pause.
+
+Every reason to hold back is kept here, and every one of them ends by time or by a result:
+
+* *pace*: requests are spread evenly, slightly under the rate; every call counts, ``GET /me`` too.
+* *throttle*: the API said how long to wait (``Retry-After``); the whole process waits.
+* *circuit*: several distinct windows failed in a row; one probe at a time until one succeeds.
+* *pause*: the API refuses us (token, address) or rejects everything. A state machine::
+
+      open ──refused──► ask ──GET /me passes──► trial ──one window passes──► open
+                         ▲ └──fails: back-off──┐  │
+                         └──────────◄──────────┴──┴── the window fails: back-off, longer each time
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from consumer.core.retry import RetryPolicy
+
+#: Requests are paced this share of the rate, so that jitter on the way does not make eleven of ten in a second.
+PACE_SHARE = 0.95
+#: The circuit opens when this many distinct windows failed with no success between.
+CIRCUIT_WINDOWS = 4
+
+
+class Pause(Enum):
+    """Why uploading is paused."""
+
+    UNAUTHORIZED = "unauthorized"  #: 401
+    REFUSED = "refused"  #: 403, 404, 405, 406
+    UNEXPECTED = "unexpected_answer"  #: a redirect, or a 200 that is not the documented answer
+    EVERYTHING_REJECTED = "everything_rejected"
+
+
+class Step(Enum):
+    """Where a pause is in its way to its end."""
+
+    ASK = "ask"  #: GET /me is due at ``pause_until``
+    ASKING = "asking"  #: its answer is awaited
+    TRIAL = "trial"  #: one window alone may be sent from ``pause_until`` on
+    TRYING = "trying"  #: its answer is awaited
+
+
+class Gate:
+    """The state of all reasons to hold back. Times in seconds of the owner's clock."""
+
+    def __init__(self, rate: float, concurrency: int, policy: RetryPolicy, draw: Callable[[], float]) -> None:
+        self._interval = 1.0 / (rate * PACE_SHARE) if rate else 0.0
+        self._concurrency = concurrency
+        self._policy = policy
+        self._draw = draw
+        self.in_flight = 0
+        self.next_at = 0.0
+        self.throttled_until = 0.0
+        self.throttled_seconds = 0.0
+        self._throttles = 0
+        self._failing: set[int] = set()
+        self.circuit_open = False
+        self.probe_at = 0.0
+        self._probes = 0
+        self.pause: Pause | None = None
+        self.step = Step.ASK
+        self.paused_since = 0.0
+        self.pause_until = 0.0
+        self._pauses = 0
+
+    # -- may a request start -------------------------------------------------------------------------------------
+
+    def admits(self, now: float) -> bool:
+        """Whether an upload may start now."""
+        at = self.opens_at()
+        return at is not None and at <= now
+
+    def opens_at(self) -> float | None:
+        """From when on an upload may start, as far as time decides; None: only a result can bring that."""
+        if self.in_flight >= self._concurrency:
+            return None
+        at = max(self.next_at, self.throttled_until)
+        if self.pause is not None:
+            if self.step is not Step.TRIAL or self.in_flight:
+                return None
+            return max(at, self.pause_until)
+        if self.circuit_open:
+            return None if self.in_flight else max(at, self.probe_at)
+        return at
+
+    @property
+    def alone(self) -> bool:
+        """Whether the next window is sent alone, as a trial or a probe."""
+        return self.pause is not None or self.circuit_open
+
+    def start(self, now: float) -> None:
+        """An upload starts."""
+        self.in_flight += 1
+        self._spend(now)
+        if self.pause is not None:
+            self.step = Step.TRYING
+
+    def asks_at(self) -> float | None:
+        """When ``GET /me`` is due; None: it is not."""
+        if self.pause is None or self.step is not Step.ASK:
+            return None
+        return max(self.pause_until, self.next_at, self.throttled_until)
+
+    def ask(self, now: float) -> None:
+        """``GET /me`` starts."""
+        self.step = Step.ASKING
+        self._spend(now)
+
+    def _spend(self, now: float) -> None:
+        self.next_at = max(self.next_at, now) + self._interval
+
+    # -- what results say ----------------------------------------------------------------------------------------
+
+    def ended(self) -> None:
+        """An upload ended, however."""
+        self.in_flight -= 1
+
+    def answered(self) -> bool:
+        """The API did its work for a window; True if that closed the circuit."""
+        self._failing.clear()
+        self._probes = 0
+        self._throttles = 0
+        was_open, self.circuit_open = self.circuit_open, False
+        return was_open
+
+    def failed(self, window: int, now: float) -> bool:
+        """A window failed in a way that may be the API's fault; True if that opened the circuit."""
+        self._failing.add(window)
+        if self.circuit_open:
+            self._probes += 1
+            self.probe_at = now + self._policy.delay(self._probes, self._draw())
+            return False
+        if len(self._failing) < CIRCUIT_WINDOWS:
+            return False
+        self.circuit_open = True
+        self._probes = 1
+        self.probe_at = now + self._policy.delay(1, self._draw())
+        return True
+
+    def throttled(self, now: float, retry_after: float | None) -> float:
+        """The API asked to wait; seconds from now until it may be called again."""
+        if retry_after is None:
+            self._throttles += 1
+            wait = self._policy.delay(self._throttles, self._draw())
+        else:
+            wait = min(retry_after, self._policy.max_retry_after)
+        until = max(self.throttled_until, now + wait)
+        self.throttled_seconds += until - max(self.throttled_until, now)
+        self.throttled_until = until
+        return until - now
+
+    # -- the pause -----------------------------------------------------------------------------------------------
+
+    def block(self, pause: Pause, now: float) -> bool:
+        """Pause uploading, or go back to asking after a failed trial; True if it was not paused before."""
+        fresh = self.pause is None
+        if fresh:
+            self.pause = pause
+            self.paused_since = now
+        elif self.step is not Step.TRYING:
+            return False  # an answer to a request from before the pause: it adds nothing
+        self.pause = pause
+        self._back_off(now)
+        return fresh
+
+    def trial_inconclusive(self, now: float) -> None:
+        """The one window that was tried failed for another reason: try again, later."""
+        if self.step is Step.TRYING:
+            self._back_off(now)
+
+    def trial_again(self, now: float) -> None:
+        """A part of the trial's window is left and may do: go on without a longer back-off."""
+        self.step = Step.TRIAL
+        self.pause_until = now
+
+    def _back_off(self, now: float) -> None:
+        self._pauses += 1
+        self.pause_until = now + self._policy.delay(self._pauses, self._draw())
+        # A rejected company's token passes GET /me all the same, so only a window can tell.
+        self.step = Step.TRIAL if self.pause is Pause.EVERYTHING_REJECTED else Step.ASK
+
+    def told(self, now: float, *, passed: bool) -> None:
+        """``GET /me`` was answered."""
+        if self.pause is None or self.step is not Step.ASKING:
+            return
+        if passed:
+            self.step = Step.TRIAL
+            self.pause_until = now
+        else:
+            self._back_off(now)
+
+    def unblock(self) -> None:
+        """The trial passed: uploading goes on."""
+        self.pause = None
+        self._pauses = 0

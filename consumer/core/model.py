@@ -1,0 +1,103 @@
+"""The nouns of the core.
+
+event (one thing that happened) → row (one item of an upload) → window (the rows of one request) →
+outcome (accepted or rejected) → settled (nothing is left to do for the record).
+
+Rows and records are mutable and slotted: one object carries a row's position, claims and state from arrival to
+settlement, so that the accepted path allocates nothing else for it. They are msgspec structs for the price of
+their construction, and untracked by the garbage collector (they form no cycles), because tens of thousands of
+them are alive at a time.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+
+class BadEvent(Exception):  # noqa: N818 - it names what the record is, not a fault of the program
+    """A record that cannot become rows; its reason is one of the contract's words for dead letters.
+
+    ``undecodable``: not the format at all. ``invalid_event``: readable, but not an event. ``key_missing``: an
+    object without the key. The message is for the person who reads the dead letter.
+    """
+
+    def __init__(self, reason: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.field = field
+
+
+class Event(msgspec.Struct, gc=False):
+    """What a format reads from one record, values still as the format gave them.
+
+    ``fields`` maps a field's name to a str, bool, int, float, Decimal, date, datetime or None. ``data_key`` is None where the
+    event names none (then the configured default holds), ``key_value`` is None where the event has no key.
+    """
+
+    fields: dict[str, Any]
+    data_key: str | None = None
+    key_value: Any = None
+    event_id: str | None = None
+    occurred_at: str | int | None = None  #: RFC 3339 text, or milliseconds since the epoch
+    also_update: tuple[str, Any] | None = None  #: a second (data_key, key_value) that gets the same fields
+
+
+class Rejection(msgspec.Struct, frozen=True, gc=False):
+    """Why a row is not (or cannot be) accepted: what its dead letter will say."""
+
+    reason: str
+    message: str
+    field: str | None = None
+    stage: str = "validate"  #: decode, validate or upload
+    http_status: int | None = None
+
+
+class Record(msgspec.Struct, eq=False, gc=False):
+    """One Kafka record between being read and being settled."""
+
+    partition: Any  #: the offsets.Partition it was read from: one assignment epoch of a partition
+    offset: int
+    raw: Any  #: the client's message, kept for the dead letter; dropped at settlement
+    size: int  #: bytes of key and value, for the memory bound
+    event_id: str | None = None
+    open: int = 0  #: rows not settled yet
+    rejected: bool = False  #: at least one row was dead-lettered
+    settled: bool = False
+
+
+class Stage(IntEnum):
+    """Where a row is. Exactly one place holds it at any time."""
+
+    WAITING = 0  #: for an earlier row's claim
+    READY = 1  #: in a lane, waiting for a window
+    WINDOWED = 2  #: in a closed window: in flight, or parked for a retry
+    PARKED = 3  #: alone, until a time (unknown key's grace)
+    LETTER = 4  #: on its way to the dead-letter topic
+    GHOST = 5  #: settled or released, but a lost call of it may still take effect: its claim is held
+    DONE = 6  #: settled or released
+
+
+class Row(msgspec.Struct, eq=False, gc=False):
+    """One item of an upload. ``item`` is what is sent: the key field first, every value a string."""
+
+    record: Record
+    data_key: str | None
+    value: str | None
+    item: dict[str, str]
+    shape: tuple[str, ...]  #: its sorted field names: rows of one shape may share a window
+    size: int  #: about the bytes it takes in a request
+    arrived: float = 0.0  #: when it was read (the owner's clock, seconds)
+    ripe: float = 0.0  #: the sendable-time reading when it became ready (see windows)
+    stage: int = 0
+    awaited: bool = False  #: a later row waits for this one's claim
+    suspect: bool = False  #: failed before by itself: kept in windows of its own kind
+    confirmed_once: bool = False  #: was left out of an answer's items once already
+    attempts: int = 0
+    hold_until: float = 0.0  #: a lost call of this row may take effect until then: its claim stays
+    unknown_since: float = 0.0  #: when the API first said that it does not know the key
+    unknown_tries: int = 0  #: how often it said so and the row waits
+    rejection: Rejection | None = None

@@ -1,0 +1,120 @@
+"""What was read of a partition, what is settled, and what may be committed.
+
+Four positions are told apart, all of them offsets in the Kafka sense (of the next record):
+
+* ``position``: where reading goes on. It can pass offsets that hold no record (control records, compaction).
+* ``watermark``: the lowest unsettled position; with nothing unsettled it is ``position``.
+* ``committed``: what the group last acknowledged.
+* ``settled`` beyond the watermark: records that are done, but stand behind one that is not.
+
+A commit takes the watermark and nothing else, so it never passes an unsettled position (I3).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from consumer.core.model import Record
+
+
+class Ledger:
+    """Counts of records; ``consumed`` = the sum of all the others, in every snapshot (I5)."""
+
+    __slots__ = ("accepted", "consumed", "rejected", "released", "skipped", "unsettled")
+
+    def __init__(self) -> None:
+        self.consumed = 0
+        self.accepted = 0
+        self.rejected = 0
+        self.skipped = 0
+        self.released = 0
+        self.unsettled = 0
+
+    def add(self, other: Ledger) -> None:
+        """Add another partition's counts."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts by name, consumed first."""
+        names = ("consumed", "accepted", "rejected", "skipped", "released", "unsettled")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every consumed record is in exactly one of the other counts."""
+        return self.consumed == self.accepted + self.rejected + self.skipped + self.released + self.unsettled
+
+
+class Partition:
+    """One assignment epoch of one partition.
+
+    A partition that is taken away and comes back is a new object: what belongs to the old epoch can then settle
+    nothing in the new one.
+    """
+
+    __slots__ = ("committed", "ledger", "number", "owned", "position", "records", "started_at", "topic")
+
+    def __init__(self, topic: str, number: int, start: int, committed: int | None) -> None:
+        self.topic = topic
+        self.number = number
+        self.owned = True  #: False: taken away; nothing of it is sent, settled or committed any more
+        self.position = start
+        self.started_at = start
+        self.committed = committed  #: None: the group has no committed offset for it
+        self.records: deque[Record] = deque()  #: from the watermark on, in the order of their offsets
+        self.ledger = Ledger()
+
+    def __repr__(self) -> str:
+        return f"{self.topic}[{self.number}]"
+
+    @property
+    def watermark(self) -> int:
+        """The next offset to commit: the lowest unsettled position."""
+        records = self.records
+        while records and records[0].settled:
+            records.popleft()
+        return records[0].offset if records else self.position
+
+    def read(self, records: list[Record], position: int) -> None:
+        """Take in records that were read, in order; ``position`` is where reading goes on."""
+        self.records.extend(records)
+        self.position = max(self.position, position)
+        self.ledger.consumed += len(records)
+        self.ledger.unsettled += len(records)
+
+    def skip(self, record: Record) -> None:
+        """Settle a record by rule: there is nothing to upload."""
+        record.settled = True
+        record.raw = None
+        self.ledger.unsettled -= 1
+        self.ledger.skipped += 1
+
+    def settle(self, record: Record) -> None:
+        """Settle a record all of whose rows are done."""
+        record.settled = True
+        record.raw = None
+        self.ledger.unsettled -= 1
+        if record.rejected:
+            self.ledger.rejected += 1
+        else:
+            self.ledger.accepted += 1
+
+    def forget(self) -> int:
+        """The partition was taken away: what is unsettled is released. Bytes that this frees."""
+        self.owned = False
+        self.ledger.released += self.ledger.unsettled
+        self.ledger.unsettled = 0
+        size = sum(record.size for record in self.records if not record.settled)
+        self.records.clear()
+        return size
+
+
+def due_commits(partitions: Iterable[Partition]) -> list[tuple[Partition, int]]:
+    """The owned partitions whose watermark is beyond what is committed, each with the offset to commit.
+
+    A partition without any committed offset is included as it stands: where it began ("latest", say) must survive
+    a restart, or what is published meanwhile would be skipped.
+    """
+    return [(p, p.watermark) for p in partitions if p.owned and p.watermark != p.committed]

@@ -1,0 +1,313 @@
+"""The core as a whole: inputs in, effects out; it composes the parts and decides nothing itself.
+
+Inputs: records arrived, an attempt ended, letters were acknowledged, partitions came or went, time is now T.
+Effects: send these windows, ask ``GET /me``, write these dead letters, read on or not, wake at T. Commits are read
+from the partitions when one can be sent, never stored.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain
+
+import msgspec
+
+from consumer.core.claims import Claims
+from consumer.core.flow import Flow
+from consumer.core.gate import Gate
+from consumer.core.model import Record, Rejection, Row, Stage
+from consumer.core.offsets import Partition
+from consumer.core.reply import Reply
+from consumer.core.retry import RetryPolicy
+from consumer.core.uploads import Notice, Uploads
+from consumer.core.windows import Lanes, Window
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """The settings that the core decides by; times in seconds."""
+
+    max_rows: int = 100
+    linger: float = 1.0
+    concurrency: int = 8
+    rate: float = 10.0  #: requests a second; 0: no limit
+    max_processing: float = 65.0
+    pause_after_rejections: int = 1000
+    max_unsettled_rows: int = 20_000
+    max_unsettled_bytes: float = 64 * 1024 * 1024
+    retry: RetryPolicy = RetryPolicy()
+
+
+class Attempt(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One sending of a window: what an answer is matched with."""
+
+    window: Window
+    number: int
+    data_key: str
+    items: list[dict[str, str]]
+
+
+class Letter(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One rejected row on its way to the dead-letter topic."""
+
+    row: Row
+    rejection: Rejection
+
+
+class Effects(msgspec.Struct, gc=False):
+    """What is to be done now."""
+
+    send: list[Attempt] = []
+    letters: list[Letter] = []
+    ask: bool = False  #: call ``GET /me``, with the token read again
+    notices: list[Notice] = []
+
+
+class Pipeline:
+    """Everything that is decided. Only its owner's thread may touch it; ``now`` is the owner's monotonic clock."""
+
+    def __init__(self, rules: Rules, draw: Callable[[], float]) -> None:
+        self.claims = Claims()
+        self.lanes = Lanes(rules.max_rows, rules.linger)
+        self.gate = Gate(rules.rate, rules.concurrency, rules.retry, draw)
+        self.flow = Flow(rules.max_unsettled_rows, rules.max_unsettled_bytes)
+        self.uploads = Uploads(
+            self.lanes,
+            self.gate,
+            rules.retry,
+            draw,
+            max_processing=rules.max_processing,
+            pause_after_rejections=rules.pause_after_rejections,
+        )
+        self.partitions: dict[Partition, None] = {}  #: owned now
+        self.rows_accepted: Counter[str] = Counter()  #: by data key
+        self.rows_rejected: Counter[str] = Counter()  #: by reason
+        self._letters: list[Letter] = []  #: not handed out yet
+        self._unacknowledged: dict[Row, None] = {}  #: rows whose letters are not acknowledged yet
+        self._timers: list[tuple[float, int, Row]] = []  #: parked rows, and held claims of settled ones
+        self._timer_number = 0
+        self.draining = False
+
+    # -- inputs --------------------------------------------------------------------------------------------------
+
+    def assigned(self, partition: Partition) -> None:
+        """A partition came: a new epoch of it."""
+        self.partitions[partition] = None
+
+    def arrived(
+        self, partition: Partition, records: list[Record], rows: list[Row], position: int, now: float
+    ) -> None:
+        """Records of a partition were read, with all their rows, in order; reading goes on at ``position``.
+
+        Records without rows are skipped by rule. Each record's ``open`` must be the number of its rows.
+        """
+        partition.read(records, position)
+        size = 0
+        for record in records:
+            if record.open:
+                size += record.size
+            else:
+                partition.skip(record)
+        for row in rows:
+            row.arrived = now
+        self.flow.took(len(rows), size)
+        ready, awaited = self.claims.queue(rows)
+        self._ready(ready)
+        if awaited:
+            self.lanes.urge(awaited)
+
+    def ended(self, attempt: Attempt, reply: Reply, now: float) -> None:
+        """An attempt ended. A second end of the same attempt changes nothing."""
+        window = attempt.window
+        if not window.is_in_flight(attempt.number):
+            return
+        result = self.uploads.ended(window, reply, now)
+        if result.accepted:
+            self.rows_accepted[attempt.data_key] += len(result.accepted)
+            self._settle(result.accepted, now)
+        for row, rejection in result.rejected:
+            self._letter(row, rejection)
+        if result.again:
+            self.lanes.add(result.again)
+        for at, row in result.later:
+            row.stage = Stage.PARKED
+            self._at(at, row)
+        if result.orphans:
+            self._free(result.orphans, now)
+
+    def me_answered(self, reply: Reply, now: float) -> None:
+        """``GET /me`` was answered."""
+        self.uploads.me_answered(reply, now)
+
+    def acknowledged(self, rows: Iterable[Row], now: float) -> None:
+        """The dead-letter topic has these rows' letters, on all in-sync replicas."""
+        settled = []
+        for row in rows:
+            if row not in self._unacknowledged:
+                continue  # a late acknowledgement of a row that was taken away
+            del self._unacknowledged[row]
+            assert row.rejection is not None
+            self.rows_rejected[row.rejection.reason] += 1
+            row.record.rejected = True
+            settled.append(row)
+        self._settle(settled, now)
+
+    def withdraw(self, partitions: Collection[Partition], now: float) -> None:
+        """These partitions are about to be taken away: nothing of them is sent from now on.
+
+        Rows in flight (to the API or the dead-letter topic) may still end and settle; see ``busy``.
+        """
+        going = set(partitions)
+        waiting: list[Row] = []
+        holding: list[Row] = []
+        for row in list(self._rows_at_rest(going)):
+            if row.stage == Stage.WAITING:
+                waiting.append(row)
+            else:
+                holding.append(row)
+            row.stage = Stage.DONE
+        self.flow.gave(len(waiting) + len(holding), 0)
+        self.claims.withdraw(waiting)
+        self.lanes.remove_done()
+        self.uploads.remove_done()
+        self._free(holding, now)
+
+    def busy(self, partitions: Collection[Partition]) -> bool:
+        """Whether a request or a letter with a row of these partitions is in flight."""
+        return any(
+            row.record.partition in partitions and row.stage != Stage.DONE
+            for window in self.uploads.in_flight
+            for row in window.rows
+        ) or any(row.record.partition in partitions for row in self._unacknowledged)
+
+    def revoked(self, partitions: Collection[Partition], now: float) -> None:
+        """These partitions are gone: what is unsettled of them is released, and late results settle nothing."""
+        self.withdraw(partitions, now)
+        going = set(partitions)
+        in_flight = [
+            row
+            for window in self.uploads.in_flight
+            for row in window.rows
+            if row.stage != Stage.DONE and row.record.partition in going
+        ]
+        for row in in_flight:
+            row.stage = Stage.DONE  # its claim stays until the answer is there
+        lettered = [row for row in self._unacknowledged if row.record.partition in going]
+        for row in lettered:
+            del self._unacknowledged[row]
+            row.stage = Stage.DONE
+        self.flow.gave(len(in_flight) + len(lettered), 0)
+        self._free(lettered, now)
+        for partition in going:
+            self.flow.gave(0, partition.forget())
+            self.partitions.pop(partition, None)
+
+    # -- effects -------------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> Effects:
+        """Time is now: what is to be done."""
+        self._run_timers(now)
+        self.lanes.pass_time(now, sendable=False)
+        effects = Effects()
+        asks_at = self.gate.asks_at()
+        if asks_at is not None and asks_at <= now:
+            self.gate.ask(now)
+            effects.ask = True
+        while not self.draining and self.gate.admits(now):
+            window = self.uploads.next(now)
+            if window is None:
+                self.lanes.pass_time(now, sendable=True)
+                break
+            effects.send.append(
+                Attempt(window, window.attempts, window.data_key, [row.item for row in window.rows])
+            )
+        effects.letters = [letter for letter in self._letters if letter.row.stage == Stage.LETTER]
+        self._letters.clear()
+        effects.notices, self.uploads.notices = self.uploads.notices, []
+        return effects
+
+    def wakes_at(self, now: float) -> float | None:
+        """When ``tick`` has something to do if no input comes before, seconds; None: never."""
+        times = [self._timers[0][0] if self._timers else None, self.gate.asks_at()]
+        opens_at = None if self.draining else self.gate.opens_at()
+        if opens_at is not None and (self.lanes or self.uploads.live):
+            if opens_at > now:
+                times.append(opens_at)  # nothing can be sent before; from then on the linger counts
+            else:
+                times += [self.uploads.wakes_at(), self.lanes.next_due(now)]
+        return min((at for at in times if at is not None), default=None)
+
+    @property
+    def unsettled(self) -> int:
+        """Rows that are read and not settled."""
+        return self.flow.rows
+
+    @property
+    def letters_pending(self) -> int:
+        """Rows whose dead letters are not acknowledged yet."""
+        return len(self._unacknowledged)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _ready(self, rows: list[Row]) -> None:
+        """Rows whose claims are granted go to a lane, or to the dead-letter topic if they cannot be sent."""
+        bad = [row for row in rows if row.rejection is not None]
+        if bad:
+            rows = [row for row in rows if row.rejection is None]
+            for row in bad:
+                assert row.rejection is not None
+                self._letter(row, row.rejection)
+        self.lanes.add(rows)
+
+    def _letter(self, row: Row, rejection: Rejection) -> None:
+        row.rejection = rejection
+        row.stage = Stage.LETTER
+        self._unacknowledged[row] = None
+        self._letters.append(Letter(row, rejection))
+
+    def _settle(self, rows: list[Row], now: float) -> None:
+        """These rows are done; so are the records none of whose rows is open any more."""
+        size = 0
+        for row in rows:
+            row.stage = Stage.DONE
+            record = row.record
+            record.open -= 1
+            if not record.open:
+                record.partition.settle(record)
+                size += record.size
+        self.flow.gave(len(rows), size)
+        self._free(rows, now)
+
+    def _free(self, rows: list[Row], now: float) -> None:
+        """Free the claims of rows that are done, once no lost call of them can take effect any more."""
+        held = [row for row in rows if row.hold_until > now]
+        if held:
+            rows = [row for row in rows if row.hold_until <= now]
+            for row in held:
+                row.stage = Stage.GHOST
+                self._at(row.hold_until, row)
+        ready = self.claims.free(rows)
+        if ready:
+            self._ready(ready)
+
+    def _at(self, at: float, row: Row) -> None:
+        self._timer_number += 1
+        heapq.heappush(self._timers, (at, self._timer_number, row))
+
+    def _run_timers(self, now: float) -> None:
+        timers = self._timers
+        while timers and timers[0][0] <= now:
+            row = heapq.heappop(timers)[2]
+            if row.stage == Stage.PARKED:
+                self.lanes.add([row])
+            elif row.stage == Stage.GHOST:
+                row.stage = Stage.DONE
+                self._free([row], now)
+
+    def _rows_at_rest(self, partitions: set[Partition]) -> Iterator[Row]:
+        """The rows of these partitions that are neither in flight nor on their way to the dead-letter topic."""
+        parked = (row for _, _, row in self._timers if row.stage == Stage.PARKED)
+        for row in chain(self.claims.waiting(), self.lanes.rows(), self.uploads.rows_at_rest(), parked):
+            if row.record.partition in partitions:
+                yield row

@@ -1,0 +1,22 @@
+"""When a failed call is tried again: an immutable policy; the next delay is a function, not a state."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RetryPolicy(msgspec.Struct, frozen=True):
+    """Exponential back-off with full jitter; times in seconds.
+
+    Full jitter (a uniform draw from zero to the bound) spreads the retries of many members best.
+    """
+
+    base: float = 0.5
+    cap: float = 60.0
+    max_retry_after: float = 900.0
+    give_up: float = 3600.0  #: of time in which other rows were accepted; 0: never
+    unknown_key_grace: float = 0.0
+
+    def delay(self, attempt: int, draw: float) -> float:
+        """Seconds before the try that follows failed try number ``attempt`` (from 1), for a draw from [0, 1)."""
+        return draw * min(self.cap, self.base * 2.0 ** min(attempt - 1, 60))

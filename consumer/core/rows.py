@@ -1,0 +1,213 @@
+"""From an event to the rows it asks for: values become strings, and every rule is checked on the way.
+
+This is the hot path. Most events hold short texts only and break no rule: such an item is judged as a whole, with
+what is kept for its field names, and its dictionary is sent as it is where the key stands first. Whatever is unusual
+(a number, a null, a failed check) is judged again field by field, and only that decides what is wrong with a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import date, datetime
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+
+from consumer.core.model import BadEvent, Event, Record, Rejection, Row
+from consumer.core.validation import (
+    MAX_VALUE,
+    field_problem,
+    field_rules,
+    graver,
+    key_blank,
+    key_conflict,
+    kind_of,
+    no_fields,
+    shown,
+    timestamp_date,
+)
+
+#: A number is written out up to here: an exponent of a million comes as nine characters and would be a megabyte.
+MAX_DIGITS = 10_000
+_MAX_BITS = MAX_DIGITS * 3322 // 1000  # log2(10) is a little under 3.322
+
+#: In a rejected row it stands for a number that is not written out; over 50 characters: a replay is rejected, too.
+NOT_WRITTEN_OUT = f"(a number of more than {MAX_DIGITS:,} digits, too long to be written out)"
+
+_MAX_PLANS = 1024  # a topic has a handful of field sets; events with ever new names must not fill the memory
+_PUNCTUATION = 6  # bytes of a member in JSON beside its name and value: four quotes, a colon, a comma
+
+#: Of items with the same names in one order: their shape, the bytes beside the values, the special fields' checks.
+Plan = tuple[tuple[str, ...], int, tuple[tuple[str, Callable[[str], bool]], ...]]
+
+
+class RowMaker:
+    """Makes an event's rows: one, or two where the logistic unit is itself a code.
+
+    ``default_data_key``: the data key of events that name none. ``date_fields``: the campaign's fields of type Date.
+    ``uniform_fields``: whether a row's shape (what may share a window) is its set of field names, else it is ().
+    """
+
+    def __init__(
+        self, default_data_key: str, date_fields: Collection[str] = (), *, uniform_fields: bool = True
+    ) -> None:
+        self._default_data_key = default_data_key
+        self._date_fields = frozenset(date_fields)
+        self._rules = field_rules(date_fields)
+        self._uniform_fields = uniform_fields
+        self._plans: dict[tuple[str, ...], Plan] = {}
+
+    def rows(self, event: Event, record: Record) -> list[Row]:
+        """The rows of an event, those that fail a rule with their rejection; sets the record's ``event_id``.
+
+        A flat event (one without a key value) has its key among its fields. Raises BadEvent if the event as a
+        whole makes no row: ``key_missing``, which is found before any value is looked at, or ``invalid_event``.
+        """
+        record.event_id = event.event_id
+        fields = event.fields
+        data_key = event.data_key
+        if data_key is None:
+            data_key = self._default_data_key
+        value = event.key_value
+        if value is None:
+            value = fields.get(data_key)
+        names = tuple(fields)
+        if names and names[0] == data_key:
+            item = fields  # the key stands first already, as in most flat events
+        else:
+            item = {data_key: value, **fields}
+            names = tuple(item)
+        shape, size, checks = self._plans.get(names) or self._new_plan(names)
+        for text in item.values():
+            if type(text) is not str or (length := len(text)) > MAX_VALUE:
+                return self._judged_rows(event, record, data_key, value)
+            size += length
+        for name, passes in checks:
+            if not passes(item[name]):
+                return self._judged_rows(event, record, data_key, value)
+        if item[data_key] != value or value.isspace() or not value or event.also_update is not None:
+            return self._judged_rows(event, record, data_key, value)
+        return [Row(record, data_key, value, item, shape, size)]
+
+    def _judged_rows(self, event: Event, record: Record, data_key: str, value: Any) -> list[Row]:
+        fields = event.fields
+        if "status" in fields and data_key != "status" and fields.get("activation_status") is not None:
+            # The API lets activation_status win (guide "Activate Codes"): what status says does not matter.
+            fields = {name: field for name, field in fields.items() if name != "status"}
+        row = self._judged_row(record, data_key, value, fields)
+        if event.also_update is None:
+            return [row]
+        also = self._judged_row(record, *event.also_update, fields)
+        if also.data_key == row.data_key and also.value == row.value:
+            message = '"also_update" names the same code as the event itself'
+            raise BadEvent("invalid_event", message, "also_update")
+        return [row, also]
+
+    def _judged_row(self, record: Record, data_key: str, value: Any, fields: dict[str, Any]) -> Row:
+        """Any row: its values as text, and the gravest of what is wrong with it as its rejection."""
+        key: str = value if type(value) is str else _key_text(data_key, value)
+        rejection = key_blank(data_key) if not key or key.isspace() else None
+        item = {data_key: key}
+        for name, field in fields.items():
+            if field is None:
+                continue
+            text = field if type(field) is str else self._text(name, field)
+            if (len(text) > MAX_VALUE or name in self._rules) and name != data_key:
+                text, rejection = self._checked(name, text, rejection)
+            item[name] = text
+        if item[data_key] != key:  # the key field stands among the fields, too
+            rejection = graver(rejection, key_conflict(data_key, item[data_key]))
+            item[data_key] = key
+        if len(item) == 1:
+            rejection = graver(rejection, no_fields())
+        names = tuple(item)
+        shape, size, _ = self._plans.get(names) or self._new_plan(names)
+        row = Row(record, data_key, key, item, shape, size + sum(map(len, item.values())))
+        row.rejection = rejection
+        return row
+
+    def _text(self, name: str, value: Any) -> str:
+        if isinstance(value, datetime) and name in self._date_fields:
+            return value.date().isoformat()
+        return text_of(name, value)
+
+    def _checked(self, name: str, text: str, rejection: Rejection | None) -> tuple[str, Rejection | None]:
+        """A long or special value as it is sent, and the row's rejection so far."""
+        if name in self._date_fields:
+            text = timestamp_date(text) or text
+        return text, graver(rejection, field_problem(self._rules.get(name), name, text))
+
+    def _new_plan(self, names: tuple[str, ...]) -> Plan:
+        """What holds for every item of these names; one shape object for every order of the same names."""
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
+        ordered = tuple(sorted(names))
+        checks = tuple((name, self._rules[name].passes) for name in ordered if name in self._rules)
+        if len(names) == 1 or ("status" in names and "activation_status" in names):
+            checks = ((names[0], _never),)
+        size = sum(len(name) + _PUNCTUATION for name in names)
+        plan = self._plans.setdefault(ordered, (ordered if self._uniform_fields else (), size, checks))
+        self._plans[names] = plan
+        return plan
+
+
+def _never(_: str) -> bool:
+    """The check of items that must be judged by field, whatever they hold."""
+    return False
+
+
+def text_of(name: str, value: object) -> str:
+    """A value that is not text, as the API gets it. Raises BadEvent (``invalid_event``) where nothing is right.
+
+    A timestamp is refused here: only in a configured date field is it clear what to send of it.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float, Decimal)):
+        return NOT_WRITTEN_OUT if (text := number_text(name, value)) is None else text
+    if isinstance(value, datetime):
+        message = f"{shown(name)} is a timestamp; to send its date, list the field in events.date_fields"
+        raise BadEvent("invalid_event", message, name)
+    if isinstance(value, date):
+        return value.isoformat()
+    message = f"{shown(name)} is {kind_of(value)}; a field is text, a number, a boolean, a date or null"
+    raise BadEvent("invalid_event", message, name)
+
+
+def number_text(name: str, value: float | Decimal) -> str | None:
+    """A number in plain notation, None if that takes more than ``MAX_DIGITS``; BadEvent if it is not finite.
+
+    Integers in full, decimals with the digits they were written with (1.10, and 1e3 as 1000), binary floats by the
+    shortest digits that mean the same (100.0 as 100).
+    """
+    if isinstance(value, int):
+        if value.bit_length() > _MAX_BITS:
+            return None
+        try:
+            return str(value)
+        except ValueError:  # Python's limit on converting long integers; decimal has none
+            return f"{Decimal(value):f}"
+    if not value.is_finite() if isinstance(value, Decimal) else not isfinite(value):
+        raise BadEvent("invalid_event", f"{shown(name)} is {value}, which is no number to send", name)
+    text = str(value)
+    if isinstance(value, float):
+        if text.endswith(".0"):
+            text = text[:-2]
+        text = f"{Decimal(text):f}" if "e" in text else text
+        return "0" if text == "-0" else text
+    if "E" not in text:
+        return text if len(text) <= MAX_DIGITS else None
+    return None if abs(value.adjusted()) + len(text) > MAX_DIGITS else f"{value:f}"
+
+
+def _key_text(data_key: str, value: object) -> str:
+    if value is None:
+        raise BadEvent("key_missing", f"the event has no {shown(data_key)}, which is its data key", data_key)
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        message = f"the key {shown(data_key)} is {kind_of(value)}; it must be a string or a number"
+        raise BadEvent("invalid_event", message, data_key)
+    text = number_text(data_key, value)
+    if text is None:
+        message = f"the key {shown(data_key)} is a number of more than {MAX_DIGITS:,} digits"
+        raise BadEvent("invalid_event", message, data_key)
+    return text

@@ -1,0 +1,161 @@
+"""The rules a row must pass before it is uploaded, as one table, and the words in which a failure is told.
+
+Where several rules fail, the one that stands first in ``REASONS`` is reported; within one reason, the first field
+in the event's own order. Field names are no business of these rules: they are sent as they are, blank ones too,
+since the API discards those a campaign does not have. Messages may quote values, so they belong into dead letters,
+and into logs only where values may be shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from consumer.core.model import Rejection
+
+#: Longest value of a field, in characters (upload guide: "SCM field length"). A key's length is the API's to judge.
+MAX_VALUE = 50
+
+#: Every reason of a dead letter that is found before the upload, in order of precedence. The first three concern
+#: the whole record (``BadEvent``), the others one row (``Rejection``). A missing key is found before any field's
+#: value is looked at, so an event without a key is ``key_missing`` whatever its fields hold.
+REASONS = (
+    "undecodable",
+    "invalid_event",
+    "key_missing",
+    "key_blank",
+    "value_too_long",
+    "forbidden_field",
+    "invalid_value",
+    "key_conflict",
+    "no_fields",
+)
+_RANK = {reason: rank for rank, reason in enumerate(REASONS)}
+
+_SHOWN = 60  # characters of a value that a message quotes
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_TIMESTAMP = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?"
+    r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
+)
+
+
+def is_date(text: str) -> bool:
+    """Whether the text is a day of the calendar written YYYY-MM-DD (ASCII digits, years 0001 to 9999)."""
+    if _DATE.fullmatch(text) is None:  # fromisoformat alone would take 20240501 and 2024-W18-3 too
+        return False
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def timestamp_date(text: str) -> str | None:
+    """The date part, at its own offset, of an RFC 3339 timestamp; None if the text is none."""
+    match = _TIMESTAMP.fullmatch(text)
+    return match[1] if match is not None and is_date(match[1]) else None
+
+
+class FieldRule(NamedTuple):
+    """What one field may hold. ``allowed`` is told to the person who sent something else."""
+
+    reason: str
+    passes: Callable[[str], bool]
+    allowed: str
+
+
+_STATUS = FieldRule(
+    "invalid_value", frozenset("012").__contains__, "0 (inactive), 1 (active) or 2 (blacklisted)"
+)
+_BLACKLIST = FieldRule(
+    "invalid_value",
+    frozenset(["", *map(str, range(11))]).__contains__,
+    "a whole number from 0 to 10, or empty text",
+)
+_DAY = FieldRule(
+    "invalid_value", lambda text: not text or is_date(text), "a real date as YYYY-MM-DD, or empty text"
+)
+
+#: The fields with a meaning of their own (guide "Special SCM Fields"). Empty text erases a field at the API, and is
+#: refused only where there is nothing to erase.
+FIELD_RULES = {
+    "activation_status": _STATUS,
+    "status": _STATUS,
+    "product": FieldRule("invalid_value", bool, "the ID or SKU of a product; it cannot be empty"),
+    "blacklist_reason": _BLACKLIST,
+    "after_sell_by": _DAY,
+    "date_consumed": FieldRule(
+        "forbidden_field",
+        lambda _: False,
+        "nothing: Scantrust sets it when a code is consumed; leave the field out",
+    ),
+}
+
+
+def field_rules(date_fields: Collection[str]) -> dict[str, FieldRule]:
+    """The rules by field name, the campaign's fields of type Date among them; special fields keep their own."""
+    return dict.fromkeys(date_fields, _DAY) | FIELD_RULES
+
+
+def field_problem(rule: FieldRule | None, name: str, text: str) -> Rejection | None:
+    """What is wrong with a field's value, or None; ``rule`` is the field's own, if it has one."""
+    if len(text) > MAX_VALUE:
+        message = f"{shown(name)} has {len(text)} characters, at most {MAX_VALUE} are allowed: {shown(text)}"
+        return Rejection("value_too_long", message, name)
+    if rule is not None and not rule.passes(text):
+        return Rejection(rule.reason, f"{shown(name)} is {shown(text)}; allowed: {rule.allowed}", name)
+    return None
+
+
+def key_blank(data_key: str) -> Rejection:
+    """The key is empty, or only what Unicode calls white space: it would select nothing, or anything."""
+    return Rejection("key_blank", f"the key {shown(data_key)} is empty or only white space", data_key)
+
+
+def key_conflict(data_key: str, text: str) -> Rejection:
+    """The key field stands among the fields with another value: it cannot be told which code is meant."""
+    message = f"the field {shown(data_key)} is {shown(text)}, but the key of the event has another value"
+    return Rejection("key_conflict", message, data_key)
+
+
+def no_fields() -> Rejection:
+    """Nothing to update is left beside the key."""
+    return Rejection("no_fields", "the event sets no field: apart from the key, all are missing or null")
+
+
+def graver(first: Rejection | None, second: Rejection | None) -> Rejection | None:
+    """The one to report of two: by ``REASONS``, and the first of two with one reason."""
+    if first is None or second is None:
+        return second if first is None else first
+    return second if _RANK[second.reason] < _RANK[first.reason] else first
+
+
+def shown(text: str) -> str:
+    """A name or value as a message quotes it: cut to 60 characters, on one line, always encodable."""
+    cut = text[:_SHOWN] + "…" if len(text) > _SHOWN else text
+    if not cut.isprintable():
+        cut = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
+    return f'"{cut}"'
+
+
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (bool, "a boolean"),
+    ((int, float, Decimal), "a number"),
+    (str, "a string"),
+    (type(None), "null"),
+    (dict, "an object"),
+    ((list, tuple), "a list"),
+    (datetime, "a timestamp"),
+    (date, "a date"),
+    ((bytes, bytearray, memoryview), "binary data"),
+)
+
+
+def kind_of(value: object) -> str:
+    """The kind of a value in the words of its sender, for messages."""
+    return next((words for types, words in _KINDS if isinstance(value, types)), f"a {type(value).__name__}")

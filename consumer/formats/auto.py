@@ -1,0 +1,21 @@
+"""Telling the format of a record by its first byte."""
+
+from __future__ import annotations
+
+from consumer.core.model import Event
+from consumer.formats.avro import decode_avro
+from consumer.formats.jsonformat import envelope_event, read_object
+
+_JSON_SPACE = b" \t\r\n"
+
+
+def decode_auto(raw: bytes) -> Event:
+    """The event of a record in whichever format it is. Raises BadEvent only.
+
+    JSON if the first byte that is not white space opens an object or a list: with ``scm_data`` the envelope, else
+    flat. Anything else is raw Avro, which begins with a length: both brackets would be negative ones.
+    """
+    if raw.startswith(b"{") or raw.lstrip(_JSON_SPACE).startswith((b"{", b"[")):
+        members = read_object(raw)
+        return envelope_event(members) if "scm_data" in members else Event(members)
+    return decode_avro(raw)

@@ -1,0 +1,63 @@
+"""The members of an event, the same in every format that has them: those of the shipped schemas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from consumer.core.model import BadEvent, Event
+from consumer.core.validation import kind_of, shown
+
+
+def event_from(members: dict[str, Any], occurred_at: str | int | None) -> Event:
+    """The event of an envelope's members; unknown ones are ignored, null ones are absent.
+
+    ``occurred_at`` is checked by the format, since its type differs. Raises BadEvent: ``invalid_event`` for a
+    member of a wrong type, then ``key_missing``. The values of ``scm_data`` are judged where they become strings.
+    """
+    fields = members.get("scm_data")
+    if type(fields) is not dict:
+        raise BadEvent("invalid_event", f'"scm_data" must be an object, not {kind_of(fields)}', "scm_data")
+    get = members.get
+    event_id, data_key, key_value, source = get("event_id"), get("data_key"), get("key_value"), get("source")
+    for value in (event_id, data_key, key_value, source):
+        if type(value) is not str and value is not None:
+            raise _not_text(members)
+    if data_key is not None:
+        _refuse_blank(data_key, "data_key")
+    also = get("also_update")
+    also_update = None if also is None else _other_key(also)
+    if key_value is None:
+        raise BadEvent(
+            "key_missing", '"key_value" is missing or null: which code the event is about', "key_value"
+        )
+    return Event(fields, data_key, key_value, event_id or None, occurred_at, also_update)
+
+
+def _not_text(members: dict[str, Any]) -> BadEvent:
+    names = ("event_id", "data_key", "key_value", "source")
+    name = next(name for name in names if not isinstance(members.get(name), str | None))
+    return BadEvent("invalid_event", f"{shown(name)} must be a string, not {kind_of(members[name])}", name)
+
+
+def _refuse_blank(data_key: str, name: str) -> None:
+    if not data_key or data_key.isspace():
+        raise BadEvent(
+            "invalid_event", f"{shown(name)} is blank: it names the field that selects the codes", name
+        )
+
+
+def _other_key(also: Any) -> tuple[str, str]:
+    if type(also) is not dict:
+        raise BadEvent(
+            "invalid_event", f'"also_update" must be an object, not {kind_of(also)}', "also_update"
+        )
+    texts: list[str] = []
+    for name in ("data_key", "key_value"):
+        value = also.get(name)
+        if type(value) is not str:
+            message = f'"{name}" of "also_update" must be a string, not {kind_of(value)}'
+            raise BadEvent("invalid_event", message, "also_update")
+        texts.append(value)
+    data_key, key_value = texts
+    _refuse_blank(data_key, "also_update")
+    return data_key, key_value

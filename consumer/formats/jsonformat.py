@@ -1,0 +1,82 @@
+"""JSON records: the envelope (an object with ``scm_data``), or flat (an object that is one upload item).
+
+Integers keep every digit and decimals stay as they are written; msgspec does that at the speed that is needed.
+It takes no lone surrogates, so every text that comes from here can be encoded again.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+
+from consumer.core.model import BadEvent, Event
+from consumer.core.validation import kind_of, timestamp_date
+from consumer.formats.envelope import event_from
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+def decode_envelope(raw: bytes) -> Event:
+    """The event of an envelope. Raises BadEvent only."""
+    return envelope_event(read_object(raw))
+
+
+def decode_flat(raw: bytes) -> Event:
+    """The event of a flat record: all its members are fields, one of them the key. Raises BadEvent only."""
+    return Event(read_object(raw))
+
+
+def envelope_event(members: dict[str, Any]) -> Event:
+    """The event of an envelope that was read from JSON. Raises BadEvent."""
+    occurred_at = members.get("occurred_at")
+    if occurred_at is not None and not _is_timestamp(occurred_at):
+        message = (
+            '"occurred_at" must be an RFC 3339 timestamp with an offset, such as 2024-05-01T23:30:00+02:00'
+        )
+        raise BadEvent("invalid_event", message, "occurred_at")
+    return event_from(members, occurred_at)
+
+
+def _is_timestamp(value: object) -> bool:
+    """Whether it tells a moment. It only serves tracing: the other ways of ISO 8601 to write one are taken, too."""
+    if type(value) is not str:
+        return False
+    try:
+        return datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:  # RFC 3339 knows leap seconds, and letters in lower case
+        return timestamp_date(value) is not None
+
+
+def read_object(raw: bytes) -> dict[str, Any]:
+    """The members of a JSON object. Raises BadEvent: ``undecodable``, or ``invalid_event`` for other JSON."""
+    try:
+        value = _decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation) as error:
+        raise _failure(raw, error) from error
+    if type(value) is not dict:
+        raise BadEvent("invalid_event", f"the JSON value is {kind_of(value)}; an event is an object")
+    return value
+
+
+def _failure(raw: bytes, error: Exception) -> BadEvent:
+    """Why it could not be read: it is not JSON, or it is JSON with something in it that no event may hold."""
+    if isinstance(error, UnicodeDecodeError):
+        return BadEvent("undecodable", "the text is not UTF-8")
+    if isinstance(error, RecursionError):
+        return BadEvent("invalid_event", "the JSON is nested too deeply; an event is a flat object")
+    if isinstance(error, (msgspec.ValidationError, InvalidOperation)):
+        return BadEvent("invalid_event", "the JSON holds a number of more digits than can be read")
+    literals: list[
+        str
+    ] = []  # NaN and its kind are no JSON, but widely written: the standard library knows them
+    try:
+        json.loads(raw.decode(), parse_constant=literals.append)
+    except (ValueError, RecursionError):
+        return BadEvent("undecodable", f"not JSON: {error}")
+    if literals:
+        return BadEvent("invalid_event", f"the JSON holds {literals[0]}, which is no number to send")
+    return BadEvent("invalid_event", f"the JSON holds text that is not Unicode: {error}")

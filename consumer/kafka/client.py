@@ -1,0 +1,79 @@
+"""What every librdkafka client of this process is given: address, security, and a voice for its errors."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError
+
+log = logging.getLogger(__name__)
+
+#: The same trouble is told again after this many seconds.
+TELL_AGAIN_SECONDS = 30.0
+
+_ADVICE = {
+    KafkaError._ALL_BROKERS_DOWN: "no broker can be reached; check kafka.bootstrap_servers and that Kafka is up; trying on",
+    KafkaError._TRANSPORT: "the connection to a broker failed; check kafka.bootstrap_servers and that Kafka is up; trying on",
+    KafkaError._RESOLVE: "a broker's name cannot be resolved; check kafka.bootstrap_servers; trying on",
+    KafkaError._AUTHENTICATION: "the broker refused the log-in; check sasl.* in kafka.client; trying on",
+    KafkaError._SSL: "the TLS handshake failed; check ssl.ca.location and security.protocol in kafka.client; trying on",
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "create the topic, or correct kafka.topics; trying on",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "give this user the right to read the topic; trying on",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "give this user the right to use the group kafka.group_id; trying on",
+}
+
+
+class Teller:
+    """Says each kind of trouble once, and again only after a while: a broker that is down is one line, not thousands."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told: dict[object, float] = {}
+
+    def tell(self, key: object, text: str, level: int = logging.WARNING) -> None:
+        """Log ``text`` unless trouble of this ``key`` was told in the last half minute."""
+        now = self._clock()
+        if now - self._told.get(key, -TELL_AGAIN_SECONDS) >= TELL_AGAIN_SECONDS:
+            self._told[key] = now
+            log.log(level, "%s", text)
+
+    def error(self, error: KafkaError) -> None:
+        """Log an error of the client in a line that says what to do."""
+        code = error.code()
+        advice = _ADVICE.get(code)
+        if code == KafkaError._TRANSPORT:
+            key: object = KafkaError._ALL_BROKERS_DOWN  # the same trouble, seen from one broker
+        else:
+            key = code
+        text = f"Kafka: {error.str()}"
+        self.tell(key, f"{text}: {advice}" if advice else text)
+
+
+class _Quiet(logging.Filter):
+    """librdkafka's own lines repeat what error callbacks tell; they are for debugging."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.levelno = logging.DEBUG
+        record.levelname = "DEBUG"
+        return logging.getLogger("consumer").isEnabledFor(logging.DEBUG)
+
+
+_rdkafka_log = logging.getLogger("consumer.rdkafka")
+_rdkafka_log.addFilter(_Quiet())
+
+
+def client_config(
+    bootstrap_servers: str, properties: Mapping[str, str], teller: Teller, **more: Any
+) -> dict[str, Any]:
+    """The properties of a client: the user's, then what a promise of this program needs."""
+    return {
+        "client.id": "scm-consumer",
+        **properties,
+        "bootstrap.servers": bootstrap_servers,
+        "logger": _rdkafka_log,
+        "error_cb": teller.error,
+        **more,
+    }

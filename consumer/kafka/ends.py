@@ -1,0 +1,115 @@
+"""For a run with an end: where the topics end at the start, and when the group's committed offsets have got there.
+
+All partitions count, whoever commits them: with several members each one stops when all the work is done.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from consumer.errors import UserError
+from consumer.kafka.client import Teller, client_config
+
+#: Broker and topics must be there within this time.
+PATIENCE_SECONDS = 30.0
+CALL_SECONDS = 5.0
+#: Time between two looks at the committed offsets.
+LOOK_EVERY_SECONDS = 0.3
+
+
+class Ends:
+    """Watches from a thread of its own, with a client that never joins the group."""
+
+    def __init__(
+        self,
+        *,
+        bootstrap_servers: str,
+        group_id: str,
+        topics: Sequence[str],
+        properties: Mapping[str, str],
+        reached: Callable[[], None],
+        failed: Callable[[UserError], None],
+    ) -> None:
+        self._topics = list(topics)
+        self._bootstrap = bootstrap_servers
+        self._reached = reached
+        self._failed = failed
+        config = client_config(
+            bootstrap_servers,
+            properties,
+            Teller(),
+            **{"group.id": group_id, "enable.auto.commit": False, "allow.auto.create.topics": False},
+        )
+        self._consumer = Consumer(config)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ends", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._closed.set()
+        self._thread.join(2 * CALL_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            ends = self._find()
+        except UserError as error:
+            self._failed(error)
+            return
+        while ends and not self._closed.wait(LOOK_EVERY_SECONDS):
+            try:
+                committed = self._consumer.committed([TopicPartition(*key) for key in ends], timeout=CALL_SECONDS)
+            except KafkaException:
+                continue  # the reading client tells what is wrong with the broker
+            for tp in committed:
+                if tp.error is None and tp.offset >= ends[(tp.topic, tp.partition)]:
+                    del ends[(tp.topic, tp.partition)]
+        if not self._closed.is_set():
+            self._reached()
+
+    def _find(self) -> dict[tuple[str, int], int]:
+        """The end of every partition that holds anything; raises UserError when broker or topics are not there."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        problem = ""
+        while not self._closed.is_set():
+            try:
+                return self._look()
+            except UserError as error:
+                problem = str(error)
+            except KafkaException as error:
+                problem = (
+                    f"Kafka at {self._bootstrap} does not answer ({error.args[0].str()}): check kafka.bootstrap_servers "
+                    "and that the broker is up"
+                )
+            if time.monotonic() >= deadline:
+                break
+            self._closed.wait(0.5)
+        raise UserError(problem)
+
+    def _look(self) -> dict[tuple[str, int], int]:
+        found = self._consumer.list_topics(timeout=CALL_SECONDS).topics
+        ends: dict[tuple[str, int], int] = {}
+        for wanted in self._topics:
+            names = [n for n in found if re.match(wanted, n)] if wanted.startswith("^") else [wanted]
+            names = [name for name in names if name in found and found[name].error is None]
+            if not names:
+                raise UserError(
+                    f"the topic {wanted} is not there: create it, or correct kafka.topics; "
+                    f"the broker has {', '.join(sorted(found)[:10]) or 'none'}"
+                )
+            for name in names:
+                for number in found[name].partitions:
+                    low, high = self._consumer.get_watermark_offsets(
+                        TopicPartition(name, number), timeout=CALL_SECONDS, cached=False
+                    )
+                    if high > low:
+                        ends[(name, number)] = high
+        return ends

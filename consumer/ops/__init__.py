@@ -1,0 +1,1 @@
+"""What operations see: logs now; metrics, health and status later."""

@@ -1,0 +1,363 @@
+"""The owner loop: the only thread that touches the core's state, and the only clock.
+
+A turn takes in what has come back (answers, acknowledgements), reads what has arrived, lets the core decide, does what
+it says, and commits. No call of the consumer wakes for an answer, so a turn waits on the queue of results for a few
+milliseconds at most, and then reads without waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections import Counter
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Protocol
+
+from consumer.core.model import Row
+from consumer.core.offsets import Ledger, Partition, due_commits
+from consumer.core.pipeline import Attempt, Letter, Pipeline
+from consumer.core.reply import Reply
+from consumer.errors import UserError
+from consumer.intake import Intake
+
+log = logging.getLogger(__name__)
+
+#: Records taken from the client in one turn.
+BATCH = 500
+#: A turn's longest wait while something is unsettled, and while nothing is.
+WAIT_BUSY_SECONDS = 0.005
+WAIT_IDLE_SECONDS = 0.05
+#: While there is no room to read, one record is taken this often, so that the group knows this member lives.
+SIGN_OF_LIFE_SECONDS = 1.0
+#: No room for this long: the partitions are paused. Pausing sooner would cost more than it saves.
+STALL_SECONDS = 2.0
+#: With an end to reach, a pause this long is a failure.
+BLOCKED_SECONDS = 300.0
+#: Dead letters are told in a line at most this often.
+TELL_LETTERS_SECONDS = 5.0
+#: How long leaving the group may take.
+LEAVE_SECONDS = 10.0
+
+
+class Source(Protocol):
+    """Reading and committing; see ``consumer.kafka.source``."""
+
+    paused: bool
+    stopped: dict[Partition, str]
+
+    def subscribe(self) -> None: ...
+    def poll(self, count: int) -> list[tuple[Partition, list[Any]]]: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    @property
+    def committing(self) -> bool: ...
+    def commit(self, offsets: list[tuple[Partition, int]]) -> None: ...
+    def commit_and_wait(self, offsets: list[tuple[Partition, int]]) -> bool: ...
+    def close(self, timeout: float) -> bool: ...
+
+
+class Api(Protocol):
+    """Sending attempts and asking who we are; answers come through the queue of results."""
+
+    def send(self, attempt: Attempt, start_by: float) -> None: ...
+    def ask(self) -> None: ...
+
+
+class Letters(Protocol):
+    """Writing dead letters; acknowledgements come through the queue of results."""
+
+    def send(self, letter: Letter) -> None: ...
+
+
+class State(Enum):
+    """Where the process is in its life."""
+
+    RUNNING = "running"
+    STOPPING = "stopping"  #: nothing is read or sent any more; answers are awaited
+    STOPPED = "stopped"
+
+
+#: What comes back: an attempt with its answer (None: of ``GET /me``), rows whose letters are safe, or something to
+#: do on the owner's thread.
+Result = tuple[Attempt | None, Reply] | list[Row] | Callable[[], None]
+
+
+class Runner:
+    """One process's loop over a core and its adapters; times in seconds of ``clock``."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        intake: Intake,
+        results: queue.SimpleQueue[Result],
+        clock: Callable[[], float],
+        *,
+        commit_interval: float,
+        stop_seconds: float,
+        revoke_seconds: float,
+        session_seconds: float,
+        until_end: bool = False,
+        show_keys: bool = False,
+    ) -> None:
+        self.pipeline = pipeline
+        self._intake = intake
+        self._results = results
+        self._clock = clock
+        self._commit_interval = commit_interval
+        self._stop_seconds = stop_seconds
+        self._revoke_seconds = revoke_seconds
+        self._session_seconds = session_seconds
+        self._until_end = until_end
+        self._show_keys = show_keys
+        self.state = State.RUNNING
+        self._signals = 0
+        self._end: int | UserError | None = None  # exit code or failure that stops the loop
+        self._next_commit_at = 0.0
+        self._polled_at = 0.0
+        self._full_since: float | None = None
+        self._more = False  # the last read was full: there is more to read now
+        self._forgotten: dict[tuple[str, int], Ledger] = {}
+        self._told_at = 0.0
+        self._untold: Counter[str] = Counter()
+        self.final_ledger: Ledger | None = None  #: as it was when the group was left
+
+    def attach(self, source: Source, api: Api, letters: Letters) -> None:
+        """Give the loop its adapters (the source calls back into the loop, so it is made after it)."""
+        self._source = source
+        self._api = api
+        self._letters = letters
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def signal(self, exit_code: int = 0) -> None:
+        """Stop; the second time, at once. Safe to call from a signal handler."""
+        self._signals += 1
+        if self._end is None:
+            self._end = exit_code
+
+    def stop(self, exit_code: int) -> None:
+        """Stop as after a signal, once what is in flight has ended."""
+        if self._end is None:
+            self._end = exit_code
+
+    def fail(self, error: UserError) -> None:
+        """Stop, and raise this error from ``run``."""
+        if self._end is None:
+            self._end = error
+
+    def run(self) -> int:
+        """Run until stopped; the exit code. Raises UserError when it cannot go on."""
+        self._source.subscribe()
+        self._polled_at = self._clock()
+        try:
+            while self._end is None:
+                self.turn()
+        except UserError as error:
+            self._end = error
+        drained = self._drain()
+        if isinstance(self._end, UserError):
+            raise self._end
+        return int(self._end or 0) if drained else 1
+
+    def turn(self) -> None:
+        """One turn."""
+        self._collect(self._wait())
+        self._read()
+        self._act()
+        self._commit()
+
+    def _drain(self) -> bool:
+        """Let what is in flight end, commit and leave the group; whether all of that was done in time."""
+        self.state = State.STOPPING
+        self.pipeline.draining = True
+        deadline = self._clock() + self._stop_seconds
+        self._source.pause()
+        while self._in_flight():
+            if self._signals > 1 or self._clock() >= deadline:
+                break
+            self.turn()
+        done = not self._in_flight()
+        if self._signals > 1:
+            return False
+        acknowledged = self._source.commit_and_wait(due_commits(self.pipeline.partitions))
+        self.final_ledger = self.ledger()
+        self.state = State.STOPPED
+        self._source.close(LEAVE_SECONDS)
+        self._tell_letters()
+        return done and acknowledged
+
+    def _in_flight(self) -> bool:
+        return bool(self.pipeline.uploads.in_flight or self.pipeline.letters_pending)
+
+    # -- a turn --------------------------------------------------------------------------------------------------
+
+    def _wait(self) -> float:
+        if self._more and not self.pipeline.flow.full:
+            return 0.0
+        if not self.pipeline.unsettled:
+            return WAIT_IDLE_SECONDS
+        now = self._clock()
+        wakes_at = self.pipeline.wakes_at(now)
+        return WAIT_BUSY_SECONDS if wakes_at is None else max(0.0, min(WAIT_BUSY_SECONDS, wakes_at - now))
+
+    def _collect(self, wait: float) -> None:
+        """Take in what has come back, waiting for the first at most ``wait`` seconds."""
+        results = self._results
+        try:
+            result = results.get(timeout=wait) if wait else results.get_nowait()
+            while True:
+                self._take(result)
+                result = results.get_nowait()
+        except queue.Empty:
+            return
+
+    def _take(self, result: Result) -> None:
+        if isinstance(result, tuple):
+            attempt, reply = result
+            if attempt is None:
+                self.pipeline.me_answered(reply, self._clock())
+            else:
+                self.pipeline.ended(attempt, reply, self._clock())
+        elif isinstance(result, list):
+            self.pipeline.acknowledged(result, self._clock())
+        else:
+            result()
+
+    def _read(self) -> None:
+        now = self._clock()
+        flow = self.pipeline.flow
+        self._more = False
+        if self.state is not State.RUNNING:
+            self._poll(1)  # paused: this serves callbacks only
+            return
+        if flow.reads():
+            self._full_since = None
+            if self._source.paused:
+                self._source.resume()
+            self._more = self._poll(min(BATCH, flow.room or 1))
+            return
+        if self._full_since is None:
+            self._full_since = now
+        if self._source.paused:
+            self._poll(BATCH)
+        elif now - self._full_since >= STALL_SECONDS:
+            self._source.pause()
+        elif now - self._polled_at >= SIGN_OF_LIFE_SECONDS:
+            self._poll(1)
+
+    def _poll(self, count: int) -> bool:
+        """Read at most ``count`` records; whether there were as many."""
+        batches = self._source.poll(count)
+        now = self._polled_at = self._clock()
+        taken = 0
+        for partition, messages in batches:
+            if not partition.owned:
+                continue
+            taken += len(messages)
+            records, rows, position = self._intake.take(partition, messages)
+            self.pipeline.arrived(partition, records, rows, position, now)
+        if self._until_end and self._source.stopped:
+            partition, cause = next(iter(self._source.stopped.items()))
+            self.fail(UserError(f"{partition} is stopped ({cause}): its end cannot be reached"))
+        return taken >= count
+
+    def _act(self) -> None:
+        """Do what the core says now."""
+        now = self._clock()
+        effects = self.pipeline.tick(now)
+        start_by = max(self._polled_at, now - WAIT_IDLE_SECONDS) + self._session_seconds
+        for attempt in effects.send:
+            self._api.send(attempt, start_by)
+        if effects.ask:
+            self._api.ask()
+        for letter in effects.letters:
+            self._tell_letter(letter)
+            self._letters.send(letter)
+        for notice in effects.notices:
+            log.log(logging.getLevelNamesMapping()[notice.level.upper()], "%s", notice.text)
+        if self._untold and now - self._told_at >= TELL_LETTERS_SECONDS:
+            self._tell_letters()
+        gate = self.pipeline.gate
+        if self._until_end and gate.pause is not None and now - gate.paused_since >= BLOCKED_SECONDS:
+            self.fail(UserError(f"uploading is paused ({gate.pause.value}) for {BLOCKED_SECONDS:g} s; see the log above"))
+
+    def _commit(self) -> None:
+        now = self._clock()
+        if now < self._next_commit_at or self._source.committing:
+            return
+        self._next_commit_at = now + self._commit_interval
+        due = due_commits(self.pipeline.partitions)
+        if due:
+            self._source.commit(due)
+
+    def _tell_letter(self, letter: Letter) -> None:
+        why = letter.rejection
+        level = logging.INFO if self._show_keys else logging.DEBUG
+        if log.isEnabledFor(level):
+            row = letter.row
+            log.log(level, "rejected: %s=%s: %s: %s", row.data_key, row.value, why.reason, why.message)
+        self._untold[why.reason] += 1
+
+    def _tell_letters(self) -> None:
+        if self._untold:
+            told = ", ".join(f"{reason} {count}" for reason, count in self._untold.most_common())
+            log.warning("rows to the dead-letter topic: %s", told)
+            self._untold.clear()
+            self._told_at = self._clock()
+
+    # -- what the source tells -----------------------------------------------------------------------------------
+
+    def on_assigned(self, partitions: list[Partition]) -> None:
+        """Partitions came."""
+        for partition in partitions:
+            self.pipeline.assigned(partition)
+        if partitions:
+            log.info("assigned: %s", _listed(partitions))
+
+    def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
+        """Partitions go: their requests in flight may end (bounded), what is settled is committed, the rest is forgotten.
+
+        Runs inside ``poll``: it turns the loop for the partitions that stay, but never reads.
+        """
+        pipeline = self.pipeline
+        pipeline.withdraw(partitions, self._clock())
+        if not lost and self.state is not State.STOPPED:
+            deadline = self._clock() + self._revoke_seconds
+            while pipeline.busy(partitions) and self._clock() < deadline and self._signals < 2:
+                self._collect(WAIT_IDLE_SECONDS)
+                # What ended without being settled is not sent again from here.
+                pipeline.withdraw(partitions, self._clock())
+                self._act()
+            self._source.commit_and_wait(due_commits(partitions))
+        pipeline.revoked(partitions, self._clock())
+        for partition in partitions:
+            self._forgotten.setdefault((partition.topic, partition.number), Ledger()).add(partition.ledger)
+        if partitions:
+            log.info("%s: %s", "lost" if lost else "revoked", _listed(partitions))
+
+    def on_committed(self, offsets: list[tuple[Partition, int]], error: str | None) -> None:
+        """A commit ended; a failed one is never sent again: the next is built from what is owned then."""
+        if error is not None:
+            log.warning("commit failed (%s): %s; the next commit includes it", error, _listed([p for p, _ in offsets]))
+            return
+        for partition, offset in offsets:
+            partition.committed = offset
+
+    # -- snapshot ------------------------------------------------------------------------------------------------
+
+    def ledger(self) -> Ledger:
+        """The counts of all partitions this process has had, as of now."""
+        total = Ledger()
+        for ledger in self._forgotten.values():
+            total.add(ledger)
+        for partition in self.pipeline.partitions:
+            total.add(partition.ledger)
+        return total
+
+
+def _listed(partitions: list[Partition]) -> str:
+    numbers: dict[str, list[int]] = {}
+    for partition in partitions:
+        numbers.setdefault(partition.topic, []).append(partition.number)
+    return ", ".join(f"{topic} {sorted(n)}" for topic, n in numbers.items())

@@ -1,0 +1,196 @@
+"""One call to the API, from what arrived to what is answered; it knows no sockets."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from consumer.sandbox import answers, rules
+from consumer.sandbox.answers import Reply
+from consumer.sandbox.faults import Facts, Fault, Faults
+from consumer.sandbox.journal import Journal, RequestEntry
+from consumer.sandbox.store import Store
+
+ME = "/api/v2/me/"
+UPLOAD = "/api/v2/scm/upload/"
+
+#: path → name for faults, and the one method it allows; asynchronous uploads and tasks will stand here too
+ROUTES = {ME: ("me", "GET"), UPLOAD: ("upload", "POST")}
+
+PERMISSIONS = ("codes_view", "scm_bulk_edit", "scm_code_edit", "product_view")
+
+
+@dataclass(slots=True)
+class Call:
+    """A request and what became of it."""
+
+    number: int
+    journal: Journal  #: the one it was counted in: a reset starts a new one
+    method: str
+    path: str
+    authorization: str
+    content_type: str
+    at: float
+    facts: Facts = field(default_factory=lambda: Facts("other"))
+    upload: rules.Upload | None = None
+    faults: list[str] = field(default_factory=list)
+    applied: int = 0
+
+    def entry(self, status: int | None) -> RequestEntry:
+        """As it stands in the journal."""
+        return RequestEntry(
+            request=self.number,
+            method=self.method,
+            path=self.path,
+            status=status,
+            data_key=self.upload.data_key if self.upload else None,
+            rows=self.facts.rows,
+            keys=self.facts.keys,
+            applied=self.applied,
+            fault="+".join(self.faults) or None,
+            bytes=len(self.facts.body),
+            at=self.at,
+        )
+
+
+class Api:
+    """Answers calls. ``pause(seconds)`` waits, and tells whether to go on (False: the server stops)."""
+
+    def __init__(
+        self, store: Store, faults: Faults, token: Callable[[], str], pause: Callable[[float], bool]
+    ) -> None:
+        self._store = store
+        self._faults = faults
+        self._token = token
+        self._pause = pause
+
+    def unread(self, call: Call) -> Reply | None:
+        """What happens before the body is read, if anything does."""
+        call.facts.route = ROUTES.get(call.path, ("other", ""))[0]
+        return Reply(None, wire=answers.RESET) if self._strike("arrive", call) else None
+
+    def answer(self, call: Call, body: bytes) -> Reply:
+        """The answer to a call whose body has been read."""
+        self._examine(call, body)
+        if delay := self._strike("delay", call):
+            self._pause(delay["seconds"])
+        if fault := self._strike("answer", call):
+            return self._instead(fault, call)
+        reply = self._routed(call)
+        if reply.status == 200 and (fault := self._strike("body", call)):
+            reply = _other_body(fault, reply)
+        if reply.status in (200, 400) and (fault := self._strike("wire", call)):
+            _other_wire(fault, reply)
+        return reply
+
+    def _strike(self, stage: str, call: Call) -> Fault | None:
+        fault = self._faults.strike(stage, call.facts)
+        if fault:
+            call.faults.append(fault.kind)
+        return fault
+
+    def _examine(self, call: Call, body: bytes) -> None:
+        call.facts.body = body
+        if (call.path, call.method) != (UPLOAD, "POST"):
+            return
+        upload = call.upload = rules.examine(body)
+        if call.content_type.partition(";")[0].strip().lower() != "application/json":
+            upload.refusals.insert(
+                0, rules.Mistake("wrong_content_type", f"{call.content_type!r} is not JSON's.")
+            )
+        call.facts.keys = upload.keys
+        call.facts.rows = len(upload.items)
+        # broken is broken, whatever fault answers the call
+        if upload.refusals or upload.mistakes or upload.advice:
+            with self._store.lock:
+                call.journal.judge(call.number, [*upload.refusals, *upload.mistakes], upload.advice)
+
+    def _instead(self, fault: Fault, call: Call) -> Reply:
+        """An answer fault: nothing is applied, or (late) not now."""
+        kind = fault.kind
+        if kind in ("throttle", "rate_limit"):
+            return answers.throttled(fault)
+        if kind == "status":
+            return answers.failed(fault)
+        if kind == "redirect":
+            reply = answers.as_html(fault["code"])
+            reply.headers = (("Location", fault["location"]),)
+            return reply
+        if kind == "too_large":
+            return answers.as_html(413)
+        if kind == "firewall":
+            return answers.as_html(fault["code"], "Request blocked.")
+        if kind == "late":
+            generation = self._store.generation
+            return Reply(
+                None, wire=answers.CLOSE, afterwards=lambda: self._later(fault["seconds"], generation, call)
+            )
+        if kind == "timeout_before":
+            return Reply(None, wire=answers.CLOSE, hold=fault["seconds"])
+        return Reply(None, wire=answers.RESET)
+
+    def _later(self, seconds: float, generation: int, call: Call) -> None:
+        if self._pause(seconds):
+            with self._store.lock:
+                if self._store.generation == generation:
+                    self._routed(call)
+
+    def _routed(self, call: Call) -> Reply:
+        if call.path not in ROUTES:
+            return answers.detail(404, "Not found.")
+        if not call.authorization:
+            text = "Authentication credentials were not provided."
+            return answers.detail(401, text, (("WWW-Authenticate", "UAT"),))
+        if not hmac.compare_digest(call.authorization.encode(), f"UAT {self._token()}".encode()):
+            return answers.detail(401, "Invalid token.", (("WWW-Authenticate", "UAT"),))
+        name, method = ROUTES[call.path]
+        if call.method != method:
+            return answers.detail(405, f'Method "{call.method}" not allowed.', (("Allow", method),))
+        if name == "me":
+            return answers.as_json(200, {"email": "sandbox@example.com", "permissions": PERMISSIONS})
+        return self._uploaded(call)
+
+    def _uploaded(self, call: Call) -> Reply:
+        upload = call.upload
+        if upload is None or upload.refusals:
+            refusals = upload.refusals if upload else []
+            if any(refusal.rule == "wrong_content_type" for refusal in refusals):
+                return answers.detail(415, f'Unsupported media type "{call.content_type}" in request.')
+            return answers.refused(refusals)
+        with self._store.lock:
+            mistakes = self._store.mistakes(upload)
+            if mistakes:
+                fault = self._strike("refuse", call)
+                if fault and fault["partial"]:
+                    self._apply(call, upload.data_key, upload.items[: (mistakes[0].line or 1) - 1])
+                return answers.refused(mistakes, fault["style"] if fault else "all")
+            items = upload.items
+            if omit := self._strike("omit", call):
+                keys = omit["keys"] or upload.keys[-omit["rows"] :]
+                items = [item for item in items if item[upload.data_key] not in keys]
+            return self._apply(call, upload.data_key, items)
+
+    def _apply(self, call: Call, data_key: str, items: list[dict[str, str]]) -> Reply:
+        campaign = self._strike("fields", call)
+        applied = self._store.apply(call.number, data_key, items, campaign["fields"] if campaign else None)
+        call.applied += applied.rows
+        return answers.accepted(applied, only_changed=self._strike("listing", call) is not None)
+
+
+def _other_body(fault: Fault, reply: Reply) -> Reply:
+    if fault.kind == "garbage":
+        return answers.as_html(200, "It works!")
+    body = b"" if fault.kind == "empty" else reply.body.ljust(fault["bytes"])
+    return Reply(200, body)
+
+
+def _other_wire(fault: Fault, reply: Reply) -> None:
+    if fault.kind == "trickle":
+        reply.wire, reply.interval = answers.TRICKLE, fault["seconds"]
+    elif fault.kind == "reset_midway":
+        reply.wire = answers.CUT
+    else:
+        reply.status = None
+        reply.wire = answers.CLOSE if fault.kind == "timeout_after" else answers.RESET
+        reply.hold = fault["seconds"] if fault.kind == "timeout_after" else 0.0

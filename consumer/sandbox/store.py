@@ -1,0 +1,141 @@
+"""Codes and journal under one lock: a row's sequence number is given at the instant it is applied."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from consumer.sandbox.codes import Codes, stored_fields
+from consumer.sandbox.journal import Journal, RowEntry
+from consumer.sandbox.rules import DEFAULT_DATA_KEY, Mistake, Upload
+
+
+@dataclass(slots=True)
+class Applied:
+    """What an upload did; the material of a 200's body."""
+
+    rows: int = 0
+    items: dict[str, list[str]] = field(
+        default_factory=dict
+    )  #: key value → fields that were accepted, as sent
+    changed: dict[str, list[str]] = field(
+        default_factory=dict
+    )  #: only rows and fields that got another value
+    changes: list[dict[str, str]] = field(default_factory=list)  #: what was stored, a row each
+    codes: set[str] = field(default_factory=set)
+    updates: int = 0  #: field values written, over all codes
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What exists at the start, and again after a reset. ``codes`` None: no explicit set."""
+
+    codes: Mapping[str, Mapping[str, str]] | None = None
+    known_prefixes: Collection[str] = ()
+    products: Collection[str] | None = None
+    accept_empty_units: bool = False
+
+
+class Store:
+    """The shared state; hold ``lock`` (re-entrant) around anything that has to be seen as one step."""
+
+    def __init__(self, world: World) -> None:
+        self.lock = threading.RLock()
+        self._world = world
+        self.generation = 0  #: grows with each reset: what was begun before it must not be applied after it
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the start: the codes of the beginning, an empty journal."""
+        with self.lock:
+            world = self._world
+            self.codes = Codes(
+                world.known_prefixes, world.products, accept_empty_units=world.accept_empty_units
+            )
+            if world.codes is not None:
+                self.codes.load(world.codes, only=True)
+            self.journal = Journal()
+            self.generation += 1
+
+    def mistakes(self, upload: Upload) -> list[Mistake]:
+        """All row mistakes in the order of the rows, those included that only the API can know."""
+        found = list(upload.mistakes)
+        data_key = upload.data_key
+        for line, item in enumerate(upload.items, 1):
+            key = item.get(data_key, "")
+            if key.strip() and not self.codes.knows(data_key, key):
+                text = f"Invalid value passed for {data_key}: '{key}'"
+                found.append(Mistake("unknown_key", text, line, data_key, key))
+            product = item.get("product", "") if data_key != "product" else ""
+            if product and not self.codes.knows_product(product):
+                found.append(Mistake("unknown_product", "Invalid Product", line, "product", key))
+        return sorted(found, key=lambda mistake: mistake.line or 0)
+
+    def apply(
+        self, request: int, data_key: str, items: Sequence[dict[str, str]], campaign: Collection[str] | None
+    ) -> Applied:
+        """Apply rows that are known to be good, in their order."""
+        applied = Applied(rows=len(items))
+        entries: list[RowEntry] = []
+        now = time.time()
+        for item in items:
+            key = item[data_key]
+            sent = {name: value for name, value in item.items() if name != data_key}
+            stored = stored_fields(sent, campaign)
+            codes = self.codes.select(data_key, key)
+            changed: dict[str, None] = {}
+            for code in codes:
+                changed |= self.codes.write(code, stored)
+            applied.codes.update(codes)
+            applied.updates += len(stored) * len(codes)
+            # as sent: "status" confirms itself, though it is stored under its newer name
+            confirmed = (
+                sent if stored is sent else [name for name in sent if name in stored or name == "status"]
+            )
+            applied.items[key] = list(confirmed)
+            if changed:
+                applied.changed[key] = list(changed)
+            applied.changes.append(stored)
+            entries.append(RowEntry(request, data_key, key, sent, len(codes), now))
+        self.journal.add_rows(entries)
+        return applied
+
+    def state(self) -> dict[str, Any]:
+        """Every code that was loaded or uploaded to, with its fields."""
+        with self.lock:
+            return {"codes": {code: dict(data) for code, data in self.codes.data.items()}}
+
+
+def codes_from(document: object) -> dict[str, dict[str, str]]:
+    """Known codes from JSON: a list of extended_ids and of objects with an ``extended_id``, or an object id →
+    fields.
+
+    Raises ValueError that says which entry is wrong.
+    """
+    if isinstance(document, dict):
+        pairs: list[tuple[object, object]] = list(document.items())
+    elif isinstance(document, list):
+        pairs = [_pair(entry) for entry in document]
+    else:
+        raise ValueError(  # noqa: TRY004 - one kind of error for whatever is wrong with them
+            "codes must be a list of ids, a list of objects with extended_id, or an object id → fields"
+        )
+    codes = {}
+    for number, (code, fields) in enumerate(pairs, 1):
+        if not isinstance(code, str) or not code.strip():
+            raise ValueError(f"code {number}: {DEFAULT_DATA_KEY} must be a string that is not blank")
+        if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
+            raise ValueError(f"code {number} ({code}): its fields must be an object of strings")
+        codes[code] = fields
+    return codes
+
+
+def _pair(entry: object) -> tuple[object, object]:
+    if isinstance(entry, dict):
+        return entry.get(DEFAULT_DATA_KEY), {
+            name: value for name, value in entry.items() if name != DEFAULT_DATA_KEY
+        }
+    return entry, {}

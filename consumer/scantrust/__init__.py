@@ -1,0 +1,1 @@
+"""The Scantrust SCM API over HTTP: one attempt a call, in worker threads, and what each of them brought."""

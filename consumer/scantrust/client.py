@@ -1,0 +1,165 @@
+"""One attempt at a call to the API, and faithfully what it brought."""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import requests
+import urllib3.exceptions
+
+from consumer.core.reply import Reply
+from consumer.errors import ConfigError
+from consumer.scantrust.failures import describe
+from consumer.scantrust.token import TokenSource
+from consumer.scantrust.transport import Adapter, Call, tls_context
+
+UPLOAD_PATH = "/api/v2/scm/upload/"
+ME_PATH = "/api/v2/me/"
+
+#: The most that is kept of a body, in bytes after decompression; the rest is not read.
+MAX_BODY = 1_000_000
+
+#: What the network and the server can make the libraries raise.
+_FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+
+_AVAILABLE_IN = re.compile(rb"available in (\d{1,9}(?:\.\d{1,9})?) ?s")
+_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
+
+
+class Client:
+    """A worker's connection to the API; not to be shared between threads.
+
+    ``connect_timeout`` bounds connecting with TLS, ``timeout`` the whole call, in seconds (looking up the
+    name is bounded by the system's resolver only). ``ca_file`` and ``proxy``, empty for none, are the only
+    ones that count: the environment has no say. ConfigError for settings no call could be made with.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: TokenSource,
+        *,
+        connect_timeout: float,
+        timeout: float,
+        ca_file: str = "",
+        proxy: str = "",
+        user_agent: str = "scm-consumer",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if proxy and "://" not in proxy:
+            proxy = f"http://{proxy}"
+        self._api = _host_and_port("api.base_url", base_url)
+        self._proxy = _host_and_port("api.proxy", proxy) if proxy else ""
+        self._proxies = {"all": proxy} if proxy else {}
+        self._token = token
+        self._clock = clock
+        self._timeouts = (connect_timeout, timeout)
+        self._call = Call(connect_timeout, timeout, clock)
+        with_tls = urlsplit(base_url).scheme == "https" or urlsplit(proxy).scheme == "https"
+        self._adapter = Adapter(self._call, tls_context(ca_file) if with_tls else None)
+        headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "gzip"}
+        root = base_url.rstrip("/")
+        # Prepared once and filled anew for each call: preparing costs as much as the whole rest of a call.
+        self._me = requests.Request("GET", root + ME_PATH, headers).prepare()
+        self._upload = requests.Request(
+            "POST", root + UPLOAD_PATH, headers | {"Content-Type": "application/json"}
+        ).prepare()
+
+    def upload(self, data_key: str, items: list[dict[str, str]], start_by: float = float("inf")) -> Reply:
+        """Upload one window; ``start_by``: the clock's reading after which it is not sent any more.
+
+        Never raises for anything that the network or the API does.
+        """
+        body = orjson.dumps({"data_key": data_key, "items": items})
+        self._upload.body = body
+        self._upload.headers["Content-Length"] = str(len(body))
+        return self._attempt(self._upload, start_by)
+
+    def me(self, start_by: float = float("inf")) -> Reply:
+        """Ask who the token belongs to: the cheapest call that shows whether it is accepted."""
+        return self._attempt(self._me, start_by)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._adapter.close()
+
+    def _attempt(self, request: requests.PreparedRequest, start_by: float) -> Reply:
+        call = self._call
+        call.begin(start_by)
+        if call.began > start_by:
+            return Reply(None, sent=False, error="not sent: its time to start had passed")
+        request.headers["Authorization"] = f"UAT {self._token.current()}"
+        raw: Any = None
+        whole = False
+        try:
+            raw = self._adapter.send(request, stream=True, timeout=self._timeouts, proxies=self._proxies).raw
+            body, whole = _read(raw)
+        except _FAILURES as error:
+            words = describe(error, call, self._api, self._proxy, raw.status if raw is not None else None)
+            return Reply(None, sent=call.sent, error=words, seconds=self._clock() - call.began)
+        finally:
+            if raw is not None:
+                raw.release_conn() if whole else raw.close()
+            call.ended = self._clock()
+        document: Any = None
+        if whole:
+            with suppress(orjson.JSONDecodeError):
+                document = orjson.loads(body)
+        return Reply(
+            raw.status,
+            body,
+            document if isinstance(document, dict) else None,
+            retry_after(raw.status, raw.headers, body, time.time()),
+            seconds=call.ended - call.began,
+        )
+
+
+def _read(raw: Any) -> tuple[bytes, bool]:
+    """The body, uncompressed and at most MAX_BODY, and whether that is all of it."""
+    body: bytes = raw.read(MAX_BODY + 1, decode_content=True)
+    # The second read is what tells a body cut short by the peer: it raises when bytes are missing.
+    while len(body) <= MAX_BODY and (more := raw.read(MAX_BODY + 1 - len(body), decode_content=True)):
+        body += more
+    return body[:MAX_BODY], len(body) <= MAX_BODY
+
+
+def retry_after(status: int, headers: Mapping[str, str], body: bytes, now: float) -> float | None:
+    """Seconds to wait before the next call, as an answer of 400 or above asks for; None when it does not.
+
+    From the Retry-After header (seconds, or an HTTP date measured against the answer's own Date, else against
+    ``now``, Unix seconds), else from the text "available in N seconds" of the API's throttling.
+    """
+    if status < 400:
+        return None
+    value = headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    if value and (date := _unix_seconds(value)) is not None:
+        sent_at = _unix_seconds(headers.get("Date", ""))
+        return max(0.0, date - (now if sent_at is None else sent_at))
+    text = _AVAILABLE_IN.search(body, 0, 2000)
+    return float(text[1]) if text else None
+
+
+def _unix_seconds(date: str) -> float | None:
+    with suppress(ValueError, TypeError, OverflowError, IndexError):
+        return email.utils.parsedate_to_datetime(date).timestamp()
+    return None
+
+
+def _host_and_port(key: str, url: str) -> str:
+    """What errors call the other side by; ConfigError when no call can be made to ``url``."""
+    with suppress(KeyError, ValueError):
+        parts = urlsplit(url)
+        usual_port = {"http": 80, "https": 443}[parts.scheme]
+        if parts.hostname:
+            return f"{parts.hostname}:{parts.port or usual_port}"
+    raise ConfigError([f"{key}: not an address such as https://host or http://host:port"])

@@ -1,0 +1,82 @@
+"""Why a call brought no whole answer, in words that say what to do.
+
+Only for people: whether anything was sent is decided in ``transport``. Nothing is quoted from an exception
+that may hold a URL, a header or a body.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Iterator
+from typing import TypeVar
+
+from urllib3.exceptions import DecodeError, NameResolutionError, ProxyError
+
+from consumer.scantrust.transport import Call, TooLateError
+
+#: OpenSSL's verification codes: expired or not yet valid; another host name, e-mail or IP address.
+_WRONG_TIME = (9, 10)
+_WRONG_NAME = (62, 63, 64)
+
+Kind = TypeVar("Kind", bound=BaseException)
+
+
+def describe(error: BaseException, call: Call, api: str, proxy: str, status: int | None) -> str:
+    """One sentence. ``api``, ``proxy``: host:port (empty: no proxy); ``status``: None until headers came."""
+    chain = list(_chain(error))[::-1]  # the first cause first: requests' own errors are OSErrors too
+    return _after_sending(chain, call, api, status) if call.sent else _before_sending(chain, call, api, proxy)
+
+
+def _before_sending(chain: list[BaseException], call: Call, api: str, proxy: str) -> str:
+    if proxy and _find(chain, ProxyError):
+        peer, setting = f"the proxy {proxy}", "api.proxy"
+    elif proxy:
+        peer, setting = f"the API {api} through the proxy {proxy}", "api.base_url and api.proxy"
+    else:
+        peer, setting = f"the API {api}", "api.base_url"
+    if _find(chain, TooLateError):
+        return f"not sent: the connection to {peer} stood too late for it"
+    if refused := _find(chain, ssl.SSLCertVerificationError):
+        return _certificate(refused, peer, setting)
+    if failed := _find(chain, ssl.SSLError):
+        reason = failed.reason or failed.strerror or "no TLS"
+        return f"no TLS with {peer} ({reason}): check that {setting} is an https address"
+    if _find(chain, NameResolutionError):
+        return f"the name of {peer} cannot be resolved: check {setting} and DNS"
+    if _find(chain, TimeoutError):
+        return f"no connection to {peer} within {call.connect_timeout:g} s: check {setting} and the network"
+    cause = _find(chain, OSError)
+    words = (cause.strerror or str(cause))[:200] if cause else type(chain[0]).__name__
+    return f"no connection to {peer} ({words}): check {setting} and the network"
+
+
+def _certificate(refused: ssl.SSLCertVerificationError, peer: str, setting: str) -> str:
+    why = f"the certificate of {peer} is refused ({refused.verify_message.rstrip('.')})"
+    if refused.verify_code in _WRONG_NAME:
+        return f"{why}: set {setting} to the name that the certificate is for"
+    if refused.verify_code in _WRONG_TIME:
+        return f"{why}: it must be renewed, or this machine's clock is wrong"
+    return f"{why}: set api.ca_file to a PEM file with the CA that issued it"
+
+
+def _after_sending(chain: list[BaseException], call: Call, api: str, status: int | None) -> str:
+    begun = f", only the beginning of one (HTTP {status})" if status is not None else ""
+    if _find(chain, TimeoutError):
+        return f"no whole answer from the API {api} within {call.timeout:g} s{begun}"
+    if _find(chain, DecodeError):
+        return f"the body of the answer from the API {api} cannot be decompressed (HTTP {status})"
+    if isinstance(chain[0], OSError | http.client.IncompleteRead):
+        return f"the connection to the API {api} was lost before a whole answer{begun}"
+    return f"what came from the API {api} is no HTTP answer ({type(chain[0]).__name__}){begun}"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, then what caused it, down to the first cause."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _find(chain: list[BaseException], kind: type[Kind]) -> Kind | None:
+    return next((error for error in chain if isinstance(error, kind)), None)

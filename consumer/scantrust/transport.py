@@ -1,0 +1,204 @@
+"""requests, held to what a caller of a slow and unreliable API needs.
+
+Three things that the library does not give: a deadline for the whole call (its time-out is for each receive,
+so an answer that trickles in never ends), the certain knowledge whether anything was sent, and an idle
+connection that is not trusted for long. All are decided at the connection, where they are facts, not by
+reading exceptions.
+
+The adapter is used without a Session: what a Session adds (cookies, redirects, .netrc, proxies and CA bundles
+from the environment) is what must not happen here, and for a 3xx it reads the whole body, however long.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import io
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError
+
+from consumer.errors import ConfigError
+
+#: A connection idle for longer is not used again, in seconds: the shortest keep-alive of common servers is 5,
+#: and the outcome of a request that crosses the server's close on the wire would be unknown.
+IDLE_SECONDS = 4.0
+
+
+class TooLateError(ConnectTimeoutError):
+    """The connection stood only after the time in which the request might still be sent."""
+
+
+class Call:
+    """The one call that an adapter's connection is busy with; times are readings of ``clock`` in seconds."""
+
+    def __init__(
+        self, connect_timeout: float, timeout: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.clock = clock
+        self.connect_timeout = min(connect_timeout, timeout)
+        self.timeout = timeout
+        self.ended = 0.0
+        self.begin(float("inf"))
+
+    def begin(self, start_by: float) -> None:
+        """Start the time of the whole call; ``start_by`` is the last moment at which it may be sent."""
+        self.began = self.clock()
+        self.deadline = self.read_by = self.began + self.timeout
+        self.start_by = start_by
+        self.sent = False
+
+    def left(self, until: float) -> float:
+        """Seconds until then; TimeoutError when there are none."""
+        left = until - self.clock()
+        if left <= 0:
+            raise TimeoutError("the time for the whole call is over")
+        return left
+
+
+class _DeadlineReader(io.RawIOBase):
+    """What a socket brings, each receive only for as long as the call has left."""
+
+    def __init__(self, raw: Any, sock: socket.socket, call: Call) -> None:
+        super().__init__()
+        self._raw, self._sock, self._call = raw, sock, call
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(self._call.left(self._call.read_by))
+        received: int | None = self._raw.readinto(buffer)
+        return received
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def _answer(call: Call, sock: socket.socket, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
+    """What http.client makes of each answer (a proxy's to CONNECT too), read under the call's deadline."""
+    answer = http.client.HTTPResponse(sock, *args, **kwargs)
+    raw = answer.fp.detach()
+    answer.fp = io.BufferedReader(_DeadlineReader(raw, sock, call))
+    return answer
+
+
+class _Connection(HTTPConnection):
+    """A connection that knows its call."""
+
+    call: Call
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.response_class = functools.partial(_answer, self.call)  # type: ignore[assignment]
+        self._held: list[bytes] | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it may be used again: asked when it is taken from the pool, which closes what is stale."""
+        return self.call.clock() - self.call.ended < IDLE_SECONDS and super().is_connected
+
+    def connect(self) -> None:
+        call = self.call
+        self.timeout = min(call.connect_timeout, call.left(call.deadline))
+        call.read_by = call.clock() + self.timeout  # a proxy's answer to CONNECT
+        super().connect()
+        call.read_by = call.deadline
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Connect if need be, write head and body at once: before nothing is sent, after all may be."""
+        if self.sock is None:
+            self.connect()
+        held = self._held = []
+        try:
+            super().request(*args, **kwargs)
+        finally:
+            self._held = None
+        call, now = self.call, self.call.clock()
+        if now > call.start_by or now >= call.deadline:
+            raise TooLateError(self, "the connection stood too late")
+        call.sent = True
+        self.sock.settimeout(call.deadline - now)
+        super().send(b"".join(held))
+
+    def send(self, data: Any) -> None:
+        if self._held is None:
+            super().send(data)
+        else:
+            self._held.append(data)
+
+
+class _TlsConnection(_Connection, HTTPSConnection):
+    """The same over TLS."""
+
+
+class Adapter(HTTPAdapter):
+    """requests' transport for one worker: one address, one connection at a time, nothing ever sent twice."""
+
+    def __init__(self, call: Call, tls: ssl.SSLContext | None) -> None:
+        self._call = call
+        self._tls = tls
+        self._pool: Any = None
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def get_connection_with_tls_context(
+        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """The pool of this adapter's address: looked up once, as nothing of its key ever changes."""
+        if self._pool is None:
+            self._pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            kind = _TlsConnection if self._pool.scheme == "https" else _Connection
+            self._pool.ConnectionCls = type(kind.__name__, (kind,), {"call": self._call})
+        return self._pool
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+        super().close()
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        """The address, and the context that verifies."""
+        address, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return address, {"ssl_context": self._tls} if self._tls else {}
+
+    def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
+        """The proxy is verified by the same context."""
+        return super().proxy_manager_for(proxy, proxy_ssl_context=self._tls, **kwargs)
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Nothing to do: the context that verifies belongs to the pool."""
+
+    def build_response(self, req: Any, resp: Any) -> requests.Response:  # noqa: ARG002 - the library's signature
+        """Only what the client reads: no cookies, no history."""
+        response = requests.Response()
+        response.status_code = resp.status
+        response.raw = resp
+        return response
+
+
+@functools.cache
+def tls_context(ca_file: str) -> ssl.SSLContext:
+    """A verifying context, made once and shared by all workers (it takes longer to make than to use).
+
+    ``ca_file`` empty: the certificates that come with requests; the environment has no say. ConfigError for a
+    file that cannot be read or holds no certificate.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_file or DEFAULT_CA_BUNDLE_PATH)
+    except OSError as error:
+        bad = isinstance(error, ssl.SSLError)
+        reason = "no PEM certificate in it" if bad else f"cannot be read ({error.strerror})"
+        raise ConfigError(
+            [f"api.ca_file: {ca_file}: {reason}; give a PEM file with the CA of the API's certificate"]
+        ) from None

@@ -1,0 +1,210 @@
+"""TLS is verified by the configured CA alone, proxies are the configured one alone, and errors name the fix."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from consumer.core.reply import Reply
+from consumer.errors import ConfigError
+from tests.component.wire import (
+    ITEMS,
+    TOKEN,
+    Certificate,
+    Peer,
+    Wire,
+    answer,
+    client_to,
+    free_port,
+    make_certificate,
+    saying,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tls")
+
+
+@pytest.fixture(scope="module")
+def good(folder: Path) -> Certificate:
+    return make_certificate(folder, "good", "IP:127.0.0.1,DNS:localhost")
+
+
+@pytest.fixture(scope="module")
+def other(folder: Path) -> Certificate:
+    return make_certificate(folder, "other", "DNS:other.example")
+
+
+def _never_sent(reply: Reply, *words: str) -> None:
+    assert (reply.status, reply.sent) == (None, False)
+    for word in words:
+        assert word in reply.error
+    assert TOKEN not in reply.error
+
+
+def test_an_api_with_the_configured_ca_is_trusted(good: Certificate) -> None:
+    with Wire(saying(answer()), good.server()) as wire:
+        for host in ("127.0.0.1", "localhost"):
+            with client_to(f"https://{host}:{wire.port}", ca_file=str(good.pem)) as client:
+                assert client.upload("extended_id", ITEMS).status == 200
+
+
+def test_an_api_with_another_ca_is_sent_nothing_and_the_error_names_the_setting(
+    good: Certificate, other: Certificate
+) -> None:
+    for ca_file in ("", str(other.pem)):
+        with Wire(saying(answer()), good.server()) as wire, client_to(wire.url, ca_file=ca_file) as client:
+            _never_sent(
+                client.upload("extended_id", ITEMS),
+                "certificate",
+                f"127.0.0.1:{wire.port}",
+                "set api.ca_file",
+            )
+            assert wire.requests == []
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_ca_certificates_of_the_environment_have_no_say(
+    good: Certificate, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, str(good.pem))
+    with Wire(saying(answer()), good.server()) as wire, client_to(wire.url) as client:
+        _never_sent(client.upload("extended_id", ITEMS), "set api.ca_file")
+
+
+def test_a_certificate_for_another_name_is_refused_and_the_error_says_so(other: Certificate) -> None:
+    with (
+        Wire(saying(answer()), other.server()) as wire,
+        client_to(wire.url, ca_file=str(other.pem)) as client,
+    ):
+        _never_sent(
+            client.upload("extended_id", ITEMS), "set api.base_url to the name that the certificate is for"
+        )
+        assert wire.requests == []
+
+
+def test_https_to_a_plain_port_is_sent_nothing_and_the_error_says_so() -> None:
+    def script(peer: Peer, wire: Wire) -> None:
+        peer.sock.recv(1000)
+        peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with Wire(script) as wire, client_to(f"https://127.0.0.1:{wire.port}") as client:
+        _never_sent(client.upload("extended_id", ITEMS), "no TLS with", "api.base_url")
+
+
+def test_a_connection_closed_in_the_handshake_was_sent_nothing() -> None:
+    def script(peer: Peer, wire: Wire) -> None:
+        peer.sock.recv(1)
+        peer.reset()
+
+    with Wire(script) as wire, client_to(f"https://127.0.0.1:{wire.port}") as client:
+        _never_sent(client.upload("extended_id", ITEMS), f"127.0.0.1:{wire.port}")
+
+
+def test_a_ca_file_that_is_no_ca_file_is_a_configuration_error(folder: Path) -> None:
+    empty = folder / "empty.pem"
+    empty.write_text("nothing")
+    with pytest.raises(ConfigError, match=r"api\.ca_file: .*empty\.pem: no PEM certificate"):
+        with client_to("https://127.0.0.1:1", ca_file=str(empty)):
+            pass
+    with pytest.raises(ConfigError, match=r"api\.ca_file: .*absent\.pem: cannot be read \(No such file"):
+        with client_to("https://127.0.0.1:1", ca_file=str(folder / "absent.pem")):
+            pass
+
+
+# -- proxies ---------------------------------------------------------------------------------------------------------
+
+
+def _tunnelling(target_port: int) -> object:
+    """A proxy's script: CONNECT, then bytes both ways."""
+
+    def script(peer: Peer, wire: Wire) -> None:
+        request = wire.take(peer)
+        assert request is not None
+        with socket.create_connection(("127.0.0.1", target_port)) as target:
+            peer.send(b"HTTP/1.1 200 Connection established\r\nX-Proxy: y\r\n\r\n")
+            back = threading.Thread(target=_pump, args=(target, peer.sock))
+            back.start()
+            _pump(peer.sock, target)
+            back.join(5)
+
+    return script
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+def test_plain_http_goes_through_the_configured_proxy() -> None:
+    with Wire(saying(answer())) as proxy, client_to("http://api.invalid", proxy=proxy.url) as client:
+        assert client.upload("extended_id", ITEMS).status == 200
+        assert client.me().status == 200
+    assert proxy.requests[0].line == "POST http://api.invalid/api/v2/scm/upload/ HTTP/1.1"
+    assert proxy.requests[0].headers["authorization"] == f"UAT {TOKEN}"
+    assert proxy.connections == 1
+
+
+@pytest.mark.parametrize("proxy_over_tls", [False, True])
+def test_https_goes_through_a_tunnel_and_the_proxy_never_sees_the_token(
+    good: Certificate, proxy_over_tls: bool
+) -> None:
+    with Wire(saying(answer()), good.server()) as api:
+        tls = good.server() if proxy_over_tls else None
+        with Wire(_tunnelling(api.port), tls) as proxy:  # type: ignore[arg-type]
+            address = proxy.url.replace("://", "://user:pass-word@")
+            with client_to(api.url, proxy=address, ca_file=str(good.pem)) as client:
+                assert client.upload("extended_id", ITEMS).status == 200
+                assert client.upload("extended_id", ITEMS).status == 200
+        assert proxy.connections == api.connections == 1
+        assert proxy.requests[0].line.startswith(f"CONNECT 127.0.0.1:{api.port} ")
+        assert proxy.requests[0].headers["proxy-authorization"].startswith("Basic ")
+        assert "authorization" not in proxy.requests[0].headers
+    assert "proxy-authorization" not in api.requests[0].headers
+
+
+def test_a_proxy_that_refuses_the_tunnel_means_not_sent(good: Certificate) -> None:
+    with Wire(saying(answer("407 Proxy Authentication Required", b""))) as proxy:
+        with client_to("https://api.invalid", proxy=proxy.url.replace("://", "://user:pass-word@")) as client:
+            reply = client.upload("extended_id", ITEMS)
+    _never_sent(reply, "407", f"the proxy 127.0.0.1:{proxy.port}", "api.proxy")
+    assert "pass-word" not in reply.error
+    assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize("api", ["http://api.invalid", "https://api.invalid"])
+def test_a_proxy_that_is_not_there_means_not_sent(api: str) -> None:
+    port = free_port()
+    with client_to(api, proxy=f"user:pass-word@127.0.0.1:{port}") as client:
+        reply = client.upload("extended_id", ITEMS)
+    _never_sent(reply, f"the proxy 127.0.0.1:{port}", "Connection refused", "api.proxy")
+    assert "pass-word" not in reply.error
+
+
+def test_a_proxy_that_trickles_its_answer_ends_at_the_time_for_connecting() -> None:
+    def script(peer: Peer, wire: Wire) -> None:
+        wire.take(peer)
+        peer.trickle(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    with (
+        Wire(script) as proxy,
+        client_to("https://api.invalid", proxy=proxy.url, connect_timeout=0.4) as client,
+    ):
+        reply = client.upload("extended_id", ITEMS)
+    _never_sent(reply, "within 0.4 s", "api.proxy")
+    assert 0.3 < reply.seconds < 1.4
+
+
+def test_a_proxy_of_another_kind_is_a_configuration_error_that_shows_no_password() -> None:
+    with pytest.raises(ConfigError, match=r"api\.proxy: not an address") as raised:
+        with client_to("https://api.invalid", proxy="socks5://user:pass-word@127.0.0.1:1080"):
+            pass
+    assert "pass-word" not in str(raised.value)

@@ -1,0 +1,288 @@
+"""A real Apache Kafka broker from Maven Central's jars: one KRaft node in a JVM of its own.
+
+It can be stopped, killed, paused, and restarted on its port and data; it dies with the process that started
+it, however that one ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+POM = Path(__file__).with_name("pom.xml")
+CACHE = Path(__file__).parents[2] / ".cache" / "kafka"
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+JVM_OPTIONS = ("-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+FIRST_COMPILER_ONLY = "-XX:TieredStopAtLevel=1"
+
+#: What every broker of the tests is, whatever starts it: one node, waiting for no other; no topic by itself.
+BROKER_PROPERTIES = {
+    "node.id": "1",
+    "process.roles": "broker,controller",
+    "controller.listener.names": "CONTROLLER",
+    "auto.create.topics.enable": "false",
+    "group.initial.rebalance.delay.ms": "0",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "2",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "1",
+    # A start waits for two heartbeats, and after a kill for the end of the session of the one before.
+    "broker.heartbeat.interval.ms": "200",
+    "broker.session.timeout.ms": "3000",
+}
+
+
+class BrokerUnavailable(Exception):  # noqa: N818 - what is the case, not a fault of the code
+    """A broker cannot be had or did not start; the message says what to install or where to look."""
+
+
+class JvmBroker:
+    """One Kafka node, broker and controller, on ports and a log folder of its own.
+
+    ``properties`` are added to the node's configuration and win over it. The port stays the same over
+    restarts. ``optimised`` compiles hot code fully: faster under load, slower to start.
+    """
+
+    def __init__(self, properties: Mapping[str, str] | None = None, *, optimised: bool = False) -> None:
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="kafka-broker-"))
+        self._java = ["java", "-Xmx512m", *JVM_OPTIONS, *([] if optimised else [FIRST_COMPILER_ONLY])]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
+        self._configuration = self.folder / "server.properties"
+        self._log = self.folder / "broker.log"
+        controller = free_port()
+        lines = BROKER_PROPERTIES | {
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
+            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "log.dirs": str(self.folder / "data"),
+        }
+        lines |= dict(properties or {})
+        self._configuration.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
+
+    @property
+    def bootstrap(self) -> str:
+        """Address for clients, host:port."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running broker."""
+        return self._running().pid
+
+    def start(self) -> JvmBroker:
+        """Start the node and wait until it answers a metadata request; format its folder the first time.
+
+        Raises BrokerUnavailable with the end of its log when it ends early or is not ready within a minute.
+        """
+        if self._process is not None:
+            raise RuntimeError("the broker runs already")
+        classpath = f"{broker_jars()}/*"
+        if not (self.folder / "data").exists():
+            self._format(classpath)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._java, "-cp", classpath, "kafka.Kafka", str(self._configuration)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a Ctrl-C at the tests is not the broker's to answer
+            )
+        self._watcher = _watch(self._process.pid)
+        try:
+            wait_until_ready(self.bootstrap, START_SECONDS, self._check_alive)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop in order (SIGTERM), data flushed; killed when that takes half a minute."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill at once (SIGKILL), as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Start again on the same port and data, stopping in order first if it still runs."""
+        if self._process is not None:
+            self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze the broker (SIGSTOP): connections stay open, nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen broker go on (SIGCONT)."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def close(self) -> None:
+        """Kill the broker if it runs and remove its folder."""
+        if self._process is not None:
+            self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def log(self) -> str:
+        """What the broker logged so far."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def _format(self, classpath: str) -> None:
+        cluster = str(uuid.uuid4())
+        tool = ["java", *JVM_OPTIONS, FIRST_COMPILER_ONLY, "-cp", classpath, "kafka.tools.StorageTool"]
+        command = [*tool, "format", "-t", cluster, "-c", str(self._configuration)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise BrokerUnavailable(f"Kafka's log folder could not be formatted:\n{done.stdout}{done.stderr}")
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("the broker does not run")
+        return self._process
+
+    def _check_alive(self) -> None:
+        code = self._running().poll()
+        if code is not None:
+            raise BrokerUnavailable(f"Kafka ended with {code} while starting:\n{self.log()[-3000:]}")
+
+    def _end(self, how: signal.Signals) -> None:
+        process = self._running()
+        process.send_signal(how)
+        process.send_signal(signal.SIGCONT)  # a frozen process handles SIGTERM only when it goes on
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self._process = None
+        if self._watcher is not None:
+            self._watcher.kill()
+            self._watcher.communicate()  # reaps it and closes its pipe
+            self._watcher = None
+
+
+def broker_jars() -> Path:
+    """The folder with the broker's jars, fetched once with Maven into the project's cache.
+
+    Raises BrokerUnavailable, saying what to install, when Java or (for the first time) Maven is not there.
+    """
+    if shutil.which("java") is None:
+        raise BrokerUnavailable("java is not on the PATH: install a Java 17 runtime or later")
+    # The pom's content is the version: a changed pom is a new folder.
+    folder = CACHE / f"jars-{uuid.uuid5(uuid.NAMESPACE_OID, POM.read_text()).hex[:12]}"
+    with _locked(CACHE / "lock"):
+        if not folder.exists():
+            _fetch(folder)
+    return folder
+
+
+def wait_until_ready(bootstrap: str, seconds: float, check: Callable[[], None] = lambda: None) -> None:
+    """Wait until a broker at ``bootstrap`` answers a metadata request that names a broker.
+
+    ``check`` is called while waiting and may raise. Raises BrokerUnavailable after ``seconds``.
+    """
+    deadline = time.monotonic() + seconds
+    host, _, port = bootstrap.split(",")[0].rpartition(":")
+    while not _accepts(
+        host, int(port)
+    ):  # librdkafka's own back-off after a refused connection is much longer
+        check()
+        if time.monotonic() > deadline:
+            raise BrokerUnavailable(
+                f"no Kafka broker accepts connections at {bootstrap} within {seconds:.0f} s"
+            )
+        time.sleep(0.02)
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    while True:
+        check()
+        try:
+            if admin.list_topics(timeout=1).brokers:
+                return
+        except KafkaException:
+            pass  # not ready yet: its next answer, or the deadline, decides
+        if time.monotonic() > deadline:
+            raise BrokerUnavailable(f"no Kafka broker answers at {bootstrap} within {seconds:.0f} s")
+
+
+def _accepts(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def free_port() -> int:
+    """A free port, below the range of outgoing connections: so that it is still free at a restart."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def _watch(pid: int) -> subprocess.Popen[bytes]:
+    """A process that kills ``pid`` when its standard input ends: when this process is gone, however it went.
+
+    The kernel's parent-death signal would follow the starting thread instead, and exists on Linux only.
+    """
+    return subprocess.Popen(
+        ["/bin/sh", "-c", 'read _; kill -KILL "$1"', "sh", str(pid)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on ``path`` among processes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(folder: Path) -> None:
+    if shutil.which("mvn") is None:
+        raise BrokerUnavailable(
+            "mvn is not on the PATH: install Maven 3.8 or later to fetch Kafka's jars once"
+        )
+    with tempfile.TemporaryDirectory(dir=CACHE) as work:
+        command = [
+            "mvn",
+            "-q",
+            "-B",
+            "-f",
+            str(POM),
+            "dependency:copy-dependencies",
+            f"-DoutputDirectory={work}/jars",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise BrokerUnavailable(
+                f"Maven could not fetch Kafka's jars:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+            )
+        Path(work, "jars").rename(folder)  # whole or not at all

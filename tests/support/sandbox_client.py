@@ -1,0 +1,73 @@
+"""A plain client of the sandbox: what the sandbox's own tests speak to it with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+import requests
+
+from consumer.sandbox import Sandbox
+
+UPLOAD = "/api/v2/scm/upload/"
+ME = "/api/v2/me/"
+
+
+class Client:
+    """One keep-alive session; nothing of the environment, no redirects, no retries."""
+
+    def __init__(self, sandbox: Sandbox, token: str = "sandbox-token", timeout: float = 10) -> None:
+        self._url = sandbox.url
+        self._timeout = timeout
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.headers["Authorization"] = f"UAT {token}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.close()
+
+    def call(self, method: str, path: str, **options: Any) -> requests.Response:
+        """One request."""
+        options.setdefault("timeout", self._timeout)
+        return self._session.request(method, self._url + path, allow_redirects=False, **options)
+
+    def post(self, body: object, **options: Any) -> requests.Response:
+        """POST a body to the upload's address: bytes as they are, else as JSON."""
+        data = body if isinstance(body, bytes) else orjson.dumps(body)
+        headers = {"Content-Type": "application/json", **options.pop("headers", {})}
+        return self.call("POST", UPLOAD, data=data, headers=headers, **options)
+
+    def upload(
+        self, *items: dict[str, Any], data_key: str = "extended_id", **options: Any
+    ) -> requests.Response:
+        """Upload rows."""
+        return self.post({"data_key": data_key, "items": list(items)}, **options)
+
+    def me(self) -> requests.Response:
+        """Test the access."""
+        return self.call("GET", ME)
+
+    def look(self, name: str) -> Any:
+        """What a GET under /sandbox/ shows."""
+        return self.call("GET", f"/sandbox/{name}").json()
+
+
+def rows(count: int, **fields: str) -> list[dict[str, str]]:
+    """Good rows CODE0, CODE1, ..., each with the same fields (by default one)."""
+    return [{"extended_id": f"CODE{number}", **(fields or {"market": "cn"})} for number in range(count)]
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 5) -> None:
+    """Wait for a condition; fails with ``what`` when the deadline passes."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.005)
