@@ -78,9 +78,16 @@ class State(Enum):
     STOPPED = "stopped"
 
 
-#: What comes back: an attempt with its answer (None: of ``GET /me``), rows whose letters are safe, or something to
+class Call(Protocol):
+    """A call that was made for an attempt; for None, it was ``GET /me``."""
+
+    @property
+    def subject(self) -> Any: ...
+
+
+#: What comes back: a call with its answer, rows whose letters are safe, or something to
 #: do on the owner's thread.
-Result = tuple[Attempt | None, Reply] | list[Row] | Callable[[], None]
+Result = tuple[Call, Reply] | list[Row] | Callable[[], None]
 
 
 class Runner:
@@ -214,7 +221,8 @@ class Runner:
 
     def _take(self, result: Result) -> None:
         if isinstance(result, tuple):
-            attempt, reply = result
+            call, reply = result
+            attempt = call.subject
             if attempt is None:
                 self.pipeline.me_answered(reply, self._clock())
             else:

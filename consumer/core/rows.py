@@ -1,8 +1,9 @@
 """From an event to the rows it asks for: values become strings, and every rule is checked on the way.
 
-This is the hot path. Most events hold short texts only and break no rule: such an item is judged as a whole, with
-what is kept for its field names, and its dictionary is sent as it is where the key stands first. Whatever is unusual
-(a number, a null, a failed check) is judged again field by field, and only that decides what is wrong with a row.
+This is the hot path. Most events hold short texts only and break no rule: such an item is judged as a
+whole, with what is kept for its field names, and its dictionary is sent as it is where the key stands
+first. Whatever is unusual (a number, a null, a failed check) is judged again field by field, and only that
+decides what is wrong with a row.
 """
 
 from __future__ import annotations
@@ -27,25 +28,29 @@ from consumer.core.validation import (
     timestamp_date,
 )
 
-#: A number is written out up to here: an exponent of a million comes as nine characters and would be a megabyte.
+#: A number is written out up to here: an exponent of a million is nine characters and would be a megabyte.
 MAX_DIGITS = 10_000
 _MAX_BITS = MAX_DIGITS * 3322 // 1000  # log2(10) is a little under 3.322
 
-#: In a rejected row it stands for a number that is not written out; over 50 characters: a replay is rejected, too.
+#: Stands in a rejected row for a number that is not written out. Over 50 characters, so a replay fails as
+#: well.
 NOT_WRITTEN_OUT = f"(a number of more than {MAX_DIGITS:,} digits, too long to be written out)"
 
-_MAX_PLANS = 1024  # a topic has a handful of field sets; events with ever new names must not fill the memory
+# A topic has a handful of field sets; events with ever new or very many names must not fill the memory.
+_MAX_PLANS = 1024
+_MAX_PLAN_BYTES = 4096
 _PUNCTUATION = 6  # bytes of a member in JSON beside its name and value: four quotes, a colon, a comma
 
-#: Of items with the same names in one order: their shape, the bytes beside the values, the special fields' checks.
+#: What holds for all items of the same names: shape, bytes beside the values, checks of the special fields.
 Plan = tuple[tuple[str, ...], int, tuple[tuple[str, Callable[[str], bool]], ...]]
 
 
 class RowMaker:
     """Makes an event's rows: one, or two where the logistic unit is itself a code.
 
-    ``default_data_key``: the data key of events that name none. ``date_fields``: the campaign's fields of type Date.
-    ``uniform_fields``: whether a row's shape (what may share a window) is its set of field names, else it is ().
+    ``default_data_key``: the data key of events that name none. ``date_fields``: the campaign's fields of
+    type Date. ``uniform_fields``: whether a row's shape (what may share a window) is its set of field
+    names, else ().
     """
 
     def __init__(
@@ -61,7 +66,7 @@ class RowMaker:
         """The rows of an event, those that fail a rule with their rejection; sets the record's ``event_id``.
 
         A flat event (one without a key value) has its key among its fields. Raises BadEvent if the event as a
-        whole makes no row: ``key_missing``, which is found before any value is looked at, or ``invalid_event``.
+        whole makes no row: ``key_missing``, found before any value is looked at, or ``invalid_event``.
         """
         record.event_id = event.event_id
         fields = event.fields
@@ -139,15 +144,16 @@ class RowMaker:
 
     def _new_plan(self, names: tuple[str, ...]) -> Plan:
         """What holds for every item of these names; one shape object for every order of the same names."""
-        if len(self._plans) >= _MAX_PLANS:
-            self._plans.clear()
         ordered = tuple(sorted(names))
         checks = tuple((name, self._rules[name].passes) for name in ordered if name in self._rules)
         if len(names) == 1 or ("status" in names and "activation_status" in names):
             checks = ((names[0], _never),)
         size = sum(len(name) + _PUNCTUATION for name in names)
-        plan = self._plans.setdefault(ordered, (ordered if self._uniform_fields else (), size, checks))
-        self._plans[names] = plan
+        plan = (ordered if self._uniform_fields else (), size, checks)
+        if size <= _MAX_PLAN_BYTES:
+            if len(self._plans) >= _MAX_PLANS:
+                self._plans.clear()
+            plan = self._plans[names] = self._plans.setdefault(ordered, plan)
         return plan
 
 
@@ -157,7 +163,7 @@ def _never(_: str) -> bool:
 
 
 def text_of(name: str, value: object) -> str:
-    """A value that is not text, as the API gets it. Raises BadEvent (``invalid_event``) where nothing is right.
+    """A value that is not text, as the API gets it. Raises BadEvent (``invalid_event``) if there is no way.
 
     A timestamp is refused here: only in a configured date field is it clear what to send of it.
     """
@@ -177,8 +183,8 @@ def text_of(name: str, value: object) -> str:
 def number_text(name: str, value: float | Decimal) -> str | None:
     """A number in plain notation, None if that takes more than ``MAX_DIGITS``; BadEvent if it is not finite.
 
-    Integers in full, decimals with the digits they were written with (1.10, and 1e3 as 1000), binary floats by the
-    shortest digits that mean the same (100.0 as 100).
+    Integers in full, decimals with the digits they were written with (1.10, and 1e3 as 1000), binary floats
+    by the shortest digits that mean the same (100.0 as 100).
     """
     if isinstance(value, int):
         if value.bit_length() > _MAX_BITS:

@@ -1,9 +1,9 @@
 """The rules a row must pass before it is uploaded, as one table, and the words in which a failure is told.
 
-Where several rules fail, the one that stands first in ``REASONS`` is reported; within one reason, the first field
-in the event's own order. Field names are no business of these rules: they are sent as they are, blank ones too,
-since the API discards those a campaign does not have. Messages may quote values, so they belong into dead letters,
-and into logs only where values may be shown.
+Where several rules fail, the one that stands first in ``REASONS`` is reported; within one reason, the first
+field in the event's own order. Field names are no business of these rules: they are sent as they are, blank
+ones too, since the API discards those a campaign does not have. Messages may quote values: they belong into
+dead letters, and into logs only where key values may be shown.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 from consumer.core.model import Rejection
 
-#: Longest value of a field, in characters (upload guide: "SCM field length"). A key's length is the API's to judge.
+#: Longest value of a field, in characters (upload guide: "SCM field length"). The key's is the API's to
+#: judge.
 MAX_VALUE = 50
 
-#: Every reason of a dead letter that is found before the upload, in order of precedence. The first three concern
-#: the whole record (``BadEvent``), the others one row (``Rejection``). A missing key is found before any field's
-#: value is looked at, so an event without a key is ``key_missing`` whatever its fields hold.
+#: Every reason of a dead letter that is found before the upload, in order of precedence. The first three
+#: concern the whole record (``BadEvent``), the others one row (``Rejection``). One exception: a missing key
+#: is found before any field's value is looked at, and so wins over a value that makes the event invalid.
 REASONS = (
     "undecodable",
     "invalid_event",
@@ -81,8 +82,8 @@ _DAY = FieldRule(
     "invalid_value", lambda text: not text or is_date(text), "a real date as YYYY-MM-DD, or empty text"
 )
 
-#: The fields with a meaning of their own (guide "Special SCM Fields"). Empty text erases a field at the API, and is
-#: refused only where there is nothing to erase.
+#: The fields with a meaning of their own (guide "Special SCM Fields"). Empty text erases a field at the
+#: API, and is refused only where there is nothing to erase.
 FIELD_RULES = {
     "activation_status": _STATUS,
     "status": _STATUS,
@@ -98,7 +99,7 @@ FIELD_RULES = {
 
 
 def field_rules(date_fields: Collection[str]) -> dict[str, FieldRule]:
-    """The rules by field name, the campaign's fields of type Date among them; special fields keep their own."""
+    """The rules by field name, those of the date fields among them; special fields keep their own."""
     return dict.fromkeys(date_fields, _DAY) | FIELD_RULES
 
 

@@ -12,8 +12,8 @@ _JSON_SPACE = b" \t\r\n"
 def decode_auto(raw: bytes) -> Event:
     """The event of a record in whichever format it is. Raises BadEvent only.
 
-    JSON if the first byte that is not white space opens an object or a list: with ``scm_data`` the envelope, else
-    flat. Anything else is raw Avro, which begins with a length: both brackets would be negative ones.
+    JSON if the first byte that is not white space opens an object or a list: with ``scm_data`` the envelope,
+    else flat. Anything else is raw Avro, which begins with a length: both brackets would be negative ones.
     """
     if raw.startswith(b"{") or raw.lstrip(_JSON_SPACE).startswith((b"{", b"[")):
         members = read_object(raw)

@@ -12,7 +12,7 @@ def event_from(members: dict[str, Any], occurred_at: str | int | None) -> Event:
     """The event of an envelope's members; unknown ones are ignored, null ones are absent.
 
     ``occurred_at`` is checked by the format, since its type differs. Raises BadEvent: ``invalid_event`` for a
-    member of a wrong type, then ``key_missing``. The values of ``scm_data`` are judged where they become strings.
+    member of a wrong type, then ``key_missing``. The values in ``scm_data`` are judged when they become text.
     """
     fields = members.get("scm_data")
     if type(fields) is not dict:

@@ -1,7 +1,7 @@
 """JSON records: the envelope (an object with ``scm_data``), or flat (an object that is one upload item).
 
-Integers keep every digit and decimals stay as they are written; msgspec does that at the speed that is needed.
-It takes no lone surrogates, so every text that comes from here can be encoded again.
+Integers keep every digit and decimals stay as they are written; msgspec does that at the speed needed. It
+takes no lone surrogates, so every text that comes from here can be encoded again.
 """
 
 from __future__ import annotations
@@ -34,15 +34,13 @@ def envelope_event(members: dict[str, Any]) -> Event:
     """The event of an envelope that was read from JSON. Raises BadEvent."""
     occurred_at = members.get("occurred_at")
     if occurred_at is not None and not _is_timestamp(occurred_at):
-        message = (
-            '"occurred_at" must be an RFC 3339 timestamp with an offset, such as 2024-05-01T23:30:00+02:00'
-        )
+        message = '"occurred_at" must be RFC 3339 with an offset, such as 2024-05-01T23:30:00+02:00'
         raise BadEvent("invalid_event", message, "occurred_at")
     return event_from(members, occurred_at)
 
 
 def _is_timestamp(value: object) -> bool:
-    """Whether it tells a moment. It only serves tracing: the other ways of ISO 8601 to write one are taken, too."""
+    """Whether it tells a moment. It only serves tracing: the other ways of ISO 8601 are taken, too."""
     if type(value) is not str:
         return False
     try:
@@ -69,10 +67,9 @@ def _failure(raw: bytes, error: Exception) -> BadEvent:
     if isinstance(error, RecursionError):
         return BadEvent("invalid_event", "the JSON is nested too deeply; an event is a flat object")
     if isinstance(error, (msgspec.ValidationError, InvalidOperation)):
-        return BadEvent("invalid_event", "the JSON holds a number of more digits than can be read")
-    literals: list[
-        str
-    ] = []  # NaN and its kind are no JSON, but widely written: the standard library knows them
+        return BadEvent("invalid_event", "the JSON holds a number that is too large to be read")
+    # NaN and its kind are no JSON, but widely written: the standard library knows them.
+    literals: list[str] = []
     try:
         json.loads(raw.decode(), parse_constant=literals.append)
     except (ValueError, RecursionError):

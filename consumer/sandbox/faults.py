@@ -45,10 +45,6 @@ class Fault:
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
-    def get(self, name: str) -> Any:
-        """A parameter, or None."""
-        return self._values.get(name)
-
     def strikes(self, facts: Facts) -> bool:
         """Whether this request gets it; counts the request when it matches."""
         if not self._matches(facts):

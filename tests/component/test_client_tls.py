@@ -1,9 +1,10 @@
-"""TLS is verified by the configured CA alone, proxies are the configured one alone, and errors name the fix."""
+"""The configured CA and proxy are the only ones that count, and errors name what to set."""
 
 from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -109,18 +110,21 @@ def test_a_connection_closed_in_the_handshake_was_sent_nothing() -> None:
 def test_a_ca_file_that_is_no_ca_file_is_a_configuration_error(folder: Path) -> None:
     empty = folder / "empty.pem"
     empty.write_text("nothing")
-    with pytest.raises(ConfigError, match=r"api\.ca_file: .*empty\.pem: no PEM certificate"):
-        with client_to("https://127.0.0.1:1", ca_file=str(empty)):
+    for file, words in (
+        (empty, "no PEM certificate"),
+        (folder / "absent.pem", r"cannot be read \(No such file"),
+    ):
+        with (
+            pytest.raises(ConfigError, match=rf"api\.ca_file: .*{file.name}: {words}"),
+            client_to("https://127.0.0.1:1", ca_file=str(file)),
+        ):
             pass
-    with pytest.raises(ConfigError, match=r"api\.ca_file: .*absent\.pem: cannot be read \(No such file"):
-        with client_to("https://127.0.0.1:1", ca_file=str(folder / "absent.pem")):
-            pass
 
 
-# -- proxies ---------------------------------------------------------------------------------------------------------
+# -- proxies -------------------------------------------------------------------------------------------------
 
 
-def _tunnelling(target_port: int) -> object:
+def _tunnelling(target_port: int) -> Callable[[Peer, Wire], None]:
     """A proxy's script: CONNECT, then bytes both ways."""
 
     def script(peer: Peer, wire: Wire) -> None:
@@ -159,7 +163,7 @@ def test_https_goes_through_a_tunnel_and_the_proxy_never_sees_the_token(
 ) -> None:
     with Wire(saying(answer()), good.server()) as api:
         tls = good.server() if proxy_over_tls else None
-        with Wire(_tunnelling(api.port), tls) as proxy:  # type: ignore[arg-type]
+        with Wire(_tunnelling(api.port), tls) as proxy:
             address = proxy.url.replace("://", "://user:pass-word@")
             with client_to(api.url, proxy=address, ca_file=str(good.pem)) as client:
                 assert client.upload("extended_id", ITEMS).status == 200
@@ -171,10 +175,12 @@ def test_https_goes_through_a_tunnel_and_the_proxy_never_sees_the_token(
     assert "proxy-authorization" not in api.requests[0].headers
 
 
-def test_a_proxy_that_refuses_the_tunnel_means_not_sent(good: Certificate) -> None:
-    with Wire(saying(answer("407 Proxy Authentication Required", b""))) as proxy:
-        with client_to("https://api.invalid", proxy=proxy.url.replace("://", "://user:pass-word@")) as client:
-            reply = client.upload("extended_id", ITEMS)
+def test_a_proxy_that_refuses_the_tunnel_means_not_sent() -> None:
+    with (
+        Wire(saying(answer("407 Proxy Authentication Required", b""))) as proxy,
+        client_to("https://api.invalid", proxy=proxy.url.replace("://", "://user:pass-word@")) as client,
+    ):
+        reply = client.upload("extended_id", ITEMS)
     _never_sent(reply, "407", f"the proxy 127.0.0.1:{proxy.port}", "api.proxy")
     assert "pass-word" not in reply.error
     assert len(proxy.requests) == 1
@@ -204,7 +210,9 @@ def test_a_proxy_that_trickles_its_answer_ends_at_the_time_for_connecting() -> N
 
 
 def test_a_proxy_of_another_kind_is_a_configuration_error_that_shows_no_password() -> None:
-    with pytest.raises(ConfigError, match=r"api\.proxy: not an address") as raised:
-        with client_to("https://api.invalid", proxy="socks5://user:pass-word@127.0.0.1:1080"):
-            pass
+    with (
+        pytest.raises(ConfigError, match=r"api\.proxy: not an address") as raised,
+        client_to("https://api.invalid", proxy="socks5://user:pass-word@127.0.0.1:1080"),
+    ):
+        pass
     assert "pass-word" not in str(raised.value)

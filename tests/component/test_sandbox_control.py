@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -263,6 +264,17 @@ def test_fifty_thousand_rows_stay_cheap_to_apply_and_to_read(sandbox: Sandbox, c
     units = [{"case_code": f"K{number}", "x": "1"} for number in range(100)]
     assert client.upload(*units, data_key="case_code").json()["codes_affected"] == 10_000
     assert time.monotonic() - begun < 30
+
+
+def test_a_client_that_dies_while_sending_has_applied_nothing_and_is_in_the_journal(sandbox: Sandbox) -> None:
+    head = f"POST {UPLOAD} HTTP/1.1\r\nAuthorization: UAT sandbox-token\r\nContent-Length: 500\r\n\r\n"
+    with socket.create_connection((sandbox.host, sandbox.port), timeout=5) as connection:
+        connection.sendall(head.encode() + b'{"items": [{"extended_id": "A", "x": "1"}]}')
+    wait_until(lambda: bool(sandbox.journal()["requests"]), "the call is in the journal")
+    (request,) = sandbox.journal()["requests"]
+    assert (request["status"], request["fault"], request["rows"], request["applied"]) == (None, None, 0, 0)
+    wait_until(lambda: sandbox.stats()["in_progress"] == 0, "the call has left")
+    assert sandbox.state() == {"codes": {}}
 
 
 def test_a_body_without_a_length_is_refused(sandbox: Sandbox, client: Client) -> None:

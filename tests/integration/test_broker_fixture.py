@@ -103,7 +103,7 @@ def test_committed_offsets_and_their_metadata_are_visible(kafka: Kafka) -> None:
     with closing(Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": group})) as consumer:
         consumer.commit(offsets=[TopicPartition(topic, 1, 7, "a note")], asynchronous=False)
     assert kafka.committed(group, topic) == {1: 7}
-    assert kafka.commits(group, topic)[1].metadata == "a note"
+    assert kafka.commits(group, topic)[1].metadata == "a note\0"
 
 
 def test_a_topic_that_was_not_created_does_not_come_by_being_asked_for(kafka: Kafka) -> None:

@@ -6,13 +6,12 @@ from Maven Central's jars; 4. outside CI only, librdkafka's mock cluster, which 
 
 from __future__ import annotations
 
-import ctypes
+import gc
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from importlib import metadata
-from pathlib import Path
 
 from tests.support.kafka_broker import (
     BROKER_PROPERTIES,
@@ -22,14 +21,11 @@ from tests.support.kafka_broker import (
     free_port,
     wait_until_ready,
 )
+from tests.support.kafka_mock import open_mock
 from tests.support.kafka_witness import Kafka
 
 ADDRESS_VARIABLE = "SCM_TEST_KAFKA"
 READY_SECONDS = 60.0
-NOTICE = (
-    "No real Kafka: these tests ran against librdkafka's mock cluster, which proves less. "
-    "Install Java 17 and Maven 3.8 for the real one. Tried:\n"
-)
 
 
 @contextmanager
@@ -60,7 +56,7 @@ def _first(stack: ExitStack) -> Kafka:
             f"CI=true, and no real Kafka for the tests:\n{told}\n"
             f"Set {ADDRESS_VARIABLE}=host:port, start a container engine, or install Java 17 and Maven 3.8."
         )
-    return stack.enter_context(_mock(told))
+    return stack.enter_context(open_mock(told))
 
 
 @contextmanager
@@ -72,17 +68,24 @@ def _jvm() -> Iterator[Kafka]:
 
 @contextmanager
 def _container() -> Iterator[Kafka]:
-    # Not above: these imports take half a second, and most machines that run this have an address or Java.
+    # Imported here: it takes half a second that a run with an address does not need.
     from docker.errors import DockerException  # type: ignore[import-untyped]
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.docker_client import DockerClient
 
-    try:
-        engine = DockerClient()
-        engine.client.ping()
-    except DockerException as error:  # the docker command may be there without its engine
-        raise BrokerUnavailable(f"no container engine answers: {error}") from error
-    host, port = engine.host(), free_port()
+    silent = ""
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", ResourceWarning
+        )  # a failed attempt leaves its socket to the collector
+        try:
+            DockerClient().client.ping()
+        except DockerException as error:  # the docker command may be there without its engine
+            silent = str(error)
+        gc.collect()
+    if silent:
+        raise BrokerUnavailable(f"no container engine answers: {silent}")
+    host, port = DockerClient().host(), free_port()
     properties = BROKER_PROPERTIES | {
         "listeners": "PLAINTEXT://:9092,CONTROLLER://127.0.0.1:9093",
         "advertised.listeners": f"PLAINTEXT://{host}:{port}",
@@ -101,47 +104,6 @@ def _container() -> Iterator[Kafka]:
         yield Kafka(f"{host}:{port}", f"Apache Kafka {kafka_version()} in a container")
     finally:
         container.stop()
-
-
-@contextmanager
-def _mock(tried: str) -> Iterator[Kafka]:
-    """librdkafka's mock cluster in this process, with topics of any number of partitions.
-
-    The Python client has no call for the latter, so its own copy of librdkafka is asked by its C interface
-    (rdkafka_mock.h).
-    """
-    library = ctypes.CDLL(str(_librdkafka()))
-    for name in ("rd_kafka_conf_new", "rd_kafka_new", "rd_kafka_mock_cluster_new"):
-        getattr(library, name).restype = ctypes.c_void_p
-    library.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
-    error = ctypes.create_string_buffer(512)
-    configuration = ctypes.c_void_p(library.rd_kafka_conf_new())
-    handle = ctypes.c_void_p(library.rd_kafka_new(0, configuration, error, len(error)))
-    cluster = ctypes.c_void_p(library.rd_kafka_mock_cluster_new(handle, 1))
-    if not handle or not cluster:
-        raise BrokerUnavailable(f"librdkafka's mock cluster did not start: {error.value.decode()}")
-
-    def make_topic(name: str, partitions: int) -> None:
-        code = library.rd_kafka_mock_topic_create(cluster, name.encode(), partitions, 1)
-        if code:
-            raise RuntimeError(f"the mock cluster refused topic {name}: error {code}")
-
-    try:
-        bootstrap = library.rd_kafka_mock_cluster_bootstraps(cluster).decode()
-        yield Kafka(bootstrap, "librdkafka's mock cluster", make_topic=make_topic, notice=NOTICE + tried)
-    finally:
-        library.rd_kafka_mock_cluster_destroy(cluster)
-        library.rd_kafka_destroy(handle)
-
-
-def _librdkafka() -> Path:
-    """The library that came with the Python client."""
-    for file in metadata.files("confluent-kafka") or []:
-        if file.name.startswith("librdkafka"):
-            return Path(str(file.locate()))
-    raise BrokerUnavailable(
-        "the installed confluent-kafka brings no librdkafka of its own for a mock cluster"
-    )
 
 
 def kafka_version() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 with warnings.catch_warnings():
-    # While it is imported it reads its protocol's definitions with functions that Python 3.11 and 3.12 warn of.
+    # Importing it reads its protocol's definitions with functions that Python 3.11 and 3.12 warn of.
     warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
     from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 
@@ -58,30 +58,19 @@ class Kafka:
     """A running Kafka at ``bootstrap`` (host:port), as tests use it.
 
     ``source`` says what it is, for the report; ``notice`` what a reader of the results must know about it.
-    ``make_topic`` replaces the admin request where the Kafka does not know it (librdkafka's mock cluster).
     """
 
-    def __init__(
-        self,
-        bootstrap: str,
-        source: str,
-        *,
-        make_topic: Callable[[str, int], None] | None = None,
-        notice: str = "",
-    ) -> None:
+    api_version: tuple[int, ...] | None = None  #: Kafka's version for kafka-python; None: it asks the broker
+
+    def __init__(self, bootstrap: str, source: str, notice: str = "") -> None:
         self.bootstrap = bootstrap
         self.source = source
         self.notice = notice
-        self._make_topic = make_topic
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
     def create_topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> str:
         """Create a topic with one replica, wait until every partition has a leader, and return its name."""
-        if self._make_topic is not None:
-            self._make_topic(name, partitions)
-        else:
-            new = NewTopic(name, partitions, replication_factor=1, config=dict(config or {}))
-            self._admin.create_topics([new])[name].result(ANSWER_SECONDS)
+        self._request_topic(name, partitions, config or {})
         deadline = time.monotonic() + ANSWER_SECONDS
         while not self._has_leaders(name, partitions):
             if time.monotonic() > deadline:
@@ -143,10 +132,17 @@ class Kafka:
         return {partition: commit.offset for partition, commit in self.commits(group, topic).items()}
 
     def commits(self, group: str, topic: str) -> dict[int, OffsetAndMetadata]:
-        """The group's commits, ``offset`` and ``metadata``, of each partition that has one."""
+        """The group's commits, ``offset`` and ``metadata``, of each partition that has one.
+
+        The metadata is shown as the broker keeps it: what confluent-kafka commits ends in a NUL.
+        """
         with closing(self._consumer(committed_only=False, group=group)) as consumer:
             found = {p.partition: consumer.committed(p, metadata=True) for p in _partitions(consumer, topic)}
         return {partition: commit for partition, commit in found.items() if commit is not None}
+
+    def _request_topic(self, name: str, partitions: int, config: Mapping[str, str]) -> None:
+        new = NewTopic(name, partitions, replication_factor=1, config=dict(config))
+        self._admin.create_topics([new])[name].result(ANSWER_SECONDS)
 
     def _producer(self, properties: Mapping[str, str] | None = None) -> Producer:
         return Producer(
@@ -163,6 +159,7 @@ class Kafka:
     def _consumer(self, *, committed_only: bool, group: str | None = None) -> KafkaConsumer:
         return KafkaConsumer(
             bootstrap_servers=self.bootstrap,
+            api_version=self.api_version,
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
