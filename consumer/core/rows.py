@@ -96,7 +96,7 @@ class RowMaker:
 
     def _judged_rows(self, event: Event, record: Record, data_key: str, value: Any) -> list[Row]:
         fields = event.fields
-        if "status" in fields and data_key != "status" and fields.get("activation_status") is not None:
+        if "status" in fields and fields.get("activation_status") is not None:
             # The API lets activation_status win (guide "Activate Codes"): what status says does not matter.
             fields = {name: field for name, field in fields.items() if name != "status"}
         row = self._judged_row(record, data_key, value, fields)

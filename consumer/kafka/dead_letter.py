@@ -60,7 +60,7 @@ def headers_of(letter: Letter, version: str, *, short: bool = False) -> Headers:
         "scm.row": None if short or item is None else json.dumps(item, ensure_ascii=False),
         "scm.http_status": why.http_status,
         "scm.attempts": row.attempts or None,
-        "scm.event_id": record.event_id,
+        "scm.event_id": record.event_id or f"{partition.topic}-{partition.number}-{record.offset}",
         "scm.consumer": version,
     }
     own = [(name, value) for name, value in record.raw.headers() or [] if not name.startswith(ADDED_PREFIXES)]

@@ -186,7 +186,10 @@ class Source:
         self._listener.on_revoked([partition], lost=True)
         fresh = Partition(partition.topic, partition.number, start, partition.committed)
         self._owned[(partition.topic, partition.number)] = fresh
-        self._consumer.seek(TopicPartition(partition.topic, partition.number, start))
+        # Not a seek: librdkafka refuses one while the partition stands in error.
+        self._consumer.incremental_unassign([TopicPartition(partition.topic, partition.number)])
+        self._consumer.incremental_assign([TopicPartition(partition.topic, partition.number, start)])
+        self._apply_pause([(partition.topic, partition.number)])
         self._listener.on_assigned([fresh])
 
     # -- assignment ----------------------------------------------------------------------------------------------

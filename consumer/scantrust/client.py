@@ -124,10 +124,8 @@ class Client:
 
 def _read(raw: Any) -> tuple[bytes, bool]:
     """The body, uncompressed and at most MAX_BODY, and whether that is all of it."""
+    # Reads on until there is as much or the body has ended, and raises when it ended too early.
     body: bytes = raw.read(MAX_BODY + 1, decode_content=True)
-    # The second read is what tells a body cut short by the peer: it raises when bytes are missing.
-    while len(body) <= MAX_BODY and (more := raw.read(MAX_BODY + 1 - len(body), decode_content=True)):
-        body += more
     return body[:MAX_BODY], len(body) <= MAX_BODY
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tests.component.wire import (
     make_certificate,
 )
 
-TIMEOUT = 0.6
+TIMEOUT = 0.4
 
 
 def _silent(peer: Peer, wire: Wire) -> None:
@@ -91,14 +92,21 @@ def test_the_same_over_tls(
 
 
 def test_a_kept_connection_has_the_whole_time_again_for_each_call() -> None:
-    def script(peer: Peer, wire: Wire) -> None:
-        while wire.take(peer) is not None:
-            peer.trickle(answer(body=b"{}"), pause=0.008)  # about 0.4 s
+    passed = 0.0
 
-    with Wire(script) as wire, client_to(wire.url, timeout=1.0) as client:
+    def script(peer: Peer, wire: Wire) -> None:
+        nonlocal passed
+        while wire.take(peer) is not None:
+            passed += 20.0
+            peer.send(answer())
+
+    def clock() -> float:
+        return time.monotonic() + passed
+
+    with Wire(script) as wire, client_to(wire.url, timeout=30.0, clock=clock) as client:
         replies = [client.me() for _ in range(4)]
     assert [reply.status for reply in replies] == [200] * 4
-    assert sum(reply.seconds for reply in replies) > 1.0
+    assert all(20.0 <= reply.seconds < 30.0 for reply in replies)
     assert wire.connections == 1
 
 
@@ -109,7 +117,7 @@ def test_a_server_that_does_not_take_the_request_ends_at_the_deadline(
     rows = [{"extended_id": "x" * 1_000_000}] * 30
     with (
         Wire(_not_reading, server if over_tls else None) as wire,
-        client_to(wire.url, timeout=TIMEOUT, ca_file=ca) as client,
+        client_to(wire.url, connect_timeout=TIMEOUT / 2, timeout=TIMEOUT, ca_file=ca) as client,
     ):
         _ended_in_time(client.upload("extended_id", rows), "")
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import ssl
+import struct
+import termios
 import time
 
 import pytest
@@ -58,10 +61,6 @@ def test_a_connection_that_was_reset_while_idle_is_not_used() -> None:
 
 
 def _unsent(sock: socket.socket) -> int:
-    import fcntl
-    import struct
-    import termios
-
     unsent: int = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
     return unsent
 

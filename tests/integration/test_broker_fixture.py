@@ -170,9 +170,10 @@ def test_a_broker_does_not_outlive_a_killed_test_run() -> None:
         [sys.executable, "-c", script], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as run:
         assert run.stdout is not None
-        port, _ = run.stdout.readline().split()
+        port, folder = run.stdout.readline().split()
         run.send_signal(signal.SIGKILL)
     until(f"nobody listens on {port}", lambda: not listening(int(port)))
+    until(f"{folder} is removed", lambda: not Path(folder).exists())
 
 
 def test_in_ci_a_run_without_a_real_kafka_fails_and_says_what_to_install() -> None:

@@ -107,7 +107,7 @@ class JvmBroker:
                 stderr=log,
                 start_new_session=True,  # a Ctrl-C at the tests is not the broker's to answer
             )
-        self._watcher = _watch(self._process.pid)
+        self._watcher = _watch(self._process.pid, self.folder)
         try:
             wait_until_ready(self.bootstrap, START_SECONDS, self._check_alive)
         except BaseException:
@@ -244,13 +244,14 @@ def free_port() -> int:
             return port
 
 
-def _watch(pid: int) -> subprocess.Popen[bytes]:
-    """A process that kills ``pid`` when its standard input ends: when this process is gone, however it went.
+def _watch(pid: int, folder: Path) -> subprocess.Popen[bytes]:
+    """Start a process that kills ``pid`` and removes ``folder`` once this process is gone, however it went.
 
-    The kernel's parent-death signal would follow the starting thread instead, and exists on Linux only.
+    It notices by the end of its standard input. The kernel's parent-death signal would follow the starting
+    thread instead, and exists on Linux only.
     """
     return subprocess.Popen(
-        ["/bin/sh", "-c", 'read _; kill -KILL "$1"', "sh", str(pid)],
+        ["/bin/sh", "-c", 'read _; kill -KILL "$1"; rm -rf "$2"', "sh", str(pid), str(folder)],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )

@@ -17,10 +17,10 @@ NOTICE = (
 
 
 class MockKafka(Kafka):
-    """A mock cluster of one broker in this process, with topics of any number of partitions; no configuration.
+    """A mock cluster of one broker in this process, with topics of any number of partitions.
 
-    The Python client can start a mock cluster but not make a topic in it, so its own copy of librdkafka is asked
-    through its C interface (rdkafka_mock.h).
+    The Python client can start a mock cluster but not make a topic in it, so its own copy of librdkafka is
+    asked through its C interface (rdkafka_mock.h). Topic configuration is ignored.
     """
 
     api_version = (2, 3)  # newer requests for the versions a broker knows are answered in a form nobody reads

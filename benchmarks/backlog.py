@@ -1,0 +1,94 @@
+"""A seeded backlog: events as a packaging line would leave them, the same bytes for the same seed."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, Producer
+
+PARTITIONS = 8
+FLUSH_SECONDS = 60.0
+ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+MARKETS = ("cn", "de", "fr", "gb", "jp", "nl", "us", "za")
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What was produced. ``keys_hash`` is the stand-in's hash of the set of distinct keys, hexadecimal."""
+
+    events: int
+    distinct_keys: int
+    keys_hash: str
+    mean_bytes: float
+
+
+def events(count: int, seed: int, repeats: float = 0.0) -> Iterator[tuple[bytes, bytes]]:
+    """Record key and value of each event: flat JSON of about 230 bytes, a key and four fields.
+
+    ``repeats`` is the share of events (0..1) that update the key of an earlier one; all other keys are distinct.
+    """
+    draw = random.Random(seed)
+    keys: list[str] = []
+    for number in range(count):
+        if keys and draw.random() < repeats:
+            key = keys[draw.randrange(len(keys))]
+        else:
+            # The number makes it distinct, the rest spreads it over the partitions.
+            key = f"{_letters(draw, 12)}{number:08d}"
+            if repeats:
+                keys.append(key)
+        day = draw.randrange(28) + 1
+        value = (
+            f'{{"extended_id": "{key}", "intended_market": "{draw.choice(MARKETS)}", '
+            f'"production_date": "2026-{draw.randrange(12) + 1:02d}-{day:02d}", '
+            f'"production_lot": "LOT-{_letters(draw, 24)}", '
+            f'"packaging_line": "plant-{draw.randrange(90) + 10}/hall-{draw.randrange(9)}/line-{_letters(draw, 8)}"}}'
+        )
+        yield key.encode(), value.encode()
+
+
+def produce(bootstrap: str, topic: str, count: int, seed: int, repeats: float = 0.0) -> Backlog:
+    """Produce the events to a topic that exists, by the hash of their key, and wait for every acknowledgement."""
+    failed: list[KafkaError] = []
+
+    def acknowledged(error: KafkaError | None, _: object) -> None:
+        if error is not None:
+            failed.append(error)
+
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "linger.ms": 20,
+        }
+    )
+    seen: set[int] = set()
+    size = 0
+    for key, value in events(count, seed, repeats):
+        seen.add(key_hash(key))
+        size += len(value)
+        while True:
+            try:
+                producer.produce(topic, value, key, on_delivery=acknowledged)
+                break
+            except BufferError:  # the local queue is full: make room
+                producer.poll(0.1)
+        producer.poll(0)
+    left = producer.flush(FLUSH_SECONDS)
+    if left or failed:
+        raise RuntimeError(f"{left} events unacknowledged, {len(failed)} failed: {failed[:1]}")
+    return Backlog(count, len(seen), f"{sum(seen) % 2**64:x}", size / count)
+
+
+def key_hash(key: bytes) -> int:
+    """The stand-in's 64-bit hash of a key: CRC-32, then Adler-32."""
+    return zlib.crc32(key) << 32 | zlib.adler32(key)
+
+
+def _letters(draw: random.Random, count: int) -> str:
+    bits = draw.getrandbits(5 * count)
+    return "".join(ALPHABET[bits >> 5 * i & 31] for i in range(count))

@@ -1,0 +1,68 @@
+"""What the judge is given: what was published, and what became of it. Plain data, from any source."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Headers = tuple[tuple[str, bytes | None], ...]
+Fields = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A Kafka record as it lies in its topic."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What exists before anything is published, and how events are to be read."""
+
+    codes: Mapping[str, Fields]  #: every code by its extended_id, with the fields that it has already
+    products: Collection[str]
+    schema: Mapping[str, Any]  #: the Avro schema of an event
+    data_key: str  #: of events that name none
+    date_fields: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A row that the API applied; ``fields`` as sent, without the key."""
+
+    data_key: str
+    key_value: str
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An upload as the API saw it; ``status`` None: the sender never got an answer."""
+
+    status: int | None
+    fault: str | None  #: the faults that took part in it
+    data_key: str | None
+    keys: Sequence[str]
+    applied: int  #: rows
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All of it, read back from the topics and from the API after the consumer has ended."""
+
+    world: World
+    published: Sequence[Record]
+    letters: Sequence[Record]  #: the dead-letter topic
+    state: Mapping[str, Fields]  #: extended_id → fields, at the API
+    applied: Sequence[Applied]  #: in the order in which the API applied them
+    requests: Sequence[Request]  #: uploads, in the order in which they were answered
+    broken_rules: Mapping[str, int]  #: rules of the API that could have been kept, and how often they were not
+    last_line: str  #: what the consumer printed at its end
+    seconds: float  #: from its start to its end

@@ -1,0 +1,210 @@
+"""May a request start now: concurrency, pace, throttling, circuit and pause, each ended by time or a result."""
+
+from __future__ import annotations
+
+from consumer.core.gate import CIRCUIT_WINDOWS, Gate, Pause, Step
+from consumer.core.retry import RetryPolicy
+
+POLICY = RetryPolicy(base=1, cap=60, max_retry_after=900)
+
+
+def _gate(rate: float = 0.0, concurrency: int = 8, draw: float = 1.0) -> Gate:
+    return Gate(rate, concurrency, POLICY, lambda: draw)
+
+
+def test_no_more_requests_than_the_concurrency_are_in_flight() -> None:
+    gate = _gate(concurrency=2)
+    gate.start(0)
+    gate.start(0)
+    assert not gate.admits(0)
+    assert gate.opens_at() is None, "only an answer can bring the next request"
+    gate.ended()
+    assert gate.admits(0)
+
+
+def test_requests_are_paced_one_by_one_slightly_under_the_rate() -> None:
+    gate = _gate(rate=10, concurrency=1000)
+    now, starts = 0.0, []
+    while now < 60:
+        assert gate.admits(now)
+        gate.start(now)
+        starts.append(now)
+        assert not gate.admits(now), "burst 1"
+        opens_at = gate.opens_at()
+        assert opens_at is not None
+        now = opens_at
+    for second in range(59):
+        assert sum(second <= start < second + 1 for start in starts) <= 10
+    assert len(starts) >= 60 * 9, "slightly under the rate, not far under it"
+
+
+def test_idle_time_saves_up_no_burst() -> None:
+    gate = _gate(rate=10)
+    gate.start(0)
+    gate.start(100)
+    assert not gate.admits(100.05)
+    assert gate.admits(100.11)
+
+
+def test_asking_who_we_are_counts_in_the_pace() -> None:
+    gate = _gate(rate=10)
+    gate.block(Pause.UNAUTHORIZED, 0)
+    asks_at = gate.asks_at()
+    assert asks_at == 1.0
+    gate.ask(asks_at)
+    gate.told(asks_at, passed=True)
+    assert not gate.admits(asks_at)
+    assert gate.admits(asks_at + 0.11)
+
+
+def test_no_rate_is_no_limit() -> None:
+    gate = _gate(rate=0, concurrency=1000)
+    for _ in range(1000):
+        assert gate.admits(0)
+        gate.start(0)
+
+
+def test_a_throttle_holds_back_the_whole_process_for_as_long_as_the_api_says() -> None:
+    gate = _gate()
+    assert gate.throttled(10, 5) == 5
+    assert not gate.admits(14.9)
+    assert gate.admits(15)
+    assert gate.throttled_seconds == 5
+
+
+def test_a_throttle_is_bounded_by_max_retry_after() -> None:
+    assert _gate().throttled(0, 86_400) == 900
+
+
+def test_a_shorter_throttle_does_not_cut_a_longer_one() -> None:
+    gate = _gate()
+    gate.throttled(0, 30)
+    gate.throttled(1, 2)
+    assert not gate.admits(29.9)
+    assert gate.throttled_seconds == 30
+
+
+def test_a_throttle_without_a_time_backs_off_longer_each_time_until_an_answer() -> None:
+    gate = _gate()
+    assert [gate.throttled(at, None) for at in (0, 10, 20)] == [1, 2, 4]
+    gate.answered()
+    assert gate.throttled(100, None) == 1
+
+
+def test_asking_waits_for_the_throttle_too() -> None:
+    gate = _gate()
+    gate.block(Pause.UNAUTHORIZED, 0)
+    gate.throttled(0, 30)
+    assert gate.asks_at() == 30
+
+
+def test_one_window_failing_again_and_again_does_not_open_the_circuit() -> None:
+    gate = _gate()
+    for at in range(100):
+        assert not gate.failed(1, at)
+    assert not gate.circuit_open
+
+
+def test_several_distinct_windows_failing_open_the_circuit_for_one_probe_at_a_time() -> None:
+    gate = _gate()
+    gate.start(0)
+    opened = [gate.failed(window, 0) for window in range(CIRCUIT_WINDOWS)]
+    assert opened == [False] * (CIRCUIT_WINDOWS - 1) + [True]
+    assert gate.opens_at() is None, "a request is in flight still"
+    gate.ended()
+    assert gate.opens_at() == 1
+    gate.start(1)
+    assert not gate.admits(1)
+
+
+def test_failing_probes_back_off_and_any_success_closes_the_circuit() -> None:
+    gate = _gate()
+    for window in range(CIRCUIT_WINDOWS):
+        gate.failed(window, 0)
+    gate.failed(7, 1)
+    assert gate.opens_at() == 1 + 2
+    gate.failed(8, 3)
+    assert gate.opens_at() == 3 + 4
+    assert gate.answered()
+    assert gate.admits(3)
+    assert not gate.answered(), "it was closed already"
+
+
+def test_a_success_between_failures_keeps_the_circuit_closed() -> None:
+    gate = _gate()
+    for window in range(100):
+        assert not gate.failed(window, 0)
+        gate.answered()
+
+
+def test_a_pause_asks_with_back_off_and_admits_no_window_meanwhile() -> None:
+    gate = _gate()
+    assert gate.block(Pause.UNAUTHORIZED, 0)
+    now, waits = 0.0, []
+    for _ in range(4):
+        assert gate.opens_at() is None
+        asks_at = gate.asks_at()
+        assert asks_at is not None
+        waits.append(asks_at - now)
+        now = asks_at
+        gate.ask(now)
+        assert gate.asks_at() is None
+        gate.told(now, passed=False)
+    assert waits == [1, 2, 4, 8]
+
+
+def test_after_the_question_passes_one_window_goes_alone_and_only_its_passing_ends_the_pause() -> None:
+    gate = _gate()
+    gate.block(Pause.REFUSED, 0)
+    gate.ask(1)
+    gate.told(1, passed=True)
+    assert gate.pause is Pause.REFUSED
+    assert gate.admits(1)
+    gate.start(1)
+    assert not gate.admits(1)
+    gate.ended()
+    assert not gate.admits(1)
+    gate.unblock()
+    assert gate.pause is None
+    assert gate.admits(1)
+
+
+def test_the_back_off_carries_over_from_a_failed_trial_to_the_next_question() -> None:
+    gate = _gate()
+    gate.block(Pause.REFUSED, 0)
+    gate.ask(1)
+    gate.told(1, passed=True)
+    gate.start(1)
+    gate.ended()
+    assert not gate.block(Pause.REFUSED, 1), "it was paused already"
+    assert gate.asks_at() == 1 + 2
+
+
+def test_answers_to_requests_from_before_the_pause_do_not_lengthen_it() -> None:
+    gate = _gate()
+    gate.block(Pause.UNAUTHORIZED, 0)
+    asks_at = gate.asks_at()
+    for _ in range(8):
+        assert not gate.block(Pause.UNAUTHORIZED, 0)
+    assert gate.asks_at() == asks_at
+
+
+def test_when_everything_is_rejected_a_window_is_tried_without_asking() -> None:
+    """``GET /me`` passes with the wrong company's token: only a window can tell."""
+    gate = _gate()
+    gate.block(Pause.EVERYTHING_REJECTED, 0)
+    assert gate.asks_at() is None
+    assert gate.opens_at() == 1
+    gate.start(1)
+    gate.ended()
+    gate.trial_inconclusive(1)
+    assert gate.opens_at() == 1 + 2
+
+
+def test_a_late_answer_to_the_question_changes_nothing() -> None:
+    gate = _gate()
+    gate.told(0, passed=False)
+    assert gate.pause is None
+    gate.block(Pause.UNAUTHORIZED, 0)
+    gate.told(0, passed=True)
+    assert gate.step is Step.ASK

@@ -1,0 +1,141 @@
+"""Positions of a partition, what may be committed, and the ledger of records."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.core.model import Record
+from consumer.core.offsets import Ledger, Partition, due_commits
+
+
+def _read(partition: Partition, *offsets: int, size: int = 10) -> list[Record]:
+    records = [Record(partition, offset, b"raw", size, open=1) for offset in offsets]
+    partition.read(records, offsets[-1] + 1)
+    return records
+
+
+def test_the_watermark_is_the_lowest_unsettled_position() -> None:
+    partition = Partition("events", 0, 5, 5)
+    first, second, third = _read(partition, 5, 6, 7)
+    partition.settle(third)
+    partition.settle(second)
+    assert partition.watermark == 5
+    partition.settle(first)
+    assert partition.watermark == 8
+
+
+def test_gaps_between_records_are_passed_over() -> None:
+    partition = Partition("events", 0, 0, 0)
+    first, second = _read(partition, 3, 9)
+    assert partition.watermark == 3
+    partition.settle(first)
+    assert partition.watermark == 9
+    partition.settle(second)
+    assert partition.watermark == 10
+
+
+def test_with_nothing_unsettled_the_watermark_is_where_reading_goes_on() -> None:
+    """Control records and compaction leave offsets at the end that hold no record."""
+    partition = Partition("events", 0, 0, 0)
+    (record,) = _read(partition, 0)
+    partition.position = 4  # the client passed a transaction marker
+    assert partition.watermark == 0
+    partition.settle(record)
+    assert partition.watermark == 4
+
+
+def test_reading_never_moves_the_position_back() -> None:
+    partition = Partition("events", 0, 0, 0)
+    partition.position = 9
+    partition.read([], 3)
+    assert partition.position == 9
+
+
+def test_due_commits_holds_what_moved_beyond_the_committed_offset() -> None:
+    moved, still = Partition("events", 0, 5, 5), Partition("events", 1, 5, 5)
+    (record,) = _read(moved, 5)
+    _read(still, 5)
+    moved.settle(record)
+    assert due_commits([moved, still]) == [(moved, 6)]
+    moved.committed = 6
+    assert due_commits([moved, still]) == []
+
+
+def test_a_partition_without_a_committed_offset_commits_where_it_began() -> None:
+    partition = Partition("events", 0, 42, None)
+    _read(partition, 42)
+    assert due_commits([partition]) == [(partition, 42)]
+
+
+def test_a_partition_that_was_taken_away_commits_nothing() -> None:
+    partition = Partition("events", 0, 0, 0)
+    (record,) = _read(partition, 0)
+    partition.settle(record)
+    partition.forget()
+    assert not partition.owned
+    assert due_commits([partition]) == []
+
+
+def test_the_ledger_tells_accepted_rejected_skipped_and_released_apart() -> None:
+    partition = Partition("events", 0, 0, 0)
+    good, bad, empty, unsettled = _read(partition, 0, 1, 2, 3)
+    partition.settle(good)
+    bad.rejected = True
+    partition.settle(bad)
+    partition.skip(empty)
+    assert partition.ledger.balanced
+    assert partition.forget() == unsettled.size
+    assert partition.ledger.as_dict() == {
+        "consumed": 4,
+        "accepted": 1,
+        "rejected": 1,
+        "skipped": 1,
+        "released": 1,
+        "unsettled": 0,
+    }
+    assert partition.ledger.balanced
+
+
+def test_ledgers_add_up() -> None:
+    total = Ledger()
+    for number in range(3):
+        partition = Partition("events", number, 0, 0)
+        partition.settle(_read(partition, 0, 1)[0])
+        total.add(partition.ledger)
+    assert (total.consumed, total.accepted, total.unsettled) == (6, 3, 3)
+    assert total.balanced
+
+
+def test_a_ledger_that_lost_a_record_does_not_balance() -> None:
+    ledger = Ledger()
+    ledger.consumed = 1
+    assert not ledger.balanced
+
+
+def test_settled_records_let_go_of_the_message() -> None:
+    """The raw message is kept for the dead letter only: it belongs to the memory bound."""
+    partition = Partition("events", 0, 0, 0)
+    (record,) = _read(partition, 0)
+    partition.settle(record)
+    assert record.raw is None
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=30), st.randoms(use_true_random=False))
+def test_i3_a_commit_never_passes_an_unsettled_position(gaps: list[int], order: object) -> None:
+    assert hasattr(order, "shuffle")
+    partition = Partition("events", 0, 0, 0)
+    offset, offsets = 0, []
+    for gap in gaps:
+        offsets.append(offset)
+        offset += gap
+    records = _read(partition, *offsets)
+    unsettled = list(records)
+    shuffled = list(records)
+    order.shuffle(shuffled)
+    for record in shuffled:
+        partition.settle(record)
+        unsettled.remove(record)
+        lowest = min((r.offset for r in unsettled), default=partition.position)
+        assert partition.watermark == lowest, "I3: the watermark is not the lowest unsettled position"
+        assert partition.ledger.balanced, "I5: the ledger does not balance"
