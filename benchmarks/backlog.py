@@ -28,7 +28,7 @@ class Backlog:
 def events(count: int, seed: int, repeats: float = 0.0) -> Iterator[tuple[bytes, bytes]]:
     """Record key and value of each event: flat JSON of about 230 bytes, a key and four fields.
 
-    ``repeats`` is the share of events (0..1) that update the key of an earlier one; all other keys are distinct.
+    ``repeats`` is the share of events (0..1) that update the key of an earlier one; other keys are distinct.
     """
     draw = random.Random(seed)
     keys: list[str] = []
@@ -44,14 +44,15 @@ def events(count: int, seed: int, repeats: float = 0.0) -> Iterator[tuple[bytes,
         value = (
             f'{{"extended_id": "{key}", "intended_market": "{draw.choice(MARKETS)}", '
             f'"production_date": "2026-{draw.randrange(12) + 1:02d}-{day:02d}", '
-            f'"production_lot": "LOT-{_letters(draw, 24)}", '
-            f'"packaging_line": "plant-{draw.randrange(90) + 10}/hall-{draw.randrange(9)}/line-{_letters(draw, 8)}"}}'
+            f'"production_lot": "LOT-{_letters(draw, 40)}", '
+            f'"packaging_line": "plant-{draw.randrange(90) + 10}/hall-{draw.randrange(9)}/'
+            f'line-{_letters(draw, 24)}"}}'
         )
         yield key.encode(), value.encode()
 
 
 def produce(bootstrap: str, topic: str, count: int, seed: int, repeats: float = 0.0) -> Backlog:
-    """Produce the events to a topic that exists, by the hash of their key, and wait for every acknowledgement."""
+    """Produce the events to an existing topic, by the hash of their key, until all are acknowledged."""
     failed: list[KafkaError] = []
 
     def acknowledged(error: KafkaError | None, _: object) -> None:

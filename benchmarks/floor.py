@@ -1,7 +1,7 @@
 """The floor: what cannot be left out, with the product's own libraries, and nothing else.
 
-It consumes, decodes each value, serialises a hundred rows and posts them. It keeps no order and no offset, commits
-nothing, retries nothing, looks at no answer beyond its status.
+It consumes, decodes each value, serialises a hundred rows and posts them. It keeps no order and no offset,
+commits nothing, retries nothing, looks at no answer beyond its status.
 """
 
 from __future__ import annotations
@@ -66,15 +66,13 @@ class Pool:
         while (body := self._bodies.get()) is not None:
             try:
                 post(body)
-            except Exception as error:  # noqa: BLE001 - told by close; the others must not wait for this one
+            except Exception as error:  # told by close; the others must not wait for this one
                 self._failed.append(error)
 
 
 def pump(bootstrap: str, topic: str, post: Post) -> int:
     """Send the topic from its beginning to its present end; returns the number of rows."""
-    consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": "floor", "enable.auto.commit": False}
-    )
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "floor", "enable.auto.commit": False})
     partitions = [TopicPartition(topic, p) for p in consumer.list_topics(topic).topics[topic].partitions]
     left = sum(high - low for low, high in map(consumer.get_watermark_offsets, partitions))
     consumer.assign([TopicPartition(topic, p.partition, OFFSET_BEGINNING) for p in partitions])
@@ -85,7 +83,7 @@ def pump(bootstrap: str, topic: str, post: Post) -> int:
         for message in consumer.consume(min(AT_ONCE, left - count), 1.0):
             if message.error() is not None:
                 raise RuntimeError(str(message.error()))
-            items.append(decode(message.value()))
+            items.append(decode(message.value() or b""))
             count += 1
             if len(items) == ROWS:
                 post(orjson.dumps({"data_key": "extended_id", "items": items}))
@@ -101,7 +99,9 @@ def main() -> None:
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--topic", required=True)
     parser.add_argument("--url", required=True, help="address of the stand-in")
-    parser.add_argument("--threads", type=int, default=1, help="1: post inline; more: that many post, one reads")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="1: post inline; more: that many post, one reads"
+    )
     options = parser.parse_args()
     url = f"{options.url}/api/v2/scm/upload/"
     if options.threads == 1:

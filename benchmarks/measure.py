@@ -1,7 +1,7 @@
 """What a program cost, as the kernel counted it: CPU of all its threads, peak memory, time from start to end.
 
-Run as a script it is a small process between the benchmark and the program: a child's peak memory begins at its
-parent's, and the benchmark itself is not small.
+Run as a script it is a small process between the benchmark and the program: a child's peak memory begins at
+its parent's, and the benchmark itself is not small.
 """
 
 from __future__ import annotations

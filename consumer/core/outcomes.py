@@ -101,13 +101,12 @@ def _read_200(data_key: str, rows: list[Row], reply: Reply) -> Outcome:
             fields = [name for name in row.item if name not in names and name != data_key]
             unlisted = unlisted or Counter()
             unlisted.update(fields)
-    if missing and (
-        data_key not in KEYS_OF_ONE_CODE
-        or len(missing) == len(rows)
-        or affected is None
-        or affected >= len(rows)
-    ):
-        missing = []
+    if missing:
+        if data_key not in KEYS_OF_ONE_CODE or affected is None or affected >= len(rows):
+            missing = []
+        elif len(missing) == len(rows):
+            # Perhaps this answer lists no keys at all. A repeat is missing still: the first time others were listed.
+            missing = [row for row in missing if row.confirmed_once]
     return Outcome(Reading.ACCEPTED, missing=missing, unlisted=unlisted)
 
 

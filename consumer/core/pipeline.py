@@ -113,9 +113,9 @@ class Pipeline:
             row.arrived = now
         self.flow.took(len(rows), size)
         ready, awaited = self.claims.queue(rows)
-        self._ready(ready)
         if awaited:
-            self.lanes.urge(awaited)
+            self.lanes.urge(awaited)  # those in the lanes already; the fresh ones are counted when they are added
+        self._ready(ready)
 
     def ended(self, attempt: Attempt, reply: Reply, now: float) -> None:
         """An attempt ended. A second end of the same attempt changes nothing."""

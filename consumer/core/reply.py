@@ -17,9 +17,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     status: int | None  #: HTTP status; None: no whole answer
     body: bytes = b""  #: at most 1 MB, uncompressed
     document: Any = None  #: the body as a dict when it is one whole JSON object, else None
-    retry_after: float | None = (
-        None  #: seconds the API asks to wait, never negative; None: it asked for nothing
-    )
+    retry_after: float | None = None  #: seconds the API asks to wait, never negative; None: it asked for nothing
     sent: bool = True  #: False: not a byte of the request reached the API, nothing can have been applied
     error: str = ""  #: for people, when ``status`` is None: what happened and what to check; no secrets
     seconds: float = 0.0  #: how long the call took

@@ -74,12 +74,12 @@ class RowMaker:
         if data_key is None:
             data_key = self._default_data_key
         value = event.key_value
+        item = fields
+        names: tuple[str, ...] = ()
         if value is None:
             value = fields.get(data_key)
-        names = tuple(fields)
-        if names and names[0] == data_key:
-            item = fields  # the key stands first already, as in most flat events
-        else:
+            names = tuple(fields)
+        if not names or names[0] != data_key:  # else a flat event with the key in its place, as most have it
             item = {data_key: value, **fields}
             names = tuple(item)
         shape, size, checks = self._plans.get(names) or self._new_plan(names)

@@ -26,7 +26,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Factory:
-    """All codes of the work order. Some cases carry a label that is itself a code, found by its serial number."""
+    """All codes of the work order. The label on some cases is itself a code, found by its serial number."""
 
     codes: list[Code]
     cases: list[str]

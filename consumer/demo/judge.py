@@ -1,6 +1,7 @@
 """The judge: compares what came of published events with what must come of them.
 
-It is independent: what must come of them is in ``replay``, and neither shares code with the consumer or the sandbox.
+It is independent: what must come of them is in ``replay``, and neither shares code with the consumer or the
+sandbox.
 """
 
 from __future__ import annotations
@@ -59,11 +60,13 @@ def judge(evidence: Evidence) -> Verdict:
     verdict.differences += compare_updates(expected.updates, evidence.applied)
     verdict.differences += compare_letters(expected.letters, evidence.letters)
     for rule, times in evidence.broken_rules.items():
-        verdict.differences.append(Difference("rule broken", "the API's rules", rule, "", "never", f"{times} times"))
+        verdict.differences.append(
+            Difference("rule broken", "the API's rules", rule, "", "never", f"{times} times")
+        )
     return verdict
 
 
-# -- the end state -----------------------------------------------------------------------------------------------------
+# -- the end state -------------------------------------------------------------------------------------------
 
 
 def compare_states(wanted: Mapping[str, Fields], found: Mapping[str, Fields]) -> Iterator[Difference]:
@@ -86,10 +89,12 @@ def _compare_fields(where: str, key: str, wanted: Fields, found: Fields) -> Iter
         yield Difference(kind, where, key, name, _shown(right), _shown(real))
 
 
-# -- the order of updates ----------------------------------------------------------------------------------------------
+# -- the order of updates ------------------------------------------------------------------------------------
 
 
-def compare_updates(wanted: Mapping[Key, Sequence[Fields]], applied: Sequence[Applied]) -> Iterator[Difference]:
+def compare_updates(
+    wanted: Mapping[Key, Sequence[Fields]], applied: Sequence[Applied]
+) -> Iterator[Difference]:
     """For each key, the rows that the API applied, in order.
 
     A row may come again directly after itself (at least once); an older row after a newer one may not.
@@ -115,7 +120,9 @@ def _compare_sequence(key: str, wanted: Sequence[Fields], found: Sequence[Fields
             later = [index for index in range(at + 1, len(wanted)) if wanted[index] == fields]
             index = later[0] if later else wanted.index(fields)
             if not later:
-                yield Difference("reordered", where, key, "", f"not after {_shown(wanted[at])}", _shown(fields))
+                yield Difference(
+                    "reordered", where, key, "", f"not after {_shown(wanted[at])}", _shown(fields)
+                )
             at = max(at, index)
             seen.add(index)
         elif following is not None and fields.keys() == following.keys():
@@ -129,7 +136,7 @@ def _compare_sequence(key: str, wanted: Sequence[Fields], found: Sequence[Fields
             yield Difference("lost", where, key, "", _shown(fields), NOTHING)
 
 
-# -- dead letters ------------------------------------------------------------------------------------------------------
+# -- dead letters --------------------------------------------------------------------------------------------
 
 
 def compare_letters(wanted: Sequence[Letter], found: Sequence[Record]) -> Iterator[Difference]:
@@ -137,21 +144,25 @@ def compare_letters(wanted: Sequence[Letter], found: Sequence[Record]) -> Iterat
     positions: dict[str, list[Record]] = defaultdict(list)
     for record in found:
         added = _added(record.headers)
-        origin = (added.get(f"__connect.errors.{name}", "?") for name in ("topic", "partition", "offset"))
-        positions["{}[{}]@{}".format(*origin)].append(record)
+        place = (added.get(f"__connect.errors.{name}", "?") for name in ("topic", "partition", "offset"))
+        positions["{}[{}]@{}".format(*place)].append(record)
     for letter in wanted:
         origin = letter.record
         position = f"{origin.topic}[{origin.partition}]@{origin.offset}"
         match = next((record for record in positions[position] if _is_about(record, letter)), None)
         if match is None:
-            yield Difference("missing dead letter", "the dead-letter topic", position, "", letter.reason, NOTHING)
+            yield Difference(
+                "missing dead letter", "the dead-letter topic", position, "", letter.reason, NOTHING
+            )
         else:
             positions[position].remove(match)
             yield from _compare_letter(position, letter, match)
     for position, records in positions.items():
         for record in records:
             reason = _added(record.headers).get("scm.reason")
-            yield Difference("extra dead letter", "the dead-letter topic", position, "", NOTHING, _shown(reason))
+            yield Difference(
+                "extra dead letter", "the dead-letter topic", position, "", NOTHING, _shown(reason)
+            )
 
 
 def _is_about(record: Record, letter: Letter) -> bool:
@@ -159,7 +170,10 @@ def _is_about(record: Record, letter: Letter) -> bool:
     if letter.row is None:
         return True
     added = _added(record.headers)
-    return (added.get("scm.data_key"), added.get("scm.key_value")) == (letter.row.data_key, letter.row.key_value)
+    return (added.get("scm.data_key"), added.get("scm.key_value")) == (
+        letter.row.data_key,
+        letter.row.key_value,
+    )
 
 
 def _compare_letter(position: str, letter: Letter, record: Record) -> Iterator[Difference]:
@@ -181,7 +195,11 @@ def _compare_letter(position: str, letter: Letter, record: Record) -> Iterator[D
 
 
 def _added(headers: Headers) -> dict[str, str]:
-    return {name: (value or b"").decode("utf-8", "replace") for name, value in headers if name.startswith(ADDED_HEADERS)}
+    return {
+        name: (value or b"").decode("utf-8", "replace")
+        for name, value in headers
+        if name.startswith(ADDED_HEADERS)
+    }
 
 
 def _shown(value: object) -> str:

@@ -1,7 +1,7 @@
 """The simulated packaging line: what it tells about each code, in the order in which it happens.
 
-A code is commissioned, weighed, labelled for a market, and now and then corrected; a case is shipped. The line's
-three stations speak three formats. The record key is the code, or the case for a case and all its codes: so Kafka
+A code is commissioned, weighed, labelled for a market, and now and then corrected; a case is shipped. The
+stations speak three formats. The record key is the code, or the case for a case and all its codes: so Kafka
 keeps the order that matters.
 """
 
@@ -55,7 +55,7 @@ class Message:
 
 @dataclass
 class Formats:
-    """The three formats that stations speak; ``schema`` is the shipped Avro schema."""
+    """The three formats that the stations speak; ``schema`` is the shipped Avro schema."""
 
     schema: Any
     _number: int = field(default=0, init=False)
@@ -118,7 +118,9 @@ def _life(code: Code, begin: datetime, formats: Formats, rng: random.Random) -> 
     def told(station: Encoder, data: dict[str, Any]) -> Message:
         nonlocal at
         at += timedelta(seconds=rng.uniform(30, 900))
-        headers: Headers = (("station", station.__name__.encode()), ("batch", None)) if rng.random() < 0.1 else ()
+        headers: Headers = (
+            (("station", station.__name__.encode()), ("batch", None)) if rng.random() < 0.1 else ()
+        )
         return Message(at, key, station(Happening(at, code.extended_id, data)), headers)
 
     station = rng.choice((formats.envelope, formats.avro))

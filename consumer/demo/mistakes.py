@@ -1,4 +1,4 @@
-"""What goes wrong on a packaging line: bad rows for every reason that a dead letter can have, told among the good ones."""
+"""What goes wrong on a packaging line: bad rows, for every reason that a dead letter can have."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ def mistakes(factory: Factory, formats: Formats, rng: random.Random) -> list[Mes
         return START + timedelta(seconds=rng.uniform(0, 7200))
 
     for _ in range(TIMES):
-        for value in _unreadable(formats, rng):
-            made.append(Message(somewhen(), rng.choice(factory.codes).extended_id, value))
+        made += [
+            Message(somewhen(), rng.choice(factory.codes).extended_id, value)
+            for value in _unreadable(formats, rng)
+        ]
         for encode, data in _bad_fields(formats):
             code = rng.choice(factory.codes)
             at = somewhen()
@@ -59,7 +61,9 @@ def _unreadable(formats: Formats, rng: random.Random) -> Iterator[bytes]:
     yield formats.flat(Happening(at, "SOME-CODE-1", {"line": ["L1", "L2"]}))  # invalid_event: a list
     yield formats.flat(Happening(at, "SOME-CODE-1", {"weight_g": float("nan")}))  # invalid_event
     yield formats.avro(Happening(at, "SOME-CODE-1", {"weight_g": float("inf")}))  # invalid_event
-    yield formats.envelope(Happening(at, "C-1", {"line": "L1"}, "case_code", ("case_code", "C-1")))  # invalid_event
+    yield formats.envelope(
+        Happening(at, "C-1", {"line": "L1"}, "case_code", ("case_code", "C-1"))
+    )  # invalid_event
     yield b'{"intended_market": "cn"}'  # key_missing
     yield b'{"scm_data": {"line": "L1"}}'  # key_missing
 

@@ -40,7 +40,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter that must be there: of a whole record (no row), or of a row; ``sent``: the API rejected it."""
+    """A dead letter that must be there, of a record or a row of it; ``sent``: the API rejected it."""
 
     record: Record
     reason: str
@@ -179,7 +179,7 @@ class _Reader:
         stream = BytesIO(value)
         try:
             event: Any = schemaless_reader(stream, self._schema, None)
-        except Exception:  # noqa: BLE001 - foreign bytes fail in any way
+        except Exception:  # foreign bytes fail in any way
             raise Bad("undecodable") from None
         if stream.read(1):
             raise Bad("undecodable")

@@ -1,8 +1,8 @@
 """A Kafka inside this process: librdkafka's mock cluster, for demonstrations on a machine without a broker.
 
-It speaks the real protocol on a port of the loopback address, so other clients and processes use it as they use any
-broker: topics, consumer groups, commits with metadata. It keeps everything in memory, about 5 MB a partition and then
-the oldest is dropped, gives a topic 4 partitions at its first mention, and ends with the process.
+It speaks the real protocol on a port of the loopback address, so other clients and processes use it as any
+broker: topics, consumer groups, commits with metadata. It keeps everything in memory (about 5 MB a partition,
+then the oldest is dropped), gives a topic 4 partitions at its first mention, and ends with the process.
 """
 
 from __future__ import annotations

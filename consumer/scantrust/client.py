@@ -63,7 +63,7 @@ class Client:
         self._clock = clock
         self._timeouts = (connect_timeout, timeout)
         self._call = Call(connect_timeout, timeout, clock)
-        with_tls = urlsplit(base_url).scheme == "https" or urlsplit(proxy).scheme == "https"
+        with_tls = "https" in (urlsplit(base_url).scheme, urlsplit(proxy).scheme)
         self._adapter = Adapter(self._call, tls_context(ca_file) if with_tls else None)
         headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "gzip"}
         root = base_url.rstrip("/")

@@ -38,7 +38,7 @@ def _before_sending(chain: list[BaseException], call: Call, api: str, proxy: str
     if _find(chain, TooLateError):
         return f"not sent: the connection to {peer} stood too late for it"
     if refused := _find(chain, ssl.SSLCertVerificationError):
-        return _certificate(refused, peer, setting)
+        return _certificate(refused, peer, setting.partition(" ")[0])
     if failed := _find(chain, ssl.SSLError):
         reason = failed.reason or failed.strerror or "no TLS"
         return f"no TLS with {peer} ({reason}): check that {setting} is an https address"

@@ -84,9 +84,7 @@ class Pool:
                 client = client or self._client_factory()
                 reply = _call(client, job)
             except Exception as error:  # the last resort: a bug must not cost a job or a worker
-                reply = Reply(
-                    None, sent=client is not None, error=f"a fault in the program: {type(error).__name__}"
-                )
+                reply = Reply(None, sent=client is not None, error=f"a fault in the program: {type(error).__name__}")
                 # The frames alone: the error's text may quote a header or a body.
                 frames = "".join(traceback.format_tb(error.__traceback__))
                 _log.error("an upload worker met %s\n%s", type(error).__qualname__, frames)

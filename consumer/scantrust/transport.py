@@ -40,9 +40,7 @@ class TooLateError(ConnectTimeoutError):
 class Call:
     """The one call that an adapter's connection is busy with; times are readings of ``clock`` in seconds."""
 
-    def __init__(
-        self, connect_timeout: float, timeout: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, connect_timeout: float, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.connect_timeout = min(connect_timeout, timeout)
         self.timeout = timeout
@@ -150,9 +148,7 @@ class Adapter(HTTPAdapter):
         self._pool: Any = None
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
-    def get_connection_with_tls_context(
-        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
-    ) -> Any:
+    def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
         """The pool of this adapter's address: looked up once, as nothing of its key ever changes."""
         if self._pool is None:
             self._pool = super().get_connection_with_tls_context(request, verify, proxies, cert)

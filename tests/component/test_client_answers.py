@@ -72,9 +72,7 @@ def test_a_token_that_changes_is_in_the_next_call(tmp_path: Path) -> None:
     assert [request.headers["authorization"] for request in wire.requests] == ["UAT first", "UAT second"]
 
 
-@pytest.mark.parametrize(
-    "status", [200, 201, 400, 401, 403, 404, 405, 406, 408, 413, 429, 500, 502, 503, 504]
-)
+@pytest.mark.parametrize("status", [200, 201, 400, 401, 403, 404, 405, 406, 408, 413, 429, 500, 502, 503, 504])
 def test_any_status_is_handed_on_with_its_document_after_one_attempt(status: int) -> None:
     with (
         Wire(saying(answer(f"{status} X", b'{"errors": []}', "Retry-After: 0"))) as wire,
@@ -198,9 +196,7 @@ def test_cookies_are_not_kept() -> None:
     assert len(wire.requests) == 2
 
 
-def test_netrc_and_proxies_of_the_environment_have_no_say(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_netrc_and_proxies_of_the_environment_have_no_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     netrc = tmp_path / ".netrc"
     netrc.write_text("machine 127.0.0.1 login someone password else\n")
     netrc.chmod(0o600)
@@ -238,9 +234,7 @@ def _http_date(seconds: float) -> str:
         ([], b'{"detail": "busy"}', None),
     ],
 )
-def test_the_wait_that_the_api_asks_for_is_read(
-    headers: list[str], body: bytes, seconds: float | None
-) -> None:
+def test_the_wait_that_the_api_asks_for_is_read(headers: list[str], body: bytes, seconds: float | None) -> None:
     with Wire(saying(answer("429 Slow Down", body, *headers))) as wire, client_to(wire.url) as client:
         reply = client.upload("extended_id", ITEMS)
     assert (reply.status, reply.retry_after) == (429, seconds)

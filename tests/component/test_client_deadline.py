@@ -19,7 +19,9 @@ from tests.component.wire import (
     make_certificate,
 )
 
-TIMEOUT = 0.4
+#: Seconds for a whole call; over TLS the handshake must fit in too, on a busy machine as well.
+PLAIN = 0.6
+OVER_TLS = 1.5
 
 
 def _silent(peer: Peer, wire: Wire) -> None:
@@ -45,9 +47,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
 SCRIPTS = [
     pytest.param(_silent, "", id="no answer"),
     pytest.param(_trickling(answer(body=b"x" * 900)), "", id="trickled headers"),
-    pytest.param(
-        _trickling(b"X-A: b\r\n" * 90, at_once=b"HTTP/1.1 200 OK\r\n"), "", id="trickled header lines"
-    ),
+    pytest.param(_trickling(b"X-A: b\r\n" * 90, at_once=b"HTTP/1.1 200 OK\r\n"), "", id="trickled header lines"),
     pytest.param(_trickling(b"HTTP/1.1 100 Continue\r\n\r\n" * 90), "", id="interim answers without end"),
     pytest.param(_trickling(b"x" * 1000, at_once=_HEAD), "(HTTP 200)", id="trickled body"),
     pytest.param(
@@ -55,40 +55,34 @@ SCRIPTS = [
         "(HTTP 200)",
         id="trickled chunks",
     ),
+    pytest.param(_trickling(b"x" * 900, at_once=b"HTTP/1.0 200 OK\r\n\r\n"), "(HTTP 200)", id="body without a length"),
     pytest.param(
-        _trickling(b"x" * 900, at_once=b"HTTP/1.0 200 OK\r\n\r\n"), "(HTTP 200)", id="body without a length"
-    ),
-    pytest.param(
-        _trickling(
-            b"\x00" * 900, at_once=b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x08????"
-        ),
+        _trickling(b"\x00" * 900, at_once=b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x08????"),
         "(HTTP 200)",
         id="trickled gzip",
     ),
 ]
 
 
-def _ended_in_time(reply: Reply, words: str) -> None:
+def _ended_in_time(reply: Reply, words: str, timeout: float) -> None:
     assert (reply.status, reply.sent) == (None, True)
-    assert f"within {TIMEOUT} s" in reply.error
+    assert f"within {timeout} s" in reply.error
     assert words in reply.error
-    assert TIMEOUT - 0.1 < reply.seconds < TIMEOUT + 1.0
+    assert timeout - 0.1 < reply.seconds < timeout + 1.0
 
 
 @pytest.mark.parametrize(("script", "words"), SCRIPTS)
 def test_a_call_ends_at_its_deadline_and_its_outcome_is_unknown(
     script: Callable[[Peer, Wire], None], words: str
 ) -> None:
-    with Wire(script) as wire, client_to(wire.url, timeout=TIMEOUT) as client:
-        _ended_in_time(client.upload("extended_id", ITEMS), words)
+    with Wire(script) as wire, client_to(wire.url, timeout=PLAIN) as client:
+        _ended_in_time(client.upload("extended_id", ITEMS), words, PLAIN)
 
 
-@pytest.mark.parametrize(("script", "words"), SCRIPTS)
-def test_the_same_over_tls(
-    script: Callable[[Peer, Wire], None], words: str, server: ssl.SSLContext, ca: str
-) -> None:
-    with Wire(script, server) as wire, client_to(wire.url, timeout=TIMEOUT, ca_file=ca) as client:
-        _ended_in_time(client.upload("extended_id", ITEMS), words)
+@pytest.mark.parametrize(("script", "words"), [SCRIPTS[0], SCRIPTS[1], SCRIPTS[4]])
+def test_the_same_over_tls(script: Callable[[Peer, Wire], None], words: str, server: ssl.SSLContext, ca: str) -> None:
+    with Wire(script, server) as wire, client_to(wire.url, timeout=OVER_TLS, ca_file=ca) as client:
+        _ended_in_time(client.upload("extended_id", ITEMS), words, OVER_TLS)
 
 
 def test_a_kept_connection_has_the_whole_time_again_for_each_call() -> None:
@@ -110,16 +104,16 @@ def test_a_kept_connection_has_the_whole_time_again_for_each_call() -> None:
     assert wire.connections == 1
 
 
-@pytest.mark.parametrize("over_tls", [False, True])
+@pytest.mark.parametrize("timeout", [PLAIN, OVER_TLS])
 def test_a_server_that_does_not_take_the_request_ends_at_the_deadline(
-    over_tls: bool, server: ssl.SSLContext, ca: str
+    timeout: float, server: ssl.SSLContext, ca: str
 ) -> None:
     rows = [{"extended_id": "x" * 1_000_000}] * 30
     with (
-        Wire(_not_reading, server if over_tls else None) as wire,
-        client_to(wire.url, connect_timeout=TIMEOUT / 2, timeout=TIMEOUT, ca_file=ca) as client,
+        Wire(_not_reading, server if timeout == OVER_TLS else None) as wire,
+        client_to(wire.url, connect_timeout=timeout * 0.6, timeout=timeout, ca_file=ca) as client,
     ):
-        _ended_in_time(client.upload("extended_id", rows), "")
+        _ended_in_time(client.upload("extended_id", rows), "", timeout)
 
 
 def test_a_server_that_does_not_answer_the_tls_handshake_was_sent_nothing(ca: str) -> None:

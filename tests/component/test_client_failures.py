@@ -137,12 +137,8 @@ _GZIP = gzip.compress(b'{"items": {}}' * 100)
         ),
         pytest.param(saying(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "no HTTP answer", id="another protocol"),
         pytest.param(saying(b"HTTP/1.1 abc OK\r\n\r\n"), "no HTTP answer", id="a status that is no number"),
-        pytest.param(
-            saying(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000), "no HTTP answer", id="an endless header"
-        ),
-        pytest.param(
-            saying(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200), "no HTTP answer", id="too many headers"
-        ),
+        pytest.param(saying(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000), "no HTTP answer", id="an endless header"),
+        pytest.param(saying(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200), "no HTTP answer", id="too many headers"),
         pytest.param(
             saying(answer("200 OK", b"{}", "Content-Encoding: gzip")),
             "cannot be decompressed",
@@ -231,9 +227,7 @@ def test_no_answer_whatever_makes_the_client_raise() -> None:
         answer("200 OK", _GZIP, "Content-Encoding: gzip", "Set-Cookie: a=b; expires=x"),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         answer("301 Moved", b"", "Location: http://[::1"),
-        answer(
-            "429 Slow", b'{"detail": "available in 5 seconds"}', "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT"
-        ),
+        answer("429 Slow", b'{"detail": "available in 5 seconds"}', "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT"),
         b"HTTP/1.1 100 Continue\r\n\r\n" + _WHOLE,
     ]
 
@@ -247,9 +241,7 @@ def test_no_answer_whatever_makes_the_client_raise() -> None:
             elif kind == 1:
                 del data[place : place + draw.randrange(1, 20)]
             else:
-                data[place:place] = draw.choice(
-                    [b"\r\n", b"\x00", b":", b";", b"\xff\xfe", b"-1", b"9" * 30, b" "]
-                )
+                data[place:place] = draw.choice([b"\r\n", b"\x00", b":", b";", b"\xff\xfe", b"-1", b"9" * 30, b" "])
             if not data:
                 return b""
         return bytes(data)

@@ -83,9 +83,7 @@ def test_a_certificate_for_another_name_is_refused_and_the_error_says_so(other: 
         Wire(saying(answer()), other.server()) as wire,
         client_to(wire.url, ca_file=str(other.pem)) as client,
     ):
-        _never_sent(
-            client.upload("extended_id", ITEMS), "set api.base_url to the name that the certificate is for"
-        )
+        _never_sent(client.upload("extended_id", ITEMS), "set api.base_url to the name that the certificate is for")
         assert wire.requests == []
 
 

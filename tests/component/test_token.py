@@ -54,9 +54,7 @@ def test_a_changed_file_is_read_again_at_most_once_a_second(file: Path, clock: C
     assert source.current() == "another"
 
 
-def test_a_file_put_in_place_by_rename_is_noticed_though_size_and_time_are_the_same(
-    file: Path, clock: Clock
-) -> None:
+def test_a_file_put_in_place_by_rename_is_noticed_though_size_and_time_are_the_same(file: Path, clock: Clock) -> None:
     source = TokenSource("", str(file), clock=clock)
     other = file.with_name("new")
     other.write_text(file.read_text().replace("abc", "xyz"))

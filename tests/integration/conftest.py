@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
+from consumer.sandbox import Sandbox
+from tests.support.job import Job
 from tests.support.kafka_broker import BrokerUnavailable, JvmBroker
 from tests.support.kafka_sources import open_kafka
 from tests.support.kafka_witness import Kafka
@@ -35,6 +38,17 @@ def own_broker() -> Iterator[JvmBroker]:
         except BrokerUnavailable as reason:
             pytest.fail(f"this test breaks a broker of its own: {reason}", pytrace=False)
         yield broker
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def job(kafka: Kafka, sandbox: Sandbox, tmp_path: Path) -> Job:
+    return Job(kafka, sandbox, tmp_path, partitions=8)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

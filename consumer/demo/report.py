@@ -1,0 +1,115 @@
+"""The demo's report: what was published, how it was uploaded, and what the judge found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import click
+
+from consumer.demo.evidence import Evidence, Request
+from consumer.demo.judge import Difference, Verdict
+from consumer.demo.replay import Key
+
+#: Differences that are shown; the others are counted.
+SHOWN = 10
+WIDTH = 14
+
+
+def lines(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
+    """The report, line by line, with colours for a terminal."""
+    expected = verdict.expected
+    updates = sum(map(len, expected.updates.values()))
+    repeats = sum(len(rows) - 1 for rows in expected.updates.values())
+    partitions = len({record.partition for record in evidence.published})
+    yield _named(
+        "published",
+        f"{len(evidence.published):,} records on {partitions} partitions: {updates:,} good rows for "
+        f"{len(expected.updates):,} keys ({repeats:,} of them update an earlier one), "
+        f"{len(expected.letters):,} bad rows, {expected.skipped:,} tombstones",
+    )
+    yield _named("consumer", f"{evidence.last_line.partition(';')[0]}; {evidence.seconds:.1f} s")
+    windows = [request for request in evidence.requests if request.applied]
+    rows = sum(request.applied for request in windows)
+    mean = rows / len(windows) if windows else 0
+    yield _named("uploaded", f"{len(windows):,} windows accepted, {mean:.1f} rows a window on average")
+    answers = Counter(_answer(request) for request in evidence.requests)
+    yield _named("requests", f"{len(evidence.requests):,}: {_counted(answers)}")
+    again = sent_again(evidence)
+    yield _named("sent again", f"{again.total():,} rows: {_counted(again)}")
+    reasons = Counter(
+        (value or b"").decode()
+        for letter in evidence.letters
+        for name, value in letter.headers
+        if name == "scm.reason"
+    )
+    yield _named("dead letters", f"{len(evidence.letters):,}: {_counted(reasons)}")
+    yield ""
+    yield from _verdict_lines(evidence, verdict)
+
+
+def sent_again(evidence: Evidence) -> Counter[str]:
+    """Rows that were sent once more, by what came of them the time before."""
+    rejected = _rejected(evidence)
+    causes: dict[Key, str] = {}
+    counts: Counter[str] = Counter()
+    for request in evidence.requests:
+        for value in request.keys:
+            key = (request.data_key or "", value)
+            if key in causes:
+                counts[causes.pop(key)] += 1
+            if request.status != 200 and not (request.status == 400 and key in rejected):
+                causes[key] = "others rejected (400)" if request.status == 400 else _answer(request)
+    return counts
+
+
+def _rejected(evidence: Evidence) -> set[Key]:
+    """The keys of which the API rejected a row."""
+    found: set[Key] = set()
+    for letter in evidence.letters:
+        headers = {name: (value or b"").decode("utf-8", "replace") for name, value in letter.headers}
+        if "scm.http_status" in headers:
+            found.add((headers.get("scm.data_key", ""), headers.get("scm.key_value", "")))
+    return found
+
+
+def _answer(request: Request) -> str:
+    words = {200: "accepted", 400: "bad rows", 429: "throttled", 503: "unavailable", None: "answer lost"}
+    word = words.get(request.status, "failed")
+    return f"{word} ({request.status})" if request.status else word
+
+
+def _verdict_lines(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
+    if verdict.equal:
+        compared = (
+            f"{len(evidence.state):,} codes, {len(verdict.expected.updates):,} keys' updates in order, "
+            f"{len(verdict.expected.letters):,} dead letters: all as an independent replay of the events says"
+        )
+        yield _named("compared", compared)
+        yield click.style("EQUAL: nothing lost, altered, reordered or doubled.", fg="green", bold=True)
+        return
+    yield _named("compared", _counted(verdict.counts()))
+    yield from _shown(verdict.differences)
+    yield click.style(
+        f"DIFFERENT: {len(verdict.differences):,} differences from an independent replay of the events.",
+        fg="red",
+        bold=True,
+    )
+
+
+def _shown(differences: Sequence[Difference]) -> Iterator[str]:
+    for difference in differences[:SHOWN]:
+        place = f"{difference.key} {difference.field}".rstrip()
+        yield f"  {difference.kind}, in {difference.where}: {place}"
+        yield f"      expected: {difference.expected}"
+        yield f"      found:    {difference.found}"
+    if len(differences) > SHOWN:
+        yield f"  … and {len(differences) - SHOWN:,} more"
+
+
+def _named(name: str, text: str) -> str:
+    return click.style(f"{name:<{WIDTH}}", bold=True) + text
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.most_common()) or "none"

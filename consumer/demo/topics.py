@@ -1,0 +1,77 @@
+"""Looking at topics without being part of the group: what lies in them, how far the group has come."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import Consumer, TopicPartition
+
+from consumer.demo.evidence import Record
+from consumer.errors import UserError
+
+CALL_SECONDS = 10.0
+READ_SECONDS = 30.0
+
+
+class Topics:
+    """A client that reads and never commits. ``group_id``: the group whose progress is looked at."""
+
+    def __init__(self, bootstrap_servers: str, group_id: str) -> None:
+        self._client = Consumer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "group.id": group_id,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+            }
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """The offset after the last record, by partition."""
+        return {
+            number: self._client.get_watermark_offsets(
+                TopicPartition(topic, number), timeout=CALL_SECONDS, cached=False
+            )[1]
+            for number in self._client.list_topics(topic, timeout=CALL_SECONDS).topics[topic].partitions
+        }
+
+    def committed(self, topic: str, partitions: int) -> int:
+        """Records that the group has committed, over all partitions of a topic that begins at offset 0."""
+        asked = [TopicPartition(topic, number) for number in range(partitions)]
+        return sum(max(0, tp.offset) for tp in self._client.committed(asked, timeout=CALL_SECONDS))
+
+    def read(self, topic: str) -> list[Record]:
+        """Every record, in the order of partition and offset. Raises UserError when they cannot be read."""
+        ends = {number: end for number, end in self.ends(topic).items() if end}
+        self._client.assign([TopicPartition(topic, number, 0) for number in ends])
+        records: list[Record] = []
+        deadline = time.monotonic() + READ_SECONDS
+        while len(records) < sum(ends.values()):
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"{topic}: only {len(records)} of {sum(ends.values())} records could be read back"
+                )
+            for message in self._client.consume(500, timeout=0.1):
+                error = message.error()
+                if error:
+                    raise UserError(f"{topic} could not be read back: {error.str()}")
+                records.append(_record(message))
+        self._client.unassign()
+        return sorted(records, key=lambda record: (record.partition, record.offset))
+
+
+def _record(message: Any) -> Record:
+    headers = tuple(message.headers() or ())
+    return Record(
+        message.topic(), message.partition(), message.offset(), message.key(), message.value(), headers
+    )
