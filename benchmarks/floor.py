@@ -99,9 +99,7 @@ def main() -> None:
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--topic", required=True)
     parser.add_argument("--url", required=True, help="address of the stand-in")
-    parser.add_argument(
-        "--threads", type=int, default=1, help="1: post inline; more: that many post, one reads"
-    )
+    parser.add_argument("--threads", type=int, default=1, help="1: post inline; more: that many post, one reads")
     options = parser.parse_args()
     url = f"{options.url}/api/v2/scm/upload/"
     if options.threads == 1:

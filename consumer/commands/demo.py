@@ -12,7 +12,7 @@ import click
 SIGTERM_EXIT = 128 + signal.SIGTERM
 
 
-@click.command("demo")
+@click.command("demo", short_help="See it work: everything on this machine, nothing to install or start.")
 def command() -> None:
     """See it work: Kafka, the API, a packaging line and the consumer, all on this machine.
 

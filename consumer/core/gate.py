@@ -61,6 +61,7 @@ class Gate:
         self.probe_at = 0.0
         self._probes = 0
         self.pause: Pause | None = None
+        self.rejecting = False  #: everything was being rejected, and nothing has been accepted since
         self.step = Step.ASK
         self.paused_since = 0.0
         self.pause_until = 0.0
@@ -156,6 +157,8 @@ class Gate:
 
     def block(self, pause: Pause, now: float) -> bool:
         """Pause uploading, or go back to asking after a failed trial; True if it was not paused before."""
+        if pause is Pause.EVERYTHING_REJECTED:
+            self.rejecting = True  # it outlives other causes of a pause: a refused token in between proves nothing
         fresh = self.pause is None
         if fresh:
             self.pause = pause
@@ -195,4 +198,5 @@ class Gate:
     def unblock(self) -> None:
         """The trial passed: uploading goes on."""
         self.pause = None
+        self.rejecting = False
         self._pauses = 0

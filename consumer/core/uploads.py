@@ -26,8 +26,10 @@ FAULTS_BEFORE_SPLIT = 3
 TRIALS_BEFORE_SPLIT = 2
 #: After this many repeats of unconfirmed rows that confirmed nothing, a data key's rows are repeated no more.
 FRUITLESS_REPEATS = 20
-#: The most that passes on the passing clock between two accepted windows: an outage does not count.
+#: The most that passes on the passing clock between two accepted windows, so that an outage does not count: seconds, and
+#: as a share of the time after which a row is given up.
 PASSING_GAP = 60.0
+PASSING_SHARE = 0.05
 
 
 class Result(msgspec.Struct, gc=False):
@@ -65,6 +67,7 @@ class Uploads:
         self._policy = policy
         self._draw = draw
         self._max_processing = max_processing
+        self._passing_gap = min(PASSING_GAP, PASSING_SHARE * policy.give_up)
         self._pause_after = pause_after_rejections
         self.live: dict[Window, None] = {}
         self._queued: list[tuple[float, int, Window]] = []
@@ -163,6 +166,12 @@ class Uploads:
         rest, window.rest = window.rest, None
         return rest
 
+    def _release_rest(self, window: Window) -> None:
+        """The window's answer may be long in coming: what waits behind it waits no more, for it depends on none of it."""
+        rest, window.rest = window.rest, None
+        if rest is not None:
+            self._queue(rest)
+
     def rows_at_rest(self) -> Iterator[Row]:
         """The rows of windows that are not in flight, those behind the first part of a bisected one included."""
         for window in self.live:
@@ -176,6 +185,14 @@ class Uploads:
     def remove_done(self) -> None:
         """Take released rows out of the windows that are not in flight."""
         for window in list(self.live):
+            # Those behind first: when nothing is left of the window itself, the next one takes its place.
+            behind = window
+            while behind.rest is not None:
+                behind.rest.rows = [row for row in behind.rest.rows if row.stage != Stage.DONE]
+                if not behind.rest.rows:
+                    behind.rest = behind.rest.rest
+                else:
+                    behind = behind.rest
             if window.place is Place.IN_FLIGHT:
                 continue
             window.rows = [row for row in window.rows if row.stage != Stage.DONE]
@@ -183,14 +200,6 @@ class Uploads:
                 rest = self._end(window)
                 if rest is not None:
                     self._queue(rest)
-        for window in self.live:
-            behind: Window | None = window
-            while behind is not None and behind.rest is not None:
-                behind.rest.rows = [row for row in behind.rest.rows if row.stage != Stage.DONE]
-                if not behind.rest.rows:
-                    behind.rest = behind.rest.rest
-                else:
-                    behind = behind.rest
 
     # -- answers -------------------------------------------------------------------------------------------------
 
@@ -220,7 +229,7 @@ class Uploads:
                 now,
             )
             self._tried(window) if trial else self._queue(window)
-        elif trial:
+        elif trial or (self.gate.rejecting and outcome.reading in (Reading.NONE_NAMED, Reading.TOO_LARGE)):
             self._learn(window, outcome, reply, now)
             self.gate.trial_inconclusive(now)
             self._tried(window)
@@ -252,6 +261,8 @@ class Uploads:
     ) -> None:
         """An answer for rows that were all taken away: it still tells how the API is."""
         self._learn(window, outcome, reply, now)
+        if outcome.reading is Reading.ACCEPTED:
+            self._rejections_in_a_row = 0
         if outcome.reading in (Reading.ACCEPTED, Reading.ROWS_NAMED, Reading.NONE_NAMED, Reading.TOO_LARGE):
             self._closed_circuit(now)
         if trial and outcome.reading is Reading.ACCEPTED:
@@ -288,7 +299,7 @@ class Uploads:
         self.accepted_windows += 1
         self._accepted_sent_at = max(self._accepted_sent_at, window.sent_at)
         if self._accepted_at >= 0:
-            self._passing += min(max(0.0, now - self._accepted_at), PASSING_GAP)
+            self._passing += min(max(0.0, now - self._accepted_at), self._passing_gap)
         self._accepted_at = now
         self._rejections_in_a_row = 0
         if trial:
@@ -326,15 +337,16 @@ class Uploads:
         self, window: Window, outcome: Outcome, result: Result, now: float, *, trial: bool
     ) -> None:
         self._closed_circuit(now)
-        if trial and self.gate.pause is Pause.EVERYTHING_REJECTED:
-            # Nothing is dead-lettered while everything is rejected; what was not named may do.
-            result.again = [row for row, _ in outcome.rejected]
-            for row in result.again:
-                row.suspect = True
-            if outcome.others:
+        if self.gate.rejecting:
+            # Nothing is dead-lettered while everything is rejected; what was not named may do, and so may rows that
+            # were not tried yet: they go before the ones that were.
+            named = self.lanes.window(window.data_key, [row for row, _ in outcome.rejected], "rest")
+            named.trials = window.trials + 1
+            self._queue(named)
+            if trial and outcome.others:
                 self.gate.trial_again(now)
-            else:
-                self.gate.trial_inconclusive(now)
+            elif trial:
+                self.gate.block(Pause.EVERYTHING_REJECTED, now)
         else:
             if trial:
                 self._unblock()
@@ -430,6 +442,7 @@ class Uploads:
             window.refused_at = now
             window.refusals += 1
             if window.suspect and window.refusals <= TRIALS_BEFORE_SPLIT:
+                self._release_rest(window)
                 self._park(window, now + self._policy.delay(window.refusals, self._draw()))
             else:
                 self._pause(Pause.REFUSED, outcome, now)
@@ -447,6 +460,7 @@ class Uploads:
         if outcome.reading is Reading.THROTTLED:
             self._queue(window)  # the gate holds it back
             return
+        self._release_rest(window)
         if outcome.reading in (Reading.FAILED, Reading.LOST):
             if not window.faults:
                 window.passed_mark = self.accepted_windows
@@ -484,12 +498,12 @@ class Uploads:
 
     def _unblock(self) -> None:
         self.gate.unblock()
-        self._rejections_in_a_row = 0
         self.notices.append(Notice("info", "uploading goes on"))
 
     def _tried(self, window: Window) -> None:
         """The window was tried alone and failed: others are tried before it, then its parts."""
         window.trials += 1
+        self._release_rest(window)
         if (
             window.trials >= TRIALS_BEFORE_SPLIT
             and len(window.rows) > 1

@@ -63,8 +63,6 @@ class Evidence:
     state: Mapping[str, Fields]  #: extended_id → fields, at the API
     applied: Sequence[Applied]  #: in the order in which the API applied them
     requests: Sequence[Request]  #: uploads, in the order in which they were answered
-    broken_rules: Mapping[
-        str, int
-    ]  #: rules of the API that could have been kept, and how often they were not
+    broken_rules: Mapping[str, int]  #: rules of the API that could have been kept, and how often they were not
     last_line: str  #: what the consumer printed at its end
     seconds: float  #: from its start to its end

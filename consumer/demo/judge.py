@@ -60,9 +60,7 @@ def judge(evidence: Evidence) -> Verdict:
     verdict.differences += compare_updates(expected.updates, evidence.applied)
     verdict.differences += compare_letters(expected.letters, evidence.letters)
     for rule, times in evidence.broken_rules.items():
-        verdict.differences.append(
-            Difference("rule broken", "the API's rules", rule, "", "never", f"{times} times")
-        )
+        verdict.differences.append(Difference("rule broken", "the API's rules", rule, "", "never", f"{times} times"))
     return verdict
 
 
@@ -92,9 +90,7 @@ def _compare_fields(where: str, key: str, wanted: Fields, found: Fields) -> Iter
 # -- the order of updates ------------------------------------------------------------------------------------
 
 
-def compare_updates(
-    wanted: Mapping[Key, Sequence[Fields]], applied: Sequence[Applied]
-) -> Iterator[Difference]:
+def compare_updates(wanted: Mapping[Key, Sequence[Fields]], applied: Sequence[Applied]) -> Iterator[Difference]:
     """For each key, the rows that the API applied, in order.
 
     A row may come again directly after itself (at least once); an older row after a newer one may not.
@@ -120,9 +116,7 @@ def _compare_sequence(key: str, wanted: Sequence[Fields], found: Sequence[Fields
             later = [index for index in range(at + 1, len(wanted)) if wanted[index] == fields]
             index = later[0] if later else wanted.index(fields)
             if not later:
-                yield Difference(
-                    "reordered", where, key, "", f"not after {_shown(wanted[at])}", _shown(fields)
-                )
+                yield Difference("reordered", where, key, "", f"not after {_shown(wanted[at])}", _shown(fields))
             at = max(at, index)
             seen.add(index)
         elif following is not None and fields.keys() == following.keys():
@@ -151,18 +145,14 @@ def compare_letters(wanted: Sequence[Letter], found: Sequence[Record]) -> Iterat
         position = f"{origin.topic}[{origin.partition}]@{origin.offset}"
         match = next((record for record in positions[position] if _is_about(record, letter)), None)
         if match is None:
-            yield Difference(
-                "missing dead letter", "the dead-letter topic", position, "", letter.reason, NOTHING
-            )
+            yield Difference("missing dead letter", "the dead-letter topic", position, "", letter.reason, NOTHING)
         else:
             positions[position].remove(match)
             yield from _compare_letter(position, letter, match)
     for position, records in positions.items():
         for record in records:
             reason = _added(record.headers).get("scm.reason")
-            yield Difference(
-                "extra dead letter", "the dead-letter topic", position, "", NOTHING, _shown(reason)
-            )
+            yield Difference("extra dead letter", "the dead-letter topic", position, "", NOTHING, _shown(reason))
 
 
 def _is_about(record: Record, letter: Letter) -> bool:
@@ -196,9 +186,7 @@ def _compare_letter(position: str, letter: Letter, record: Record) -> Iterator[D
 
 def _added(headers: Headers) -> dict[str, str]:
     return {
-        name: (value or b"").decode("utf-8", "replace")
-        for name, value in headers
-        if name.startswith(ADDED_HEADERS)
+        name: (value or b"").decode("utf-8", "replace") for name, value in headers if name.startswith(ADDED_HEADERS)
     }
 
 

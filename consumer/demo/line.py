@@ -118,9 +118,7 @@ def _life(code: Code, begin: datetime, formats: Formats, rng: random.Random) -> 
     def told(station: Encoder, data: dict[str, Any]) -> Message:
         nonlocal at
         at += timedelta(seconds=rng.uniform(30, 900))
-        headers: Headers = (
-            (("station", station.__name__.encode()), ("batch", None)) if rng.random() < 0.1 else ()
-        )
+        headers: Headers = (("station", station.__name__.encode()), ("batch", None)) if rng.random() < 0.1 else ()
         return Message(at, key, station(Happening(at, code.extended_id, data)), headers)
 
     station = rng.choice((formats.envelope, formats.avro))

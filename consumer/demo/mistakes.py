@@ -24,8 +24,7 @@ def mistakes(factory: Factory, formats: Formats, rng: random.Random) -> list[Mes
 
     for _ in range(TIMES):
         made += [
-            Message(somewhen(), rng.choice(factory.codes).extended_id, value)
-            for value in _unreadable(formats, rng)
+            Message(somewhen(), rng.choice(factory.codes).extended_id, value) for value in _unreadable(formats, rng)
         ]
         for encode, data in _bad_fields(formats):
             code = rng.choice(factory.codes)
@@ -61,9 +60,7 @@ def _unreadable(formats: Formats, rng: random.Random) -> Iterator[bytes]:
     yield formats.flat(Happening(at, "SOME-CODE-1", {"line": ["L1", "L2"]}))  # invalid_event: a list
     yield formats.flat(Happening(at, "SOME-CODE-1", {"weight_g": float("nan")}))  # invalid_event
     yield formats.avro(Happening(at, "SOME-CODE-1", {"weight_g": float("inf")}))  # invalid_event
-    yield formats.envelope(
-        Happening(at, "C-1", {"line": "L1"}, "case_code", ("case_code", "C-1"))
-    )  # invalid_event
+    yield formats.envelope(Happening(at, "C-1", {"line": "L1"}, "case_code", ("case_code", "C-1")))  # invalid_event
     yield b'{"intended_market": "cn"}'  # key_missing
     yield b'{"scm_data": {"line": "L1"}}'  # key_missing
 

@@ -23,7 +23,7 @@ def shown() -> Iterator[Callable[[Progress], None]]:
         yield _Plain()
         return
     with Live(Text("starting Kafka, the API and the consumer ..."), console=console, transient=True) as live:
-        yield lambda progress: live.update(Text(line(progress), overflow="ellipsis", no_wrap=True))
+        yield lambda progress: live.update(Text(line(progress)))
 
 
 class _Plain:
@@ -38,12 +38,8 @@ class _Plain:
 
 def line(progress: Progress) -> str:
     """How far it is, in a line."""
-    answers = ", ".join(
-        f"{count} {'unanswered' if status == 'none' else f'with {status}'}"
-        for status, count in sorted(progress.requests.items())
-    )
+    answers = ", ".join(f"{status} {count}" for status, count in sorted(progress.requests.items()))
     return (
         f"{progress.seconds:4.1f} s: {progress.committed:,} of {progress.published:,} records committed, "
-        f"{progress.applied:,} rows applied, {progress.letters:,} dead letters; "
-        f"requests: {answers or 'none yet'}"
+        f"{progress.applied:,} rows applied, {progress.letters:,} dead letters; answers: {answers or 'none yet'}"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 import click
@@ -11,8 +11,8 @@ from consumer.demo.evidence import Evidence, Request
 from consumer.demo.judge import Difference, Verdict
 from consumer.demo.replay import Key
 
-#: Differences that are shown; the others are counted.
-SHOWN = 10
+#: Differences of a kind and place that are shown; the others are counted.
+SHOWN = 3
 WIDTH = 14
 
 
@@ -38,10 +38,7 @@ def lines(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
     again = sent_again(evidence)
     yield _named("sent again", f"{again.total():,} rows: {_counted(again)}")
     reasons = Counter(
-        (value or b"").decode()
-        for letter in evidence.letters
-        for name, value in letter.headers
-        if name == "scm.reason"
+        (value or b"").decode() for letter in evidence.letters for name, value in letter.headers if name == "scm.reason"
     )
     yield _named("dead letters", f"{len(evidence.letters):,}: {_counted(reasons)}")
     yield ""
@@ -98,13 +95,17 @@ def _verdict_lines(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
 
 
 def _shown(differences: Sequence[Difference]) -> Iterator[str]:
-    for difference in differences[:SHOWN]:
-        place = f"{difference.key} {difference.field}".rstrip()
-        yield f"  {difference.kind}, in {difference.where}: {place}"
-        yield f"      expected: {difference.expected}"
-        yield f"      found:    {difference.found}"
-    if len(differences) > SHOWN:
-        yield f"  … and {len(differences) - SHOWN:,} more"
+    """The first differences of each kind and place."""
+    groups: dict[tuple[str, str], list[Difference]] = defaultdict(list)
+    for difference in differences:
+        groups[difference.kind, difference.where].append(difference)
+    for (kind, where), group in groups.items():
+        for difference in group[:SHOWN]:
+            yield f"  {kind}, in {where}: {difference.key} {difference.field}".rstrip()
+            yield f"      expected: {difference.expected}"
+            yield f"      found:    {difference.found}"
+        if len(group) > SHOWN:
+            yield f"  {kind}, in {where}: {len(group) - SHOWN:,} more"
 
 
 def _named(name: str, text: str) -> str:

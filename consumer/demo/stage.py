@@ -69,7 +69,7 @@ base_url = "{url}"
 token = "{token}"
 requests_per_second = 25
 timeout_seconds = 5
-max_processing_seconds = 1.5
+max_processing_seconds = 2
 
 [retry]
 base_seconds = 0.1

@@ -58,9 +58,7 @@ class Topics:
         deadline = time.monotonic() + READ_SECONDS
         while len(records) < sum(ends.values()):
             if time.monotonic() > deadline:
-                raise UserError(
-                    f"{topic}: only {len(records)} of {sum(ends.values())} records could be read back"
-                )
+                raise UserError(f"{topic}: only {len(records)} of {sum(ends.values())} records could be read back")
             for message in self._client.consume(500, timeout=0.1):
                 error = message.error()
                 if error:
@@ -72,6 +70,4 @@ class Topics:
 
 def _record(message: Any) -> Record:
     headers = tuple(message.headers() or ())
-    return Record(
-        message.topic(), message.partition(), message.offset(), message.key(), message.value(), headers
-    )
+    return Record(message.topic(), message.partition(), message.offset(), message.key(), message.value(), headers)

@@ -27,8 +27,14 @@ ME_PATH = "/api/v2/me/"
 #: The most that is kept of a body, in bytes after decompression; the rest is not read.
 MAX_BODY = 1_000_000
 
-#: What the network and the server can make the libraries raise.
-_FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+#: What the network and the server can make the libraries raise; ValueError for a chunk of negative length.
+_FAILURES = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+)
 
 _AVAILABLE_IN = re.compile(rb"available in (\d{1,9}(?:\.\d{1,9})?) ?s")
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
@@ -66,12 +72,14 @@ class Client:
         with_tls = "https" in (urlsplit(base_url).scheme, urlsplit(proxy).scheme)
         self._adapter = Adapter(self._call, tls_context(ca_file) if with_tls else None)
         headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "gzip"}
+        json = headers | {"Content-Type": "application/json"}
         root = base_url.rstrip("/")
-        # Prepared once and filled anew for each call: preparing costs as much as the whole rest of a call.
-        self._me = requests.Request("GET", root + ME_PATH, headers).prepare()
-        self._upload = requests.Request(
-            "POST", root + UPLOAD_PATH, headers | {"Content-Type": "application/json"}
-        ).prepare()
+        # Prepared once and filled anew for each call: preparing costs half as much as a whole call.
+        try:
+            self._me = requests.Request("GET", root + ME_PATH, headers).prepare()
+            self._upload = requests.Request("POST", root + UPLOAD_PATH, json).prepare()
+        except requests.RequestException:
+            raise _no_address("api.base_url") from None
 
     def upload(self, data_key: str, items: list[dict[str, str]], start_by: float = float("inf")) -> Reply:
         """Upload one window; ``start_by``: the clock's reading after which it is not sent any more.
@@ -160,4 +168,8 @@ def _host_and_port(key: str, url: str) -> str:
         usual_port = {"http": 80, "https": 443}[parts.scheme]
         if parts.hostname:
             return f"{parts.hostname}:{parts.port or usual_port}"
-    raise ConfigError([f"{key}: not an address such as https://host or http://host:port"])
+    raise _no_address(key)
+
+
+def _no_address(key: str) -> ConfigError:
+    return ConfigError([f"{key}: not an address such as https://host or http://host:port"])

@@ -32,6 +32,10 @@ from consumer.errors import ConfigError
 #: and the outcome of a request that crosses the server's close on the wire would be unknown.
 IDLE_SECONDS = 4.0
 
+#: The most that is received for one answer, in bytes: http.client's limits on headers, and a capped body. What
+#: a chunk of length -1 would make it read is endless.
+MAX_RECEIVED = 8_000_000
+
 
 class TooLateError(ConnectTimeoutError):
     """The connection stood only after the time in which the request might still be sent."""
@@ -68,13 +72,17 @@ class _DeadlineReader(io.RawIOBase):
     def __init__(self, raw: Any, sock: socket.socket, call: Call) -> None:
         super().__init__()
         self._raw, self._sock, self._call = raw, sock, call
+        self._received = 0
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int | None:
+    def readinto(self, buffer: Any) -> int:
         self._sock.settimeout(self._call.left(self._call.read_by))
-        received: int | None = self._raw.readinto(buffer)
+        received: int = self._raw.readinto(buffer)
+        self._received += received
+        if self._received > MAX_RECEIVED:
+            raise OSError("the answer is too long")
         return received
 
     def close(self) -> None:

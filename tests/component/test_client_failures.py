@@ -101,6 +101,13 @@ def _then_reset(data: bytes) -> Callable[[Peer, Wire], None]:
     return script
 
 
+def _endless_chunk(peer: Peer, wire: Wire) -> None:
+    wire.take(peer)
+    peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")
+    while True:
+        peer.send(b"x" * 65536)
+
+
 _WHOLE = answer()
 _GZIP = gzip.compress(b'{"items": {}}' * 100)
 
@@ -135,6 +142,12 @@ _GZIP = gzip.compress(b'{"items": {}}' * 100)
             "(HTTP 200)",
             id="a chunk without a length",
         ),
+        pytest.param(
+            closing_after(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-10\r\n{}\r\n"),
+            "(HTTP 200)",
+            id="a chunk of negative length",
+        ),
+        pytest.param(_endless_chunk, "(HTTP 200)", id="a chunk of all that comes"),
         pytest.param(saying(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "no HTTP answer", id="another protocol"),
         pytest.param(saying(b"HTTP/1.1 abc OK\r\n\r\n"), "no HTTP answer", id="a status that is no number"),
         pytest.param(saying(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000), "no HTTP answer", id="an endless header"),

@@ -31,7 +31,7 @@ def row_of(
     return Row(record, key, value, item, tuple(sorted(item)), size, rejection=rejection)
 
 
-def rows_of(partition: Partition, *values: str, start: int = 0, **fields: str) -> list[Row]:
+def rows_of(partition: Partition, *values: str, start: int = 0, **fields: Any) -> list[Row]:
     """A record of one row for each value, at offsets from ``start`` on."""
     rows = []
     for offset, value in enumerate(values, start):
@@ -216,7 +216,7 @@ class Bench:
     def settled(self) -> bool:
         """Whether nothing is unsettled and every ledger balances."""
         ledgers = [partition.ledger for partition in self.pipeline.partitions]
-        return self.pipeline.unsettled == 0 and all(l.balanced and not l.unsettled for l in ledgers)
+        return self.pipeline.unsettled == 0 and all(ledger.balanced and not ledger.unsettled for ledger in ledgers)
 
 
 def names(prefix: str, count: int) -> list[str]:
@@ -230,7 +230,7 @@ def always(attempt: Attempt) -> Reply:
 
 
 def rejecting(bad: Iterable[str], reply: Callable[[Attempt, list[str]], Reply]) -> Api:
-    """An API that answers ``reply`` (with the bad values it holds) to windows with a bad row, and accepts the others."""
+    """An API that answers windows with a bad row by ``reply`` (told the bad values), and accepts the others."""
     known = set(bad)
 
     def api(attempt: Attempt) -> Reply:

@@ -13,7 +13,7 @@ from consumer.core.reply import Reply
 from tests.core.builders import answered, error_of, lost, naming, rows_of, unsent
 
 
-def _rows(*values: str, **fields: str) -> list[Row]:
+def _rows(*values: str, **fields: Any) -> list[Row]:
     return rows_of(Partition("events", 0, 0, 0), *values, **fields)
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
 from consumer.core.model import Row
 from consumer.core.offsets import Partition
 from consumer.core.windows import MAX_WINDOW_BYTES, PATIENCE_LINGERS, bisect
-from tests.core.builders import Bench, accepted, always, names, rows_of, values
+from tests.core.builders import Bench, accepted, always, answered, names, rejecting, rows_of, values
 
 LINGER = 1.0
 
 
-def _bench(**rules: object) -> Bench:
-    return Bench(**{"linger": LINGER, **rules})
+def _bench(linger: float = LINGER, **rules: Any) -> Bench:
+    return Bench(linger=linger, **rules)
 
 
 def _sizes(bench: Bench) -> list[int]:
@@ -216,7 +217,8 @@ def test_closable_windows_go_by_the_arrival_of_their_oldest_row() -> None:
     partition = bench.partition()
     bench.read(partition, *names("A", 100))
     for value, market in (("first", "a"), ("second", "b"), ("third", "c")):
-        bench.read(partition, value, **{market: "x"})
+        fields: dict[str, Any] = {market: "x"}
+        bench.read(partition, value, **fields)
         bench.pass_time(0.01)
     bench.pass_time(5)
     order = []
@@ -243,8 +245,6 @@ def test_four_data_keys_at_ten_requests_a_second_still_fill_their_windows() -> N
 
 def _search(bad: Iterable[int], count: int = 100) -> tuple[int, int, list[str]]:
     """Requests, and rejected rows, of one window of which the API only says that it is bad."""
-    from tests.core.builders import answered, rejecting
-
     bench = _bench(linger=0.0)
     known = {f"A{number:03d}" for number in bad}
     bench.read(bench.partition(), *names("A", count), tick=False)

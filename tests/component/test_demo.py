@@ -1,0 +1,114 @@
+"""``scm-consumer demo`` as it is run: real processes, real damage, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from consumer.cli import group
+from consumer.demo import stage
+from consumer.errors import UserError
+from consumer.kafka.embedded import EmbeddedKafka
+
+COMMAND = [sys.executable, "-m", "consumer.cli", "demo"]
+SMALL = stage.Size(cases=20, per_case=10, loose=100, seed=3)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return os.environ | {"TMPDIR": str(folder), "SCM_API__BASE_URL": "https://production.invalid", "SCM_X": "1"}
+
+
+def left_over(folder: Path) -> list[str]:
+    """Files in the folder, and processes that work with it."""
+    processes = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout
+    return [*map(str, folder.iterdir()), *(line for line in processes.splitlines() if str(folder) in line)]
+
+
+def test_it_ends_equal_and_in_time_whatever_the_environment_says(tmp_path: Path) -> None:
+    done = subprocess.run(COMMAND, capture_output=True, text=True, env=environment(tmp_path), timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert last == "EQUAL: nothing lost, altered, reordered or doubled."
+    for word in ("published", "windows accepted", "throttled (429)", "unavailable (503)", "answer lost", "unknown_key"):
+        assert word in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr, "colours, although nothing is a terminal"
+    assert "records committed" in done.stderr
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_and_removes_everything(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    with subprocess.Popen(
+        COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
+    ) as process:
+        assert process.stderr is not None
+        assert "records committed" in process.stderr.readline(), "the consumer runs when progress is told"
+        assert left_over(tmp_path)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "Traceback" not in out + err
+    assert left_over(tmp_path) == []
+
+
+def damaged(monkeypatch: pytest.MonkeyPatch, *faults: dict[str, object]) -> tuple[int, str]:
+    """The whole demo, small, at an API that does this and nothing else wrong."""
+    play = stage.play
+    monkeypatch.setattr(stage, "FAULTS", faults)
+    monkeypatch.setattr(stage, "play", lambda _, watch: play(SMALL, watch))
+    result = CliRunner().invoke(group, ["demo"])
+    return result.exit_code, result.stdout
+
+
+def test_a_row_that_the_api_accepts_and_drops_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The consumer repeats it once, as promised, and cannot know more; the judge looks at what is there."""
+    code, out = damaged(monkeypatch, {"kind": "omit_rows", "every": 1, "min_rows": 2})
+    assert code == 1
+    assert "lost, in the API's journal: " in out
+
+
+def test_a_field_that_the_api_discards_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = ["product", "production_date", "line", "weight_g", "moisture", "sealed", "intended_market"]
+    kept += ["after_sell_by", "ship_date", "carrier"]
+    code, out = damaged(monkeypatch, {"kind": "campaign_fields", "fields": kept})
+    assert code == 1
+    assert "lost, in the API's state: " in out
+    assert " lot\n" in out
+
+
+def test_a_consumer_that_fails_is_told_with_its_own_words_and_nothing_is_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(stage, "CONFIGURATION", stage.CONFIGURATION + "\nno_such_key = 1\n")
+    with pytest.raises(UserError, match=r"exit code 2; .*\n.*dead_letter\.no_such_key: unknown key"):
+        stage.play(SMALL, lambda _: None)
+    assert left_over(tmp_path) == []
+
+
+def test_a_consumer_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(stage, "PATIENCE_SECONDS", 1.0)
+    with pytest.raises(UserError, match="did not end within 1 s"):
+        stage.play(SMALL, lambda _: None)
+    assert left_over(tmp_path) == []
+
+
+def test_the_embedded_kafka_serves_other_clients_and_ends_when_it_is_closed() -> None:
+    with EmbeddedKafka() as kafka:
+        assert kafka.create_topic("some.topic") == kafka.create_topic("some.topic") == 4
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+        assert "some.topic" in admin.list_topics(timeout=10).topics
+    late = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    with pytest.raises(KafkaException):
+        late.list_topics(timeout=2)
+    with pytest.raises(RuntimeError):
+        kafka.create_topic("another.topic")

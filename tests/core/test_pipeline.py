@@ -1,0 +1,566 @@
+"""Order, fencing, settling and bounds of the whole core (section 7), without a broker."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumer.core.model import Record, Rejection, Row
+from consumer.core.offsets import Partition, due_commits
+from consumer.core.pipeline import Attempt
+from consumer.core.reply import Reply
+from consumer.core.retry import RetryPolicy
+from tests.core.builders import (
+    Bench,
+    accepted,
+    always,
+    answered,
+    error_of,
+    lost,
+    names,
+    naming,
+    row_of,
+    values,
+)
+
+BLANK = Rejection("key_blank", "the key is blank")
+
+
+def _multi(bench: Bench, partition: Partition, offset: int, *keys: str, size: int = 100) -> list[Row]:
+    """One record of several rows arrives."""
+    record = Record(partition, offset, b"raw", size, open=len(keys))
+    rows = [row_of(record, key) for key in keys]
+    bench.pipeline.arrived(partition, [record], rows, offset + 1, bench.now)
+    bench.tick()
+    return rows
+
+
+# -- order -------------------------------------------------------------------------------------------------------
+
+
+def test_two_rows_of_a_key_are_never_in_one_request_and_the_later_goes_after_the_earlier_is_settled() -> None:
+    bench = Bench()
+    bench.read(bench.partition(), "A", "A", "A")
+    for _ in range(3):
+        assert values(bench.only) == ["A"]
+        bench.accept()
+    assert bench.settled()
+
+
+def test_one_value_under_two_data_keys_needs_no_order() -> None:
+    bench = Bench()
+    partition = bench.partition()
+    bench.read(partition, "A", key="extended_id")
+    bench.read(partition, "A", key="serial_number")
+    assert len(bench.open) == 2
+
+
+def test_keys_are_exact_and_case_sensitive() -> None:
+    bench = Bench()
+    bench.read(bench.partition(), "a", "A", " A")
+    assert values(bench.only) == ["a", "A", " A"]
+
+
+def test_a_key_from_two_partitions_is_never_in_flight_twice() -> None:
+    bench = Bench()
+    bench.read(bench.partition(0), "A")
+    bench.read(bench.partition(1), "A")
+    assert len(bench.open) == 1
+    bench.accept()
+    assert len(bench.open) == 1
+
+
+@pytest.mark.parametrize("reply", [answered(503), answered(429), lost(), answered(401), answered(400)])
+def test_a_retry_lets_no_later_row_of_its_code_pass(reply: Reply) -> None:
+    bench = Bench(max_processing=0.0)
+    partition = bench.partition()
+    bench.read(partition, "A", "B", note="first")
+    bench.read(partition, "A", "B", note="second")
+    bench.answer(bench.only, reply)
+    bench.pass_time(300, always)
+    applied = [item for attempt in bench.sent for item in attempt.items]
+    for value in "AB":
+        notes = [item["note"] for item in applied if item["extended_id"] == value]
+        assert notes == sorted(notes), "first, however often, then second"
+        assert notes[-1] == "second"
+
+
+def test_a_row_that_fails_validation_is_dead_lettered_in_its_turn_and_never_sent() -> None:
+    bench = Bench()
+    partition = bench.partition()
+    bench.read(partition, "A")
+    bench.read(partition, "A", rejection=BLANK)
+    bench.read(partition, "A")
+    assert bench.letters == [], "the earlier row of the key is not settled"
+    bench.accept()
+    assert len(bench.letters) == 1
+    assert bench.open == []
+    bench.acknowledge()
+    bench.accept()
+    assert bench.settled()
+    assert len(bench.sent) == 2
+
+
+# -- settling ----------------------------------------------------------------------------------------------------
+
+
+def test_a_record_is_settled_when_all_its_rows_are() -> None:
+    bench = Bench(max_rows=1, concurrency=3)
+    partition = bench.partition()
+    _multi(bench, partition, 0, "A", "B", "C")
+    first, second, third = bench.open
+    bench.accept(first)
+    bench.answer(second, naming(error_of("B")))
+    bench.accept(third)
+    assert partition.watermark == 0
+    bench.acknowledge()
+    assert partition.watermark == 1
+    assert partition.ledger.as_dict()["rejected"] == 1, "any row dead-lettered: the record counts as rejected"
+
+
+def test_a_record_without_rows_is_skipped() -> None:
+    bench = Bench()
+    partition = bench.partition()
+    bench.pipeline.arrived(partition, [Record(partition, 0, None, 50)], [], 1, bench.now)
+    assert partition.watermark == 1
+    assert partition.ledger.skipped == 1
+    assert bench.settled()
+    assert bench.pipeline.flow.size == 0
+
+
+def test_an_undecodable_record_without_a_key_goes_to_the_dead_letter_topic_at_once() -> None:
+    bench = Bench()
+    partition = bench.partition()
+    record = Record(partition, 0, b"raw", 10, open=1)
+    row = Row(record, None, None, {}, (), 0, rejection=Rejection("undecodable", "no JSON", None, "decode"))
+    bench.pipeline.arrived(partition, [record], [row], 1, bench.now)
+    bench.tick()
+    assert [letter.rejection.reason for letter in bench.letters] == ["undecodable"]
+    bench.acknowledge()
+    assert bench.settled()
+    assert bench.sent == []
+
+
+def test_commits_never_pass_an_unsettled_position_whatever_the_order_of_answers() -> None:
+    bench = Bench(max_rows=1, concurrency=5)
+    partition = bench.partition()
+    bench.read(partition, *names("A", 5))
+    attempts = list(bench.open)
+    for number in (4, 2, 3, 1):
+        bench.accept(attempts[number])
+        assert due_commits([partition]) == []
+    bench.accept(attempts[0])
+    assert due_commits([partition]) == [(partition, 5)]
+
+
+def test_a_letter_is_handed_out_once_and_settles_once() -> None:
+    bench = Bench()
+    partition = bench.partition()
+    (row,) = bench.read(partition, "A", rejection=BLANK)
+    bench.tick()
+    assert len(bench.letters) == 1
+    bench.pipeline.acknowledged([row], bench.now)
+    bench.pipeline.acknowledged([row], bench.now)
+    assert partition.ledger.rejected == 1
+    assert partition.ledger.balanced
+
+
+def test_the_end_of_an_attempt_counts_once() -> None:
+    bench = Bench()
+    partition = bench.partition()
+    bench.read(partition, "A")
+    attempt = bench.only
+    bench.answer(attempt, answered(503))
+    bench.pipeline.ended(attempt, accepted(attempt), bench.now)
+    assert bench.pipeline.unsettled == 1
+    bench.pass_time(10)
+    bench.accept()
+    bench.pipeline.ended(attempt, accepted(attempt), bench.now)
+    assert partition.ledger.as_dict()["accepted"] == 1
+
+
+def test_no_more_requests_than_the_concurrency_are_open() -> None:
+    bench = Bench(max_rows=1, concurrency=3)
+    bench.read(bench.partition(), *names("A", 50))
+    assert len(bench.open) == 3
+    bench.accept(bench.open[0])
+    assert len(bench.open) == 3
+
+
+def test_requests_stay_under_the_rate_and_retries_count_in_it() -> None:
+    bench = Bench(max_rows=1, rate=10.0, concurrency=100, retry=RetryPolicy(base=0.1, cap=0.1))
+    bench.read(bench.partition(), *names("A", 100), tick=False)
+    starts: list[float] = []
+    failed: set[str] = set()
+
+    def api(attempt: Attempt) -> Reply:
+        starts.append(bench.now)
+        (value,) = values(attempt)
+        if value in failed:
+            return accepted(attempt)
+        failed.add(value)
+        return answered(503)
+
+    bench.pass_time(60, api)
+    assert bench.settled()
+    assert len(starts) == 200
+    assert all(later - first >= 1.0 for first, later in zip(starts, starts[10:], strict=False))
+
+
+# -- draining ----------------------------------------------------------------------------------------------------
+
+
+def test_when_draining_nothing_new_is_sent_and_answers_still_settle() -> None:
+    bench = Bench(max_rows=2, concurrency=1)
+    partition = bench.partition()
+    bench.read(partition, "A", "B", "C")
+    bench.pipeline.draining = True
+    bench.answer(bench.only, naming(error_of("A")))
+    assert bench.open == []
+    bench.acknowledge()
+    bench.pass_time(100)
+    assert bench.open == []
+    assert partition.watermark == 1, "A is dead-lettered; B and C are neither sent nor lost"
+    assert partition.ledger.unsettled == 2
+
+
+# -- memory ------------------------------------------------------------------------------------------------------
+
+
+def test_reading_stops_at_the_bound_of_rows_and_goes_on_when_there_is_room() -> None:
+    bench = Bench(max_unsettled_rows=100, max_rows=10, concurrency=1)
+    partition = bench.partition()
+    bench.read(partition, *names("A", 90), tick=False)
+    flow = bench.pipeline.flow
+    assert flow.reads()
+    assert flow.room == 10
+    bench.read(partition, *names("B", 10))
+    assert not flow.reads()
+    bench.accept()
+    assert not flow.reads(), "it does not stutter at the bound"
+    bench.accept()
+    assert flow.reads()
+
+
+def test_reading_stops_at_the_bound_of_bytes() -> None:
+    bench = Bench(max_unsettled_bytes=1000, concurrency=1)
+    partition = bench.partition()
+    _multi(bench, partition, 0, "A", size=999)
+    assert bench.pipeline.flow.reads()
+    _multi(bench, partition, 1, "B", size=1)
+    assert not bench.pipeline.flow.reads()
+    bench.pass_time(0, always)
+    assert bench.pipeline.flow.reads()
+    assert (bench.pipeline.flow.rows, bench.pipeline.flow.size) == (0, 0)
+
+
+def test_a_record_is_taken_in_whole_even_over_the_bound() -> None:
+    bench = Bench(max_unsettled_rows=5)
+    partition = bench.partition()
+    _multi(bench, partition, 0, *names("A", 20))
+    assert bench.pipeline.flow.room == 0
+    bench.pass_time(0, always)
+    assert bench.settled()
+
+
+def test_nothing_is_kept_of_what_is_settled() -> None:
+    bench = Bench(max_processing=5.0, retry=RetryPolicy(base=0.1, cap=1))
+    partition = bench.partition()
+    replies = iter([lost(), answered(503), naming(error_of("A001"))])
+
+    def api(attempt: Attempt) -> Reply:
+        return next(replies, None) or accepted(attempt)
+
+    bench.read(partition, *names("A", 10), *names("A", 10), tick=False)
+    bench.pass_time(60, api)
+    assert bench.settled()
+    pipeline = bench.pipeline
+    assert (len(pipeline.claims), len(pipeline.lanes), len(pipeline.uploads.live)) == (0, 0, 0)
+    assert (pipeline.flow.rows, pipeline.flow.size, pipeline.letters_pending) == (0, 0, 0)
+    assert pipeline.wakes_at(bench.now) is None
+    assert len(partition.records) <= 20
+    assert partition.watermark == 20
+    assert len(partition.records) == 0
+
+
+# -- revocation and fencing --------------------------------------------------------------------------------------
+
+
+def test_a_withdrawn_partitions_rows_are_never_sent_again() -> None:
+    bench = Bench(max_rows=2, concurrency=1, retry=RetryPolicy(base=0.1, cap=1))
+    going, kept = bench.partition(0), bench.partition(1)
+    bench.read(going, *names("G", 6), tick=False)
+    bench.read(kept, "K", tick=False)
+    bench.tick()
+    assert values(bench.only) == ["G000", "G001"]
+    bench.pipeline.withdraw([going], bench.now)
+    assert bench.pipeline.busy([going])
+    bench.answer(bench.only, answered(503))
+    bench.pipeline.withdraw([going], bench.now)
+    assert not bench.pipeline.busy([going])
+    bench.pipeline.revoked([going], bench.now)
+    bench.pass_time(100, always)
+    assert [values(attempt) for attempt in bench.sent] == [["G000", "G001"], ["K"]]
+    assert going.ledger.as_dict()["released"] == 6
+    assert going.ledger.balanced
+    assert bench.pipeline.unsettled == 0
+
+
+def test_what_was_in_flight_when_its_partition_is_withdrawn_still_settles_and_can_be_committed() -> None:
+    bench = Bench(max_rows=2)
+    going = bench.partition(0)
+    bench.read(going, "A", "B")
+    bench.pipeline.withdraw([going], bench.now)
+    bench.accept()
+    assert due_commits([going]) == [(going, 2)]
+    bench.pipeline.revoked([going], bench.now)
+    assert going.ledger.as_dict() == {
+        "consumed": 2,
+        "accepted": 2,
+        "rejected": 0,
+        "skipped": 0,
+        "released": 0,
+        "unsettled": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    "reply", [answered(503), answered(401), answered(413), answered(400), naming(error_of("G")), lost()]
+)
+def test_a_late_result_of_a_revoked_partition_settles_and_writes_nothing(reply: Reply) -> None:
+    bench = Bench(max_rows=2, retry=RetryPolicy(base=0.1, cap=1))
+    going = bench.partition(0)
+    kept = bench.partition(1)
+    bench.read(going, "G", tick=False)
+    bench.read(kept, "K")
+    attempt = bench.only
+    bench.pipeline.revoked([going], bench.now)
+    before = going.ledger.as_dict()
+    bench.answer(attempt, reply)
+    bench.pass_time(100, always)
+    assert going.ledger.as_dict() == before
+    assert going.ledger.balanced
+    assert not any(letter.row.value == "G" for letter in bench.buried + bench.letters)
+    assert sum("G" in values(a) for a in bench.sent) == 1
+    assert due_commits([going]) == []
+    assert bench.settled()
+
+
+def test_a_late_acceptance_of_a_revoked_partition_settles_nothing_of_its_next_epoch() -> None:
+    bench = Bench()
+    old = bench.partition(0)
+    bench.read(old, "A")
+    attempt = bench.only
+    bench.pipeline.revoked([old], bench.now)
+    new = bench.partition(0)
+    bench.read(new, "A")
+    assert len(bench.open) == 1, "the old epoch's row is in flight: the new one waits for it"
+    bench.answer(attempt, accepted(attempt))
+    assert new.watermark == 0
+    bench.accept()
+    assert new.watermark == 1
+    assert old.ledger.as_dict()["released"] == 1
+
+
+def test_after_a_lost_call_of_the_old_epoch_the_new_one_waits_until_it_can_take_no_effect() -> None:
+    bench = Bench(max_processing=65.0)
+    old = bench.partition(0)
+    bench.read(old, "A", "A")
+    attempt, sent_at = bench.only, bench.now
+    bench.pipeline.revoked([old], bench.now)
+    new = bench.partition(0)
+    bench.read(new, "A", "A")
+    bench.answer(attempt, lost())
+    bench.pass_time(sent_at + 64.9 - bench.now)
+    assert bench.open == []
+    bench.pass_time(0.2)
+    bench.accept()
+    bench.accept()
+    assert bench.settled()
+
+
+def test_a_parked_row_with_a_lost_call_holds_its_code_after_its_partition_went() -> None:
+    bench = Bench(max_processing=65.0, retry=RetryPolicy(base=1, cap=1))
+    going, kept = bench.partition(0), bench.partition(1)
+    bench.read(going, "A")
+    bench.read(kept, "A")
+    bench.answer(bench.only, lost())
+    bench.pipeline.withdraw([going], bench.now)
+    bench.pipeline.revoked([going], bench.now)
+    bench.pass_time(64.9)
+    assert bench.open == []
+    bench.pass_time(0.2)
+    assert values(bench.only) == ["A"]
+    bench.accept()
+    assert bench.settled()
+
+
+def test_a_row_in_grace_with_a_lost_call_holds_its_code_after_its_partition_went() -> None:
+    bench = Bench(max_processing=65.0, retry=RetryPolicy(base=1, cap=1, unknown_key_grace=600))
+    going, kept = bench.partition(0), bench.partition(1)
+    bench.read(going, "A")
+    bench.read(kept, "A")
+    bench.answer(bench.only, lost())
+    bench.pass_time(1)
+    bench.answer(bench.only, naming(error_of("A", field="extended_id")))
+    bench.pipeline.revoked([going], bench.now)
+    bench.pass_time(63)
+    assert bench.open == []
+    bench.pass_time(2)
+    bench.accept()
+    assert bench.settled()
+
+
+def test_rows_of_kept_partitions_in_a_shared_window_go_on() -> None:
+    bench = Bench(retry=RetryPolicy(base=1, cap=1))
+    going, kept = bench.partition(0), bench.partition(1)
+    bench.read(going, "G", tick=False)
+    bench.read(kept, "K")
+    bench.answer(bench.only, answered(503))
+    bench.pipeline.revoked([going], bench.now)
+    bench.pass_time(1)
+    assert values(bench.only) == ["K"]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_a_bisected_window_is_withdrawn_whole(parts: int) -> None:
+    bench = Bench(max_rows=100)
+    going, kept = bench.partition(0), bench.partition(1)
+    bench.read(going, *names("G", 100))
+    for _ in range(parts):
+        bench.answer(bench.open[0], answered(400))
+    for attempt in list(bench.open):
+        bench.answer(attempt, answered(401))  # queued, with what waits behind it
+    bench.pipeline.withdraw([going], bench.now)
+    bench.pipeline.revoked([going], bench.now)
+    sent = len(bench.sent)
+    bench.read(kept, "K", tick=False)
+    bench.pass_time(100, always)
+    assert [values(attempt) for attempt in bench.sent[sent:]] == [["K"]]
+    assert bench.settled()
+    assert len(bench.pipeline.claims) == 0
+
+
+def test_the_rest_of_a_bisected_window_goes_on_when_the_first_part_is_withdrawn() -> None:
+    bench = Bench(max_rows=100)
+    going, kept = bench.partition(0), bench.partition(1)
+    bench.read(going, *names("G", 38), tick=False)
+    bench.read(kept, *names("K", 62), tick=False)
+    bench.tick()
+    bench.answer(bench.only, answered(400))
+    assert values(bench.only) == names("G", 38)
+    attempt = bench.only
+    bench.pipeline.revoked([going], bench.now)
+    bench.answer(attempt, answered(503))
+    bench.pass_time(10, always)
+    assert kept.watermark == 62
+    assert bench.settled()
+
+
+def test_waiting_rows_of_a_revoked_partition_do_not_block_the_line() -> None:
+    bench = Bench()
+    first, second, third = (bench.partition(number) for number in range(3))
+    bench.read(first, "A")
+    bench.read(second, "A", "A")
+    bench.read(third, "A")
+    bench.pipeline.revoked([second], bench.now)
+    bench.accept()
+    assert len(bench.open) == 1
+    bench.accept()
+    assert third.watermark == 1
+    assert bench.settled()
+
+
+def test_a_letter_of_a_revoked_partition_settles_nothing_and_frees_its_key() -> None:
+    bench = Bench()
+    old = bench.partition(0)
+    (row,) = bench.read(old, "A", rejection=BLANK)
+    bench.pipeline.revoked([old], bench.now)
+    new = bench.partition(0)
+    bench.read(new, "A")
+    assert values(bench.only) == ["A"]
+    bench.pipeline.acknowledged([row], bench.now)
+    assert old.ledger.as_dict()["released"] == 1
+    assert old.ledger.as_dict()["rejected"] == 0
+    assert bench.pipeline.letters_pending == 0
+
+
+def test_a_partition_with_a_letter_on_its_way_is_busy_until_it_is_acknowledged() -> None:
+    bench = Bench()
+    partition = bench.partition(0)
+    bench.read(partition, "A", rejection=BLANK)
+    bench.pipeline.withdraw([partition], bench.now)
+    assert bench.pipeline.busy([partition])
+    bench.acknowledge()
+    assert not bench.pipeline.busy([partition])
+    assert due_commits([partition]) == [(partition, 1)]
+
+
+def test_revoking_gives_back_the_room_that_its_rows_took() -> None:
+    bench = Bench(max_rows=10, concurrency=1, retry=RetryPolicy(unknown_key_grace=60))
+    going = bench.partition(0)
+    bench.read(going, *names("A", 35), *names("A", 5), tick=False)
+    bench.read(going, "bad", rejection=BLANK, tick=False)
+    bench.tick()
+    bench.answer(bench.only, naming(error_of("A003", field="extended_id")))
+    bench.pipeline.revoked([going], bench.now)
+    assert (bench.pipeline.flow.rows, bench.pipeline.flow.size) == (0, 0)
+    bench.serve(always)
+    assert (bench.pipeline.flow.rows, bench.pipeline.flow.size) == (0, 0)
+    assert going.ledger.balanced
+
+
+def test_revoke_and_return_keeps_the_order_of_a_key() -> None:
+    bench = Bench(max_rows=1, concurrency=4, max_processing=10.0, retry=RetryPolicy(base=0.1, cap=1))
+    log = [("A", str(number)) for number in range(5)]
+    old = bench.partition(0)
+    for key, note in log:
+        bench.read(old, key, note=note, tick=False)
+    bench.tick()
+    bench.accept()  # 0
+    attempt = bench.only  # 1 is in flight when the partition goes
+    committed = old.watermark
+    bench.pipeline.revoked([old], bench.now)
+    new = bench.partition(0, start=committed, committed=committed)
+    for key, note in log[committed:]:
+        bench.read(new, key, note=note, tick=False)
+    bench.tick()
+    assert bench.open == [attempt]
+    bench.answer(attempt, lost())
+    bench.pass_time(60, always)
+    assert [item["note"] for a in bench.sent for item in a.items] == ["0", "1", "1", "2", "3", "4"]
+    assert new.watermark == 5
+
+
+# -- time --------------------------------------------------------------------------------------------------------
+
+
+def test_an_idle_pipeline_wants_no_waking() -> None:
+    bench = Bench()
+    bench.partition()
+    assert bench.pipeline.wakes_at(bench.now) is None
+
+
+def test_the_pipeline_wakes_for_the_pace() -> None:
+    bench = Bench(max_rows=1, rate=10.0)
+    bench.read(bench.partition(), "A", "B")
+    assert len(bench.open) == 1
+    wakes_at = bench.pipeline.wakes_at(bench.now)
+    assert wakes_at == pytest.approx(bench.now + 1 / 9.5)
+
+
+def test_waking_exactly_when_asked_is_enough_to_settle_everything() -> None:
+    """I8 on the clock: whoever turns the loop only at ``wakes_at`` and at inputs forgets nothing."""
+    bench = Bench(max_rows=5, linger=0.3, rate=20.0, concurrency=2, retry=RetryPolicy(base=0.2, cap=3))
+    partition = bench.partition()
+    for step in range(40):
+        bench.read(partition, *names("A", 3), note=str(step), tick=False)
+    count = 0
+
+    def api(attempt: Attempt) -> Reply:
+        nonlocal count
+        count += 1
+        return accepted(attempt) if count % 3 else (answered(503), answered(429), answered(401))[count % 9 // 3]
+
+    bench.pass_time(600, api)
+    assert bench.settled()
+    assert partition.watermark == 120

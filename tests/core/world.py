@@ -1,0 +1,462 @@
+"""A small world around the pipeline: logs of partitions, an API that answers by the content of a window, and an oracle.
+
+The oracle keeps its own books of what was read, sent, applied, accepted and dead-lettered, from what crosses the
+pipeline's border only, and holds it to the invariants I1 to I9 after every step. Each row carries a tag in its item:
+partition, epoch, offset and place in its record; so the API model sees which row it applies.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from consumer.core.model import Record, Rejection, Row
+from consumer.core.offsets import Partition, due_commits
+from consumer.core.pipeline import Attempt, Letter, Pipeline, Rules
+from consumer.core.reply import Reply
+from consumer.core.retry import RetryPolicy
+from tests.core.builders import EPSILON, accepted, answered, error_of, lost, naming, row_of, unsent
+
+PARTITIONS = 3
+MAX_PROCESSING = 3.0
+RULES = Rules(
+    max_rows=4,
+    linger=0.5,
+    concurrency=3,
+    rate=0.0,
+    max_processing=MAX_PROCESSING,
+    pause_after_rejections=0,
+    max_unsettled_rows=24,
+    max_unsettled_bytes=2400.0,
+    retry=RetryPolicy(base=0.1, cap=2.0, max_retry_after=3.0, give_up=20.0, unknown_key_grace=0.0),
+)
+#: Healthy, everything published so far is settled within this time (I8), seconds.
+PROGRESS_BOUND = 400.0
+
+Tag = tuple[int, int, int, int]  #: partition, epoch, offset, place in the record
+Key = tuple[str, str]
+
+
+@dataclass
+class Spec:
+    """One row of a record in a log; ``kind`` decides what the API says of it."""
+
+    value: str
+    kind: str = "good"  #: good, unknown, forbidden (403), huge (413), cursed (500), invalid (by our own rules)
+    key: str = "extended_id"
+    market: bool = False  #: a second field, so another field set
+
+
+@dataclass
+class Log:
+    """One partition as the broker holds it; offsets may have gaps."""
+
+    records: dict[int, list[Spec]] = field(default_factory=dict)
+    end: int = 0
+
+    def publish(self, specs: list[Spec], gap: int = 0) -> None:
+        self.end += gap
+        self.records[self.end] = specs
+        self.end += 1
+
+
+@dataclass
+class Epoch:
+    """The oracle's books of one assignment of a partition."""
+
+    partition: Partition
+    number: int
+    rows: dict[Tag, Row] = field(default_factory=dict)
+    done: set[Tag] = field(default_factory=set)  #: accepted (the answer was delivered), or letter acknowledged
+    sizes: dict[int, int] = field(default_factory=dict)
+    counts: dict[int, int] = field(default_factory=dict)  #: rows of the record at an offset
+    withdrawn: bool = False
+    final: dict[str, int] | None = None  #: the ledger when it was revoked
+
+
+class World:
+    """Drives one pipeline through everything that can happen to it in one process."""
+
+    def __init__(self, seed: int, rules: Rules = RULES) -> None:
+        self.rules = rules
+        self.random = random.Random(seed)
+        self.pipeline = Pipeline(rules, random.Random(seed + 1).random)
+        self.now = 100.0
+        self.logs = [Log() for _ in range(PARTITIONS)]
+        self.committed: list[int | None] = [None] * PARTITIONS
+        self.epochs: list[Epoch] = []
+        self.owned: dict[int, Epoch] = {}
+        self.open: list[Attempt] = []
+        self.held: dict[int, list[tuple[Tag, Row]]] = {}  #: the rows of each open attempt, as they were sent
+        self.letters: list[Letter] = []
+        self.mode = "healthy"  #: or unauthorized, forbidden, down
+        self.asks_open = 0
+        self.late: list[tuple[float, int, list[dict[str, str]]]] = []  #: lost calls that take effect later
+        self.counter = 0
+        self.applied: dict[tuple[str, str, int], list[tuple[int, int, int]]] = {}
+        self.applied_tags: set[tuple[int, int, int]] = set()  #: partition, offset, place
+        self.buried: dict[tuple[int, int, int], str] = {}
+        self.hold: dict[Tag, float] = {}  #: a lost call of this row may take effect until then
+        self.left_out: set[Tag] = set()
+        self.failed_once: set[Tag] = set()
+        self.seen: set[str] = set()  #: what happened, for the coverage of a run
+        for number in range(PARTITIONS):
+            self.assign(number)
+
+    # -- inputs --------------------------------------------------------------------------------------------------
+
+    def assign(self, number: int) -> None:
+        """The partition comes: a new epoch from the committed offset."""
+        if number in self.owned:
+            return
+        committed = self.committed[number]
+        partition = Partition("events", number, committed or 0, committed)
+        epoch = Epoch(partition, len(self.epochs))
+        self.epochs.append(epoch)
+        self.owned[number] = epoch
+        self.pipeline.assigned(partition)
+        if any(e.partition.number == number and e is not epoch for e in self.epochs):
+            self.seen.add("revoke-and-return")
+
+    def read(self, number: int, count: int) -> None:
+        """At most ``count`` records are read, if there is room."""
+        epoch = self.owned.get(number)
+        if epoch is None or epoch.withdrawn or not self.pipeline.flow.reads():
+            return
+        log, partition = self.logs[number], epoch.partition
+        room = self.pipeline.flow.room or 1
+        records: list[Record] = []
+        rows: list[Row] = []
+        position = partition.position
+        for offset in sorted(o for o in log.records if o >= partition.position)[: min(count, room)]:
+            specs = log.records[offset]
+            record = Record(partition, offset, b"raw", 50 * len(specs), open=len(specs))
+            records.append(record)
+            epoch.sizes[offset] = record.size
+            epoch.counts[offset] = len(specs)
+            for place, spec in enumerate(specs):
+                tag = (number, epoch.number, offset, place)
+                more: dict[str, Any] = {"market": "cn"} if spec.market else {}
+                row = row_of(record, spec.value, key=spec.key, tag=_text(tag), kind=spec.kind, **more)
+                if spec.kind == "invalid":
+                    row.rejection = Rejection("key_blank", "blank")
+                rows.append(row)
+                epoch.rows[tag] = row
+            position = offset + 1
+        if position == partition.position:
+            return
+        if position > max(log.records):
+            position = log.end
+        self.pipeline.arrived(partition, records, rows, position, self.now)
+        assert self.pipeline.flow.rows <= self.rules.max_unsettled_rows + 3 * count, "I6: rows beyond the bound"
+
+    def tick(self) -> None:
+        """The time is now; lost calls whose time has come take effect first."""
+        while self.late and self.late[0][0] <= self.now:
+            self._apply(heapq.heappop(self.late)[2])
+        effects = self.pipeline.tick(self.now)
+        for attempt in effects.send:
+            self._check_sent(attempt)
+        self.letters += effects.letters
+        for letter in effects.letters:
+            self._check_letter(letter)
+        self.asks_open += effects.ask
+        assert self.asks_open <= 1, "GET /me is asked while it is being asked"
+
+    def pass_time(self, seconds: float) -> None:
+        """Time passes; the pipeline is woken whenever it wants to be."""
+        end = self.now + seconds
+        for _ in range(10_000):
+            self.tick()
+            times = [self.pipeline.wakes_at(self.now), self.late[0][0] if self.late else None]
+            at = min((t for t in times if t is not None), default=end + 1)
+            if at > end:
+                break
+            self.now = max(at, self.now + EPSILON)
+        else:
+            raise AssertionError("the pipeline wakes without end and does nothing")
+        self.now = max(self.now, end)
+        self.tick()
+
+    def answer(self, attempt: Attempt, kind: str) -> None:
+        """An attempt ends; ``kind``: by the content of the window and the API's mode, or a trouble on the way."""
+        self.open.remove(attempt)
+        rows = self.held.pop(id(attempt))
+        reply = self._reply(attempt, rows, kind)
+        if reply.status is None and reply.sent:
+            for tag, _ in rows:
+                self.hold[tag] = max(self.hold.get(tag, 0.0), attempt.window.sent_at + MAX_PROCESSING)
+        if reply.status is None or reply.status >= 500 or reply.status == 408:
+            self.failed_once |= {tag for tag, _ in rows}
+        if reply.status == 200 and reply.document is not None:
+            items = reply.document["items"]
+            for tag, row in rows:
+                epoch = self.epochs[tag[1]]
+                if epoch.final is None:
+                    if row.value not in items and tag not in self.left_out:
+                        self.left_out.add(tag)  # it may be repeated once
+                    else:
+                        epoch.done.add(tag)
+        self.pipeline.ended(attempt, reply, self.now)
+
+    def answer_me(self) -> None:
+        """``GET /me`` is answered as the mode says."""
+        if self.asks_open:
+            self.asks_open -= 1
+            status = {"unauthorized": 401, "down": 503}.get(self.mode, 200)
+            self.pipeline.me_answered(answered(status, {}), self.now)
+
+    def acknowledge(self, count: int = 1_000) -> None:
+        """The dead-letter topic has the oldest ``count`` letters."""
+        done, self.letters = self.letters[:count], self.letters[count:]
+        for letter in done:
+            tag = _tag(letter.row)
+            epoch = self.epochs[tag[1]]
+            self.buried[_place(tag)] = letter.rejection.reason
+            if epoch.final is None:
+                epoch.done.add(tag)
+        self.pipeline.acknowledged([letter.row for letter in done], self.now)
+
+    def commit(self) -> None:
+        """A commit is built from what is owned now, and acknowledged."""
+        for partition, offset in due_commits(self.pipeline.partitions):
+            self.committed[partition.number] = offset
+            partition.committed = offset
+
+    def revoke(self, number: int, *, lost_already: bool) -> None:
+        """The partition goes; unless it is lost already, what ended meanwhile is committed first."""
+        epoch = self.owned.get(number)
+        if epoch is None:
+            return
+        epoch.withdrawn = True
+        self.pipeline.withdraw([epoch.partition], self.now)
+        self.check()
+        if not lost_already:
+            for _ in range(8):
+                if not self.pipeline.busy([epoch.partition]):
+                    break
+                if self.open:
+                    self.answer(self.open[0], "normal")
+                self.acknowledge()
+                self.pipeline.withdraw([epoch.partition], self.now)
+                self.tick()
+            self.commit()
+        if self.pipeline.busy([epoch.partition]):
+            self.seen.add("late result")
+        self.pipeline.revoked([epoch.partition], self.now)
+        epoch.final = epoch.partition.ledger.as_dict()
+        del self.owned[number]
+
+    # -- the API -------------------------------------------------------------------------------------------------
+
+    def _reply(self, attempt: Attempt, rows: list[tuple[Tag, Row]], kind: str) -> Reply:
+        kinds = [row.item["kind"] for _, row in rows]
+        if kind == "unsent":
+            return unsent()
+        if kind == "lost":
+            return lost()
+        if kind in ("lost-applied", "lost-late"):
+            if set(kinds) <= {"good", "cursed"} and self.mode == "healthy":
+                latest = attempt.window.sent_at + MAX_PROCESSING - EPSILON
+                at = self.now if kind == "lost-applied" else self.random.uniform(self.now, latest)
+                if at <= latest:
+                    self.counter += 1
+                    heapq.heappush(self.late, (max(at, self.now), self.counter, list(attempt.items)))
+                    self.seen.add(kind)
+            return lost()
+        if kind in ("503", "408", "429"):
+            return answered(int(kind), retry_after=self.random.choice((None, 0.0, 1.0, 50.0)))
+        if kind == "garbage":
+            return answered(200, body=b"<html>portal</html>")
+        if self.mode == "unauthorized":
+            return answered(401)
+        if self.mode == "forbidden" or "forbidden" in kinds:
+            return answered(403)
+        if self.mode == "down":
+            return answered(self.random.choice((500, 502, 503, 504)))
+        if "huge" in kinds:
+            return answered(413)
+        if "unknown" in kinds:
+            bad = [row.value or "" for _, row in rows if row.item["kind"] == "unknown"]
+            style = self.random.choice(("all", "first", "line", "none"))
+            if style == "none":
+                return answered(400, body=b"<html>Bad Request</html>")
+            if style == "line":
+                return answered(400, {"errors": [{"message": "bad", "line": 1 + kinds.index("unknown")}]})
+            return naming(*(error_of(v, field=attempt.data_key) for v in (bad if style == "all" else bad[:1])))
+        if "cursed" in kinds:
+            return answered(500)
+        self._apply(attempt.items)
+        if kind == "partial" and len(rows) > 1:
+            left_out = self.random.sample([row.value or "" for _, row in rows], self.random.randint(1, len(rows) - 1))
+            return accepted(attempt, without=left_out)
+        return accepted(attempt)
+
+    def _apply(self, items: list[dict[str, str]]) -> None:
+        for item in items:
+            number, epoch, offset, place = (int(part) for part in item["tag"].split("."))
+            key, value = next(iter(item.items()))
+            line = self.applied.setdefault((key, value, number), [])
+            tag = (epoch, offset, place)
+            assert not line or line[-1] <= tag, f"I9: {value} of partition {number}: {tag} took effect after {line[-1]}"
+            line.append(tag)
+            self.applied_tags.add((number, offset, place))
+
+    # -- the oracle ----------------------------------------------------------------------------------------------
+
+    def _check_sent(self, attempt: Attempt) -> None:
+        rows = [(_tag(row), row) for row in attempt.window.rows]
+        assert [row.item for _, row in rows] == attempt.items
+        keys = [_key(row) for _, row in rows]
+        busy = {_key(row) for _, row in chain.from_iterable(self.held.values())}
+        assert len(set(keys)) == len(keys), "I4: two rows of one key in one window"
+        assert not busy & set(keys), "I4: a key is in flight twice"
+        assert len({key for key, _ in keys}) == 1
+        assert len({tuple(sorted(row.item)) for _, row in rows}) == 1, "a window holds one set of fields"
+        assert 0 < len(rows) <= self.rules.max_rows
+        for tag, row in rows:
+            epoch = self.epochs[tag[1]]
+            assert not epoch.withdrawn, f"a row of a withdrawn partition is sent: {tag}"
+            assert tag not in epoch.done, f"I7: a settled row is sent again: {tag}"
+            assert tag[2] >= (epoch.partition.started_at), f"I7: {tag} is before the committed offset"
+            assert row.item["kind"] != "invalid", "a row that fails validation is sent"
+            for earlier, other in epoch.rows.items():
+                if earlier < tag and _key(other) == _key(row):
+                    assert earlier in epoch.done, f"I2: {tag} is sent before {earlier} of its key is settled"
+            for earlier, until in self.hold.items():
+                other = self.epochs[earlier[1]].rows[earlier]
+                if earlier != tag and until > self.now and _key(other) == _key(row):
+                    raise AssertionError(f"I2: {tag} is sent while a lost call of {earlier} may still take effect")
+        self.open.append(attempt)
+        self.held[id(attempt)] = rows
+        assert len(self.open) <= self.rules.concurrency, "more in flight than the concurrency"
+
+    def _check_letter(self, letter: Letter) -> None:
+        tag, kind, reason = _tag(letter.row), letter.row.item["kind"], letter.rejection.reason
+        assert not self.epochs[tag[1]].final, "a letter of a revoked partition is written"
+        fine = {
+            "unknown_key": ("unknown",),
+            "rejected_by_api": ("unknown", "forbidden", "huge"),
+            "key_blank": ("invalid",),
+        }
+        if reason == "api_error":
+            assert tag in self.failed_once, "given up without a failure"
+            self.seen.add("given up")
+        else:
+            assert kind in fine[reason], f"I1: a {kind} row is dead-lettered as {reason}"
+
+    def check(self) -> None:
+        """The invariants that hold after every step."""
+        unsettled = size = 0
+        for epoch in self.epochs:
+            ledger = epoch.partition.ledger
+            assert ledger.balanced, f"I5: the ledger of {epoch.partition} does not balance: {ledger.as_dict()}"
+            assert ledger.consumed == len(epoch.counts), "I5: consumed is not what was read"
+            if epoch.final is not None:
+                assert ledger.as_dict() == epoch.final, "a late result changed the ledger of a revoked partition"
+                continue
+            open_offsets = {tag[2] for tag in epoch.rows if tag not in epoch.done}
+            assert ledger.unsettled >= len(open_offsets - self._maybe_settled(epoch)), "I1: settled without an outcome"
+            if not epoch.withdrawn:
+                unsettled += len([tag for tag in epoch.rows if tag not in epoch.done and tag not in self.left_out])
+            size += sum(epoch.sizes[o] for o in open_offsets - self._maybe_settled(epoch))
+        for partition, offset in due_commits(self.pipeline.partitions):
+            epoch = next(e for e in self.epochs if e.partition is partition)
+            for tag in epoch.rows:
+                if tag not in epoch.done and tag not in self.left_out:
+                    assert offset <= tag[2], f"I3: a commit of {offset} passes the unsettled {tag}"
+            assert offset <= max(self.logs[partition.number].end, partition.position)
+        flow = self.pipeline.flow
+        assert flow.rows >= unsettled, "I6: unsettled rows are not counted"
+        assert flow.size >= size, "I6: unsettled bytes are not counted"
+        assert flow.rows >= 0 <= flow.size, "I6: more was given back than taken"
+
+    def _maybe_settled(self, epoch: Epoch) -> set[int]:
+        """Offsets with a row that was left out of an answer: accepted if it is not repeated."""
+        return {tag[2] for tag in epoch.rows if tag in self.left_out}
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """From now on all is well: everything is settled in bounded time (I8), nothing is lost (I1), in order (I9)."""
+        self.mode = "healthy"
+        for number in range(PARTITIONS):
+            self.assign(number)
+        began, beats = self.now, 0
+        wanted = [dict(log.records) for log in self.logs]
+        while not self._all_done(wanted):
+            assert self.now - began < PROGRESS_BOUND, f"I8: not settled after {PROGRESS_BOUND:g} s: {self._undone(wanted)}"
+            beats += 1  # other rows come: only then can a row's own fault be told from ours
+            self.logs[beats % PARTITIONS].publish([Spec(f"beat{beats}")])
+            self._turn(0.25)
+        for _ in range(200):
+            self._turn(0.25)
+            if not self.pipeline.unsettled and not len(self.pipeline.claims):
+                break
+        pipeline = self.pipeline
+        assert (pipeline.flow.rows, pipeline.flow.size) == (0, 0), "I6: something settled is counted still"
+        assert (len(pipeline.claims), len(pipeline.lanes), len(pipeline.uploads.live)) == (0, 0, 0)
+        self.commit()
+        for number, log in enumerate(self.logs):
+            assert self.committed[number] == log.end, "I1: committed to the end"
+            for offset, specs in log.records.items():
+                for place, spec in enumerate(specs):
+                    self._check_fate((number, offset, place), spec)
+
+    def _check_fate(self, place: tuple[int, int, int], spec: Spec) -> None:
+        if spec.kind == "good":
+            assert place in self.applied_tags or self.buried.get(place) == "api_error", f"I1: {place} is lost"
+        elif spec.kind == "cursed":
+            assert place in self.applied_tags or self.buried.get(place) == "api_error", f"I1: {place} is lost"
+        else:
+            assert place in self.buried, f"I1: {place} ({spec.kind}) is neither accepted nor dead-lettered"
+
+    def _turn(self, seconds: float) -> None:
+        self.pass_time(seconds)
+        for _ in range(200):
+            if not self.open and not self.asks_open and not self.letters:
+                break
+            for attempt in list(self.open):
+                self.answer(attempt, "normal")
+            self.answer_me()
+            self.acknowledge()
+            self.tick()
+            self.check()
+        for number in range(PARTITIONS):
+            self.read(number, 5)
+        self.tick()
+        self.check()
+        self.commit()
+
+    def _undone(self, wanted: list[dict[int, list[Spec]]]) -> list[tuple[int, int]]:
+        return [
+            (number, offset)
+            for number, records in enumerate(wanted)
+            for offset in records
+            if offset >= (self.committed[number] or 0)
+        ]
+
+    def _all_done(self, wanted: list[dict[int, list[Spec]]]) -> bool:
+        return not self._undone(wanted)
+
+
+def _text(tag: Tag) -> str:
+    return ".".join(map(str, tag))
+
+
+def _tag(row: Row) -> Tag:
+    number, epoch, offset, place = (int(part) for part in row.item["tag"].split("."))
+    return number, epoch, offset, place
+
+
+def _place(tag: Tag) -> tuple[int, int, int]:
+    return tag[0], tag[2], tag[3]
+
+
+def _key(row: Row) -> Key:
+    assert row.data_key is not None
+    assert row.value is not None
+    return row.data_key, row.value
