@@ -65,6 +65,7 @@ def produce(bootstrap: str, topic: str, count: int, seed: int, repeats: float = 
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
             "linger.ms": 20,
+            "log_level": 3,  # a coordinator that is still loading is no news
         }
     )
     seen: set[int] = set()

@@ -94,12 +94,10 @@ class Uploads:
             if due.place is Place.PARKED and due.due_at == due_at:
                 self._queue(due)
         window: Window | None
-        if self.gate.pause is not None:
+        if self.gate.alone:
             window = self._trial(now)
         else:
-            window = self._pop_queued() or (self._earliest_parked() if self.gate.circuit_open else None)
-            if window is None:
-                window = self.lanes.cut(now, drain=drain or self.gate.circuit_open)
+            window = self._pop_queued() or self.lanes.cut(now, drain=drain)
         if window is None:
             return None
         if window.attempts == 0:
@@ -137,14 +135,14 @@ class Uploads:
     def _pop_queued(self) -> Window | None:
         return heapq.heappop(self._queued)[2] if self.waiting else None
 
-    def _earliest_parked(self) -> Window | None:
-        return heapq.heappop(self._parked)[2] if self.wakes_at() is not None else None
-
     def _trial(self, now: float) -> Window | None:
-        """The window to try while uploading is paused: one that has not failed yet, else the least tried."""
+        """The one window to try (a pause's trial, a circuit's probe): one that has not failed yet, else the least failed.
+
+        A window that fails by its own fault would else be tried for ever, while others could show that all is well.
+        """
         held = [w for w in self.live if w.place in (Place.QUEUED, Place.PARKED)]
-        best = min(held, key=lambda w: (w.trials + w.refusals, w.oldest, w.number), default=None)
-        if best is None or best.trials + best.refusals > 0:
+        best = min(held, key=lambda w: (w.times_failed, w.oldest, w.number), default=None)
+        if best is None or best.times_failed > 0:
             return self.lanes.cut(now, drain=True) or best
         return best
 
@@ -195,7 +193,10 @@ class Uploads:
                     behind = behind.rest
             if window.place is Place.IN_FLIGHT:
                 continue
+            before = len(window.rows)
             window.rows = [row for row in window.rows if row.stage != Stage.DONE]
+            if len(window.rows) < before:
+                window.refused_at = -1.0  # what was refused are not these rows alone
             if not window.rows:
                 rest = self._end(window)
                 if rest is not None:
@@ -213,7 +214,8 @@ class Uploads:
             for row in window.rows:
                 row.hold_until = max(row.hold_until, until)
         result = Result()
-        if any(row.stage == Stage.DONE for row in window.rows):
+        reduced = any(row.stage == Stage.DONE for row in window.rows)
+        if reduced:
             self._drop_orphans(window, outcome, result)
         trial = self.gate.pause is not None and self.gate.step is Step.TRYING
         if not window.rows:
@@ -233,6 +235,10 @@ class Uploads:
             self._learn(window, outcome, reply, now)
             self.gate.trial_inconclusive(now)
             self._tried(window)
+        elif reduced and outcome.reading in (Reading.NONE_NAMED, Reading.TOO_LARGE):
+            # The answer is about more rows than are left: it says nothing about these alone.
+            self._closed_circuit(now)
+            self._queue(window)
         elif outcome.reading is Reading.NONE_NAMED:
             self._closed_circuit(now)
             self._seek(window, Rejection("rejected_by_api", outcome.text, None, "upload", 400), result, now)
@@ -252,6 +258,7 @@ class Uploads:
     def _drop_orphans(self, window: Window, outcome: Outcome, result: Result) -> None:
         result.orphans = [row for row in window.rows if row.stage == Stage.DONE]
         window.rows = [row for row in window.rows if row.stage != Stage.DONE]
+        window.refused_at = -1.0  # what was refused are not these rows alone
         outcome.rejected = [(row, why) for row, why in outcome.rejected if row.stage != Stage.DONE]
         outcome.others = [row for row in outcome.others if row.stage != Stage.DONE]
         outcome.missing = [row for row in outcome.missing if row.stage != Stage.DONE]
@@ -291,7 +298,8 @@ class Uploads:
         if self.gate.answered():
             self.notices.append(Notice("info", "the API answers again: full speed"))
             for window in self.live:
-                if window.place is Place.PARKED:
+                # Those that failed often may be at fault themselves: they go on waiting, or they would open it again.
+                if window.place is Place.PARKED and window.faults < FAULTS_BEFORE_SPLIT:
                     self._park(window, now)
 
     def _accepted(self, window: Window, outcome: Outcome, result: Result, now: float, *, trial: bool) -> None:
@@ -360,6 +368,7 @@ class Uploads:
         if outcome.others:
             window.rows = outcome.others
             window.failures = 0
+            window.refused_at = -1.0
             self.resent["others_rejected"] += len(window.rows)
             self._queue(window)
         else:

@@ -65,6 +65,11 @@ class Window(msgspec.Struct, eq=False, gc=False):
         return self.place is Place.IN_FLIGHT and self.attempts == attempt
 
     @property
+    def times_failed(self) -> int:
+        """How often it failed in any way since its rows changed last: the order in which windows are tried alone."""
+        return self.failures + self.refusals + self.trials
+
+    @property
     def oldest(self) -> float:
         """Arrival of its oldest row, seconds."""
         return min((row.arrived for row in self.rows), default=0.0)

@@ -84,6 +84,17 @@ def test_a_field_that_the_api_discards_is_found(monkeypatch: pytest.MonkeyPatch)
     assert " lot\n" in out
 
 
+def test_rows_that_really_overtake_each_other_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost answers take effect late, and this consumer was told that they never do."""
+    trusting = stage.CONFIGURATION.replace("max_processing_seconds = 2", "max_processing_seconds = 0")
+    assert trusting != stage.CONFIGURATION
+    monkeypatch.setattr(stage, "CONFIGURATION", trusting)
+    late: dict[str, object] = {"kind": "late", "every": 2, "seconds": 0.7}
+    code, out = damaged(monkeypatch, late, {"kind": "latency", "seconds": 0.1})
+    assert code == 1
+    assert "reordered, in the API's journal: extended_id=" in out
+
+
 def test_a_consumer_that_fails_is_told_with_its_own_words_and_nothing_is_left(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

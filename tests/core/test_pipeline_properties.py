@@ -62,7 +62,7 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "answer me": World.answer_me,
     "acknowledge": World.acknowledge,
     "commit": World.commit,
-    "mode": lambda world, mode: setattr(world, "mode", mode),
+    "mode": World.become,
     "revoke": lambda world, number, lost: world.revoke(number, lost_already=lost),
     "return": World.assign,
 }
