@@ -200,7 +200,7 @@ class Runner:
     # -- a turn --------------------------------------------------------------------------------------------------
 
     def _wait(self) -> float:
-        if self._more and not self.pipeline.flow.full:
+        if self._more and self.pipeline.reads():
             return 0.0
         if not self.pipeline.unsettled:
             return WAIT_IDLE_SECONDS
@@ -239,7 +239,7 @@ class Runner:
         if self.state is not State.RUNNING:
             self._poll(1)  # paused: this serves callbacks only
             return
-        if flow.reads():
+        if self.pipeline.reads():
             self._full_since = None
             if self._source.paused:
                 self._source.resume()

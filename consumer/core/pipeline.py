@@ -25,6 +25,10 @@ from consumer.core.uploads import Notice, Uploads
 from consumer.core.windows import Lanes, Window
 
 
+#: Full windows in stock beyond one for each request that can be in flight.
+SPARE_WINDOWS = 8
+
+
 class Rules(msgspec.Struct, frozen=True):
     """The settings that the core decides by; times in seconds."""
 
@@ -87,6 +91,7 @@ class Pipeline:
         self._unacknowledged: dict[Row, None] = {}  #: rows whose letters are not acknowledged yet
         self._timers: list[tuple[float, int, Row]] = []  #: parked rows, and held claims of settled ones
         self._timer_number = 0
+        self._stock = rules.concurrency + SPARE_WINDOWS
         self.draining = False
 
     # -- inputs --------------------------------------------------------------------------------------------------
@@ -237,6 +242,14 @@ class Pipeline:
             else:
                 times += [self.uploads.wakes_at(), self.lanes.next_due(now)]
         return min((at for at in times if at is not None), default=None)
+
+    def reads(self) -> bool:
+        """Whether to read more: there is room, and not already more in stock than the next requests can take.
+
+        What is not in stock is not repeated after a crash, and stays in the processor's cache: with a large
+        stock the same work took twice the time.
+        """
+        return self.flow.reads() and self.lanes.full_windows < self._stock
 
     @property
     def unsettled(self) -> int:

@@ -111,6 +111,11 @@ class Lanes:
     def __bool__(self) -> bool:
         return bool(self._lanes)
 
+    @property
+    def full_windows(self) -> int:
+        """How many full windows could be cut now."""
+        return sum(len(lane.rows) // self.max_rows for lane in self._lanes.values())
+
     def rows(self) -> Iterator[Row]:
         """All ready rows."""
         for lane in self._lanes.values():

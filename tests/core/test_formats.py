@@ -63,9 +63,7 @@ def refusal(form: str, raw: bytes) -> tuple[str, str | None]:
 @pytest.mark.parametrize("form", ["json", "auto"])
 def test_envelope_is_read_with_all_its_members(form: str) -> None:
     event = decoder(form)(envelope())
-    assert event == Event(
-        {"a": "1", "b": None}, "case_code", "12", "e-1", WHEN, also_update=("serial_number", "13")
-    )
+    assert event == Event({"a": "1", "b": None}, "case_code", "12", "e-1", WHEN, also_update=("serial_number", "13"))
 
 
 @pytest.mark.parametrize("form", ["json", "auto"])
@@ -177,9 +175,7 @@ def test_what_is_no_json_is_undecodable(raw: bytes) -> None:
     assert refusal("flat", raw) == refusal("json", raw) == refusal("auto", raw) == ("undecodable", None)
 
 
-@pytest.mark.parametrize(
-    "raw", [b"", b" ", b"\n", b"\x00", b"\xef\xbb\xbf{}", b"hello", '{"a":1}'.encode("utf-16")]
-)
+@pytest.mark.parametrize("raw", [b"", b" ", b"\n", b"\x00", b"\xef\xbb\xbf{}", b"hello", '{"a":1}'.encode("utf-16")])
 def test_what_is_nothing_at_all_is_undecodable(raw: bytes) -> None:
     for form in DECODERS:
         assert refusal(form, raw) == ("undecodable", None)
@@ -366,9 +362,7 @@ def test_any_bytes_give_an_event_or_are_refused_and_every_row_can_be_sent(form: 
     assert rows or refused
 
 
-json_values = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-)
+json_values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 fields = st.dictionaries(st.text().filter(lambda name: name not in ("extended_id", "scm_data")), json_values)
 
 
@@ -384,9 +378,7 @@ def test_flat_and_envelope_of_the_same_data_give_equal_rows(key: str, data: dict
     assert decoder("auto")(dumped({"extended_id": key, **data})) == flat
 
 
-avro_values = (
-    st.none() | st.text() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False)
-)
+avro_values = st.none() | st.text() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False)
 
 
 @settings(deadline=None)

@@ -421,6 +421,30 @@ def test_rows_of_kept_partitions_in_a_shared_window_go_on() -> None:
     assert values(bench.only) == ["K"]
 
 
+@pytest.mark.parametrize("status", [400, 413, 403])
+def test_an_answer_about_a_window_is_not_held_against_what_a_revocation_left_of_it(status: int) -> None:
+    """A 413 or an unnamed 400 about two rows says nothing about the one that is left."""
+    bench = Bench(max_rows=2, linger=0.1, retry=RetryPolicy(base=0.1, cap=1))
+    going, kept = bench.partition(0), bench.partition(1)
+    bench.read(going, "bad", tick=False)
+    bench.read(kept, "good")
+    attempt = bench.only
+    bench.answer(attempt, answered(403))
+    bench.read(kept, "other", market="cn", tick=False)
+    while values(attempt) != ["bad", "good"] or attempt not in bench.open:
+        bench.pass_time(0.1)
+        if bench.asks_open:
+            bench.answer_me()
+        attempt = bench.open[0] if bench.open else attempt
+        if values(attempt) == ["other"]:
+            bench.accept(attempt)
+    bench.pipeline.revoked([going], bench.now)
+    bench.answer(attempt, answered(status))
+    bench.pass_time(60, always)
+    assert bench.reasons() == {}
+    assert bench.settled()
+
+
 @pytest.mark.parametrize("parts", [1, 2, 5])
 def test_a_bisected_window_is_withdrawn_whole(parts: int) -> None:
     bench = Bench(max_rows=100)

@@ -610,6 +610,21 @@ def test_the_circuit_needs_several_distinct_windows() -> None:
     assert not bench.pipeline.gate.circuit_open
 
 
+def test_rows_that_fail_by_their_own_fault_cannot_keep_the_circuit_open() -> None:
+    """I8: the probe goes to a window that has not failed yet, so those at fault hold up nobody for good."""
+    bench = Bench(max_rows=1, concurrency=2, linger=0.1, max_processing=1.0)
+    partition = bench.partition()
+    cursed = names("P", 8)
+    api = rejecting(cursed, lambda _, __: answered(500))
+    bench.read(partition, *cursed, tick=False)
+    bench.pass_time(60, api)
+    assert bench.pipeline.gate.circuit_open
+    bench.read(partition, *names("G", 50), tick=False)
+    bench.pass_time(120, api)
+    assert bench.pipeline.unsettled == len(cursed)
+    assert bench.reasons() == {}
+
+
 # -- one window fails while others pass --------------------------------------------------------------------------
 
 

@@ -19,9 +19,7 @@ from consumer.core.validation import (
 )
 
 
-def rejection(
-    fields: dict[str, Any], key_value: Any = "K1", *, date_fields: tuple[str, ...] = ()
-) -> Rejection | None:
+def rejection(fields: dict[str, Any], key_value: Any = "K1", *, date_fields: tuple[str, ...] = ()) -> Rejection | None:
     maker = RowMaker("extended_id", date_fields)
     event = Event(fields, "extended_id", key_value)
     (row,) = maker.rows(event, Record(None, 0, None, 0))
@@ -135,10 +133,7 @@ def test_configured_date_field_refuses_anything_else(value: Any) -> None:
 def test_invalid_value_is_told_with_what_is_allowed() -> None:
     found = rejection({"activation_status": "active"})
     assert found is not None
-    assert (
-        found.message
-        == '"activation_status" is "active"; allowed: 0 (inactive), 1 (active) or 2 (blacklisted)'
-    )
+    assert found.message == '"activation_status" is "active"; allowed: 0 (inactive), 1 (active) or 2 (blacklisted)'
 
 
 def test_special_field_keeps_its_own_rule_when_configured_as_date() -> None:

@@ -1,4 +1,4 @@
-"""A small world around the pipeline: logs of partitions, an API that answers by the content of a window, and an oracle.
+"""A small world around the pipeline: logs of partitions, an API model, letters, commits, and an oracle.
 
 The oracle keeps its own books of what was read, sent, applied, accepted and dead-lettered, from what crosses the
 pipeline's border only, and holds it to the invariants I1 to I9 after every step. Each row carries a tag in its item:
@@ -7,7 +7,6 @@ partition, epoch, offset and place in its record; so the API model sees which ro
 
 from __future__ import annotations
 
-import heapq
 import random
 from dataclasses import dataclass, field
 from itertools import chain
@@ -16,9 +15,9 @@ from typing import Any
 from consumer.core.model import Record, Rejection, Row
 from consumer.core.offsets import Partition, due_commits
 from consumer.core.pipeline import Attempt, Letter, Pipeline, Rules
-from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
-from tests.core.builders import EPSILON, accepted, answered, error_of, lost, naming, row_of, unsent
+from tests.core.api_model import ApiModel, tag_of
+from tests.core.builders import EPSILON, row_of
 
 PARTITIONS = 3
 MAX_PROCESSING = 3.0
@@ -82,7 +81,7 @@ class World:
 
     def __init__(self, seed: int, rules: Rules = RULES) -> None:
         self.rules = rules
-        self.random = random.Random(seed)
+        self.api = ApiModel(random.Random(seed), MAX_PROCESSING)
         self.pipeline = Pipeline(rules, random.Random(seed + 1).random)
         self.now = 100.0
         self.logs = [Log() for _ in range(PARTITIONS)]
@@ -92,17 +91,12 @@ class World:
         self.open: list[Attempt] = []
         self.held: dict[int, list[tuple[Tag, Row]]] = {}  #: the rows of each open attempt, as they were sent
         self.letters: list[Letter] = []
-        self.mode = "healthy"  #: or unauthorized, forbidden, down
         self.asks_open = 0
-        self.late: list[tuple[float, int, list[dict[str, str]]]] = []  #: lost calls that take effect later
-        self.counter = 0
-        self.applied: dict[tuple[str, str, int], list[tuple[int, int, int]]] = {}
-        self.applied_tags: set[tuple[int, int, int]] = set()  #: partition, offset, place
         self.buried: dict[tuple[int, int, int], str] = {}
         self.hold: dict[Tag, float] = {}  #: a lost call of this row may take effect until then
         self.left_out: set[Tag] = set()
         self.failed_once: set[Tag] = set()
-        self.seen: set[str] = set()  #: what happened, for the coverage of a run
+        self.seen = self.api.seen  #: what happened, for the coverage of a run
         for number in range(PARTITIONS):
             self.assign(number)
 
@@ -155,8 +149,7 @@ class World:
 
     def tick(self) -> None:
         """The time is now; lost calls whose time has come take effect first."""
-        while self.late and self.late[0][0] <= self.now:
-            self._apply(heapq.heappop(self.late)[2])
+        self.api.take_effect(self.now)
         effects = self.pipeline.tick(self.now)
         for attempt in effects.send:
             self._check_sent(attempt)
@@ -171,7 +164,7 @@ class World:
         end = self.now + seconds
         for _ in range(10_000):
             self.tick()
-            times = [self.pipeline.wakes_at(self.now), self.late[0][0] if self.late else None]
+            times = [self.pipeline.wakes_at(self.now), self.api.next_effect()]
             at = min((t for t in times if t is not None), default=end + 1)
             if at > end:
                 break
@@ -185,7 +178,7 @@ class World:
         """An attempt ends; ``kind``: by the content of the window and the API's mode, or a trouble on the way."""
         self.open.remove(attempt)
         rows = self.held.pop(id(attempt))
-        reply = self._reply(attempt, rows, kind)
+        reply = self.api.reply(attempt, [row for _, row in rows], kind, self.now)
         if reply.status is None and reply.sent:
             for tag, _ in rows:
                 self.hold[tag] = max(self.hold.get(tag, 0.0), attempt.window.sent_at + MAX_PROCESSING)
@@ -206,8 +199,7 @@ class World:
         """``GET /me`` is answered as the mode says."""
         if self.asks_open:
             self.asks_open -= 1
-            status = {"unauthorized": 401, "down": 503}.get(self.mode, 200)
-            self.pipeline.me_answered(answered(status, {}), self.now)
+            self.pipeline.me_answered(self.api.me(), self.now)
 
     def acknowledge(self, count: int = 1_000) -> None:
         """The dead-letter topic has the oldest ``count`` letters."""
@@ -223,7 +215,7 @@ class World:
     def become(self, mode: str) -> None:
         """The API's mode changes; a run has one loss of permission, which may never be taken for a row's fault."""
         if mode != "forbidden" or "forbidden" not in self.seen:
-            self.mode = mode
+            self.api.mode = mode
             self.seen.add(mode)
 
     def commit(self) -> None:
@@ -255,61 +247,6 @@ class World:
         self.pipeline.revoked([epoch.partition], self.now)
         epoch.final = epoch.partition.ledger.as_dict()
         del self.owned[number]
-
-    # -- the API -------------------------------------------------------------------------------------------------
-
-    def _reply(self, attempt: Attempt, rows: list[tuple[Tag, Row]], kind: str) -> Reply:
-        kinds = [row.item["kind"] for _, row in rows]
-        if kind == "unsent":
-            return unsent()
-        if kind == "lost":
-            return lost()
-        if kind in ("lost-applied", "lost-late"):
-            if set(kinds) <= {"good", "cursed"} and self.mode == "healthy":
-                latest = attempt.window.sent_at + MAX_PROCESSING - EPSILON
-                at = self.now if kind == "lost-applied" else self.random.uniform(self.now, latest)
-                if at <= latest:
-                    self.counter += 1
-                    heapq.heappush(self.late, (max(at, self.now), self.counter, list(attempt.items)))
-                    self.seen.add(kind)
-            return lost()
-        if kind in ("503", "408", "429"):
-            return answered(int(kind), retry_after=self.random.choice((None, 0.0, 1.0, 50.0)))
-        if kind == "garbage":
-            return answered(200, body=b"<html>portal</html>")
-        if self.mode == "unauthorized":
-            return answered(401)
-        if self.mode == "forbidden" or "forbidden" in kinds:
-            return answered(403)
-        if self.mode == "down":
-            return answered(self.random.choice((500, 502, 503, 504)))
-        if "huge" in kinds:
-            return answered(413)
-        if "unknown" in kinds:
-            bad = [row.value or "" for _, row in rows if row.item["kind"] == "unknown"]
-            style = self.random.choice(("all", "first", "line", "none"))
-            if style == "none":
-                return answered(400, body=b"<html>Bad Request</html>")
-            if style == "line":
-                return answered(400, {"errors": [{"message": "bad", "line": 1 + kinds.index("unknown")}]})
-            return naming(*(error_of(v, field=attempt.data_key) for v in (bad if style == "all" else bad[:1])))
-        if "cursed" in kinds:
-            return answered(500)
-        self._apply(attempt.items)
-        if kind == "partial" and len(rows) > 1:
-            left_out = self.random.sample([row.value or "" for _, row in rows], self.random.randint(1, len(rows) - 1))
-            return accepted(attempt, without=left_out)
-        return accepted(attempt)
-
-    def _apply(self, items: list[dict[str, str]]) -> None:
-        for item in items:
-            number, epoch, offset, place = (int(part) for part in item["tag"].split("."))
-            key, value = next(iter(item.items()))
-            line = self.applied.setdefault((key, value, number), [])
-            tag = (epoch, offset, place)
-            assert not line or line[-1] <= tag, f"I9: {value} of partition {number}: {tag} took effect after {line[-1]}"
-            line.append(tag)
-            self.applied_tags.add((number, offset, place))
 
     # -- the oracle ----------------------------------------------------------------------------------------------
 
@@ -390,13 +327,15 @@ class World:
 
     def finish(self) -> None:
         """From now on all is well: everything is settled in bounded time (I8), nothing is lost (I1), in order (I9)."""
-        self.mode = "healthy"
+        self.api.mode = "healthy"
         for number in range(PARTITIONS):
             self.assign(number)
         began, beats = self.now, 0
         wanted = [dict(log.records) for log in self.logs]
         while not self._all_done(wanted):
-            assert self.now - began < PROGRESS_BOUND, f"I8: not settled after {PROGRESS_BOUND:g} s: {self._undone(wanted)}"
+            assert self.now - began < PROGRESS_BOUND, (
+                f"I8: not settled after {PROGRESS_BOUND:g} s: {self._undone(wanted)}"
+            )
             beats += 1  # other rows come: only then can a row's own fault be told from ours
             self.logs[beats % PARTITIONS].publish([Spec(f"beat{beats}")])
             self._turn(0.25)
@@ -415,10 +354,8 @@ class World:
                     self._check_fate((number, offset, place), spec)
 
     def _check_fate(self, place: tuple[int, int, int], spec: Spec) -> None:
-        if spec.kind == "good":
-            assert place in self.applied_tags or self.buried.get(place) == "api_error", f"I1: {place} is lost"
-        elif spec.kind == "cursed":
-            assert place in self.applied_tags or self.buried.get(place) == "api_error", f"I1: {place} is lost"
+        if spec.kind in ("good", "cursed"):
+            assert place in self.api.applied or self.buried.get(place) == "api_error", f"I1: {place} is lost"
         else:
             assert place in self.buried, f"I1: {place} ({spec.kind}) is neither accepted nor dead-lettered"
 
@@ -456,8 +393,7 @@ def _text(tag: Tag) -> str:
 
 
 def _tag(row: Row) -> Tag:
-    number, epoch, offset, place = (int(part) for part in row.item["tag"].split("."))
-    return number, epoch, offset, place
+    return tag_of(row.item)
 
 
 def _place(tag: Tag) -> tuple[int, int, int]:

@@ -127,9 +127,7 @@ def test_extra_broker_properties_are_applied(breakable: JvmBroker) -> None:
 
 
 @pytest.mark.parametrize("end", [JvmBroker.stop, JvmBroker.kill])
-def test_a_restart_keeps_address_records_and_commits(
-    breakable: JvmBroker, end: Callable[[JvmBroker], None]
-) -> None:
+def test_a_restart_keeps_address_records_and_commits(breakable: JvmBroker, end: Callable[[JvmBroker], None]) -> None:
     kafka = Kafka(breakable.bootstrap, "breakable")
     topic, group = kafka.create_topic(unique("restart"), 2), unique("group")
     kafka.produce(topic, [ToSend(b"%d" % i, b"%d" % i) for i in range(100)])

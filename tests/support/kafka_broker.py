@@ -203,14 +203,10 @@ def wait_until_ready(bootstrap: str, seconds: float, check: Callable[[], None] =
     """
     deadline = time.monotonic() + seconds
     host, _, port = bootstrap.split(",")[0].rpartition(":")
-    while not _accepts(
-        host, int(port)
-    ):  # librdkafka's own back-off after a refused connection is much longer
+    while not _accepts(host, int(port)):  # librdkafka's own back-off after a refused connection is much longer
         check()
         if time.monotonic() > deadline:
-            raise BrokerUnavailable(
-                f"no Kafka broker accepts connections at {bootstrap} within {seconds:.0f} s"
-            )
+            raise BrokerUnavailable(f"no Kafka broker accepts connections at {bootstrap} within {seconds:.0f} s")
         time.sleep(0.02)
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     while True:
@@ -268,9 +264,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _fetch(folder: Path) -> None:
     if shutil.which("mvn") is None:
-        raise BrokerUnavailable(
-            "mvn is not on the PATH: install Maven 3.8 or later to fetch Kafka's jars once"
-        )
+        raise BrokerUnavailable("mvn is not on the PATH: install Maven 3.8 or later to fetch Kafka's jars once")
     with tempfile.TemporaryDirectory(dir=CACHE) as work:
         command = [
             "mvn",
@@ -283,7 +277,5 @@ def _fetch(folder: Path) -> None:
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise BrokerUnavailable(
-                f"Maven could not fetch Kafka's jars:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-            )
+            raise BrokerUnavailable(f"Maven could not fetch Kafka's jars:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         Path(work, "jars").rename(folder)  # whole or not at all

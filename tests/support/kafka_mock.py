@@ -66,6 +66,4 @@ def _librdkafka() -> ctypes.CDLL:
                 getattr(library, name).restype = ctypes.c_void_p
             library.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
             return library
-    raise BrokerUnavailable(
-        "the installed confluent-kafka brings no librdkafka of its own for a mock cluster"
-    )
+    raise BrokerUnavailable("the installed confluent-kafka brings no librdkafka of its own for a mock cluster")

@@ -75,9 +75,7 @@ def _container() -> Iterator[Kafka]:
 
     silent = ""
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ResourceWarning
-        )  # a failed attempt leaves its socket to the collector
+        warnings.simplefilter("ignore", ResourceWarning)  # a failed attempt leaves its socket to the collector
         try:
             DockerClient().client.ping()
         except DockerException as error:  # the docker command may be there without its engine

@@ -99,9 +99,7 @@ class Kafka:
         producer = self._producer({"transactional.id": unique("tests")})
         producer.init_transactions(ANSWER_SECONDS)
         producer.begin_transaction()
-        _produce(
-            producer, topic, records
-        )  # flushes: an abort would purge what is still queued and leave no gap
+        _produce(producer, topic, records)  # flushes: an abort would purge what is still queued and leave no gap
         (producer.abort_transaction if abort else producer.commit_transaction)(ANSWER_SECONDS)
 
     def read_all(self, topic: str, *, committed_only: bool = True) -> list[Witnessed]:
@@ -207,6 +205,4 @@ def _partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
 
 
 def _witnessed(record: Any) -> Witnessed:
-    return Witnessed(
-        record.partition, record.offset, record.key, record.value, list(record.headers), record.timestamp
-    )
+    return Witnessed(record.partition, record.offset, record.key, record.value, list(record.headers), record.timestamp)
