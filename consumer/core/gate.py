@@ -143,7 +143,9 @@ class Gate:
 
     def throttled(self, now: float, retry_after: float | None) -> float:
         """The API asked to wait; seconds from now until it may be called again."""
-        if retry_after is None:
+        if not retry_after:  # zero seconds is no time to wait: without a back-off the answer would come back at once
+            if now < self.throttled_until:
+                return self.throttled_until - now  # of a request from before the throttle: it adds nothing
             self._throttles += 1
             wait = self._policy.delay(self._throttles, self._draw())
         else:

@@ -44,6 +44,7 @@ class Event(msgspec.Struct, gc=False):
     event_id: str | None = None
     occurred_at: str | int | None = None  #: RFC 3339 text, or milliseconds since the epoch
     also_update: tuple[str, Any] | None = None  #: a second (data_key, key_value) that gets the same fields
+    plain: bool = False  #: the format has seen that every field is a text of at most 50 characters
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
@@ -89,7 +90,7 @@ class Row(msgspec.Struct, eq=False, gc=False):
     value: str | None
     item: dict[str, str]
     shape: tuple[str, ...]  #: its sorted field names: rows of one shape may share a window
-    size: int  #: about the bytes it takes in a request
+    size: int  #: about the bytes it takes in a request: those of its record
     arrived: float = 0.0  #: when it was read (the owner's clock, seconds)
     ripe: float = 0.0  #: the sendable-time reading when it became ready (see windows)
     stage: int = 0

@@ -39,10 +39,9 @@ NOT_WRITTEN_OUT = f"(a number of more than {MAX_DIGITS:,} digits, too long to be
 # A topic has a handful of field sets; events with ever new or very many names must not fill the memory.
 _MAX_PLANS = 1024
 _MAX_PLAN_BYTES = 4096
-_PUNCTUATION = 6  # bytes of a member in JSON beside its name and value: four quotes, a colon, a comma
 
-#: What holds for all items of the same names: shape, bytes beside the values, checks of the special fields.
-Plan = tuple[tuple[str, ...], int, tuple[tuple[str, Callable[[str], bool]], ...]]
+#: What holds for all items of the same names: shape, checks of the special fields.
+Plan = tuple[tuple[str, ...], tuple[tuple[str, Callable[[str], bool]], ...]]
 
 
 class RowMaker:
@@ -82,17 +81,20 @@ class RowMaker:
         if not names or names[0] != data_key:  # else a flat event with the key in its place, as most have it
             item = {data_key: value, **fields}
             names = tuple(item)
-        shape, size, checks = self._plans.get(names) or self._new_plan(names)
-        for text in item.values():
-            if type(text) is not str or (length := len(text)) > MAX_VALUE:
-                return self._judged_rows(event, record, data_key, value)
-            size += length
+        if not (event.plain or self._is_plain(item)) or not value or value.isspace() or event.also_update is not None:
+            return self._judged_rows(event, record, data_key, value)
+        shape, checks = self._plans.get(names) or self._new_plan(names)
         for name, passes in checks:
             if not passes(item[name]):
                 return self._judged_rows(event, record, data_key, value)
-        if item[data_key] != value or value.isspace() or not value or event.also_update is not None:
+        if item[data_key] != value:
             return self._judged_rows(event, record, data_key, value)
-        return [Row(record, data_key, value, item, shape, size)]
+        return [Row(record, data_key, value, item, shape, record.size)]
+
+    @staticmethod
+    def _is_plain(item: dict[str, Any]) -> bool:
+        """Whether every value is a text that is short enough: then nothing is to be converted or measured."""
+        return all(type(text) is str and len(text) <= MAX_VALUE for text in item.values())
 
     def _judged_rows(self, event: Event, record: Record, data_key: str, value: Any) -> list[Row]:
         fields = event.fields
@@ -126,10 +128,8 @@ class RowMaker:
         if len(item) == 1:
             rejection = graver(rejection, no_fields())
         names = tuple(item)
-        shape, size, _ = self._plans.get(names) or self._new_plan(names)
-        row = Row(record, data_key, key, item, shape, size + sum(map(len, item.values())))
-        row.rejection = rejection
-        return row
+        shape, _ = self._plans.get(names) or self._new_plan(names)
+        return Row(record, data_key, key, item, shape, record.size, rejection=rejection)
 
     def _text(self, name: str, value: Any) -> str:
         if isinstance(value, datetime) and name in self._date_fields:
@@ -148,9 +148,8 @@ class RowMaker:
         checks = tuple((name, self._rules[name].passes) for name in ordered if name in self._rules)
         if len(names) == 1 or ("status" in names and "activation_status" in names):
             checks = ((names[0], _never),)
-        size = sum(len(name) + _PUNCTUATION for name in names)
-        plan = (ordered if self._uniform_fields else (), size, checks)
-        if size <= _MAX_PLAN_BYTES:
+        plan = (ordered if self._uniform_fields else (), checks)
+        if sum(map(len, names)) <= _MAX_PLAN_BYTES:
             if len(self._plans) >= _MAX_PLANS:
                 self._plans.clear()
             plan = self._plans[names] = self._plans.setdefault(ordered, plan)

@@ -26,8 +26,8 @@ FAULTS_BEFORE_SPLIT = 3
 TRIALS_BEFORE_SPLIT = 2
 #: After this many repeats of unconfirmed rows that confirmed nothing, a data key's rows are repeated no more.
 FRUITLESS_REPEATS = 20
-#: The most that passes on the passing clock between two accepted windows, so that an outage does not count: seconds, and
-#: as a share of the time after which a row is given up.
+#: The most that passes on the passing clock between two accepted windows, so that an outage does not count: seconds,
+#: and as a share of the time after which a row is given up.
 PASSING_GAP = 60.0
 PASSING_SHARE = 0.05
 
@@ -93,11 +93,7 @@ class Uploads:
             due_at, _, due = heapq.heappop(self._parked)
             if due.place is Place.PARKED and due.due_at == due_at:
                 self._queue(due)
-        window: Window | None
-        if self.gate.alone:
-            window = self._trial(now)
-        else:
-            window = self._pop_queued() or self.lanes.cut(now, drain=drain)
+        window = self._trial(now) if self.gate.alone else self._pop_queued() or self.lanes.cut(now, drain=drain)
         if window is None:
             return None
         if window.attempts == 0:
@@ -136,7 +132,7 @@ class Uploads:
         return heapq.heappop(self._queued)[2] if self.waiting else None
 
     def _trial(self, now: float) -> Window | None:
-        """The one window to try (a pause's trial, a circuit's probe): one that has not failed yet, else the least failed.
+        """The one window to try, as a pause's trial or a circuit's probe: the one that failed least.
 
         A window that fails by its own fault would else be tried for ever, while others could show that all is well.
         """
@@ -165,7 +161,7 @@ class Uploads:
         return rest
 
     def _release_rest(self, window: Window) -> None:
-        """The window's answer may be long in coming: what waits behind it waits no more, for it depends on none of it."""
+        """The window's answer may be long in coming: what waits behind it does not depend on it, and goes."""
         rest, window.rest = window.rest, None
         if rest is not None:
             self._queue(rest)
@@ -235,25 +231,25 @@ class Uploads:
             self._learn(window, outcome, reply, now)
             self.gate.trial_inconclusive(now)
             self._tried(window)
-        elif reduced and outcome.reading in (Reading.NONE_NAMED, Reading.TOO_LARGE):
-            # The answer is about more rows than are left: it says nothing about these alone.
-            self._closed_circuit(now)
-            self._queue(window)
-        elif outcome.reading is Reading.NONE_NAMED:
-            self._closed_circuit(now)
-            self._seek(window, Rejection("rejected_by_api", outcome.text, None, "upload", 400), result, now)
-        elif outcome.reading is Reading.TOO_LARGE:
-            self._closed_circuit(now)
-            self.lanes.limit_bytes(window)
-            if not self._halve(window, "too_large"):
-                self._reject(
-                    window, Rejection("rejected_by_api", outcome.text, None, "upload", 413), result, now
-                )
+        elif outcome.reading in (Reading.NONE_NAMED, Reading.TOO_LARGE):
+            self._rejected_whole(window, outcome, result, now, reduced=reduced)
         elif outcome.reading is Reading.REFUSED:
             self._refused(window, outcome, reply, result, now)
         else:
             self._again(window, outcome, reply, result, now)
         return result
+
+    def _rejected_whole(self, window: Window, outcome: Outcome, result: Result, now: float, *, reduced: bool) -> None:
+        """A 400 that names no row, or a 413; ``reduced``: rows of the window were taken away meanwhile."""
+        self._closed_circuit(now)
+        if reduced:
+            self._queue(window)  # the answer is about more rows than are left: it says nothing about these alone
+        elif outcome.reading is Reading.NONE_NAMED:
+            self._seek(window, Rejection("rejected_by_api", outcome.text, None, "upload", 400), result, now)
+        else:
+            self.lanes.limit_bytes(window)
+            if not self._halve(window, "too_large"):
+                self._reject(window, Rejection("rejected_by_api", outcome.text, None, "upload", 413), result, now)
 
     def _drop_orphans(self, window: Window, outcome: Outcome, result: Result) -> None:
         result.orphans = [row for row in window.rows if row.stage == Stage.DONE]
@@ -263,9 +259,7 @@ class Uploads:
         outcome.others = [row for row in outcome.others if row.stage != Stage.DONE]
         outcome.missing = [row for row in outcome.missing if row.stage != Stage.DONE]
 
-    def _nobody_waits(
-        self, window: Window, outcome: Outcome, reply: Reply, now: float, *, trial: bool
-    ) -> None:
+    def _nobody_waits(self, window: Window, outcome: Outcome, reply: Reply, now: float, *, trial: bool) -> None:
         """An answer for rows that were all taken away: it still tells how the API is."""
         self._learn(window, outcome, reply, now)
         if outcome.reading is Reading.ACCEPTED:
@@ -327,9 +321,7 @@ class Uploads:
         repeats = [row for row in window.rows if row.confirmed_once]
         if repeats:
             fruitful = any(id(row) not in absent for row in repeats)
-            self._fruitless[window.data_key] = (
-                0 if fruitful else self._fruitless[window.data_key] + len(repeats)
-            )
+            self._fruitless[window.data_key] = 0 if fruitful else self._fruitless[window.data_key] + len(repeats)
         allowed = self._fruitless[window.data_key] < FRUITLESS_REPEATS
         again = [row for row in missing if allowed and not row.confirmed_once]
         self.unconfirmed += len(missing) - len(again)
@@ -341,9 +333,7 @@ class Uploads:
             result.again = again
             self.resent["unconfirmed"] += len(again)
 
-    def _rows_named(
-        self, window: Window, outcome: Outcome, result: Result, now: float, *, trial: bool
-    ) -> None:
+    def _rows_named(self, window: Window, outcome: Outcome, result: Result, now: float, *, trial: bool) -> None:
         self._closed_circuit(now)
         if self.gate.rejecting:
             # Nothing is dead-lettered while everything is rejected; what was not named may do, and so may rows that
@@ -457,9 +447,7 @@ class Uploads:
                 self._pause(Pause.REFUSED, outcome, now)
                 self._queue(window)
         elif not self._halve(window, "refused", suspect=True):
-            self._reject(
-                window, Rejection("rejected_by_api", outcome.text, None, "upload", reply.status), result, now
-            )
+            self._reject(window, Rejection("rejected_by_api", outcome.text, None, "upload", reply.status), result, now)
 
     def _again(self, window: Window, outcome: Outcome, reply: Reply, result: Result, now: float) -> None:
         """429, 408, 5xx, a lost answer, not sent: the same rows again."""
@@ -501,9 +489,7 @@ class Uploads:
                 Pause.EVERYTHING_REJECTED: "check the company of the token, events.data_key and the dead letters; "
                 "`run --accept-rejections` or a restart goes on",
             }[pause]
-            self.notices.append(
-                Notice("error", f"uploading is paused: {outcome.text}; nothing is lost; {advice}")
-            )
+            self.notices.append(Notice("error", f"uploading is paused: {outcome.text}; nothing is lost; {advice}"))
 
     def _unblock(self) -> None:
         self.gate.unblock()

@@ -2,8 +2,8 @@
 
 Ready rows gather in lanes, one per (data key, field set), over all assigned partitions. A window is cut from a lane
 only at the moment when a request can start, so that it is as full as it can be: with requests scarce (ten a
-second), rows per request is the cost that counts. A lane is closable when it is full by rows or bytes, when its oldest row
-has lingered, when a row in it is awaited by a later row of its key, or when the consumer drains.
+second), rows per request is the cost that counts. A lane is closable when it is full by rows or bytes, when its oldest
+row has lingered, when a row in it is awaited by a later row of its key, or when the consumer drains.
 
 The linger counts *sendable time*: time in which a request could have started and nothing was closable. While
 requests are scarce it stands still, because waiting costs nothing then and fills windows.
@@ -48,9 +48,7 @@ class Window(msgspec.Struct, eq=False, gc=False):
     failures: int = 0  #: in a row, for the back-off
     faults: int = 0  #: 5xx and time-outs since the first one, while other windows may pass
     passed_mark: int = 0  #: accepted windows of the process at the first of these faults
-    failing_since: float = (
-        -1.0
-    )  #: reading of the passing clock when it, as a single row, first failed; -1: it did not
+    failing_since: float = -1.0  #: reading of the passing clock when it, as a single row, first failed; -1: it did not
     refused_at: float = -1.0  #: when it was first answered 403, 404, 405 or 406; -1: never
     refusals: int = 0
     trials: int = 0  #: how often it failed as the one window that is tried while uploading is paused
@@ -188,10 +186,7 @@ class Lanes:
                 if best_full is None or first.arrived < full_at:
                     best_full, full_key, full_at = lane, key, first.arrived
             elif (
-                drain
-                or lane.awaited
-                or self.sendable - first.ripe >= self.linger
-                or now - first.arrived >= patience
+                drain or lane.awaited or self.sendable - first.ripe >= self.linger or now - first.arrived >= patience
             ) and (best_due is None or first.arrived < due_at):
                 best_due, due_at = (key, "drain" if drain else "due"), first.arrived
         if full_key is not None and (best_due is None or full_at <= due_at or now - due_at < patience):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from consumer.core.model import Event
 from consumer.formats.avro import decode_avro
-from consumer.formats.jsonformat import envelope_event, read_object
+from consumer.formats.jsonformat import decode_json
 
 _JSON_SPACE = b" \t\r\n"
 
@@ -16,6 +16,5 @@ def decode_auto(raw: bytes) -> Event:
     else flat. Anything else is raw Avro, which begins with a length: both brackets would be negative ones.
     """
     if raw.startswith(b"{") or raw.lstrip(_JSON_SPACE).startswith((b"{", b"[")):
-        members = read_object(raw)
-        return envelope_event(members) if "scm_data" in members else Event(members)
+        return decode_json(raw)
     return decode_avro(raw)

@@ -9,25 +9,73 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from consumer.core.model import BadEvent, Event
-from consumer.core.validation import kind_of, timestamp_date
+from consumer.core.validation import MAX_VALUE, kind_of, timestamp_date
 from consumer.formats.envelope import event_from
 
+#: A field as nearly all are: a text that no rule on length forbids. Checking it while decoding costs nothing.
+_Plain = Annotated[str, msgspec.Meta(max_length=MAX_VALUE)]
+
+
+class _PlainEnvelope(msgspec.Struct, gc=False):
+    """An envelope as nearly all are; whatever else is in one is looked at with more care."""
+
+    key_value: str
+    scm_data: dict[str, _Plain]
+    event_id: str | None = None
+    occurred_at: str | None = None
+    source: str | None = None
+    data_key: str | None = None
+    also_update: None = None
+
+
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_decode_plain_flat = msgspec.json.Decoder(dict[str, _Plain]).decode
+_decode_plain_envelope = msgspec.json.Decoder(_PlainEnvelope).decode
+_NOT_PLAIN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def decode_json(raw: bytes) -> Event:
+    """The event of an object: with ``scm_data`` an envelope, else flat. Raises BadEvent only."""
+    try:
+        fields = _decode_plain_flat(raw)
+    except _NOT_PLAIN:
+        # The first value that is no short text is scm_data, or what makes the event unusual.
+        event = _plain_envelope(raw)
+        if event is not None:
+            return event
+        members = read_object(raw)
+        return envelope_event(members) if "scm_data" in members else Event(members)
+    return envelope_event(fields) if "scm_data" in fields else Event(fields, plain=True)
 
 
 def decode_envelope(raw: bytes) -> Event:
     """The event of an envelope. Raises BadEvent only."""
-    return envelope_event(read_object(raw))
+    return _plain_envelope(raw) or envelope_event(read_object(raw))
 
 
 def decode_flat(raw: bytes) -> Event:
     """The event of a flat record: all its members are fields, one of them the key. Raises BadEvent only."""
-    return Event(read_object(raw))
+    try:
+        return Event(_decode_plain_flat(raw), plain=True)
+    except _NOT_PLAIN:
+        return Event(read_object(raw))
+
+
+def _plain_envelope(raw: bytes) -> Event | None:
+    """The event of an envelope in which nothing is unusual; None: it takes a closer look."""
+    try:
+        read = _decode_plain_envelope(raw)
+    except _NOT_PLAIN:
+        return None
+    at, data_key = read.occurred_at, read.data_key
+    if (at is not None and not _is_timestamp(at)) or (data_key is not None and not data_key.strip()):
+        return None
+    return Event(read.scm_data, data_key, read.key_value, read.event_id or None, at, plain=True)
 
 
 def envelope_event(members: dict[str, Any]) -> Event:

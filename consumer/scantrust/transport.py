@@ -16,6 +16,7 @@ import http.client
 import io
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +36,9 @@ IDLE_SECONDS = 4.0
 #: The most that is received for one answer, in bytes: http.client's limits on headers, and a capped body. What
 #: a chunk of length -1 would make it read is endless.
 MAX_RECEIVED = 8_000_000
+
+
+_ESTABLISHED = 1  # the kernel's TCP_ESTABLISHED
 
 
 class TooLateError(ConnectTimeoutError):
@@ -66,6 +70,27 @@ class Call:
         return left
 
 
+class _Socket(socket.socket):
+    """A connected socket whose time-outs the kernel keeps.
+
+    With a time-out of Python's, each send and receive first waits for the socket and gives up the interpreter's
+    lock twice, and setting the time-out gives it up once more. Beside a busy owner thread each of these costs a
+    worker up to a switch interval, and all of them together most of a call.
+    """
+
+    def settimeout(self, value: float | None) -> None:
+        """Let the kernel end a send or receive after that many seconds, with EAGAIN."""
+        seconds = 0.0 if value is None else max(value, 1e-6)  # zero is for ever
+        interval = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, interval)
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, interval)
+
+    @property
+    def is_established(self) -> bool:
+        """Whether the other side has not closed it: the first byte of TCP_INFO is the connection's state."""
+        return self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED
+
+
 class _DeadlineReader(io.RawIOBase):
     """What a socket brings, each receive only for as long as the call has left."""
 
@@ -79,7 +104,9 @@ class _DeadlineReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         self._sock.settimeout(self._call.left(self._call.read_by))
-        received: int = self._raw.readinto(buffer)
+        received: int | None = self._raw.readinto(buffer)
+        if received is None:
+            raise TimeoutError("nothing came in the time that was left")
         self._received += received
         if self._received > MAX_RECEIVED:
             raise OSError("the answer is too long")
@@ -111,7 +138,9 @@ class _Connection(HTTPConnection):
     @property
     def is_connected(self) -> bool:
         """Whether it may be used again: asked when it is taken from the pool, which closes what is stale."""
-        return self.call.clock() - self.call.ended < IDLE_SECONDS and super().is_connected
+        if self.call.clock() - self.call.ended >= IDLE_SECONDS:
+            return False
+        return self.sock.is_established if isinstance(self.sock, _Socket) else super().is_connected
 
     def connect(self) -> None:
         call = self.call
@@ -119,6 +148,9 @@ class _Connection(HTTPConnection):
         call.read_by = call.clock() + self.timeout  # a proxy's answer to CONNECT
         super().connect()
         call.read_by = call.deadline
+        if type(self.sock) is socket.socket and hasattr(socket, "TCP_INFO"):
+            self.sock.setblocking(True)
+            self.sock = _Socket(fileno=self.sock.detach())
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Connect if need be, write head and body at once: before nothing is sent, after all may be."""
@@ -134,7 +166,10 @@ class _Connection(HTTPConnection):
             raise TooLateError(self, "the connection stood too late")
         call.sent = True
         self.sock.settimeout(call.deadline - now)
-        super().send(b"".join(held))
+        try:
+            super().send(b"".join(held))
+        except BlockingIOError:
+            raise TimeoutError("the request could not be written in the time that was left") from None
 
     def send(self, data: Any) -> None:
         if self._held is None:

@@ -91,6 +91,19 @@ def test_a_throttle_without_a_time_backs_off_longer_each_time_until_an_answer() 
     assert gate.throttled(100, None) == 1
 
 
+def test_being_told_to_wait_no_time_is_backed_off_all_the_same() -> None:
+    gate = _gate()
+    assert [gate.throttled(at, 0.0) for at in (0, 10, 20)] == [1, 2, 4]
+
+
+def test_the_answers_of_one_moment_of_throttling_count_as_one() -> None:
+    """Eight requests in flight that are all throttled must not make a wait of a minute."""
+    gate = _gate()
+    for at in range(8):
+        gate.throttled(at / 100, None)
+    assert gate.opens_at() == 1
+
+
 def test_asking_waits_for_the_throttle_too() -> None:
     gate = _gate()
     gate.block(Pause.UNAUTHORIZED, 0)

@@ -118,7 +118,7 @@ class World:
     def read(self, number: int, count: int) -> None:
         """At most ``count`` records are read, if there is room."""
         epoch = self.owned.get(number)
-        if epoch is None or epoch.withdrawn or not self.pipeline.flow.reads():
+        if epoch is None or epoch.withdrawn or not self.pipeline.reads():
             return
         log, partition = self.logs[number], epoch.partition
         room = self.pipeline.flow.room or 1

@@ -1,0 +1,250 @@
+"""Fakes of the owner loop's adapters, in simulated time.
+
+The queue of results is the clock: waiting on it lets the time pass and brings what was scheduled for then.
+"""
+
+from __future__ import annotations
+
+import heapq
+import queue
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from consumer.core.model import Event
+from consumer.core.offsets import Partition
+from consumer.core.pipeline import Attempt, Letter, Pipeline, Rules
+from consumer.core.reply import Reply
+from consumer.core.rows import RowMaker
+from consumer.intake import Intake
+from consumer.runner import Result, Runner
+from tests.core.builders import accepted, answered, values
+
+STOP_SECONDS = 30.0
+REVOKE_SECONDS = 10.0
+SESSION_SECONDS = 45.0
+COMMIT_INTERVAL = 0.5
+
+
+class Message:
+    """A record as the client gives it."""
+
+    def __init__(self, offset: int, value: bytes | None) -> None:
+        self._offset = offset
+        self._value = value
+
+    def offset(self) -> int:
+        return self._offset
+
+    def value(self) -> bytes | None:
+        return self._value
+
+    def key(self) -> bytes | None:
+        return None
+
+
+class Results(queue.SimpleQueue[Result]):
+    """The queue of results over a simulated clock: a wait passes the time and does what is due."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+
+    def clock(self) -> float:
+        return self.now
+
+    def at(self, seconds: float, do: Callable[[], None]) -> None:
+        """Do something so many seconds from now."""
+        self._count += 1
+        heapq.heappush(self._due, (self.now + seconds, self._count, do))
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Result:
+        assert timeout is not None, "the loop must not wait without a bound"
+        assert timeout <= 0.05, "a turn waits 50 ms at most"
+        end = self.now + timeout
+        while self.empty() and self._due and self._due[0][0] <= end:
+            self.now, _, do = heapq.heappop(self._due)
+            do()
+        if self.empty():
+            self.now = max(self.now, end)
+        return super().get_nowait()
+
+
+class FakeSource:
+    """Logs of partitions, read in turn; commits are acknowledged at once unless told otherwise."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.paused = False
+        self.stopped: dict[Partition, str] = {}
+        self.committing = False
+        self.logs: dict[Partition, list[Message]] = {}
+        self.polls: list[tuple[float, int]] = []
+        self.commits: list[dict[int, int]] = []
+        self.waited: list[dict[int, int]] = []
+        self.pauses: list[tuple[float, bool]] = []
+        self.commit_answers: str | None = "at once"  #: at once, never, or an error's text
+        self.closed = False
+        self.inside: list[Callable[[], None]] = []  #: callbacks to serve inside the next poll
+        self._polling = False
+
+    def subscribe(self) -> None:
+        self.world.runner.on_assigned(list(self.logs))
+
+    def poll(self, count: int) -> list[tuple[Partition, list[Any]]]:
+        assert not self._polling, "poll is entered again inside a callback"
+        self._polling = True
+        self.polls.append((self.world.results.now, count))
+        callbacks, self.inside = self.inside, []
+        for callback in callbacks:
+            callback()
+        batches: list[tuple[Partition, list[Any]]] = []
+        for partition, log in self.logs.items():
+            if self.paused or not partition.owned or count <= 0:
+                continue
+            batch, log[:] = log[:count], log[count:]
+            count -= len(batch)
+            if batch:
+                batches.append((partition, batch))
+        self._polling = False
+        return batches
+
+    def pause(self) -> None:
+        self.paused = True
+        self.pauses.append((self.world.results.now, True))
+
+    def resume(self) -> None:
+        self.paused = False
+        self.pauses.append((self.world.results.now, False))
+
+    def commit(self, offsets: list[tuple[Partition, int]]) -> None:
+        assert offsets, "an empty commit"
+        assert not self.committing, "two commits in flight"
+        assert all(partition.owned for partition, _ in offsets), "a commit of what is not owned"
+        self.commits.append({partition.number: offset for partition, offset in offsets})
+        self.committing = True
+        if self.commit_answers is not None:
+            error = None if self.commit_answers == "at once" else self.commit_answers
+            self.inside.append(lambda: self._committed(offsets, error))
+
+    def _committed(self, offsets: list[tuple[Partition, int]], error: str | None) -> None:
+        self.committing = False
+        self.world.runner.on_committed(offsets, error)
+
+    def commit_and_wait(self, offsets: list[tuple[Partition, int]]) -> bool:
+        self.waited.append({partition.number: offset for partition, offset in offsets})
+        self.world.runner.on_committed(offsets, None)
+        return True
+
+    def close(self, timeout: float) -> bool:
+        self.closed = True
+        return True
+
+
+class World:
+    """A runner over fakes; the API answers after ``latency`` by ``api``, or never where that gives None."""
+
+    def __init__(self, *, until_end: bool = False, **rules: Any) -> None:
+        self.results = Results()
+        settings: dict[str, Any] = {"rate": 0.0, "linger": 0.0, "max_rows": 10, "concurrency": 2}
+        self.pipeline = Pipeline(Rules(**(settings | rules)), random.Random(1).random)
+        self.runner = Runner(
+            self.pipeline,
+            Intake(_decode, RowMaker("extended_id")),
+            self.results,
+            self.results.clock,
+            commit_interval=COMMIT_INTERVAL,
+            stop_seconds=STOP_SECONDS,
+            revoke_seconds=REVOKE_SECONDS,
+            session_seconds=SESSION_SECONDS,
+            until_end=until_end,
+        )
+        self.source = FakeSource(self)
+        self.latency = 0.1
+        self.api: Callable[[Attempt], Reply | None] = accepted
+        self.sent: list[Attempt] = []
+        self.start_by: list[tuple[float, float]] = []
+        self.unanswered: list[Attempt] = []
+        self.asked: list[float] = []
+        self.me: int = 200
+        self.letters: list[Letter] = []
+        self.acknowledges = True
+        self.runner.attach(self.source, FakeApi(self), FakeLetters(self))
+
+    def partition(self, number: int, *keys: str, committed: int | None = 0) -> Partition:
+        """A partition with a record for each key."""
+        partition = Partition("events", number, 0, committed)
+        self.source.logs[partition] = [message(offset, key) for offset, key in enumerate(keys)]
+        return partition
+
+    def start(self) -> None:
+        """Subscribe, without running the loop."""
+        self.source.subscribe()
+
+    def turn_until(self, done: Callable[[], bool], seconds: float = 60.0) -> None:
+        """Turn the loop until something holds, at most so much simulated time."""
+        end = self.results.now + seconds
+        while not done():
+            assert self.results.now < end, "it did not happen in time"
+            self.runner.turn()
+
+    def turn_for(self, seconds: float) -> None:
+        """Turn the loop for so long."""
+        end = self.results.now + seconds
+        while self.results.now < end:
+            self.runner.turn()
+
+    def sent_values(self) -> list[str]:
+        return [value for attempt in self.sent for value in values(attempt)]
+
+
+@dataclass
+class Call:
+    subject: Attempt | None
+
+
+class FakeApi:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def send(self, attempt: Attempt, start_by: float) -> None:
+        world = self.world
+        world.sent.append(attempt)
+        world.start_by.append((world.results.now, start_by))
+        reply = world.api(attempt)
+        if reply is None:
+            world.unanswered.append(attempt)
+        else:
+            world.results.at(world.latency, lambda: world.results.put((Call(attempt), reply)))
+
+    def ask(self) -> None:
+        world = self.world
+        world.asked.append(world.results.now)
+        world.results.at(world.latency, lambda: world.results.put((Call(None), answered(world.me, {}))))
+
+
+class FakeLetters:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def send(self, letter: Letter) -> None:
+        world = self.world
+        world.letters.append(letter)
+        if world.acknowledges:
+            world.results.at(0.01, lambda: world.results.put([letter.row]))
+
+
+def _decode(raw: bytes) -> Event:
+    return Event(fields=orjson.loads(raw))
+
+
+def message(offset: int, key: str) -> Message:
+    return Message(offset, orjson.dumps({"extended_id": key, "note": str(offset)}))
+
+
+def keys_of(prefix: str, count: int) -> list[str]:
+    return [f"{prefix}{number}" for number in range(count)]

@@ -1,0 +1,143 @@
+"""The owner loop: how it stops, by a signal, by a failure, by its end."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumer.errors import UserError
+from consumer.runner import BLOCKED_SECONDS, State
+from tests.core.builders import accepted, answered, error_of, naming, values
+from tests.core.runner_fakes import (
+    STOP_SECONDS,
+    World,
+    keys_of,
+)
+
+# -- stop --------------------------------------------------------------------------------------------------------
+
+
+def _run(world: World, signal_at: float | None = None, code: int = 0) -> int:
+    if signal_at is not None:
+        world.results.at(signal_at, lambda: world.runner.signal(code))
+    return world.runner.run()
+
+
+def test_a_stop_reads_and_sends_no_more_awaits_what_is_in_flight_commits_and_leaves() -> None:
+    world = World(max_unsettled_rows=60)
+    world.latency = 5.0
+    partition = world.partition(0, *keys_of("A", 1000))
+    assert _run(world, signal_at=1.0) == 0
+    assert len(world.sent_values()) == 20, "two windows in flight at the signal, and no more after it"
+    assert partition.committed == 20
+    assert world.source.closed
+    assert world.runner.state is State.STOPPED
+    ledger = world.runner.final_ledger
+    assert ledger is not None
+    assert ledger.balanced
+    assert (ledger.accepted, ledger.unsettled) == (20, ledger.consumed - 20)
+    assert all(count <= 1 for at, count in world.source.polls if at > 1001.1)
+
+
+def test_a_stop_awaits_the_acknowledgement_of_dead_letters() -> None:
+    world = World()
+    world.acknowledges = False
+    world.api = lambda _: naming(error_of("A"))
+    partition = world.partition(0, "A")
+    world.results.at(10.0, lambda: world.results.put([world.letters[0].row]))
+    assert _run(world, signal_at=1.0) == 0
+    assert partition.committed == 1
+    assert world.results.now >= 1010
+
+
+def test_a_rejection_that_comes_while_stopping_is_still_dead_lettered() -> None:
+    world = World()
+    world.latency = 5.0
+    world.api = lambda _: naming(error_of("A"))
+    partition = world.partition(0, "A")
+    assert _run(world, signal_at=1.0) == 0
+    assert partition.committed == 1
+
+
+def test_a_failed_answer_while_stopping_is_not_sent_again() -> None:
+    world = World()
+    world.latency = 5.0
+    world.api = lambda _: answered(503)
+    partition = world.partition(0, "A", "B")
+    assert _run(world, signal_at=1.0) == 0
+    assert len(world.sent) == 1
+    assert partition.committed == 0
+
+
+def test_the_bound_of_the_stop_ends_it_with_exit_1_and_what_is_settled_is_committed() -> None:
+    world = World(concurrency=2, max_rows=1)
+    world.api = lambda attempt: accepted(attempt) if values(attempt) == ["A"] else None
+    partition = world.partition(0, "A", "B")
+    began = world.results.now
+    assert _run(world, signal_at=1.0) == 1
+    assert STOP_SECONDS <= world.results.now - began <= STOP_SECONDS + 2
+    assert partition.committed == 1
+
+
+def test_a_second_signal_ends_at_once_with_exit_1() -> None:
+    world = World()
+    world.api = lambda _: None
+    world.partition(0, "A")
+    world.results.at(2.0, lambda: world.runner.signal())
+    assert _run(world, signal_at=1.0) == 1
+    assert world.results.now <= 1002.2
+
+
+def test_the_exit_code_of_the_signal_is_kept() -> None:
+    world = World(until_end=True)
+    world.partition(0, "A")
+    assert _run(world, signal_at=1.0, code=143) == 143
+
+
+def test_a_stop_with_nothing_in_flight_is_quick() -> None:
+    world = World()
+    world.partition(0)
+    assert _run(world, signal_at=1.0) == 0
+    assert world.results.now < 1001.2
+
+
+def test_a_failure_from_outside_stops_in_order_and_is_raised() -> None:
+    world = World()
+    partition = world.partition(0, "A")
+    world.results.at(1.0, lambda: world.results.put(lambda: world.runner.fail(UserError("no broker"))))
+    with pytest.raises(UserError, match="no broker"):
+        world.runner.run()
+    assert partition.committed == 1
+    assert world.source.closed
+
+
+def test_with_an_end_to_reach_a_stopped_partition_is_a_failure() -> None:
+    world = World(until_end=True)
+    partition = world.partition(0, "A")
+    world.source.stopped[partition] = "out_of_range"
+    with pytest.raises(UserError, match="out_of_range"):
+        world.runner.run()
+
+
+def test_with_an_end_to_reach_a_long_pause_of_the_api_is_a_failure_and_loses_nothing() -> None:
+    world = World(until_end=True)
+    world.api = lambda _: answered(401)
+    world.me = 401
+    partition = world.partition(0, "A")
+    with pytest.raises(UserError, match="unauthorized"):
+        world.runner.run()
+    assert BLOCKED_SECONDS <= world.results.now - 1000 <= BLOCKED_SECONDS + 5
+    assert partition.committed == 0
+    assert world.letters == []
+    assert len(world.asked) > 3
+
+
+def test_without_an_end_to_reach_a_pause_is_waited_out() -> None:
+    world = World()
+    world.api = lambda _: answered(401)
+    world.me = 401
+    partition = world.partition(0, "A")
+    world.start()
+    world.turn_for(2 * BLOCKED_SECONDS)
+    world.me = 200
+    world.api = accepted
+    world.turn_until(lambda: partition.committed == 1, 200)

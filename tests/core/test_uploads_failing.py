@@ -1,0 +1,341 @@
+"""What each response does (contract, section 6): 408, 429, 5xx, no answer; one window or all of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumer.core.gate import CIRCUIT_WINDOWS
+from consumer.core.pipeline import Attempt
+from consumer.core.reply import Reply
+from consumer.core.retry import RetryPolicy
+from tests.core.builders import (
+    Bench,
+    accepted,
+    always,
+    answered,
+    error_of,
+    lost,
+    names,
+    naming,
+    rejecting,
+    unsent,
+    values,
+)
+
+# -- 408, 429, 5xx -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+def test_the_same_rows_go_again_after_a_back_off(status: int) -> None:
+    bench = Bench(retry=RetryPolicy(base=8, cap=60))
+    bench.read(bench.partition(), "A", "B")
+    bench.answer(bench.only, answered(status))
+    assert bench.open == []
+    wakes_at = bench.pipeline.wakes_at(bench.now)
+    assert wakes_at is not None
+    assert bench.now < wakes_at <= bench.now + 8
+    bench.pass_time(8)
+    assert values(bench.only) == ["A", "B"]
+    bench.accept()
+    assert bench.settled()
+
+
+def test_other_codes_go_on_while_a_window_waits_and_later_rows_of_its_codes_do_not() -> None:
+    bench = Bench(retry=RetryPolicy(base=1000, cap=1000))
+    partition = bench.partition()
+    bench.read(partition, "A", "B")
+    bench.answer(bench.only, answered(503))
+    bench.read(partition, "C", "A", "D", tick=False)
+    bench.tick()
+    assert values(bench.only) == ["C", "D"]
+    bench.accept()
+    assert bench.open == []
+    assert partition.watermark == 0
+
+
+def test_retry_after_holds_back_the_whole_process() -> None:
+    bench = Bench(max_rows=1, concurrency=2)
+    partition = bench.partition()
+    bench.read(partition, "A", "B")
+    first, second = bench.open
+    bench.answer(first, answered(429, retry_after=30.0))
+    bench.accept(second)
+    bench.read(partition, "C")
+    bench.pass_time(29.9)
+    assert bench.open == []
+    bench.pass_time(0.2)
+    assert sorted(values(attempt)[0] for attempt in bench.open) == ["A", "C"]
+
+
+def test_retry_after_of_a_503_holds_back_the_whole_process_too() -> None:
+    bench = Bench()
+    partition = bench.partition()
+    bench.read(partition, "A")
+    bench.answer(bench.only, answered(503, retry_after=30.0))
+    bench.read(partition, "C")
+    bench.pass_time(29.9)
+    assert bench.open == []
+    bench.pass_time(0.2)
+    assert len(bench.open) == 2
+
+
+def test_retry_after_is_bounded() -> None:
+    bench = Bench(retry=RetryPolicy(max_retry_after=900))
+    bench.read(bench.partition(), "A")
+    bench.answer(bench.only, answered(429, retry_after=1e9))
+    bench.pass_time(901)
+    assert values(bench.only) == ["A"]
+
+
+def test_throttling_rejects_nothing_however_long_it_lasts() -> None:
+    bench = Bench(max_rows=1, retry=RetryPolicy(give_up=60))
+    partition = bench.partition()
+    bench.read(partition, "A", tick=False)
+    api = rejecting(["A"], lambda _, __: answered(429, retry_after=1.0))
+    for step in range(200):
+        bench.read(partition, f"N{step}", tick=False)
+        bench.pass_time(2, api)
+    assert bench.reasons() == {}
+
+
+def test_several_windows_failing_open_the_circuit_one_probe_at_a_time_until_any_success() -> None:
+    bench = Bench(max_rows=1, concurrency=8)
+    partition = bench.partition()
+    bench.read(partition, *names("A", 8))
+    assert len(bench.open) == 8
+    for attempt in list(bench.open):
+        bench.answer(attempt, answered(503))
+    assert bench.pipeline.gate.circuit_open
+    bench.read(partition, *names("B", 50))
+    for _ in range(10):
+        while not bench.open:
+            bench.pass_time(0.2)
+        assert len(bench.open) == 1, "one probe at a time"
+        bench.answer(bench.only, answered(503))
+    while not bench.open:
+        bench.pass_time(0.2)
+    bench.accept()
+    assert not bench.pipeline.gate.circuit_open
+    assert len(bench.open) == 8, "full speed again at once, parked windows too"
+    bench.pass_time(0, always)
+    assert bench.settled()
+
+
+def test_during_a_long_outage_the_api_is_called_about_once_a_cap_and_nothing_is_rejected() -> None:
+    bench = Bench(max_rows=10, concurrency=8, linger=0.1, retry=RetryPolicy(cap=60, give_up=600))
+    partition = bench.partition()
+    bench.read(partition, *names("A", 200), tick=False)
+    bench.pass_time(60, lambda _: answered(503))
+    before = len(bench.sent)
+    bench.pass_time(3600, lambda _: answered(503))
+    assert 60 <= len(bench.sent) - before <= 240
+    assert bench.reasons() == {}
+    bench.pass_time(120, always)
+    assert bench.settled()
+
+
+def test_the_circuit_needs_several_distinct_windows() -> None:
+    bench = Bench(max_rows=1)
+    partition = bench.partition()
+    bench.read(partition, "A", tick=False)
+    bench.pass_time(60, lambda _: answered(503))
+    assert len(bench.sent) > CIRCUIT_WINDOWS
+    assert not bench.pipeline.gate.circuit_open
+
+
+def test_rows_that_fail_by_their_own_fault_cannot_keep_the_circuit_open() -> None:
+    """I8: the probe goes to a window that has not failed yet, so those at fault hold up nobody for good."""
+    bench = Bench(max_rows=1, concurrency=2, linger=0.1, max_processing=1.0)
+    partition = bench.partition()
+    cursed = names("P", 8)
+    api = rejecting(cursed, lambda _, __: answered(500))
+    bench.read(partition, *cursed, tick=False)
+    bench.pass_time(60, api)
+    assert bench.pipeline.gate.circuit_open
+    bench.read(partition, *names("G", 50), tick=False)
+    bench.pass_time(120, api)
+    assert bench.pipeline.unsettled == len(cursed)
+    assert bench.reasons() == {}
+
+
+def test_after_an_outage_windows_that_failed_by_it_are_probed_before_those_that_fail_on() -> None:
+    bench = Bench(max_rows=1, concurrency=8, max_processing=1.0)
+    partition = bench.partition()
+    cursed = names("P", 5)
+    bench.read(partition, *cursed, *names("G", 5), tick=False)
+    bench.pass_time(300, lambda _: answered(503))
+    assert bench.pipeline.gate.circuit_open
+    bench.pass_time(900, rejecting(cursed, lambda _, __: answered(500)))
+    assert bench.pipeline.unsettled == len(cursed)
+
+
+# -- one window fails while others pass --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reply", [answered(500), answered(503), answered(504), lost()])
+def test_a_window_that_fails_three_times_while_others_pass_is_halved_down_to_the_row(reply: Reply) -> None:
+    bench = Bench(max_rows=8, linger=0.1, max_processing=1.0, retry=RetryPolicy(base=0.1, cap=1, give_up=300))
+    partition = bench.partition()
+    api = rejecting(["P"], lambda _, __: reply)
+    bench.read(partition, "P", *names("G", 7), tick=False)
+    for step in range(60):
+        bench.read(partition, f"N{step}", tick=False)
+        bench.pass_time(1, api)
+    tries = [len(attempt.items) for attempt in bench.sent if "P" in values(attempt)]
+    assert tries[:12] == [8, 8, 8, 4, 4, 4, 2, 2, 2, 1, 1, 1]
+    assert bench.pipeline.unsettled == 1, "all the others are settled"
+    assert bench.reasons() == {}
+
+
+def test_a_window_that_fails_while_nothing_passes_is_not_halved() -> None:
+    bench = Bench(max_rows=8, retry=RetryPolicy(base=0.1, cap=1))
+    bench.read(bench.partition(), *names("A", 8), tick=False)
+    bench.pass_time(60, lambda _: answered(503))
+    assert {len(attempt.items) for attempt in bench.sent} == {8}
+
+
+def test_a_single_row_that_fails_while_others_are_accepted_is_given_up() -> None:
+    bench = Bench(max_rows=1, linger=0.1, retry=RetryPolicy(base=0.5, cap=5, give_up=600))
+    partition = bench.partition()
+    api = rejecting(["P"], lambda _, __: answered(500, body=b"boom"))
+    bench.read(partition, "P", tick=False)
+    began = bench.now
+    step = 0
+    while not bench.reasons() and bench.now < began + 2000:
+        step += 1
+        bench.read(partition, f"N{step}", tick=False)
+        bench.pass_time(1, api)
+    assert bench.reasons() == {"P": "api_error"}
+    assert 590 <= bench.now - began <= 620
+    assert bench.buried[0].rejection.http_status == 500
+    assert "boom" in bench.buried[0].rejection.message
+
+
+@pytest.mark.parametrize("give_up", [20.0, 600.0])
+def test_giving_up_counts_only_time_in_which_others_were_accepted(give_up: float) -> None:
+    bench = Bench(max_rows=1, linger=0.1, retry=RetryPolicy(base=0.5, cap=5, give_up=give_up))
+    partition = bench.partition()
+    api = rejecting(["P"], lambda _, __: answered(500))
+    bench.read(partition, "P", tick=False)
+    for outage in range(10):
+        bench.read(partition, f"N{outage}", tick=False)
+        bench.pass_time(0.1, api)
+        bench.pass_time(give_up * 4, lambda _: answered(500))  # an outage of everything
+    assert bench.reasons() == {}, "others were accepted for about a second of all this time"
+
+
+def test_give_up_zero_is_never() -> None:
+    bench = Bench(max_rows=1, linger=0.1, retry=RetryPolicy(base=0.5, cap=5, give_up=0))
+    partition = bench.partition()
+    api = rejecting(["P"], lambda _, __: answered(500))
+    bench.read(partition, "P", tick=False)
+    for step in range(500):
+        bench.read(partition, f"N{step}", tick=False)
+        bench.pass_time(30, api)
+    assert bench.reasons() == {}
+
+
+@pytest.mark.parametrize("reply", [answered(503), lost()])
+@pytest.mark.parametrize("goods", [1, 8])
+def test_a_part_of_a_divided_window_that_goes_on_failing_holds_up_no_other_code(reply: Reply, goods: int) -> None:
+    """Only rows that depend on a failing row wait (section 6, last sentence)."""
+    bench = Bench(max_rows=10, linger=0.1, max_processing=1.0, retry=RetryPolicy(base=0.1, cap=1, give_up=0))
+    partition = bench.partition()
+
+    def api(attempt: Attempt) -> Reply:
+        if "BAD" in values(attempt):
+            return answered(400)
+        return reply if "P" in values(attempt) else accepted(attempt)
+
+    bench.read(partition, "P", *names("G", goods), "BAD", tick=False)
+    for step in range(120):
+        bench.read(partition, f"N{step}", tick=False)
+        bench.pass_time(1, api)
+    assert bench.reasons() == {"BAD": "rejected_by_api"}
+    assert bench.pipeline.unsettled == 1, "P fails on; all the others are settled"
+
+
+# -- no answer ---------------------------------------------------------------------------------------------------
+
+
+def test_a_lost_answer_sends_the_same_rows_again_and_holds_later_rows_of_these_codes() -> None:
+    bench = Bench(max_processing=65.0, retry=RetryPolicy(base=1, cap=1))
+    partition = bench.partition()
+    bench.read(partition, "A", "B")
+    sent_at = bench.now
+    bench.pass_time(10)
+    bench.answer(bench.only, lost())
+    bench.pass_time(1)
+    assert values(bench.only) == ["A", "B"]
+    bench.accept()
+    assert bench.settled()
+    bench.read(partition, "A", "C")
+    assert values(bench.only) == ["C"], "other codes go on"
+    bench.accept()
+    bench.pass_time(sent_at + 65 - bench.now - 0.01)
+    assert bench.open == [], "the lost call could still take effect"
+    bench.pass_time(0.02)
+    assert values(bench.only) == ["A"]
+
+
+def test_the_wait_counts_from_the_last_lost_call() -> None:
+    bench = Bench(max_processing=65.0, retry=RetryPolicy(base=1, cap=1))
+    partition = bench.partition()
+    bench.read(partition, "A", "A")
+    for _ in range(3):
+        bench.pass_time(20)
+        bench.answer(bench.only, lost())
+        bench.pass_time(1)
+    sent_at = bench.now
+    assert bench.only.window.sent_at == pytest.approx(sent_at, abs=1)
+    bench.pass_time(5)
+    bench.answer(bench.only, lost())
+    bench.pass_time(1)
+    bench.accept()
+    bench.pass_time(sent_at + 63 - bench.now)
+    assert bench.open == []
+    bench.pass_time(2.1)
+    assert values(bench.only) == ["A"]
+
+
+def test_a_row_rejected_after_a_lost_answer_holds_its_code_too() -> None:
+    bench = Bench(max_processing=65.0, retry=RetryPolicy(base=1, cap=1))
+    bench.read(bench.partition(), "A", "A")
+    bench.answer(bench.only, lost())
+    bench.pass_time(1)
+    bench.answer(bench.only, naming(error_of("A")))
+    bench.acknowledge()
+    bench.pass_time(63)
+    assert bench.open == []
+    bench.pass_time(2)
+    assert values(bench.only) == ["A"]
+
+
+def test_a_time_out_longer_than_the_processing_holds_nothing_any_more() -> None:
+    bench = Bench(max_processing=65.0, retry=RetryPolicy(base=1, cap=1))
+    bench.read(bench.partition(), "A", "A")
+    bench.pass_time(75)
+    bench.answer(bench.only, lost())
+    bench.pass_time(1)
+    bench.accept()
+    assert values(bench.only) == ["A"], "75 s after it was sent the lost call can take no effect"
+
+
+def test_a_request_that_never_left_holds_nothing() -> None:
+    bench = Bench(retry=RetryPolicy(base=1, cap=1))
+    bench.read(bench.partition(), "A", "A")
+    bench.answer(bench.only, unsent())
+    bench.pass_time(1)
+    bench.accept()
+    assert values(bench.only) == ["A"]
+
+
+@pytest.mark.parametrize("status", [500, 503, 504, 408, 429])
+def test_a_whole_answer_that_says_failed_holds_nothing(status: int) -> None:
+    """A 504 of this API updated nothing (the facts beside the upload guide)."""
+    bench = Bench(retry=RetryPolicy(base=1, cap=1))
+    bench.read(bench.partition(), "A", "A")
+    bench.answer(bench.only, answered(status))
+    bench.pass_time(1)
+    bench.accept()
+    assert values(bench.only) == ["A"]

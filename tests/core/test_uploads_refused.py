@@ -1,0 +1,224 @@
+"""What each response does (contract, section 6): 401, 403 and the others that are no fault of a row, or of one only."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumer.core.offsets import Partition
+from consumer.core.reply import Reply
+from consumer.core.retry import RetryPolicy
+from tests.core.builders import (
+    Bench,
+    always,
+    answered,
+    error_of,
+    lost,
+    names,
+    naming,
+    rejecting,
+    unsent,
+    values,
+)
+
+# -- 401, 403 and what else is no fault of a row -----------------------------------------------------------------
+
+
+REFUSALS = [401, 403, 404, 405, 406, 301, 302, 307, 402, 409, 418, 422, 204]
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_a_refusal_pauses_asks_who_we_are_tries_one_window_and_goes_on(status: int) -> None:
+    bench = Bench(max_rows=1, concurrency=3)
+    bench.read(bench.partition(), *names("A", 6), tick=False)
+    bench.tick()
+    for attempt in list(bench.open):
+        bench.answer(attempt, answered(status))
+    assert bench.open == []
+    while not bench.asks:
+        bench.pass_time(0.1)
+    assert len(bench.sent) == 3, "nothing is sent before the question is answered"
+    bench.answer_me(200)
+    assert len(bench.open) == 1, "one window alone"
+    bench.pass_time(100)
+    assert len(bench.open) == 1
+    bench.accept()
+    assert bench.pipeline.gate.pause is None
+    bench.pass_time(0, always)
+    assert bench.settled()
+    assert bench.reasons() == {}
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_a_refusal_of_everything_for_hours_rejects_nothing(status: int) -> None:
+    """A real loss of permission in the middle of work: no row is ever dead-lettered for it."""
+    bench = Bench(max_rows=4, concurrency=3, linger=0.1, retry=RetryPolicy(base=0.5, cap=60, give_up=600))
+    partition = bench.partition()
+    for step in range(20):
+        bench.read(partition, *names(f"A{step}-", 5), tick=False)
+        bench.pass_time(0.2, always)
+    for step in range(60):
+        bench.read(partition, *names(f"B{step}-", 5), tick=False)
+        bench.pass_time(120, lambda _: answered(status))
+    assert bench.pipeline.unsettled == 300
+    assert bench.reasons() == {}
+    bench.pass_time(3600, always)
+    assert bench.settled()
+    assert bench.reasons() == {}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_rows_that_were_refused_keep_their_order(status: int) -> None:
+    bench = Bench()
+    bench.read(bench.partition(), "A", "A", "B", tick=False)
+    bench.pass_time(60, lambda _: answered(status))
+    bench.pass_time(60, always)
+    assert bench.settled()
+    assert all(values(attempt).count("A") <= 1 for attempt in bench.sent)
+
+
+def test_while_the_question_fails_no_window_is_sent_and_the_back_off_grows() -> None:
+    bench = Bench(seed=3)
+    bench.read(bench.partition(), "A")
+    bench.answer(bench.only, answered(401))
+    asked_at = []
+    for _ in range(12):
+        while not bench.asks_open:
+            bench.pass_time(0.05)
+        asked_at.append(bench.now)
+        bench.answer_me(401)
+    assert len(bench.sent) == 1
+    assert asked_at[-1] - asked_at[5] > asked_at[5] - asked_at[0]
+
+
+def test_a_400_that_names_rows_ends_the_pause_too() -> None:
+    bench = Bench(max_rows=2)
+    bench.read(bench.partition(), "A", "B", "C", tick=False)
+    bench.tick()
+    for attempt in list(bench.open):
+        bench.answer(attempt, answered(401))
+    while not bench.asks_open:
+        bench.pass_time(0.1)
+    bench.answer_me()
+    bench.answer(bench.only, naming(error_of("A")))
+    assert bench.pipeline.gate.pause is None
+    assert bench.reasons() == {"A": "rejected_by_api"}
+
+
+@pytest.mark.parametrize(
+    "reply", [answered(503), answered(429), lost(), unsent(), answered(400), answered(413), answered(302)]
+)
+def test_no_other_answer_ends_the_pause(reply: Reply) -> None:
+    bench = Bench(max_rows=2)
+    bench.read(bench.partition(), "A", "B")
+    bench.answer(bench.only, answered(401))
+    for _ in range(3):
+        while not bench.open:
+            bench.pass_time(0.1)
+            if bench.asks_open:
+                bench.answer_me()
+        bench.answer(bench.open[0], reply)
+        assert bench.pipeline.gate.pause is not None
+    assert bench.reasons() == {}
+    bench.pass_time(300, always)
+    assert bench.settled()
+
+
+@pytest.mark.parametrize("status", [403, 404, 405, 406])
+def test_a_refusal_for_one_window_while_others_pass_rejects_only_the_row_it_is_about(status: int) -> None:
+    bench = Bench(max_rows=10, linger=0.1)
+    partition = bench.partition()
+    api = rejecting(["P"], lambda _, __: answered(status, body=b"refused"))
+    bench.read(partition, "P", *names("G", 9), tick=False)
+    for step in range(400):
+        bench.read(partition, f"N{step}", tick=False)
+        bench.pass_time(1, api)
+    bench.pass_time(300, api)
+    assert bench.reasons() == {"P": "rejected_by_api"}
+    assert bench.buried[0].rejection.http_status == status
+    assert bench.settled()
+
+
+def test_a_refused_row_alone_with_no_other_traffic_is_not_rejected() -> None:
+    """Without another window that passes, nobody can tell the row's fault from ours."""
+    bench = Bench()
+    bench.read(bench.partition(), "P", tick=False)
+    bench.pass_time(7200, lambda _: answered(403))
+    assert bench.reasons() == {}
+    assert bench.pipeline.unsettled == 1
+
+
+def test_a_window_accepted_before_the_loss_of_permission_is_no_sign_that_others_pass() -> None:
+    bench = Bench(max_rows=1, concurrency=2)
+    bench.read(bench.partition(), "A", "B", "C", tick=False)
+    bench.tick()
+    refused, slow = bench.open
+    bench.pass_time(1)
+    bench.answer(refused, answered(403))
+    bench.pass_time(0.01)
+    bench.accept(slow)  # sent before the refusal, answered after it
+    bench.pass_time(3600, lambda _: answered(403))
+    assert bench.reasons() == {}
+
+
+def _suspect(bench: Bench, partition: Partition) -> None:
+    """A window of a refused row and a good one, sought so far that each stands alone, the good one unanswered."""
+    api = rejecting(["P"], lambda _, __: answered(403))
+    bench.read(partition, "P", "G", tick=False)
+    step = 0
+    while ["G"] not in map(values, bench.open):
+        step += 1
+        assert step < 100, "the window is not divided"
+        bench.read(partition, f"N{step}", market="cn", tick=False)
+        bench.pass_time(0.5)
+        while bench.open and ["G"] not in map(values, bench.open):
+            bench.answer(bench.open[0], api(bench.open[0]))
+        if bench.asks_open:
+            bench.answer_me()
+
+
+def test_permission_lost_while_a_refused_row_is_sought_rejects_no_good_row() -> None:
+    """What was accepted before the loss is no sign that others pass, however late its answer came."""
+    bench = Bench(max_rows=2, linger=0.1, concurrency=4)
+    partition = bench.partition()
+    _suspect(bench, partition)
+    bench.read(partition, "slow", market="cn", tick=False)
+    bench.pass_time(0.2)
+    for attempt in [a for a in bench.open if values(a) != ["slow"]]:
+        bench.answer(attempt, answered(403))
+    bench.pass_time(0.001)
+    for attempt in [a for a in bench.open if values(a) == ["slow"]]:
+        bench.accept(attempt)
+    bench.pass_time(3600, lambda _: answered(403))
+    assert bench.reasons() == {}
+    for step in range(200):
+        bench.read(partition, f"L{step}", market="cn", tick=False)
+        bench.pass_time(5, rejecting(["P"], lambda _, __: answered(403)))
+    assert bench.reasons() == {"P": "rejected_by_api"}
+
+
+def test_401_for_one_window_while_others_pass_rejects_nothing() -> None:
+    bench = Bench(max_rows=1, linger=0.1, retry=RetryPolicy(base=0.1, cap=1, give_up=100))
+    partition = bench.partition()
+    api = rejecting(["P"], lambda _, __: answered(401))
+    bench.read(partition, "P", tick=False)
+    for step in range(300):
+        bench.read(partition, f"N{step}", tick=False)
+        bench.pass_time(2, api)
+    bench.pass_time(600, api)
+    assert bench.reasons() == {}
+    assert bench.pipeline.unsettled == 1, "the others are settled"
+
+
+def test_during_a_pause_everything_read_stays_unsettled_and_uncommitted() -> None:
+    bench = Bench(max_rows=5)
+    partition = bench.partition()
+    bench.read(partition, *names("A", 5))
+    bench.answer(bench.only, answered(401))
+    for step in range(50):
+        bench.read(partition, *names(f"B{step}-", 5))
+        bench.pass_time(10)
+        if bench.asks_open:
+            bench.answer_me(401)
+    assert partition.watermark == 0
+    assert bench.pipeline.unsettled == 5 * 51
+    assert len(bench.sent) == 1
