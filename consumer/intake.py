@@ -36,8 +36,7 @@ class Intake:
             if value is None:
                 records.append(Record(partition, offset, None, 0))
                 continue
-            key = message.key()
-            record = Record(partition, offset, message, len(value) + (len(key) if key else 0))
+            record = Record(partition, offset, message, len(value))
             records.append(record)
             try:
                 event = decode(value)

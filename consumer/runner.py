@@ -274,7 +274,8 @@ class Runner:
         """Do what the core says now."""
         now = self._clock()
         effects = self.pipeline.tick(now)
-        start_by = max(self._polled_at, now - WAIT_IDLE_SECONDS) + self._session_seconds
+        # After a suspension the group may have given this member's partitions away: only a poll tells.
+        start_by = self._polled_at + self._session_seconds
         for attempt in effects.send:
             self._api.send(attempt, start_by)
         if effects.ask:
@@ -336,6 +337,7 @@ class Runner:
                 self._collect(WAIT_IDLE_SECONDS)
                 # What ended without being settled is not sent again from here.
                 pipeline.withdraw(partitions, self._clock())
+                self._polled_at = self._clock()  # this runs inside a poll
                 self._act()
             self._source.commit_and_wait(due_commits(partitions))
         pipeline.revoked(partitions, self._clock())

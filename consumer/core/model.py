@@ -63,7 +63,7 @@ class Record(msgspec.Struct, eq=False, gc=False):
     partition: Any  #: the offsets.Partition it was read from: one assignment epoch of a partition
     offset: int
     raw: Any  #: the client's message, kept for the dead letter; dropped at settlement
-    size: int  #: bytes of key and value, for the memory bound
+    size: int  #: bytes of its value, for the memory bound
     event_id: str | None = None
     open: int = 0  #: rows not settled yet
     rejected: bool = False  #: at least one row was dead-lettered

@@ -15,7 +15,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from consumer.core.model import Record
+from consumer.core.model import Record, Row, Stage
+
+DONE = Stage.DONE
 
 
 class Ledger:
@@ -91,16 +93,6 @@ class Partition:
         self.ledger.unsettled -= 1
         self.ledger.skipped += 1
 
-    def settle(self, record: Record) -> None:
-        """Settle a record all of whose rows are done."""
-        record.settled = True
-        record.raw = None
-        self.ledger.unsettled -= 1
-        if record.rejected:
-            self.ledger.rejected += 1
-        else:
-            self.ledger.accepted += 1
-
     def forget(self) -> int:
         """The partition was taken away: what is unsettled is released. Bytes that this frees."""
         self.owned = False
@@ -109,6 +101,30 @@ class Partition:
         size = sum(record.size for record in self.records if not record.settled)
         self.records.clear()
         return size
+
+
+def settle(rows: Iterable[Row]) -> int:
+    """These rows are done, and so are the records none of whose rows is open any more; the bytes that frees.
+
+    The one place where a record is settled; one pass, as every row comes through here.
+    """
+    size = 0
+    for row in rows:
+        row.stage = DONE
+        record = row.record
+        record.open -= 1
+        if record.open:
+            continue
+        record.settled = True
+        record.raw = None
+        size += record.size
+        ledger = record.partition.ledger
+        ledger.unsettled -= 1
+        if record.rejected:
+            ledger.rejected += 1
+        else:
+            ledger.accepted += 1
+    return size
 
 
 def due_commits(partitions: Iterable[Partition]) -> list[tuple[Partition, int]]:

@@ -18,7 +18,7 @@ from consumer.core.claims import Claims
 from consumer.core.flow import Flow
 from consumer.core.gate import Gate
 from consumer.core.model import Record, Rejection, Row, Stage
-from consumer.core.offsets import Partition
+from consumer.core.offsets import Partition, settle
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.uploads import Notice, Uploads
@@ -189,6 +189,7 @@ class Pipeline:
     def revoked(self, partitions: Collection[Partition], now: float) -> None:
         """These partitions are gone: what is unsettled of them is released, and late results settle nothing."""
         self.withdraw(partitions, now)
+        self.uploads.revoked_at = now
         going = set(partitions)
         in_flight = [
             row
@@ -264,14 +265,10 @@ class Pipeline:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _ready(self, rows: list[Row]) -> None:
-        """Rows whose claims are granted go to a lane, or to the dead-letter topic if they cannot be sent."""
-        bad = [row for row in rows if row.rejection is not None]
-        if bad:
-            rows = [row for row in rows if row.rejection is None]
-            for row in bad:
-                assert row.rejection is not None
-                self._letter(row, row.rejection)
-        self.lanes.add(rows)
+        """Rows whose claims are granted go to a lane; to the dead-letter topic if they cannot be sent."""
+        for row in self.lanes.add(rows):
+            assert row.rejection is not None
+            self._letter(row, row.rejection)
 
     def _letter(self, row: Row, rejection: Rejection) -> None:
         row.rejection = rejection
@@ -280,22 +277,14 @@ class Pipeline:
         self._letters.append(Letter(row, rejection))
 
     def _settle(self, rows: list[Row], now: float) -> None:
-        """These rows are done; so are the records none of whose rows is open any more."""
-        size = 0
-        for row in rows:
-            row.stage = Stage.DONE
-            record = row.record
-            record.open -= 1
-            if not record.open:
-                record.partition.settle(record)
-                size += record.size
-        self.flow.gave(len(rows), size)
+        """These rows are done; the rows that waited for them alone are ready."""
+        self.flow.gave(len(rows), settle(rows))
         self._free(rows, now)
 
     def _free(self, rows: list[Row], now: float) -> None:
         """Free the claims of rows that are done, once no lost call of them can take effect any more."""
-        held = [row for row in rows if row.hold_until > now]
-        if held:
+        if now < self.uploads.held_until:  # else no row has anything to hold for: no answer was lost lately
+            held = [row for row in rows if row.hold_until > now]
             rows = [row for row in rows if row.hold_until <= now]
             for row in held:
                 row.stage = Stage.GHOST

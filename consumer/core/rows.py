@@ -40,8 +40,9 @@ NOT_WRITTEN_OUT = f"(a number of more than {MAX_DIGITS:,} digits, too long to be
 _MAX_PLANS = 1024
 _MAX_PLAN_BYTES = 4096
 
+Checks = tuple[tuple[str, Callable[[str], bool]], ...]
 #: What holds for all items of the same names: shape, checks of the special fields.
-Plan = tuple[tuple[str, ...], tuple[tuple[str, Callable[[str], bool]], ...]]
+Plan = tuple[tuple[str, ...], Checks]
 
 
 class RowMaker:
@@ -67,34 +68,41 @@ class RowMaker:
         A flat event (one without a key value) has its key among its fields. Raises BadEvent if the event as a
         whole makes no row: ``key_missing``, found before any value is looked at, or ``invalid_event``.
         """
-        record.event_id = event.event_id
         fields = event.fields
-        data_key = event.data_key
-        if data_key is None:
-            data_key = self._default_data_key
         value = event.key_value
-        item = fields
-        names: tuple[str, ...] = ()
+        if event.plain and value is None:
+            # Flat, short texts only: what nearly every record is. Its names say what else is to be checked.
+            names = tuple(fields)
+            data_key = self._default_data_key
+            if names and names[0] == data_key:
+                value = fields[data_key]
+                shape, checks = self._plans.get(names) or self._new_plan(names)
+                if value and not value.isspace() and not (checks and _fails(checks, fields)):
+                    return [Row(record, data_key, value, fields, shape, record.size)]
+        return self._usual_rows(event, record)
+
+    def _usual_rows(self, event: Event, record: Record) -> list[Row]:
+        """The same for any event: in an envelope, or flat with the key in another place."""
+        record.event_id = event.event_id
+        fields, value = event.fields, event.key_value
+        data_key = self._default_data_key if event.data_key is None else event.data_key
         if value is None:
             value = fields.get(data_key)
-            names = tuple(fields)
-        if not names or names[0] != data_key:  # else a flat event with the key in its place, as most have it
-            item = {data_key: value, **fields}
-            names = tuple(item)
-        if not (event.plain or self._is_plain(item)) or not value or value.isspace() or event.also_update is not None:
+        item = {data_key: value, **fields}
+        if (
+            not (event.plain or all(type(text) is str and len(text) <= MAX_VALUE for text in fields.values()))
+            or event.also_update is not None
+            or type(value) is not str
+            or not value
+            or value.isspace()
+            or item[data_key] != value
+        ):
             return self._judged_rows(event, record, data_key, value)
+        names = tuple(item)
         shape, checks = self._plans.get(names) or self._new_plan(names)
-        for name, passes in checks:
-            if not passes(item[name]):
-                return self._judged_rows(event, record, data_key, value)
-        if item[data_key] != value:
+        if checks and _fails(checks, item):
             return self._judged_rows(event, record, data_key, value)
         return [Row(record, data_key, value, item, shape, record.size)]
-
-    @staticmethod
-    def _is_plain(item: dict[str, Any]) -> bool:
-        """Whether every value is a text that is short enough: then nothing is to be converted or measured."""
-        return all(type(text) is str and len(text) <= MAX_VALUE for text in item.values())
 
     def _judged_rows(self, event: Event, record: Record, data_key: str, value: Any) -> list[Row]:
         fields = event.fields
@@ -154,6 +162,10 @@ class RowMaker:
                 self._plans.clear()
             plan = self._plans[names] = self._plans.setdefault(ordered, plan)
         return plan
+
+
+def _fails(checks: Checks, item: dict[str, Any]) -> bool:
+    return any(not passes(item[name]) for name, passes in checks)
 
 
 def _never(_: str) -> bool:

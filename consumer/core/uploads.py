@@ -78,6 +78,9 @@ class Uploads:
         self._passing = 0.0  #: the passing clock: seconds in which windows were being accepted
         self._rejections_in_a_row = 0
         self._fruitless: Counter[str] = Counter()
+        self._repeating = False  #: a row has been sent again because an answer did not confirm it
+        self.held_until = -1.0  #: no row's claim is held longer than this by a lost answer
+        self.revoked_at = -1.0  #: when rows were last taken away
         self.notices: list[Notice] = []
         self.requests: Counter[str] = Counter()
         self.resent: Counter[str] = Counter()  #: rows sent again, by cause
@@ -207,10 +210,12 @@ class Uploads:
         self.requests[outcome.reading.value] += 1
         if outcome.reading is Reading.LOST:
             until = window.sent_at + self._max_processing
+            self.held_until = max(self.held_until, until)
             for row in window.rows:
                 row.hold_until = max(row.hold_until, until)
         result = Result()
-        reduced = any(row.stage == Stage.DONE for row in window.rows)
+        # Only while rows were taken away since it was sent can some of its rows be done.
+        reduced = window.sent_at <= self.revoked_at and any(row.stage == Stage.DONE for row in window.rows)
         if reduced:
             self._drop_orphans(window, outcome, result)
         trial = self.gate.pause is not None and self.gate.step is Step.TRYING
@@ -309,7 +314,7 @@ class Uploads:
         if outcome.unlisted:
             self.fields_not_confirmed.update(outcome.unlisted)
         result.accepted = window.rows
-        if outcome.missing or any(row.confirmed_once for row in window.rows):
+        if outcome.missing or self._repeating:
             self._repeat_unconfirmed(window, outcome.missing, result)
         rest = self._end(window)
         if rest is not None:
@@ -328,6 +333,7 @@ class Uploads:
         if again:
             for row in again:
                 row.confirmed_once = True
+            self._repeating = True
             once_more = {id(row) for row in again}
             result.accepted = [row for row in window.rows if id(row) not in once_more]
             result.again = again

@@ -14,10 +14,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from itertools import islice
 
 import msgspec
 
 from consumer.core.model import Row, Stage
+
+READY, WINDOWED = Stage.READY, Stage.WINDOWED
 
 #: Older than this many lingers by the wall clock, a row goes before full windows.
 PATIENCE_LINGERS = 5.0
@@ -119,13 +122,17 @@ class Lanes:
         for lane in self._lanes.values():
             yield from lane.rows
 
-    def add(self, rows: Iterable[Row]) -> None:
-        """Take in rows that became ready."""
+    def add(self, rows: Iterable[Row]) -> list[Row]:
+        """Take in rows that became ready; those that are rejected already, and cannot be sent, are given back."""
+        rejected: list[Row] = []
         lanes = self._lanes
         shape: tuple[str, ...] | None = None
         lane: Lane | None = None
         sendable = self.sendable
         for row in rows:
+            if row.rejection is not None:
+                rejected.append(row)
+                continue
             if lane is None or row.shape is not shape or row.data_key != lane.data_key or row.suspect:
                 assert row.data_key is not None
                 key = (row.data_key, row.shape, row.suspect)
@@ -134,7 +141,7 @@ class Lanes:
                     lane = lanes[key] = Lane(row.data_key)
                 shape = None if row.suspect else row.shape
             queue = lane.rows
-            row.stage = Stage.READY
+            row.stage = READY
             row.ripe = sendable
             if queue and row.arrived < queue[0].arrived:
                 # It waited for an earlier row of its key: it is the oldest here, and lingers no longer than the others.
@@ -145,6 +152,7 @@ class Lanes:
             lane.size += row.size
             if row.awaited:
                 lane.awaited += 1
+        return rejected
 
     def urge(self, rows: Iterable[Row]) -> None:
         """These rows are awaited from now on; the ready ones among them no longer linger."""
@@ -200,17 +208,18 @@ class Lanes:
         queue = lane.rows
         rows: list[Row] = []
         size = 0
-        while queue and len(rows) < self.max_rows:
-            row = queue[0]
-            if rows and size + row.size > self.max_bytes:
+        for row in islice(queue, self.max_rows):
+            size += row.size
+            if size > self.max_bytes and rows:
+                size -= row.size
                 reason = "bytes"
                 break
-            queue.popleft()
+            row.stage = WINDOWED
             rows.append(row)
-            size += row.size
-            row.stage = Stage.WINDOWED
-            if row.awaited:
-                lane.awaited -= 1
+        for _ in rows:
+            queue.popleft()
+        if lane.awaited:
+            lane.awaited -= sum(row.awaited for row in rows)
         if reason == "full" and len(rows) < self.max_rows:
             reason = "bytes"
         lane.size -= size

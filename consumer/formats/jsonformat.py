@@ -34,23 +34,18 @@ class _PlainEnvelope(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
-_decode_plain_flat = msgspec.json.Decoder(dict[str, _Plain]).decode
+decode_plain_flat = msgspec.json.Decoder(dict[str, _Plain]).decode
 _decode_plain_envelope = msgspec.json.Decoder(_PlainEnvelope).decode
-_NOT_PLAIN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+NOT_PLAIN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decode_json(raw: bytes) -> Event:
     """The event of an object: with ``scm_data`` an envelope, else flat. Raises BadEvent only."""
-    try:
-        fields = _decode_plain_flat(raw)
-    except _NOT_PLAIN:
-        # The first value that is no short text is scm_data, or what makes the event unusual.
-        event = _plain_envelope(raw)
-        if event is not None:
-            return event
-        members = read_object(raw)
-        return envelope_event(members) if "scm_data" in members else Event(members)
-    return envelope_event(fields) if "scm_data" in fields else Event(fields, plain=True)
+    event = _plain_envelope(raw)
+    if event is not None:
+        return event
+    members = read_object(raw)
+    return envelope_event(members) if "scm_data" in members else Event(members)
 
 
 def decode_envelope(raw: bytes) -> Event:
@@ -61,8 +56,8 @@ def decode_envelope(raw: bytes) -> Event:
 def decode_flat(raw: bytes) -> Event:
     """The event of a flat record: all its members are fields, one of them the key. Raises BadEvent only."""
     try:
-        return Event(_decode_plain_flat(raw), plain=True)
-    except _NOT_PLAIN:
+        return Event(decode_plain_flat(raw), plain=True)
+    except NOT_PLAIN:
         return Event(read_object(raw))
 
 
@@ -70,7 +65,7 @@ def _plain_envelope(raw: bytes) -> Event | None:
     """The event of an envelope in which nothing is unusual; None: it takes a closer look."""
     try:
         read = _decode_plain_envelope(raw)
-    except _NOT_PLAIN:
+    except NOT_PLAIN:
         return None
     at, data_key = read.occurred_at, read.data_key
     if (at is not None and not _is_timestamp(at)) or (data_key is not None and not data_key.strip()):

@@ -38,9 +38,6 @@ IDLE_SECONDS = 4.0
 MAX_RECEIVED = 8_000_000
 
 
-_ESTABLISHED = 1  # the kernel's TCP_ESTABLISHED
-
-
 class TooLateError(ConnectTimeoutError):
     """The connection stood only after the time in which the request might still be sent."""
 
@@ -84,11 +81,6 @@ class _Socket(socket.socket):
         interval = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
         self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, interval)
         self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, interval)
-
-    @property
-    def is_established(self) -> bool:
-        """Whether the other side has not closed it: the first byte of TCP_INFO is the connection's state."""
-        return self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED
 
 
 class _DeadlineReader(io.RawIOBase):
@@ -138,9 +130,7 @@ class _Connection(HTTPConnection):
     @property
     def is_connected(self) -> bool:
         """Whether it may be used again: asked when it is taken from the pool, which closes what is stale."""
-        if self.call.clock() - self.call.ended >= IDLE_SECONDS:
-            return False
-        return self.sock.is_established if isinstance(self.sock, _Socket) else super().is_connected
+        return self.call.clock() - self.call.ended < IDLE_SECONDS and super().is_connected
 
     def connect(self) -> None:
         call = self.call
@@ -148,7 +138,7 @@ class _Connection(HTTPConnection):
         call.read_by = call.clock() + self.timeout  # a proxy's answer to CONNECT
         super().connect()
         call.read_by = call.deadline
-        if type(self.sock) is socket.socket and hasattr(socket, "TCP_INFO"):
+        if type(self.sock) is socket.socket:
             self.sock.setblocking(True)
             self.sock = _Socket(fileno=self.sock.detach())
 
@@ -165,11 +155,13 @@ class _Connection(HTTPConnection):
         if now > call.start_by or now >= call.deadline:
             raise TooLateError(self, "the connection stood too late")
         call.sent = True
-        self.sock.settimeout(call.deadline - now)
-        try:
-            super().send(b"".join(held))
-        except BlockingIOError:
-            raise TimeoutError("the request could not be written in the time that was left") from None
+        left = memoryview(b"".join(held))
+        while left:
+            self.sock.settimeout(call.left(call.deadline))
+            try:
+                left = left[self.sock.send(left) :]
+            except BlockingIOError:
+                raise TimeoutError("the request could not be written in the time that was left") from None
 
     def send(self, data: Any) -> None:
         if self._held is None:

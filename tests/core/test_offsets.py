@@ -7,8 +7,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.model import Record
-from consumer.core.offsets import Ledger, Partition, due_commits
+from consumer.core.model import Record, Row
+from consumer.core.offsets import Ledger, Partition, due_commits, settle
 
 
 def _read(partition: Partition, *offsets: int, size: int = 10) -> list[Record]:
@@ -17,13 +17,19 @@ def _read(partition: Partition, *offsets: int, size: int = 10) -> list[Record]:
     return records
 
 
+def _settle(record: Record) -> None:
+    """Settle its only row."""
+    record.open = 1
+    settle([Row(record, "extended_id", "K", {}, (), 0)])
+
+
 def test_the_watermark_is_the_lowest_unsettled_position() -> None:
     partition = Partition("events", 0, 5, 5)
     first, second, third = _read(partition, 5, 6, 7)
-    partition.settle(third)
-    partition.settle(second)
+    _settle(third)
+    _settle(second)
     assert partition.watermark == 5
-    partition.settle(first)
+    _settle(first)
     assert partition.watermark == 8
 
 
@@ -31,9 +37,9 @@ def test_gaps_between_records_are_passed_over() -> None:
     partition = Partition("events", 0, 0, 0)
     first, second = _read(partition, 3, 9)
     assert partition.watermark == 3
-    partition.settle(first)
+    _settle(first)
     assert partition.watermark == 9
-    partition.settle(second)
+    _settle(second)
     assert partition.watermark == 10
 
 
@@ -43,7 +49,7 @@ def test_with_nothing_unsettled_the_watermark_is_where_reading_goes_on() -> None
     (record,) = _read(partition, 0)
     partition.position = 4  # the client passed a transaction marker
     assert partition.watermark == 0
-    partition.settle(record)
+    _settle(record)
     assert partition.watermark == 4
 
 
@@ -58,7 +64,7 @@ def test_due_commits_holds_what_moved_beyond_the_committed_offset() -> None:
     moved, still = Partition("events", 0, 5, 5), Partition("events", 1, 5, 5)
     (record,) = _read(moved, 5)
     _read(still, 5)
-    moved.settle(record)
+    _settle(record)
     assert due_commits([moved, still]) == [(moved, 6)]
     moved.committed = 6
     assert due_commits([moved, still]) == []
@@ -73,7 +79,7 @@ def test_a_partition_without_a_committed_offset_commits_where_it_began() -> None
 def test_a_partition_that_was_taken_away_commits_nothing() -> None:
     partition = Partition("events", 0, 0, 0)
     (record,) = _read(partition, 0)
-    partition.settle(record)
+    _settle(record)
     partition.forget()
     assert not partition.owned
     assert due_commits([partition]) == []
@@ -82,9 +88,9 @@ def test_a_partition_that_was_taken_away_commits_nothing() -> None:
 def test_the_ledger_tells_accepted_rejected_skipped_and_released_apart() -> None:
     partition = Partition("events", 0, 0, 0)
     good, bad, empty, unsettled = _read(partition, 0, 1, 2, 3)
-    partition.settle(good)
+    _settle(good)
     bad.rejected = True
-    partition.settle(bad)
+    _settle(bad)
     partition.skip(empty)
     assert partition.ledger.balanced
     assert partition.forget() == unsettled.size
@@ -103,7 +109,7 @@ def test_ledgers_add_up() -> None:
     total = Ledger()
     for number in range(3):
         partition = Partition("events", number, 0, 0)
-        partition.settle(_read(partition, 0, 1)[0])
+        _settle(_read(partition, 0, 1)[0])
         total.add(partition.ledger)
     assert (total.consumed, total.accepted, total.unsettled) == (6, 3, 3)
     assert total.balanced
@@ -119,7 +125,7 @@ def test_settled_records_let_go_of_the_message() -> None:
     """The raw message is kept for the dead letter only: it belongs to the memory bound."""
     partition = Partition("events", 0, 0, 0)
     (record,) = _read(partition, 0)
-    partition.settle(record)
+    _settle(record)
     assert record.raw is None
 
 
@@ -135,7 +141,7 @@ def test_i3_a_commit_never_passes_an_unsettled_position(gaps: list[int], order: 
     shuffled = list(records)
     order.shuffle(shuffled)
     for record in shuffled:
-        partition.settle(record)
+        _settle(record)
         unsettled.remove(record)
         lowest = min((r.offset for r in unsettled), default=partition.position)
         assert partition.watermark == lowest, "I3: the watermark is not the lowest unsettled position"
