@@ -116,6 +116,8 @@ class Client:
         finally:
             if raw is not None:
                 raw.release_conn() if whole else raw.close()
+            if not whole:
+                self._adapter.drop()
             call.ended = self._clock()
         document: Any = None
         if whole:

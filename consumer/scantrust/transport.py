@@ -20,6 +20,7 @@ import struct
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -180,19 +181,59 @@ class Adapter(HTTPAdapter):
     def __init__(self, call: Call, tls: ssl.SSLContext | None) -> None:
         self._call = call
         self._tls = tls
-        self._pool: Any = None
+        self._pool: Any = None  # with a proxy
+        self._direct: Any = None  # without
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,  # noqa: FBT001, FBT002 - the library's signature
+        timeout: Any = None,
+        verify: Any = True,  # noqa: FBT002
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> requests.Response:
+        """Send, and read the head of the answer; its body is read by the caller.
+
+        Without a proxy the one connection is driven directly: what the library does around it (pools, retries,
+        redirects) is switched off here anyway, and takes a quarter of the time of a call.
+        """
+        if proxies:
+            return super().send(request, stream, timeout, verify, cert, proxies)
+        connection = self._direct = self._direct or self._connect_to(request.url)
+        if connection.sock is not None and not connection.is_connected:
+            connection.close()
+        connection.request(
+            request.method, request.path_url, body=request.body, headers=request.headers, preload_content=False
+        )
+        return self.build_response(request, connection.getresponse())
+
+    def _connect_to(self, url: str | None) -> Any:
+        parts = urlsplit(url or "")
+        if self._tls is None:
+            kind = self._kind(_Connection)
+            return kind(parts.hostname, parts.port)
+        return self._kind(_TlsConnection)(parts.hostname, parts.port, ssl_context=self._tls)
+
+    def _kind(self, kind: type[Any]) -> type[Any]:
+        return type(kind.__name__, (kind,), {"call": self._call})
+
+    def drop(self) -> None:
+        """Close the connection: there is something on it that nobody will read."""
+        if self._direct is not None:
+            self._direct.close()
 
     def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
         """The pool of this adapter's address: looked up once, as nothing of its key ever changes."""
         if self._pool is None:
             self._pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
-            kind = _TlsConnection if self._pool.scheme == "https" else _Connection
-            self._pool.ConnectionCls = type(kind.__name__, (kind,), {"call": self._call})
+            self._pool.ConnectionCls = self._kind(_TlsConnection if self._pool.scheme == "https" else _Connection)
         return self._pool
 
     def close(self) -> None:
         """Close the connection."""
+        self.drop()
         if self._pool is not None:
             self._pool.close()
             self._pool = None

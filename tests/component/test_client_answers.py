@@ -139,7 +139,7 @@ def test_a_body_of_a_megabyte_is_whole_and_a_longer_one_is_cut_with_its_connecti
         assert first.status == second.status == 200
         assert len(first.body) == len(second.body) == MAX_BODY
         assert (first.document is None) == bool(surplus)
-        assert wire.connections == (2 if surplus > 1 else 1), (
+        assert wire.connections == (2 if surplus else 1), (
             "what is left of a body must not be taken for the next answer"
         )
 
