@@ -34,7 +34,9 @@ class _Lazy(click.Group):
     "-c", "--config", type=click.Path(path_type=Path), help="Settings file; default: scm-consumer.toml in this folder."
 )
 @click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Lowest level shown; default: log.level."
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="Lowest level shown; default: log.level.",
 )
 @click.version_option(__version__, prog_name="scm-consumer")
 @click.pass_context

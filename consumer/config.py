@@ -45,9 +45,7 @@ REFUSED_CLIENT_PROPERTIES = {
 class Section(BaseModel):
     """A frozen table of the file; unknown keys are errors."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=False, validate_default=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True, allow_inf_nan=False)
 
 
 Positive = Annotated[float, Field(gt=0)]
@@ -92,7 +90,7 @@ class Kafka(Section):
     @field_validator("client", mode="before")
     @classmethod
     def _flatten(cls, value: Any) -> Any:
-        """Property names as librdkafka spells them: TOML's bare dotted keys nest, environment names have ``_`` for ``.``."""
+        """Property names as librdkafka spells them, also where TOML's bare dotted keys made tables of them."""
         return dict(_flat(value, "")) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
@@ -110,9 +108,7 @@ class Events(Section):
         "auto", description="Format of the records; auto decides for each."
     )
     data_key: str = Field("extended_id", min_length=1, description="Data key of events that name none.")
-    date_fields: tuple[str, ...] = Field(
-        (), description="Campaign fields of type Date: checked to be YYYY-MM-DD."
-    )
+    date_fields: tuple[str, ...] = Field((), description="Campaign fields of type Date: checked to be YYYY-MM-DD.")
 
 
 class Windows(Section):
@@ -130,17 +126,11 @@ class Api(Section):
 
     base_url: str = Field("https://api.staging.scantrust.io", description="Root address of the API.")
     token: SecretStr = Field(SecretStr(""), validate_default=False, description="UAT token; or use token_file.")
-    token_file: str = Field(
-        "", description="File with the token; read again when it changes and after a 401."
-    )
+    token_file: str = Field("", description="File with the token; read again when it changes and after a 401.")
     concurrency: int = Field(8, ge=1, le=512, description="Requests in flight.")
-    requests_per_second: NotNegative = Field(
-        10.0, description="Requests a second, every call counted; 0: no limit."
-    )
+    requests_per_second: NotNegative = Field(10.0, description="Requests a second, every call counted; 0: no limit.")
     connect_timeout_seconds: Positive = Field(5, description="Time to connect.")
-    timeout_seconds: Positive = Field(
-        75, description="Time for a whole call; the API itself gives up at about 60."
-    )
+    timeout_seconds: Positive = Field(75, description="Time for a whole call; the API itself gives up at about 60.")
     max_processing_seconds: NotNegative = Field(
         65, description="A call whose answer was lost may take effect this long after it was sent."
     )
@@ -157,7 +147,7 @@ class Retry(Section):
     max_retry_after_seconds: NotNegative = Field(900, description="Longest wait the API may ask for.")
     give_up_seconds: NotNegative = Field(
         3600,
-        description="A single row that fails while others are accepted this long goes to the dead-letter topic; 0: never.",
+        description="A single row that fails this long while others are accepted is dead-lettered; 0: never.",
     )
     unknown_key_grace_seconds: NotNegative = Field(
         0, description="How long a row whose key the API does not know yet is tried again."

@@ -21,7 +21,7 @@ DEFAULT_FILE = Path("scm-consumer.toml")
 
 
 class _Environment(BaseSettings):
-    """Reads the same keys from variables such as ``SCM_KAFKA__BOOTSTRAP_SERVERS``; validated with the file's, in ``load``."""
+    """Reads the same keys from variables such as ``SCM_KAFKA__BOOTSTRAP_SERVERS``; ``load`` validates them."""
 
     model_config = SettingsConfigDict(env_prefix="SCM_", env_nested_delimiter="__", extra="ignore")
 
@@ -36,11 +36,11 @@ def load(file: Path | None) -> Settings:
     Without ``file``, ``scm-consumer.toml`` of the current folder is read if it is there.
     """
     written = _read_file(file)
-    problems = _problems(written, "", strict=True)
+    problems = _problems(written, strict=True)
     problems += _unknown_variables()
     merged = _merge(written, _from_environment(problems))
     if not problems:
-        problems += _problems(merged, "", strict=False)
+        problems += _problems(merged, strict=False)
     if problems:
         raise ConfigError(problems)
     settings = Settings(**merged)
@@ -107,7 +107,7 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _problems(values: dict[str, Any], prefix: str, *, strict: bool) -> list[str]:
+def _problems(values: dict[str, Any], *, strict: bool) -> list[str]:
     try:
         Settings.model_validate_json(json.dumps(values, default=str), strict=strict)
     except ValidationError as error:
@@ -133,8 +133,7 @@ def is_secret(name: str) -> bool:
     """Whether a setting of this name is never shown."""
     name = name.lower()
     return not name.endswith("_file") and any(
-        word in name
-        for word in ("token", "password", "secret", "ssl.key.pem", "jaas", "sasl.oauthbearer.config")
+        word in name for word in ("token", "password", "secret", "ssl.key.pem", "jaas", "sasl.oauthbearer.config")
     )
 
 

@@ -289,7 +289,9 @@ class Runner:
             self._tell_letters()
         gate = self.pipeline.gate
         if self._until_end and gate.pause is not None and now - gate.paused_since >= BLOCKED_SECONDS:
-            self.fail(UserError(f"uploading is paused ({gate.pause.value}) for {BLOCKED_SECONDS:g} s; see the log above"))
+            self.fail(
+                UserError(f"uploading is paused ({gate.pause.value}) for {BLOCKED_SECONDS:g} s; see the log above")
+            )
 
     def _commit(self) -> None:
         now = self._clock()
@@ -325,7 +327,7 @@ class Runner:
             log.info("assigned: %s", _listed(partitions))
 
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
-        """Partitions go: their requests in flight may end (bounded), what is settled is committed, the rest is forgotten.
+        """Partitions go: their requests may end (bounded), what is settled is committed, the rest is forgotten.
 
         Runs inside ``poll``: it turns the loop for the partitions that stay, but never reads.
         """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,4 +30,14 @@ class Options:
         return settings
 
 
-pass_options = click.make_pass_decorator(Options)
+def pass_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options as its first argument; ``--config`` may stand after the command, too."""
+
+    def command(options: Options, config: Path | None, **arguments: object) -> None:
+        if config is not None:
+            options = Options(config, options.log_level)
+        function(options, **arguments)
+
+    functools.update_wrapper(command, function)
+    config = click.option("-c", "--config", type=click.Path(path_type=Path), help="Settings file.")
+    return config(click.pass_obj(command))

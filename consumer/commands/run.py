@@ -16,6 +16,9 @@ from consumer.commands.options import Options, pass_options
 SIGNAL_EXIT = 128
 #: Allocations between two collections of the youngest objects; Python's 700 is made for scripts.
 GC_THRESHOLD = 20_000
+#: How long a busy thread keeps the interpreter: with Python's 5 ms, hand-overs between the owner loop and the upload
+#: workers cost about 5 % more under load.
+SWITCH_SECONDS = 0.02
 
 
 @click.command("run")
@@ -54,6 +57,7 @@ def command(options: Options, *, until_end: bool, accept_rejections: bool) -> No
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         code = app.run()
     finally:

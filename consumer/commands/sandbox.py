@@ -58,9 +58,7 @@ Examples:
 """
 
 
-@click.command(
-    "sandbox", epilog=_EPILOG, short_help="The Scantrust API for development: strict, with faults."
-)
+@click.command("sandbox", epilog=_EPILOG, short_help="The Scantrust API for development: strict, with faults.")
 @click.option(
     "--listen",
     metavar="HOST:PORT",
@@ -139,9 +137,7 @@ def _codes(path: Path) -> dict[str, dict[str, str]]:
             try:
                 entries.append(orjson.loads(text) if text.startswith("{") else text)
             except orjson.JSONDecodeError as error:
-                raise click.BadParameter(
-                    f"{path}: line {number}: not JSON: {error}", param_hint="--codes"
-                ) from None
+                raise click.BadParameter(f"{path}: line {number}: not JSON: {error}", param_hint="--codes") from None
     try:
         return codes_from(entries)
     except ValueError as error:

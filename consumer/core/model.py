@@ -34,8 +34,8 @@ class BadEvent(Exception):  # noqa: N818 - it names what the record is, not a fa
 class Event(msgspec.Struct, gc=False):
     """What a format reads from one record, values still as the format gave them.
 
-    ``fields`` maps a field's name to a str, bool, int, float, Decimal, date, datetime or None. ``data_key`` is None where the
-    event names none (then the configured default holds), ``key_value`` is None where the event has no key.
+    ``fields`` maps a field's name to a str, bool, int, float, Decimal, date, datetime or None. ``data_key`` is None
+    where the event names none (then the configured default holds); ``key_value`` is None where it has no key.
     """
 
     fields: dict[str, Any]

@@ -24,7 +24,6 @@ from consumer.core.retry import RetryPolicy
 from consumer.core.uploads import Notice, Uploads
 from consumer.core.windows import Lanes, Window
 
-
 #: Full windows in stock beyond one for each request that can be in flight.
 SPARE_WINDOWS = 8
 
@@ -100,9 +99,7 @@ class Pipeline:
         """A partition came: a new epoch of it."""
         self.partitions[partition] = None
 
-    def arrived(
-        self, partition: Partition, records: list[Record], rows: list[Row], position: int, now: float
-    ) -> None:
+    def arrived(self, partition: Partition, records: list[Record], rows: list[Row], position: int, now: float) -> None:
         """Records of a partition were read, with all their rows, in order; reading goes on at ``position``.
 
         Records without rows are skipped by rule. Each record's ``open`` must be the number of its rows.
@@ -225,9 +222,7 @@ class Pipeline:
             if window is None:
                 self.lanes.pass_time(now, sendable=True)
                 break
-            effects.send.append(
-                Attempt(window, window.attempts, window.data_key, [row.item for row in window.rows])
-            )
+            effects.send.append(Attempt(window, window.attempts, window.data_key, [row.item for row in window.rows]))
         effects.letters = [letter for letter in self._letters if letter.row.stage == Stage.LETTER]
         self._letters.clear()
         effects.notices, self.uploads.notices = self.uploads.notices, []

@@ -70,17 +70,13 @@ class FieldRule(NamedTuple):
     allowed: str
 
 
-_STATUS = FieldRule(
-    "invalid_value", frozenset("012").__contains__, "0 (inactive), 1 (active) or 2 (blacklisted)"
-)
+_STATUS = FieldRule("invalid_value", frozenset("012").__contains__, "0 (inactive), 1 (active) or 2 (blacklisted)")
 _BLACKLIST = FieldRule(
     "invalid_value",
     frozenset(["", *map(str, range(11))]).__contains__,
     "a whole number from 0 to 10, or empty text",
 )
-_DAY = FieldRule(
-    "invalid_value", lambda text: not text or is_date(text), "a real date as YYYY-MM-DD, or empty text"
-)
+_DAY = FieldRule("invalid_value", lambda text: not text or is_date(text), "a real date as YYYY-MM-DD, or empty text")
 
 #: The fields with a meaning of their own (guide "Special SCM Fields"). Empty text erases a field at the
 #: API, and is refused only where there is nothing to erase.

@@ -38,8 +38,6 @@ def decode_avro(raw: bytes) -> Event:
         raise BadEvent("undecodable", message) from error
     rest = len(raw) - stream.tell()
     if rest:
-        message = (
-            f"not an Avro event by the shipped schema scm_event.avsc: {rest} bytes are left over after it"
-        )
+        message = f"not an Avro event by the shipped schema scm_event.avsc: {rest} bytes are left over after it"
         raise BadEvent("undecodable", message)
     return event_from(members, members["occurred_at"])

@@ -27,9 +27,7 @@ def event_from(members: dict[str, Any], occurred_at: str | int | None) -> Event:
     also = get("also_update")
     also_update = None if also is None else _other_key(also)
     if key_value is None:
-        raise BadEvent(
-            "key_missing", '"key_value" is missing or null: which code the event is about', "key_value"
-        )
+        raise BadEvent("key_missing", '"key_value" is missing or null: which code the event is about', "key_value")
     return Event(fields, data_key, key_value, event_id or None, occurred_at, also_update)
 
 
@@ -41,16 +39,12 @@ def _not_text(members: dict[str, Any]) -> BadEvent:
 
 def _refuse_blank(data_key: str, name: str) -> None:
     if not data_key or data_key.isspace():
-        raise BadEvent(
-            "invalid_event", f"{shown(name)} is blank: it names the field that selects the codes", name
-        )
+        raise BadEvent("invalid_event", f"{shown(name)} is blank: it names the field that selects the codes", name)
 
 
 def _other_key(also: Any) -> tuple[str, str]:
     if type(also) is not dict:
-        raise BadEvent(
-            "invalid_event", f'"also_update" must be an object, not {kind_of(also)}', "also_update"
-        )
+        raise BadEvent("invalid_event", f'"also_update" must be an object, not {kind_of(also)}', "also_update")
     texts: list[str] = []
     for name in ("data_key", "key_value"):
         value = also.get(name)

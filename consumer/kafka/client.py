@@ -14,9 +14,10 @@ log = logging.getLogger(__name__)
 #: The same trouble is told again after this many seconds.
 TELL_AGAIN_SECONDS = 30.0
 
+_CHECK_BROKER = "{}; check kafka.bootstrap_servers and that Kafka is up; trying on"
 _ADVICE = {
-    KafkaError._ALL_BROKERS_DOWN: "no broker can be reached; check kafka.bootstrap_servers and that Kafka is up; trying on",
-    KafkaError._TRANSPORT: "the connection to a broker failed; check kafka.bootstrap_servers and that Kafka is up; trying on",
+    KafkaError._ALL_BROKERS_DOWN: _CHECK_BROKER.format("no broker can be reached"),
+    KafkaError._TRANSPORT: _CHECK_BROKER.format("the connection to a broker failed"),
     KafkaError._RESOLVE: "a broker's name cannot be resolved; check kafka.bootstrap_servers; trying on",
     KafkaError._AUTHENTICATION: "the broker refused the log-in; check sasl.* in kafka.client; trying on",
     KafkaError._SSL: "the TLS handshake failed; check ssl.ca.location and security.protocol in kafka.client; trying on",
@@ -27,7 +28,7 @@ _ADVICE = {
 
 
 class Teller:
-    """Says each kind of trouble once, and again only after a while: a broker that is down is one line, not thousands."""
+    """Says each kind of trouble once, and again only after a while: a broker that is down is not a line a second."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -65,9 +66,7 @@ _rdkafka_log = logging.getLogger("consumer.rdkafka")
 _rdkafka_log.addFilter(_Quiet())
 
 
-def client_config(
-    bootstrap_servers: str, properties: Mapping[str, str], teller: Teller, **more: Any
-) -> dict[str, Any]:
+def client_config(bootstrap_servers: str, properties: Mapping[str, str], teller: Teller, **more: Any) -> dict[str, Any]:
     """The properties of a client: the user's, then what a promise of this program needs."""
     return {
         "client.id": "scm-consumer",

@@ -215,10 +215,8 @@ class DeadLetters:
                 raise KafkaException(found.error)
             self._partitions = len(found.partitions)
             self._partitions_at = now
-        if row.value is None:
-            code = row.record.raw.key() or b""
-        else:
-            code = f"{row.data_key}={row.value}".encode()
+        known = row.value is not None
+        code = f"{row.data_key}={row.value}".encode() if known else row.record.raw.key() or b""
         return zlib.crc32(code) % self._partitions
 
     def _failed(self, letter: Letter, error: KafkaError, *, short: bool) -> None:
@@ -239,7 +237,8 @@ class DeadLetters:
             advice = "check the broker"
         self._teller.tell(
             ("dead letter", error.code()),
-            f"dead letters cannot be written to {self._topic} ({error.str()}): {advice}; their rows wait, nothing is lost",
+            f"dead letters cannot be written to {self._topic} ({error.str()}): {advice}; "
+            "nothing is lost, their rows wait",
             logging.ERROR,
         )
         if error.fatal() or error.code() == KafkaError._FATAL:
@@ -255,4 +254,3 @@ class DeadLetters:
     def _next_number(self) -> int:
         self._number += 1
         return self._number
-

@@ -86,8 +86,8 @@ class Ends:
                 problem = str(error)
             except KafkaException as error:
                 problem = (
-                    f"Kafka at {self._bootstrap} does not answer ({error.args[0].str()}): check kafka.bootstrap_servers "
-                    "and that the broker is up"
+                    f"Kafka at {self._bootstrap} does not answer ({error.args[0].str()}): "
+                    "check kafka.bootstrap_servers and that the broker is up"
                 )
             if time.monotonic() >= deadline:
                 break

@@ -296,7 +296,7 @@ class Source:
             self._listener.on_committed(bad, why.str())
 
     def commit_and_wait(self, offsets: list[tuple[Partition, int]]) -> bool:
-        """Commit and wait for the answer, at most five seconds: for revocation and stop. Whether it was acknowledged."""
+        """Commit and wait for the answer, at most five seconds, as on revocation; whether it was acknowledged."""
         if not offsets:
             return True
         answer: list[Any] = []
@@ -331,4 +331,3 @@ class Source:
         helper.start()
         helper.join(timeout)
         return not helper.is_alive()
-

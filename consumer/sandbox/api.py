@@ -57,9 +57,7 @@ class Call:
 class Api:
     """Answers calls. ``pause(seconds)`` waits, and tells whether to go on (False: the server stops)."""
 
-    def __init__(
-        self, store: Store, faults: Faults, token: Callable[[], str], pause: Callable[[float], bool]
-    ) -> None:
+    def __init__(self, store: Store, faults: Faults, token: Callable[[], str], pause: Callable[[float], bool]) -> None:
         self._store = store
         self._faults = faults
         self._token = token
@@ -96,9 +94,7 @@ class Api:
             return
         upload = call.upload = rules.examine(body)
         if call.content_type.partition(";")[0].strip().lower() != "application/json":
-            upload.refusals.insert(
-                0, rules.Mistake("wrong_content_type", f"{call.content_type!r} is not JSON's.")
-            )
+            upload.refusals.insert(0, rules.Mistake("wrong_content_type", f"{call.content_type!r} is not JSON's."))
         call.facts.keys = upload.keys
         call.facts.rows = len(upload.items)
         # broken is broken, whatever fault answers the call
@@ -123,9 +119,7 @@ class Api:
             return answers.as_html(fault["code"], "Request blocked.")
         if kind == "late":
             generation = self._store.generation
-            return Reply(
-                None, wire=answers.CLOSE, afterwards=lambda: self._later(fault["seconds"], generation, call)
-            )
+            return Reply(None, wire=answers.CLOSE, afterwards=lambda: self._later(fault["seconds"], generation, call))
         if kind == "timeout_before":
             return Reply(None, wire=answers.CLOSE, hold=fault["seconds"])
         return Reply(None, wire=answers.RESET)

@@ -84,9 +84,7 @@ class Journal:
         """Remember rules that a request broke, and advice that it did not follow."""
         for table, mistakes in ((self._broken, broken), (self._advice, advice)):
             for mistake in mistakes:
-                about = table.setdefault(
-                    mistake.rule, {"count": 0, "example": {"request": request, **_said(mistake)}}
-                )
+                about = table.setdefault(mistake.rule, {"count": 0, "example": {"request": request, **_said(mistake)}})
                 about["count"] += 1
 
     def page(self, after: int = 0, limit: int | None = None) -> dict[str, Any]:
@@ -122,6 +120,4 @@ def _said(mistake: Mistake) -> dict[str, Any]:
 
 
 def _copied(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {
-        rule: {"count": about["count"], "example": dict(about["example"])} for rule, about in table.items()
-    }
+    return {rule: {"count": about["count"], "example": dict(about["example"])} for rule, about in table.items()}

@@ -130,9 +130,7 @@ KINDS: dict[str, Kind] = {
         {"max_bytes": None, "max_rows": None},
         ("max_bytes", "max_rows"),
     ),
-    "firewall": Kind(
-        "answer", "403 (or 400) in HTML for a request that contains a text", {"code": 403}, ("text",)
-    ),
+    "firewall": Kind("answer", "403 (or 400) in HTML for a request that contains a text", {"code": 403}, ("text",)),
     "timeout_before": Kind(
         "answer", "connection held, then closed without an answer, nothing applied", {"seconds": 1.0}
     ),
@@ -144,9 +142,7 @@ KINDS: dict[str, Kind] = {
         " row, html; partial: the rows before the first bad one are applied",
         {"style": "all", "partial": False},
     ),
-    "campaign_fields": Kind(
-        "fields", "only these fields are kept, others discarded", {"fields": None}, ("fields",)
-    ),
+    "campaign_fields": Kind("fields", "only these fields are kept, others discarded", {"fields": None}, ("fields",)),
     "omit_rows": Kind(
         "omit", "200 without these keys, or without the last rows: not applied", {"rows": 1, "keys": None}
     ),
@@ -154,9 +150,7 @@ KINDS: dict[str, Kind] = {
     "garbage": Kind("body", "applied, then 200 with HTML"),
     "empty": Kind("body", "applied, then 200 without a body"),
     "huge": Kind("body", "applied, then a 200 padded to so many bytes", {"bytes": 2_000_000}),
-    "timeout_after": Kind(
-        "wire", "applied, connection held, then closed without an answer", {"seconds": 1.0}
-    ),
+    "timeout_after": Kind("wire", "applied, connection held, then closed without an answer", {"seconds": 1.0}),
     "reset_after": Kind("wire", "applied, then connection reset without an answer"),
     "reset_midway": Kind("wire", "applied, connection reset in the middle of the answer's body"),
     "trickle": Kind("wire", "the answer's body comes byte by byte, so many seconds apart", {"seconds": 0.01}),

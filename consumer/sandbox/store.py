@@ -18,12 +18,8 @@ class Applied:
     """What an upload did; the material of a 200's body."""
 
     rows: int = 0
-    items: dict[str, list[str]] = field(
-        default_factory=dict
-    )  #: key value → fields that were accepted, as sent
-    changed: dict[str, list[str]] = field(
-        default_factory=dict
-    )  #: only rows and fields that got another value
+    items: dict[str, list[str]] = field(default_factory=dict)  #: key value → fields that were accepted, as sent
+    changed: dict[str, list[str]] = field(default_factory=dict)  #: only rows and fields that got another value
     changes: list[dict[str, str]] = field(default_factory=list)  #: what was stored, a row each
     codes: set[str] = field(default_factory=set)
     updates: int = 0  #: field values written, over all codes
@@ -52,9 +48,7 @@ class Store:
         """Back to the start: the codes of the beginning, an empty journal."""
         with self.lock:
             world = self._world
-            self.codes = Codes(
-                world.known_prefixes, world.products, accept_empty_units=world.accept_empty_units
-            )
+            self.codes = Codes(world.known_prefixes, world.products, accept_empty_units=world.accept_empty_units)
             if world.codes is not None:
                 self.codes.load(world.codes, only=True)
             self.journal = Journal()
@@ -92,9 +86,7 @@ class Store:
             applied.codes.update(codes)
             applied.updates += len(stored) * len(codes)
             # as sent: "status" confirms itself, though it is stored under its newer name
-            confirmed = (
-                sent if stored is sent else [name for name in sent if name in stored or name == "status"]
-            )
+            confirmed = sent if stored is sent else [name for name in sent if name in stored or name == "status"]
             applied.items[key] = list(confirmed)
             if changed:
                 applied.changed[key] = list(changed)
@@ -135,7 +127,5 @@ def codes_from(document: object) -> dict[str, dict[str, str]]:
 
 def _pair(entry: object) -> tuple[object, object]:
     if isinstance(entry, dict):
-        return entry.get(DEFAULT_DATA_KEY), {
-            name: value for name, value in entry.items() if name != DEFAULT_DATA_KEY
-        }
+        return entry.get(DEFAULT_DATA_KEY), {name: value for name, value in entry.items() if name != DEFAULT_DATA_KEY}
     return entry, {}

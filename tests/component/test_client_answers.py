@@ -139,9 +139,7 @@ def test_a_body_of_a_megabyte_is_whole_and_a_longer_one_is_cut_with_its_connecti
         assert first.status == second.status == 200
         assert len(first.body) == len(second.body) == MAX_BODY
         assert (first.document is None) == bool(surplus)
-        assert wire.connections == (2 if surplus else 1), (
-            "what is left of a body must not be taken for the next answer"
-        )
+        assert wire.connections == (2 if surplus else 1), "what is left of a body must not be taken for the next answer"
 
 
 def test_an_endless_body_is_cut_and_the_call_is_over_at_once() -> None:

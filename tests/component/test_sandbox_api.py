@@ -42,12 +42,8 @@ def test_me_answers_with_the_permissions_of_the_token(client: Client) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "authorization", ["UAT wrong", "Bearer sandbox-token", "UAT", "sandbox-token", "UAT é"]
-)
-def test_a_wrong_token_is_a_401_and_applies_nothing(
-    sandbox: Sandbox, client: Client, authorization: str
-) -> None:
+@pytest.mark.parametrize("authorization", ["UAT wrong", "Bearer sandbox-token", "UAT", "sandbox-token", "UAT é"])
+def test_a_wrong_token_is_a_401_and_applies_nothing(sandbox: Sandbox, client: Client, authorization: str) -> None:
     headers = {"Authorization": authorization.encode()}
     answer = client.upload({"extended_id": "A", "x": "1"}, headers=headers)
     assert (answer.status_code, answer.json()) == (401, {"detail": "Invalid token."})
@@ -241,9 +237,7 @@ def test_an_unknown_key_and_an_unknown_product_are_told_in_the_guides_words_and_
     }
 
 
-def test_rows_with_different_fields_and_rows_without_fields_pass_as_advice(
-    sandbox: Sandbox, client: Client
-) -> None:
+def test_rows_with_different_fields_and_rows_without_fields_pass_as_advice(sandbox: Sandbox, client: Client) -> None:
     assert client.upload({"extended_id": "A", "x": "1"}, {"extended_id": "B"}).status_code == 200
     rules = client.look("rules")
     assert rules["broken"] == {}
@@ -279,9 +273,7 @@ def test_a_later_upload_overwrites_an_empty_value_erases_and_other_fields_stay(
     assert code(sandbox, "A") == {"market": "de", "lot": "L"}
 
 
-def test_status_is_stored_as_activation_status_unless_that_is_there_too(
-    sandbox: Sandbox, client: Client
-) -> None:
+def test_status_is_stored_as_activation_status_unless_that_is_there_too(sandbox: Sandbox, client: Client) -> None:
     answer = client.upload({"extended_id": "A", "status": "1"})
     assert answer.json()["items"] == {"A": ["status"]}
     client.upload({"extended_id": "B", "status": "0", "activation_status": "2"})
@@ -292,9 +284,7 @@ def test_status_is_stored_as_activation_status_unless_that_is_there_too(
 
 
 def test_keys_are_exact_and_case_sensitive(sandbox: Sandbox, client: Client) -> None:
-    client.upload(
-        {"extended_id": "abc", "x": "1"}, {"extended_id": "ABC", "x": "2"}, {"extended_id": "abc ", "x": "3"}
-    )
+    client.upload({"extended_id": "abc", "x": "1"}, {"extended_id": "ABC", "x": "2"}, {"extended_id": "abc ", "x": "3"})
     assert sandbox.state()["codes"] == {"abc": {"x": "1"}, "ABC": {"x": "2"}, "abc ": {"x": "3"}}
 
 
@@ -319,14 +309,10 @@ def test_membership_follows_joins_moves_and_erasures(sandbox: Sandbox, client: C
     assert (members("C1"), members("C2")) == (0, 1)
 
 
-def test_a_case_joins_a_pallet_and_the_pallet_then_selects_the_items(
-    sandbox: Sandbox, client: Client
-) -> None:
+def test_a_case_joins_a_pallet_and_the_pallet_then_selects_the_items(sandbox: Sandbox, client: Client) -> None:
     client.upload(*rows(2, case_code="C1"))
     client.upload({"case_code": "C1", "pallet_code": "P1"}, data_key="case_code")
-    assert (
-        client.upload({"pallet_code": "P1", "x": "1"}, data_key="pallet_code").json()["codes_affected"] == 2
-    )
+    assert client.upload({"pallet_code": "P1", "x": "1"}, data_key="pallet_code").json()["codes_affected"] == 2
     assert code(sandbox, "CODE1") == {"case_code": "C1", "pallet_code": "P1", "x": "1"}
 
 
@@ -363,21 +349,12 @@ def test_serial_numbers_and_tags_of_loaded_codes_select_them() -> None:
 
 def test_with_an_explicit_set_no_other_code_exists() -> None:
     with Sandbox(codes={"A": {}, "UNKNOWN1": {}}) as sandbox, Client(sandbox) as client:
-        assert (
-            client.upload({"extended_id": "A", "x": "1"}, {"extended_id": "UNKNOWN1", "x": "1"}).status_code
-            == 200
-        )
+        assert client.upload({"extended_id": "A", "x": "1"}, {"extended_id": "UNKNOWN1", "x": "1"}).status_code == 200
         assert client.upload({"extended_id": "B", "x": "1"}).status_code == 400
 
 
 def test_with_known_prefixes_and_products_only_those_exist() -> None:
     with Sandbox(known_prefixes=["LINE1-", "LINE2-"], products=["p1"]) as sandbox, Client(sandbox) as client:
         assert client.upload({"extended_id": "LINE2-A", "product": "p1"}).status_code == 200
-        assert (
-            client.upload({"extended_id": "LINE3-A", "product": "p1"}).json()["errors"][0]["field"]
-            == "extended_id"
-        )
-        assert (
-            client.upload({"extended_id": "LINE1-A", "product": "p2"}).json()["errors"][0]["field"]
-            == "product"
-        )
+        assert client.upload({"extended_id": "LINE3-A", "product": "p1"}).json()["errors"][0]["field"] == "extended_id"
+        assert client.upload({"extended_id": "LINE1-A", "product": "p2"}).json()["errors"][0]["field"] == "product"

@@ -60,9 +60,7 @@ def test_it_serves_until_a_signal_and_then_ends_with_a_summary(number: signal.Si
 def test_a_signal_ends_it_while_a_call_is_held() -> None:
     with running("--fault", "timeout_after:seconds=600") as (process, url, session):
         with pytest.raises(requests.ReadTimeout):
-            session.post(
-                f"{url}/api/v2/scm/upload/", json={"items": [{"extended_id": "A", "x": "1"}]}, timeout=(10, 1)
-            )
+            session.post(f"{url}/api/v2/scm/upload/", json={"items": [{"extended_id": "A", "x": "1"}]}, timeout=(10, 1))
         process.terminate()
         _, err = process.communicate(timeout=10)
         assert (process.returncode, err) == (0, "Stopped: 1 requests, 1 rows applied.\n")
@@ -116,9 +114,7 @@ def test_prefixes_products_and_empty_units_are_flags() -> None:
 def test_an_address_in_use_is_one_line_that_says_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        ended = subprocess.run(
-            [*COMMAND, "--listen", address], capture_output=True, text=True, timeout=20, check=False
-        )
+        ended = subprocess.run([*COMMAND, "--listen", address], capture_output=True, text=True, timeout=20, check=False)
     assert ended.returncode == 1
     assert ended.stdout == ""
     (line,) = ended.stderr.splitlines()

@@ -34,8 +34,7 @@ def test_the_journal_has_every_applied_row_and_every_call_in_one_sequence(client
     client.me()
     journal = client.look("journal")
     assert [
-        (row["seq"], row["request"], row["data_key"], row["key_value"], row["fields"])
-        for row in journal["rows"]
+        (row["seq"], row["request"], row["data_key"], row["key_value"], row["fields"]) for row in journal["rows"]
     ] == [
         (1, 1, "extended_id", "A", {"x": "1"}),
         (2, 1, "extended_id", "B", {"x": ""}),
@@ -251,10 +250,7 @@ def test_fifty_thousand_rows_stay_cheap_to_apply_and_to_read(sandbox: Sandbox, c
     """The bound is generous for a busy machine, and work that grows with the square would still break it."""
     begun = time.monotonic()
     for first in range(0, 50_000, 100):
-        batch = [
-            {"extended_id": f"C{number}", "case_code": f"K{number % 500}"}
-            for number in range(first, first + 100)
-        ]
+        batch = [{"extended_id": f"C{number}", "case_code": f"K{number % 500}"} for number in range(first, first + 100)]
         assert client.upload(*batch).status_code == 200
     pages: list[dict[str, Any]] = []
     while not pages or pages[-1]["next"] < pages[-1]["last"]:

@@ -51,9 +51,7 @@ def assert_struck(sandbox: Sandbox, kind: str, status: int | None, applied: int)
 
 
 @pytest.mark.parametrize("form", ["seconds", "date", "body", "none"])
-def test_throttling_tells_the_wait_in_the_wanted_form_only(
-    sandbox: Sandbox, client: Client, form: str
-) -> None:
+def test_throttling_tells_the_wait_in_the_wanted_form_only(sandbox: Sandbox, client: Client, form: str) -> None:
     switch_on(client, "throttle", retry_after=7, form=form)
     answer = client.upload(*rows(2))
     assert answer.status_code == 429
@@ -67,11 +65,7 @@ def test_throttling_tells_the_wait_in_the_wanted_form_only(
         assert 6 < wait <= 8
     else:
         assert header is None
-    told = (
-        "Request was throttled. Expected available in 7 seconds."
-        if form == "body"
-        else "Request was throttled."
-    )
+    told = "Request was throttled. Expected available in 7 seconds." if form == "body" else "Request was throttled."
     assert answer.json()["detail"] == told
     assert_struck(sandbox, "throttle", 429, 0)
 
@@ -79,9 +73,7 @@ def test_throttling_tells_the_wait_in_the_wanted_form_only(
 def test_throttling_for_one_second_is_told_in_the_singular(client: Client) -> None:
     switch_on(client, "throttle", retry_after=1, form="body")
     assert client.me().status_code == 200
-    assert (
-        client.upload(*rows(1)).json()["detail"] == "Request was throttled. Expected available in 1 second."
-    )
+    assert client.upload(*rows(1)).json()["detail"] == "Request was throttled. Expected available in 1 second."
 
 
 def test_a_rate_limit_throttles_only_what_is_over_it(sandbox: Sandbox, client: Client) -> None:
@@ -94,9 +86,7 @@ def test_a_rate_limit_throttles_only_what_is_over_it(sandbox: Sandbox, client: C
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 405, 406, 408, 418, 500, 501, 502, 503, 504, 599])
-def test_any_error_status_can_be_answered_with_nothing_applied(
-    sandbox: Sandbox, client: Client, code: int
-) -> None:
+def test_any_error_status_can_be_answered_with_nothing_applied(sandbox: Sandbox, client: Client, code: int) -> None:
     switch_on(client, "status", code=code)
     answer = client.upload(*rows(2))
     assert (answer.status_code, answer.headers.get("Retry-After")) == (code, None)
@@ -155,9 +145,7 @@ def test_a_firewall_refuses_in_html_what_contains_a_text(sandbox: Sandbox, clien
     ("kind", "applied"),
     [("timeout_before", 0), ("timeout_after", 2)],
 )
-def test_a_held_connection_ends_without_an_answer(
-    sandbox: Sandbox, client: Client, kind: str, applied: int
-) -> None:
+def test_a_held_connection_ends_without_an_answer(sandbox: Sandbox, client: Client, kind: str, applied: int) -> None:
     switch_on(client, kind, seconds=0.3)
     begun = time.monotonic()
     with pytest.raises(requests.ConnectionError):
@@ -167,9 +155,7 @@ def test_a_held_connection_ends_without_an_answer(
 
 
 @pytest.mark.parametrize(("kind", "applied"), [("timeout_before", 0), ("timeout_after", 2)])
-def test_a_client_that_gives_up_first_finds_applied_what_was_applied(
-    sandbox: Sandbox, kind: str, applied: int
-) -> None:
+def test_a_client_that_gives_up_first_finds_applied_what_was_applied(sandbox: Sandbox, kind: str, applied: int) -> None:
     sandbox.faults.add(kind, seconds=60)
     with Client(sandbox, timeout=0.2) as client, pytest.raises(requests.ReadTimeout):
         client.upload(*rows(2))
@@ -177,9 +163,7 @@ def test_a_client_that_gives_up_first_finds_applied_what_was_applied(
 
 
 @pytest.mark.parametrize(("kind", "applied"), [("reset_before", 0), ("reset_after", 2), ("reset_midway", 2)])
-def test_a_reset_reaches_the_client_as_a_reset(
-    sandbox: Sandbox, client: Client, kind: str, applied: int
-) -> None:
+def test_a_reset_reaches_the_client_as_a_reset(sandbox: Sandbox, client: Client, kind: str, applied: int) -> None:
     switch_on(client, kind, first=1)
     with pytest.raises(requests.RequestException) as raised:
         client.upload(*rows(2))
@@ -326,9 +310,7 @@ def test_a_200_can_leave_out_given_keys(sandbox: Sandbox, client: Client) -> Non
     assert_struck(sandbox, "omit_rows", 200, 2)
 
 
-def test_fields_that_the_campaign_does_not_have_are_neither_stored_nor_listed(
-    sandbox: Sandbox, client: Client
-) -> None:
+def test_fields_that_the_campaign_does_not_have_are_neither_stored_nor_listed(sandbox: Sandbox, client: Client) -> None:
     switch_on(client, "campaign_fields", fields=["market"])
     row = {"extended_id": "A", "market": "cn", "colour": "red", "activation_status": "1", "product": "p1"}
     answer = client.upload(row, {"extended_id": "B", "colour": "red"}).json()
@@ -343,9 +325,7 @@ def test_fields_that_the_campaign_does_not_have_are_neither_stored_nor_listed(
 def test_a_200_can_list_only_what_got_another_value(client: Client) -> None:
     client.upload({"extended_id": "A", "x": "1", "y": "1"}, {"extended_id": "B", "x": "1", "y": "1"})
     switch_on(client, "only_changed")
-    answer = client.upload(
-        {"extended_id": "A", "x": "1", "y": "2"}, {"extended_id": "B", "x": "1", "y": "1"}
-    ).json()
+    answer = client.upload({"extended_id": "A", "x": "1", "y": "2"}, {"extended_id": "B", "x": "1", "y": "1"}).json()
     assert (answer["items"], answer["codes_affected"]) == ({"A": ["y"]}, 2)
 
 
@@ -370,9 +350,7 @@ def test_a_200_can_be_huge(sandbox: Sandbox, client: Client) -> None:
     assert_struck(sandbox, "huge", 200, 2)
 
 
-def test_a_fault_of_200s_does_not_touch_a_400_but_a_lost_answer_does(
-    sandbox: Sandbox, client: Client
-) -> None:
+def test_a_fault_of_200s_does_not_touch_a_400_but_a_lost_answer_does(sandbox: Sandbox, client: Client) -> None:
     switch_on(client, "garbage")
     assert client.upload(*BAD).status_code == 400
     switch_on(client, "reset_after")
@@ -444,9 +422,7 @@ def test_the_list_of_faults_tells_what_they_saw_and_struck(client: Client) -> No
         ({"path": "upload"}, "xxxx"),
     ],
 )
-def test_a_fault_strikes_only_requests_that_match(
-    client: Client, match: dict[str, object], struck: str
-) -> None:
+def test_a_fault_strikes_only_requests_that_match(client: Client, match: dict[str, object], struck: str) -> None:
     switch_on(client, "status", code=503, **match)
     uploads = [[{"extended_id": "Z", "market": "cn"}], rows(1), rows(2), rows(3)]
     seen = "".join("x" if client.upload(*upload).status_code == 503 else "." for upload in uploads)

@@ -45,9 +45,7 @@ def test_fifty_thousand_events_are_applied_in_order_and_bad_ones_dead_lettered_o
         assert headers["scm.event_id"] == f"{job.topic}-{place[0]}-{place[1]}"
     assert len(letters) == len(told) == len(bad)
     job.assert_committed_to_the_end()
-    assert job.sandbox.rules()["broken"].keys() <= {"unknown_key"}, (
-        "no rule that a client can know was broken"
-    )
+    assert job.sandbox.rules()["broken"].keys() <= {"unknown_key"}, "no rule that a client can know was broken"
     assert f"50000 consumed = {50_000 - len(bad)} accepted + {len(bad)} rejected + 0 skipped" in out
 
 
@@ -67,9 +65,7 @@ def test_killed_in_the_middle_several_times_nothing_is_lost_and_order_holds(job:
     job.run_to_end()
 
     records = job.kafka.read_all(job.topic)
-    repeats = assert_delivered(
-        published(records, skip=unknown_codes(events)), job.sandbox.journal(), restarts
-    )
+    repeats = assert_delivered(published(records, skip=unknown_codes(events)), job.sandbox.journal(), restarts)
     job.assert_committed_to_the_end()
     letters = job.kafka.read_all(job.letters)
     assert {letter.key for letter in letters} == {code.encode() for code in unknown_codes(events)}
@@ -128,13 +124,9 @@ def test_two_members_share_the_work_and_one_leaves_without_loss(job: Job) -> Non
 
 def test_an_end_behind_aborted_transactions_is_reached(job: Job) -> None:
     job.produce([{"extended_id": f"CODE{n}", "line": "1"} for n in range(20)], partition=0)
-    job.kafka.produce_transaction(
-        job.topic, [(b"k", b'{"extended_id":"GHOST","line":"1"}', 0, None)] * 5, abort=True
-    )
+    job.kafka.produce_transaction(job.topic, [(b"k", b'{"extended_id":"GHOST","line":"1"}', 0, None)] * 5, abort=True)
     job.kafka.produce_transaction(job.topic, [(b"k", b'{"extended_id":"REAL","line":"1"}', 1, None)])
-    job.kafka.produce_transaction(
-        job.topic, [(b"k", b'{"extended_id":"GHOST","line":"1"}', 2, None)], abort=True
-    )
+    job.kafka.produce_transaction(job.topic, [(b"k", b'{"extended_id":"GHOST","line":"1"}', 2, None)], abort=True)
 
     out = job.run_to_end(seconds=40)
 

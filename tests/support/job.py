@@ -55,10 +55,7 @@ class Job:
         """Publish flat events, keyed by their code."""
         self.kafka.produce(
             self.topic,
-            [
-                (next(iter(item.values())).encode(), json.dumps(item).encode(), partition, None)
-                for item in items
-            ],
+            [(next(iter(item.values())).encode(), json.dumps(item).encode(), partition, None) for item in items],
         )
 
     def assert_committed_to_the_end(self) -> None:
@@ -68,9 +65,7 @@ class Job:
         assert {number: committed.get(number) for number in ends} == ends
 
 
-def line_events(
-    count: int, seed: int, *, repeats: float = 0.05, unknown: float = 0.01
-) -> list[dict[str, str]]:
+def line_events(count: int, seed: int, *, repeats: float = 0.05, unknown: float = 0.01) -> list[dict[str, str]]:
     """A packaging line's events: mostly new codes, some updates of earlier ones, some codes nobody knows."""
     rng = random.Random(seed)
     codes: list[str] = []

@@ -56,9 +56,7 @@ def assert_delivered(
                 earlier = [n for n in range(place) if updates[n] == fields]
                 assert earlier, f"I9 {code}: {fields} came before {updates[place : place + 1]}"
                 back = earlier[-1] + 1
-                assert back == place or now_in != life, (
-                    f"I9 {code}: went back from {updates[place - 1]} to {fields}"
-                )
+                assert back == place or now_in != life, f"I9 {code}: went back from {updates[place - 1]} to {fields}"
                 place = back
                 repeats += 1
             life = now_in
@@ -68,4 +66,6 @@ def assert_delivered(
 
 def _difference(wanted: Iterable[Code], seen: Iterable[Code]) -> str:
     lost, extra = set(wanted) - set(seen), set(seen) - set(wanted)
-    return f"I1: lost {len(lost)} codes, such as {sorted(lost)[:3]}; not wanted {len(extra)}, such as {sorted(extra)[:3]}"
+    return (
+        f"I1: lost {len(lost)} codes, such as {sorted(lost)[:3]}; not wanted {len(extra)}, such as {sorted(extra)[:3]}"
+    )

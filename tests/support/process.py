@@ -81,22 +81,16 @@ class ConsumerProcess:
         try:
             return self.running.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(
-                f"still running after {seconds:g} s\n{self.out}\n{self.err[-5000:]}"
-            ) from None
+            raise AssertionError(f"still running after {seconds:g} s\n{self.out}\n{self.err[-5000:]}") from None
 
     def wait_for_line(self, pattern: str, seconds: float) -> str:
         """The first line of stderr that matches; fails with the log when none comes."""
-        return wait_until(
-            lambda: self._line(pattern), seconds, lambda: f"no line {pattern!r} in\n{self.err[-5000:]}"
-        )
+        return wait_until(lambda: self._line(pattern), seconds, lambda: f"no line {pattern!r} in\n{self.err[-5000:]}")
 
     def _line(self, pattern: str) -> str:
         found = re.search(f"^.*{pattern}.*$", self.err, re.MULTILINE)
         if found is None and self.running.poll() is not None:
-            raise AssertionError(
-                f"ended with {self.running.returncode} before {pattern!r}\n{self.err[-5000:]}"
-            )
+            raise AssertionError(f"ended with {self.running.returncode} before {pattern!r}\n{self.err[-5000:]}")
         return found.group() if found else ""
 
 

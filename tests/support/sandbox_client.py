@@ -45,9 +45,7 @@ class Client:
         headers = {"Content-Type": "application/json", **options.pop("headers", {})}
         return self.call("POST", UPLOAD, data=data, headers=headers, **options)
 
-    def upload(
-        self, *items: dict[str, Any], data_key: str = "extended_id", **options: Any
-    ) -> requests.Response:
+    def upload(self, *items: dict[str, Any], data_key: str = "extended_id", **options: Any) -> requests.Response:
         """Upload rows."""
         return self.post({"data_key": data_key, "items": list(items)}, **options)
 
