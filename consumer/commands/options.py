@@ -33,7 +33,7 @@ class Options:
 def pass_options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options as its first argument; ``--config`` may stand after the command, too."""
 
-    def command(options: Options, config: Path | None, **arguments: object) -> None:
+    def command(options: Options, /, config: Path | None, **arguments: object) -> None:
         if config is not None:
             options = Options(config, options.log_level)
         function(options, **arguments)
