@@ -156,12 +156,11 @@ class Uploads:
         window.due_at = until
         heapq.heappush(self._parked, (until, window.number, window))
 
-    def _end(self, window: Window) -> Window | None:
-        """The window is no more; the part that waited behind it, if any."""
+    def _end(self, window: Window) -> None:
+        """The window is no more; what waited behind it goes."""
         window.place = Place.GONE
         self.live.pop(window, None)
-        rest, window.rest = window.rest, None
-        return rest
+        self._release_rest(window)
 
     def _release_rest(self, window: Window) -> None:
         """The window's answer may be long in coming: what waits behind it does not depend on it, and goes."""
@@ -197,9 +196,7 @@ class Uploads:
             if len(window.rows) < before:
                 window.refused_at = -1.0  # what was refused are not these rows alone
             if not window.rows:
-                rest = self._end(window)
-                if rest is not None:
-                    self._queue(rest)
+                self._end(window)
 
     # -- answers -------------------------------------------------------------------------------------------------
 
@@ -231,11 +228,11 @@ class Uploads:
                 outcome,
                 now,
             )
-            self._tried(window) if trial else self._queue(window)
+            self._tried(window, now) if trial else self._queue(window)
         elif trial or (self.gate.rejecting and outcome.reading in (Reading.NONE_NAMED, Reading.TOO_LARGE)):
             self._learn(window, outcome, reply, now)
             self.gate.trial_inconclusive(now)
-            self._tried(window)
+            self._tried(window, now)
         elif outcome.reading in (Reading.NONE_NAMED, Reading.TOO_LARGE):
             self._rejected_whole(window, outcome, result, now, reduced=reduced)
         elif outcome.reading is Reading.REFUSED:
@@ -275,9 +272,7 @@ class Uploads:
             self._unblock()
         elif trial:
             self.gate.trial_inconclusive(now)
-        rest = self._end(window)
-        if rest is not None:
-            self._queue(rest)
+        self._end(window)
 
     def _learn(self, window: Window, outcome: Outcome, reply: Reply, now: float) -> None:
         """What an answer says about the API, whatever becomes of the rows."""
@@ -316,7 +311,8 @@ class Uploads:
         result.accepted = window.rows
         if outcome.missing or self._repeating:
             self._repeat_unconfirmed(window, outcome.missing, result)
-        rest = self._end(window)
+        rest, window.rest = window.rest, None
+        self._end(window)
         if rest is not None:
             # This part of a window that was rejected whole passes, so the fault is in the rest.
             self._divide(rest) if len(rest.rows) > 1 else self._queue(rest)
@@ -359,8 +355,7 @@ class Uploads:
                     continue
                 result.rejected.append((row, why))
             self._count_rejections(len(result.rejected), now)
-        rest = window.rest
-        window.rest = None
+        self._release_rest(window)
         if outcome.others:
             window.rows = outcome.others
             window.failures = 0
@@ -369,8 +364,6 @@ class Uploads:
             self._queue(window)
         else:
             self._end(window)
-        if rest is not None:
-            self._queue(rest)
 
     def _grace(self, row: Row, result: Result, now: float) -> bool:
         """Whether a row whose key the API does not know is tried again."""
@@ -397,63 +390,64 @@ class Uploads:
 
     def _seek(self, window: Window, why: Rejection, result: Result, now: float) -> None:
         """The window is rejected whole: seek the bad row, or reject the only one."""
-        rest = window.rest
-        window.rest = None
+        self._release_rest(window)
         if len(window.rows) > 1:
             self._divide(window)
         else:
             self._reject(window, why, result, now)
-        if rest is not None:
-            self._queue(rest)
 
     def _reject(self, window: Window, why: Rejection, result: Result, now: float) -> None:
         result.rejected = [(row, why) for row in window.rows]
-        rest = self._end(window)
-        if rest is not None:
-            self._queue(rest)
+        self._end(window)
         self._count_rejections(len(result.rejected), now)
 
     def _divide(self, window: Window) -> None:
         """Seek a bad row: the first part goes now, the rest when the first one's answer is there."""
-        first, rest = bisect(window.rows)
         self.resent["divided"] += len(window.rows)
-        part = self.lanes.window(window.data_key, first, "split")
-        part.rest = self.lanes.window(window.data_key, rest, "split")
-        part.rest.rest = window.rest
-        window.rest = None
+        first, rest = (self._part(window, rows) for rows in bisect(window.rows))
+        rest.rest, window.rest = window.rest, None
+        first.rest = rest
         self._end(window)
-        self._queue(part)
+        self._queue(first)
 
-    def _halve(self, window: Window, cause: str, *, suspect: bool = False) -> bool:
+    def _halve(self, window: Window, cause: str) -> bool:
         """Two halves in place of the window, both to be sent; False: it is a single row."""
         rows = window.rows
         if len(rows) < 2:
             return False
-        rest = self._end(window)
+        self._end(window)
         middle = (len(rows) + 1) // 2
         self.resent[cause] += len(rows)
-        for part in (rows[:middle], rows[middle:]):
-            half = self.lanes.window(window.data_key, part, "split")
-            half.suspect = suspect
-            self._queue(half)
-        if rest is not None:
-            self._queue(rest)
+        for half in (rows[:middle], rows[middle:]):
+            self._queue(self._part(window, half))
         return True
 
+    def _part(self, window: Window, rows: list[Row]) -> Window:
+        """A part of a window; it takes over when the whole was refused: the others' passing since then counts."""
+        part = self.lanes.window(window.data_key, rows, "split")
+        part.refused_at = window.refused_at
+        return part
+
     def _refused(self, window: Window, outcome: Outcome, reply: Reply, result: Result, now: float) -> None:
-        """403, 404, 405, 406: the window's fault only if a request sent after its first refusal was accepted."""
-        others_pass = window.refused_at >= 0 and self._accepted_sent_at > window.refused_at
-        if not others_pass:
-            window.refused_at = now
-            window.refusals += 1
-            if window.suspect and window.refusals <= TRIALS_BEFORE_SPLIT:
-                self._release_rest(window)
-                self._park(window, now + self._policy.delay(window.refusals, self._draw()))
-            else:
-                self._pause(Pause.REFUSED, outcome, now)
-                self._queue(window)
-        elif not self._halve(window, "refused", suspect=True):
-            self._reject(window, Rejection("rejected_by_api", outcome.text, None, "upload", reply.status), result, now)
+        """403, 404, 405, 406: the window's fault only if a request sent after an earlier refusal was accepted.
+
+        Each step asks for evidence anew. So a permission that is lost in the middle of the search ends it: nothing
+        is accepted any more, and uploading pauses.
+        """
+        part = window.refused_at >= 0
+        others_pass = part and self._accepted_sent_at > window.refused_at
+        window.refused_at = now
+        if others_pass:
+            why = Rejection("rejected_by_api", outcome.text, None, "upload", reply.status)
+            self._seek(window, why, result, now)
+            return
+        window.refusals += 1
+        self._release_rest(window)
+        if part and window.refusals <= TRIALS_BEFORE_SPLIT:
+            self._park(window, now + self._policy.delay(window.refusals, self._draw()))
+        else:
+            self._pause(Pause.REFUSED, outcome, now)
+            self._queue(window)
 
     def _again(self, window: Window, outcome: Outcome, reply: Reply, result: Result, now: float) -> None:
         """429, 408, 5xx, a lost answer, not sent: the same rows again."""
@@ -501,17 +495,14 @@ class Uploads:
         self.gate.unblock()
         self.notices.append(Notice("info", "uploading goes on"))
 
-    def _tried(self, window: Window) -> None:
+    def _tried(self, window: Window, now: float) -> None:
         """The window was tried alone and failed: others are tried before it, then its parts."""
         window.trials += 1
         self._release_rest(window)
-        if (
-            window.trials >= TRIALS_BEFORE_SPLIT
-            and len(window.rows) > 1
-            and self._halve(window, "trial", suspect=self.gate.pause is Pause.REFUSED)
-        ):
-            return
-        self._queue(window)
+        if self.gate.pause is Pause.REFUSED:
+            window.refused_at = now
+        if window.trials < TRIALS_BEFORE_SPLIT or not self._halve(window, "trial"):
+            self._queue(window)
 
     def me_answered(self, reply: Reply, now: float) -> None:
         """``GET /me`` was answered; only a 200 lets a window be tried."""

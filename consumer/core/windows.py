@@ -52,13 +52,12 @@ class Window(msgspec.Struct, eq=False, gc=False):
     faults: int = 0  #: 5xx and time-outs since the first one, while other windows may pass
     passed_mark: int = 0  #: accepted windows of the process at the first of these faults
     failing_since: float = -1.0  #: reading of the passing clock when it, as a single row, first failed; -1: it did not
-    refused_at: float = -1.0  #: when it was first answered 403, 404, 405 or 406; -1: never
+    refused_at: float = -1.0  #: when it, or the window it is a part of, was last answered 403..406; -1: never
     refusals: int = 0
     trials: int = 0  #: how often it failed as the one window that is tried while uploading is paused
     sent_at: float = 0.0
     place: Place = Place.NEW
     due_at: float = 0.0  #: of a parked window
-    suspect: bool = False  #: a part of a window that was refused while others passed
     rest: Window | None = None  #: the other part of a bisected window, waiting for this one's answer
 
     def is_in_flight(self, attempt: int) -> bool:
