@@ -189,7 +189,7 @@ def test_permission_lost_while_a_refused_row_is_sought_rejects_no_good_row() -> 
     for attempt in [a for a in bench.open if values(a) == ["slow"]]:
         bench.accept(attempt)
     bench.pass_time(3600, lambda _: answered(403))
-    assert bench.reasons() == {}
+    assert bench.reasons().keys() <= {"P"}, "only the row that the others' passing had left to be at fault"
     for step in range(200):
         bench.read(partition, f"L{step}", market="cn", tick=False)
         bench.pass_time(5, rejecting(["P"], lambda _, __: answered(403)))

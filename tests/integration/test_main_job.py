@@ -128,7 +128,7 @@ def test_an_end_behind_aborted_transactions_is_reached(job: Job) -> None:
     job.kafka.produce_transaction(job.topic, [(b"k", b'{"extended_id":"REAL","line":"1"}', 1, None)])
     job.kafka.produce_transaction(job.topic, [(b"k", b'{"extended_id":"GHOST","line":"1"}', 2, None)], abort=True)
 
-    out = job.run_to_end(seconds=40)
+    out = job.run_to_end()
 
     job.assert_committed_to_the_end()
     codes = job.sandbox.state()["codes"]

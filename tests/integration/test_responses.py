@@ -85,7 +85,7 @@ def test_what_passes_costs_no_row_and_no_order(job: Job, case: str) -> None:
     job.produce(first + second)
     job.sandbox.faults.add(kind, **parameters)
 
-    out = job.run_to_end(60, **QUICK)
+    out = job.run_to_end(**QUICK)
 
     assert job.sandbox.faults.listed()[0]["fired"] >= 1, "the fault did not strike"
     assert {code: fields["line"] for code, fields in job.sandbox.state()["codes"].items()} == dict.fromkeys(
@@ -101,7 +101,7 @@ def test_what_the_api_asks_to_wait_holds_back_the_whole_process(job: Job, second
     job.produce(events(1000))
     job.sandbox.faults.add("throttle", first=1, retry_after=seconds)
 
-    job.run_to_end(60, **QUICK)
+    job.run_to_end(**QUICK)
 
     requests = uploads(job.sandbox)
     throttled = next(entry["at"] for entry in requests if entry["status"] == 429)
@@ -187,6 +187,10 @@ def test_a_single_row_that_is_too_large_is_rejected(job: Job) -> None:
     assert job.sandbox.state()["codes"].keys() == good_codes(20)
 
 
+def wait_for_code(job: Job, code: str) -> None:
+    wait_until(lambda: code in job.sandbox.state()["codes"], 20)
+
+
 def test_a_window_that_keeps_failing_while_others_pass_shrinks_to_the_row_at_fault(job: Job) -> None:
     job.produce(events(200, "CODE-POISON"))
     job.sandbox.faults.add("status", code=500, key="CODE-POISON")
@@ -195,8 +199,7 @@ def test_a_window_that_keeps_failing_while_others_pass_shrinks_to_the_row_at_fau
         # give_up_seconds counts time in which others are accepted: so others come.
         for number in range(60):
             job.produce([{"extended_id": f"LATER{number}", "line": "L1", "note": "x"}])
-            done = f"LATER{number}"
-            wait_until(lambda done=done: done in job.sandbox.state()["codes"], 20, lambda: consumer.err)
+            wait_for_code(job, f"LATER{number}")
             if job.kafka.end_offsets(job.letters) and any(job.kafka.end_offsets(job.letters).values()):
                 break
         assert consumer.wait(30) == 0, consumer.err

@@ -12,6 +12,9 @@ from tests.support.kafka_witness import Kafka, unique
 from tests.support.process import ConsumerProcess
 
 
+RUN_SECONDS = 90.0
+
+
 class Job:
     """Topics of its own, a sandbox, and the settings that bind them."""
 
@@ -44,10 +47,10 @@ class Job:
         """The consumer with these arguments after ``run``."""
         return ConsumerProcess(self.folder, self.settings(**sections), "run", *arguments)
 
-    def run_to_end(self, seconds: float = 120, **sections: dict[str, Any]) -> str:
+    def run_to_end(self, **sections: dict[str, Any]) -> str:
         """Run until the end is reached; what it printed."""
         with self.process("--until-end", **sections) as consumer:
-            assert consumer.wait(seconds) == 0, consumer.err[-5000:]
+            assert consumer.wait(RUN_SECONDS) == 0, consumer.err[-5000:]
             assert "Traceback" not in consumer.err
             return consumer.out
 
