@@ -48,6 +48,7 @@ class UploadApi:
                 user_agent=f"scm-consumer/{__version__}",
             )
 
+        client().close()  # a setting that no call could be made with is told now
         self._pool = Pool(client, api.concurrency + 1, results)
 
     def send(self, attempt: Attempt, start_by: float) -> None:

@@ -34,9 +34,9 @@ REFUSED_CLIENT_PROPERTIES = {
     "enable.idempotence": "dead letters are produced idempotently",
     "acks": "dead letters are acknowledged by all in-sync replicas",
     "request.required.acks": "dead letters are acknowledged by all in-sync replicas",
-    "partitioner": "murmur2_random keeps a code on the partition that Java producers choose",
+    "partitioner": "a dead letter's partition follows from its code",
     "isolation.level": "only committed transactions are read",
-    "queued.max.messages.kbytes": "it is part of limits.max_unsettled_mib",
+    "queued.max.messages.kbytes": "it is part of the memory bound",
     "message.max.bytes": "a dead letter may be larger than its record",
     "plugin.library.paths": "no native code is loaded by configuration",
 }
@@ -167,7 +167,7 @@ class Limits(Section):
     """Bounds on memory and on stopping."""
 
     max_unsettled_rows: int = Field(20000, ge=1, description="Rows read and not settled.")
-    max_unsettled_mib: Positive = Field(64, description="MiB of records read and not settled.")
+    max_unsettled_mib: Positive = Field(64, description="MiB of records read and not settled; up to 16 MiB that are fetched ahead come on top.")
     stop_seconds: NotNegative = Field(80, description="How long a stop waits for requests in flight.")
 
 

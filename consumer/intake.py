@@ -9,9 +9,6 @@ from consumer.core.model import BadEvent, Event, Record, Rejection, Row
 from consumer.core.offsets import Partition
 from consumer.core.rows import RowMaker
 
-#: A record that gives more rows than this is no event of a packaging line.
-MAX_ROWS_OF_A_RECORD = 10_000
-
 
 class Intake:
     """Turns what was read into what the core takes in."""

@@ -124,9 +124,10 @@ class Runner:
         self._polled_at = 0.0
         self._full_since: float | None = None
         self._more = False  # the last read was full: there is more to read now
-        self._forgotten: dict[tuple[str, int], Ledger] = {}
+        self._forgotten = Ledger()  # of partitions that were taken away
         self._told_at = 0.0
         self._untold: Counter[str] = Counter()
+        self.left = False  #: the group was left in time: no thread of the client is still busy with it
         self.final_ledger: Ledger | None = None  #: as it was when the group was left
 
     def attach(self, source: Source, api: Api, letters: Letters) -> None:
@@ -190,7 +191,7 @@ class Runner:
         acknowledged = self._source.commit_and_wait(due_commits(self.pipeline.partitions))
         self.final_ledger = self.ledger()
         self.state = State.STOPPED
-        self._source.close(LEAVE_SECONDS)
+        self.left = self._source.close(LEAVE_SECONDS)
         self._tell_letters()
         return done and acknowledged
 
@@ -344,7 +345,7 @@ class Runner:
             self._source.commit_and_wait(due_commits(partitions))
         pipeline.revoked(partitions, self._clock())
         for partition in partitions:
-            self._forgotten.setdefault((partition.topic, partition.number), Ledger()).add(partition.ledger)
+            self._forgotten.add(partition.ledger)
         if partitions:
             log.info("%s: %s", "lost" if lost else "revoked", _listed(partitions))
 
@@ -361,8 +362,7 @@ class Runner:
     def ledger(self) -> Ledger:
         """The counts of all partitions this process has had, as of now."""
         total = Ledger()
-        for ledger in self._forgotten.values():
-            total.add(ledger)
+        total.add(self._forgotten)
         for partition in self.pipeline.partitions:
             total.add(partition.ledger)
         return total

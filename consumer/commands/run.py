@@ -72,7 +72,7 @@ def command(options: Options, *, until_end: bool, accept_rejections: bool) -> No
         )
         log.info("%s", line, extra={"data": {"ledger": ledger.as_dict()}})
         click.echo(line)
-    if code:
+    if code or not app.runner.left:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)  # a client that cannot be closed in time must not keep the process

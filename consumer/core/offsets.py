@@ -15,33 +15,31 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+import msgspec
+
 from consumer.core.model import Record, Row, Stage
 
 DONE = Stage.DONE
 
 
-class Ledger:
+class Ledger(msgspec.Struct):
     """Counts of records; ``consumed`` = the sum of all the others, in every snapshot (I5)."""
 
-    __slots__ = ("accepted", "consumed", "rejected", "released", "skipped", "unsettled")
-
-    def __init__(self) -> None:
-        self.consumed = 0
-        self.accepted = 0
-        self.rejected = 0
-        self.skipped = 0
-        self.released = 0
-        self.unsettled = 0
+    consumed: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    skipped: int = 0
+    released: int = 0
+    unsettled: int = 0
 
     def add(self, other: Ledger) -> None:
         """Add another partition's counts."""
-        for name in self.__slots__:
+        for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def as_dict(self) -> dict[str, int]:
         """The counts by name, consumed first."""
-        names = ("consumed", "accepted", "rejected", "skipped", "released", "unsettled")
-        return {name: getattr(self, name) for name in names}
+        return msgspec.structs.asdict(self)
 
     @property
     def balanced(self) -> bool:

@@ -90,7 +90,6 @@ class DeadLetters:
             **{
                 "acks": "all",
                 "enable.idempotence": True,
-                "partitioner": "murmur2_random",
                 "message.max.bytes": MAX_MESSAGE_BYTES,
                 "message.timeout.ms": 30_000,
                 "linger.ms": 5,

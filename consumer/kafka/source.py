@@ -21,7 +21,7 @@ from consumer.kafka.client import Teller, client_config
 
 log = logging.getLogger(__name__)
 
-#: Bytes that librdkafka may hold before they are taken; part of the memory bound. Less starves it.
+#: KiB that librdkafka may hold before they are taken, on top of limits.max_unsettled_mib. Less starves it.
 PREFETCH_KIB = 16_384
 #: How long a commit that is waited for (revocation, stop) may take; librdkafka itself knows no bound.
 COMMIT_WAIT_SECONDS = 5.0
@@ -70,7 +70,6 @@ class Source:
         self._fatal: UserError | None = None
         self.stopped: dict[Partition, str] = {}  #: partitions that are not read on, with the reason
         self.paused = False  #: desired: nothing is read (back-pressure)
-        self.joined = False  #: an assignment, even an empty one, was received
         self._teller = Teller()
         more: dict[str, Any] = {
             "group.id": group_id,
@@ -96,11 +95,6 @@ class Source:
         self._consumer.subscribe(
             self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
-
-    @property
-    def partitions(self) -> list[Partition]:
-        """What is owned now."""
-        return list(self._owned.values())
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -195,7 +189,6 @@ class Source:
     # -- assignment ----------------------------------------------------------------------------------------------
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
-        self.joined = True
         if not assigned:
             self._listener.on_assigned([])
             return

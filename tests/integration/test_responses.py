@@ -42,7 +42,7 @@ def uploads(sandbox: Sandbox) -> list[dict[str, Any]]:
     return [entry for entry in sandbox.journal()["requests"] if "upload" in entry["path"]]
 
 
-PASSING = {
+PASSING: dict[str, tuple[str, dict[str, Any]]] = {
     "429, wait in seconds": ("throttle", {"first": 2, "retry_after": 1, "form": "seconds"}),
     "429, wait until a date": ("throttle", {"first": 1, "retry_after": 2, "form": "date"}),
     "429, wait in the body's text": ("throttle", {"first": 2, "retry_after": 1, "form": "body"}),

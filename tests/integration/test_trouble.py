@@ -95,7 +95,8 @@ def test_an_api_that_is_not_there_is_waited_for(job: Job) -> None:
     job.sandbox.stop()
     quick = {"retry": {"base_seconds": 0.1, "cap_seconds": 0.5}}
     with job.process("--until-end", **quick) as consumer:
-        consumer.wait_for_line("the API cannot be reached|assigned", 30)
+        line = consumer.wait_for_line("a request failed", 30)
+        assert "no connection to the API" in line
         job.sandbox.start()
         assert consumer.wait(60) == 0, consumer.err
     assert job.sandbox.stats()["rows_applied"] == 200
@@ -133,9 +134,12 @@ def test_a_broker_that_restarts_in_the_middle_costs_nothing(own_broker: JvmBroke
     job.sandbox.faults.add("latency", seconds=0.2)
     with job.process("--until-end") as consumer:
         wait_until(lambda: job.sandbox.stats()["rows_applied"] > 2000, 60, lambda: consumer.err)
+        before, committed = job.sandbox.stats()["arrived"], sum(job.kafka.committed(job.group, job.topic).values())
         own_broker.kill()
         own_broker.restart()
+        wait_until(lambda: sum(job.kafka.committed(job.group, job.topic).values()) > committed, 90, lambda: consumer.err)
+        after = job.sandbox.stats()["arrived"]
         assert consumer.wait(120) == 0, consumer.err
     job.assert_committed_to_the_end()
-    restarts = list(range(job.sandbox.stats()["arrived"]))
-    assert_delivered(published(job.kafka.read_all(job.topic)), job.sandbox.journal(), restarts)
+    # Only while the broker was away may the member have lost its partitions and begun them again.
+    assert_delivered(published(job.kafka.read_all(job.topic)), job.sandbox.journal(), range(before, after))

@@ -11,7 +11,6 @@ from consumer.sandbox import Sandbox
 from tests.support.kafka_witness import Kafka, unique
 from tests.support.process import ConsumerProcess
 
-
 RUN_SECONDS = 90.0
 
 

@@ -12,7 +12,7 @@ from tests.support.kafka_witness import Kafka
 
 NOTICE = (
     "No real Kafka: these tests ran against librdkafka's mock cluster, which proves less. "
-    "Install Java 17 and Maven 3.8 for the real one. Tried:\n"
+    "Install a JDK 17 and Maven 3.8 for the real one. Tried:\n"
 )
 
 

@@ -54,7 +54,7 @@ def _first(stack: ExitStack) -> Kafka:
     if os.environ.get("CI") == "true":
         raise BrokerUnavailable(
             f"CI=true, and no real Kafka for the tests:\n{told}\n"
-            f"Set {ADDRESS_VARIABLE}=host:port, start a container engine, or install Java 17 and Maven 3.8."
+            f"Set {ADDRESS_VARIABLE}=host:port, start a container engine, or install a JDK 17 and Maven 3.8."
         )
     return stack.enter_context(open_mock(told))
 
