@@ -120,7 +120,7 @@ class App:
                 topics=kafka.topics,
                 properties=kafka.client,
                 reached=lambda: results.put(lambda: self.runner.stop(0)),
-                failed=lambda error: results.put(lambda: self.runner.fail(error)),
+                failed=lambda error: results.put(lambda: self.runner.stop(error)),
             )
 
     def run(self) -> int:
@@ -130,10 +130,14 @@ class App:
         try:
             return self.runner.run()
         finally:
-            if self._ends is not None:
-                self._ends.close()
-            self._letters.close()
-            self._api.close()
+            if not self.runner.leaves_at_once:
+                self._close()
+
+    def _close(self) -> None:
+        if self._ends is not None:
+            self._ends.close()
+        self._letters.close()
+        self._api.close()
 
 
 def rules(settings: Settings) -> Rules:

@@ -167,7 +167,9 @@ class Limits(Section):
     """Bounds on memory and on stopping."""
 
     max_unsettled_rows: int = Field(20000, ge=1, description="Rows read and not settled.")
-    max_unsettled_mib: Positive = Field(64, description="MiB of records read and not settled; up to 16 MiB that are fetched ahead come on top.")
+    max_unsettled_mib: Positive = Field(
+        64, description="MiB of records read and not settled; up to 16 MiB fetched ahead come on top."
+    )
     stop_seconds: NotNegative = Field(80, description="How long a stop waits for requests in flight.")
 
 

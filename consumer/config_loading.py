@@ -68,9 +68,10 @@ def _from_environment(problems: list[str]) -> dict[str, Any]:
     except SettingsError as error:
         problems.append(f'environment: {error}: allowed is a JSON list, such as ["a", "b"]')
         return {}
-    client = found.get("kafka", {}).get("client", {})
-    if client:
-        found["kafka"]["client"] = {name.lower().replace("_", "."): value for name, value in client.items()}
+    kafka = found.get("kafka")
+    client = kafka.get("client") if isinstance(kafka, dict) else None
+    if isinstance(kafka, dict) and isinstance(client, dict):
+        kafka["client"] = {name.lower().replace("_", "."): value for name, value in client.items()}
     return found
 
 
@@ -146,18 +147,27 @@ def _impossible(settings: Settings) -> Iterator[str]:
         yield from _unreadable("api.token_file", api.token_file)
     if api.ca_file:
         yield from _unreadable("api.ca_file", api.ca_file)
-    url = urlsplit(api.base_url)
-    if url.scheme not in ("https", "http") or not url.hostname or url.query or url.fragment:
-        yield f'api.base_url = "{api.base_url}": allowed is https://host, such as https://api.staging.scantrust.io'
-    elif url.username or url.password:
+    try:
+        url = urlsplit(api.base_url)
+        usable = url.scheme in ("https", "http") and bool(url.hostname) and not url.query and not url.fragment
+        usable = usable and url.port != 0
+    except ValueError:
+        url, usable = urlsplit(""), False
+    if "@" in api.base_url:
         yield "api.base_url: no user or password belongs there; set api.token"
-    elif url.scheme == "http" and not api.allow_plain_http and not _loopback(url.hostname):
+    elif not usable:
+        yield f'api.base_url = "{api.base_url}": allowed is https://host, such as https://api.staging.scantrust.io'
+    elif url.scheme == "http" and not api.allow_plain_http and not _loopback(url.hostname or ""):
         yield (
             f'api.base_url = "{api.base_url}": http:// would send the token in the clear; use https://, '
             "or set api.allow_plain_http"
         )
     for topic in settings.kafka.topics:
         yield from _topic_problems(topic, settings.dead_letter.topic)
+    for name in ("session.timeout.ms", "max.poll.interval.ms"):
+        value = settings.kafka.client.get(name, "1")
+        if not value.isascii() or not value.isdigit():
+            yield f'kafka.client: {name} = "{value}": allowed is a whole number of milliseconds'
     if settings.retry.base_seconds > settings.retry.cap_seconds:
         yield (
             f"retry.base_seconds = {settings.retry.base_seconds:g}: allowed is at most retry.cap_seconds "

@@ -8,6 +8,7 @@ milliseconds at most, and then reads without waiting.
 from __future__ import annotations
 
 import logging
+import math
 import queue
 from collections import Counter
 from collections.abc import Callable
@@ -36,6 +37,8 @@ STALL_SECONDS = 2.0
 BLOCKED_SECONDS = 300.0
 #: Dead letters are told in a line at most this often.
 TELL_LETTERS_SECONDS = 5.0
+#: Settled records of one partition that may stand behind one that is not, each about 130 bytes.
+MAX_BEHIND = 50_000
 #: How long leaving the group may take.
 LEAVE_SECONDS = 10.0
 
@@ -49,6 +52,7 @@ class Source(Protocol):
     def subscribe(self) -> None: ...
     def poll(self, count: int) -> list[tuple[Partition, list[Any]]]: ...
     def pause(self) -> None: ...
+    def hold(self, partition: Partition, *, held: bool) -> None: ...
     def resume(self) -> None: ...
     @property
     def committing(self) -> bool: ...
@@ -120,6 +124,7 @@ class Runner:
         self.state = State.RUNNING
         self._signals = 0
         self._end: int | UserError | None = None  # exit code or failure that stops the loop
+        self._stop_by = math.inf  # when a stop waits no longer
         self._next_commit_at = 0.0
         self._polled_at = 0.0
         self._full_since: float | None = None
@@ -127,6 +132,7 @@ class Runner:
         self._forgotten = Ledger()  # of partitions that were taken away
         self._told_at = 0.0
         self._untold: Counter[str] = Counter()
+        self._held: set[Partition] = set()
         self.left = False  #: the group was left in time: no thread of the client is still busy with it
         self.final_ledger: Ledger | None = None  #: as it was when the group was left
 
@@ -141,18 +147,23 @@ class Runner:
     def signal(self, exit_code: int = 0) -> None:
         """Stop; the second time, at once. Safe to call from a signal handler."""
         self._signals += 1
-        if self._end is None:
-            self._end = exit_code
+        self.stop(exit_code)
 
-    def stop(self, exit_code: int) -> None:
-        """Stop as after a signal, once what is in flight has ended."""
+    def stop(self, end: int | UserError) -> None:
+        """Stop, once what is in flight has ended: with this exit code, or raising this error from ``run``."""
         if self._end is None:
-            self._end = exit_code
+            self._end = end
+            self._stop_by = self._clock() + self._stop_seconds
 
-    def fail(self, error: UserError) -> None:
-        """Stop, and raise this error from ``run``."""
-        if self._end is None:
-            self._end = error
+    @property
+    def stopping(self) -> bool:
+        """Whether the process is to end: nothing new is begun."""
+        return self._end is not None
+
+    @property
+    def leaves_at_once(self) -> bool:
+        """Whether a second signal came: nothing is waited for."""
+        return self._signals > 1
 
     def run(self) -> int:
         """Run until stopped; the exit code. Raises UserError when it cannot go on."""
@@ -162,7 +173,7 @@ class Runner:
             while self._end is None:
                 self.turn()
         except UserError as error:
-            self._end = error
+            self.stop(error)
         drained = self._drain()
         if isinstance(self._end, UserError):
             raise self._end
@@ -178,15 +189,15 @@ class Runner:
     def _drain(self) -> bool:
         """Let what is in flight end, commit and leave the group; whether all of that was done in time."""
         self.state = State.STOPPING
-        self.pipeline.draining = True
-        deadline = self._clock() + self._stop_seconds
+        self.pipeline.stopping = True
         self._source.pause()
-        while self._in_flight():
-            if self._signals > 1 or self._clock() >= deadline:
-                break
-            self.turn()
+        try:
+            while self._in_flight() and not self.leaves_at_once and self._clock() < self._stop_by:
+                self.turn()
+        except UserError as error:
+            self._end = error
         done = not self._in_flight()
-        if self._signals > 1:
+        if self.leaves_at_once:
             return False
         acknowledged = self._source.commit_and_wait(due_commits(self.pipeline.partitions))
         self.final_ledger = self.ledger()
@@ -250,7 +261,7 @@ class Runner:
             self._full_since = now
         if self._source.paused:
             self._poll(BATCH)
-        elif now - self._full_since >= STALL_SECONDS:
+        elif flow.full and now - self._full_since >= STALL_SECONDS:
             self._source.pause()
         elif now - self._polled_at >= SIGN_OF_LIFE_SECONDS:
             self._poll(1)
@@ -268,7 +279,7 @@ class Runner:
             self.pipeline.arrived(partition, records, rows, position, now)
         if self._until_end and self._source.stopped:
             partition, cause = next(iter(self._source.stopped.items()))
-            self.fail(UserError(f"{partition} is stopped ({cause}): its end cannot be reached"))
+            self.stop(UserError(f"{partition} is stopped ({cause}): its end cannot be reached"))
         return taken >= count
 
     def _act(self) -> None:
@@ -290,7 +301,7 @@ class Runner:
             self._tell_letters()
         gate = self.pipeline.gate
         if self._until_end and gate.pause is not None and now - gate.paused_since >= BLOCKED_SECONDS:
-            self.fail(
+            self.stop(
                 UserError(f"uploading is paused ({gate.pause.value}) for {BLOCKED_SECONDS:g} s; see the log above")
             )
 
@@ -300,8 +311,23 @@ class Runner:
             return
         self._next_commit_at = now + self._commit_interval
         due = due_commits(self.pipeline.partitions)
+        self._hold_back()
         if due:
             self._source.commit(due)
+
+    def _hold_back(self) -> None:
+        """Read nothing more of a partition in which too much stands behind a row that does not settle."""
+        for partition in self.pipeline.partitions:
+            behind = len(partition.records)
+            if behind > MAX_BEHIND and partition not in self._held:
+                self._held.add(partition)
+                self._source.hold(partition, held=True)
+                log.warning(
+                    "%s: %s records stand behind offset %s; reading waits", partition, behind, partition.watermark
+                )
+            elif partition in self._held and behind < MAX_BEHIND // 2:
+                self._held.discard(partition)
+                self._source.hold(partition, held=False)
 
     def _tell_letter(self, letter: Letter) -> None:
         why = letter.rejection
@@ -336,16 +362,20 @@ class Runner:
         pipeline.withdraw(partitions, self._clock())
         if not lost and self.state is not State.STOPPED:
             deadline = self._clock() + self._revoke_seconds
-            while pipeline.busy(partitions) and self._clock() < deadline and self._signals < 2:
+            while (
+                pipeline.busy(partitions) and self._clock() < min(deadline, self._stop_by) and not self.leaves_at_once
+            ):
                 self._collect(WAIT_IDLE_SECONDS)
                 # What ended without being settled is not sent again from here.
                 pipeline.withdraw(partitions, self._clock())
                 self._polled_at = self._clock()  # this runs inside a poll
                 self._act()
-            self._source.commit_and_wait(due_commits(partitions))
+            if not self._source.commit_and_wait(due_commits(partitions)):
+                log.warning("the last commit of %s is not confirmed; some rows may be sent again", _listed(partitions))
         pipeline.revoked(partitions, self._clock())
         for partition in partitions:
             self._forgotten.add(partition.ledger)
+            self._held.discard(partition)
         if partitions:
             log.info("%s: %s", "lost" if lost else "revoked", _listed(partitions))
 

@@ -34,6 +34,16 @@ class Pause(Enum):
     EVERYTHING_REJECTED = "everything_rejected"
 
 
+#: What a person can do about a pause.
+ADVICE = {
+    Pause.UNAUTHORIZED: "check api.token or the token file; a new token file is taken up by itself",
+    Pause.REFUSED: "check the token's permissions, api.base_url and the API's version",
+    Pause.UNEXPECTED: "check api.base_url and what stands between (proxy, firewall, portal)",
+    Pause.EVERYTHING_REJECTED: "check the company of the token, events.data_key and the dead letters; "
+    "`run --accept-rejections` or a restart goes on",
+}
+
+
 class Step(Enum):
     """Where a pause is in its way to its end."""
 
@@ -46,11 +56,20 @@ class Step(Enum):
 class Gate:
     """The state of all reasons to hold back. Times in seconds of the owner's clock."""
 
-    def __init__(self, rate: float, concurrency: int, policy: RetryPolicy, draw: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        rate: float,
+        concurrency: int,
+        policy: RetryPolicy,
+        draw: Callable[[], float],
+        *,
+        pause_after_rejections: int = 0,
+    ) -> None:
         self._interval = 1.0 / (rate * PACE_SHARE) if rate else 0.0
         self._concurrency = concurrency
         self._policy = policy
         self._draw = draw
+        self._pause_after = pause_after_rejections  #: 0: never
         self.in_flight = 0
         self.next_at = 0.0
         self.throttled_until = 0.0
@@ -60,6 +79,7 @@ class Gate:
         self.circuit_open = False
         self.probe_at = 0.0
         self._probes = 0
+        self.rejections_in_a_row = 0
         self.pause: Pause | None = None
         self.rejecting = False  #: everything was being rejected, and nothing has been accepted since
         self.step = Step.ASK
@@ -154,6 +174,15 @@ class Gate:
         self.throttled_seconds += until - max(self.throttled_until, now)
         self.throttled_until = until
         return until - now
+
+    def accepted(self) -> None:
+        """Rows were accepted."""
+        self.rejections_in_a_row = 0
+
+    def rejected(self, count: int) -> bool:
+        """So many rows were rejected; True if these are too many with none accepted between."""
+        self.rejections_in_a_row += count
+        return 0 < self._pause_after <= self.rejections_in_a_row and count > 0
 
     # -- the pause -----------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from consumer.core.reply import Reply
 #: Data keys that name one code each: only for these does a key that is missing from ``items`` mean anything.
 KEYS_OF_ONE_CODE = frozenset({"extended_id", "serial_number"})
 BODY_EXCERPT = 500
+BRIEF = 200
 
 
 class Reading(Enum):
@@ -82,6 +83,16 @@ def describe(reply: Reply) -> str:
         return reply.error
     body = reply.body[: 4 * BODY_EXCERPT].decode("utf-8", "replace").strip()[:BODY_EXCERPT]
     return f"HTTP {reply.status}: {body}" if body else f"HTTP {reply.status} without a body"
+
+
+def brief(reply: Reply) -> str:
+    """The response for a log line: status and the API's own short explanation, never a body that may hold codes."""
+    if reply.status is None:
+        return reply.error
+    detail = reply.document.get("detail") if isinstance(reply.document, dict) else None
+    shown = f": {detail[:BRIEF]}" if isinstance(detail, str) and reply.status != 200 else ""
+    odd = " that is not the documented answer" if reply.status == 200 else ""
+    return f"HTTP {reply.status}{shown}{odd}"
 
 
 def _read_200(data_key: str, rows: list[Row], reply: Reply) -> Outcome:

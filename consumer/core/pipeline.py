@@ -17,12 +17,13 @@ import msgspec
 from consumer.core.claims import Claims
 from consumer.core.flow import Flow
 from consumer.core.gate import Gate
+from consumer.core.lanes import Lanes
 from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets import Partition, settle
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.uploads import Notice, Uploads
-from consumer.core.windows import Lanes, Window
+from consumer.core.windows import Window, Windows
 
 #: Full windows in stock beyond one for each request that can be in flight.
 SPARE_WINDOWS = 8
@@ -73,15 +74,13 @@ class Pipeline:
     def __init__(self, rules: Rules, draw: Callable[[], float]) -> None:
         self.claims = Claims()
         self.lanes = Lanes(rules.max_rows, rules.linger)
-        self.gate = Gate(rules.rate, rules.concurrency, rules.retry, draw)
+        self.windows = Windows(self.lanes)
+        self.gate = Gate(
+            rules.rate, rules.concurrency, rules.retry, draw, pause_after_rejections=rules.pause_after_rejections
+        )
         self.flow = Flow(rules.max_unsettled_rows, rules.max_unsettled_bytes)
         self.uploads = Uploads(
-            self.lanes,
-            self.gate,
-            rules.retry,
-            draw,
-            max_processing=rules.max_processing,
-            pause_after_rejections=rules.pause_after_rejections,
+            self.lanes, self.windows, self.gate, rules.retry, draw, max_processing=rules.max_processing
         )
         self.partitions: dict[Partition, None] = {}  #: owned now
         self.rows_accepted: Counter[str] = Counter()  #: by data key
@@ -91,7 +90,7 @@ class Pipeline:
         self._timers: list[tuple[float, int, Row]] = []  #: parked rows, and held claims of settled ones
         self._timer_number = 0
         self._stock = rules.concurrency + SPARE_WINDOWS
-        self.draining = False
+        self.stopping = False  #: nothing more is sent
 
     # -- inputs --------------------------------------------------------------------------------------------------
 
@@ -172,7 +171,7 @@ class Pipeline:
         self.flow.gave(len(waiting) + len(holding), 0)
         self.claims.withdraw(waiting)
         self.lanes.remove_done()
-        self.uploads.remove_done()
+        self.windows.remove_done()
         self._free(holding, now)
 
     def busy(self, partitions: Collection[Partition]) -> bool:
@@ -217,7 +216,7 @@ class Pipeline:
         if asks_at is not None and asks_at <= now:
             self.gate.ask(now)
             effects.ask = True
-        while not self.draining and self.gate.admits(now):
+        while not self.stopping and self.gate.admits(now):
             window = self.uploads.next(now)
             if window is None:
                 self.lanes.pass_time(now, sendable=True)
@@ -231,12 +230,12 @@ class Pipeline:
     def wakes_at(self, now: float) -> float | None:
         """When ``tick`` has something to do if no input comes before, seconds; None: never."""
         times = [self._timers[0][0] if self._timers else None, self.gate.asks_at()]
-        opens_at = None if self.draining else self.gate.opens_at()
-        if opens_at is not None and (self.lanes or self.uploads.live):
+        opens_at = None if self.stopping else self.gate.opens_at()
+        if opens_at is not None and (self.lanes or self.windows.live):
             if opens_at > now:
                 times.append(opens_at)  # nothing can be sent before; from then on the linger counts
             else:
-                times += [self.uploads.wakes_at(), self.lanes.next_due(now)]
+                times += [self.windows.wakes_at(), self.lanes.next_due(now)]
         return min((at for at in times if at is not None), default=None)
 
     def reads(self) -> bool:
@@ -305,6 +304,6 @@ class Pipeline:
     def _rows_at_rest(self, partitions: set[Partition]) -> Iterator[Row]:
         """The rows of these partitions that are neither in flight nor on their way to the dead-letter topic."""
         parked = (row for _, _, row in self._timers if row.stage == Stage.PARKED)
-        for row in chain(self.claims.waiting(), self.lanes.rows(), self.uploads.rows_at_rest(), parked):
+        for row in chain(self.claims.waiting(), self.lanes.rows(), self.windows.rows_at_rest(), parked):
             if row.record.partition in partitions:
                 yield row

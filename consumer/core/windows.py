@@ -1,33 +1,19 @@
-"""Grouping ready rows into windows: the rows of one request.
+"""Windows, the rows of one request each, and where each of them is between its cut and its end.
 
-Ready rows gather in lanes, one per (data key, field set), over all assigned partitions. A window is cut from a lane
-only at the moment when a request can start, so that it is as full as it can be: with requests scarce (ten a
-second), rows per request is the cost that counts. A lane is closable when it is full by rows or bytes, when its oldest
-row has lingered, when a row in it is awaited by a later row of its key, or when the consumer drains.
-
-The linger counts *sendable time*: time in which a request could have started and nothing was closable. While
-requests are scarce it stands still, because waiting costs nothing then and fills windows.
+A window is in one place: queued (to be sent as soon as the gate lets it), parked (until a time), in flight, or
+behind the first part of a bisected window. Its rows keep their claims in all of them.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+import heapq
+from collections.abc import Iterator
 from enum import Enum
-from itertools import islice
 
 import msgspec
 
+from consumer.core.lanes import Lanes
 from consumer.core.model import Row, Stage
-
-READY, WINDOWED = Stage.READY, Stage.WINDOWED
-
-#: Older than this many lingers by the wall clock, a row goes before full windows.
-PATIENCE_LINGERS = 5.0
-#: More bytes than this are not put into one request, whatever the API would take.
-MAX_WINDOW_BYTES = 1_000_000
-
-LaneKey = tuple[str, tuple[str, ...], bool]
 
 
 class Place(Enum):
@@ -74,177 +60,6 @@ class Window(msgspec.Struct, eq=False, gc=False):
         """Arrival of its oldest row, seconds."""
         return min((row.arrived for row in self.rows), default=0.0)
 
-    @property
-    def size(self) -> int:
-        """About the bytes of its request."""
-        return sum(row.size for row in self.rows)
-
-
-class Lane:
-    """Ready rows of one data key and field set, about in the order of their arrival."""
-
-    __slots__ = ("awaited", "data_key", "rows", "size")
-
-    def __init__(self, data_key: str) -> None:
-        self.data_key = data_key
-        self.rows: deque[Row] = deque()
-        self.size = 0
-        self.awaited = 0  #: rows in it that later rows wait for
-
-
-class Lanes:
-    """The lanes, and the rule which of them the next window is cut from."""
-
-    def __init__(self, max_rows: int, linger: float) -> None:
-        self.max_rows = max_rows
-        self.linger = linger
-        self.max_bytes = MAX_WINDOW_BYTES
-        self.sendable = 0.0  #: seconds of sendable time so far
-        self._sendable_since: float | None = None
-        self._lanes: dict[LaneKey, Lane] = {}
-        self._windows = 0
-
-    def __len__(self) -> int:
-        """Ready rows."""
-        return sum(len(lane.rows) for lane in self._lanes.values())
-
-    def __bool__(self) -> bool:
-        return bool(self._lanes)
-
-    @property
-    def full_windows(self) -> int:
-        """How many full windows could be cut now."""
-        return sum(len(lane.rows) // self.max_rows for lane in self._lanes.values())
-
-    def rows(self) -> Iterator[Row]:
-        """All ready rows."""
-        for lane in self._lanes.values():
-            yield from lane.rows
-
-    def add(self, rows: Iterable[Row]) -> list[Row]:
-        """Take in rows that became ready; those that are rejected already, and cannot be sent, are given back."""
-        rejected: list[Row] = []
-        lanes = self._lanes
-        shape: tuple[str, ...] | None = None
-        lane: Lane | None = None
-        sendable = self.sendable
-        for row in rows:
-            if row.rejection is not None:
-                rejected.append(row)
-                continue
-            if lane is None or row.shape is not shape or row.data_key != lane.data_key or row.suspect:
-                assert row.data_key is not None
-                key = (row.data_key, row.shape, row.suspect)
-                lane = lanes.get(key)
-                if lane is None:
-                    lane = lanes[key] = Lane(row.data_key)
-                shape = None if row.suspect else row.shape
-            queue = lane.rows
-            row.stage = READY
-            row.ripe = sendable
-            if queue and row.arrived < queue[0].arrived:
-                # It waited for an earlier row of its key: it is the oldest here, and lingers no longer than the others.
-                row.ripe = queue[0].ripe
-                queue.appendleft(row)
-            else:
-                queue.append(row)
-            lane.size += row.size
-            if row.awaited:
-                lane.awaited += 1
-        return rejected
-
-    def urge(self, rows: Iterable[Row]) -> None:
-        """These rows are awaited from now on; the ready ones among them no longer linger."""
-        for row in rows:
-            if row.stage == Stage.READY:
-                assert row.data_key is not None
-                self._lanes[(row.data_key, row.shape, row.suspect)].awaited += 1
-
-    def pass_time(self, now: float, *, sendable: bool) -> None:
-        """Advance the sendable time to ``now``; ``sendable``: whether it goes on running from here."""
-        if self._sendable_since is not None:
-            self.sendable += max(0.0, now - self._sendable_since)
-        self._sendable_since = now if sendable else None
-
-    def next_due(self, now: float) -> float | None:
-        """When the first lane becomes closable if nothing else happens, seconds; None: only an input can bring that."""
-        due: float | None = None
-        for lane in self._lanes.values():
-            first = lane.rows[0]
-            at = first.arrived + PATIENCE_LINGERS * self.linger
-            if self._sendable_since is not None:
-                at = min(at, now + self.linger - (self.sendable - first.ripe))
-            due = at if due is None else min(due, at)
-        return due
-
-    def cut(self, now: float, *, drain: bool = False) -> Window | None:
-        """The next window by the rule, or None while no lane is closable.
-
-        By the arrival of the oldest row; a full one first, but only while no other is older than five lingers.
-        """
-        best_full: Lane | None = None
-        best_due: tuple[LaneKey, str] | None = None
-        full_key: LaneKey | None = None
-        due_at = full_at = now + 1.0
-        patience = PATIENCE_LINGERS * self.linger
-        for key, lane in self._lanes.items():
-            first = lane.rows[0]
-            if len(lane.rows) >= self.max_rows or lane.size >= self.max_bytes:
-                if best_full is None or first.arrived < full_at:
-                    best_full, full_key, full_at = lane, key, first.arrived
-            elif (
-                drain or lane.awaited or self.sendable - first.ripe >= self.linger or now - first.arrived >= patience
-            ) and (best_due is None or first.arrived < due_at):
-                best_due, due_at = (key, "drain" if drain else "due"), first.arrived
-        if full_key is not None and (best_due is None or full_at <= due_at or now - due_at < patience):
-            return self._take(full_key, "full")
-        if best_due is not None:
-            return self._take(*best_due)
-        return None
-
-    def _take(self, key: LaneKey, reason: str) -> Window:
-        lane = self._lanes[key]
-        queue = lane.rows
-        rows: list[Row] = []
-        size = 0
-        for row in islice(queue, self.max_rows):
-            size += row.size
-            if size > self.max_bytes and rows:
-                size -= row.size
-                reason = "bytes"
-                break
-            row.stage = WINDOWED
-            rows.append(row)
-        for _ in rows:
-            queue.popleft()
-        if lane.awaited:
-            lane.awaited -= sum(row.awaited for row in rows)
-        if reason == "full" and len(rows) < self.max_rows:
-            reason = "bytes"
-        lane.size -= size
-        if not queue:
-            del self._lanes[key]
-        return self.window(lane.data_key, rows, reason)
-
-    def window(self, data_key: str, rows: list[Row], reason: str) -> Window:
-        """A window of these rows, numbered."""
-        self._windows += 1
-        return Window(data_key, rows, reason, self._windows)
-
-    def limit_bytes(self, window: Window) -> None:
-        """Remember that a request of this window's size was too large (413)."""
-        if len(window.rows) > 1:
-            self.max_bytes = max(1, min(self.max_bytes, window.size // 2))
-
-    def remove_done(self) -> None:
-        """Take out the rows that were released while they waited here."""
-        for key, lane in list(self._lanes.items()):
-            lane.rows = deque(row for row in lane.rows if row.stage != Stage.DONE)
-            lane.size = sum(row.size for row in lane.rows)
-            lane.awaited = sum(row.awaited for row in lane.rows)
-            if not lane.rows:
-                del self._lanes[key]
-
 
 #: The share of a window that is tried first when a bad row is sought. When that part passes, the bad row must be in the
 #: rest, which is then divided without being sent whole; this share makes both ways cost the same (a Fibonacci
@@ -256,3 +71,169 @@ def bisect(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """The two parts of at least two rows for the search for a bad one."""
     cut = max(1, round(len(rows) * FIRST_SHARE))
     return rows[:cut], rows[cut:]
+
+
+class Windows:
+    """All windows of the process between their cut and their end, and where each of them is."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self.live: dict[Window, None] = {}
+        self._queued: list[tuple[float, int, Window]] = []
+        self._parked: list[tuple[float, int, Window]] = []
+        self._number = 0
+
+    def make(self, data_key: str, rows: list[Row], reason: str) -> Window:
+        """A window of these rows, numbered; it is nowhere yet."""
+        self._number += 1
+        return Window(data_key, rows, reason, self._number)
+
+    # -- which one goes ------------------------------------------------------------------------------------------
+
+    def next(self, now: float, *, alone: bool) -> Window | None:
+        """The window that goes next, in flight from ``now`` on; None: there is none.
+
+        ``alone``: as a pause's trial or a circuit's probe.
+        """
+        self._queue_due(now)
+        window = self._trial(now) if alone else self._pop() or self._cut(now)
+        if window is not None:
+            self.live[window] = None
+            window.place = Place.IN_FLIGHT
+            window.attempts += 1
+            window.sent_at = now
+            for row in window.rows:
+                row.attempts += 1
+        return window
+
+    def wakes_at(self) -> float | None:
+        """When the first parked window is due; None: none is parked."""
+        while self._parked:
+            due_at, _, window = self._parked[0]
+            if window.place is Place.PARKED and window.due_at == due_at:
+                return due_at
+            heapq.heappop(self._parked)
+        return None
+
+    @property
+    def in_flight(self) -> list[Window]:
+        """The windows whose answers are awaited."""
+        return [window for window in self.live if window.place is Place.IN_FLIGHT]
+
+    def _queue_due(self, now: float) -> None:
+        while self._parked and self._parked[0][0] <= now:
+            due_at, _, due = heapq.heappop(self._parked)
+            if due.place is Place.PARKED and due.due_at == due_at:
+                self.queue(due)
+
+    def _pop(self) -> Window | None:
+        while self._queued:
+            window = heapq.heappop(self._queued)[2]
+            if window.place is Place.QUEUED:
+                return window
+        return None
+
+    def _cut(self, now: float, *, due_or_not: bool = False) -> Window | None:
+        cut = self._lanes.cut(now, due_or_not=due_or_not)
+        return None if cut is None else self.make(*cut)
+
+    def _trial(self, now: float) -> Window | None:
+        """The one window to try, as a pause's trial or a circuit's probe: the one that failed least.
+
+        A window that fails by its own fault would else be tried for ever, while others could show that all is well.
+        """
+        held = [w for w in self.live if w.place in (Place.QUEUED, Place.PARKED)]
+        best = min(held, key=lambda w: (w.times_failed, w.oldest, w.number), default=None)
+        if best is None or best.times_failed > 0:
+            return self._cut(now, due_or_not=True) or best
+        return best
+
+    # -- from place to place -------------------------------------------------------------------------------------
+
+    def queue(self, window: Window) -> None:
+        """It goes as soon as the gate lets it."""
+        self.live[window] = None
+        window.place = Place.QUEUED
+        heapq.heappush(self._queued, (window.oldest, window.number, window))
+
+    def park(self, window: Window, until: float) -> None:
+        """It goes from a time on."""
+        self.live[window] = None
+        window.place = Place.PARKED
+        window.due_at = until
+        heapq.heappush(self._parked, (until, window.number, window))
+
+    def unpark(self, now: float, *, faults_below: int) -> None:
+        """What is parked is due now, apart from windows with so many faults."""
+        for window in self.live:
+            if window.place is Place.PARKED and window.faults < faults_below:
+                self.park(window, now)
+
+    def end(self, window: Window) -> None:
+        """The window is no more; what waited behind it goes."""
+        window.place = Place.GONE
+        self.live.pop(window, None)
+        self.release_rest(window)
+
+    def release_rest(self, window: Window) -> None:
+        """The window's answer may be long in coming: what waits behind it does not depend on it, and goes."""
+        rest, window.rest = window.rest, None
+        if rest is not None:
+            self.queue(rest)
+
+    def divide(self, window: Window) -> None:
+        """Seek a bad row: the first part goes now, the rest when the first one's answer is there."""
+        first, rest = (self._part(window, rows) for rows in bisect(window.rows))
+        rest.rest, window.rest = window.rest, None
+        first.rest = rest
+        self.end(window)
+        self.queue(first)
+
+    def halve(self, window: Window) -> bool:
+        """Two halves in place of the window, both to be sent; False: it is a single row."""
+        rows = window.rows
+        if len(rows) < 2:
+            return False
+        self.end(window)
+        middle = (len(rows) + 1) // 2
+        for half in (rows[:middle], rows[middle:]):
+            self.queue(self._part(window, half))
+        return True
+
+    def _part(self, window: Window, rows: list[Row]) -> Window:
+        """A part of a window; it takes over when the whole was refused: the others' passing since then counts."""
+        part = self.make(window.data_key, rows, "split")
+        part.refused_at = window.refused_at
+        return part
+
+    # -- rows that are taken away --------------------------------------------------------------------------------
+
+    def rows_at_rest(self) -> Iterator[Row]:
+        """The rows of windows that are not in flight, those behind the first part of a bisected one included."""
+        for window in self.live:
+            if window.place is not Place.IN_FLIGHT:
+                yield from window.rows
+            behind = window.rest
+            while behind is not None:
+                yield from behind.rows
+                behind = behind.rest
+
+    def remove_done(self) -> None:
+        """Take released rows out of the windows that are not in flight."""
+        for window in list(self.live):
+            # Those behind first: when nothing is left of the window itself, the next one takes its place.
+            behind = window
+            while behind.rest is not None:
+                behind.rest.rows = [row for row in behind.rest.rows if row.stage != Stage.DONE]
+                if not behind.rest.rows:
+                    behind.rest = behind.rest.rest
+                else:
+                    behind = behind.rest
+            if window.place is Place.IN_FLIGHT:
+                continue
+            before = len(window.rows)
+            window.rows = [row for row in window.rows if row.stage != Stage.DONE]
+            if len(window.rows) < before:
+                window.refused_at = -1.0  # what was refused are not these rows alone
+            if not window.rows:
+                self.end(window)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
+
+from consumer.errors import ConfigError
 
 log = logging.getLogger(__name__)
+
+Client = TypeVar("Client")
 
 #: The same trouble is told again after this many seconds.
 TELL_AGAIN_SECONDS = 30.0
@@ -64,6 +68,15 @@ class _Quiet(logging.Filter):
 
 _rdkafka_log = logging.getLogger("consumer.rdkafka")
 _rdkafka_log.addFilter(_Quiet())
+
+
+def made(kind: Callable[[dict[str, Any]], Client], config: dict[str, Any]) -> Client:
+    """A client of this configuration; raises ConfigError, without any value, when librdkafka refuses it."""
+    try:
+        return kind(config)
+    except (KafkaException, ValueError, TypeError) as error:
+        why = error.args[0].str() if isinstance(error, KafkaException) else type(error).__name__
+        raise ConfigError([f"kafka.client: {why}"]) from None
 
 
 def client_config(bootstrap_servers: str, properties: Mapping[str, str], teller: Teller, **more: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ All partitions count, whoever commits them: with several members each one stops 
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -13,7 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from consumer.errors import UserError
-from consumer.kafka.client import Teller, client_config
+from consumer.kafka.client import Teller, client_config, made
+
+log = logging.getLogger(__name__)
 
 #: Broker and topics must be there within this time.
 PATIENCE_SECONDS = 30.0
@@ -45,7 +48,7 @@ class Ends:
             Teller(),
             **{"group.id": group_id, "enable.auto.commit": False, "allow.auto.create.topics": False},
         )
-        self._consumer = Consumer(config)
+        self._consumer = made(Consumer, config)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ends", daemon=True)
 
@@ -60,10 +63,14 @@ class Ends:
 
     def _run(self) -> None:
         try:
-            ends = self._find()
+            self._watch(self._find())
         except UserError as error:
             self._failed(error)
-            return
+        except Exception as error:
+            log.exception("watching for the end")
+            self._failed(UserError(f"the topics' end cannot be watched ({type(error).__name__})"))
+
+    def _watch(self, ends: dict[tuple[str, int], int]) -> None:
         while ends and not self._closed.wait(LOOK_EVERY_SECONDS):
             try:
                 committed = self._consumer.committed([TopicPartition(*key) for key in ends], timeout=CALL_SECONDS)

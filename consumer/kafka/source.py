@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.core.offsets import Partition
-from consumer.errors import UserError
-from consumer.kafka.client import Teller, client_config
+from consumer.errors import ConfigError, UserError
+from consumer.kafka.client import Teller, client_config, made
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +27,9 @@ log = logging.getLogger(__name__)
 PREFETCH_KIB = 16_384
 #: How long a commit that is waited for (revocation, stop) may take; librdkafka itself knows no bound.
 COMMIT_WAIT_SECONDS = 5.0
-#: How long one look-up inside the assignment callback may take, and how often it is tried.
-LOOK_UP_SECONDS = 10.0
-LOOK_UP_TRIES = 6
+#: How long one look-up inside the assignment callback may take, and the longest pause before the next.
+LOOK_UP_SECONDS = 5.0
+LOOK_UP_PAUSE_SECONDS = 2.0
 
 _Key = tuple[str, int]
 
@@ -43,6 +45,18 @@ class Listener(Protocol):
 
     def on_committed(self, offsets: list[tuple[Partition, int]], error: str | None) -> None:
         """A commit ended for these partitions."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the process is to end: nothing new is begun."""
+
+    @property
+    def leaves_at_once(self) -> bool:
+        """Whether it is to end without waiting for anything."""
+
+
+class _StoppingError(Exception):
+    """The process is to end before a look-up was answered."""
 
 
 class Source:
@@ -66,8 +80,9 @@ class Source:
         self._start_from = start_from
         self._on_out_of_range = on_out_of_range
         self._owned: dict[_Key, Partition] = {}
-        self._committing: dict[_Key, tuple[Partition, int]] | None = None
+        self._committing: deque[dict[_Key, tuple[Partition, int]]] = deque()  # in the order they were sent
         self._fatal: UserError | None = None
+        self._held: set[Partition] = set()
         self.stopped: dict[Partition, str] = {}  #: partitions that are not read on, with the reason
         self.paused = False  #: desired: nothing is read (back-pressure)
         self._teller = Teller()
@@ -88,13 +103,16 @@ class Source:
             more["partition.assignment.strategy"] = "cooperative-sticky"
         if instance_id:
             more["group.instance.id"] = instance_id
-        self._consumer = Consumer(client_config(bootstrap_servers, properties or {}, self._teller, **more))
+        self._consumer = made(Consumer, client_config(bootstrap_servers, properties or {}, self._teller, **more))
 
     def subscribe(self) -> None:
-        """Join the group."""
-        self._consumer.subscribe(
-            self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
+        """Join the group; raises ConfigError for a pattern that the client cannot read."""
+        try:
+            self._consumer.subscribe(
+                self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+        except KafkaException as error:
+            raise ConfigError([f"kafka.topics = {self._topics}: {error.args[0].str()}"]) from None
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -103,6 +121,8 @@ class Source:
 
         Serves every callback. Raises UserError when the client cannot go on.
         """
+        if self._fatal is not None:
+            raise self._fatal
         messages = self._consumer.consume(count, 0)
         batches: list[tuple[Partition, list[Message]]] = []
         batch: list[Message] = []
@@ -120,9 +140,7 @@ class Source:
                 if partition is not None:
                     batches.append((partition, batch))
             batch.append(message)
-        if self._fatal is not None:
-            raise self._fatal
-        return batches
+        return batches  # an error of this call is raised by the next one: what was taken must be taken in first
 
     def pause(self) -> None:
         """Read nothing until ``resume``; what was prefetched is dropped and read again later."""
@@ -134,12 +152,20 @@ class Source:
         self.paused = False
         self._apply_pause(self._owned)
 
+    def hold(self, partition: Partition, *, held: bool) -> None:
+        """Read nothing of this partition, or read on."""
+        (self._held.add if held else self._held.discard)(partition)
+        if partition in self._owned.values():
+            self._apply_pause([(partition.topic, partition.number)])
+
     def _apply_pause(self, keys: Iterable[_Key]) -> None:
         # A pause outlives a revocation of the partition inside librdkafka, so the wanted state is said either way.
         hold: list[_Key] = []
         read: list[_Key] = []
         for key in keys:
-            (hold if self.paused or self._owned[key] in self.stopped else read).append(key)
+            partition = self._owned[key]
+            rests = self.paused or partition in self.stopped or partition in self._held
+            (hold if rests else read).append(key)
         if hold:
             self._consumer.pause([TopicPartition(*key) for key in hold])
         if read:
@@ -155,8 +181,9 @@ class Source:
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             if partition is not None:
                 self._out_of_range(partition, error)
-        elif error.fatal():
+        elif error.fatal() or code == KafkaError._FATAL:
             self._fatal = UserError(f"Kafka: {error.str()}: this member cannot go on")
+            self._gone([TopicPartition(*key) for key in self._owned], lost=True)
         else:
             self._teller.error(error)
 
@@ -174,17 +201,24 @@ class Source:
                 error.str(),
             )
             return
+        key = (partition.topic, partition.number)
         target = OFFSET_BEGINNING if self._on_out_of_range == "earliest" else OFFSET_END
-        start = self._look_up({(partition.topic, partition.number): target})[(partition.topic, partition.number)]
+        try:
+            start = self._look_up({key: target})[key]
+        except _StoppingError:
+            return
         log.error("%s: offset %s is no longer there; going on at %s", partition, partition.position, start)
-        self._listener.on_revoked([partition], lost=True)
-        fresh = Partition(partition.topic, partition.number, start, partition.committed)
-        self._owned[(partition.topic, partition.number)] = fresh
+        if start < partition.position:
+            # The topic was made anew: what was read of the old one cannot be committed any more.
+            self._listener.on_revoked([partition], lost=True)
+            fresh = self._owned[key] = Partition(*key, start, None)
+            self._listener.on_assigned([fresh])
+        else:
+            partition.position = start  # what was read before the gap stays, and is committed as it settles
         # Not a seek: librdkafka refuses one while the partition stands in error.
-        self._consumer.incremental_unassign([TopicPartition(partition.topic, partition.number)])
-        self._consumer.incremental_assign([TopicPartition(partition.topic, partition.number, start)])
-        self._apply_pause([(partition.topic, partition.number)])
-        self._listener.on_assigned([fresh])
+        self._consumer.incremental_unassign([TopicPartition(*key)])
+        self._consumer.incremental_assign([TopicPartition(*key, start)])
+        self._apply_pause([key])
 
     # -- assignment ----------------------------------------------------------------------------------------------
 
@@ -193,15 +227,22 @@ class Source:
             self._listener.on_assigned([])
             return
         keys = [(tp.topic, tp.partition) for tp in assigned]
-        committed = self._committed(keys)
-        begin = OFFSET_BEGINNING if self._start_from == "earliest" else OFFSET_END
-        starts = {key: offset for key, offset in committed.items() if offset is not None}
-        starts |= self._look_up({key: begin for key in keys if key not in starts})
+        try:
+            committed, starts = self._starts(keys)
+        except _StoppingError:
+            return  # nothing is assigned: the group is being left
         partitions = [Partition(*key, starts[key], committed[key]) for key in keys]
         consumer.incremental_assign([TopicPartition(p.topic, p.number, p.position) for p in partitions])
         self._owned |= dict(zip(keys, partitions, strict=True))
         self._apply_pause(keys)  # only after the assignment: before it, a pause is ignored
         self._listener.on_assigned(partitions)
+
+    def _starts(self, keys: list[_Key]) -> tuple[dict[_Key, int | None], dict[_Key, int]]:
+        """The committed offset of each partition, and where it begins; raises _StoppingError."""
+        committed = self._committed(keys)
+        begin = OFFSET_BEGINNING if self._start_from == "earliest" else OFFSET_END
+        starts = {key: offset for key, offset in committed.items() if offset is not None}
+        return committed, starts | self._look_up({key: begin for key in keys if key not in starts})
 
     def _committed(self, keys: list[_Key]) -> dict[_Key, int | None]:
         def ask() -> list[TopicPartition]:
@@ -225,18 +266,19 @@ class Source:
 
     def _insist(self, ask: Callable[[], list[TopicPartition]], what: str) -> list[TopicPartition]:
         """Ask until it is answered for every partition: beginning at a guessed offset would lose or repeat records."""
-        problem: object = None
-        for _ in range(LOOK_UP_TRIES):
+        pause = 0.05
+        while not self._listener.stopping:
             try:
                 found = ask()
+                problem = next((tp.error.str() for tp in found if tp.error is not None), "")
             except KafkaException as error:
                 problem = error.args[0].str()
-            else:
-                problem = next((tp.error.str() for tp in found if tp.error is not None), None)
-                if problem is None:
-                    return found
+            if not problem:
+                return found
             self._teller.tell(("look-up", what), f"Kafka: {what} cannot be read ({problem}); trying on")
-        raise UserError(f"Kafka: {what} cannot be read: {problem}")
+            time.sleep(pause)
+            pause = min(2 * pause, LOOK_UP_PAUSE_SECONDS)
+        raise _StoppingError
 
     def _on_revoke(self, _: Consumer, revoked: list[TopicPartition]) -> None:
         self._gone(revoked, lost=False)
@@ -253,32 +295,35 @@ class Source:
         for partition in partitions:
             del self._owned[(partition.topic, partition.number)]
             self.stopped.pop(partition, None)
+            self._held.discard(partition)
 
     # -- committing ----------------------------------------------------------------------------------------------
+    #
+    # All calls of the client are made by the owner's thread: the library holds calls of other threads back while the
+    # owner is in a callback, and would then commit what is no longer owned.
 
     @property
     def committing(self) -> bool:
-        """Whether a commit is in flight; there is one at a time."""
-        return self._committing is not None
+        """Whether a commit is in flight; there is one at a time, but for those of a revocation."""
+        return bool(self._committing)
 
     def commit(self, offsets: list[tuple[Partition, int]]) -> None:
         """Send a commit; ``on_committed`` tells how it ended."""
-        self._committing = {(p.topic, p.number): (p, offset) for p, offset in offsets}
+        self._committing.append({(p.topic, p.number): (p, offset) for p, offset in offsets})
         try:
             self._consumer.commit(offsets=[TopicPartition(p.topic, p.number, o) for p, o in offsets], asynchronous=True)
         except KafkaException as error:
-            self._committing = None
+            self._committing.pop()
             self._listener.on_committed(offsets, error.args[0].str())
 
     def _on_commit(self, error: KafkaError | None, answered: list[TopicPartition]) -> None:
-        sent, self._committing = self._committing, None
-        if sent is None:
-            return  # of a commit that was waited for
-        self._settle_commit(sent, error, answered)
-
-    def _settle_commit(
-        self, sent: dict[_Key, tuple[Partition, int]], error: KafkaError | None, answered: list[TopicPartition]
-    ) -> None:
+        keys = {(tp.topic, tp.partition) for tp in answered}
+        while self._committing:
+            sent = self._committing.popleft()
+            if sent.keys() == keys:
+                break
+        else:
+            return
         failed = {(tp.topic, tp.partition): tp.error for tp in answered if tp.error is not None}
         good = [pair for key, pair in sent.items() if error is None and key not in failed]
         bad = [pair for key, pair in sent.items() if error is not None or key in failed]
@@ -289,38 +334,28 @@ class Source:
             self._listener.on_committed(bad, why.str())
 
     def commit_and_wait(self, offsets: list[tuple[Partition, int]]) -> bool:
-        """Commit and wait for the answer, at most five seconds, as on revocation; whether it was acknowledged."""
+        """Commit and wait until the group has it, at most five seconds, as on revocation; whether it has."""
         if not offsets:
             return True
-        answer: list[Any] = []
-
-        def commit() -> None:
+        self.commit(offsets)
+        wanted = {(p.topic, p.number): offset for p, offset in offsets}
+        until = time.monotonic() + COMMIT_WAIT_SECONDS
+        while time.monotonic() < until and not self._listener.leaves_at_once:
+            # In steps, so that a second signal is seen between them. The answer comes after the commit's own, on
+            # the same connection; the commit's callback is not served while this one runs.
             try:
-                answer.append(
-                    self._consumer.commit(
-                        offsets=[TopicPartition(p.topic, p.number, o) for p, o in offsets], asynchronous=False
-                    )
-                )
-            except KafkaException as error:
-                answer.append(error)
-
-        # In a thread, because the call has no time-out of its own and a broker can be down for minutes.
-        helper = threading.Thread(target=commit, name="commit", daemon=True)
-        helper.start()
-        helper.join(COMMIT_WAIT_SECONDS)
-        sent = {(p.topic, p.number): (p, o) for p, o in offsets}
-        if not answer:
-            self._listener.on_committed(offsets, f"not acknowledged within {COMMIT_WAIT_SECONDS:g} s")
-            return False
-        if isinstance(answer[0], KafkaException):
-            self._settle_commit(sent, answer[0].args[0], [])
-            return False
-        self._settle_commit(sent, None, answer[0])
-        return all(tp.error is None for tp in answer[0])
+                found = self._consumer.committed([TopicPartition(*key) for key in wanted], timeout=0.5)
+            except KafkaException:
+                continue
+            if all(tp.error is None and tp.offset >= wanted[(tp.topic, tp.partition)] for tp in found):
+                return True
+        return False
 
     def close(self, timeout: float) -> bool:
         """Leave the group, within ``timeout`` seconds; whether that was done in time."""
         helper = threading.Thread(target=self._consumer.close, name="leave", daemon=True)
         helper.start()
-        helper.join(timeout)
+        until = time.monotonic() + timeout
+        while helper.is_alive() and time.monotonic() < until and not self._listener.leaves_at_once:
+            helper.join(0.1)
         return not helper.is_alive()

@@ -79,6 +79,7 @@ class FakeSource:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.held: set[Partition] = set()
         self.paused = False
         self.stopped: dict[Partition, str] = {}
         self.committing = False
@@ -112,6 +113,9 @@ class FakeSource:
                 batches.append((partition, batch))
         self._polling = False
         return batches
+
+    def hold(self, partition: Partition, *, held: bool) -> None:
+        (self.held.add if held else self.held.discard)(partition)
 
     def pause(self) -> None:
         self.paused = True

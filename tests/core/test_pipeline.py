@@ -206,14 +206,14 @@ def test_requests_stay_under_the_rate_and_retries_count_in_it() -> None:
     assert all(later - first >= 1.0 for first, later in zip(starts, starts[10:], strict=False))
 
 
-# -- draining ----------------------------------------------------------------------------------------------------
+# -- stopping ----------------------------------------------------------------------------------------------------
 
 
-def test_when_draining_nothing_new_is_sent_and_answers_still_settle() -> None:
+def test_when_stopping_nothing_new_is_sent_and_answers_still_settle() -> None:
     bench = Bench(max_rows=2, concurrency=1)
     partition = bench.partition()
     bench.read(partition, "A", "B", "C")
-    bench.pipeline.draining = True
+    bench.pipeline.stopping = True
     bench.answer(bench.only, naming(error_of("A")))
     assert bench.open == []
     bench.acknowledge()
@@ -274,7 +274,7 @@ def test_nothing_is_kept_of_what_is_settled() -> None:
     bench.pass_time(60, api)
     assert bench.settled()
     pipeline = bench.pipeline
-    assert (len(pipeline.claims), len(pipeline.lanes), len(pipeline.uploads.live)) == (0, 0, 0)
+    assert (len(pipeline.claims), len(pipeline.lanes), len(pipeline.windows.live)) == (0, 0, 0)
     assert (pipeline.flow.rows, pipeline.flow.size, pipeline.letters_pending) == (0, 0, 0)
     assert pipeline.wakes_at(bench.now) is None
     assert len(partition.records) <= 20

@@ -103,7 +103,7 @@ def test_a_stop_with_nothing_in_flight_is_quick() -> None:
 def test_a_failure_from_outside_stops_in_order_and_is_raised() -> None:
     world = World()
     partition = world.partition(0, "A")
-    world.results.at(1.0, lambda: world.results.put(lambda: world.runner.fail(UserError("no broker"))))
+    world.results.at(1.0, lambda: world.results.put(lambda: world.runner.stop(UserError("no broker"))))
     with pytest.raises(UserError, match="no broker"):
         world.runner.run()
     assert partition.committed == 1

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from consumer.core.lanes import MAX_WINDOW_BYTES, PATIENCE_LINGERS
 from consumer.core.model import Row
 from consumer.core.offsets import Partition
-from consumer.core.windows import MAX_WINDOW_BYTES, PATIENCE_LINGERS, bisect
+from consumer.core.windows import bisect
 from tests.core.builders import Bench, accepted, always, answered, names, rejecting, rows_of, values
 
 LINGER = 1.0

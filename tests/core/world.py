@@ -345,7 +345,7 @@ class World:
                 break
         pipeline = self.pipeline
         assert (pipeline.flow.rows, pipeline.flow.size) == (0, 0), "I6: something settled is counted still"
-        assert (len(pipeline.claims), len(pipeline.lanes), len(pipeline.uploads.live)) == (0, 0, 0)
+        assert (len(pipeline.claims), len(pipeline.lanes), len(pipeline.windows.live)) == (0, 0, 0)
         self.commit()
         for number, log in enumerate(self.logs):
             assert self.committed[number] == log.end, "I1: committed to the end"

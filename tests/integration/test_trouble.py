@@ -90,6 +90,35 @@ def test_a_dead_letter_topic_that_is_not_there_holds_only_its_rows_until_it_is(j
     assert [json.loads(letter.value or b"")["extended_id"] for letter in letters] == ["UNKNOWN1"]
 
 
+def test_a_letter_that_is_too_large_is_written_without_its_row(job: Job) -> None:
+    job.letters = job.kafka.create_topic(unique("small-letters"), 1, {"max.message.bytes": "2000"})
+    fields = {f"field{number:02d}": "x" * 40 for number in range(16)}
+    job.produce([{"extended_id": "UNKNOWN1", **fields}, {"extended_id": "CODE1", **fields}])
+
+    job.run_to_end()
+
+    (letter,) = job.kafka.read_all(job.letters)
+    headers = dict(letter.headers)
+    assert letter.key == b"UNKNOWN1"
+    assert json.loads(letter.value or b"") == {"extended_id": "UNKNOWN1", **fields}
+    assert "scm.row" not in headers
+    assert headers["scm.reason"] == b"unknown_key"
+    assert job.sandbox.state()["codes"].keys() == {"CODE1"}
+
+
+def test_headers_of_the_original_stay_and_earlier_copies_of_ours_are_replaced(job: Job) -> None:
+    own = [("trace", b"abc"), ("scm.reason", b"old"), ("__connect.errors.topic", b"old"), ("trace", b"def")]
+    job.kafka.produce(job.topic, [(b"k", b'{"extended_id":"UNKNOWN1","line":"1"}', 0, own)])
+
+    job.run_to_end()
+
+    (letter,) = job.kafka.read_all(job.letters)
+    names = [name for name, _ in letter.headers]
+    assert letter.headers[:2] == [("trace", b"abc"), ("trace", b"def")]
+    assert names.count("scm.reason") == names.count("__connect.errors.topic") == 1
+    assert dict(letter.headers)["scm.reason"] == b"unknown_key"
+
+
 def test_an_api_that_is_not_there_is_waited_for(job: Job) -> None:
     job.produce(items(200))
     job.sandbox.stop()
@@ -137,7 +166,9 @@ def test_a_broker_that_restarts_in_the_middle_costs_nothing(own_broker: JvmBroke
         before, committed = job.sandbox.stats()["arrived"], sum(job.kafka.committed(job.group, job.topic).values())
         own_broker.kill()
         own_broker.restart()
-        wait_until(lambda: sum(job.kafka.committed(job.group, job.topic).values()) > committed, 90, lambda: consumer.err)
+        wait_until(
+            lambda: sum(job.kafka.committed(job.group, job.topic).values()) > committed, 90, lambda: consumer.err
+        )
         after = job.sandbox.stats()["arrived"]
         assert consumer.wait(120) == 0, consumer.err
     job.assert_committed_to_the_end()
