@@ -190,6 +190,7 @@ class Runner:
         """Let what is in flight end, commit and leave the group; whether all of that was done in time."""
         self.state = State.STOPPING
         self.pipeline.stopping = True
+        log.info("stopping: %s requests in flight", len(self.pipeline.windows.in_flight))
         self._source.pause()
         try:
             while self._in_flight() and not self.leaves_at_once and self._clock() < self._stop_by:

@@ -8,6 +8,7 @@ import signal
 
 from consumer.sandbox import Sandbox
 from tests.support.job import Job, line_events, unknown_codes
+from tests.support.kafka_witness import unique
 from tests.support.oracle import assert_delivered, published
 from tests.support.process import ConsumerProcess, wait_until
 
@@ -114,6 +115,8 @@ def test_two_members_share_the_work_and_one_leaves_without_loss(job: Job) -> Non
             assert first.wait(30) == 0, first.err
             job.sandbox.faults.clear()
             assert second.wait(60) == 0, second.err
+        for member in (first, second):
+            assert "not confirmed" not in member.err, "what was settled is committed before a partition goes"
     records = job.kafka.read_all(job.topic)
     bad = unknown_codes(events)
     # Each hand-over of a partition may repeat what was answered and not committable yet.
@@ -153,6 +156,49 @@ def test_records_deleted_before_they_were_read_stop_the_partition_loudly(job: Jo
     job.run_to_end(kafka={"on_out_of_range": "earliest"})
     assert {f"LATER{n}" for n in range(5, 10)} <= job.sandbox.state()["codes"].keys()
     job.assert_committed_to_the_end()
+
+
+def test_a_row_that_waits_outlives_a_gap_that_retention_made_behind_it(job: Job) -> None:
+    """Offset 0 waits for its dead-letter topic; what is deleted meanwhile must not take it along."""
+    letters, job.letters = job.letters, unique("not-there-yet")
+    job.produce([{"extended_id": "UNKNOWN0", "line": "1"}], partition=0)
+    small = {"limits": {"max_unsettled_rows": 1}, "kafka": {"on_out_of_range": "earliest"}}
+    with job.process(**small) as consumer:
+        consumer.wait_for_line("create the topic", 60)
+        job.produce([{"extended_id": f"CODE{n}", "line": "1"} for n in range(1, 20)], partition=0)
+        job.kafka.delete_records(job.topic, {0: 15})
+        job.kafka.create_topic(job.letters, 1)
+        wait_until(lambda: job.kafka.committed(job.group, job.topic).get(0) == 20, 60, lambda: consumer.err)
+        consumer.signal(signal.SIGTERM)
+        assert consumer.wait(30) == 0, consumer.err
+        assert "0 released" in consumer.out
+    assert [letter.key for letter in job.kafka.read_all(job.letters)] == [b"UNKNOWN0"]
+    assert {f"CODE{n}" for n in range(15, 20)} <= job.sandbox.state()["codes"].keys()
+    assert letters
+
+
+def test_a_fenced_static_member_stops_and_says_so(job: Job) -> None:
+    static = {"kafka": {"instance_id": "line-7"}}
+    with job.process(**static) as first:
+        first.wait_for_line("assigned", 30)
+        with ConsumerProcess(job.folder, job.settings(**static), "run", name="second") as second:
+            second.wait_for_line("assigned", 60)
+            assert first.wait(60) == 1
+            assert "fenced" in first.err
+            assert "Traceback" not in first.err
+
+
+def test_a_second_signal_leaves_at_once(job: Job) -> None:
+    job.produce(line_events(1000, seed=8))
+    job.sandbox.faults.add("latency", seconds=20)
+    with job.process() as consumer:
+        wait_until(lambda: job.sandbox.stats()["in_progress"] > 0, 30, lambda: consumer.err)
+        consumer.signal(signal.SIGTERM)
+        consumer.wait_for_line("stopping", 10)
+        consumer.signal(signal.SIGTERM)
+        assert consumer.wait(3) == 1
+        assert "unsettled" in consumer.out
+    job.sandbox.faults.clear()
 
 
 def test_starting_at_the_latest_survives_a_restart_before_anything_came(job: Job) -> None:

@@ -138,6 +138,14 @@ def test_an_api_that_is_not_there_is_waited_for(job: Job) -> None:
         ("[kafka]\ntopix = ['a']\n", "kafka.topix: unknown key; allowed are"),
         ("[windows]\nmax_rows = 500\n", "windows.max_rows = 500"),
         ("", "api.token"),
+        ("[api]\ntoken='t'\n[kafka.client]\n'no.such.property'='1'\n", "No such configuration property"),
+        ("[api]\ntoken='t'\n[kafka.client]\n'session.timeout.ms'='abc'\n", "whole number of milliseconds"),
+        ("[api]\ntoken='t'\n[kafka.client]\n'ssl.ca.location'='/nowhere'\n'security.protocol'='ssl'\n", "kafka.client"),
+        ("[api]\ntoken='t'\nbase_url='http://[::1'\n", "api.base_url"),
+        ("[api]\ntoken='t'\nbase_url='https://user:hunter2@host?x=1'\n", "no user or password"),
+        ("[api]\ntoken='t'\nproxy='socks5://host:1'\n", "api.proxy"),
+        ("[api]\ntoken='t'\nca_file='/etc/hostname'\n", "api.ca_file"),
+        ("[api]\ntoken='t'\n[kafka]\ntopics=['^(?:a|b)$']\n", "kafka.topics"),
     ],
 )
 def test_a_wrong_configuration_exits_2_at_once_with_a_line_that_says_what_to_do(
@@ -153,6 +161,7 @@ def test_a_wrong_configuration_exits_2_at_once_with_a_line_that_says_what_to_do(
     )
     assert done.returncode == 2
     assert told in done.stderr
+    assert "hunter2" not in done.stderr
     assert "Traceback" not in done.stderr
 
 
