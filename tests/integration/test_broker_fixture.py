@@ -177,7 +177,7 @@ def test_a_broker_does_not_outlive_a_killed_test_run() -> None:
 def test_in_ci_a_run_without_a_real_kafka_fails_and_says_what_to_install() -> None:
     run = nested_run({"CI": "true"})
     assert run.returncode == 1, run.stdout
-    for word in ("CI=true", "SCM_TEST_KAFKA=host:port", "container engine", "install Java 17", "Maven"):
+    for word in ("CI=true", "SCM_TEST_KAFKA=host:port", "container engine", "install a JDK 17", "Maven"):
         assert word in run.stdout
 
 
