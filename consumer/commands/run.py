@@ -17,7 +17,7 @@ SIGNAL_EXIT = 128
 #: Allocations between two collections of the youngest objects; Python's 700 is made for scripts.
 GC_THRESHOLD = 20_000
 #: How long a busy thread keeps the interpreter: with Python's 5 ms, hand-overs between the owner loop and the upload
-#: workers cost about 5 % more under load.
+#: workers cost a little more under load (about 5 % in four noisy runs each).
 SWITCH_SECONDS = 0.02
 
 

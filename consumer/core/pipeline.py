@@ -241,8 +241,8 @@ class Pipeline:
     def reads(self) -> bool:
         """Whether to read more: there is room, and not already more in stock than the next requests can take.
 
-        What is not in stock is not repeated after a crash, and stays in the processor's cache: with a large
-        stock the same work took twice the time.
+        What is not in stock is not repeated after a crash, and stays in the processor's cache: a stock of
+        20,000 rows cost about a fifth more CPU.
         """
         return self.flow.reads() and self.lanes.full_windows < self._stock
 
