@@ -37,8 +37,11 @@ layers: $(STAMP)
 bench: $(STAMP)  ## throughput beside the floor, on the real broker
 	$(BIN)/python -m benchmarks.run
 
-lock: $(STAMP)  ## pin everything anew, with hashes and without addresses
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev --output-file requirements.txt pyproject.toml requirements-build.in
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+lock:  ## pin everything anew, with hashes and without addresses (takes uv)
+	$(LOCK) --extra dev --output-file requirements.txt pyproject.toml requirements-build.in
+	$(LOCK) --constraint requirements.txt --output-file deploy/requirements.txt pyproject.toml requirements-build.in
 
 clean:
 	rm -rf $(VENV) .cache

@@ -101,6 +101,14 @@ class Kafka(Section):
         return self
 
 
+class SchemaRegistry(Section):
+    """Where the schemas of records in the Confluent wire format are."""
+
+    url: str = Field("", description="Address of a registry that speaks the Confluent REST API; empty: none.")
+    user: str = Field("", description="User for HTTP basic authentication; empty: none.")
+    password: SecretStr = Field(SecretStr(""), description="Its password.")
+
+
 class Events(Section):
     """How a record becomes an event."""
 
@@ -163,6 +171,16 @@ class DeadLetter(Section):
     )
 
 
+class Ops(Section):
+    """Metrics, health and status over HTTP."""
+
+    listen: str = Field(
+        "127.0.0.1:9464",
+        description="Where /metrics, /healthz, /readyz, /status and a page are served, host:port; port 0: any free one; "
+        "empty: nowhere.",
+    )
+
+
 class Limits(Section):
     """Bounds on memory and on stopping."""
 
@@ -187,10 +205,12 @@ class Settings(Section):
     """Everything that can be configured."""
 
     kafka: Kafka = Kafka()
+    schema_registry: SchemaRegistry = SchemaRegistry()
     events: Events = Events()
     windows: Windows = Windows()
     api: Api = Api()
     retry: Retry = Retry()
     dead_letter: DeadLetter = DeadLetter()
+    ops: Ops = Ops()
     limits: Limits = Limits()
     log: Log = Log()
