@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from consumer.core.model import BadEvent, Event, Record, Row
 from consumer.core.rows import RowMaker
-from consumer.formats import DECODERS, decoder
+from consumer.formats import FORMATS, decoder
 from consumer.formats.schemas import read_schema
 
 AVRO_SCHEMA = fastavro.parse_schema(read_schema("scm_event.avsc"))
@@ -177,7 +177,7 @@ def test_what_is_no_json_is_undecodable(raw: bytes) -> None:
 
 @pytest.mark.parametrize("raw", [b"", b" ", b"\n", b"\x00", b"\xef\xbb\xbf{}", b"hello", '{"a":1}'.encode("utf-16")])
 def test_what_is_nothing_at_all_is_undecodable(raw: bytes) -> None:
-    for form in DECODERS:
+    for form in FORMATS:
         assert refusal(form, raw) == ("undecodable", None)
 
 
@@ -346,7 +346,7 @@ any_bytes = st.binary(max_size=200) | st.lists(pieces, max_size=20).map(b"".join
 
 
 @settings(deadline=None)
-@given(st.sampled_from(sorted(DECODERS)), any_bytes)
+@given(st.sampled_from(sorted(FORMATS)), any_bytes)
 def test_any_bytes_give_an_event_or_are_refused_and_every_row_can_be_sent(form: str, raw: bytes) -> None:
     rows: list[Row] = []
     refused: BadEvent | None = None

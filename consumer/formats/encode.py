@@ -1,0 +1,129 @@
+"""From the members of an event to the bytes of a record: what is published can be read back as the same event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from io import BytesIO
+from math import isfinite
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from fastavro import schemaless_writer
+
+from consumer.core.model import BadEvent
+from consumer.core.rows import text_of
+from consumer.core.validation import shown, timestamp_date
+from consumer.formats.avro import READING_SCHEMA
+
+Encoder = Callable[[dict[str, Any]], bytes]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONG = range(-(2**63), 2**63)
+_TEXT = frozenset({str})
+
+# Integers of any size, and decimals with the digits they have.
+_json = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def encoder(format: str, data_key: str = "extended_id") -> Encoder:  # noqa: A002 - the setting's own name
+    """The encoder of a configured format: ``json`` (also ``auto``), ``flat`` or ``avro`` (the bare datum).
+
+    It takes a dict with the members of the shipped schema: event_id, occurred_at (RFC 3339 text or None), source,
+    data_key, key_value, scm_data, also_update; None is absent, and only key_value and scm_data must be there. It
+    raises BadEvent (``invalid_event``) for what the format cannot hold. ``data_key``: the one of events that name
+    none, under which flat ones have their key. ValueError for another format.
+    """
+    encoders: dict[str, Encoder] = {
+        "auto": _envelope,
+        "json": _envelope,
+        "flat": lambda members: _flat(members, data_key),
+        "avro": _avro,
+    }
+    if format not in encoders:
+        raise ValueError(f"unknown format {format!r}; known: {', '.join(encoders)}")
+    return encoders[format]
+
+
+def _envelope(members: dict[str, Any]) -> bytes:
+    if None in members.values():
+        members = {name: value for name, value in members.items() if value is not None}
+    return _json_text(members, members["scm_data"])
+
+
+def _flat(members: dict[str, Any], default: str) -> bytes:
+    """One upload item: it has room for the key and the fields, for nothing else of the event."""
+    data_key, key_value, fields = members.get("data_key") or default, members["key_value"], members["scm_data"]
+    if data_key != default:
+        message = f"a flat record is about {shown(default)}, not {shown(data_key)}; publish it as json or avro"
+        raise BadEvent("invalid_event", message, "data_key")
+    if members.get("also_update") is not None:
+        raise BadEvent("invalid_event", 'a flat record has no "also_update"; publish it as json or avro', "also_update")
+    if fields.get(data_key, key_value) != key_value:
+        message = f"the field {shown(data_key)} differs from the key; a flat record has room for one of them"
+        raise BadEvent("invalid_event", message, data_key)
+    return _json_text({data_key: key_value, **fields}, fields)
+
+
+def _json_text(value: dict[str, Any], fields: dict[str, Any]) -> bytes:
+    if not _TEXT.issuperset(map(type, fields.values())):
+        for name, field in fields.items():
+            _refuse_not_finite(name, field)
+    try:
+        return _json(value)
+    except (TypeError, ValueError, RecursionError) as error:  # a lone surrogate is a ValueError
+        raise BadEvent("invalid_event", f"not to be written as JSON: {error}") from error
+
+
+def _refuse_not_finite(name: str, value: Any) -> None:
+    if (isinstance(value, float) and not isfinite(value)) or (isinstance(value, Decimal) and not value.is_finite()):
+        raise BadEvent("invalid_event", f"{shown(name)} is {value}, which is no number to send", name)
+
+
+def _avro(members: dict[str, Any]) -> bytes:
+    """The datum of the shipped schema. It must have an id and a time: those missing are a new one, and now."""
+    fields = members["scm_data"]
+    if not _TEXT.issuperset(map(type, fields.values())):
+        fields = {name: _avro_value(name, field) for name, field in fields.items()}
+    datum = members | {
+        "event_id": members.get("event_id") or str(uuid4()),
+        "occurred_at": _milliseconds(members.get("occurred_at")),
+        "scm_data": fields,
+    }
+    out = BytesIO()
+    try:
+        schemaless_writer(out, READING_SCHEMA, datum)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BadEvent("invalid_event", f"not to be written by the Avro schema: {error}") from error
+    return out.getvalue()
+
+
+def _avro_value(name: str, value: Any) -> Any:
+    """A field as the schema has it; numbers that no long or double holds exactly go as text."""
+    _refuse_not_finite(name, value)
+    if isinstance(value, Decimal) or (isinstance(value, int) and value not in _LONG):
+        return text_of(name, value)
+    return value
+
+
+def _milliseconds(text: str | None) -> int:
+    if text is None:
+        at = datetime.now(UTC)
+    else:
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            # RFC 3339 knows leap seconds, and letters in lower case.
+            if timestamp_date(text) is None:
+                raise _not_a_time(text) from None
+            at = datetime.fromisoformat(text.upper().replace(":60", ":59", 1))
+        if at.tzinfo is None:
+            raise _not_a_time(text)
+    return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _not_a_time(text: str) -> BadEvent:
+    message = f'"occurred_at" is {shown(text)}; RFC 3339 with an offset is needed, such as 2024-05-01T23:30:00+02:00'
+    return BadEvent("invalid_event", message, "occurred_at")

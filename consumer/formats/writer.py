@@ -1,0 +1,140 @@
+"""Avro by the schema it was written with: an older or newer one than the shipped schema, or the publisher's own.
+
+The event is taken from the datum by the names of its members. Resolving the datum against the shipped schema would
+give the same for every writer it takes (all its defaults are null, which is absent), but it also refuses writers for
+nothing: a record of another name, a ``scm_data`` with fewer or other kinds of values. Milliseconds and microseconds
+it would even confuse. So the writer's schema alone is read by.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fastavro import parse_schema
+
+from consumer.core.model import BadEvent, Event
+from consumer.core.validation import kind_of
+from consumer.formats.avro import read_datum
+from consumer.formats.envelope import event_from
+from consumer.formats.jsonformat import is_timestamp
+
+#: Bytes before the datum: 0x00 and the schema's id.
+HEADER_SIZE = 5
+#: What of ``occurred_at`` makes a millisecond, by its logical type. Without one it is in milliseconds.
+_PER_MILLISECOND = {
+    f"{local}timestamp-{unit}": count
+    for local in ("", "local-")
+    for unit, count in (("millis", 1), ("micros", 1000), ("nanos", 1_000_000))
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Writer:
+    """A publisher's schema, made ready to read its events. Any exception at construction: it cannot be read.
+
+    ``references`` are the schemas it refers to, each after those it refers to itself.
+    """
+
+    def __init__(self, name: str, text: str, references: Sequence[str] = ()) -> None:
+        named: dict[str, Any] = {}
+        for reference in references:
+            parse_schema(_with_text_ids(json.loads(reference)), named_schemas=named)
+        schema = _with_text_ids(json.loads(text))
+        self._name = name
+        self._per_millisecond = _plain_time(schema)
+        # Only a record is parsed once and for all, with the types it refers to; its only field takes no byte more.
+        self._wrapped = not isinstance(schema, dict) or schema.get("type") != "record"
+        if self._wrapped:
+            schema = {"type": "record", "name": "Wrapped", "fields": [{"name": "value", "type": schema}]}
+        self._schema = parse_schema(schema, named_schemas=named)
+        _Sizes(named).takes_bytes(self._schema)
+
+    def event(self, raw: bytes, _: Callable[[bytes], Event]) -> Event:
+        """The event in a frame of this schema. Raises BadEvent only."""
+        members = read_datum(raw, HEADER_SIZE, self._schema, self._name)
+        if self._wrapped:
+            members = members["value"]
+        if type(members) is not dict:
+            raise BadEvent("invalid_event", f"by {self._name} the value is {kind_of(members)}; an event is a record")
+        at = members.get("occurred_at")
+        return event_from(members, at // self._per_millisecond if type(at) is int else _moment(at))
+
+
+def _with_text_ids(node: Any) -> Any:
+    """A schema in which a UUID is the text that it is in the bytes."""
+    if isinstance(node, list):
+        return [_with_text_ids(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    parts = {name: _with_text_ids(node[name]) for name in ("type", "items", "values", "fields") if name in node}
+    return {name: part for name, part in (node | parts).items() if (name, part) != ("logicalType", "uuid")}
+
+
+class _Sizes:
+    """Refuses a parsed schema by which a few bytes could end the process, with a ValueError.
+
+    That is a type that contains itself (fastavro reads it on the stack, however deep it goes), or an array of values
+    that take no byte (of which there may be any number). No event needs either.
+    """
+
+    def __init__(self, named: dict[str, Any]) -> None:
+        self._named = named
+        self._known: dict[str, bool] = {}
+
+    def takes_bytes(self, node: Any, inside: frozenset[str] = frozenset()) -> bool:
+        """Whether every value of a type takes at least a byte; ``inside``: the records it stands in."""
+        if isinstance(node, list):
+            for branch in node:
+                self.takes_bytes(branch, inside)
+            return True
+        if isinstance(node, dict):
+            return self._described(node, inside)
+        if node in inside:
+            raise ValueError(f"{node} contains itself")
+        if node not in self._named:
+            return bool(node != "null")
+        if node not in self._known:
+            self._known[node] = self._described(self._named[node], inside)
+        return self._known[node]
+
+    def _described(self, node: dict[str, Any], inside: frozenset[str]) -> bool:
+        kind = node["type"]
+        if kind in ("record", "error"):
+            within = inside | {node["name"]}
+            sizes = [self.takes_bytes(field["type"], within) for field in node["fields"]]
+            return any(sizes)
+        if kind == "fixed":
+            return bool(node["size"])
+        if kind == "array" and not self.takes_bytes(node["items"], inside):
+            raise ValueError("it has an array of values that take no bytes")
+        if kind == "map":
+            self.takes_bytes(node["values"], inside)
+        return kind in ("array", "map", "enum") or self.takes_bytes(kind, inside)
+
+
+def _plain_time(schema: Any) -> int:
+    """Make ``occurred_at`` of a record the plain number it is in the bytes; how many of its units a millisecond has.
+
+    That spares making a datetime of each, and no number is out of a long's range.
+    """
+    per_millisecond = 1
+    fields = schema.get("fields", ()) if isinstance(schema, dict) else ()
+    for field in fields:
+        if field["name"] == "occurred_at":
+            for branch in field["type"] if isinstance(field["type"], list) else [field["type"]]:
+                if isinstance(branch, dict) and branch.get("logicalType") in _PER_MILLISECOND:
+                    per_millisecond = _PER_MILLISECOND[branch.pop("logicalType")]
+    return per_millisecond
+
+
+def _moment(value: Any) -> str | int | None:
+    """Any other ``occurred_at``; it is a datetime where the record stands in a union or another schema."""
+    if isinstance(value, datetime):
+        return (value.replace(tzinfo=value.tzinfo or UTC) - _EPOCH) // timedelta(milliseconds=1)
+    if value is None or is_timestamp(value):
+        return value  # type: ignore[no-any-return]
+    message = f'"occurred_at" must be an Avro timestamp or RFC 3339 text with an offset, not {kind_of(value)}'
+    raise BadEvent("invalid_event", message, "occurred_at")

@@ -1,0 +1,152 @@
+"""From messages to records and rows, and the records that wait for a schema."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumer.core.model import Record, Row
+from consumer.core.offsets import Partition
+from consumer.core.rows import RowMaker
+from consumer.formats import Schemas, decoder
+from consumer.intake import Intake
+from tests.core.runner_fakes import Message
+
+
+def framed(offset: int, schema_id: int, key: str) -> Message:
+    return Message(offset, b"\x00" + schema_id.to_bytes(4, "big") + b'{"extended_id":"%s","a":"1"}' % key.encode())
+
+
+def plain(offset: int, key: str) -> Message:
+    return Message(offset, b'{"extended_id":"%s","a":"1"}' % key.encode())
+
+
+class Bench:
+    """An intake whose schemas are taught by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.schemas = Schemas(lambda: self.now)
+        self.asked: list[int] = []
+        self.intake = Intake(decoder("auto", self.schemas), RowMaker("extended_id"), self.asked.append)
+        self.partition = Partition("events", 0, 0, 0)
+
+    def take(self, *messages: Message) -> tuple[list[Record], list[Row], int]:
+        return self.intake.take(self.partition, messages, self.now)
+
+    def learn(self, schema_id: int) -> tuple[int, list[str | None]]:
+        """A schema is found: how many more records are decoded, and their keys."""
+        self.schemas.learn(schema_id, "JSON", "{}")
+        self.intake.answered(schema_id)
+        return self.retry()
+
+    def retry(self) -> tuple[int, list[str | None]]:
+        count, rows = self.intake.retry(self.partition, self.now)
+        return count, [row.value for row in rows]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_records_carry_what_a_dead_letter_and_the_memory_bound_need(bench: Bench) -> None:
+    good, bad, none = plain(5, "A"), Message(7, b"{"), Message(9, None)
+    records, rows, position = bench.take(good, bad, none)
+    assert position == 10
+    assert [(r.offset, r.raw, r.size, r.open) for r in records] == [
+        (5, good, len(good.value() or b""), 1),
+        (7, bad, 1, 1),
+        (9, None, 0, 0),
+    ]
+    assert [row.record for row in rows] == records[:2]
+    assert rows[1].rejection is not None
+    assert (rows[1].rejection.reason, rows[1].rejection.stage) == ("undecodable", "decode")
+    assert not bench.intake.waiting
+
+
+def test_no_messages_change_no_position(bench: Bench) -> None:
+    bench.partition.position = 12
+    assert bench.take() == ([], [], 12)
+
+
+def test_from_the_first_unknown_schema_on_records_wait_and_tombstones_do_not(bench: Bench) -> None:
+    records, rows, position = bench.take(plain(0, "A"), framed(1, 7, "B"), Message(2, None), plain(3, "C"))
+    assert position == 4
+    assert [(record.offset, record.open) for record in records] == [(0, 1), (1, 1), (2, 0), (3, 1)]
+    assert [row.value for row in rows] == ["A"]
+    assert bench.asked == [7]
+    assert bench.learn(7) == (2, ["B", "C"])
+    assert not bench.intake.waiting
+
+
+def test_what_is_read_while_waiting_is_kept_behind(bench: Bench) -> None:
+    bench.take(framed(0, 7, "A"))
+    _, rows, _ = bench.take(plain(1, "B"), framed(2, 7, "C"))
+    assert not rows
+    assert bench.learn(7) == (3, ["A", "B", "C"])
+
+
+def test_order_is_kept_over_several_unknown_schemas(bench: Bench) -> None:
+    bench.take(framed(0, 7, "A"), framed(1, 8, "B"), plain(2, "C"), framed(3, 7, "D"), framed(4, 9, "E"))
+    assert bench.asked == [7]
+    assert bench.learn(7) == (1, ["A"])
+    assert bench.asked == [7, 8]
+    assert bench.learn(8) == (3, ["B", "C", "D"])
+    assert bench.asked == [7, 8, 9]
+    assert bench.intake.waiting[bench.partition].schema_id == 9
+    assert bench.learn(9) == (1, ["E"])
+
+
+def test_schema_is_asked_for_once_however_many_wait_for_it(bench: Bench) -> None:
+    others = [Partition("events", number, 0, 0) for number in (1, 2)]
+    for partition in others:
+        bench.intake.take(partition, [framed(0, 7, "A")], bench.now)
+    bench.take(framed(0, 7, "A"), framed(1, 7, "B"))
+    assert bench.asked == [7]
+    assert bench.retry() == (0, [])
+    assert bench.asked == [7]
+
+
+def test_answer_for_another_schema_changes_nothing(bench: Bench) -> None:
+    bench.take(framed(0, 7, "A"))
+    bench.now += 10
+    assert bench.learn(8) == (0, [])
+    assert (bench.asked, bench.intake.waiting[bench.partition].since) == ([7], 100.0)
+
+
+def test_schema_that_is_not_there_rejects_its_records_only(bench: Bench) -> None:
+    bench.take(framed(0, 7, "A"), plain(1, "B"))
+    bench.schemas.refuse(7, "schema 7 is not there")
+    bench.intake.answered(7)
+    count, (bad, good) = bench.intake.retry(bench.partition, bench.now)
+    assert count == 2
+    assert bad.rejection is not None
+    assert (bad.rejection.reason, bad.rejection.message) == ("undecodable", "schema 7 is not there")
+    assert bad.rejection.stage == "decode"
+    assert (good.value, good.rejection) == ("B", None)
+
+
+def test_schema_that_is_forgotten_while_its_records_wait_is_asked_for_anew(bench: Bench) -> None:
+    bench.take(framed(0, 7, "A"))
+    bench.schemas.refuse(7, "schema 7 is not there")
+    bench.intake.answered(7)
+    bench.now += 60
+    assert bench.retry() == (0, [])
+    assert bench.asked == [7, 7]
+
+
+def test_rows_of_a_waiting_record_are_counted_when_they_are_made(bench: Bench) -> None:
+    value = (
+        b'{"key_value":"C","data_key":"case_code","scm_data":{"a":"1"},'
+        b'"also_update":{"data_key":"serial_number","key_value":"S"}}'
+    )
+    records, _, _ = bench.take(Message(0, b"\x00\x00\x00\x00\x07" + value))
+    assert records[0].open == 1
+    assert bench.learn(7) == (1, ["C", "S"])
+    assert records[0].open == 2
+
+
+def test_partition_that_goes_is_forgotten(bench: Bench) -> None:
+    bench.take(framed(0, 7, "A"))
+    bench.intake.forget([bench.partition, Partition("events", 5, 0, 0)])
+    assert not bench.intake.waiting
