@@ -5,19 +5,27 @@ from __future__ import annotations
 import logging
 import queue
 import random
+import signal
+import sys
 import time
 
-from consumer import __version__
+from consumer import __version__, dry_run
 from consumer.config import Settings
 from consumer.core.pipeline import Attempt, Pipeline, Rules
 from consumer.core.retry import RetryPolicy
 from consumer.core.rows import RowMaker
-from consumer.formats import decoder
+from consumer.errors import UserError
+from consumer.formats import Decoder, Schemas, decoder
 from consumer.intake import Intake
 from consumer.kafka.dead_letter import DeadLetters
 from consumer.kafka.ends import Ends
+from consumer.kafka.onlooker import Onlooker
+from consumer.kafka.reader import Reading
 from consumer.kafka.source import Source
-from consumer.runner import Result, Runner
+from consumer.ops.paths import server_of
+from consumer.ports import Result
+from consumer.registry import Found, Registry, connect
+from consumer.runner import Runner
 from consumer.scantrust.client import Client
 from consumer.scantrust.pool import Job, Pool
 from consumer.scantrust.token import TokenSource
@@ -68,16 +76,21 @@ class UploadApi:
 class App:
     """One consumer process; ``run`` is its whole life."""
 
-    def __init__(self, settings: Settings, *, until_end: bool = False) -> None:
+    def __init__(self, settings: Settings, *, until_end: bool = False, dry: bool = False) -> None:
+        """``dry``: join no group, and print to stdout what would have been sent, instead of sending it."""
+        if dry:
+            settings = dry_run.settings_of(settings)
         kafka, limits = settings.kafka, settings.limits
         results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        decode, self._registry = self._decoding(settings, results)
         intake = Intake(
-            decoder(settings.events.format),
+            decode,
             RowMaker(
                 settings.events.data_key,
                 date_fields=settings.events.date_fields,
                 uniform_fields=settings.windows.uniform_fields,
             ),
+            self._registry.ask if self._registry is not None else None,
         )
         poll_interval = int(kafka.client.get("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)) / 1000
         self.runner = Runner(
@@ -92,28 +105,38 @@ class App:
             until_end=until_end,
             show_keys=settings.log.keys,
         )
-        self._api = UploadApi(settings, results)
-        self._letters = DeadLetters(
-            results.put,
-            topic=settings.dead_letter.topic,
-            bootstrap_servers=kafka.bootstrap_servers,
-            version=__version__,
-            properties=kafka.client,
-        )
-        source = Source(
-            self.runner,
+        reading = Reading(
             bootstrap_servers=kafka.bootstrap_servers,
             group_id=kafka.group_id,
             topics=kafka.topics,
-            group_protocol=kafka.group_protocol,
-            instance_id=kafka.instance_id,
             start_from=kafka.start_from,
             on_out_of_range=kafka.on_out_of_range,
             properties=kafka.client,
         )
+        self.lines: dry_run.Lines | None = None  #: the output of a dry run
+        self._api: UploadApi | dry_run.DryApi
+        self._letters: DeadLetters | dry_run.DryLetters
+        source: Source | Onlooker
+        if dry:
+            self.lines = dry_run.Lines(sys.stdout.fileno(), self._output_failed)
+            self._api = dry_run.DryApi(self.lines, results)
+            self._letters = dry_run.DryLetters(self.lines, results)
+            source = Onlooker(self.runner, reading, reached=(lambda: self.runner.stop(0)) if until_end else None)
+        else:
+            self._api = UploadApi(settings, results)
+            self._letters = DeadLetters(
+                results.put,
+                topic=settings.dead_letter.topic,
+                bootstrap_servers=kafka.bootstrap_servers,
+                version=__version__,
+                properties=kafka.client,
+            )
+            source = Source(self.runner, reading, group_protocol=kafka.group_protocol, instance_id=kafka.instance_id)
         self.runner.attach(source, self._api, self._letters)
+        ops = settings.ops.listen
+        self._ops = server_of(settings, self.runner, source, results.put, time.monotonic) if ops else None
         self._ends: Ends | None = None
-        if until_end:
+        if until_end and not dry:
             self._ends = Ends(
                 bootstrap_servers=kafka.bootstrap_servers,
                 group_id=kafka.group_id,
@@ -125,6 +148,8 @@ class App:
 
     def run(self) -> int:
         """Run until stopped, or until the end is reached; the exit code."""
+        if self._ops is not None:
+            self._ops.start()
         if self._ends is not None:
             self._ends.start()
         try:
@@ -133,7 +158,37 @@ class App:
             if not self.runner.leaves_at_once:
                 self._close()
 
+    def _output_failed(self, error: OSError) -> None:
+        if isinstance(error, BrokenPipeError):  # who read the output has enough of it
+            self.runner.stop(128 + signal.SIGPIPE)
+        else:
+            self.runner.stop(UserError(f"the output cannot be written: {error.strerror}"))
+
+    def _decoding(self, settings: Settings, results: queue.SimpleQueue[Result]) -> tuple[Decoder, Registry | None]:
+        """The decoder of the configured format, and the schema registry that it needs if there is one."""
+        registry = settings.schema_registry
+        if not registry.url:
+            return decoder(settings.events.format), None
+        schemas = Schemas(time.monotonic)
+
+        def take_in(schema_id: int, answer: Found | str) -> None:
+            if isinstance(answer, Found):
+                schemas.learn(schema_id, *answer)
+            else:
+                schemas.refuse(schema_id, answer)
+            self.runner.schema_answered(schema_id)
+
+        client = connect(registry.url, registry.user, registry.password.get_secret_value())
+        adapter = Registry(
+            client, registry.url, lambda schema_id, answer: results.put(lambda: take_in(schema_id, answer))
+        )
+        return decoder(settings.events.format, schemas), adapter
+
     def _close(self) -> None:
+        if self._registry is not None:
+            self._registry.close()
+        if self._ops is not None:
+            self._ops.close()
         if self._ends is not None:
             self._ends.close()
         self._letters.close()

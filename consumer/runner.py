@@ -10,17 +10,17 @@ from __future__ import annotations
 import logging
 import math
 import queue
+import time
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Protocol
 
-from consumer.core.model import Row
 from consumer.core.offsets import Ledger, Partition, due_commits
-from consumer.core.pipeline import Attempt, Letter, Pipeline
-from consumer.core.reply import Reply
+from consumer.core.pipeline import Pipeline
 from consumer.errors import UserError
 from consumer.intake import Intake
+from consumer.letter_log import LetterLog
+from consumer.ports import Api, Letters, Result, Source
 
 log = logging.getLogger(__name__)
 
@@ -35,43 +35,10 @@ SIGN_OF_LIFE_SECONDS = 1.0
 STALL_SECONDS = 2.0
 #: With an end to reach, a pause this long is a failure.
 BLOCKED_SECONDS = 300.0
-#: Dead letters are told in a line at most this often.
-TELL_LETTERS_SECONDS = 5.0
 #: Settled records of one partition that may stand behind one that is not, each about 130 bytes.
 MAX_BEHIND = 50_000
 #: How long leaving the group may take.
 LEAVE_SECONDS = 10.0
-
-
-class Source(Protocol):
-    """Reading and committing; see ``consumer.kafka.source``."""
-
-    paused: bool
-    stopped: dict[Partition, str]
-
-    def subscribe(self) -> None: ...
-    def poll(self, count: int) -> list[tuple[Partition, list[Any]]]: ...
-    def pause(self) -> None: ...
-    def hold(self, partition: Partition, *, held: bool) -> None: ...
-    def resume(self) -> None: ...
-    @property
-    def committing(self) -> bool: ...
-    def commit(self, offsets: list[tuple[Partition, int]]) -> None: ...
-    def commit_and_wait(self, offsets: list[tuple[Partition, int]]) -> bool: ...
-    def close(self, timeout: float) -> bool: ...
-
-
-class Api(Protocol):
-    """Sending attempts and asking who we are; answers come through the queue of results."""
-
-    def send(self, attempt: Attempt, start_by: float) -> None: ...
-    def ask(self) -> None: ...
-
-
-class Letters(Protocol):
-    """Writing dead letters; acknowledgements come through the queue of results."""
-
-    def send(self, letter: Letter) -> None: ...
 
 
 class State(Enum):
@@ -82,20 +49,8 @@ class State(Enum):
     STOPPED = "stopped"
 
 
-class Call(Protocol):
-    """A call that was made for an attempt; for None, it was ``GET /me``."""
-
-    @property
-    def subject(self) -> Any: ...
-
-
-#: What comes back: a call with its answer, rows whose letters are safe, or something to
-#: do on the owner's thread.
-Result = tuple[Call, Reply] | list[Row] | Callable[[], None]
-
-
 class Runner:
-    """One process's loop over a core and its adapters; times in seconds of ``clock``."""
+    """One process's loop over a core and its adapters; times in seconds of ``clock``, which is monotonic."""
 
     def __init__(
         self,
@@ -110,6 +65,7 @@ class Runner:
         session_seconds: float,
         until_end: bool = False,
         show_keys: bool = False,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.pipeline = pipeline
         self._intake = intake
@@ -120,8 +76,13 @@ class Runner:
         self._revoke_seconds = revoke_seconds
         self._session_seconds = session_seconds
         self._until_end = until_end
-        self._show_keys = show_keys
+        self._letter_log = LetterLog(log, clock, show_keys=show_keys)
+        self._wall_clock = wall_clock
         self.state = State.RUNNING
+        self.joined = False  #: an assignment was received, even an empty one
+        self.turned_at = clock()  #: when the loop last showed that it lives; read by other threads, too
+        self.rebalances = 0
+        self.commits: Counter[str] = Counter()  #: that ended, by "ok" and "failed"
         self._signals = 0
         self._end: int | UserError | None = None  # exit code or failure that stops the loop
         self._stop_by = math.inf  # when a stop waits no longer
@@ -129,10 +90,7 @@ class Runner:
         self._polled_at = 0.0
         self._full_since: float | None = None
         self._more = False  # the last read was full: there is more to read now
-        self._forgotten = Ledger()  # of partitions that were taken away
-        self._told_at = 0.0
-        self._untold: Counter[str] = Counter()
-        self._held: set[Partition] = set()
+        self.held: set[Partition] = set()  #: partitions in which too much stands behind a row that does not settle
         self.left = False  #: the group was left in time: no thread of the client is still busy with it
         self.final_ledger: Ledger | None = None  #: as it was when the group was left
 
@@ -204,7 +162,7 @@ class Runner:
         self.final_ledger = self.ledger()
         self.state = State.STOPPED
         self.left = self._source.close(LEAVE_SECONDS)
-        self._tell_letters()
+        self._letter_log.tell()
         return done and acknowledged
 
     def _in_flight(self) -> bool:
@@ -224,6 +182,7 @@ class Runner:
     def _collect(self, wait: float) -> None:
         """Take in what has come back, waiting for the first at most ``wait`` seconds."""
         results = self._results
+        self.turned_at = self._clock()
         try:
             result = results.get(timeout=wait) if wait else results.get_nowait()
             while True:
@@ -276,8 +235,10 @@ class Runner:
             if not partition.owned:
                 continue
             taken += len(messages)
-            records, rows, position = self._intake.take(partition, messages)
+            records, rows, position = self._intake.take(partition, messages, now)
             self.pipeline.arrived(partition, records, rows, position, now)
+            if partition in self._intake.waiting:
+                self._hold(partition)
         if self._until_end and self._source.stopped:
             partition, cause = next(iter(self._source.stopped.items()))
             self.stop(UserError(f"{partition} is stopped ({cause}): its end cannot be reached"))
@@ -286,6 +247,7 @@ class Runner:
     def _act(self) -> None:
         """Do what the core says now."""
         now = self._clock()
+        self.pipeline.observe(self._wall_clock() * 1000)
         effects = self.pipeline.tick(now)
         # After a suspension the group may have given this member's partitions away: only a poll tells.
         start_by = self._polled_at + self._session_seconds
@@ -294,17 +256,25 @@ class Runner:
         if effects.ask:
             self._api.ask()
         for letter in effects.letters:
-            self._tell_letter(letter)
+            self._letter_log.add(letter)
             self._letters.send(letter)
         for notice in effects.notices:
             log.log(logging.getLevelNamesMapping()[notice.level.upper()], "%s", notice.text)
-        if self._untold and now - self._told_at >= TELL_LETTERS_SECONDS:
-            self._tell_letters()
+        self._letter_log.tell_now_and_then()
+        if self._until_end:
+            self._give_up(now)
+
+    def _give_up(self, now: float) -> None:
+        """Somebody waits for the end: what has been away for minutes is a failure."""
         gate = self.pipeline.gate
-        if self._until_end and gate.pause is not None and now - gate.paused_since >= BLOCKED_SECONDS:
+        if gate.pause is not None and now - gate.paused_since >= BLOCKED_SECONDS:
             self.stop(
                 UserError(f"uploading is paused ({gate.pause.value}) for {BLOCKED_SECONDS:g} s; see the log above")
             )
+        for partition, stash in self._intake.waiting.items():
+            if now - stash.since >= BLOCKED_SECONDS:
+                problem = f"{partition} waits for schema {stash.schema_id} for {BLOCKED_SECONDS:g} s; see the log above"
+                self.stop(UserError(f"{problem}, and check schema_registry.url"))
 
     def _commit(self) -> None:
         now = self._clock()
@@ -320,35 +290,46 @@ class Runner:
         """Read nothing more of a partition in which too much stands behind a row that does not settle."""
         for partition in self.pipeline.partitions:
             behind = len(partition.records)
-            if behind > MAX_BEHIND and partition not in self._held:
-                self._held.add(partition)
-                self._source.hold(partition, held=True)
+            if behind > MAX_BEHIND and partition not in self.held:
+                self.held.add(partition)
+                self._hold(partition)
                 log.warning(
                     "%s: %s records stand behind offset %s; reading waits", partition, behind, partition.watermark
                 )
-            elif partition in self._held and behind < MAX_BEHIND // 2:
-                self._held.discard(partition)
-                self._source.hold(partition, held=False)
+            elif partition in self.held and behind < MAX_BEHIND // 2:
+                self.held.discard(partition)
+                self._hold(partition)
 
-    def _tell_letter(self, letter: Letter) -> None:
-        why = letter.rejection
-        level = logging.INFO if self._show_keys else logging.DEBUG
-        if log.isEnabledFor(level):
-            row = letter.row
-            log.log(level, "rejected: %s=%s: %s: %s", row.data_key, row.value, why.reason, why.message)
-        self._untold[why.reason] += 1
+    def _hold(self, partition: Partition) -> None:
+        """Read on, or not: there are two reasons to wait, and neither ends the other."""
+        self._source.hold(partition, held=self.holds(partition))
 
-    def _tell_letters(self) -> None:
-        if self._untold:
-            told = ", ".join(f"{reason} {count}" for reason, count in self._untold.most_common())
-            log.warning("rows to the dead-letter topic: %s", told)
-            self._untold.clear()
-            self._told_at = self._clock()
+    def holds(self, partition: Partition) -> bool:
+        """Whether reading of this partition waits: for rows to settle, or for a schema."""
+        return partition in self.held or partition in self._intake.waiting
+
+    def schema_answered(self, schema_id: int) -> None:
+        """A schema was looked up: what waits for it is taken in. On the owner's thread only."""
+        intake = self._intake
+        intake.answered(schema_id)
+        now = self._clock()
+        for partition in list(intake.waiting):
+            count, rows = intake.retry(partition, now)
+            if count:
+                self.pipeline.decoded(partition, count, rows, now)
+            if partition not in intake.waiting:
+                self._hold(partition)
 
     # -- what the source tells -----------------------------------------------------------------------------------
 
+    def on_joined(self) -> None:
+        """The group has answered."""
+        self.joined = True
+
     def on_assigned(self, partitions: list[Partition]) -> None:
-        """Partitions came."""
+        """Partitions came; none, when the group has none for this member."""
+        self.joined = True
+        self.rebalances += 1
         for partition in partitions:
             self.pipeline.assigned(partition)
         if partitions:
@@ -360,6 +341,7 @@ class Runner:
         Runs inside ``poll``: it turns the loop for the partitions that stay, but never reads.
         """
         pipeline = self.pipeline
+        self._intake.forget(partitions)
         pipeline.withdraw(partitions, self._clock())
         if not lost and self.state is not State.STOPPED:
             deadline = self._clock() + self._revoke_seconds
@@ -375,28 +357,26 @@ class Runner:
                 log.warning("the last commit of %s is not confirmed; some rows may be sent again", _listed(partitions))
         pipeline.revoked(partitions, self._clock())
         for partition in partitions:
-            self._forgotten.add(partition.ledger)
-            self._held.discard(partition)
+            self.held.discard(partition)
         if partitions:
             log.info("%s: %s", "lost" if lost else "revoked", _listed(partitions))
 
     def on_committed(self, offsets: list[tuple[Partition, int]], error: str | None) -> None:
         """A commit ended; a failed one is never sent again: the next is built from what is owned then."""
+        self.commits["ok" if error is None else "failed"] += 1
         if error is not None:
             log.warning("commit failed (%s): %s; the next commit includes it", error, _listed([p for p, _ in offsets]))
             return
         for partition, offset in offsets:
             partition.committed = offset
 
-    # -- snapshot ------------------------------------------------------------------------------------------------
+    def on_waiting(self) -> None:
+        """Kafka is asked inside a callback, for as long as it takes: the loop lives, though it does not turn."""
+        self.turned_at = self._clock()
 
     def ledger(self) -> Ledger:
         """The counts of all partitions this process has had, as of now."""
-        total = Ledger()
-        total.add(self._forgotten)
-        for partition in self.pipeline.partitions:
-            total.add(partition.ledger)
-        return total
+        return self.pipeline.ledger()
 
 
 def _listed(partitions: list[Partition]) -> str:

@@ -7,10 +7,15 @@ import logging
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from consumer.commands.options import Options, pass_options
+
+if TYPE_CHECKING:
+    from consumer.core.offsets import Ledger
+    from consumer.core.pipeline import Pipeline
 
 #: 128 + the signal's number: what a shell sees of a program that a signal ended.
 SIGNAL_EXIT = 128
@@ -25,18 +30,24 @@ SWITCH_SECONDS = 0.02
 @click.option(
     "--until-end", is_flag=True, help="Stop when the group has reached the topics' end as it was at the start."
 )
+@click.option("--dry-run", is_flag=True, help="Print what would be sent; upload, dead-letter and commit nothing.")
 @click.option("--accept-rejections", is_flag=True, help="Do not pause, however many rows in a row the API rejects.")
 @pass_options
-def command(options: Options, *, until_end: bool, accept_rejections: bool) -> None:
+def command(options: Options, *, until_end: bool, dry_run: bool, accept_rejections: bool) -> None:
     """Bring events from Kafka to the Scantrust SCM API.
 
     Runs until SIGTERM or Ctrl-C: reads no more, lets requests in flight end, commits, leaves the group, and prints the
     ledger. A second signal leaves at once.
 
+    With --dry-run it reads on from the group's committed offsets without joining the group, so it may run beside the
+    real consumer. Each line of the output is a JSON object: {"upload": the request's body}, {"dead_letter": where from
+    and why}, and at the end {"summary": text}.
+
     \b
     Examples:
       scm-consumer run
       scm-consumer -c line7.toml run --until-end
+      scm-consumer run --dry-run --until-end | grep dead_letter
       SCM_API__TOKEN_FILE=/run/secrets/token scm-consumer run
     """
     settings = options.settings()
@@ -46,10 +57,12 @@ def command(options: Options, *, until_end: bool, accept_rejections: bool) -> No
     from consumer.app import App  # heavy: the clients
 
     log = logging.getLogger("consumer")
-    app = App(settings, until_end=until_end)
+    app = App(settings, until_end=until_end, dry=dry_run)
 
     def stop(number: int, _: object) -> None:
         app.runner.signal(SIGNAL_EXIT + number if until_end else 0)
+        if dry_run and app.runner.leaves_at_once:
+            os._exit(1)  # the loop may be stuck in writing to a pipe that nobody reads
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -63,16 +76,25 @@ def command(options: Options, *, until_end: bool, accept_rejections: bool) -> No
     finally:
         runner = app.runner
         ledger = runner.final_ledger or runner.ledger()
-        counts = ledger.as_dict()
-        total, rest = counts.pop("consumed"), counts
-        letters_told = ", ".join(f"{reason} {n}" for reason, n in runner.pipeline.rows_rejected.most_common())
-        line = (
-            f"records: {total} consumed = {' + '.join(f'{n} {name}' for name, n in rest.items())}; "
-            f"dead letters: {sum(runner.pipeline.rows_rejected.values())}{f' ({letters_told})' if letters_told else ''}"
-        )
+        line = _summary(ledger, runner.pipeline, dry=dry_run)
         log.info("%s", line, extra={"data": {"ledger": ledger.as_dict()}})
-        click.echo(line)
+        if app.lines is not None:
+            app.lines.write("summary", line)
+        else:
+            click.echo(line)
     if code or not app.runner.left:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)  # a client that cannot be closed in time must not keep the process
+
+
+def _summary(ledger: Ledger, pipeline: Pipeline, *, dry: bool) -> str:
+    counts = ledger.as_dict()
+    total = counts.pop("consumed")
+    records = f"records: {total} consumed = {' + '.join(f'{n} {name}' for name, n in counts.items())}"
+    reasons = ", ".join(f"{reason} {n}" for reason, n in pipeline.rows_rejected.most_common())
+    letters = f"{sum(pipeline.rows_rejected.values())}{f' ({reasons})' if reasons else ''}"
+    if not dry:
+        return f"{records}; dead letters: {letters}"
+    rows, requests = sum(pipeline.rows_accepted.values()), sum(pipeline.uploads.requests.values())
+    return f"dry run: {records}; would upload {rows} rows in {requests} requests; would dead-letter {letters}"

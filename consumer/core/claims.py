@@ -37,6 +37,18 @@ class Claims:
                 if type(held) is deque:
                     yield from islice(held, 1, None)
 
+    def lines(self) -> tuple[int, int]:
+        """How many rows wait for an earlier row, and for a lost or orphaned call that may still take effect."""
+        earlier = late = 0
+        for keys in self._held.values():
+            for held in keys.values():
+                if type(held) is deque:
+                    if held[0].stage in (Stage.GHOST, Stage.DONE):
+                        late += len(held) - 1
+                    else:
+                        earlier += len(held) - 1
+        return earlier, late
+
     def queue(self, rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
         """Queue the claims of arriving rows: (the rows that are ready, the holders that are awaited from now on).
 

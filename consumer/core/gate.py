@@ -65,6 +65,7 @@ class Gate:
         *,
         pause_after_rejections: int = 0,
     ) -> None:
+        self.rate = rate  #: requests a second that this process may make; 0: no limit
         self._interval = 1.0 / (rate * PACE_SHARE) if rate else 0.0
         self._concurrency = concurrency
         self._policy = policy

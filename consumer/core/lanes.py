@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from heapq import nlargest
 from itertools import islice
 
 from consumer.core.model import Row, Stage
@@ -58,6 +59,10 @@ class Lanes:
 
     def __bool__(self) -> bool:
         return bool(self._lanes)
+
+    def fullest(self, count: int) -> list[Lane]:
+        """The lanes with the most rows, at most so many."""
+        return nlargest(count, self._lanes.values(), key=lambda lane: len(lane.rows))
 
     @property
     def full_windows(self) -> int:

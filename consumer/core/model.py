@@ -64,6 +64,8 @@ class Record(msgspec.Struct, eq=False, gc=False):
     offset: int
     raw: Any  #: the client's message, kept for the dead letter; dropped at settlement
     size: int  #: bytes of its value, for the memory bound
+    timestamp: int = -1  #: its time in Kafka, milliseconds since the epoch; not positive: it has none
+    read_at: float = 0.0  #: when it was read (the owner's clock, seconds)
     event_id: str | None = None
     open: int = 0  #: rows not settled yet
     rejected: bool = False  #: at least one row was dead-lettered

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from consumer.core.counting import MAX_NAMES, OTHER
 from consumer.core.model import Record, Row, Stage
 
 DONE = Stage.DONE
@@ -54,7 +55,7 @@ class Partition:
     nothing in the new one.
     """
 
-    __slots__ = ("committed", "ledger", "number", "owned", "position", "records", "started_at", "topic")
+    __slots__ = ("committed", "ledger", "number", "owned", "position", "records", "started_at", "topic", "undecoded")
 
     def __init__(self, topic: str, number: int, start: int, committed: int | None) -> None:
         self.topic = topic
@@ -65,6 +66,7 @@ class Partition:
         self.committed = committed  #: None: the group has no committed offset for it
         self.records: deque[Record] = deque()  #: from the watermark on, in the order of their offsets
         self.ledger = Ledger()
+        self.undecoded = 0  #: records whose rows are not made yet
 
     def __repr__(self) -> str:
         return f"{self.topic}[{self.number}]"
@@ -76,6 +78,11 @@ class Partition:
         while records and records[0].settled:
             records.popleft()
         return records[0].offset if records else self.position
+
+    @property
+    def unsettled_since(self) -> float | None:
+        """When the oldest unsettled record was read (the owner's clock, seconds); None: there is none."""
+        return self.records[0].read_at if self.watermark < self.position and self.records else None
 
     def read(self, records: list[Record], position: int) -> None:
         """Take in records that were read, in order; ``position`` is where reading goes on."""
@@ -101,10 +108,40 @@ class Partition:
         return size
 
 
-def settle(rows: Iterable[Row]) -> int:
+class Books:
+    """The ledgers of every partition this process has had, by topic; topics beyond the first 50 are one, "other"."""
+
+    def __init__(self) -> None:
+        self._gone: dict[str, Ledger] = {}  # of partitions that were taken away
+
+    def open(self, partition: Partition) -> None:
+        """A partition came."""
+        self._gone.setdefault(self._name(partition), Ledger())
+
+    def close(self, partition: Partition) -> None:
+        """A partition is gone: its ledger changes no more."""
+        self._gone[self._name(partition)].add(partition.ledger)
+
+    def ledgers(self, owned: Iterable[Partition]) -> dict[str, Ledger]:
+        """The ledger of each topic, with the partitions that are owned now."""
+        found: dict[str, Ledger] = {}
+        for topic, gone in self._gone.items():
+            found[topic] = Ledger()
+            found[topic].add(gone)
+        for partition in owned:
+            found[self._name(partition)].add(partition.ledger)
+        return found
+
+    def _name(self, partition: Partition) -> str:
+        topic = partition.topic
+        return topic if topic in self._gone or len(self._gone) < MAX_NAMES else OTHER
+
+
+def settle(rows: Iterable[Row], timestamps: list[int]) -> int:
     """These rows are done, and so are the records none of whose rows is open any more; the bytes that frees.
 
-    The one place where a record is settled; one pass, as every row comes through here.
+    Adds the records' times in Kafka to ``timestamps``. The one place where a record is settled; one pass, as every row
+    comes through here.
     """
     size = 0
     for row in rows:
@@ -115,6 +152,7 @@ def settle(rows: Iterable[Row]) -> int:
             continue
         record.settled = True
         record.raw = None
+        timestamps.append(record.timestamp)
         size += record.size
         ledger = record.partition.ledger
         ledger.unsettled -= 1

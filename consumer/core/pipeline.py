@@ -8,23 +8,25 @@ from the partitions when one can be sent, never stored.
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
 
 import msgspec
 
 from consumer.core.claims import Claims
+from consumer.core.counting import Histogram, Tally
 from consumer.core.flow import Flow
 from consumer.core.gate import Gate
 from consumer.core.lanes import Lanes
 from consumer.core.model import Record, Rejection, Row, Stage
-from consumer.core.offsets import Partition, settle
+from consumer.core.offsets import Books, Ledger, Partition, settle
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.uploads import Notice, Uploads
 from consumer.core.windows import Window, Windows
 
+#: Bounds of how long an event took from its time in Kafka to settlement, seconds: from a moment to a day of outage.
+AGES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
 #: Full windows in stock beyond one for each request that can be in flight.
 SPARE_WINDOWS = 8
 
@@ -83,8 +85,11 @@ class Pipeline:
             self.lanes, self.windows, self.gate, rules.retry, draw, max_processing=rules.max_processing
         )
         self.partitions: dict[Partition, None] = {}  #: owned now
-        self.rows_accepted: Counter[str] = Counter()  #: by data key
-        self.rows_rejected: Counter[str] = Counter()  #: by reason
+        self.books = Books()
+        self.rows_accepted = Tally()  #: by data key
+        self.rows_rejected = Tally()  #: by reason
+        self.event_to_settled = Histogram(*AGES)  #: seconds
+        self._settled_timestamps: list[int] = []  #: of records settled since ``observe``, milliseconds
         self._letters: list[Letter] = []  #: not handed out yet
         self._unacknowledged: dict[Row, None] = {}  #: rows whose letters are not acknowledged yet
         self._timers: list[tuple[float, int, Row]] = []  #: parked rows, and held claims of settled ones
@@ -97,26 +102,35 @@ class Pipeline:
     def assigned(self, partition: Partition) -> None:
         """A partition came: a new epoch of it."""
         self.partitions[partition] = None
+        self.books.open(partition)
 
     def arrived(self, partition: Partition, records: list[Record], rows: list[Row], position: int, now: float) -> None:
         """Records of a partition were read, with all their rows, in order; reading goes on at ``position``.
 
-        Records without rows are skipped by rule. Each record's ``open`` must be the number of its rows.
+        Records without rows are skipped by rule. Each record's ``open`` must be the number of its rows; it is one for
+        a record that cannot be decoded yet, which counts as a row until ``decoded`` brings its rows.
         """
         partition.read(records, position)
-        size = 0
+        size = expected = 0
         for record in records:
+            record.read_at = now
             if record.open:
                 size += record.size
+                expected += record.open
             else:
                 partition.skip(record)
-        for row in rows:
-            row.arrived = now
-        self.flow.took(len(rows), size)
-        ready, awaited = self.claims.queue(rows)
-        if awaited:
-            self.lanes.urge(awaited)  # those in the lanes already; the fresh ones are counted when they are added
-        self._ready(ready)
+        partition.undecoded += expected - len(rows)
+        self.flow.took(expected, size)
+        self._queue(rows, now)
+
+    def decoded(self, partition: Partition, count: int, rows: list[Row], now: float) -> None:
+        """The next ``count`` records of a partition that could not be decoded before have these rows, in order.
+
+        Each record has at least one row, and its ``open`` is the number of them.
+        """
+        partition.undecoded -= count
+        self.flow.took(len(rows) - count, 0)
+        self._queue(rows, now)
 
     def ended(self, attempt: Attempt, reply: Reply, now: float) -> None:
         """An attempt ended. A second end of the same attempt changes nothing."""
@@ -125,7 +139,7 @@ class Pipeline:
             return
         result = self.uploads.ended(window, reply, now)
         if result.accepted:
-            self.rows_accepted[attempt.data_key] += len(result.accepted)
+            self.rows_accepted.count(attempt.data_key, len(result.accepted))
             self._settle(result.accepted, now)
         for row, rejection in result.rejected:
             self._letter(row, rejection)
@@ -149,7 +163,7 @@ class Pipeline:
                 continue  # a late acknowledgement of a row that was taken away
             del self._unacknowledged[row]
             assert row.rejection is not None
-            self.rows_rejected[row.rejection.reason] += 1
+            self.rows_rejected.count(row.rejection.reason)
             row.record.rejected = True
             settled.append(row)
         self._settle(settled, now)
@@ -202,8 +216,11 @@ class Pipeline:
         self.flow.gave(len(in_flight) + len(lettered), 0)
         self._free(lettered, now)
         for partition in going:
-            self.flow.gave(0, partition.forget())
-            self.partitions.pop(partition, None)
+            self.flow.gave(partition.undecoded, partition.forget())
+            partition.undecoded = 0
+            if partition in self.partitions:
+                del self.partitions[partition]
+                self.books.close(partition)
 
     # -- effects -------------------------------------------------------------------------------------------------
 
@@ -256,7 +273,47 @@ class Pipeline:
         """Rows whose dead letters are not acknowledged yet."""
         return len(self._unacknowledged)
 
+    # -- what is told --------------------------------------------------------------------------------------------
+
+    def observe(self, time: float) -> None:
+        """Take in, by the wall clock (milliseconds since the epoch), how long the records took that were settled."""
+        timestamps = self._settled_timestamps
+        if timestamps:
+            self._settled_timestamps = []
+            self.event_to_settled.observe_ages(time, timestamps, per_second=1000)
+
+    def ledger(self) -> Ledger:
+        """The counts of all partitions this process has had, as of now."""
+        total = Ledger()
+        for ledger in self.books.ledgers(self.partitions).values():
+            total.add(ledger)
+        return total
+
+    def parked(self) -> dict[str, int]:
+        """Rows that wait, by what for: a retry of their window, a key to become known, or an earlier row of their code.
+
+        ``late_answer``: the earlier row is done, but a call of it whose answer was lost may still take effect.
+        ``schema``: records that cannot be decoded yet, each counted as a row.
+        """
+        earlier, late = self.claims.lines()
+        return {
+            "retry": sum(1 for _ in self.windows.rows_at_rest()),
+            "unknown_key": sum(row.stage == Stage.PARKED for _, _, row in self._timers),
+            "earlier_row": earlier,
+            "late_answer": late,
+            "schema": sum(partition.undecoded for partition in self.partitions),
+        }
+
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _queue(self, rows: list[Row], now: float) -> None:
+        """Rows arrive: they claim their codes."""
+        for row in rows:
+            row.arrived = now
+        ready, awaited = self.claims.queue(rows)
+        if awaited:
+            self.lanes.urge(awaited)  # those in the lanes already; the fresh ones are counted when they are added
+        self._ready(ready)
 
     def _ready(self, rows: list[Row]) -> None:
         """Rows whose claims are granted go to a lane; to the dead-letter topic if they cannot be sent."""
@@ -272,7 +329,7 @@ class Pipeline:
 
     def _settle(self, rows: list[Row], now: float) -> None:
         """These rows are done; the rows that waited for them alone are ready."""
-        self.flow.gave(len(rows), settle(rows))
+        self.flow.gave(len(rows), settle(rows, self._settled_timestamps))
         self._free(rows, now)
 
     def _free(self, rows: list[Row], now: float) -> None:

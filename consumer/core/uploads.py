@@ -11,14 +11,18 @@ from collections.abc import Callable
 
 import msgspec
 
+from consumer.core.counting import Histogram, Tally
 from consumer.core.gate import ADVICE, Gate, Pause, Step
 from consumer.core.lanes import Lanes
 from consumer.core.model import Rejection, Row, Stage
 from consumer.core.outcomes import Outcome, Reading, brief, classify
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
-from consumer.core.windows import Window, Windows
+from consumer.core.windows import PARTS, Place, Window, Windows
 
+#: Bounds of the histograms: how long a request took, seconds; and rows of a window.
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0)
+ROWS = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 99.0, 100.0)
 #: After this many 5xx or time-outs of one window, while others pass, the fault is sought in the window.
 FAULTS_BEFORE_SPLIT = 3
 #: A window that was tried alone this often while uploading is paused, and failed, is divided.
@@ -80,11 +84,14 @@ class Uploads:
         self.revoked_at = -1.0  #: when rows were last taken away
         self.notices: list[Notice] = []
         self._tell_failure_at = 0.0
-        self.requests: Counter[str] = Counter()
-        self.resent: Counter[str] = Counter()  #: rows sent again, by cause
+        self.requests: Counter[str] = Counter()  #: ended attempts, by what the answer meant
+        self.request_seconds = Histogram(*SECONDS)  #: of those that were sent
+        self.retries: Counter[str] = Counter()  #: attempts after which the window goes again, by what the answer meant
+        self.resent: Counter[str] = Counter()  #: rows that go again, by cause
         self.closed: Counter[str] = Counter()  #: windows by the reason they closed
+        self.window_rows = Histogram(*ROWS)  #: rows of closed windows
         self.unconfirmed = 0
-        self.fields_not_confirmed: Counter[str] = Counter()
+        self.fields_not_confirmed = Tally()
 
     # -- sending -------------------------------------------------------------------------------------------------
 
@@ -93,8 +100,9 @@ class Uploads:
         window = self.windows.next(now, alone=self.gate.alone)
         if window is None:
             return None
-        if window.attempts == 1:
+        if window.attempts == 1 and window.reason not in PARTS:
             self.closed[window.reason] += 1
+            self.window_rows.observe(len(window.rows))
         self.gate.start(now)
         return window
 
@@ -109,7 +117,18 @@ class Uploads:
         """An attempt ended: what becomes of its rows; what is sent again is queued or parked."""
         self.gate.ended()
         outcome = classify(window.data_key, window.rows, reply)
-        self.requests[outcome.reading.value] += 1
+        reading = outcome.reading
+        self.requests[reading.value] += 1
+        if reading is not Reading.UNSENT:
+            self.request_seconds.observe(reply.seconds)
+        result = self._judge(window, outcome, reply, now)
+        if window.place is not Place.GONE:  # it goes again, whole or what is left of it
+            self.retries[reading.value] += 1
+            self.resent[reading.value] += len(window.rows)
+        return result
+
+    def _judge(self, window: Window, outcome: Outcome, reply: Reply, now: float) -> Result:
+        """What becomes of the rows and the window."""
         if outcome.reading is Reading.LOST:
             until = window.sent_at + self._max_processing
             self.held_until = max(self.held_until, until)
@@ -211,7 +230,8 @@ class Uploads:
         if trial:
             self._unblock()
         if outcome.unlisted:
-            self.fields_not_confirmed.update(outcome.unlisted)
+            for field, count in outcome.unlisted.items():
+                self.fields_not_confirmed.count(field, count)
         result.accepted = window.rows
         if outcome.missing or self._repeating:
             self._repeat_unconfirmed(window, outcome.missing, result)
@@ -219,7 +239,7 @@ class Uploads:
         self.windows.end(window)
         if rest is not None:
             # This part of a window that was rejected whole passes, so the fault is in the rest.
-            self._divide(rest) if len(rest.rows) > 1 else self.windows.queue(rest)
+            self.windows.divide(rest) if len(rest.rows) > 1 else self.windows.queue(rest)
 
     def _repeat_unconfirmed(self, window: Window, missing: list[Row], result: Result) -> None:
         absent = {id(row) for row in missing}
@@ -247,6 +267,7 @@ class Uploads:
             named = self.windows.make(window.data_key, [row for row, _ in outcome.rejected], "rest")
             named.trials = window.trials + 1
             self.windows.queue(named)
+            self.resent["rows_named"] += len(named.rows)
             if trial and outcome.others:
                 self.gate.trial_again(now)
             elif trial:
@@ -264,7 +285,6 @@ class Uploads:
             window.rows = outcome.others
             window.failures = 0
             window.refused_at = -1.0
-            self.resent["others_rejected"] += len(window.rows)
             self.windows.queue(window)
         else:
             self.windows.end(window)
@@ -295,7 +315,8 @@ class Uploads:
         """The window is rejected whole: seek the bad row, or reject the only one."""
         self.windows.release_rest(window)
         if len(window.rows) > 1:
-            self._divide(window)
+            self.resent["divided"] += len(window.rows)
+            self.windows.divide(window)
         else:
             self._reject(window, why, result, now)
 
@@ -303,10 +324,6 @@ class Uploads:
         result.rejected = [(row, why) for row in window.rows]
         self.windows.end(window)
         self._count_rejections(len(result.rejected), now)
-
-    def _divide(self, window: Window) -> None:
-        self.resent["divided"] += len(window.rows)
-        self.windows.divide(window)
 
     def _halve(self, window: Window, cause: str) -> bool:
         if not self.windows.halve(window):
@@ -339,7 +356,6 @@ class Uploads:
         """429, 408, 5xx, a lost answer, not sent: the same rows again."""
         self._learn(window, outcome, reply, now)
         window.failures += 1
-        self.resent[outcome.reading.value] += len(window.rows)
         if outcome.reading is Reading.THROTTLED:
             self.windows.queue(window)  # the gate holds it back
             return

@@ -61,6 +61,8 @@ class Window(msgspec.Struct, eq=False, gc=False):
         return min((row.arrived for row in self.rows), default=0.0)
 
 
+#: Reasons of windows that are parts of an earlier one, not cut from a lane.
+PARTS = frozenset({"split", "rest"})
 #: The share of a window that is tried first when a bad row is sought. When that part passes, the bad row must be in the
 #: rest, which is then divided without being sent whole; this share makes both ways cost the same (a Fibonacci
 #: search), so that one bad row among 100 is found in at most 12 calls.

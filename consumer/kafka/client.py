@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -14,6 +15,8 @@ from consumer.errors import ConfigError
 log = logging.getLogger(__name__)
 
 Client = TypeVar("Client")
+#: A partition: its topic and number.
+Key = tuple[str, int]
 
 #: The same trouble is told again after this many seconds.
 TELL_AGAIN_SECONDS = 30.0
@@ -28,6 +31,24 @@ _ADVICE = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: "create the topic, or correct kafka.topics; trying on",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "give this user the right to read the topic; trying on",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "give this user the right to use the group kafka.group_id; trying on",
+}
+
+
+def advice(error: KafkaError) -> str:
+    """What a person can do about an error; empty if nothing is known of it."""
+    return _ADVICE.get(error.code(), "").removesuffix("; trying on")
+
+
+_MECHANISMS = "set kafka.client.sasl.mechanism to PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
+#: What librdkafka says of properties that do not go together, and what to do.
+_CURES = {
+    "No provider for SASL mechanism": _MECHANISMS,
+    "Unsupported SASL mechanism": _MECHANISMS,
+    "ssl.ca.location failed": "give a PEM file with the CA certificates of the brokers",
+    "ssl.certificate.location failed": "give a PEM file with this client's certificate",
+    "ssl.key.location failed": "give a PEM file with the private key, and kafka.client.ssl.key.password if it has one",
+    "not in PEM format": "give the text of a PEM file, with its BEGIN and END lines",
+    "ssl.keystore.location": "give a PKCS#12 file, and kafka.client.ssl.keystore.password",
 }
 
 
@@ -76,7 +97,9 @@ def made(kind: Callable[[dict[str, Any]], Client], config: dict[str, Any]) -> Cl
         return kind(config)
     except (KafkaException, ValueError, TypeError) as error:
         why = error.args[0].str() if isinstance(error, KafkaException) else type(error).__name__
-        raise ConfigError([f"kafka.client: {why}"]) from None
+        why = re.sub("^(consumer|producer|admin client): ", "", why.rpartition("Failed to create ")[2])
+        cure = next((f"; {cure}" for words, cure in _CURES.items() if words in why), "")
+        raise ConfigError([f"kafka.client: {why}{cure}"]) from None
 
 
 def client_config(bootstrap_servers: str, properties: Mapping[str, str], teller: Teller, **more: Any) -> dict[str, Any]:

@@ -9,12 +9,12 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from consumer.errors import UserError
-from consumer.kafka.client import Teller, client_config, made
+from consumer.kafka.client import Key, Teller, client_config, made
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Ends:
             log.exception("watching for the end")
             self._failed(UserError(f"the topics' end cannot be watched ({type(error).__name__})"))
 
-    def _watch(self, ends: dict[tuple[str, int], int]) -> None:
+    def _watch(self, ends: dict[Key, int]) -> None:
         while ends and not self._closed.wait(LOOK_EVERY_SECONDS):
             try:
                 committed = self._consumer.committed([TopicPartition(*key) for key in ends], timeout=CALL_SECONDS)
@@ -82,7 +82,7 @@ class Ends:
         if not self._closed.is_set():
             self._reached()
 
-    def _find(self) -> dict[tuple[str, int], int]:
+    def _find(self) -> dict[Key, int]:
         """The end of every partition that holds anything; raises UserError when broker or topics are not there."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         problem = ""
@@ -92,31 +92,53 @@ class Ends:
             except UserError as error:
                 problem = str(error)
             except KafkaException as error:
-                problem = (
-                    f"Kafka at {self._bootstrap} does not answer ({error.args[0].str()}): "
-                    "check kafka.bootstrap_servers and that the broker is up"
-                )
+                problem = no_answer(self._bootstrap, error)
             if time.monotonic() >= deadline:
                 break
             self._closed.wait(0.5)
         raise UserError(problem)
 
-    def _look(self) -> dict[tuple[str, int], int]:
-        found = self._consumer.list_topics(timeout=CALL_SECONDS).topics
-        ends: dict[tuple[str, int], int] = {}
-        for wanted in self._topics:
-            names = [n for n in found if re.match(wanted, n)] if wanted.startswith("^") else [wanted]
-            names = [name for name in names if name in found and found[name].error is None]
-            if not names:
-                raise UserError(
-                    f"the topic {wanted} is not there: create it, or correct kafka.topics; "
-                    f"the broker has {', '.join(sorted(found)[:10]) or 'none'}"
-                )
-            for name in names:
-                for number in found[name].partitions:
-                    low, high = self._consumer.get_watermark_offsets(
-                        TopicPartition(name, number), timeout=CALL_SECONDS, cached=False
-                    )
-                    if high > low:
-                        ends[(name, number)] = high
-        return ends
+    def _look(self) -> dict[Key, int]:
+        keys, problem = partitions_of(self._consumer, self._topics)
+        if problem:
+            raise UserError(problem)
+        return ends_of(self._consumer, keys)
+
+
+def partitions_of(consumer: Consumer, topics: Sequence[str]) -> tuple[list[Key], str]:
+    """The partitions of those topics that are there, and what to say of one that is not, or "".
+
+    Raises KafkaException when no broker answers.
+    """
+    found = consumer.list_topics(timeout=CALL_SECONDS).topics
+    keys: dict[Key, None] = {}  # patterns may overlap
+    problem = ""
+    for wanted in topics:
+        names = [n for n in found if re.match(wanted, n)] if wanted.startswith("^") else [wanted]
+        names = [name for name in names if name in found and found[name].error is None]
+        if not names:
+            problem = (
+                f"the topic {wanted} is not there: create it, or correct kafka.topics; "
+                f"the broker has {', '.join(sorted(found)[:10]) or 'none'}"
+            )
+        for name in names:
+            keys |= {(name, number): None for number in found[name].partitions}
+    return list(keys), problem
+
+
+def ends_of(consumer: Consumer, keys: Iterable[Key]) -> dict[Key, int]:
+    """The end of those partitions that hold anything; raises KafkaException when no broker answers."""
+    ends: dict[Key, int] = {}
+    for key in keys:
+        low, high = consumer.get_watermark_offsets(TopicPartition(*key), timeout=CALL_SECONDS, cached=False)
+        if high > low:
+            ends[key] = high
+    return ends
+
+
+def no_answer(bootstrap_servers: str, error: KafkaException) -> str:
+    """What to say when no broker answers."""
+    return (
+        f"Kafka at {bootstrap_servers} does not answer ({error.args[0].str()}): "
+        "check kafka.bootstrap_servers and that the broker is up"
+    )

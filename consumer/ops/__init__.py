@@ -1,1 +1,1 @@
-"""What operations see: logs now; metrics, health and status later."""
+"""What operations see: logs, metrics, health, status and a page."""

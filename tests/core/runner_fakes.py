@@ -20,13 +20,17 @@ from consumer.core.pipeline import Attempt, Letter, Pipeline, Rules
 from consumer.core.reply import Reply
 from consumer.core.rows import RowMaker
 from consumer.intake import Intake
-from consumer.runner import Result, Runner
+from consumer.ports import Result
+from consumer.runner import Runner
 from tests.core.builders import accepted, answered, values
 
 STOP_SECONDS = 30.0
 REVOKE_SECONDS = 10.0
 SESSION_SECONDS = 45.0
 COMMIT_INTERVAL = 0.5
+#: The simulated clock at the start, and what the wall clock says when that one is at zero, seconds.
+BEGIN = 1000.0
+EPOCH = 1_700_000_000
 
 
 class Message:
@@ -45,12 +49,15 @@ class Message:
     def key(self) -> bytes | None:
         return None
 
+    def timestamp(self) -> tuple[int, int]:
+        return 1, int((EPOCH + BEGIN) * 1000)  # published at the start
+
 
 class Results(queue.SimpleQueue[Result]):
     """The queue of results over a simulated clock: a wait passes the time and does what is due."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self.now = BEGIN
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
 
@@ -90,6 +97,7 @@ class FakeSource:
         self.pauses: list[tuple[float, bool]] = []
         self.commit_answers: str | None = "at once"  #: at once, never, or an error's text
         self.closed = False
+        self.ends: dict[Partition, int] = {}
         self.inside: list[Callable[[], None]] = []  #: callbacks to serve inside the next poll
         self._polling = False
 
@@ -105,7 +113,7 @@ class FakeSource:
             callback()
         batches: list[tuple[Partition, list[Any]]] = []
         for partition, log in self.logs.items():
-            if self.paused or not partition.owned or count <= 0:
+            if self.paused or partition in self.held or not partition.owned or count <= 0:
                 continue
             batch, log[:] = log[:count], log[count:]
             count -= len(batch)
@@ -144,6 +152,9 @@ class FakeSource:
         self.world.runner.on_committed(offsets, None)
         return True
 
+    def end(self, partition: Partition) -> int | None:
+        return self.ends.get(partition)
+
     def close(self, timeout: float) -> bool:
         self.closed = True
         return True
@@ -152,13 +163,13 @@ class FakeSource:
 class World:
     """A runner over fakes; the API answers after ``latency`` by ``api``, or never where that gives None."""
 
-    def __init__(self, *, until_end: bool = False, **rules: Any) -> None:
+    def __init__(self, *, until_end: bool = False, intake: Intake | None = None, **rules: Any) -> None:
         self.results = Results()
         settings: dict[str, Any] = {"rate": 0.0, "linger": 0.0, "max_rows": 10, "concurrency": 2}
         self.pipeline = Pipeline(Rules(**(settings | rules)), random.Random(1).random)
         self.runner = Runner(
             self.pipeline,
-            Intake(_decode, RowMaker("extended_id")),
+            intake or Intake(_decode, RowMaker("extended_id")),
             self.results,
             self.results.clock,
             commit_interval=COMMIT_INTERVAL,
@@ -166,6 +177,7 @@ class World:
             revoke_seconds=REVOKE_SECONDS,
             session_seconds=SESSION_SECONDS,
             until_end=until_end,
+            wall_clock=lambda: EPOCH + self.results.now,
         )
         self.source = FakeSource(self)
         self.latency = 0.1

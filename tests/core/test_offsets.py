@@ -20,7 +20,7 @@ def _read(partition: Partition, *offsets: int, size: int = 10) -> list[Record]:
 def _settle(record: Record) -> None:
     """Settle its only row."""
     record.open = 1
-    settle([Row(record, "extended_id", "K", {}, (), 0)])
+    settle([Row(record, "extended_id", "K", {}, (), 0)], [])
 
 
 def test_the_watermark_is_the_lowest_unsettled_position() -> None:

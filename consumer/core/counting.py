@@ -1,0 +1,61 @@
+"""What is counted for the metrics: plain numbers in bounded memory, cheap enough for the hot path.
+
+A count costs a dictionary look-up and is made for a batch, never for a row; so is a histogram's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+
+#: Names that are told apart; what comes beyond the first ones is counted under ``OTHER``.
+MAX_NAMES = 50
+OTHER = "other"
+
+
+class Tally(Counter[str]):
+    """Counts by a name that may come from an event; names beyond the first 50 are counted as "other"."""
+
+    def count(self, name: str, number: int = 1) -> None:
+        """Add to a name's count."""
+        self[name if name in self or len(self) < MAX_NAMES else OTHER] += number
+
+
+class Histogram:
+    """How many values lie at or under each bound, and their sum; ``counts`` has one place more, for the rest."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, *bounds: float) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def observe_ages(self, now: float, times: list[int], *, per_second: int) -> None:
+        """Count how many seconds before ``now`` each of these times was, all of them in 1/``per_second``; sorts them.
+
+        A time to come counts as now, one that is not positive not at all. Most of a batch falls into a few buckets, so
+        it is cut at their bounds instead of looking at each value.
+        """
+        times.sort()
+        if times and times[0] <= 0:
+            del times[: bisect_right(times, 0)]
+        if not times:
+            return
+        if times[-1] > now:  # the clock of who published is ahead
+            ahead = bisect_right(times, now)
+            times[ahead:] = [int(now)] * (len(times) - ahead)
+        end = len(times)
+        youngest = bisect_left(self.bounds, (now - times[-1]) / per_second)
+        oldest = bisect_left(self.bounds, (now - times[0]) / per_second)
+        self.sum += (now * end - sum(times)) / per_second
+        for place in range(youngest, oldest):
+            start = bisect_left(times, now - self.bounds[place] * per_second)
+            self.counts[place] += end - start
+            end = start
+        self.counts[oldest] += end

@@ -1,0 +1,55 @@
+"""Settings as they may be shown: everything a person needs to know, and no secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import SecretStr
+
+from consumer.config import Settings
+
+HIDDEN = "(hidden)"
+
+#: A user or a password before an address. Greedy: an unescaped "/" or "@" may stand in a password.
+_USER_INFO = re.compile(r"://.*@", re.DOTALL)
+#: The same where the scheme may be left out: in settings of these names.
+_ADDRESSES = frozenset({"base_url", "proxy", "url"})
+_BARE_USER_INFO = re.compile(r"^([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
+
+_SECRET_WORDS = ("token", "password", "passphrase", "secret", "key.pem", "jaas", "sasl.oauthbearer.config")
+#: Names with such a word that say where something is.
+_PLACES = ("_file", ".file", ".url", ".location")
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting or librdkafka property of this name is never shown."""
+    name = name.lower()
+    return not name.endswith(_PLACES) and any(word in name for word in _SECRET_WORDS)
+
+
+def masked(settings: Settings) -> dict[str, Any]:
+    """The settings as plain JSON values by section: a secret is "(hidden)" if it is set, "" if it is empty.
+
+    Secrets are the secret fields, the librdkafka properties that ``is_secret`` names, and the user info of addresses.
+    """
+    sections: dict[str, Any] = shown("", settings.model_dump(mode="python"))
+    return sections
+
+
+def shown(name: str, value: Any) -> Any:
+    """A value as it may be shown; ``name``: of the setting or librdkafka property."""
+    if isinstance(value, SecretStr):
+        return HIDDEN if value.get_secret_value() else ""
+    if isinstance(value, Mapping):
+        return {inner_name: shown(inner_name, inner) for inner_name, inner in value.items()}
+    if isinstance(value, str):
+        if is_secret(name):
+            return HIDDEN if value else ""
+        if name in _ADDRESSES:
+            return _BARE_USER_INFO.sub(rf"\1{HIDDEN}@", value)
+        return _USER_INFO.sub(f"://{HIDDEN}@", value)
+    if isinstance(value, list | tuple):
+        return [shown(name, inner) for inner in value]
+    return value

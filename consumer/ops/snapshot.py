@@ -1,0 +1,275 @@
+"""Everything there is to tell of a running consumer, as of one moment: what a scrape, ``/status`` and the page show.
+
+It is taken on the owner's thread, between two inputs of the core, so its parts agree: in each snapshot the ledger
+balances. Its fields are the keys of ``/status``; seconds are durations until the moment it was taken.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable
+
+import msgspec
+
+from consumer import __version__
+from consumer.core import counting
+from consumer.core.offsets import Ledger, Partition
+from consumer.core.pipeline import Pipeline
+from consumer.ports import Source
+from consumer.runner import Runner, State
+
+log = logging.getLogger(__name__)
+
+#: How long the owner loop may take to answer; a turn takes milliseconds.
+ANSWER_SECONDS = 2.0
+#: Lanes that are listed: those with the most rows.
+MAX_LANES = 20
+
+
+class Histogram(msgspec.Struct, frozen=True):
+    """How many values lie at or under each bound and over the one before; the last count is the rest."""
+
+    bounds: tuple[float, ...]
+    counts: list[int]
+    sum: float
+
+
+class PartitionStatus(msgspec.Struct, frozen=True):
+    """An owned partition: its ledger since it was assigned, and where it is; offsets are of the next record."""
+
+    topic: str
+    partition: int
+    consumed: int
+    accepted: int
+    rejected: int
+    skipped: int
+    released: int
+    unsettled: int
+    committed: int | None  #: None: the group has no committed offset yet
+    position: int
+    end: int | None  #: as of the last fetch; None: not fetched yet
+    lag: int | None  #: from what is committed to the end
+    oldest_unsettled_seconds: float  #: since it was read
+    paused: bool  #: not read on for now: there is no room, or a schema is awaited
+    stopped: str | None  #: why it is not read on until a person does something
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """Rows that are read and not settled, by where they are; and what became of the others since the start."""
+
+    unsettled: int
+    ready: int  #: gathered for windows
+    in_flight: int
+    parked: dict[str, int]
+    dead_letters_pending: int
+    accepted: dict[str, int]  #: by data key
+    rejected: dict[str, int]  #: by reason
+    unconfirmed: int
+    fields_not_confirmed: dict[str, int]
+    resent: dict[str, int]  #: by cause
+
+
+class Lane(msgspec.Struct, frozen=True):
+    """Ready rows that may share a window."""
+
+    data_key: str
+    fields: tuple[str, ...]
+    rows: int
+    oldest_seconds: float
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request whose answer is awaited."""
+
+    window: int
+    data_key: str
+    rows: int
+    attempt: int
+    seconds: float
+
+
+class Windows(msgspec.Struct, frozen=True):
+    """Windows that fill, are in flight and wait to be sent again; and those that were closed since the start."""
+
+    lanes: list[Lane]
+    in_flight: list[Request]
+    waiting: int
+    closed: dict[str, int]  #: by reason
+    rows: Histogram
+
+
+class Requests(msgspec.Struct, frozen=True):
+    """Upload requests that ended since the start."""
+
+    outcomes: dict[str, int]
+    retries: dict[str, int]  #: by cause
+    seconds: Histogram
+
+
+class Api(msgspec.Struct, frozen=True):
+    """What holds requests back."""
+
+    blocked: str | None  #: why uploading is paused
+    blocked_seconds: float
+    circuit: bool  #: open: one request at a time
+    throttled_for_seconds: float  #: no request until then, as the API asked
+    throttled_seconds: float  #: asked for since the start
+    budget: float  #: requests a second; 0: no limit
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """One moment of one process."""
+
+    version: str
+    state: str  #: joining, running, stopping, stopped
+    ledger: Ledger
+    consumed: dict[str, int]  #: records by topic
+    partitions: list[PartitionStatus]
+    rows: Rows
+    windows: Windows
+    requests: Requests
+    api: Api
+    event_to_settled: Histogram
+    oldest_unsettled_seconds: float
+    commits: dict[str, int]
+    rebalances: int
+
+
+def take(runner: Runner, source: Source, now: float) -> Snapshot:
+    """The snapshot as of ``now`` on the owner's clock; to be called on the owner's thread."""
+    pipeline = runner.pipeline
+    ledgers = pipeline.books.ledgers(pipeline.partitions)
+    total = Ledger()
+    for ledger in ledgers.values():
+        total.add(ledger)
+    partitions = [_partition(partition, runner, source, now) for partition in pipeline.partitions]
+    partitions.sort(key=lambda status: (status.topic, status.partition))
+    uploads = pipeline.uploads
+    return Snapshot(
+        version=__version__,
+        state="joining" if runner.state is State.RUNNING and not runner.joined else runner.state.value,
+        ledger=total,
+        consumed={topic: ledger.consumed for topic, ledger in ledgers.items()},
+        partitions=partitions,
+        rows=_rows(pipeline),
+        windows=_windows(pipeline, now),
+        requests=Requests(dict(uploads.requests), dict(uploads.retries), _copied(uploads.request_seconds)),
+        api=_api(pipeline, now),
+        event_to_settled=_copied(pipeline.event_to_settled),
+        oldest_unsettled_seconds=max((status.oldest_unsettled_seconds for status in partitions), default=0.0),
+        commits=dict(runner.commits),
+        rebalances=runner.rebalances,
+    )
+
+
+def _partition(partition: Partition, runner: Runner, source: Source, now: float) -> PartitionStatus:
+    end = source.end(partition)
+    since = partition.unsettled_since
+    stopped = source.stopped.get(partition)
+    if end is not None:
+        end = max(end, partition.position)  # what is known of the end comes with the fetches, and may be older
+    begin = partition.started_at if partition.committed is None else partition.committed
+    return PartitionStatus(
+        partition.topic,
+        partition.number,
+        **partition.ledger.as_dict(),
+        committed=partition.committed,
+        position=partition.position,
+        end=end,
+        lag=None if end is None else end - begin,
+        oldest_unsettled_seconds=0.0 if since is None else _rounded(now - since),
+        paused=stopped is None and (source.paused or runner.holds(partition)),
+        stopped=stopped,
+    )
+
+
+def _rows(pipeline: Pipeline) -> Rows:
+    uploads = pipeline.uploads
+    return Rows(
+        unsettled=pipeline.unsettled,
+        ready=len(pipeline.lanes),
+        in_flight=sum(len(window.rows) for window in uploads.in_flight),
+        parked=pipeline.parked(),
+        dead_letters_pending=pipeline.letters_pending,
+        accepted=dict(pipeline.rows_accepted),
+        rejected=dict(pipeline.rows_rejected),
+        unconfirmed=uploads.unconfirmed,
+        fields_not_confirmed=dict(uploads.fields_not_confirmed),
+        resent=dict(uploads.resent),
+    )
+
+
+def _windows(pipeline: Pipeline, now: float) -> Windows:
+    uploads = pipeline.uploads
+    in_flight = uploads.in_flight
+    return Windows(
+        lanes=[
+            Lane(
+                lane.data_key,
+                tuple(name for name in lane.rows[0].item if name != lane.data_key),
+                len(lane.rows),
+                _rounded(now - lane.rows[0].arrived),
+            )
+            for lane in pipeline.lanes.fullest(MAX_LANES)
+        ],
+        in_flight=[
+            Request(window.number, window.data_key, len(window.rows), window.attempts, _rounded(now - window.sent_at))
+            for window in in_flight
+        ],
+        waiting=len(pipeline.windows.live) - len(in_flight),
+        closed=dict(uploads.closed),
+        rows=_copied(uploads.window_rows),
+    )
+
+
+def _api(pipeline: Pipeline, now: float) -> Api:
+    gate = pipeline.gate
+    return Api(
+        blocked=gate.pause.value if gate.pause is not None else None,
+        blocked_seconds=_rounded(now - gate.paused_since) if gate.pause is not None else 0.0,
+        circuit=gate.circuit_open,
+        throttled_for_seconds=_rounded(gate.throttled_until - now),
+        throttled_seconds=_rounded(gate.throttled_seconds),
+        budget=gate.rate,
+    )
+
+
+def _copied(histogram: counting.Histogram) -> Histogram:
+    return Histogram(histogram.bounds, list(histogram.counts), histogram.sum)
+
+
+def _rounded(seconds: float) -> float:
+    return max(0.0, round(seconds, 3))
+
+
+class Asker:
+    """Asks the owner's thread for a snapshot; for every other thread.
+
+    ``hand_over`` gives the owner something to do, ``take_now`` is then called there.
+    """
+
+    def __init__(self, hand_over: Callable[[Callable[[], None]], object], take_now: Callable[[], Snapshot]) -> None:
+        self._hand_over = hand_over
+        self._take_now = take_now
+
+    def ask(self) -> Snapshot | None:
+        """A snapshot as of now; None: the owner loop did not answer in two seconds."""
+        answer: queue.SimpleQueue[Snapshot | None] = queue.SimpleQueue()
+        given_up = False
+
+        def on_owner() -> None:
+            if given_up:
+                return
+            try:
+                answer.put(self._take_now())
+            except Exception:  # whatever is wrong with telling, the work goes on
+                log.exception("snapshot")
+                answer.put(None)
+
+        self._hand_over(on_owner)
+        try:
+            return answer.get(timeout=ANSWER_SECONDS)
+        except queue.Empty:
+            given_up = True
+            return None

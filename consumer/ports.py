@@ -1,0 +1,55 @@
+"""What the owner loop asks of its adapters, and what comes back from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from consumer.core.model import Row
+from consumer.core.offsets import Partition
+from consumer.core.pipeline import Attempt, Letter
+from consumer.core.reply import Reply
+
+
+class Source(Protocol):
+    """Reading and committing; see ``consumer.kafka.source``."""
+
+    paused: bool
+    stopped: dict[Partition, str]
+
+    def subscribe(self) -> None: ...
+    def poll(self, count: int) -> list[tuple[Partition, list[Any]]]: ...
+    def pause(self) -> None: ...
+    def hold(self, partition: Partition, *, held: bool) -> None: ...
+    def resume(self) -> None: ...
+    @property
+    def committing(self) -> bool: ...
+    def commit(self, offsets: list[tuple[Partition, int]]) -> None: ...
+    def commit_and_wait(self, offsets: list[tuple[Partition, int]]) -> bool: ...
+    def end(self, partition: Partition) -> int | None: ...
+    def close(self, timeout: float) -> bool: ...
+
+
+class Api(Protocol):
+    """Sending attempts and asking who we are; answers come through the queue of results."""
+
+    def send(self, attempt: Attempt, start_by: float) -> None: ...
+    def ask(self) -> None: ...
+
+
+class Letters(Protocol):
+    """Writing dead letters; acknowledgements come through the queue of results."""
+
+    def send(self, letter: Letter) -> None: ...
+
+
+class Call(Protocol):
+    """A call that was made for an attempt; for None, it was ``GET /me``."""
+
+    @property
+    def subject(self) -> Any: ...
+
+
+#: What comes back: a call with its answer, rows whose letters are safe, or something to
+#: do on the owner's thread.
+Result = tuple[Call, Reply] | list[Row] | Callable[[], None]

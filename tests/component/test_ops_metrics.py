@@ -1,0 +1,178 @@
+"""The table of metrics: what it declares is what is exposed, checked by Prometheus' own tool; and the page of it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+from prometheus_client import Metric
+from prometheus_client.openmetrics import parser as open_metrics
+from prometheus_client.parser import text_string_to_metric_families as text_format
+
+from consumer.core.counting import MAX_NAMES
+from consumer.ops.metrics import METRICS, PREFIX, Kind, bounded, exposition, family
+from consumer.ops.metrics_page import ALERTS, page
+from consumer.ops.snapshot import Snapshot, take
+from tests.core.runner_fakes import World, keys_of
+
+ROOT = Path(__file__).parents[2]
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
+
+
+def promtool(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Prometheus' tool; Debian's package ``prometheus`` brings it."""
+    try:
+        return subprocess.run(["promtool", *arguments], input=given, capture_output=True, timeout=60, check=False)
+    except FileNotFoundError:
+        pytest.fail("promtool is not installed: apt-get install --no-install-recommends prometheus", pytrace=False)
+
+
+def parsed(body: bytes) -> dict[str, Metric]:
+    """The families of an OpenMetrics exposition by name."""
+    families = open_metrics.text_string_to_metric_families(body.decode())  # type: ignore[no-untyped-call]
+    return {found.name: found for found in families}
+
+
+@pytest.fixture
+def snapshot() -> Snapshot:
+    world = World()
+    partition = world.partition(0, *keys_of("A", 25), "")
+    world.source.ends[partition] = 30
+    world.start()
+    world.turn_until(lambda: not world.pipeline.unsettled and partition.ledger.accepted > 0)
+    return take(world.runner, world.source, world.results.now)
+
+
+def test_every_metric_is_declared_once_and_its_name_fits_its_kind() -> None:
+    names = [metric.name for metric in METRICS]
+    assert len(names) == len(set(names))
+    for metric in METRICS:
+        assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER), metric.name
+        assert not metric.known or len(metric.labels) == 1, f"{metric.name}: known values are of one label"
+
+
+def test_the_contract_is_covered() -> None:
+    """Every metric that users are promised, apart from what comes with the settled map."""
+    assert {metric.name: metric.labels for metric in METRICS} == {
+        "records_consumed_total": ("topic",),
+        "records_settled_total": ("result",),
+        "records_unsettled": (),
+        "rows_accepted_total": ("data_key",),
+        "rows_rejected_total": ("reason",),
+        "rows_unconfirmed_total": (),
+        "fields_not_confirmed_total": ("field",),
+        "rows_in_flight": (),
+        "rows_parked": ("cause",),
+        "rows_resent_total": ("cause",),
+        "windows_closed_total": ("reason",),
+        "window_rows": (),
+        "requests_total": ("outcome",),
+        "request_seconds": (),
+        "event_to_settled_seconds": (),
+        "oldest_unsettled_seconds": (),
+        "lag_records": ("topic", "partition"),
+        "retries_total": ("cause",),
+        "api_blocked": ("cause",),
+        "circuit_open": (),
+        "throttled_seconds_total": (),
+        "request_budget_per_second": (),
+        "commits_total": ("result",),
+        "assigned_partitions": (),
+        "paused_partitions": (),
+        "rebalances_total": (),
+        "partitions_stopped": ("cause",),
+        "dead_letters_pending": (),
+        "build_info": ("version", "python", "librdkafka"),
+    }
+
+
+def test_what_is_exposed_is_what_is_declared_and_promtool_finds_no_fault(snapshot: Snapshot) -> None:
+    body, content_type = exposition(snapshot, "text/plain")
+    assert content_type.startswith("text/plain")
+    checked = promtool("check", "metrics", given=body)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+    told = {found.name: found for found in text_format(body.decode()) if found.name.startswith(PREFIX)}
+    assert told.keys() == {PREFIX + metric.name.removesuffix("_total") for metric in METRICS}
+    for metric in METRICS:
+        found = told[PREFIX + metric.name.removesuffix("_total")]
+        assert (found.type, found.documentation) == (metric.kind.value, metric.help)
+        for sample in found.samples:
+            assert sample.labels.keys() - {"le"} == set(metric.labels)
+
+
+def test_a_scraper_that_asks_for_openmetrics_gets_it(snapshot: Snapshot) -> None:
+    body, content_type = exposition(snapshot, OPEN_METRICS)
+    assert content_type.startswith("application/openmetrics-text")
+    names = parsed(body)
+    assert PREFIX + "records_consumed" in names
+    assert "process_cpu_seconds" in names
+
+
+def test_a_histogram_is_cumulative_and_its_last_bucket_is_its_count(snapshot: Snapshot) -> None:
+    metric = next(metric for metric in METRICS if metric.name == "window_rows")
+    samples = family(metric, snapshot).samples
+    buckets = [sample.value for sample in samples if sample.name.endswith("_bucket")]
+    counts = {sample.name.removeprefix(PREFIX): sample.value for sample in samples}
+    assert buckets == sorted(buckets)
+    assert buckets[-1] == counts["window_rows_count"] == sum(snapshot.windows.rows.counts) > 0
+    assert counts["window_rows_sum"] == 25
+
+
+def test_known_values_are_told_before_anything_was_counted() -> None:
+    world = World()
+    empty = take(world.runner, world.source, world.results.now)
+    for metric in METRICS:
+        samples = family(metric, empty).samples
+        if metric.known:
+            assert [(sample.labels[metric.labels[0]], sample.value) for sample in samples] == [
+                (known, 0) for known in metric.known
+            ]
+
+
+def test_labels_are_bounded_and_nothing_gets_lost_in_other() -> None:
+    values: dict[tuple[str, ...], float] = {("topic", str(number)): 1.0 for number in range(MAX_NAMES + 7)}
+    found = bounded(values)
+    assert len(found) == MAX_NAMES + 1
+    assert found["other", "other"] == 7
+    assert sum(found.values()) == sum(values.values())
+
+
+def test_many_partitions_are_told_as_many_as_labels_are_allowed(snapshot: Snapshot) -> None:
+    (one,) = snapshot.partitions
+    many = [msgspec.structs.replace(one, partition=number, lag=10) for number in range(200)]
+    lag = next(metric for metric in METRICS if metric.name == "lag_records")
+    samples = family(lag, msgspec.structs.replace(snapshot, partitions=many)).samples
+    assert len(samples) == MAX_NAMES + 1
+    assert sum(sample.value for sample in samples) == 2000
+
+
+@pytest.mark.parametrize("evil", ['a"b', "a\\b", "a\nb", "a{b}", "ä€\u2028", "\x00"])
+def test_a_label_from_an_event_cannot_break_the_format(snapshot: Snapshot, evil: str) -> None:
+    rows = msgspec.structs.replace(snapshot.rows, fields_not_confirmed={evil: 3})
+    body, _ = exposition(msgspec.structs.replace(snapshot, rows=rows), OPEN_METRICS)
+    found = parsed(body)[PREFIX + "fields_not_confirmed"]
+    assert [(sample.labels, sample.value) for sample in found.samples] == [({"field": evil}, 3)]
+
+
+# -- the page --------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_in_docs_is_the_one_the_table_gives() -> None:
+    assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == page(), "run make docs"
+
+
+def test_what_the_page_advises_to_alert_on_is_promql_over_metrics_that_are_there(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yml"
+    lines = ["groups:", "- name: page", "  rules:"]
+    for number, alert in enumerate(ALERTS):
+        lines += [f"  - alert: A{number}", "    expr: |-", *(f"      {part}" for part in alert.query.splitlines())]
+    rules.write_text("\n".join(lines) + "\n")
+    checked = promtool("check", "rules", str(rules))
+    assert checked.returncode == 0, checked.stderr.decode()
+    declared = {PREFIX + metric.name for metric in METRICS}
+    named = set(re.findall(rf"{PREFIX}\w+", page()))
+    assert named <= declared
+    assert all(re.findall(rf"{PREFIX}\w+", alert.query) for alert in ALERTS)

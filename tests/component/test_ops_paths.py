@@ -1,0 +1,254 @@
+"""Health, readiness, metrics and status of an owner loop that turns, stalls, waits and stops."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from consumer.config import Settings
+from consumer.masking import masked
+from consumer.ops import snapshot as snapshots
+from consumer.ops.health import STALLED_SECONDS
+from consumer.ops.paths import paths_of
+from consumer.ops.server import Answer, Paths
+from consumer.ops.snapshot import Asker, Snapshot, take
+from consumer.ports import Result
+from tests.core.runner_fakes import World, keys_of
+
+
+class Served:
+    """A consumer over fakes, in simulated time, and its paths."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.world = World()
+        # Its own queue: the fakes' one is the clock, too, and is not made for other threads.
+        self.requests: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        asker = Asker(self.requests.put, lambda: take(self.world.runner, self.world.source, self.world.results.now))
+        self.asker = asker
+        self.paths: Paths = paths_of(
+            self.world.runner, self.world.results.clock, asker.ask, masked(settings or Settings())
+        )
+
+    def get(self, path: str) -> Answer:
+        """Ask from another thread while the owner answers."""
+        found: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        thread = threading.Thread(target=lambda: found.put(self.paths[path]("")))
+        thread.start()
+        while thread.is_alive():
+            self.answer_requests()
+            thread.join(0.001)
+        return found.get_nowait()
+
+    def answer_requests(self) -> None:
+        """The owner's turn, as far as asked for snapshots."""
+        while not self.requests.empty():
+            request = self.requests.get_nowait()
+            assert callable(request)
+            request()
+
+    def status(self) -> Mapping[str, Any]:
+        answer = self.get("/status")
+        assert answer.status == 200
+        document: Mapping[str, Any] = json.loads(answer.body)
+        return document
+
+
+@pytest.fixture
+def served() -> Served:
+    return Served()
+
+
+# -- alive -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_loop_that_turns_is_healthy_whatever_the_api_does(served: Served) -> None:
+    world = served.world
+    world.api = lambda _: None
+    world.partition(0, *keys_of("A", 50))
+    world.start()
+    world.turn_for(3 * STALLED_SECONDS)
+    answer = served.paths["/healthz"]("")
+    assert (answer.status, answer.body) == (200, b"ok: the owner loop turned 0.0 s ago\n")
+
+
+def test_a_loop_that_does_not_turn_for_half_a_minute_is_not_healthy(served: Served) -> None:
+    world = served.world
+    world.start()
+    world.turn_for(1)
+    world.results.now += STALLED_SECONDS - 1
+    assert served.paths["/healthz"]("").status == 200
+    world.results.now += 2
+    answer = served.paths["/healthz"]("")
+    assert answer.status == 503
+    assert answer.body.startswith(b"stalled: the owner loop has not turned for 3")
+    world.turn_for(0.1)
+    assert served.paths["/healthz"]("").status == 200
+
+
+def test_a_long_wait_in_a_revocation_counts_as_turning(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = served.world
+    monkeypatch.setattr(world.runner, "_revoke_seconds", 3 * STALLED_SECONDS)
+    world.api = lambda _: None
+    partition = world.partition(0, "A")
+    world.start()
+    world.turn_until(lambda: len(world.sent) == 1)
+    seen: list[int] = []
+    began = world.results.now
+    for second in range(1, int(3 * STALLED_SECONDS)):
+        world.results.at(second, lambda: seen.append(served.paths["/healthz"]("").status))
+    world.source.inside.append(lambda: world.runner.on_revoked([partition], lost=False))
+    world.runner.turn()
+    assert world.results.now - began >= 3 * STALLED_SECONDS, "it waited"
+    assert set(seen) == {200}
+
+
+def test_waiting_for_kafka_inside_an_assignment_counts_as_turning(served: Served) -> None:
+    world = served.world
+    world.start()
+    for _ in range(10):
+        world.results.now += STALLED_SECONDS - 1
+        world.runner.on_waiting()
+    assert served.paths["/healthz"]("").status == 200
+
+
+# -- ready -----------------------------------------------------------------------------------------------------------
+
+
+def test_readiness_begins_with_the_first_assignment_even_an_empty_one_and_ends_with_the_stop(served: Served) -> None:
+    world = served.world
+    answer = served.paths["/readyz"]("")
+    assert answer.status == 503
+    assert b"the group has not given this member an assignment yet" in answer.body
+    world.runner.on_assigned([])
+    assert served.paths["/readyz"]("").status == 200
+    world.runner.signal()
+    answer = served.paths["/readyz"]("")
+    assert (answer.status, answer.body) == (503, b"not ready: stopping\n")
+
+
+def test_a_paused_api_and_lost_partitions_leave_it_ready(served: Served) -> None:
+    world = served.world
+    partition = world.partition(0, "A")
+    world.api = lambda _: None
+    world.start()
+    world.runner.on_revoked([partition], lost=True)
+    assert served.paths["/readyz"]("").status == 200
+
+
+# -- when the loop does not answer -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/status"])
+def test_without_a_snapshot_in_time_it_is_a_503_in_a_line(
+    served: Served, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(snapshots, "ANSWER_SECONDS", 0.05)
+    answer = served.paths[path]("")
+    assert answer.status == 503
+    assert answer.body.count(b"\n") == 1
+    assert b"the owner loop did not answer" in answer.body
+    assert served.paths["/healthz"]("").status == 200, "health has its own rule"
+
+
+def test_a_question_nobody_waits_for_any_more_costs_the_owner_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def never() -> Snapshot:
+        taken.append(1)
+        raise AssertionError
+
+    monkeypatch.setattr(snapshots, "ANSWER_SECONDS", 0.01)
+    assert Asker(requests.put, never).ask() is None
+    requests.get_nowait()()
+    assert taken == []
+
+
+def test_a_snapshot_that_fails_does_not_harm_the_owner(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    del served.world.pipeline.gate.rate
+    with caplog.at_level(logging.ERROR, "consumer"):
+        assert served.get("/status").status == 503
+    assert "snapshot" in caplog.text
+
+
+# -- what is told ----------------------------------------------------------------------------------------------------
+
+
+def test_the_status_has_the_documented_parts(served: Served) -> None:
+    world = served.world
+    partition = world.partition(0, *keys_of("A", 3))
+    world.source.ends[partition] = 3
+    world.start()
+    world.turn_until(lambda: partition.committed == 3)
+    status = served.status()
+    assert {"version", "state", "ledger", "partitions", "windows", "requests", "api", "settings"} <= status.keys()
+    assert status["ledger"] == {
+        "consumed": 3,
+        "accepted": 3,
+        "rejected": 0,
+        "skipped": 0,
+        "released": 0,
+        "unsettled": 0,
+    }
+    (told,) = status["partitions"]
+    assert {name: told[name] for name in ("topic", "partition", "committed", "position", "end", "accepted")} == {
+        "topic": "events",
+        "partition": 0,
+        "committed": 3,
+        "position": 3,
+        "end": 3,
+        "accepted": 3,
+    }
+    assert told["oldest_unsettled_seconds"] == 0
+    assert {name: status["api"][name] for name in ("blocked", "circuit", "budget")} == {
+        "blocked": None,
+        "circuit": False,
+        "budget": 0,
+    }
+
+
+def test_no_secret_is_told_anywhere() -> None:
+    secret = "s3cret-Zx9"
+    settings = Settings.model_validate(
+        {
+            "api": {"token": secret, "proxy": f"http://user:{secret}@proxy:3128"},
+            "schema_registry": {"url": "http://registry", "user": "me", "password": secret},
+            "kafka": {"client": {"sasl.password": secret, "ssl.key.pem": secret, "security.protocol": "sasl_ssl"}},
+        }
+    )
+    served = Served(settings)
+    served.world.partition(0, "A")
+    served.world.start()
+    bodies = [served.get(path).body for path in served.paths]
+    assert not any(secret.encode() in body for body in bodies)
+    assert served.status()["settings"]["kafka"]["client"]["security.protocol"] == "sasl_ssl"
+    assert served.status()["settings"]["api"]["token"] == "(hidden)"
+
+
+def test_no_key_value_is_told(served: Served) -> None:
+    world = served.world
+    world.api = lambda _: None
+    world.partition(0, *keys_of("SECRETCODE", 20))
+    world.start()
+    world.turn_until(lambda: len(world.sent) == 2)
+    assert not any(b"SECRETCODE" in served.get(path).body for path in served.paths)
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_but_its_own_script(served: Served) -> None:
+    answer = served.get("/")
+    assert answer.content_type == "text/html; charset=utf-8"
+    html = answer.body.decode()
+    assert "http://" not in html
+    assert "https://" not in html
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "script-src 'sha256-" in policy
+    assert "style-src 'sha256-" in policy
+    assert "innerHTML" not in html, "what is told by events is text, never markup"
