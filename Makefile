@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test check lint types layers bench lock clean
+.PHONY: install demo test check lint types layers docs bench lock clean
 .DEFAULT_GOAL := check
 
 $(STAMP): requirements.txt pyproject.toml
@@ -34,6 +34,10 @@ types: $(STAMP)
 layers: $(STAMP)
 	$(BIN)/lint-imports
 
+docs: $(STAMP)  ## the pages that are written from code
+	$(BIN)/python -m consumer.config_page > docs/configuration.md
+	$(BIN)/python -m consumer.ops.metrics_page > docs/metrics.md
+
 bench: $(STAMP)  ## throughput beside the floor, on the real broker
 	$(BIN)/python -m benchmarks.run
 
@@ -41,7 +45,8 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 
 lock:  ## pin everything anew, with hashes and without addresses (takes uv)
 	$(LOCK) --extra dev --output-file requirements.txt pyproject.toml requirements-build.in
-	$(LOCK) --constraint requirements.txt --output-file deploy/requirements.txt pyproject.toml requirements-build.in
+	$(LOCK) --constraint requirements.txt --output-file deploy/requirements.txt pyproject.toml
+	$(LOCK) --constraint requirements.txt --output-file deploy/requirements-build.txt requirements-build.in
 
 clean:
 	rm -rf $(VENV) .cache

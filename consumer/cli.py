@@ -9,11 +9,17 @@ from pathlib import Path
 import click
 
 from consumer import __version__
-from consumer.commands.options import Options
+from consumer.commands.options import LEVELS, Options
 from consumer.errors import UserError
 
+PROGRAM = "scm-consumer"
+_EPILOG = """\b
+Completion of commands and options, in ~/.bashrc (zsh, fish: the same with zsh_source, fish_source):
+  eval "$(_SCM_CONSUMER_COMPLETE=bash_source scm-consumer)"
+"""
+
 #: In the order of the help; one module each in ``consumer.commands``.
-COMMANDS = ("demo", "run", "sandbox")
+COMMANDS = ("demo", "run", "check", "publish", "sandbox", "config")
 
 
 class _Lazy(click.Group):
@@ -29,16 +35,20 @@ class _Lazy(click.Group):
         return command
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EPILOG,
+)
 @click.option(
     "-c", "--config", type=click.Path(path_type=Path), help="Settings file; default: scm-consumer.toml in this folder."
 )
 @click.option(
     "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
+    type=LEVELS,
     help="Lowest level shown; default: log.level.",
 )
-@click.version_option(__version__, prog_name="scm-consumer")
+@click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_context
 def group(ctx: click.Context, config: Path | None, log_level: str | None) -> None:
     """Brings factory events from Kafka to the Scantrust SCM API: batched, in order per code, nothing lost.
@@ -47,6 +57,8 @@ def group(ctx: click.Context, config: Path | None, log_level: str | None) -> Non
     Examples:
       scm-consumer demo                          see it work, nothing to install or start
       scm-consumer run                           the consumer, with scm-consumer.toml
+      scm-consumer check --create                is everything there; make the topics that are not
+      scm-consumer publish codes.csv             a table to events; bad lines are told by number
       scm-consumer sandbox --listen 127.0.0.1:8080   a strict stand-in of the API
     """
     ctx.obj = Options(config, log_level)
@@ -55,7 +67,7 @@ def group(ctx: click.Context, config: Path | None, log_level: str | None) -> Non
 def main() -> None:
     """The entry point. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 a check failed."""
     try:
-        group.main(standalone_mode=False)
+        group.main(prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

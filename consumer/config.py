@@ -15,30 +15,44 @@ from pydantic import (
     Field,
     SecretStr,
     field_validator,
-    model_validator,
 )
 
 #: librdkafka properties that would break a promise, and what to use instead.
 REFUSED_CLIENT_PROPERTIES = {
     "bootstrap.servers": "use kafka.bootstrap_servers",
     "metadata.broker.list": "use kafka.bootstrap_servers",
+    "test.mock.num.brokers": "kafka.bootstrap_servers would be passed over",
     "group.id": "use kafka.group_id",
     "group.instance.id": "use kafka.instance_id",
     "group.protocol": "use kafka.group_protocol",
     "enable.auto.commit": "offsets are committed only after everything up to them is settled",
+    "auto.commit.enable": "offsets are committed only after everything up to them is settled",
     "auto.commit.interval.ms": "use kafka.commit_interval_seconds",
     "enable.auto.offset.store": "offsets are committed only after everything up to them is settled",
+    "offset.store.method": "offsets are committed to the group only",
+    "offset.store.path": "offsets are committed to the group only",
+    "offset.store.sync.interval.ms": "offsets are committed to the group only",
     "auto.offset.reset": "use kafka.start_from and kafka.on_out_of_range",
     "partition.assignment.strategy": "cooperative-sticky is what revocation is built on",
     "enable.partition.eof": "the consumer needs it to know a partition's end",
+    "allow.auto.create.topics": "a topic that is missing is told, never made by the way",
+    "isolation.level": "only committed transactions are read",
+    "queued.max.messages.kbytes": "it is part of the memory bound",
+    "fetch.queue.backoff.ms": "it belongs to the memory bound",
     "enable.idempotence": "dead letters are produced idempotently",
     "acks": "dead letters are acknowledged by all in-sync replicas",
     "request.required.acks": "dead letters are acknowledged by all in-sync replicas",
+    "transactional.id": "dead letters are produced idempotently, not in transactions",
+    "message.timeout.ms": "a dead letter is tried until it is written",
+    "delivery.timeout.ms": "a dead letter is tried until it is written",
+    "linger.ms": "dead letters are batched already",
+    "queue.buffering.max.ms": "dead letters are batched already",
     "partitioner": "a dead letter's partition follows from its code",
-    "isolation.level": "only committed transactions are read",
-    "queued.max.messages.kbytes": "it is part of the memory bound",
     "message.max.bytes": "a dead letter may be larger than its record",
+    "enable.ssl.certificate.verification": "TLS is verified; give the brokers' CA as ssl.ca.location",
     "plugin.library.paths": "no native code is loaded by configuration",
+    "ssl.engine.location": "no native code is loaded by configuration",
+    "log_level": "use log.level",
 }
 
 
@@ -52,13 +66,20 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
-def _flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Property names as librdkafka spells them, also where TOML's bare dotted keys made tables of them."""
     for name, value in table.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            yield f"{prefix}{name}", text
+            yield f"{prefix}{name}", value
+
+
+def _text(value: Any) -> Any:
+    """Numbers and truth values as librdkafka reads them; what else is not text is left to be refused."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
 
 
 class Kafka(Section):
@@ -89,16 +110,8 @@ class Kafka(Section):
 
     @field_validator("client", mode="before")
     @classmethod
-    def _flatten(cls, value: Any) -> Any:
-        """Property names as librdkafka spells them, also where TOML's bare dotted keys made tables of them."""
-        return dict(_flat(value, "")) if isinstance(value, dict) else value
-
-    @model_validator(mode="after")
-    def _refuse(self) -> Kafka:
-        for name in self.client:
-            if name in REFUSED_CLIENT_PROPERTIES:
-                raise ValueError(f"client: {name} is not to be set: {REFUSED_CLIENT_PROPERTIES[name]}")
-        return self
+    def _texts(cls, value: Any) -> Any:
+        return {name: _text(inner) for name, inner in flat(value)} if isinstance(value, dict) else value
 
 
 class SchemaRegistry(Section):
@@ -106,7 +119,7 @@ class SchemaRegistry(Section):
 
     url: str = Field("", description="Address of a registry that speaks the Confluent REST API; empty: none.")
     user: str = Field("", description="User for HTTP basic authentication; empty: none.")
-    password: SecretStr = Field(SecretStr(""), description="Its password.")
+    password: SecretStr = Field(SecretStr(""), validate_default=False, description="Its password.")
 
 
 class Events(Section):
@@ -133,7 +146,9 @@ class Api(Section):
     """The Scantrust SCM API."""
 
     base_url: str = Field("https://api.staging.scantrust.io", description="Root address of the API.")
-    token: SecretStr = Field(SecretStr(""), validate_default=False, description="UAT token; or use token_file.")
+    token: SecretStr = Field(
+        SecretStr(""), validate_default=False, description="UAT token; or use token_file, which goes before it."
+    )
     token_file: str = Field("", description="File with the token; read again when it changes and after a 401.")
     concurrency: int = Field(8, ge=1, le=512, description="Requests in flight.")
     requests_per_second: NotNegative = Field(10.0, description="Requests a second, every call counted; 0: no limit.")
@@ -176,8 +191,8 @@ class Ops(Section):
 
     listen: str = Field(
         "127.0.0.1:9464",
-        description="Where /metrics, /healthz, /readyz, /status and a page are served, host:port; port 0: any free one; "
-        "empty: nowhere.",
+        description="Where /metrics, /healthz, /readyz, /status and a page are served, host:port; port 0: any free "
+        "one; empty: nowhere.",
     )
 
 

@@ -4,201 +4,245 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ValidationError, create_model
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
+from pydantic import ValidationError
 
-from consumer.config import Settings
+from consumer.config import Settings, flat
+from consumer.config_keys import CLIENT, PREFIX, SECTIONS, Key, property_variable
 from consumer.errors import ConfigError
+from consumer.masking import HIDDEN, shown
 
 DEFAULT_FILE = Path("scm-consumer.toml")
 
-
-class _Environment(BaseSettings):
-    """Reads the same keys from variables such as ``SCM_KAFKA__BOOTSTRAP_SERVERS``; ``load`` validates them."""
-
-    model_config = SettingsConfigDict(env_prefix="SCM_", env_nested_delimiter="__", extra="ignore")
-
-
-_FIELDS: dict[str, Any] = {name: (field.annotation, None) for name, field in Settings.model_fields.items()}
-_VARIABLES = create_model("_Variables", __base__=_Environment, **_FIELDS)
+#: What the TOML parser says, and what is to be done about it.
+_TOML_CURES = {
+    "Cannot overwrite a value": "the key stands there twice: keep one",
+    "Cannot declare": "the section stands there twice: write all its keys under one heading",
+    "Invalid value": "text stands in quotes; true and false are lower case",
+    "Invalid statement": "a line is [section] or key = value",
+}
 
 
-def load(file: Path | None) -> Settings:
+@dataclass
+class Loaded:
+    """Settings, and where each value that is not the default came from: a file's name or a variable's, by path."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+@dataclass
+class _Layer:
+    """What one source says: values by section, where each came from, and what is wrong with them."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    wrong: set[str] = field(default_factory=set)  #: paths with a problem
+
+
+def load(file: Path | None, *, uploads: bool = True) -> Settings:
     """The settings from a file and the environment; raises ConfigError with every mistake at once.
 
-    Without ``file``, ``scm-consumer.toml`` of the current folder is read if it is there.
+    Without ``file``, ``scm-consumer.toml`` of the current folder is read if it is there. ``uploads``: whether the API
+    is to be called; if not, its section need not be complete (who publishes has no token).
     """
-    written = _read_file(file)
-    problems = _problems(written, strict=True)
-    problems += _unknown_variables()
-    merged = _merge(written, _from_environment(problems))
-    if not problems:
-        problems += _problems(merged, strict=False)
-    if problems:
-        raise ConfigError(problems)
-    settings = Settings(**merged)
-    problems = list(_impossible(settings))
-    if problems:
-        raise ConfigError(problems)
-    return settings
+    return load_with_origins(file, uploads=uploads).settings
 
 
-def _read_file(file: Path | None) -> dict[str, Any]:
+def load_with_origins(file: Path | None, *, uploads: bool = True) -> Loaded:
+    """As ``load``, and where the values came from."""
+    from consumer.config_checks import impossible
+
+    written, variables = _from_file(file), _from_environment(os.environ)
+    _validate(written, strict=True)
+    _validate(variables, strict=False)
+    settings = Settings.model_validate_json(_json(_merge(written.values, variables.values)))
+    origins = written.origins | variables.origins
+    wrong = written.wrong | variables.wrong
+    problems = written.problems + variables.problems
+    for problem in impossible(settings):
+        if not wrong.intersection(problem.paths) and (uploads or not problem.paths[0].startswith("api.")):
+            problems.append(f"{_label(problem.paths[0], origins)}{problem.text}")
+    if problems:
+        raise ConfigError(problems)
+    return Loaded(settings, origins)
+
+
+def _label(path: str, origins: Mapping[str, str]) -> str:
+    """What a mistake's line begins with: the variable that says it, else the key."""
+    origin = origins.get(path, "")
+    return origin if origin.startswith(PREFIX) else path
+
+
+def _from_file(file: Path | None) -> _Layer:
     path = file or DEFAULT_FILE
     if file is None and not path.exists():
-        return {}
+        return _Layer()
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ConfigError([f"{path}: cannot be read ({error.strerror}); give a file with --config"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: not valid TOML: {error}"]) from None
+        advice = f"give another file with --config, or write one: scm-consumer config example > {path}"
+        raise ConfigError([f"{path}: cannot be read ({error.strerror}); {advice}"]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8"]) from None
+    except tomllib.TOMLDecodeError as error:
+        cure = next((cure for words, cure in _TOML_CURES.items() if str(error).startswith(words)), "mend that place")
+        raise ConfigError([f"{path}: not valid TOML: {error}; {cure}"]) from None
+    layer = _Layer(values)
+    for section, keys in values.items():
+        if isinstance(keys, dict):
+            if section == "kafka" and isinstance(keys.get("client"), dict):
+                keys["client"] = dict(flat(keys["client"]))
+            for name, value in keys.items():
+                names = [f"{name}.{inner}" for inner in value] if isinstance(value, dict) else [name]
+                layer.origins |= {f"{section}.{each}": str(path) for each in names}
+    return layer
 
 
-def _from_environment(problems: list[str]) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = EnvSettingsSource(_VARIABLES)()
-    except SettingsError as error:
-        problems.append(f'environment: {error}: allowed is a JSON list, such as ["a", "b"]')
-        return {}
-    kafka = found.get("kafka")
-    client = kafka.get("client") if isinstance(kafka, dict) else None
-    if isinstance(kafka, dict) and isinstance(client, dict):
-        kafka["client"] = {name.lower().replace("_", "."): value for name, value in client.items()}
-    return found
-
-
-def _section(prefixed: str) -> tuple[str, type[BaseModel]] | None:
-    name = prefixed.removeprefix("SCM_").lower()
-    if not prefixed.startswith("SCM_") or name not in Settings.model_fields:
-        return None
-    annotation = Settings.model_fields[name].annotation
-    assert isinstance(annotation, type)
-    return name, annotation
-
-
-def _unknown_variables() -> Iterator[str]:
-    for name in sorted(os.environ):
-        parts = name.split("__")
-        if not name.startswith("SCM_"):
+def _from_environment(environment: Mapping[str, str]) -> _Layer:
+    layer = _Layer()
+    for variable in sorted(environment):
+        if not variable.startswith(PREFIX):
             continue
-        section = _section(parts[0])
-        if section is None:
-            known = next((s for s in Settings.model_fields if parts[0].startswith(f"SCM_{s.upper()}_")), None)
-            if known is not None and len(parts) == 1:
-                yield f"{name}: unknown; two underscores stand between section and key: SCM_{known.upper()}__..."
-            elif len(parts) > 1:
-                yield f"{name}: unknown section; allowed are {', '.join(Settings.model_fields)}"
-        elif len(parts) > 1 and parts[1].lower() not in section[1].model_fields:
-            yield f"{name}: unknown key; allowed are {', '.join(section[1].model_fields)}"
+        section, *names = variable.removeprefix(PREFIX).lower().split("__")
+        keys = SECTIONS.get(section)
+        if not names or keys is None:
+            layer.problems += _no_key(variable, section, names)
+        elif names[0] == "client" and section == "kafka":
+            if len(names) < 2:
+                example = property_variable("security.protocol")
+                layer.problems.append(f"{variable}: a table; name one of its properties, such as {example}")
+            else:
+                name = ".".join(names[1:]).replace("_", ".")
+                layer.values.setdefault("kafka", {}).setdefault("client", {})[name] = environment[variable]
+                layer.origins[f"{CLIENT}.{name}"] = variable
+        elif len(names) > 1 or names[0] not in keys:
+            near = [SECTIONS[section][name].variable for name in get_close_matches("__".join(names), keys, 1)]
+            layer.problems.append(f"{variable}: unknown key; {_did_you_mean(near)}allowed are {', '.join(keys)}")
+        else:
+            _take(layer, keys[names[0]], environment[variable])
+    return layer
 
 
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def _take(layer: _Layer, key: Key, text: str) -> None:
+    """One variable's value; a list is written as JSON."""
+    value: Any = text
+    if key.is_list:
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text  # refused when it is validated
+    layer.values.setdefault(key.section, {})[key.name] = value
+    layer.origins[key.path] = key.variable
+
+
+def _no_key(variable: str, first: str, names: list[str]) -> Iterator[str]:
+    """A variable that names no section and key; without "__" it is another program's unless it all but names a key."""
+    if names:
+        near = [f"{PREFIX}{section}__{names[0]}".upper() for section in get_close_matches(first, SECTIONS, 1)]
+        yield f"{variable}: unknown section; {_did_you_mean(near)}allowed are {', '.join(SECTIONS)}"
+    elif first in SECTIONS:
+        example = next(iter(SECTIONS[first].values())).variable
+        yield f"{variable}: a section; name one of its keys, such as {example}"
+    else:
+        for section, keys in SECTIONS.items():
+            rest = first.removeprefix(f"{section}_")
+            meant = "client" if rest.startswith("client_") else next(iter(get_close_matches(rest, keys, 1, 0.8)), "")
+            if rest != first and meant in keys:
+                right = property_variable(rest.removeprefix("client_")) if meant == "client" else keys[meant].variable
+                yield f"{variable}: two underscores stand between section and key: {right}"
+
+
+def _did_you_mean(near: list[str]) -> str:
+    return f"did you mean {near[0]}? " if near else ""
+
+
+def _validate(layer: _Layer, *, strict: bool) -> None:
+    """Add what is wrong with the layer's values to its problems, and take those values out of it."""
+    try:
+        Settings.model_validate_json(_json(layer.values), strict=strict)
+    except ValidationError as error:
+        found = dict.fromkeys(_path(problem["loc"]) for problem in error.errors())
+    else:
+        return
+    for path in found:
+        value = layer.values
+        *above, last = path
+        for name in above:
+            value = value[name]
+        layer.problems.append(_told(path, value.pop(last), layer))
+        layer.wrong.add(".".join(path))
+
+
+def _path(loc: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The key that a mistake is in: not the item of a list."""
+    return tuple(str(part) for part in loc[: 3 if loc[:2] == ("kafka", "client") else 2])
+
+
+def _told(path: tuple[str, ...], value: Any, layer: _Layer) -> str:
+    """A mistake in a line: the key or variable, the value (never a secret), what is allowed."""
+    dotted = ".".join(path)
+    section, name = path[0], path[-1]
+    keys = SECTIONS.get(section)
+    if keys is None:
+        return f"{section}: {_no_section(section, value)}"
+    if len(path) == 1:
+        return f"{section}: a section; write [{section}], and its keys in the lines under it"
+    label = _label(dotted, layer.origins)
+    if len(path) == 3:
+        return f"{label} = {_display(name, value)}: allowed is text, a number, true or false"
+    key = keys.get(name)
+    if key is None:
+        homes = [f"[{other}]" for other, names in SECTIONS.items() if name in names]
+        near = [f"{section}.{other}" for other in get_close_matches(name, keys, 1, 0.8 if homes else 0.6)]
+        hint = f"it belongs under {' or '.join(homes)}; " if homes and not near else _did_you_mean(near)
+        return f"{label}: unknown key; {hint}{_allowed(keys)}"
+    said = HIDDEN if key.is_secret else _display(name, value)
+    return f"{label} = {said}: allowed is {_allowed_of(key, value, variable=label != dotted)}"
+
+
+def _no_section(name: str, value: Any) -> str:
+    homes = [f"[{section}]" for section, keys in SECTIONS.items() if name in keys]
+    if not isinstance(value, dict):
+        hint = f"it belongs under {' or '.join(homes)}" if homes else f"the sections are {', '.join(SECTIONS)}"
+        return f"outside of any section; {hint}"
+    return f"unknown section; {_did_you_mean(get_close_matches(name, SECTIONS, 1))}{_allowed(SECTIONS)}"
+
+
+def _allowed_of(key: Key, value: Any, *, variable: bool) -> str:
+    """What may stand there; in a file, also what is wrong with the quotes."""
+    if variable:
+        return key.allowed.replace("a list", "a JSON list")
+    if key.is_text and not isinstance(value, str | list | dict):
+        return f"{key.allowed}, in quotes"
+    plain = not key.is_text and not key.is_list and isinstance(value, str)
+    return f"{key.allowed}, without quotes" if plain else key.allowed
+
+
+def _allowed(names: Mapping[str, Any]) -> str:
+    return f"allowed are {', '.join(names)}"
+
+
+def _display(name: str, value: Any) -> str:
+    """A value in a message, without secrets, on one line and not endless."""
+    return json.dumps(shown(name, value), ensure_ascii=False, default=str)[:80]
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    """For the validator; TOML's dates become null, which no key takes."""
+    return json.dumps(values, default=lambda _: None)
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
         merged[key] = _merge(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
     return merged
-
-
-def _problems(values: dict[str, Any], *, strict: bool) -> list[str]:
-    try:
-        Settings.model_validate_json(json.dumps(values, default=str), strict=strict)
-    except ValidationError as error:
-        return [_told(problem) for problem in error.errors()]
-    return []
-
-
-def _told(problem: Any) -> str:
-    """A mistake in a line: the key, the value (never a secret), what is allowed."""
-    path = ".".join(str(part) for part in problem["loc"])
-    kind, message, value = problem["type"], str(problem["msg"]), problem["input"]
-    if kind == "extra_forbidden":
-        section = Settings.model_fields.get(str(problem["loc"][0]))
-        known: Any = Settings if len(problem["loc"]) == 1 else section.annotation if section else Settings
-        return f"{path}: unknown key; allowed are {', '.join(known.model_fields)}"
-    if kind == "value_error":
-        return f"{path}: {message.removeprefix('Value error, ')}".replace(": client: ", ".client: ")
-    shown = "(hidden)" if is_secret(path) else json.dumps(value, default=str)[:80]
-    return f"{path} = {shown}: {message[:1].lower()}{message[1:]}"
-
-
-def is_secret(name: str) -> bool:
-    """Whether a setting of this name is never shown."""
-    name = name.lower()
-    return not name.endswith("_file") and any(
-        word in name for word in ("token", "password", "secret", "ssl.key.pem", "jaas", "sasl.oauthbearer.config")
-    )
-
-
-def _impossible(settings: Settings) -> Iterator[str]:
-    """Combinations that cannot work."""
-    api = settings.api
-    if not api.token.get_secret_value() and not api.token_file:
-        yield "api.token: empty, and so is api.token_file; set one of them (or SCM_API__TOKEN)"
-    if api.token_file and not api.token.get_secret_value():
-        yield from _unreadable("api.token_file", api.token_file)
-    if api.ca_file:
-        yield from _unreadable("api.ca_file", api.ca_file)
-    try:
-        url = urlsplit(api.base_url)
-        usable = url.scheme in ("https", "http") and bool(url.hostname) and not url.query and not url.fragment
-        usable = usable and url.port != 0
-    except ValueError:
-        url, usable = urlsplit(""), False
-    if "@" in api.base_url:
-        yield "api.base_url: no user or password belongs there; set api.token"
-    elif not usable:
-        yield f'api.base_url = "{api.base_url}": allowed is https://host, such as https://api.staging.scantrust.io'
-    elif url.scheme == "http" and not api.allow_plain_http and not _loopback(url.hostname or ""):
-        yield (
-            f'api.base_url = "{api.base_url}": http:// would send the token in the clear; use https://, '
-            "or set api.allow_plain_http"
-        )
-    for topic in settings.kafka.topics:
-        yield from _topic_problems(topic, settings.dead_letter.topic)
-    for name in ("session.timeout.ms", "max.poll.interval.ms"):
-        value = settings.kafka.client.get(name, "1")
-        if not value.isascii() or not value.isdigit():
-            yield f'kafka.client: {name} = "{value}": allowed is a whole number of milliseconds'
-    if settings.retry.base_seconds > settings.retry.cap_seconds:
-        yield (
-            f"retry.base_seconds = {settings.retry.base_seconds:g}: allowed is at most retry.cap_seconds "
-            f"({settings.retry.cap_seconds:g})"
-        )
-
-
-def _unreadable(key: str, path: str) -> Iterator[str]:
-    try:
-        Path(path).read_bytes()
-    except OSError as error:
-        yield f'{key} = "{path}": cannot be read ({error.strerror})'
-
-
-def _loopback(host: str) -> bool:
-    return host == "localhost" or host == "::1" or bool(re.fullmatch(r"127(\.\d+){3}", host))
-
-
-def _topic_problems(topic: str, dead_letters: str) -> Iterator[str]:
-    if topic.startswith("^"):
-        try:
-            matches = re.match(topic, dead_letters) is not None
-        except re.error as error:
-            yield f'kafka.topics: "{topic}" is no valid pattern ({error})'
-            return
-    else:
-        matches = topic == dead_letters
-        if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", topic):
-            yield f'kafka.topics: "{topic}" is no topic name; allowed are letters, digits, ".", "_" and "-"'
-    if matches:
-        yield (
-            f'kafka.topics: "{topic}" matches dead_letter.topic "{dead_letters}": the dead letters would be read '
-            "again; give them a topic of another name"
-        )

@@ -20,24 +20,27 @@ class Options:
         self.config = config
         self.log_level = log_level
 
-    def settings(self) -> Settings:
-        """The settings, with logging set up by them; raises ConfigError."""
+    def settings(self, *, uploads: bool = True) -> Settings:
+        """The settings, with logging set up by them; raises ConfigError. ``uploads``: whether the API is called."""
         from consumer.config_loading import load
         from consumer.ops import logs
 
-        settings = load(self.config)
+        settings = load(self.config, uploads=uploads)
         logs.set_up(self.log_level or settings.log.level, settings.log.format)
         return settings
 
 
-def pass_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options as its first argument; ``--config`` may stand after the command, too."""
+#: The choices of ``log.level``, said here so that ``--help`` need not load the settings.
+LEVELS = click.Choice(["debug", "info", "warning", "error"])
 
-    def command(options: Options, /, config: Path | None, **arguments: object) -> None:
-        if config is not None:
-            options = Options(config, options.log_level)
-        function(options, **arguments)
+
+def pass_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options as its first argument; they may stand after the command, too."""
+
+    def command(options: Options, /, config: Path | None, log_level: str | None, **arguments: object) -> None:
+        function(Options(config or options.config, log_level or options.log_level), **arguments)
 
     functools.update_wrapper(command, function)
     config = click.option("-c", "--config", type=click.Path(path_type=Path), help="Settings file.")
-    return config(click.pass_obj(command))
+    level = click.option("--log-level", type=LEVELS, help="Lowest level shown.")
+    return config(level(click.pass_obj(command)))

@@ -1,0 +1,74 @@
+"""``scm-consumer config``: what the configuration is, what it may be, and where to begin."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from consumer.commands.options import Options, pass_options
+
+
+@click.group("config", short_help="The configuration: in effect, its JSON schema, an example.")
+def command() -> None:
+    """Show the configuration in effect, the JSON schema of the file, or a commented example.
+
+    \b
+    Examples:
+      scm-consumer config example > scm-consumer.toml
+      scm-consumer config show
+      scm-consumer config schema > scm-consumer.schema.json
+    """
+
+
+@command.command("show")
+@pass_options
+def show(options: Options) -> None:
+    """The configuration in effect, as TOML: environment over file over default, secrets hidden.
+
+    A comment tells where a value came from that the file or the environment sets. A wrong configuration
+    is told as by every command, and the exit code is 2.
+
+    \b
+    Examples:
+      scm-consumer config show
+      scm-consumer config show -c line7.toml
+    """
+    from consumer.config_docs import shown_configuration
+    from consumer.config_loading import load_with_origins
+
+    _print(shown_configuration(load_with_origins(options.config)))
+
+
+@command.command("schema")
+def schema() -> None:
+    """The JSON schema of the file, for editors and checks.
+
+    Editors with a TOML language server (taplo, Even Better TOML) complete and check a file whose first line
+    is: #:schema ./scm-consumer.schema.json
+
+    \b
+    Example:
+      scm-consumer config schema > scm-consumer.schema.json
+    """
+    from consumer.config_docs import json_schema
+
+    _print(json.dumps(json_schema(), indent=2) + "\n")
+
+
+@command.command("example")
+def example() -> None:
+    """A commented file with every key: what is to be set, and the defaults of the rest.
+
+    \b
+    Example:
+      scm-consumer config example > scm-consumer.toml
+    """
+    from consumer.config_docs import example as text
+
+    _print(text())
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)

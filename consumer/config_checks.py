@@ -1,0 +1,262 @@
+"""What types cannot say: combinations of settings that cannot work, and librdkafka's own properties."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from consumer.config import REFUSED_CLIENT_PROPERTIES, Settings
+from consumer.config_keys import CLIENT, toml_value
+from consumer.masking import HIDDEN, shown
+
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_NAMES = 'allowed are letters, digits, ".", "_" and "-", at most 249'
+_BROKER = re.compile(r"([A-Za-z_]+://)?([^\s:/,@\[\]]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>\d+))?")
+_LISTEN = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d+)")
+#: A file's name that is hardly one: what somebody writes who takes token_file for token.
+_TOKEN_LIKE = re.compile(r"[A-Za-z0-9_=+-]{16,}|[^/\\]{40,}")
+#: What this program reads itself, and librdkafka reads more loosely.
+_MILLISECONDS = ("session.timeout.ms", "max.poll.interval.ms")
+_GROUP_PROPERTIES = ("session.timeout.ms", "heartbeat.interval.ms", "group.protocol.type")
+
+
+class Problem(NamedTuple):
+    """``text`` follows the name of the first of ``paths``; not told while any of them is wrong in itself."""
+
+    paths: tuple[str, ...]
+    text: str
+
+
+def impossible(settings: Settings) -> Iterator[Problem]:
+    """Everything in the settings that cannot work, in the order of the sections."""
+    for check in (_brokers, _topics, _properties, _security, _group, _registry, _address, _token, _proxy, _retry, _ops):
+        yield from check(settings)
+
+
+def _wrong(path: str, value: object, message: str, *others: str) -> Problem:
+    """A value, without secrets, and what is wrong with it."""
+    value = shown(path.rpartition(".")[2] if not path.startswith(CLIENT) else path.removeprefix(f"{CLIENT}."), value)
+    return Problem((path, *others), f" = {toml_value(value)}: {message}")
+
+
+# -- Kafka -----------------------------------------------------------------------------------------------------------
+
+
+def _brokers(settings: Settings) -> Iterator[Problem]:
+    for broker in settings.kafka.bootstrap_servers.split(","):
+        match = _BROKER.fullmatch(broker.strip())
+        port = int(match["port"] or 9092) if match else 0
+        if not match or not 0 < port < 65536 or (match[1] or "").lower() in ("http://", "https://"):
+            yield _wrong(
+                "kafka.bootstrap_servers",
+                settings.kafka.bootstrap_servers,
+                "allowed is host:port, comma-separated, such as localhost:9092",
+            )
+            return
+
+
+def _topics(settings: Settings) -> Iterator[Problem]:
+    letters = settings.dead_letter.topic
+    if not _is_topic(letters):
+        yield _wrong("dead_letter.topic", letters, _NAMES)
+    for topic in settings.kafka.topics:
+        matches = topic == letters
+        if topic.startswith("^"):
+            try:
+                matches = re.match(topic, letters) is not None
+            except re.error as error:
+                yield _wrong("kafka.topics", topic, f"not a valid pattern ({error}); mend it, or drop the ^")
+                continue
+            from consumer.kafka.properties import reads_pattern  # heavy: the client
+
+            if not reads_pattern(topic):
+                why = "librdkafka does not read this pattern; use POSIX extended syntax, without (?: and the like"
+                yield _wrong("kafka.topics", topic, why)
+        elif not _is_topic(topic):
+            yield _wrong("kafka.topics", topic, f"{_NAMES}; a name that begins with ^ is a pattern")
+        if matches:
+            yield _wrong(
+                "kafka.topics",
+                topic,
+                f'matches dead_letter.topic "{letters}": the dead letters would be read again; '
+                "give them a topic of another name",
+                "dead_letter.topic",
+            )
+
+
+def _is_topic(name: str) -> bool:
+    return bool(_TOPIC.fullmatch(name)) and name not in (".", "..")
+
+
+def _properties(settings: Settings) -> Iterator[Problem]:
+    """Each librdkafka property for itself."""
+    properties = settings.kafka.client
+    if not properties:
+        return
+    from consumer.kafka.properties import complaint  # heavy: the client
+
+    for name, value in properties.items():
+        path = f"{CLIENT}.{name}"
+        # librdkafka takes the topic's properties with this prefix, too.
+        refused = REFUSED_CLIENT_PROPERTIES.get(name) or REFUSED_CLIENT_PROPERTIES.get(name.removeprefix("topic."))
+        if refused is not None:
+            yield Problem((path,), f": not to be set: {refused}; remove it")
+        elif name in _MILLISECONDS and not re.fullmatch("[0-9]{1,9}", value):
+            yield _wrong(path, value, "allowed is a whole number of milliseconds")
+        elif (problem := complaint(name, value)) is not None:
+            yield Problem((path,), problem.unknown) if problem.unknown else _wrong(path, value, problem.bad_value)
+        elif name.endswith((".location", ".file")) and not (".ca." in name and _is_no_file(value)):
+            yield from _unreadable(path, value)
+
+
+def _is_no_file(ca_location: str) -> bool:
+    """librdkafka also takes a folder, or the word for the system's usual places."""
+    return ca_location == "probe" or Path(ca_location).is_dir()
+
+
+def _security(settings: Settings) -> Iterator[Problem]:
+    """Properties without effect: a log-in that would never be sent, a certificate that would never be looked at."""
+    properties = settings.kafka.client
+    path = f"{CLIENT}.security.protocol"
+    protocol = properties.get("security.protocol", "plaintext").lower()
+    if protocol == "plaintext":
+        sasl = any(name.startswith("sasl.") for name in properties)
+        for family, right in (("sasl.", "sasl_ssl or sasl_plaintext"), ("ssl.", "sasl_ssl" if sasl else "ssl")):
+            idle = next((name for name in properties if name.startswith(family)), None)
+            if idle is not None:
+                text = f": has no effect while {path} is plaintext; set that to {right}"
+                yield Problem((f"{CLIENT}.{idle}", path), text)
+
+
+def _group(settings: Settings) -> Iterator[Problem]:
+    properties = settings.kafka.client
+    if settings.kafka.group_protocol == "consumer":
+        for name in _GROUP_PROPERTIES:
+            if name in properties:
+                text = ': the brokers set it when kafka.group_protocol is "consumer"; remove it'
+                yield Problem((f"{CLIENT}.{name}", "kafka.group_protocol"), text)
+        return
+    session, poll = _MILLISECONDS
+    values = [properties.get(session, "45000"), properties.get(poll, "300000")]
+    if all(re.fullmatch("[0-9]+", value) for value in values) and int(values[0]) >= int(values[1]):
+        first, other, word = (session, poll, "less") if session in properties else (poll, session, "more")
+        limit = values[1] if first == session else values[0]
+        text = f"allowed is {word} than {CLIENT}.{other} ({limit})"
+        yield _wrong(f"{CLIENT}.{first}", properties[first], text, f"{CLIENT}.{other}")
+
+
+# -- addresses and tokens --------------------------------------------------------------------------------------------
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of an http address; None when it is none that a call could be made to."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable and not re.search(r"[\s\x00-\x1f]", url) and not parts.query and not parts.fragment else None
+
+
+def _registry(settings: Settings) -> Iterator[Problem]:
+    registry = settings.schema_registry
+    path, user, password = "schema_registry.url", registry.user, registry.password.get_secret_value()
+    if "@" in registry.url:
+        yield Problem((path,), ": no user or password belongs there; set schema_registry.user and .password")
+    elif registry.url and _split(registry.url) is None:
+        yield _wrong(path, registry.url, "allowed is http://host:port or https://host, such as http://localhost:8081")
+    if user and not password:
+        yield _wrong(
+            "schema_registry.user", user, "has no password; set schema_registry.password", f"{path[:-3]}password"
+        )
+    if password and not user:
+        yield Problem(("schema_registry.password", "schema_registry.user"), " is set; set schema_registry.user, too")
+
+
+def _address(settings: Settings) -> Iterator[Problem]:
+    api, path = settings.api, "api.base_url"
+    if "@" in api.base_url:
+        yield Problem((path,), ": no user or password belongs there; set api.token")
+        return
+    url = _split(api.base_url)
+    if url is None:
+        yield _wrong(path, api.base_url, "allowed is https://host, such as https://api.staging.scantrust.io")
+    elif "/api/v2" in url.path:
+        yield _wrong(path, api.base_url, f"give the root of the API, without {url.path}")
+    elif url.scheme == "http" and not api.allow_plain_http and not _loopback(url.hostname or ""):
+        message = "http:// would send the token in the clear; use https://, or set api.allow_plain_http = true"
+        yield _wrong(path, api.base_url, message, "api.allow_plain_http")
+
+
+def _loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or bool(re.fullmatch(r"127(\.\d+){3}", host))
+
+
+def _token(settings: Settings) -> Iterator[Problem]:
+    token, file, path = settings.api.token.get_secret_value(), settings.api.token_file, "api.token_file"
+    if not token and not file:
+        where = "in scm-consumer.toml (begin with: scm-consumer config example) or as SCM_API__TOKEN"
+        yield Problem(("api.token", path), f": not set, and neither is {path}; set one of them, {where}")
+    elif not file:
+        yield from _unusable_token("api.token", token, lambda: token)
+    else:  # it is taken even if a token is set
+        yield from _unreadable(path, file)
+        yield from _unusable_token(path, file, lambda: Path(file).read_bytes()[:65536].decode("utf-8-sig", "replace"))
+    if settings.api.ca_file:
+        yield from _unreadable("api.ca_file", settings.api.ca_file)
+
+
+def _unusable_token(path: str, value: str, read: Callable[[], str]) -> Iterator[Problem]:
+    from consumer.scantrust.token import checked
+
+    try:
+        checked(read())
+    except OSError:
+        return  # told already
+    except ValueError as error:
+        yield _wrong(path, value, f"{error}; put the token there, and nothing else")
+
+
+def _unreadable(path: str, file: str) -> Iterator[Problem]:
+    try:
+        Path(file).read_bytes()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not the name of a file"
+        advice = "give a file that is there and that this user may read"
+        if path == "api.token_file" and _TOKEN_LIKE.fullmatch(file):
+            yield Problem(
+                (path,), f" = {HIDDEN}: cannot be read ({why}); a token itself goes to api.token; else {advice}"
+            )
+        else:
+            yield _wrong(path, file, f"cannot be read ({why}); {advice}")
+
+
+def _proxy(settings: Settings) -> Iterator[Problem]:
+    proxy = settings.api.proxy
+    if proxy:
+        url = _split(proxy if "://" in proxy else f"http://{proxy}")
+        if url is None or url.path not in ("", "/"):
+            allowed = (
+                "allowed is http://host:port or http://user:password@host:port, with / and @ in them as %2F and %40"
+            )
+            yield _wrong("api.proxy", proxy, allowed)
+
+
+# -- the rest --------------------------------------------------------------------------------------------------------
+
+
+def _retry(settings: Settings) -> Iterator[Problem]:
+    base, cap = settings.retry.base_seconds, settings.retry.cap_seconds
+    if base > cap:
+        yield _wrong("retry.base_seconds", base, f"allowed is at most retry.cap_seconds ({cap:g})", "retry.cap_seconds")
+
+
+def _ops(settings: Settings) -> Iterator[Problem]:
+    listen = settings.ops.listen
+    match = _LISTEN.fullmatch(listen)
+    if listen and (match is None or int(match["port"]) > 65535):
+        allowed = "allowed is host:port, such as 127.0.0.1:9464 (port 0: any free one), or empty for nowhere"
+        yield _wrong("ops.listen", listen, allowed)
