@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from consumer.sandbox.api import PERMISSIONS
 from consumer.sandbox.faults import Faults
 from consumer.sandbox.kinds import FaultError
 from consumer.sandbox.server import Server
@@ -28,7 +29,7 @@ class Sandbox:
     guide's "key field not found").
 
     Its state outlives ``stop``: started again it listens on the same port, as after an outage. All methods
-    are safe from any thread; ``token`` may be assigned at any time.
+    are safe from any thread; ``token`` and its ``permissions`` may be assigned at any time.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Sandbox:
         self.host = host
         self.port = port  #: 0 until started: any free one
         self.token = token
+        self.permissions: Collection[str] = PERMISSIONS
         self.faults = Faults()
         self.store = Store(World(codes, known_prefixes, products, accept_empty_units))
         self._server: Server | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from consumer.sandbox import answers, rules
@@ -18,6 +18,7 @@ UPLOAD = "/api/v2/scm/upload/"
 #: path → name for faults, and the one method it allows; asynchronous uploads and tasks will stand here too
 ROUTES = {ME: ("me", "GET"), UPLOAD: ("upload", "POST")}
 
+#: What a token needs for an upload (guide, "UAT token permissions").
 PERMISSIONS = ("codes_view", "scm_bulk_edit", "scm_code_edit", "product_view")
 
 
@@ -57,10 +58,18 @@ class Call:
 class Api:
     """Answers calls. ``pause(seconds)`` waits, and tells whether to go on (False: the server stops)."""
 
-    def __init__(self, store: Store, faults: Faults, token: Callable[[], str], pause: Callable[[float], bool]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        faults: Faults,
+        token: Callable[[], str],
+        permissions: Callable[[], Collection[str]],
+        pause: Callable[[float], bool],
+    ) -> None:
         self._store = store
         self._faults = faults
         self._token = token
+        self._permissions = permissions
         self._pause = pause
 
     def unread(self, call: Call) -> Reply | None:
@@ -142,7 +151,9 @@ class Api:
         if call.method != method:
             return answers.detail(405, f'Method "{call.method}" not allowed.', (("Allow", method),))
         if name == "me":
-            return answers.as_json(200, {"email": "sandbox@example.com", "permissions": PERMISSIONS})
+            return answers.as_json(200, {"email": "sandbox@example.com", "permissions": list(self._permissions())})
+        if not set(PERMISSIONS) <= set(self._permissions()):
+            return answers.detail(403, "You do not have permission to perform this action.")
         return self._uploaded(call)
 
     def _uploaded(self, call: Call) -> Reply:

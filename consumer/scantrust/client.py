@@ -67,6 +67,7 @@ class Client:
         self._proxies = {"all": proxy} if proxy else {}
         self._token = token
         self._clock = clock
+        self._date = ""
         self._timeouts = (connect_timeout, timeout)
         self._call = Call(connect_timeout, timeout, clock)
         with_tls = "https" in (urlsplit(base_url).scheme, urlsplit(proxy).scheme)
@@ -95,6 +96,11 @@ class Client:
         """Ask who the token belongs to: the cheapest call that shows whether it is accepted."""
         return self._attempt(self._me, start_by)
 
+    @property
+    def server_time(self) -> float | None:
+        """The API's clock when it gave its last answer, in whole Unix seconds; None: it did not tell."""
+        return _unix_seconds(self._date)
+
     def close(self) -> None:
         """Close the connection."""
         self._adapter.close()
@@ -109,6 +115,7 @@ class Client:
         whole = False
         try:
             raw = self._adapter.send(request, stream=True, timeout=self._timeouts, proxies=self._proxies).raw
+            self._date = raw.headers.get("Date", "")
             body, whole = _read(raw)
         except _FAILURES as error:
             words = describe(error, call, self._api, self._proxy, raw.status if raw is not None else None)

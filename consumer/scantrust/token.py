@@ -32,7 +32,7 @@ class TokenSource:
         self._complained = False
         self._read_at = clock()
         try:
-            self._token = _read(self._file) if self._file else _checked(token)
+            self._token = _read(self._file) if self._file else checked(token)
         except (OSError, ValueError) as error:
             where = f"api.token_file: {token_file}" if token_file else "api.token"
             advice = "" if token or token_file else "; set api.token or api.token_file"
@@ -70,10 +70,10 @@ class TokenSource:
 
 def _read(file: Path) -> str:
     with file.open("rb") as stream:
-        return _checked(stream.read(65536).decode("utf-8-sig", "replace"))
+        return checked(stream.read(65536).decode("utf-8-sig", "replace"))
 
 
-def _checked(text: str) -> str:
+def checked(text: str) -> str:
     """The token without white space around it; ValueError (not quoting it) when no header can carry it."""
     token = text.strip()
     if not token:

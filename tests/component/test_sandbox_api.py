@@ -51,6 +51,17 @@ def test_a_wrong_token_is_a_401_and_applies_nothing(sandbox: Sandbox, client: Cl
     assert sandbox.state() == {"codes": {}}
 
 
+def test_a_token_that_lacks_a_permission_is_accepted_and_may_not_upload(sandbox: Sandbox, client: Client) -> None:
+    sandbox.permissions = ["codes_view", "scm_code_edit", "product_view"]
+    assert client.me().json()["permissions"] == sandbox.permissions
+    answer = client.upload({"extended_id": "A", "x": "1"})
+    assert (answer.status_code, answer.json()) == (
+        403,
+        {"detail": "You do not have permission to perform this action."},
+    )
+    assert sandbox.state() == {"codes": {}}
+
+
 def test_no_token_is_a_401_that_asks_for_one(sandbox: Sandbox) -> None:
     answer = requests.post(sandbox.url + UPLOAD, json={"items": rows(1)}, timeout=10)
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "UAT")

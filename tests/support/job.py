@@ -37,6 +37,7 @@ class Job:
             "windows": {"linger_seconds": 0.1},
             "api": {"base_url": self.sandbox.url, "token": self.sandbox.token, "requests_per_second": 0},
             "dead_letter": {"topic": self.letters},
+            "ops": {"listen": "127.0.0.1:0"},  # so that processes side by side do not fight for one port
         }
         for name, values in sections.items():
             base[name] = {**base.get(name, {}), **values}

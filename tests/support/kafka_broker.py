@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,10 +59,18 @@ class JvmBroker:
     """One Kafka node, broker and controller, on ports and a log folder of its own.
 
     ``properties`` are added to the node's configuration and win over it. The port stays the same over
-    restarts. ``optimised`` compiles hot code fully: faster under load, slower to start.
+    restarts. ``optimised`` compiles hot code fully: faster under load, slower to start. ``format_arguments`` are
+    given to the tool that formats its folder, such as the first users.
     """
 
-    def __init__(self, properties: Mapping[str, str] | None = None, *, optimised: bool = False) -> None:
+    def __init__(
+        self,
+        properties: Mapping[str, str] | None = None,
+        *,
+        optimised: bool = False,
+        format_arguments: Sequence[str] = (),
+    ) -> None:
+        self._format_arguments = list(format_arguments)
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="kafka-broker-"))
         self._java = ["java", "-Xmx512m", *JVM_OPTIONS, *([] if optimised else [FIRST_COMPILER_ONLY])]
@@ -150,7 +158,7 @@ class JvmBroker:
     def _format(self, classpath: str) -> None:
         cluster = str(uuid.uuid4())
         tool = ["java", *JVM_OPTIONS, FIRST_COMPILER_ONLY, "-cp", classpath, "kafka.tools.StorageTool"]
-        command = [*tool, "format", "-t", cluster, "-c", str(self._configuration)]
+        command = [*tool, "format", "-t", cluster, "-c", str(self._configuration), *self._format_arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise BrokerUnavailable(f"Kafka's log folder could not be formatted:\n{done.stdout}{done.stderr}")

@@ -37,9 +37,11 @@ class ConsumerProcess:
         self._out = folder / f"{name}.out"
         self._err = folder / f"{name}.err"
         self._arguments = arguments
+        self._begins_at = 0
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
+        self._begins_at = len(self.err) if self._err.exists() else 0
         with self._out.open("ab") as out, self._err.open("ab") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "consumer.cli", "-c", str(self._file), *self._arguments],
@@ -86,6 +88,18 @@ class ConsumerProcess:
     def wait_for_line(self, pattern: str, seconds: float) -> str:
         """The first line of stderr that matches; fails with the log when none comes."""
         return wait_until(lambda: self._line(pattern), seconds, lambda: f"no line {pattern!r} in\n{self.err[-5000:]}")
+
+    def ops(self, seconds: float = 30) -> str:
+        """The URL of its ops address, as soon as it is told."""
+
+        def told() -> str:
+            # The log may begin with that of an earlier process of this name.
+            found = re.search(r"ops: (http://[^\s\"]+)", self.err[self._begins_at :])
+            if found is None and self.running.poll() is not None:
+                raise AssertionError(f"ended with {self.running.returncode}\n{self.err[-5000:]}")
+            return found[1] if found else ""
+
+        return wait_until(told, seconds, lambda: f"no ops address in\n{self.err[-5000:]}")
 
     def _line(self, pattern: str) -> str:
         found = re.search(f"^.*{pattern}.*$", self.err, re.MULTILINE)

@@ -1,0 +1,89 @@
+"""``scm-consumer check``: is everything there that the consumer needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+
+from consumer.commands.options import Options, pass_options
+
+if TYPE_CHECKING:
+    from consumer.preflight.result import Check
+
+CHECK_FAILED_EXIT = 3
+#: The whole of it, topics made included, in seconds.
+LIMIT_SECONDS = 14.0
+STATE_WIDTH, NAME_WIDTH = 7, 13
+
+
+@click.command("check", short_help="Is everything there that it needs: a line a check, with what to do.")
+@click.option(
+    "--create", is_flag=True, help="Make the dead-letter topic, and topics named in kafka.topics, if missing."
+)
+@pass_options
+def command(options: Options, *, create: bool) -> None:
+    """Is everything there that the consumer needs? A line a check, with what to do next after "->".
+
+    Looks at the configuration, the broker, the topics, the dead-letter topic, this user's rights, the group, how long
+    events are kept, the schema registry, the API, the token with its permissions, and the clock. Takes seconds, at most
+    15. It disturbs nothing: it joins no group, commits, publishes and uploads nothing, so it may run beside a consumer.
+
+    --create makes topics that are not there, and says so: those of kafka.topics (not patterns) with 6 partitions,
+    events kept for 7 days; the dead-letter topic with as many partitions as the largest of them, letters kept
+    until you delete them. Both get 3 replicas, or as many as there are brokers.
+
+    Exit code 0: nothing FAILED. 3: something did. 2: the configuration is wrong. A warning works now and will hurt one
+    day; unknown cannot be found out; skipped needs something that failed.
+
+    \b
+    Examples:
+      scm-consumer check
+      scm-consumer check --create
+      scm-consumer -c line7.toml check && scm-consumer -c line7.toml run
+    """
+    settings = options.settings()
+    from consumer.preflight import api, kafka, parallel, registry  # heavy: the clients
+    from consumer.preflight.cluster import Cluster
+    from consumer.preflight.result import State, ok
+
+    cluster = Cluster(settings.kafka.bootstrap_servers, settings.kafka.client)
+    calls = api.ApiChecks(settings.api)
+    schemas = registry.RegistryCheck(settings.schema_registry)
+    _show(ok("configuration", _sources(options)))
+    parts = {
+        "kafka": lambda: kafka.checks(settings, cluster, create=create),
+        registry.NAME: schemas.checks,
+        api.API: calls.checks,
+    }
+    counts: Counter[State] = Counter()
+    for check in parallel.run(parts, LIMIT_SECONDS):
+        _show(check)
+        counts[check.state] += 1
+    told = [f"{counts[state]} {state}" for state in reversed(State) if counts[state] and state != State.OK]
+    click.echo(", ".join(told) if told else "all is well")
+    sys.stdout.flush()
+    if counts[State.FAILED]:
+        sys.exit(CHECK_FAILED_EXIT)
+
+
+def _show(check: Check) -> None:
+    advice = f" -> {check.advice}" if check.advice else ""
+    line = f"{check.state:{STATE_WIDTH}} {check.name:{NAME_WIDTH}} {check.text}{advice}"
+    click.echo(" ".join(line.split("\n")))
+
+
+def _sources(options: Options) -> str:
+    """Where the settings come from."""
+    from consumer.config_loading import DEFAULT_FILE
+
+    variables = sorted(name for name in os.environ if name.startswith("SCM_"))
+    file = options.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    sources = [str(file)] if file else [f"no {DEFAULT_FILE} in this folder, so defaults"]
+    if variables:
+        more = f" and {len(variables) - 5} more" if len(variables) > 5 else ""
+        sources.append(f"the environment ({', '.join(variables[:5])}{more})")
+    return ", then ".join(sources)

@@ -1,0 +1,56 @@
+"""May this user read the events, write the dead letters and use the group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError
+from confluent_kafka.admin import AclOperation, ConsumerGroupDescription
+
+from consumer.preflight.cluster import Cluster
+from consumer.preflight.result import Check, failed, ok, unknown
+from consumer.preflight.topics import Topics, allow
+
+NAME = "rights"
+
+
+def check(cluster: Cluster, topics: Topics, group_id: str, group: ConsumerGroupDescription | KafkaError) -> list[Check]:
+    """A line for each right that is missing, or one for all of them."""
+    problems: list[Check] = []
+    told = True
+    looked: list[str] = []
+    letters = [topics.letters] if topics.letters else []
+    for word, operation, found in (
+        ("read", AclOperation.READ, list(topics.events.values())),
+        ("write", AclOperation.WRITE, letters),
+    ):
+        for topic in found:
+            rights = topic.authorized_operations
+            told = told and rights is not None
+            if rights is not None and operation not in rights:
+                advice = allow(cluster, word.title(), f"--topic {topic.name}")
+                problems.append(failed(NAME, f"this user may not {word} {topic.name}", advice))
+        if found:
+            looked.append(f"{word} {_first([topic.name for topic in found])}")
+    may = _may_use(group)
+    told = told and may is not None
+    if may is False:
+        advice = allow(cluster, "Read", f"--group {group_id}")
+        problems.append(failed(NAME, f"this user may not use the group {group_id}", advice))
+    if problems:
+        return problems
+    if not told:
+        return [unknown(NAME, "this broker does not tell which rights the user has")]
+    return [ok(NAME, f"{', '.join([*looked, f'use the group {group_id}'])}: allowed")]
+
+
+def _may_use(group: Any) -> bool | None:
+    if isinstance(group, KafkaError):
+        return False if group.code() == KafkaError.GROUP_AUTHORIZATION_FAILED else None
+    rights = group.authorized_operations
+    return None if rights is None else AclOperation.READ in rights
+
+
+def _first(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
