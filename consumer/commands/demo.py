@@ -2,52 +2,74 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
-SIGTERM_EXIT = 128 + signal.SIGTERM
+if TYPE_CHECKING:
+    from consumer.demo.evidence import Evidence
+
+SIGNAL_EXIT = 128
 
 
 @click.command("demo", short_help="See it work: everything on this machine, nothing to install or start.")
-def command() -> None:
+@click.option("--stay", is_flag=True, help="Afterwards keep everything running, to look at, until Ctrl-C or SIGTERM.")
+def command(*, stay: bool) -> None:
     """See it work: Kafka, the API, a packaging line and the consumer, all on this machine.
 
-    Starts an embedded Kafka and a sandbox of the Scantrust API that throttles, fails and loses answers;
-    publishes a shift of a simulated packaging line with bad rows in it; runs the real consumer until
-    everything is settled; and compares what the API holds with an independent replay of what was published.
-    Uses free ports and a temporary folder, and leaves nothing behind.
+    Starts an embedded Kafka and a sandbox of the Scantrust API that throttles, fails and loses answers; lets a
+    simulated packaging line publish a shift with bad rows in it while the real consumer works; and, when everything is
+    settled, compares what the API holds with an independent replay of what was published. Uses free ports and a
+    temporary folder, and leaves nothing behind.
 
     Exit code 0: equal. 1: any difference.
 
     \b
-    Example:
+    Examples:
       scm-consumer demo
+      scm-consumer demo --stay
     """
-    from consumer.demo import progress, report, stage  # heavy: the clients
-    from consumer.demo.judge import judge
+    from consumer.demo import progress, stage, staying  # heavy: the clients
+    from consumer.demo.shift import Size
 
-    with _ended_by_sigterm(), progress.shown() as watch:
-        evidence = stage.play(stage.Size(), watch)
-    verdict = judge(evidence)
-    for line in report.lines(evidence, verdict):
-        click.echo(line)
-    if not verdict.equal:
+    with _ended_by_signals(), stage.set_up(Size()) as running:
+        with progress.shown() as tell:
+            evidence = running.play(tell, stay=stay)
+        equal = _judged(evidence)
+        if stay:
+            staying.stay(running)
+    if not equal:
         sys.exit(1)
 
 
+def _judged(evidence: Evidence) -> bool:
+    """Judge and report; whether all is as it must be."""
+    from consumer.demo import report
+    from consumer.demo.judge import judge
+
+    verdict = judge(evidence)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for line in report.lines(evidence, verdict, width):
+        click.echo(line)
+    return verdict.equal
+
+
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does: what it started is stopped and removed."""
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the demo as Ctrl-C does: what it started is stopped and removed."""
 
-    def leave(*_: object) -> None:
-        sys.exit(SIGTERM_EXIT)
+    def leave(number: int, _: object) -> None:
+        sys.exit(SIGNAL_EXIT + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, leave) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

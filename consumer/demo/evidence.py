@@ -55,7 +55,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All of it, read back from the topics and from the API after the consumer has ended."""
+    """All of it, read back from the topics and from the API after everything was committed."""
 
     world: World
     published: Sequence[Record]
@@ -64,5 +64,5 @@ class Evidence:
     applied: Sequence[Applied]  #: in the order in which the API applied them
     requests: Sequence[Request]  #: uploads, in the order in which they were answered
     broken_rules: Mapping[str, int]  #: rules of the API that could have been kept, and how often they were not
-    last_line: str  #: what the consumer printed at its end
-    seconds: float  #: from its start to its end
+    ledger: Mapping[str, int]  #: the consumer's own counts of records, "consumed" first
+    seconds: float  #: from the consumer's start until everything was committed

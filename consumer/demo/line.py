@@ -15,19 +15,21 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from io import BytesIO
 from typing import Any
 
-from confluent_kafka import Producer
 from fastavro import parse_schema, schemaless_writer
 
 from consumer.demo.evidence import Headers
 from consumer.demo.factory import PRODUCTS, Code, Factory
-from consumer.errors import UserError
 
 #: A night shift in Shanghai: its date is a day ahead of UTC's.
 START = datetime(2024, 5, 1, 16, 5, tzinfo=UTC)
 LOCAL = timezone(timedelta(hours=8))
-FLUSH_SECONDS = 30.0
 MARKETS = ("cn", "de", "FR", "us", "region-asia", "")
 CARRIERS = ("Blue Line", "Kühne Süd", "東方物流")
+
+#: Where on the line events come from, in the order in which a packet passes them.
+STATIONS = (CODER, SCALE, LABELLER, GATE, DOCK, HANDHELD) = ("coder", "scale", "labeller", "gate", "dock", "handheld")
+#: Characters of a code that are enough for a person.
+SHOWN = 6
 
 Encoder = Callable[["Happening"], bytes]
 
@@ -51,6 +53,8 @@ class Message:
     key: str | None
     value: bytes | None
     headers: Headers = ()
+    station: str = HANDHELD
+    about: str = "a misread"  #: what happened, in a few words for a person
 
 
 @dataclass
@@ -105,8 +109,9 @@ def shift(factory: Factory, formats: Formats, rng: random.Random) -> list[Messag
             day = (begin + timedelta(days=rng.randrange(1, 30))).date()
             data = {"ship_date": day.isoformat(), "carrier": rng.choice(CARRIERS)}
             shipped = Happening(begin, case, data, "case_code", also)
-            station = rng.choice((formats.envelope, formats.avro))
-            messages.append(Message(begin, case, station(shipped)))
+            encode = rng.choice((formats.envelope, formats.avro))
+            about = f"{case} ships {data['ship_date']}"
+            messages.append(Message(begin, case, encode(shipped), station=DOCK, about=about))
     return sorted(messages, key=lambda message: message.at)
 
 
@@ -115,26 +120,33 @@ def _life(code: Code, begin: datetime, formats: Formats, rng: random.Random) -> 
     key = code.case or code.extended_id
     at = begin
 
-    def told(station: Encoder, data: dict[str, Any]) -> Message:
+    def told(station: str, encode: Encoder, data: dict[str, Any], about: str) -> Message:
         nonlocal at
         at += timedelta(seconds=rng.uniform(30, 900))
-        headers: Headers = (("station", station.__name__.encode()), ("batch", None)) if rng.random() < 0.1 else ()
-        return Message(at, key, station(Happening(at, code.extended_id, data)), headers)
+        headers: Headers = (("station", station.encode()), ("batch", None)) if rng.random() < 0.1 else ()
+        value = encode(Happening(at, code.extended_id, data))
+        return Message(at, key, value, headers, station, f"{code.extended_id[:SHOWN]}.. {about}")
 
-    station = rng.choice((formats.envelope, formats.avro))
-    yield told(station, _commissioning(begin, rng, in_json=station == formats.envelope))
+    def labelled() -> Message:
+        data = _market(begin, rng)
+        return told(LABELLER, formats.flat, data, f"for {data['intended_market'] or 'no market'}")
+
+    encode = rng.choice((formats.envelope, formats.avro))
+    data = _commissioning(begin, rng, in_json=encode == formats.envelope)
+    yield told(CODER, encode, data, f"is {data['product']}")
     if rng.random() < 0.8:
         weighed = {"weight_g": round(rng.uniform(48, 52), 1), "moisture": rng.choice((0.05, 2.5e-05))}
-        yield told(station, weighed | {"sealed": True, "operator": None})
+        data = weighed | {"sealed": True, "operator": None}
+        yield told(SCALE, encode, data, f"weighs {weighed['weight_g']} g")
     if rng.random() < 0.7:
-        yield told(formats.flat, _market(begin, rng))
+        yield labelled()
     while rng.random() < 0.15:  # an update of what was told before
-        yield told(formats.flat, _market(begin, rng))
+        yield labelled()
     if rng.random() < 0.03:
         # stolen; told by the older name of activation_status
-        yield told(formats.flat, {"status": 2, "blacklist_reason": 4})
+        yield told(GATE, formats.flat, {"status": 2, "blacklist_reason": 4}, "is blacklisted")
     if rng.random() < 0.02:
-        yield Message(at, key, None)  # a tombstone
+        yield Message(at, key, None, station=GATE, about=f"{code.extended_id[:SHOWN]}.. tombstone")
 
 
 def _commissioning(begin: datetime, rng: random.Random, *, in_json: bool) -> dict[str, Any]:
@@ -154,30 +166,3 @@ def _commissioning(begin: datetime, rng: random.Random, *, in_json: bool) -> dic
 def _market(begin: datetime, rng: random.Random) -> dict[str, Any]:
     until = (begin + timedelta(days=rng.randrange(300, 900))).date()
     return {"intended_market": rng.choice(MARKETS), "after_sell_by": until, "lot": rng.randrange(10**20)}
-
-
-def publish(bootstrap_servers: str, topic: str, messages: Iterable[Message]) -> int:
-    """Publish in order; how many. Raises UserError when not all were acknowledged.
-
-    The partitioner is the one of Java's producers, so that every producer puts a code on the same partition.
-    """
-    failures: list[str] = []
-    producer = Producer(
-        {"bootstrap.servers": bootstrap_servers, "partitioner": "murmur2_random", "enable.idempotence": True}
-    )
-    count = 0
-    for message in messages:
-        producer.produce(
-            topic,
-            key=message.key,
-            value=message.value,
-            headers=list(message.headers),
-            on_delivery=lambda error, _: failures.append(error.str()) if error else None,
-        )
-        producer.poll(0)
-        count += 1
-    unsent = producer.flush(FLUSH_SECONDS)
-    if failures or unsent:
-        why = failures[0] if failures else f"no answer within {FLUSH_SECONDS:g} s"
-        raise UserError(f"the line could not publish {len(failures) + unsent} of {count} events: {why}")
-    return count

@@ -1,4 +1,4 @@
-"""Live progress on stderr: one line that changes on a terminal, else a plain line about every second."""
+"""Live progress on stderr: a view on a terminal, else a plain line about every second and what is new in words."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import click
 from rich.console import Console
 from rich.live import Live
-from rich.text import Text
 
-from consumer.demo.stage import Progress
+from consumer.demo.view import frame
+from consumer.demo.watch import Progress
 
 EVERY_SECONDS = 1.0
 
@@ -19,19 +19,27 @@ EVERY_SECONDS = 1.0
 def shown() -> Iterator[Callable[[Progress], None]]:
     """Something to tell progress to, as long as the context is open."""
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _Plain()
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield Plain()
         return
-    with Live(Text("starting Kafka, the API and the consumer ..."), console=console, transient=True) as live:
-        yield lambda progress: live.update(Text(line(progress)))
+    # On the alternate screen a frame is drawn over the one before it: nothing is erased, so nothing flickers.
+    with Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+        yield lambda progress: live.update(frame(progress, console), refresh=True)
 
 
-class _Plain:
+class Plain:
+    """Writes a log."""
+
     def __init__(self) -> None:
         self._next = 0.0
+        self._told = 0
 
     def __call__(self, progress: Progress) -> None:
-        if progress.seconds >= self._next:
+        """Tell how far it is, if that was not just told, and what happened for the first time."""
+        for text in progress.notable[self._told :]:
+            click.echo(f"{progress.seconds:4.1f} s: {text}", err=True)
+        self._told = len(progress.notable)
+        if progress.seconds >= self._next or progress.done:
             self._next = progress.seconds + EVERY_SECONDS
             click.echo(line(progress), err=True)
 
@@ -39,7 +47,9 @@ class _Plain:
 def line(progress: Progress) -> str:
     """How far it is, in a line."""
     answers = ", ".join(f"{status} {count}" for status, count in sorted(progress.requests.items()))
+    of = f" of {progress.total:,}" if progress.total else ""
     return (
-        f"{progress.seconds:4.1f} s: {progress.committed:,} of {progress.published:,} records committed, "
-        f"{progress.applied:,} rows applied, {progress.letters:,} dead letters; answers: {answers or 'none yet'}"
+        f"{progress.seconds:4.1f} s: {progress.line.events:,}{of} events published, "
+        f"{sum(progress.committed.values()):,} committed, {progress.applied:,} rows applied, "
+        f"{progress.letters:,} dead letters; answers: {answers or 'none yet'}"
     )

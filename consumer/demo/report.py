@@ -2,47 +2,69 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
 from consumer.demo.evidence import Evidence, Request
 from consumer.demo.judge import Difference, Verdict
-from consumer.demo.replay import Key
+from consumer.demo.replay import Expected, Key
 
 #: Differences of a kind and place that are shown; the others are counted.
 SHOWN = 3
 WIDTH = 14
 
 
-def lines(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
-    """The report, line by line, with colours for a terminal."""
-    expected = verdict.expected
+def lines(evidence: Evidence, verdict: Verdict, width: int = 0) -> Iterator[str]:
+    """The report, line by line, with colours for a terminal; ``width``: of the terminal, 0: any."""
+    for name, text in _happened(evidence, verdict.expected):
+        yield _named(name, text, width)
+    yield ""
+    yield _named("compared", _compared(evidence, verdict), width)
+    if verdict.equal:
+        yield click.style("EQUAL: nothing lost, altered, reordered or doubled.", fg="green", bold=True)
+        return
+    yield from _shown(verdict.differences)
+    told = f"DIFFERENT: {len(verdict.differences):,} differences from an independent replay of the events."
+    yield click.style(told, fg="red", bold=True)
+
+
+def _happened(evidence: Evidence, expected: Expected) -> Iterator[tuple[str, str]]:
+    """What was published, and how it was uploaded, by name."""
     updates = sum(map(len, expected.updates.values()))
     repeats = sum(len(rows) - 1 for rows in expected.updates.values())
     partitions = len({record.partition for record in evidence.published})
-    yield _named(
+    yield (
         "published",
         f"{len(evidence.published):,} records on {partitions} partitions: {updates:,} good rows for "
         f"{len(expected.updates):,} keys ({repeats:,} of them update an earlier one), "
         f"{len(expected.letters):,} bad rows, {expected.skipped:,} tombstones",
     )
-    yield _named("consumer", f"{evidence.last_line.partition(';')[0]}; {evidence.seconds:.1f} s")
+    yield "consumer", f"{_ledger(evidence.ledger)}; {evidence.seconds:.1f} s"
     windows = [request for request in evidence.requests if request.applied]
     rows = sum(request.applied for request in windows)
     mean = rows / len(windows) if windows else 0
-    yield _named("uploaded", f"{len(windows):,} windows accepted, {mean:.1f} rows a window on average")
+    yield "uploaded", f"{len(windows):,} windows accepted, {mean:.1f} rows a window on average"
     answers = Counter(_answer(request) for request in evidence.requests)
-    yield _named("requests", f"{len(evidence.requests):,}: {_counted(answers)}")
+    yield "requests", f"{len(evidence.requests):,}: {_counted(answers)}"
     again = sent_again(evidence)
-    yield _named("sent again", f"{again.total():,} rows: {_counted(again)}")
+    yield "sent again", f"{again.total():,} rows: {_counted(again)}"
     reasons = Counter(
         (value or b"").decode() for letter in evidence.letters for name, value in letter.headers if name == "scm.reason"
     )
-    yield _named("dead letters", f"{len(evidence.letters):,}: {_counted(reasons)}")
-    yield ""
-    yield from _verdict_lines(evidence, verdict)
+    yield "dead letters", f"{len(evidence.letters):,}: {_counted(reasons)}"
+
+
+def _compared(evidence: Evidence, verdict: Verdict) -> str:
+    if not verdict.equal:
+        return _counted(verdict.counts())
+    expected = verdict.expected
+    return (
+        f"{len(evidence.state):,} codes, {len(expected.updates):,} keys' updates in order, "
+        f"{len(expected.letters):,} dead letters: all as an independent replay of the events says"
+    )
 
 
 def sent_again(evidence: Evidence) -> Counter[str]:
@@ -76,24 +98,6 @@ def _answer(request: Request) -> str:
     return f"{word} ({request.status})" if request.status else word
 
 
-def _verdict_lines(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
-    if verdict.equal:
-        compared = (
-            f"{len(evidence.state):,} codes, {len(verdict.expected.updates):,} keys' updates in order, "
-            f"{len(verdict.expected.letters):,} dead letters: all as an independent replay of the events says"
-        )
-        yield _named("compared", compared)
-        yield click.style("EQUAL: nothing lost, altered, reordered or doubled.", fg="green", bold=True)
-        return
-    yield _named("compared", _counted(verdict.counts()))
-    yield from _shown(verdict.differences)
-    yield click.style(
-        f"DIFFERENT: {len(verdict.differences):,} differences from an independent replay of the events.",
-        fg="red",
-        bold=True,
-    )
-
-
 def _shown(differences: Sequence[Difference]) -> Iterator[str]:
     """The first differences of each kind and place."""
     groups: dict[tuple[str, str], list[Difference]] = defaultdict(list)
@@ -108,8 +112,15 @@ def _shown(differences: Sequence[Difference]) -> Iterator[str]:
             yield f"  {kind}, in {where}: {len(group) - SHOWN:,} more"
 
 
-def _named(name: str, text: str) -> str:
-    return click.style(f"{name:<{WIDTH}}", bold=True) + text
+def _named(name: str, text: str, width: int) -> str:
+    """A line, folded under itself where it is wider than the terminal."""
+    folded = textwrap.wrap(text, width - WIDTH) if width > 2 * WIDTH else [text]
+    return click.style(f"{name:<{WIDTH}}", bold=True) + f"\n{'':<{WIDTH}}".join(folded)
+
+
+def _ledger(ledger: Mapping[str, int]) -> str:
+    consumed, *rest = ledger
+    return f"{ledger[consumed]:,} records {consumed} = {' + '.join(f'{ledger[name]:,} {name}' for name in rest)}"
 
 
 def _counted(counts: Counter[str]) -> str:

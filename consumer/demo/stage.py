@@ -1,27 +1,26 @@
 """The stage: an embedded Kafka, the sandbox API with faults, the line, and the real consumer.
 
 The consumer is a process of its own, started as a user starts it. Everything is on free ports of this machine
-and in a temporary folder, and is gone when ``play`` ends, however it ends.
+and in a temporary folder, and is gone when the stage is closed, however that happens.
 """
 
 from __future__ import annotations
 
-import os
-import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from consumer.demo import factory, line
 from consumer.demo.evidence import Applied, Evidence, Request, World
-from consumer.demo.mistakes import mistakes
-from consumer.demo.topics import Topics
+from consumer.demo.process import ConsumerProcess, free_address
+from consumer.demo.publishing import Publisher
+from consumer.demo.shift import Shift, Size
+from consumer.demo.topics import Tail, Topics
+from consumer.demo.watch import Progress, Watch
 from consumer.errors import UserError
 from consumer.kafka.embedded import EmbeddedKafka
 from consumer.sandbox import Sandbox
@@ -31,10 +30,14 @@ DEAD_LETTERS = "scm.events.dlq"
 GROUP = "scm-consumer-demo"
 TOKEN = "demo-token"  # noqa: S105 - it opens the sandbox only
 
+#: The line's pace: a shift of two hours in nine seconds; and afterwards, when all is kept running to look at.
+EVENTS_PER_SECOND = 570.0
+TRICKLE_PER_SECOND = 3.0
+#: So many events come afterwards at most (nine hours' worth): the sandbox keeps its journal in memory.
+TRICKLE_EVENTS = 100_000
 #: The consumer has this long to bring everything to its end.
 PATIENCE_SECONDS = 120.0
-STOP_SECONDS = 10.0
-LOOK_EVERY_SECONDS = 0.25
+LOOK_EVERY_SECONDS = 0.2
 
 #: How the API misbehaves: each entry is a fault of the sandbox, in the order in which they are asked.
 FAULTS: tuple[Mapping[str, Any], ...] = (
@@ -77,42 +80,80 @@ cap_seconds = 1
 
 [dead_letter]
 topic = "{dead_letters}"
+
+[ops]
+listen = "{ops}"
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """How much happens, and the seed that decides what."""
+class Stage:
+    """Everything that runs; see ``set_up``."""
 
-    cases: int = 100
-    per_case: int = 12
-    loose: int = 600
-    seed: int = 1
+    shift: Shift
+    kafka: EmbeddedKafka
+    api: Sandbox
+    topics: Topics
+    consumer: ConsumerProcess
+    watch: Watch
+    configuration: Path
+    ops: str  #: address of the consumer's page, host:port
+
+    def play(self, tell: Callable[[Progress], None], *, stay: bool = False) -> Evidence:
+        """Let the line publish a shift while the consumer works, until all is committed; what there is to judge.
+
+        ``tell`` is told about five times a second. The consumer is stopped then, unless everything is to ``stay``.
+        Raises UserError when the consumer fails or does not get there.
+        """
+        seconds = self._bring_to_end(tell)
+        ledger = self.consumer.ledger()
+        if not stay:
+            self.consumer.stop()
+        return self._evidence(ledger, seconds)
+
+    def _bring_to_end(self, tell: Callable[[Progress], None]) -> float:
+        messages = self.shift.messages()
+        with Publisher(self.kafka.bootstrap_servers, TOPIC, messages, EVENTS_PER_SECOND) as publisher:
+            while True:
+                progress = self.watch.look(publisher.progress(), len(messages))
+                tell(progress)
+                if progress.done:
+                    return progress.seconds
+                self.consumer.check()
+                if progress.seconds > PATIENCE_SECONDS:
+                    text = f"the consumer did not bring everything to its end within {PATIENCE_SECONDS:g} s"
+                    raise UserError(self.consumer.failure(text))
+                time.sleep(LOOK_EVERY_SECONDS)
+
+    def trickle(self) -> AbstractContextManager[Publisher]:
+        """The line goes on, slowly, as long as the context is open."""
+        messages = islice(self.shift.on_and_on(), TRICKLE_EVENTS)
+        return Publisher(self.kafka.bootstrap_servers, TOPIC, messages, TRICKLE_PER_SECOND)
+
+    def _evidence(self, ledger: Mapping[str, int], seconds: float) -> Evidence:
+        journal = self.api.journal()
+        return Evidence(
+            world=self.shift.world,
+            published=self.topics.read(TOPIC),
+            letters=self.topics.read(DEAD_LETTERS),
+            state=self.api.state()["codes"],
+            applied=[Applied(row["data_key"], row["key_value"], row["fields"]) for row in journal["rows"]],
+            requests=[
+                Request(entry["status"], entry["fault"], entry["data_key"], entry["keys"], entry["applied"])
+                for entry in journal["requests"]
+                if entry["method"] == "POST"
+            ],
+            broken_rules={rule: about["count"] for rule, about in self.api.rules()["broken"].items()},
+            ledger=ledger,
+            seconds=seconds,
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the consumer is."""
-
-    published: int
-    committed: int  #: records
-    applied: int  #: rows, those sent again included
-    letters: int
-    requests: Mapping[str, int]  #: by status; "none": no answer
-    seconds: float
-
-
-def play(size: Size, watch: Callable[[Progress], None]) -> Evidence:
-    """Run it all once; what there is to judge. ``watch`` is told about four times a second.
-
-    Raises UserError when the consumer fails or does not end.
-    """
-    rng = random.Random(size.seed)
-    plant = factory.build(rng, size.cases, size.per_case, size.loose)
-    world = plant.world()
-    formats = line.Formats(world.schema)
-    messages = line.shift(plant, formats, rng) + mistakes(plant, formats, rng)
-    messages.sort(key=lambda message: message.at)
+@contextmanager
+def set_up(size: Size) -> Iterator[Stage]:
+    """Start Kafka, the API and the consumer; all of it is stopped and removed at the end."""
+    shift = Shift(size)
+    world = shift.world
     with (
         TemporaryDirectory(prefix="scm-consumer-demo-") as folder,
         EmbeddedKafka() as kafka,
@@ -121,25 +162,19 @@ def play(size: Size, watch: Callable[[Progress], None]) -> Evidence:
     ):
         for fault in FAULTS:
             api.faults.add(**fault)
-        partitions = kafka.create_topic(TOPIC)
-        kafka.create_topic(DEAD_LETTERS)
-        published = line.publish(kafka.bootstrap_servers, TOPIC, messages)
+        kafka.create_topic(TOPIC)
+        ops = free_address()
         file = Path(folder, "scm-consumer.toml")
-        file.write_text(_configuration(world, kafka.bootstrap_servers, api.url), encoding="utf-8")
-        begun = time.monotonic()
-
-        def look() -> None:
-            stats = api.stats()
-            committed, letters = topics.committed(TOPIC, partitions), sum(topics.ends(DEAD_LETTERS).values())
-            seconds = time.monotonic() - begun
-            watch(Progress(published, committed, stats["rows_applied"], letters, stats["requests"], seconds))
-
-        last_line = _consume(file, look)
-        seconds = time.monotonic() - begun
-        return _evidence(world, topics, api, last_line, seconds)
+        file.write_text(_configuration(world, kafka.bootstrap_servers, api.url, ops), encoding="utf-8")
+        with (
+            Tail(kafka.bootstrap_servers, DEAD_LETTERS, kafka.create_topic(DEAD_LETTERS)) as letters,
+            ConsumerProcess(file, ops) as consumer,
+        ):
+            watch = Watch(TOPIC, topics, letters, api, consumer.status)
+            yield Stage(shift, kafka, api, topics, consumer, watch, file, ops)
 
 
-def _configuration(world: World, bootstrap_servers: str, url: str) -> str:
+def _configuration(world: World, bootstrap_servers: str, url: str, ops: str) -> str:
     return CONFIGURATION.format(
         bootstrap_servers=bootstrap_servers,
         group=GROUP,
@@ -149,70 +184,5 @@ def _configuration(world: World, bootstrap_servers: str, url: str) -> str:
         date_fields=", ".join(f'"{name}"' for name in world.date_fields),
         url=url,
         token=TOKEN,
-    )
-
-
-def _consume(configuration: Path, look: Callable[[], None]) -> str:
-    """Run ``scm-consumer run --until-end``; the last line it prints. Raises UserError when it fails."""
-    with _consumer(configuration) as (process, told):
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while process.poll() is None:
-            if time.monotonic() > deadline:
-                raise UserError(_failure(f"the consumer did not end within {PATIENCE_SECONDS:g} s", told))
-            look()
-            try:
-                process.wait(LOOK_EVERY_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-        look()
-        if process.returncode:
-            raise UserError(_failure(f"the consumer ended with exit code {process.returncode}", told))
-        lines = told.with_suffix(".out").read_text(encoding="utf-8").splitlines()
-        return lines[-1] if lines else ""
-
-
-@contextmanager
-def _consumer(configuration: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """The consumer's process and the file of its log; stopped at the end if it still runs."""
-    told = configuration.with_suffix(".log")
-    command = [sys.executable, "-m", "consumer.cli", "-c", str(configuration), "run", "--until-end"]
-    # Nothing of a real consumer's environment may reach this one: least of all its address and token.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SCM_")}
-    with told.open("wb") as log, told.with_suffix(".out").open("wb") as out:
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=log, env=environment
-        )
-    try:
-        yield process, told
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        process.wait()
-
-
-def _failure(text: str, told: Path) -> str:
-    tail = told.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
-    return "\n".join([f"{text}; the end of its log:", *tail])
-
-
-def _evidence(world: World, topics: Topics, api: Sandbox, last_line: str, seconds: float) -> Evidence:
-    journal = api.journal()
-    return Evidence(
-        world=world,
-        published=topics.read(TOPIC),
-        letters=topics.read(DEAD_LETTERS),
-        state=api.state()["codes"],
-        applied=[Applied(row["data_key"], row["key_value"], row["fields"]) for row in journal["rows"]],
-        requests=[
-            Request(entry["status"], entry["fault"], entry["data_key"], entry["keys"], entry["applied"])
-            for entry in journal["requests"]
-            if entry["method"] == "POST"
-        ],
-        broken_rules={rule: about["count"] for rule, about in api.rules()["broken"].items()},
-        last_line=last_line,
-        seconds=seconds,
+        ops=ops,
     )

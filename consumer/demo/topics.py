@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,20 +14,14 @@ from consumer.errors import UserError
 
 CALL_SECONDS = 10.0
 READ_SECONDS = 30.0
+BATCH = 500
 
 
 class Topics:
     """A client that reads and never commits. ``group_id``: the group whose progress is looked at."""
 
     def __init__(self, bootstrap_servers: str, group_id: str) -> None:
-        self._client = Consumer(
-            {
-                "bootstrap.servers": bootstrap_servers,
-                "group.id": group_id,
-                "enable.auto.commit": False,
-                "auto.offset.reset": "error",
-            }
-        )
+        self._client = Consumer(_config(bootstrap_servers, group_id))
 
     def __enter__(self) -> Self:
         return self
@@ -45,10 +40,12 @@ class Topics:
             for number in self._client.list_topics(topic, timeout=CALL_SECONDS).topics[topic].partitions
         }
 
-    def committed(self, topic: str, partitions: int) -> int:
-        """Records that the group has committed, over all partitions of a topic that begins at offset 0."""
-        asked = [TopicPartition(topic, number) for number in range(partitions)]
-        return sum(max(0, tp.offset) for tp in self._client.committed(asked, timeout=CALL_SECONDS))
+    def committed(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """The offset that the group has committed, by partition; 0: none yet."""
+        asked = [TopicPartition(topic, number) for number in partitions]
+        if not asked:
+            return {}
+        return {tp.partition: max(0, tp.offset) for tp in self._client.committed(asked, timeout=CALL_SECONDS)}
 
     def read(self, topic: str) -> list[Record]:
         """Every record, in the order of partition and offset. Raises UserError when they cannot be read."""
@@ -59,13 +56,43 @@ class Topics:
         while len(records) < sum(ends.values()):
             if time.monotonic() > deadline:
                 raise UserError(f"{topic}: only {len(records)} of {sum(ends.values())} records could be read back")
-            for message in self._client.consume(500, timeout=0.1):
+            for message in self._client.consume(BATCH, timeout=0.1):
                 error = message.error()
                 if error:
                     raise UserError(f"{topic} could not be read back: {error.str()}")
                 records.append(_record(message))
         self._client.unassign()
         return sorted(records, key=lambda record: (record.partition, record.offset))
+
+
+class Tail:
+    """What is new in a topic, from its beginning on; reads and never commits."""
+
+    def __init__(self, bootstrap_servers: str, topic: str, partitions: int) -> None:
+        self._client = Consumer(_config(bootstrap_servers, "not-a-group"))
+        self._client.assign([TopicPartition(topic, number, 0) for number in range(partitions)])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def new(self) -> list[Record]:
+        """The records that have arrived since the last call, without waiting for any."""
+        return [_record(message) for message in self._client.consume(BATCH, timeout=0) if not message.error()]
+
+
+def _config(bootstrap_servers: str, group_id: str) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": bootstrap_servers,
+        "group.id": group_id,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "error",
+        "log_level": 0,
+    }
 
 
 def _record(message: Any) -> Record:

@@ -7,6 +7,7 @@ command judge it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -17,18 +18,31 @@ from consumer.demo import stage
 from consumer.demo.evidence import Applied, Evidence, Record
 from consumer.demo.judge import compare_updates
 from consumer.demo.replay import replay
+from consumer.demo.shift import Size
 
-SMALL = stage.Size(cases=20, per_case=10, loose=100, seed=3)
+SMALL = Size(cases=20, per_case=10, loose=100, seed=3)
 
 
 @pytest.fixture(scope="module")
 def real() -> Evidence:
-    return stage.play(SMALL, lambda _: None)
+    with stage.set_up(SMALL) as running:
+        return running.play(lambda _: None)
+
+
+class Played:
+    """In place of a stage: a run that was played before, with this evidence."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+
+    def play(self, *_: object, **__: object) -> Evidence:
+        """The evidence."""
+        return self._evidence
 
 
 def demo(monkeypatch: pytest.MonkeyPatch, evidence: Evidence) -> Result:
     """The command, given this evidence in place of a run's."""
-    monkeypatch.setattr(stage, "play", lambda *_: evidence)
+    monkeypatch.setattr(stage, "set_up", lambda _: nullcontext(Played(evidence)))
     return CliRunner().invoke(group, ["demo"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,11 +16,12 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.cli import group
 from consumer.demo import stage
+from consumer.demo.shift import Size
 from consumer.errors import UserError
 from consumer.kafka.embedded import EmbeddedKafka
 
 COMMAND = [sys.executable, "-m", "consumer.cli", "demo"]
-SMALL = stage.Size(cases=20, per_case=10, loose=100, seed=3)
+SMALL = Size(cases=20, per_case=10, loose=100, seed=3)
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -40,8 +42,23 @@ def test_it_ends_equal_and_in_time_whatever_the_environment_says(tmp_path: Path)
     for word in ("published", "windows accepted", "throttled (429)", "unavailable (503)", "answer lost", "unknown_key"):
         assert word in done.stdout
     assert "\x1b" not in done.stdout + done.stderr, "colours, although nothing is a terminal"
-    assert "records committed" in done.stderr
+    assert_log_of_a_whole_run(done.stderr)
     assert left_over(tmp_path) == []
+
+
+def assert_log_of_a_whole_run(log: str) -> None:
+    """About a line a second; the line publishes while the consumer works; what happens first of its kind, once."""
+    steps = [
+        tuple(int(number.replace(",", "")) for number in match.groups())
+        for match in re.finditer(r"([\d,]+) of 5,125 events published, ([\d,]+) committed, ([\d,]+) rows applied", log)
+    ]
+    assert 5 < len(steps) < 60
+    assert any(0 < published < 5125 and applied for published, _, applied in steps), log
+    assert steps[-1][:2] == (5125, 5125)
+    for first in ("429, throttled", "503, unavailable", "400, bad rows", "applied, answer lost", "sent again"):
+        assert log.count(first) == 1, log
+    for reason in ("unknown_key", "rejected_by_api", "undecodable", "invalid_value"):
+        assert log.count(f"dead letter, {reason}: scm.events[") == 1
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -50,7 +67,7 @@ def test_a_signal_stops_and_removes_everything(tmp_path: Path, number: signal.Si
         COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
     ) as process:
         assert process.stderr is not None
-        assert "records committed" in process.stderr.readline(), "the consumer runs when progress is told"
+        assert "events published" in process.stderr.readline(), "the consumer runs when progress is told"
         assert left_over(tmp_path)
         process.send_signal(number)
         out, err = process.communicate(timeout=20)
@@ -61,9 +78,9 @@ def test_a_signal_stops_and_removes_everything(tmp_path: Path, number: signal.Si
 
 def damaged(monkeypatch: pytest.MonkeyPatch, *faults: dict[str, object]) -> tuple[int, str]:
     """The whole demo, small, at an API that does this and nothing else wrong."""
-    play = stage.play
+    set_up = stage.set_up
     monkeypatch.setattr(stage, "FAULTS", faults)
-    monkeypatch.setattr(stage, "play", lambda _, watch: play(SMALL, watch))
+    monkeypatch.setattr(stage, "set_up", lambda _: set_up(SMALL))
     result = CliRunner().invoke(group, ["demo"])
     return result.exit_code, result.stdout
 
@@ -100,16 +117,22 @@ def test_a_consumer_that_fails_is_told_with_its_own_words_and_nothing_is_left(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(stage, "CONFIGURATION", stage.CONFIGURATION + "\nno_such_key = 1\n")
-    with pytest.raises(UserError, match=r"exit code 2; .*\n.*dead_letter\.no_such_key: unknown key"):
-        stage.play(SMALL, lambda _: None)
+    with (
+        pytest.raises(UserError, match=r"exit code 2; .*\n.*ops\.no_such_key: unknown key"),
+        stage.set_up(SMALL) as running,
+    ):
+        running.play(lambda _: None)
     assert left_over(tmp_path) == []
 
 
 def test_a_consumer_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(stage, "PATIENCE_SECONDS", 1.0)
-    with pytest.raises(UserError, match="did not end within 1 s"):
-        stage.play(SMALL, lambda _: None)
+    with (
+        pytest.raises(UserError, match="did not bring everything to its end within 1 s"),
+        stage.set_up(SMALL) as running,
+    ):
+        running.play(lambda _: None)
     assert left_over(tmp_path) == []
 
 

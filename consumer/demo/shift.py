@@ -1,0 +1,40 @@
+"""What the line has to tell, as a whole: good events and mistakes, in their order."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from consumer.demo import factory, line
+from consumer.demo.mistakes import mistakes
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much happens, and the seed that decides what."""
+
+    cases: int = 100
+    per_case: int = 12
+    loose: int = 600
+    seed: int = 1
+
+
+class Shift:
+    """What the line has to tell; the same for the same size and seed."""
+
+    def __init__(self, size: Size) -> None:
+        self._rng = random.Random(size.seed)
+        self._plant = factory.build(self._rng, size.cases, size.per_case, size.loose)
+        self.world = self._plant.world()
+        self._formats = line.Formats(self.world.schema)
+
+    def messages(self) -> list[line.Message]:
+        """A shift, in the order in which it happens; each call gives the next one."""
+        told = line.shift(self._plant, self._formats, self._rng) + mistakes(self._plant, self._formats, self._rng)
+        return sorted(told, key=lambda message: message.at)
+
+    def on_and_on(self) -> Iterator[line.Message]:
+        """Shift after shift."""
+        while True:
+            yield from self.messages()

@@ -1,0 +1,101 @@
+"""After the report: everything keeps running, to look at, until a signal."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from consumer.demo import stage
+from consumer.demo.stage import Stage
+from consumer.demo.watch import Progress
+
+LOOK_EVERY_SECONDS = 1.0
+OUTAGE = '{"kind": "status", "code": 503, "first": 20}'
+
+
+def stay(running: Stage) -> None:
+    """Tell the addresses and let the line go on, slowly, until SIGINT, SIGTERM or SIGHUP."""
+    console = Console(stderr=True)
+    on_screen = console.is_terminal and not console.is_dumb_terminal
+    with _signalled() as ended, running.trickle() as publisher:
+        for text in addresses(running):
+            click.echo(text)
+        sys.stdout.flush()
+        with Live(console=console, transient=True, auto_refresh=False) if on_screen else nullcontext() as live:
+            told = False
+            while not ended.wait(LOOK_EVERY_SECONDS):
+                line = publisher.progress()
+                code = running.consumer.ended
+                if code is not None and not told:
+                    told = True
+                    console.print(f"The consumer ended with exit code {code}; {_another(running)}", soft_wrap=True)
+                if live is not None:
+                    live.update(Text(since(running.watch.look(line, 0))), refresh=True)
+
+
+def since(progress: Progress) -> str:
+    """How far the line and the consumer are, in a line, while everything stays."""
+    behind = sum(end - progress.committed.get(number, 0) for number, end in progress.line.ends.items())
+    return (
+        f"{progress.line.events:,} more published, {behind:,} not committed yet; "
+        f"{progress.applied:,} rows applied, {progress.letters:,} dead letters"
+    )
+
+
+def addresses(running: Stage) -> Iterator[str]:
+    """Where everything is, and what to try."""
+    file = shlex.quote(str(running.configuration))
+    page, api = f"http://{running.ops}", running.api.url
+    own = _own_command()
+    code = next(iter(running.shift.world.codes))
+    yield ""
+    yield f"Everything keeps running, and the line goes on: {stage.TRICKLE_PER_SECOND:g} events a second."
+    yield ""
+    yield f"  Kafka        {running.kafka.bootstrap_servers}   topics {stage.TOPIC}, {stage.DEAD_LETTERS}"
+    yield f"  consumer     {page}/"
+    yield f"  API          {api}/sandbox/state"
+    yield f"  settings     {running.configuration}"
+    yield f"  log          {running.consumer.log}"
+    yield ""
+    yield "To try in another terminal:"
+    yield ""
+    yield f"  curl -s {page}/status"
+    yield f"  curl -s {page}/metrics"
+    yield f"  curl -s {api}/sandbox/stats"
+    yield f"  curl -s {api}/sandbox/faults -d '{OUTAGE}'   # an outage"
+    yield f"  settings={file}"
+    yield f"  {own} -c $settings config show"
+    yield f"""  echo '{{"extended_id": "{code}", "intended_market": "de"}}' | {own} -c $settings publish -"""
+    yield ""
+    yield "Ctrl-C or SIGTERM stops and removes all of it."
+
+
+def _own_command() -> str:
+    return "scm-consumer" if shutil.which("scm-consumer") else f"{shlex.quote(sys.executable)} -m consumer.cli"
+
+
+def _another(running: Stage) -> str:
+    return f"to start another one: {_own_command()} -c {shlex.quote(str(running.configuration))} run"
+
+
+@contextmanager
+def _signalled() -> Iterator[threading.Event]:
+    """Set at the first signal that ends the demo."""
+    ended = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, lambda *_: ended.set()) for number in numbers]
+    try:
+        yield ended
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
