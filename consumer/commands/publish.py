@@ -1,0 +1,149 @@
+"""``scm-consumer publish``: a table, or lines of JSON, to events in Kafka."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from consumer.commands.options import Options, pass_options
+from consumer.errors import UserError
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from consumer.config import Settings
+    from consumer.publish.job import Outcome
+
+SIGNAL_EXIT = 128
+
+
+@click.command("publish", short_help="A CSV table, or lines of JSON, to events in Kafka.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--topic", default="", help="Where to; default: the first of kafka.topics.")
+@click.option("--data-key", default="", metavar="NAME", help="Column of the codes; default: events.data_key.")
+@click.option(
+    "--key", "order_by", default="", metavar="FIELD", help="Field that is the record's key; default: the code."
+)
+@click.option("--empty-erases", is_flag=True, help="An empty cell erases its field; else it says nothing.")
+@click.option("--from-line", type=click.IntRange(min=1), default=1, metavar="N", help="Leave out the lines before N.")
+@click.option("--dry-run", is_flag=True, help="Check every line, show the first events, publish nothing.")
+@pass_options
+def command(
+    options: Options,
+    *,
+    file: str,
+    topic: str,
+    data_key: str,
+    order_by: str,
+    empty_erases: bool,
+    from_line: int,
+    dry_run: bool,
+) -> None:
+    """Publish the lines of FILE as events (- reads standard input).
+
+    CSV as the portal's template: a header with the data key and the field names, then a code a line; UTF-8, separated
+    by comma, semicolon or tab. Cells are kept exactly ("001" stays "001"); an empty one says nothing about its field.
+    NDJSON: an event a line, an envelope or a flat object; it is published as it stands if it has the format of
+    events.format. The file's ending tells which (.csv, .tsv, .ndjson, .jsonl), else its first character: { or [ is
+    NDJSON.
+
+    Every line is checked by the consumer's rules. One that would become a dead letter is told by its number and not
+    published; the others are. The topic must exist; no API token is needed.
+
+    The record's key is the code, so a code's events stay in order. Where codes are packed into units, give all of them
+    the same key with --key, such as --key pallet_code.
+
+    Exit code 1: a line was refused or not acknowledged. After Ctrl-C the last line says where to go on.
+
+    \b
+    Examples:
+      scm-consumer publish codes.csv --dry-run
+      scm-consumer publish codes.csv
+      scm-consumer publish shipped.csv --data-key case_code --key pallet_code
+      jq -c '.events[]' shift.json | scm-consumer publish - --topic scm.events
+    """
+    settings = options.settings(uploads=False)
+    topic = topic or _first_topic(settings, needed=not dry_run)
+    from consumer.kafka.publisher import Publisher  # heavy: the clients
+    from consumer.publish.checking import Making
+    from consumer.publish.job import Stop, StoppedError, publish
+    from consumer.publish.opening import opened, reading, source_of
+    from consumer.publish.preview import Preview
+    from consumer.publish.telling import Telling
+
+    stop = Stop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    default = settings.events.data_key
+    making = Making(
+        format=settings.events.format,
+        configured_key=default,
+        data_key=data_key or default,
+        date_fields=settings.events.date_fields,
+        source=source_of(file),
+        order_by=order_by,
+    )
+    with opened(file) as found:
+        telling = Telling(found.size, show_keys=settings.log.keys or options.log_level == "debug")
+        try:
+            with stop.while_reading():
+                lines, make = reading(found, making, empty_erases=empty_erases)
+        except StoppedError:
+            sys.exit(SIGNAL_EXIT + stop.number)
+        preview = Preview()
+        publisher = None
+        if not dry_run:
+            publisher = Publisher(
+                topic,
+                bootstrap_servers=settings.kafka.bootstrap_servers,
+                properties=settings.kafka.client,
+                refused=telling.refuse,
+                cancelled=lambda: stop.count > 0,
+                hurry=lambda: stop.count > 1,
+            )
+        with telling:
+            sink = publisher or preview
+            outcome = publish(lines, make, sink, telling, stop, from_line=from_line, position=found.position)
+        for text in preview.shown:
+            click.echo(text)
+        click.echo(_summary(outcome, telling.refused, topic, dry_run=dry_run))
+        _raise_problem(outcome, found.name, sink.broken)
+    if stop.count and outcome.next_line is not None:
+        click.echo(f"stopped: go on with --from-line {outcome.next_line}", err=True)
+        sys.exit(SIGNAL_EXIT + stop.number)
+    if outcome.refused or outcome.unknown:
+        sys.exit(1)
+
+
+def _first_topic(settings: Settings, *, needed: bool) -> str:
+    name = settings.kafka.topics[0]
+    if not name.startswith("^"):
+        return name
+    if needed:
+        raise click.UsageError(f"kafka.topics begins with the pattern {name}: say where to publish with --topic")
+    return ""
+
+
+def _summary(outcome: Outcome, refused: Counter[str], topic: str, *, dry_run: bool) -> str:
+    to = f" to {topic}" if topic else ""
+    lines = f"{outcome.acknowledged:,} of {outcome.taken:,} lines"
+    if dry_run:
+        text = f"dry run: {lines} would be published{to}"
+    else:
+        rate = outcome.acknowledged / max(outcome.seconds, 0.001)
+        text = f"published {lines}{to} in {outcome.seconds:.1f} s ({rate:,.0f} lines/s)"
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in refused.most_common())
+    text += f"; {outcome.refused:,} refused" + (f" ({reasons})" if reasons else "")
+    return text + (f"; {outcome.unknown:,} not acknowledged" if outcome.unknown else "")
+
+
+def _raise_problem(outcome: Outcome, name: str, broken: str) -> None:
+    """What ended the work before the file's end, if it was no signal."""
+    on = f"go on with --from-line {outcome.next_line}"
+    if broken:
+        raise UserError(f"Kafka takes no more: {broken}; {on}")
+    if outcome.problem:
+        raise UserError(f"{name}: {outcome.problem}; mend it, and {on}")

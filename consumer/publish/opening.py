@@ -1,0 +1,66 @@
+"""From a file's name to its lines and to what makes events of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from consumer.errors import UserError
+from consumer.publish.checking import JsonEvents, Making, TableEvents
+from consumer.publish.lines import json_lines, kind_of_file
+from consumer.publish.table import Table
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file to publish. ``size`` in bytes, None if it is not known; ``position``: the byte where reading is."""
+
+    stream: BufferedReader
+    name: str
+    size: int | None
+
+    def position(self) -> int:
+        return self.stream.tell() if self.size else 0
+
+
+@contextmanager
+def opened(file: str) -> Iterator[Opened]:
+    """The file, or standard input for ``-``; raises UserError if it cannot be read."""
+    if file == STDIN:
+        assert isinstance(sys.stdin.buffer, BufferedReader)
+        yield Opened(sys.stdin.buffer, "standard input", None)
+        return
+    try:
+        stream = Path(file).open("rb")  # noqa: SIM115 - closed below; an error inside the block is not an opening's
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
+    with stream:
+        yield Opened(stream, file, os.fstat(stream.fileno()).st_size or None)
+
+
+def source_of(file: str) -> str:
+    """What events say of where they come from: the file's name without its folder."""
+    return "stdin" if file == STDIN else os.fsencode(Path(file).name).decode(errors="replace")
+
+
+def reading(
+    file: Opened, making: Making, *, empty_erases: bool
+) -> tuple[Iterable[tuple[int, Any]], Callable[[int, Any], tuple[str, bytes]]]:
+    """The lines of a file, and what makes a record of each. Raises UserError for a header that is of no use."""
+    try:
+        if kind_of_file(file.name, file.stream) == "ndjson":
+            return json_lines(file.stream), JsonEvents(making).make
+        table = Table(file.stream, making.data_key)
+        return table, TableEvents(making, table.names, empty_erases=empty_erases).make
+    except UserError as error:
+        raise UserError(f"{file.name}: {error}") from None
+    except OSError as error:
+        raise UserError(f"{file.name}: cannot be read ({error.strerror})") from None

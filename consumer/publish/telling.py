@@ -1,0 +1,79 @@
+"""How publishing goes, on stderr: refused lines by their number, and progress."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from consumer.core.model import BadEvent
+
+#: So many refused lines are told one by one; the others are counted.
+TOLD = 100
+PLAIN_SECONDS = 5.0
+
+
+class Telling:
+    """A bar on a terminal, else a plain line every few seconds. ``size``: the file's bytes, None if not known.
+
+    ``show_keys``: whether messages may quote key values.
+    """
+
+    def __init__(self, size: int | None, *, show_keys: bool) -> None:
+        self._size = size
+        self._show_keys = show_keys
+        self._next = time.monotonic() + PLAIN_SECONDS
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self.refused: Counter[str] = Counter()  #: lines, by reason
+
+    def __enter__(self) -> Self:
+        console = Console(stderr=True)
+        if console.is_terminal:
+            columns = [TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()]
+            self._bar = Progress(*columns, console=console, transient=True).__enter__()
+            self._task = self._bar.add_task("publishing ...", total=self._size)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(kind, error, trace)
+            self._bar = None
+        more = sum(self.refused.values()) - TOLD
+        if more > 0:
+            self.say(f"... and {more:,} more refused lines")
+
+    def say(self, text: str) -> None:
+        """A line for the person."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            click.echo(text, err=True)
+
+    def refuse(self, line: int, bad: BadEvent) -> None:
+        """Count a refused line, and tell it if not too many were told already."""
+        self.refused[bad.reason] += 1
+        if sum(self.refused.values()) <= TOLD:
+            message = bad.message
+            if bad.reason == "key_conflict" and not self._show_keys:
+                message = "the data key stands among the fields, too, with another value"
+            self.say(f"line {line}: {bad.reason}: {message}")
+
+    def progress(self, lines: int, at: int) -> None:
+        """So many lines were taken, up to this byte of the file."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=at, description=self._line(lines))
+        elif time.monotonic() >= self._next:
+            self._next = time.monotonic() + PLAIN_SECONDS
+            share = f", {100 * at // self._size} % of the file" if self._size else ""
+            self.say(f"publish: {self._line(lines)}{share}")
+
+    def _line(self, lines: int) -> str:
+        return f"{lines:,} lines, {sum(self.refused.values()):,} refused"

@@ -1,0 +1,203 @@
+"""Reading the file that is published: kinds, separators, quotes, line numbers, and what is no table at all."""
+
+from __future__ import annotations
+
+from io import BufferedReader, BytesIO
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.core.model import BadEvent
+from consumer.errors import UserError
+from consumer.publish.lines import MAX_LINE, json_lines, kind_of_file
+from consumer.publish.table import Table
+
+HEADER = "extended_id,market\n"
+
+
+def stream(content: str | bytes) -> BufferedReader:
+    raw = content.encode() if isinstance(content, str) else content
+    return BufferedReader(BytesIO(raw))
+
+
+def table(content: str | bytes) -> Table:
+    return Table(stream(content), "extended_id")
+
+
+def read(content: str | bytes) -> list[tuple[int, Any]]:
+    """The lines of a table; a bad one as its reason and message."""
+    return [
+        (line, (cells.reason, cells.message) if isinstance(cells, BadEvent) else cells)
+        for line, cells in table(content)
+    ]
+
+
+def problem(content: str | bytes) -> str:
+    with pytest.raises(UserError) as raised:
+        table(content)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf"], ids=["no mark", "byte order mark"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table_is_read_with_each_separator_line_end_and_mark(begin: bytes, end: str, separator: str) -> None:
+    lines = [["extended_id", "market", "size"], ["A1", "cn", "1"], ["A2", "", "001"]]
+    found = table(begin + "".join(separator.join(line) + end for line in lines).encode())
+    assert found.names == lines[0]
+    assert found.separator == separator
+    assert list(found) == [(2, lines[1]), (3, lines[2])]
+
+
+def test_the_separator_is_the_one_that_leaves_the_data_key_a_name_of_its_own() -> None:
+    """A name may hold another separator, and more of them than there are columns."""
+    assert table('extended_id;"a, b, c, d"\nA;1\n').names == ["extended_id", "a, b, c, d"]
+
+
+def test_cells_are_kept_exactly() -> None:
+    cells = ["A1", " 001 ", "1e5", "ÄÖ\u3000", "'x'"]
+    assert read("extended_id,a,b,c,d\n" + ",".join(cells) + "\n") == [(2, cells)]
+
+
+def test_quoted_cells_hold_separators_quotes_and_line_breaks_and_lines_are_counted_through_them() -> None:
+    content = 'extended_id,note\n"A1","a,""b""\r\nc\n"\nA2,x\n\nA3,"1\n2\n3"\nA4,y\n'
+    assert read(content) == [
+        (2, ["A1", 'a,"b"\r\nc\n']),
+        (5, ["A2", "x"]),
+        (7, ["A3", "1\n2\n3"]),
+        (10, ["A4", "y"]),
+    ]
+
+
+def test_a_line_without_an_end_is_the_last_one() -> None:
+    assert read(HEADER + "A1,cn") == [(2, ["A1", "cn"])]
+
+
+def test_lines_without_any_value_are_skipped() -> None:
+    assert read("\n  \n" + HEADER + "\nA1,cn\n   \n,\n,,,\nA2,de\n\n") == [(5, ["A1", "cn"]), (9, ["A2", "de"])]
+
+
+def test_a_line_with_more_or_fewer_cells_than_the_header_is_told_and_the_next_one_read() -> None:
+    assert read(HEADER + "A1\nA2,cn,x\nA3,cn\n") == [
+        (2, ("undecodable", "the line has 1 cell, but the header has 2")),
+        (3, ("undecodable", "the line has 3 cells, but the header has 2")),
+        (4, ["A3", "cn"]),
+    ]
+
+
+def test_a_line_that_is_not_utf_8_is_told_and_the_next_one_read() -> None:
+    content = HEADER.encode() + "A1,münchen\n".encode("latin-1") + b'A2,"x\n\xff\n"\nA3,cn\n'
+    assert read(content) == [
+        (2, ("undecodable", "the text is not UTF-8")),
+        (3, ("undecodable", "the text is not UTF-8 (up to line 5)")),
+        (6, ["A3", "cn"]),
+    ]
+
+
+def test_text_after_a_closing_quotation_mark_costs_its_line_only() -> None:
+    (bad, (line, cells)) = read(HEADER + 'A1,"5" nail"\nA2,cn\n')
+    assert bad[0] == 2
+    assert bad[1][0] == "undecodable"
+    assert "write the mark twice" in bad[1][1]
+    assert (line, cells) == (3, ["A2", "cn"])
+
+
+def test_a_quotation_mark_in_the_middle_of_a_cell_is_text() -> None:
+    assert read(HEADER + 'A1,5" nail\n') == [(2, ["A1", '5" nail'])]
+
+
+def test_a_quotation_mark_that_is_never_closed_is_told_with_the_lines_it_took() -> None:
+    """Without that, the rest of the file would be published as one cell, or as nothing."""
+    assert read(HEADER + 'A1,cn\nA2,"cn\nA3,cn\n') == [
+        (2, ["A1", "cn"]),
+        (3, ("undecodable", "a quotation mark opens a cell and is never closed (up to line 4)")),
+    ]
+    found = read(HEADER + 'A1,"cn\n' + "A2,cn\n" * 50_000)
+    assert found[0][1] == (
+        "undecodable",
+        "a quotation mark opens a cell and is not closed for 131,072 characters (up to line 21847)",
+    )
+    assert found[1:] == [(line, ["A2", "cn"]) for line in range(21_848, 50_003)]
+
+
+@given(
+    st.lists(
+        st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=3, max_size=3).filter(any), max_size=8
+    ),
+    st.sampled_from([",", ";", "\t"]),
+)
+def test_whatever_a_spreadsheet_writes_is_read_back_with_its_line(rows: list[list[str]], separator: str) -> None:
+    """Every cell quoted, as the strictest writers do; lines are counted as the bytes' line feeds."""
+    content = separator.join(["extended_id", "b", "c"]) + "\r\n"
+    expected = []
+    for row in rows:
+        expected.append((content.count("\n") + 1, row))
+        content += separator.join('"' + cell.replace('"', '""') + '"' for cell in row) + "\r\n"
+    assert read(content) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("", "the file is empty; its first line names the columns: extended_id"),
+        ("\n \n", "the file is empty"),
+        (b"\xef\xbb\xbf", "the file is empty"),
+        ("Extended_ID,market\n", 'no column "extended_id", the data key'),
+        ("A1,cn\nA2,cn\n", 'the header is: "A1", "cn"'),
+        ("serial_number;market\n", "name the column with --data-key; the header is: "),
+        ("extended_id,market,market\n", 'the header names "market" 2 times'),
+        ("extended_id,market,extended_id\n", 'the header names "extended_id" 2 times'),
+        ("extended_id,market,\n", "column 3 of the header has no name"),
+        ("extended_id, ,market\n", "column 2 of the header has no name"),
+        ("extended_id\nA1\n", "the header names no field to set"),
+        (b"extended_id,m\xfcnchen\n", "the header cannot be read: the text is not UTF-8"),
+        ('extended_id,"a\n', "the header cannot be read: a quotation mark"),
+        ("extended_id,market\n".encode("utf-16"), "the file is UTF-16, not UTF-8"),
+        (",".join(f"c{n}" for n in range(200)) + "\n", "and 188 more"),
+    ],
+)
+def test_a_header_that_lines_cannot_be_read_by_is_told_with_what_is_expected(header: str | bytes, words: str) -> None:
+    assert words in problem(header)
+
+
+def test_a_header_alone_is_a_table_without_lines() -> None:
+    assert read(HEADER) == []
+
+
+def test_a_file_without_line_breaks_is_refused_before_it_fills_the_memory() -> None:
+    endless = (HEADER + "A1,cn\n").encode() + b"x" * (MAX_LINE + 1)
+    lines = iter(table(endless))
+    assert next(lines) == (2, ["A1", "cn"])
+    with pytest.raises(UserError, match=r"line 3 is longer than 1,048,576 bytes"):
+        next(lines)
+    with pytest.raises(UserError, match="line 1 is longer"):
+        list(json_lines(stream(b"[" + b"1," * MAX_LINE)))
+
+
+def test_json_lines_are_numbered_through_blank_ones_and_trimmed() -> None:
+    content = b'\xef\xbb\xbf{"a": 1}\r\n\n  \n {"b": 2} \nnot json'
+    assert list(json_lines(stream(content))) == [(1, b'{"a": 1}'), (4, b'{"b": 2}'), (5, b"not json")]
+    assert list(json_lines(stream(b""))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("a.csv", b"{", "csv"),
+        ("a.TSV", b"{", "csv"),
+        ("a.ndjson", b"a,b", "ndjson"),
+        ("a.jsonl", b"", "ndjson"),
+        ("-", b'{"extended_id": 1}', "ndjson"),
+        ("-", b'\xef\xbb\xbf\n  {"a": 1}', "ndjson"),
+        ("a.json", b'[{"a": 1}]', "ndjson"),
+        ("a.txt", b"extended_id;a\n{", "csv"),
+        ("-", b"", "csv"),
+    ],
+)
+def test_the_kind_is_told_by_the_ending_else_by_the_first_character(name: str, content: bytes, kind: str) -> None:
+    opened = stream(content)
+    assert kind_of_file(name, opened) == kind
+    assert opened.read() == content, "nothing is taken from the file"
