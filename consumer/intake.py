@@ -9,6 +9,7 @@ from typing import Any
 from consumer.core.model import BadEvent, Event, Record, Rejection, Row
 from consumer.core.offsets import Partition
 from consumer.core.rows import RowMaker
+from consumer.core.settled_map import NOTHING
 from consumer.formats import NeedsSchema
 
 
@@ -43,7 +44,7 @@ class Intake:
     def take(self, partition: Partition, messages: Sequence[Any], now: float) -> tuple[list[Record], list[Row], int]:
         """The records and rows of one partition's messages, in order, and the offset where reading goes on.
 
-        A tombstone (no value) is a record without rows: it is skipped. What cannot be read becomes one row that
+        A tombstone (no value) is a record without rows: it is skipped; so is what was settled before. What cannot be read becomes one row that
         carries its rejection. What cannot be read yet is a record with one open row that is not there: ``retry``
         gives its rows.
         """
@@ -52,10 +53,11 @@ class Intake:
         offset = partition.position - 1
         decode, make = self._decode, self._maker.rows
         stash = self.waiting.get(partition)
+        skips = partition.skips if offset < partition.skips.end else NOTHING
         for message in messages:
             value = message.value()
             offset = message.offset()
-            if value is None:
+            if value is None or (skips and offset in skips):
                 records.append(Record(partition, offset, None, 0))
                 continue
             record = Record(partition, offset, message, len(value), message.timestamp()[1])

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 
-from consumer.core.offsets import Ledger, Partition, due_commits
+from consumer.core.offsets import Commit, Ledger, Partition, due_commits, room_of
 from consumer.core.pipeline import Pipeline
 from consumer.errors import UserError
 from consumer.intake import Intake
@@ -35,8 +35,6 @@ SIGN_OF_LIFE_SECONDS = 1.0
 STALL_SECONDS = 2.0
 #: With an end to reach, a pause this long is a failure.
 BLOCKED_SECONDS = 300.0
-#: Settled records of one partition that may stand behind one that is not, each about 130 bytes.
-MAX_BEHIND = 50_000
 #: How long leaving the group may take.
 LEAVE_SECONDS = 10.0
 
@@ -90,7 +88,7 @@ class Runner:
         self._polled_at = 0.0
         self._full_since: float | None = None
         self._more = False  # the last read was full: there is more to read now
-        self.held: set[Partition] = set()  #: partitions in which too much stands behind a row that does not settle
+        self.held: set[Partition] = set()  #: partitions whose settled map has no room for more
         self.left = False  #: the group was left in time: no thread of the client is still busy with it
         self.final_ledger: Ledger | None = None  #: as it was when the group was left
 
@@ -231,13 +229,19 @@ class Runner:
         batches = self._source.poll(count)
         now = self._polled_at = self._clock()
         taken = 0
+        room = room_of(len(self.pipeline.partitions))
         for partition, messages in batches:
             if not partition.owned:
                 continue
             taken += len(messages)
             records, rows, position = self._intake.take(partition, messages, now)
             self.pipeline.arrived(partition, records, rows, position, now)
-            if partition in self._intake.waiting:
+            if partition not in self.held and partition.outgrows(room):
+                self.held.add(partition)
+                log.warning(
+                    "%s: much is settled behind offset %s, which is not; reading waits", partition, partition.watermark
+                )
+            if self.holds(partition):
                 self._hold(partition)
         if self._until_end and self._source.stopped:
             partition, cause = next(iter(self._source.stopped.items()))
@@ -282,23 +286,16 @@ class Runner:
             return
         self._next_commit_at = now + self._commit_interval
         due = due_commits(self.pipeline.partitions)
-        self._hold_back()
         if due:
             self._source.commit(due)
+        self._read_on()
 
-    def _hold_back(self) -> None:
-        """Read nothing more of a partition in which too much stands behind a row that does not settle."""
-        for partition in self.pipeline.partitions:
-            behind = len(partition.records)
-            if behind > MAX_BEHIND and partition not in self.held:
-                self.held.add(partition)
-                self._hold(partition)
-                log.warning(
-                    "%s: %s records stand behind offset %s; reading waits", partition, behind, partition.watermark
-                )
-            elif partition in self.held and behind < MAX_BEHIND // 2:
-                self.held.discard(partition)
-                self._hold(partition)
+    def _read_on(self) -> None:
+        """Read on where the settled map has room again."""
+        room = room_of(len(self.pipeline.partitions))
+        for partition in [p for p in self.held if not p.outgrows(room // 2)]:
+            self.held.discard(partition)
+            self._hold(partition)
 
     def _hold(self, partition: Partition) -> None:
         """Read on, or not: there are two reasons to wait, and neither ends the other."""
@@ -361,14 +358,19 @@ class Runner:
         if partitions:
             log.info("%s: %s", "lost" if lost else "revoked", _listed(partitions))
 
-    def on_committed(self, offsets: list[tuple[Partition, int]], error: str | None) -> None:
+    def on_committed(self, commits: list[Commit], error: str | None, *, too_large: bool = False) -> None:
         """A commit ended; a failed one is never sent again: the next is built from what is owned then."""
         self.commits["ok" if error is None else "failed"] += 1
-        if error is not None:
-            log.warning("commit failed (%s): %s; the next commit includes it", error, _listed([p for p, _ in offsets]))
+        if error is None:
+            for commit in commits:
+                commit.partition.committed = commit.offset
+                commit.partition.metadata = commit.metadata
             return
-        for partition, offset in offsets:
-            partition.committed = offset
+        if too_large:
+            for commit in commits:
+                commit.partition.metadata_refused()
+        told = _listed([commit.partition for commit in commits])
+        log.warning("commit failed (%s): %s; the next commit includes it", error, told)
 
     def on_waiting(self) -> None:
         """Kafka is asked inside a callback, for as long as it takes: the loop lives, though it does not turn."""

@@ -7,20 +7,31 @@ Four positions are told apart, all of them offsets in the Kafka sense (of the ne
 * ``committed``: what the group last acknowledged.
 * ``settled`` beyond the watermark: records that are done, but stand behind one that is not.
 
-A commit takes the watermark and nothing else, so it never passes an unsettled position (I3).
+A commit takes the watermark and nothing else, so it never passes an unsettled position (I3). What is settled beyond it
+goes into the commit's metadata (``settled_map``), so that the next owner of the partition does not send it again (I7).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
 from consumer.core.counting import MAX_NAMES, OTHER
 from consumer.core.model import Record, Row, Stage
+from consumer.core.settled_map import NOTHING, Runs, SettledMap, characters, encode, most_bytes
 
 DONE = Stage.DONE
+
+#: Characters of metadata that a broker takes for a partition as it comes, with some to spare (it refuses 4,096).
+MAX_METADATA = 4000
+#: Characters of metadata of one commit, all partitions together: at about a megabyte it fails as a whole.
+MAX_METADATA_OF_COMMIT = 500_000
+#: With less room than this there is no map: it could not tell of what one read brings.
+MIN_METADATA = 500
+#: Records of a partition that one more read can bring before it is held.
+MAX_READ = 500
 
 
 class Ledger(msgspec.Struct):
@@ -55,17 +66,45 @@ class Partition:
     nothing in the new one.
     """
 
-    __slots__ = ("committed", "ledger", "number", "owned", "position", "records", "started_at", "topic", "undecoded")
+    __slots__ = (
+        "_map_end",
+        "_map_most",
+        "committed",
+        "ledger",
+        "metadata",
+        "number",
+        "owned",
+        "position",
+        "records",
+        "room",
+        "skips",
+        "started_at",
+        "topic",
+        "undecoded",
+    )
 
-    def __init__(self, topic: str, number: int, start: int, committed: int | None) -> None:
+    def __init__(
+        self,
+        topic: str,
+        number: int,
+        start: int,
+        committed: int | None,
+        skips: SettledMap = NOTHING,
+        metadata: str = "",
+    ) -> None:
         self.topic = topic
         self.number = number
         self.owned = True  #: False: taken away; nothing of it is sent, settled or committed any more
         self.position = start
         self.started_at = start
         self.committed = committed  #: None: the group has no committed offset for it
+        self.metadata = metadata  #: of the commit that the group last acknowledged
+        self.skips = skips  #: settled before, as the metadata of the offset where it begins says
+        self.room = MAX_METADATA  #: characters that the broker takes as metadata, as far as it has told
         self.records: deque[Record] = deque()  #: from the watermark on, in the order of their offsets
         self.ledger = Ledger()
+        self._map_most = 0  # bytes that the map of what is unsettled before _map_end can take
+        self._map_end = start
         self.undecoded = 0  #: records whose rows are not made yet
 
     def __repr__(self) -> str:
@@ -83,6 +122,38 @@ class Partition:
     def unsettled_since(self) -> float | None:
         """When the oldest unsettled record was read (the owner's clock, seconds); None: there is none."""
         return self.records[0].read_at if self.watermark < self.position and self.records else None
+
+    def settled_runs(self) -> Runs:
+        """What is settled beyond the watermark, as half-open ranges."""
+        offsets = self._unsettled_offsets()
+        behind = zip(offsets, [*offsets[1:], self.position], strict=False)
+        return [(offset + 1, after) for offset, after in behind if offset + 1 < after]
+
+    def outgrows(self, room: int) -> bool:
+        """Whether, after one more read, the settled map might not fit into so many characters any more (I7).
+
+        Whatever settles until then: it is judged by what can become of the positions that are unsettled.
+        """
+        room = min(room, self.room)
+        if not room or characters(self._map_may_take()) <= room:
+            return False
+        self._unsettled_offsets()
+        return characters(self._map_may_take()) > room
+
+    def _map_may_take(self) -> int:
+        return self._map_most + (self.position + MAX_READ - self._map_end) // 8 + 1
+
+    def _unsettled_offsets(self) -> list[int]:
+        """The offsets of what is unsettled; drops the records that are settled, and measures the map anew."""
+        unsettled = [record for record in self.records if not record.settled]
+        self.records = deque(unsettled)
+        offsets = [record.offset for record in unsettled]
+        self._map_most, self._map_end = most_bytes(offsets, self.position), self.position
+        return offsets
+
+    def metadata_refused(self) -> None:
+        """The broker takes less metadata than was sent: half as much is tried, and in the end none."""
+        self.room = self.room // 2 if self.room // 2 >= MIN_METADATA else 0
 
     def read(self, records: list[Record], position: int) -> None:
         """Take in records that were read, in order; ``position`` is where reading goes on."""
@@ -163,10 +234,35 @@ def settle(rows: Iterable[Row], timestamps: list[int]) -> int:
     return size
 
 
-def due_commits(partitions: Iterable[Partition]) -> list[tuple[Partition, int]]:
-    """The owned partitions whose watermark is beyond what is committed, each with the offset to commit.
+class Commit(msgspec.Struct, frozen=True, gc=False):
+    """What is committed of one partition."""
+
+    partition: Partition
+    offset: int
+    metadata: str  #: the settled map; empty: nothing beyond the offset is settled
+
+
+def room_of(partitions: int) -> int:
+    """Characters of metadata that each of so many partitions of one commit may take; 0: too few for a map."""
+    room = min(MAX_METADATA, MAX_METADATA_OF_COMMIT // max(1, partitions))
+    return room if room >= MIN_METADATA else 0
+
+
+def due_commits(partitions: Collection[Partition]) -> list[Commit]:
+    """What is to be committed of the owned partitions, where that is not what the group has already.
 
     A partition without any committed offset is included as it stands: where it began ("latest", say) must survive
     a restart, or what is published meanwhile would be skipped.
     """
-    return [(p, p.watermark) for p in partitions if p.owned and p.watermark != p.committed]
+    room = room_of(len(partitions))
+    due: list[Commit] = []
+    for partition in partitions:
+        if not partition.owned:
+            continue
+        offset = partition.watermark
+        metadata = ""
+        if partition.records:
+            metadata = encode(partition.number, offset, partition.settled_runs(), min(room, partition.room))
+        if offset != partition.committed or metadata != partition.metadata:
+            due.append(Commit(partition, offset, metadata))
+    return due

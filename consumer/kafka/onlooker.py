@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaException, Message
 
-from consumer.core.offsets import Partition
+from consumer.core.offsets import Commit, Partition
 from consumer.errors import UserError
 from consumer.kafka.client import Key
 from consumer.kafka.ends import PATIENCE_SECONDS, ends_of, no_answer, partitions_of
@@ -50,10 +50,10 @@ class Onlooker(Reader):
             return []
         return super().poll(count)
 
-    def commit(self, offsets: list[tuple[Partition, int]]) -> None:
+    def commit(self, commits: list[Commit]) -> None:
         """Nothing is committed."""
 
-    def commit_and_wait(self, offsets: list[tuple[Partition, int]]) -> bool:  # noqa: ARG002 - as a member's
+    def commit_and_wait(self, commits: list[Commit]) -> bool:  # noqa: ARG002 - as a member's
         """Nothing is committed, and nothing is waited for."""
         return True
 

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from consumer.core.offsets import Partition
+from consumer.core.offsets import Commit, Partition
+from consumer.core.settled_map import NOTHING, MapError, SettledMap, decode
 from consumer.errors import UserError
 from consumer.kafka.client import Key, Teller, client_config, made
 
@@ -41,8 +42,8 @@ class Listener(Protocol):
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
         """These partitions go when this returns; ``lost``: another member may own them already."""
 
-    def on_committed(self, offsets: list[tuple[Partition, int]], error: str | None) -> None:
-        """A commit ended for these partitions."""
+    def on_committed(self, commits: list[Commit], error: str | None, *, too_large: bool = False) -> None:
+        """A commit ended for these partitions; ``too_large``: the broker does not take so much metadata."""
 
     def on_waiting(self) -> None:
         """The owner's thread waits for Kafka inside a callback, and lives."""
@@ -214,25 +215,45 @@ class Reader:
             committed, starts = self._starts(keys)
         except StoppingError:
             return  # nothing is assigned: the process is about to end
-        partitions = [Partition(*key, starts[key], committed[key]) for key in keys]
+        partitions = [self._partition(key, starts[key], committed.get(key)) for key in keys]
         self._consumer.incremental_assign([TopicPartition(p.topic, p.number, p.position) for p in partitions])
         self._owned |= dict(zip(keys, partitions, strict=True))
         self._apply_pause(keys)  # only after the assignment: before it, a pause is ignored
         self._listener.on_assigned(partitions)
 
-    def _starts(self, keys: list[Key]) -> tuple[dict[Key, int | None], dict[Key, int]]:
-        """The committed offset of each partition, and where it begins; raises StoppingError."""
+    def _partition(self, key: Key, start: int, committed: TopicPartition | None) -> Partition:
+        """A new epoch of a partition, with what its last commit says is settled already."""
+        if committed is None:
+            return Partition(*key, start, None)
+        metadata: str = (committed.metadata or "").rstrip("\0")  # librdkafka sends the end of the text along
+        skips: SettledMap = NOTHING
+        try:
+            skips = decode(metadata, key[1], start)
+        except MapError as error:
+            log.warning(
+                "%s[%s]: the metadata of its committed offset %s is no settled map to go by (%s): it is ignored; "
+                "records behind that offset may be sent again",
+                *key,
+                start,
+                error,
+            )
+        if skips:
+            log.info("%s[%s]: %s records beyond offset %s are settled already", *key, skips.count, start)
+        return Partition(*key, start, start, skips, metadata)
+
+    def _starts(self, keys: list[Key]) -> tuple[dict[Key, TopicPartition], dict[Key, int]]:
+        """The commit of each partition that has one, and where each begins; raises StoppingError."""
         committed = self._committed(keys)
         begin = OFFSET_BEGINNING if self._start_from == "earliest" else OFFSET_END
-        starts = {key: offset for key, offset in committed.items() if offset is not None}
+        starts = {key: tp.offset for key, tp in committed.items()}
         return committed, starts | self._look_up({key: begin for key in keys if key not in starts})
 
-    def _committed(self, keys: list[Key]) -> dict[Key, int | None]:
+    def _committed(self, keys: list[Key]) -> dict[Key, TopicPartition]:
         def ask() -> list[TopicPartition]:
             return self._consumer.committed([TopicPartition(*key) for key in keys], timeout=LOOK_UP_SECONDS)
 
         found = self._insist(ask, "the committed offsets")
-        return {(tp.topic, tp.partition): tp.offset if tp.offset >= 0 else None for tp in found}
+        return {(tp.topic, tp.partition): tp for tp in found if tp.offset >= 0}
 
     def _look_up(self, wanted: dict[Key, int]) -> dict[Key, int]:
         """The offsets at which partitions begin or end now."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from consumer.core.offsets import Partition
+from consumer.core.offsets import Commit, Partition
 from consumer.errors import ConfigError
 from consumer.kafka.client import Key
 from consumer.kafka.reader import Listener, Reader, Reading
@@ -34,7 +34,7 @@ class Source(Reader):
     ) -> None:
         self._group_protocol = group_protocol
         self._not_joined: object = None  # the group's metadata before it has answered; None: nothing to compare with
-        self._committing: deque[dict[Key, tuple[Partition, int]]] = deque()  # in the order they were sent
+        self._committing: deque[dict[Key, Commit]] = deque()  # in the order they were sent
         more: dict[str, Any] = {"group.protocol": group_protocol, "on_commit": self._on_commit}
         if group_protocol == "classic":
             more["partition.assignment.strategy"] = "cooperative-sticky"
@@ -85,14 +85,15 @@ class Source(Reader):
         """Whether a commit is in flight; there is one at a time, but for those of a revocation."""
         return bool(self._committing)
 
-    def commit(self, offsets: list[tuple[Partition, int]]) -> None:
+    def commit(self, commits: list[Commit]) -> None:
         """Send a commit; ``on_committed`` tells how it ended."""
-        self._committing.append({(p.topic, p.number): (p, offset) for p, offset in offsets})
+        self._committing.append({(c.partition.topic, c.partition.number): c for c in commits})
+        offsets = [TopicPartition(c.partition.topic, c.partition.number, c.offset, c.metadata) for c in commits]
         try:
-            self._consumer.commit(offsets=[TopicPartition(p.topic, p.number, o) for p, o in offsets], asynchronous=True)
+            self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             self._committing.pop()
-            self._listener.on_committed(offsets, error.args[0].str())
+            self._listener.on_committed(commits, error.args[0].str())
 
     def _on_commit(self, error: KafkaError | None, answered: list[TopicPartition]) -> None:
         keys = {(tp.topic, tp.partition) for tp in answered}
@@ -102,21 +103,19 @@ class Source(Reader):
                 break
         else:
             return
-        failed = {(tp.topic, tp.partition): tp.error for tp in answered if tp.error is not None}
-        good = [pair for key, pair in sent.items() if error is None and key not in failed]
-        bad = [pair for key, pair in sent.items() if error is not None or key in failed]
-        if good:
-            self._listener.on_committed(good, None)
-        if bad:
-            why = error or next(iter(failed.values()))
-            self._listener.on_committed(bad, why.str())
+        failed: dict[KafkaError | None, list[Commit]] = {}
+        for tp in answered:
+            failed.setdefault(error or tp.error, []).append(sent[(tp.topic, tp.partition)])
+        for why, commits in failed.items():
+            too_large = why is not None and why.code() == KafkaError.OFFSET_METADATA_TOO_LARGE
+            self._listener.on_committed(commits, None if why is None else why.str(), too_large=too_large)
 
-    def commit_and_wait(self, offsets: list[tuple[Partition, int]]) -> bool:
+    def commit_and_wait(self, commits: list[Commit]) -> bool:
         """Commit and wait until the group has it, at most five seconds, as on revocation; whether it has."""
-        if not offsets:
+        if not commits:
             return True
-        self.commit(offsets)
-        wanted = {(p.topic, p.number): offset for p, offset in offsets}
+        self.commit(commits)
+        wanted = {(c.partition.topic, c.partition.number): c for c in commits}
         until = time.monotonic() + COMMIT_WAIT_SECONDS
         while time.monotonic() < until and not self._listener.leaves_at_once:
             # In steps, so that a second signal is seen between them. The answer comes after the commit's own, on
@@ -125,6 +124,11 @@ class Source(Reader):
                 found = self._consumer.committed([TopicPartition(*key) for key in wanted], timeout=0.5)
             except KafkaException:
                 continue
-            if all(tp.error is None and tp.offset >= wanted[(tp.topic, tp.partition)] for tp in found):
+            if all(tp.error is None and _has(tp, wanted[(tp.topic, tp.partition)]) for tp in found):
                 return True
         return False
+
+
+def _has(committed: TopicPartition, wanted: Commit) -> bool:
+    """Whether the group has this commit."""
+    return bool(committed.offset == wanted.offset and (committed.metadata or "").rstrip("\0") == wanted.metadata)

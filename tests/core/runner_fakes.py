@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from consumer.core.model import Event
-from consumer.core.offsets import Partition
+from consumer.core.offsets import Commit, Partition
 from consumer.core.pipeline import Attempt, Letter, Pipeline, Rules
 from consumer.core.reply import Reply
 from consumer.core.rows import RowMaker
@@ -133,23 +133,23 @@ class FakeSource:
         self.paused = False
         self.pauses.append((self.world.results.now, False))
 
-    def commit(self, offsets: list[tuple[Partition, int]]) -> None:
-        assert offsets, "an empty commit"
+    def commit(self, commits: list[Commit]) -> None:
+        assert commits, "an empty commit"
         assert not self.committing, "two commits in flight"
-        assert all(partition.owned for partition, _ in offsets), "a commit of what is not owned"
-        self.commits.append({partition.number: offset for partition, offset in offsets})
+        assert all(commit.partition.owned for commit in commits), "a commit of what is not owned"
+        self.commits.append({commit.partition.number: commit.offset for commit in commits})
         self.committing = True
         if self.commit_answers is not None:
             error = None if self.commit_answers == "at once" else self.commit_answers
-            self.inside.append(lambda: self._committed(offsets, error))
+            self.inside.append(lambda: self._committed(commits, error))
 
-    def _committed(self, offsets: list[tuple[Partition, int]], error: str | None) -> None:
+    def _committed(self, commits: list[Commit], error: str | None) -> None:
         self.committing = False
-        self.world.runner.on_committed(offsets, error)
+        self.world.runner.on_committed(commits, error)
 
-    def commit_and_wait(self, offsets: list[tuple[Partition, int]]) -> bool:
-        self.waited.append({partition.number: offset for partition, offset in offsets})
-        self.world.runner.on_committed(offsets, None)
+    def commit_and_wait(self, commits: list[Commit]) -> bool:
+        self.waited.append({commit.partition.number: commit.offset for commit in commits})
+        self.world.runner.on_committed(commits, None)
         return True
 
     def end(self, partition: Partition) -> int | None:

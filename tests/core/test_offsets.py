@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core.model import Record, Row
-from consumer.core.offsets import Ledger, Partition, due_commits, settle
+from consumer.core.offsets import Commit, Ledger, Partition, due_commits, settle
 
 
 def _read(partition: Partition, *offsets: int, size: int = 10) -> list[Record]:
@@ -65,7 +65,7 @@ def test_due_commits_holds_what_moved_beyond_the_committed_offset() -> None:
     (record,) = _read(moved, 5)
     _read(still, 5)
     _settle(record)
-    assert due_commits([moved, still]) == [(moved, 6)]
+    assert due_commits([moved, still]) == [Commit(moved, 6, "")]
     moved.committed = 6
     assert due_commits([moved, still]) == []
 
@@ -73,7 +73,7 @@ def test_due_commits_holds_what_moved_beyond_the_committed_offset() -> None:
 def test_a_partition_without_a_committed_offset_commits_where_it_began() -> None:
     partition = Partition("events", 0, 42, None)
     _read(partition, 42)
-    assert due_commits([partition]) == [(partition, 42)]
+    assert due_commits([partition]) == [Commit(partition, 42, "")]
 
 
 def test_a_partition_that_was_taken_away_commits_nothing() -> None:

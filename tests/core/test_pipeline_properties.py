@@ -145,7 +145,16 @@ def test_i1_to_i9_hold_in_long_lives_and_each_hard_case_is_met_in_a_tenth_of_the
             met.update(_life(seed).seen)
         except AssertionError as broken:
             raise AssertionError(f"seed {seed}: {broken}") from broken
-    for case in ("revoke-and-return", "late result", "lost-applied", "lost-late", "given up", "forbidden", "down"):
+    for case in (
+        "revoke-and-return",
+        "late result",
+        "lost-applied",
+        "lost-late",
+        "given up",
+        "forbidden",
+        "down",
+        "settled before",
+    ):
         assert met[case] >= len(seeds) / 10, f"{case} is met by {met[case]} of {len(seeds)} seeds only"
 
 

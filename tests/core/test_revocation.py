@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumer.core.model import Rejection
-from consumer.core.offsets import due_commits
+from consumer.core.offsets import Commit, due_commits
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from tests.core.builders import (
@@ -52,7 +52,7 @@ def test_what_was_in_flight_when_its_partition_is_withdrawn_still_settles_and_ca
     bench.read(going, "A", "B")
     bench.pipeline.withdraw([going], bench.now)
     bench.accept()
-    assert due_commits([going]) == [(going, 2)]
+    assert due_commits([going]) == [Commit(going, 2, "")]
     bench.pipeline.revoked([going], bench.now)
     assert going.ledger.as_dict() == {
         "consumed": 2,
@@ -257,7 +257,7 @@ def test_a_partition_with_a_letter_on_its_way_is_busy_until_it_is_acknowledged()
     assert bench.pipeline.busy([partition])
     bench.acknowledge()
     assert not bench.pipeline.busy([partition])
-    assert due_commits([partition]) == [(partition, 1)]
+    assert due_commits([partition]) == [Commit(partition, 1, "")]
 
 
 def test_revoking_gives_back_the_room_that_its_rows_took() -> None:

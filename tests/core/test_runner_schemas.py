@@ -8,6 +8,7 @@ import pytest
 
 from consumer.core.offsets import Partition
 from consumer.core.rows import RowMaker
+from consumer.core.settled_map import characters
 from consumer.errors import UserError
 from consumer.formats import Schemas, decoder
 from consumer.intake import Intake
@@ -213,12 +214,13 @@ def test_records_that_wait_count_for_the_memory_bound() -> None:
 
 
 def test_two_reasons_to_hold_a_partition_do_not_end_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.runner.MAX_BEHIND", 20)
+    monkeypatch.setattr("consumer.core.offsets.MAX_READ", 0)
     site = Site(concurrency=4)
     world = site.world
     codes = keys_of("A", 40)
     partition = site.partition(0, *(plain(n, code) for n, code in enumerate(codes)), framed(40, "Z"))
     world.api = lambda attempt: None if codes[0] in [i["extended_id"] for i in attempt.items] else accepted(attempt)
+    partition.room = characters(5)
     world.start()
     world.turn_until(lambda: partition in world.runner.held)  # too much stands behind the first row
     assert site.asked == [7]  # and the last record waits for its schema

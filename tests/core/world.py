@@ -16,6 +16,7 @@ from consumer.core.model import Record, Rejection, Row
 from consumer.core.offsets import Partition, due_commits
 from consumer.core.pipeline import Attempt, Letter, Pipeline, Rules
 from consumer.core.retry import RetryPolicy
+from consumer.core.settled_map import decode
 from tests.core.api_model import ApiModel, tag_of
 from tests.core.builders import EPSILON, row_of
 
@@ -86,6 +87,7 @@ class World:
         self.now = 100.0
         self.logs = [Log() for _ in range(PARTITIONS)]
         self.committed: list[int | None] = [None] * PARTITIONS
+        self.metadata = [""] * PARTITIONS
         self.epochs: list[Epoch] = []
         self.owned: dict[int, Epoch] = {}
         self.open: list[Attempt] = []
@@ -107,7 +109,8 @@ class World:
         if number in self.owned:
             return
         committed = self.committed[number]
-        partition = Partition("events", number, committed or 0, committed)
+        skips = decode(self.metadata[number], number, committed or 0)
+        partition = Partition("events", number, committed or 0, committed, skips, self.metadata[number])
         epoch = Epoch(partition, len(self.epochs))
         self.epochs.append(epoch)
         self.owned[number] = epoch
@@ -127,6 +130,11 @@ class World:
         position = partition.position
         for offset in sorted(o for o in log.records if o >= partition.position)[: min(count, room)]:
             specs = log.records[offset]
+            if offset in partition.skips:
+                for place, spec in enumerate(specs):
+                    self._check_fate((number, offset, place), spec)
+                specs = []
+                self.seen.add("settled before")
             record = Record(partition, offset, b"raw", 50 * len(specs), open=len(specs))
             records.append(record)
             epoch.sizes[offset] = record.size
@@ -220,9 +228,11 @@ class World:
 
     def commit(self) -> None:
         """A commit is built from what is owned now, and acknowledged."""
-        for partition, offset in due_commits(self.pipeline.partitions):
-            self.committed[partition.number] = offset
-            partition.committed = offset
+        for commit in due_commits(self.pipeline.partitions):
+            partition = commit.partition
+            self.committed[partition.number] = commit.offset
+            self.metadata[partition.number] = commit.metadata
+            partition.committed, partition.metadata = commit.offset, commit.metadata
 
     def revoke(self, number: int, *, lost_already: bool) -> None:
         """The partition goes; unless it is lost already, what ended meanwhile is committed first."""
@@ -308,7 +318,8 @@ class World:
             if not epoch.withdrawn:
                 unsettled += len([tag for tag in epoch.rows if tag not in epoch.done and tag not in self.left_out])
             size += sum(epoch.sizes[o] for o in open_offsets - self._maybe_settled(epoch))
-        for partition, offset in due_commits(self.pipeline.partitions):
+        for commit in due_commits(self.pipeline.partitions):
+            partition, offset = commit.partition, commit.offset
             epoch = next(e for e in self.epochs if e.partition is partition)
             for tag in epoch.rows:
                 if tag not in epoch.done and tag not in self.left_out:

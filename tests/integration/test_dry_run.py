@@ -325,7 +325,7 @@ class _Listener:
     def on_revoked(self, partitions: Any, *, lost: bool) -> None:
         raise AssertionError("nothing is taken away from who is no member")
 
-    def on_committed(self, offsets: Any, error: str | None) -> None:
+    def on_committed(self, commits: Any, error: str | None, *, too_large: bool = False) -> None:
         raise AssertionError("nothing is committed")
 
     def on_joined(self) -> None:

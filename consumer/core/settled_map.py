@@ -1,0 +1,185 @@
+"""The settled map: which positions beyond the committed offset are settled, written into the commit's metadata.
+
+A commit names one offset, the watermark. What is settled beyond it would be read and sent again after a restart; the
+map says what to skip. It is worth nothing unless it is certain, so it names the partition and the offset it belongs to
+and carries a checksum: a map that stands at another offset (tools that replicate or reset offsets carry the metadata
+along), of another version, or damaged is no map at all.
+
+Text, ASCII, one line: ``v1 PARTITION BASE DATA CHECKSUM``, parted by single spaces. DATA is base64 without padding: a number
+of runs, the runs, and a bitmap of what lies behind them, whichever division is shortest. Numbers are unsigned LEB128.
+A run is two of them: how many positions are unsettled, and how many behind them are settled; the first begins at BASE. In
+the bitmap, the lowest bit of the first byte is the position behind the last run; 1 is settled. So what has been stuck for
+long, few positions far apart, costs a run each, and what is at work now, where nearly every second position may be
+settled, costs a bit each.
+
+Positions that hold no record (control records, compaction) count as settled, so that they part no runs.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+
+VERSION = "v1"
+#: The most that a map takes beside its data: version, partition, base, checksum, spaces.
+HEADER = 50
+
+#: Half-open ranges of positions, ascending, apart from each other.
+Runs = list[tuple[int, int]]
+
+
+class MapError(ValueError):
+    """A text that is no map of this commit; the message says why."""
+
+
+class SettledMap:
+    """Positions that are settled, as half-open ranges; ``in`` asks for one."""
+
+    __slots__ = ("_ends", "_starts")
+
+    def __init__(self, runs: Iterable[tuple[int, int]] = ()) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for start, end in runs:
+            self._starts.append(start)
+            self._ends.append(end)
+
+    def __contains__(self, position: int) -> bool:
+        index = bisect_right(self._starts, position) - 1
+        return index >= 0 and position < self._ends[index]
+
+    def __bool__(self) -> bool:
+        return bool(self._starts)
+
+    @property
+    def end(self) -> int:
+        """Behind the last settled position; 0 for an empty map."""
+        return self._ends[-1] if self._ends else 0
+
+    @property
+    def count(self) -> int:
+        """How many positions are settled."""
+        return sum(self._ends) - sum(self._starts)
+
+
+NOTHING = SettledMap()
+
+
+def encode(partition: int, base: int, runs: Runs, room: int) -> str:
+    """The map of a commit at ``base``, in at most ``room`` characters; empty if nothing beyond it is settled.
+
+    ``runs`` lie behind ``base``. Those that find no room, the last ones, are left out: they will be sent again.
+    """
+    text = _text(partition, base, runs)
+    while len(text) > room:
+        runs = runs[: len(runs) * room // len(text)]
+        text = _text(partition, base, runs)
+    return text
+
+
+def decode(text: str, partition: int, base: int) -> SettledMap:
+    """The map in the metadata of a commit of ``partition`` at ``base``; raises MapError if it cannot be trusted."""
+    if not text:
+        return NOTHING
+    parts = text.split(" ")
+    if parts[0] != VERSION or len(parts) != 5:
+        raise MapError("it is not of this program, or of another version of it")
+    whole, _, checksum = text.rpartition(" ")
+    if f"{zlib.crc32(whole.encode()):08x}" != checksum:
+        raise MapError("it is damaged")
+    if parts[1:3] != [str(partition), str(base)]:
+        raise MapError(f"it was made for partition {parts[1]} at offset {parts[2]}")
+    try:
+        data = base64.b64decode(parts[3] + "=" * (-len(parts[3]) % 4), validate=True)
+        return SettledMap(_runs(data, base))
+    except (binascii.Error, ValueError) as error:
+        raise MapError("it is damaged") from error
+
+
+def most_bytes(unsettled: Sequence[int], end: int) -> int:
+    """Bytes of data that the map takes at most, whichever of the unsettled positions settle; ``end``: behind the last.
+
+    Positions read later add a bit each.
+    """
+    if not unsettled:
+        return 0
+    # Each position before the division can stand alone: a byte for it, and a number for the run behind it.
+    each = 1 + _size(end - unsettled[0])
+    divided = min(each * number + (end - position) // 8 for number, position in enumerate(unsettled))
+    return min(divided, each * len(unsettled)) + 1 + _size(len(unsettled))
+
+
+def characters(data: int) -> int:
+    """Characters of a map with so many bytes of data."""
+    return HEADER + (data * 4 + 2) // 3
+
+
+def _text(partition: int, base: int, runs: Runs) -> str:
+    if not runs:
+        return ""
+    text = f"{VERSION} {partition} {base} {base64.b64encode(_data(base, runs)).decode().rstrip('=')}"
+    return f"{text} {zlib.crc32(text.encode()):08x}"
+
+
+def _data(base: int, runs: Runs) -> bytes:
+    end = runs[-1][1]
+    best, number = end - base, 0  # bits
+    cost = 0
+    at = base
+    for index, (start, stop) in enumerate(runs, 1):
+        cost += 8 * (_size(start - at) + _size(stop - start))
+        at = stop
+        if cost + end - at < best:
+            best, number = cost + end - at, index
+    data = bytearray()
+    _put(data, number)
+    at = base
+    for start, stop in runs[:number]:
+        _put(data, start - at)
+        _put(data, stop - start)
+        at = stop
+    bits = 0
+    for start, stop in runs[number:]:
+        bits |= ((1 << (stop - start)) - 1) << (start - at)
+    return bytes(data) + bits.to_bytes((end - at + 7) // 8, "little")
+
+
+def _runs(data: bytes, base: int) -> Iterator[tuple[int, int]]:
+    numbers = _numbers(data)
+    count, place = next(numbers)
+    at = base
+    for _ in range(count):
+        unsettled, _ = next(numbers)
+        settled, place = next(numbers)
+        yield at + unsettled, at + unsettled + settled
+        at += unsettled + settled
+    bits = bin(int.from_bytes(data[place:], "little"))[:1:-1]  # the lowest first
+    for ones in re.finditer("1+", bits):
+        yield at + ones.start(), at + ones.end()
+
+
+def _numbers(data: bytes) -> Iterator[tuple[int, int]]:
+    """The numbers at the beginning of ``data``, each with the place behind it; ValueError where they break off."""
+    number = shift = 0
+    for place, byte in enumerate(data, 1):
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            yield number, place
+            number = shift = 0
+    raise ValueError("cut off")
+
+
+def _put(data: bytearray, number: int) -> None:
+    while number > 0x7F:
+        data.append(number & 0x7F | 0x80)
+        number >>= 7
+    data.append(number)
+
+
+def _size(number: int) -> int:
+    return max(1, (number.bit_length() + 6) // 7)
