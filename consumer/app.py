@@ -89,6 +89,7 @@ class App:
                 settings.events.data_key,
                 date_fields=settings.events.date_fields,
                 uniform_fields=settings.windows.uniform_fields,
+                logistic_units=settings.events.logistic_units,
             ),
             self._registry.ask if self._registry is not None else None,
         )

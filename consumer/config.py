@@ -129,6 +129,10 @@ class Events(Section):
         "auto", description="Format of the records; auto decides for each."
     )
     data_key: str = Field("extended_id", min_length=1, description="Data key of events that name none.")
+    logistic_units: tuple[str, ...] = Field(
+        ("case_code", "pallet_code"),
+        description="Fields that are also used as data keys: units that codes are put into.",
+    )
     date_fields: tuple[str, ...] = Field((), description="Campaign fields of type Date: checked to be YYYY-MM-DD.")
 
 

@@ -44,9 +44,9 @@ class Intake:
     def take(self, partition: Partition, messages: Sequence[Any], now: float) -> tuple[list[Record], list[Row], int]:
         """The records and rows of one partition's messages, in order, and the offset where reading goes on.
 
-        A tombstone (no value) is a record without rows: it is skipped; so is what was settled before. What cannot be read becomes one row that
-        carries its rejection. What cannot be read yet is a record with one open row that is not there: ``retry``
-        gives its rows.
+        A tombstone (no value) is a record without rows: it is skipped; so is what was settled before. What cannot be
+        read becomes one row that carries its rejection. What cannot be read yet is a record with one open row that is
+        not there: ``retry`` gives its rows.
         """
         records: list[Record] = []
         rows: list[Row] = []

@@ -93,6 +93,8 @@ class Row(msgspec.Struct, eq=False, gc=False):
     item: dict[str, str]
     shape: tuple[str, ...]  #: its sorted field names: rows of one shape may share a window
     size: int  #: about the bytes it takes in a request: those of its record
+    joins: tuple[tuple[str, str], ...] = ()  #: the logistic units it puts codes into: (field, value)
+    blocked: int = 0  #: claims that are not granted yet
     arrived: float = 0.0  #: when it was read (the owner's clock, seconds)
     ripe: float = 0.0  #: the sendable-time reading when it became ready (see windows)
     stage: int = 0

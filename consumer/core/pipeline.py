@@ -183,9 +183,10 @@ class Pipeline:
                 holding.append(row)
             row.stage = Stage.DONE
         self.flow.gave(len(waiting) + len(holding), 0)
-        self.claims.withdraw(waiting)
+        ready = self.claims.withdraw(waiting)
         self.lanes.remove_done()
         self.windows.remove_done()
+        self._ready(ready)
         self._free(holding, now)
 
     def busy(self, partitions: Collection[Partition]) -> bool:

@@ -41,8 +41,8 @@ _MAX_PLANS = 1024
 _MAX_PLAN_BYTES = 4096
 
 Checks = tuple[tuple[str, Callable[[str], bool]], ...]
-#: What holds for all items of the same names: shape, checks of the special fields.
-Plan = tuple[tuple[str, ...], Checks]
+#: What holds for all items of the same names: shape, checks of the special fields, fields that are logistic units.
+Plan = tuple[tuple[str, ...], Checks, tuple[str, ...]]
 
 
 class RowMaker:
@@ -50,16 +50,22 @@ class RowMaker:
 
     ``default_data_key``: the data key of events that name none. ``date_fields``: the campaign's fields of
     type Date. ``uniform_fields``: whether a row's shape (what may share a window) is its set of field
-    names, else ().
+    names, else (). ``logistic_units``: fields whose value is a unit that codes are put into.
     """
 
     def __init__(
-        self, default_data_key: str, date_fields: Collection[str] = (), *, uniform_fields: bool = True
+        self,
+        default_data_key: str,
+        date_fields: Collection[str] = (),
+        *,
+        uniform_fields: bool = True,
+        logistic_units: Collection[str] = (),
     ) -> None:
         self._default_data_key = default_data_key
         self._date_fields = frozenset(date_fields)
         self._rules = field_rules(date_fields)
         self._uniform_fields = uniform_fields
+        self._units = frozenset(logistic_units)
         self._plans: dict[tuple[str, ...], Plan] = {}
 
     def rows(self, event: Event, record: Record) -> list[Row]:
@@ -76,9 +82,10 @@ class RowMaker:
             data_key = self._default_data_key
             if names and names[0] == data_key:
                 value = fields[data_key]
-                shape, checks = self._plans.get(names) or self._new_plan(names)
+                shape, checks, units = self._plans.get(names) or self._new_plan(names)
                 if value and not value.isspace() and not (checks and _fails(checks, fields)):
-                    return [Row(record, data_key, value, fields, shape, record.size)]
+                    joins = _joins(units, data_key, fields) if units else ()
+                    return [Row(record, data_key, value, fields, shape, record.size, joins)]
         return self._usual_rows(event, record)
 
     def _usual_rows(self, event: Event, record: Record) -> list[Row]:
@@ -99,10 +106,10 @@ class RowMaker:
         ):
             return self._judged_rows(event, record, data_key, value)
         names = tuple(item)
-        shape, checks = self._plans.get(names) or self._new_plan(names)
+        shape, checks, units = self._plans.get(names) or self._new_plan(names)
         if checks and _fails(checks, item):
             return self._judged_rows(event, record, data_key, value)
-        return [Row(record, data_key, value, item, shape, record.size)]
+        return [Row(record, data_key, value, item, shape, record.size, _joins(units, data_key, item) if units else ())]
 
     def _judged_rows(self, event: Event, record: Record, data_key: str, value: Any) -> list[Row]:
         fields = event.fields
@@ -136,8 +143,9 @@ class RowMaker:
         if len(item) == 1:
             rejection = graver(rejection, no_fields())
         names = tuple(item)
-        shape, _ = self._plans.get(names) or self._new_plan(names)
-        return Row(record, data_key, key, item, shape, record.size, rejection=rejection)
+        shape, _, units = self._plans.get(names) or self._new_plan(names)
+        joins = _joins(units, data_key, item) if units and rejection is None else ()
+        return Row(record, data_key, key, item, shape, record.size, joins, rejection=rejection)
 
     def _text(self, name: str, value: Any) -> str:
         if isinstance(value, datetime) and name in self._date_fields:
@@ -156,12 +164,18 @@ class RowMaker:
         checks = tuple((name, self._rules[name].passes) for name in ordered if name in self._rules)
         if len(names) == 1 or ("status" in names and "activation_status" in names):
             checks = ((names[0], _never),)
-        plan = (ordered if self._uniform_fields else (), checks)
+        units = tuple(name for name in ordered if name in self._units)
+        plan = (ordered if self._uniform_fields else (), checks, units)
         if sum(map(len, names)) <= _MAX_PLAN_BYTES:
             if len(self._plans) >= _MAX_PLANS:
                 self._plans.clear()
             plan = self._plans[names] = self._plans.setdefault(ordered, plan)
         return plan
+
+
+def _joins(units: tuple[str, ...], data_key: str, item: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The units that a row puts codes into; an empty value takes them out of one, and nobody knows of which."""
+    return tuple((name, item[name]) for name in units if name != data_key and item[name])
 
 
 def _fails(checks: Checks, item: dict[str, Any]) -> bool:

@@ -5,12 +5,12 @@ map says what to skip. It is worth nothing unless it is certain, so it names the
 and carries a checksum: a map that stands at another offset (tools that replicate or reset offsets carry the metadata
 along), of another version, or damaged is no map at all.
 
-Text, ASCII, one line: ``v1 PARTITION BASE DATA CHECKSUM``, parted by single spaces. DATA is base64 without padding: a number
-of runs, the runs, and a bitmap of what lies behind them, whichever division is shortest. Numbers are unsigned LEB128.
-A run is two of them: how many positions are unsettled, and how many behind them are settled; the first begins at BASE. In
-the bitmap, the lowest bit of the first byte is the position behind the last run; 1 is settled. So what has been stuck for
-long, few positions far apart, costs a run each, and what is at work now, where nearly every second position may be
-settled, costs a bit each.
+Text, ASCII, one line: ``v1 PARTITION BASE DATA CHECKSUM``, parted by single spaces. DATA is base64 without padding: a
+number of runs, the runs, and a bitmap of what lies behind them, whichever division is shortest. Numbers are unsigned
+LEB128. A run is two of them: how many positions are unsettled, and how many behind them are settled; the first begins
+at BASE. In the bitmap, the lowest bit of the first byte is the position behind the last run; 1 is settled. So what
+has been stuck for long, few positions far apart, costs a run each, and what is at work now, where nearly every second
+position may be settled, costs a bit each.
 
 Positions that hold no record (control records, compaction) count as settled, so that they part no runs.
 """

@@ -113,3 +113,112 @@ def test_any_order_of_freeing_grants_each_key_first_come_first_served(values: li
     for value in "ABC":
         assert [r for r in granted if r.value == value] == [r for r in rows if r.value == value]
     assert len(claims) == 0
+
+
+# -- joins ---------------------------------------------------------------------------------------------------------
+
+
+def _packed(value: str, *cases: str) -> Row:
+    row = row_of(Record(_partition(), 0, None, 1), value, case_code=cases[0])
+    row.joins = tuple(("case_code", case) for case in cases)
+    return row
+
+
+def _unit(case: str) -> Row:
+    return row_of(Record(_partition(), 0, None, 1), case, key="case_code")
+
+
+def test_children_are_packed_into_one_case_side_by_side() -> None:
+    claims = Claims()
+    children = [_packed(value, "C1") for value in "ABC"]
+    assert claims.queue(children) == (children, [])
+
+
+def test_an_update_by_the_case_waits_for_all_its_children_and_they_for_it() -> None:
+    claims = Claims()
+    first, second, late = _packed("A", "C1"), _packed("B", "C1"), _packed("C", "C1")
+    update = _unit("C1")
+    claims.queue([first, second])
+    assert claims.queue([update, late]) == ([], [first, second])
+    assert claims.free([second]) == []
+    assert claims.free([first]) == [update]
+    assert claims.free([update]) == [late]
+    assert claims.free([late]) == []
+    assert len(claims) == 0
+
+
+def test_a_child_that_waits_for_its_code_holds_its_place_in_the_case() -> None:
+    """All claims are queued at arrival: what comes later cannot get between."""
+    claims = Claims()
+    before, child, update = rows_of(_partition(), "A")[0], _packed("A", "C1"), _unit("C1")
+    assert claims.queue([before, child, update])[0] == [before]
+    assert claims.free([before]) == [child]
+    assert claims.free([child]) == [update]
+
+
+def test_another_case_is_not_waited_for() -> None:
+    claims = Claims()
+    child, update = _packed("A", "C1"), _unit("C2")
+    assert claims.queue([child, update])[0] == [child, update]
+
+
+def test_a_waiting_child_that_is_withdrawn_gives_back_the_case() -> None:
+    claims = Claims()
+    before, child, update = rows_of(_partition(), "A")[0], _packed("A", "C1"), _unit("C1")
+    claims.queue([before, child, update])
+    child.stage = Stage.DONE
+    assert claims.withdraw([child]) == [update]
+    assert not before.awaited
+    assert claims.free([before, update]) == []
+    assert len(claims) == 0
+
+
+_CLAIM = st.tuples(st.sampled_from("AB"), st.lists(st.sampled_from(("C1", "C2")), max_size=2, unique=True))
+
+
+@given(
+    st.lists(st.one_of(_CLAIM, st.sampled_from(("C1", "C2"))), max_size=40),
+    st.randoms(use_true_random=False),
+)
+def test_conflicting_rows_become_ready_in_the_order_of_their_arrival_whatever_is_freed_or_withdrawn(
+    wanted: list[tuple[str, list[str]] | str], pick: random.Random
+) -> None:
+    """I2 on the claims alone, with joins: against a model that knows nothing but pairs of rows."""
+    claims = Claims()
+    rows = [_unit(one) if isinstance(one, str) else _packed(one[0], *(one[1] or ["C3"])) for one in wanted]
+    open_rows: list[Row] = []
+    ready: list[Row] = []
+    for row in rows:
+        open_rows.append(row)
+        ready += claims.queue([row])[0]
+        if ready and pick.random() < 0.5:
+            _end(claims, ready.pop(pick.randrange(len(ready))), open_rows, ready)
+        waiting = [row for row in open_rows if row.blocked]
+        if waiting and pick.random() < 0.2:
+            going = pick.sample(waiting, pick.randint(1, len(waiting)))
+            for gone in going:
+                gone.stage = Stage.DONE
+                open_rows.remove(gone)
+            ready += claims.withdraw(going)
+        assert set(map(id, claims.waiting())) == {id(row) for row in open_rows if row.blocked}
+        assert {id(row) for row in ready} == {id(row) for row in _may_go(open_rows)}
+    while ready:
+        _end(claims, ready.pop(pick.randrange(len(ready))), open_rows, ready)
+        assert {id(row) for row in ready} == {id(row) for row in _may_go(open_rows)}
+    assert not open_rows
+    assert len(claims) == 0
+
+
+def _end(claims: Claims, row: Row, open_rows: list[Row], ready: list[Row]) -> None:
+    open_rows.remove(row)
+    ready += claims.free([row])
+
+
+def _may_go(rows: list[Row]) -> list[Row]:
+    """The rows that no earlier one has an order with; ``rows`` in the order of their arrival."""
+    return [row for place, row in enumerate(rows) if not any(_in_order(row, earlier) for earlier in rows[:place])]
+
+
+def _in_order(one: Row, other: Row) -> bool:
+    key, other_key = (one.data_key, one.value), (other.data_key, other.value)
+    return key == other_key or key in other.joins or other_key in one.joins

@@ -24,6 +24,7 @@ specs = st.builds(
     kind=st.sampled_from(KINDS),
     key=st.sampled_from(("extended_id", "extended_id", "case_code")),
     market=st.booleans(),
+    joins=st.sampled_from(("", "", "A", "B")),
 )
 #: A record's rows have different keys: two rows of one event and one key are one row, or no event.
 records = st.lists(specs, min_size=0, max_size=3, unique_by=lambda spec: (spec.key, spec.value))
@@ -113,7 +114,11 @@ def _long_script(draw: random.Random) -> Iterator[tuple[Any, ...]]:
     def record() -> list[Spec]:
         made = [
             Spec(
-                draw.choice(values), draw.choice(kinds), draw.choice(("extended_id", "case_code")), draw.random() < 0.3
+                draw.choice(values),
+                draw.choice(kinds),
+                draw.choice(("extended_id", "case_code")),
+                draw.random() < 0.3,
+                draw.choice(("", "", values[0])),
             )
             for _ in range(draw.choice((0, 1, 1, 1, 2, 3)))
         ]

@@ -66,7 +66,7 @@ def test_a_row_that_is_stuck_costs_a_few_characters_however_much_is_settled_behi
 
 
 def test_old_rows_far_apart_and_a_busy_end_fit_together() -> None:
-    """A hundred rows stuck over a million positions, and three thousand at work: neither runs nor bits alone would do."""
+    """A hundred rows stuck over a million positions, and a busy end: neither runs nor bits alone would do."""
     stuck = [(place * 10_000 + 1, place * 10_000 + 10_000) for place in range(100)]
     busy = [(1_000_000 + place, 1_000_001 + place) for place in range(1, 3000, 2)]
     text = encode(0, 0, [*stuck, *busy], PLENTY)

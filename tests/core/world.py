@@ -48,6 +48,7 @@ class Spec:
     kind: str = "good"  #: good, unknown, forbidden (403), huge (413), cursed (500), invalid (by our own rules)
     key: str = "extended_id"
     market: bool = False  #: a second field, so another field set
+    joins: str = ""  #: the case that it puts its code into
 
 
 @dataclass
@@ -142,7 +143,12 @@ class World:
             for place, spec in enumerate(specs):
                 tag = (number, epoch.number, offset, place)
                 more: dict[str, Any] = {"market": "cn"} if spec.market else {}
+                joins = bool(spec.joins) and spec.key == "extended_id"
+                if joins:
+                    more["case_code"] = spec.joins
                 row = row_of(record, spec.value, key=spec.key, tag=_text(tag), kind=spec.kind, **more)
+                if joins and spec.kind != "invalid":
+                    row.joins = (("case_code", spec.joins),)
                 if spec.kind == "invalid":
                     row.rejection = Rejection("key_blank", "blank")
                 rows.append(row)
@@ -277,13 +283,13 @@ class World:
             assert tag[2] >= (epoch.partition.started_at), f"I7: {tag} is before the committed offset"
             assert row.item["kind"] != "invalid", "a row that fails validation is sent"
             for earlier, other in epoch.rows.items():
-                if earlier < tag and _key(other) == _key(row):
+                if earlier < tag and _in_order(other, row):
                     # One that was left out of an answer is settled by it when it is not repeated.
                     settled = earlier in epoch.done or earlier in self.left_out
                     assert settled, f"I2: {tag} is sent before {earlier} of its key is settled"
             for earlier, until in self.hold.items():
                 other = self.epochs[earlier[1]].rows[earlier]
-                if earlier != tag and until > self.now and _key(other) == _key(row):
+                if earlier != tag and until > self.now and _in_order(other, row):
                     raise AssertionError(f"I2: {tag} is sent while a lost call of {earlier} may still take effect")
         self.open.append(attempt)
         self.held[id(attempt)] = rows
@@ -409,6 +415,11 @@ def _tag(row: Row) -> Tag:
 
 def _place(tag: Tag) -> tuple[int, int, int]:
     return tag[0], tag[2], tag[3]
+
+
+def _in_order(one: Row, other: Row) -> bool:
+    """Whether two rows have an order: one key, or the one is put into the unit that the other updates."""
+    return _key(one) == _key(other) or _key(one) in other.joins or _key(other) in one.joins
 
 
 def _key(row: Row) -> Key:
