@@ -1,12 +1,12 @@
 """Who must wait for whom: the one place that decides order.
 
-A row *selects* by its (data key, value): an exclusive claim. A row that puts codes into a logistic unit *joins* that unit:
-a shared claim on (the unit's field, its value). Exclusive claims go with no other, shared ones with each other. So a unit's
-children are packed side by side, and an update by the unit waits until all of them are in, and they for it.
+A row *selects* by its (data key, value): an exclusive claim. A row that puts codes into a logistic unit *joins* that
+unit: a shared claim on (the unit's field, its value). Exclusive claims go with no other, shared ones with each other.
+So a unit's children are packed side by side, and an update by the unit waits until all of them are in, and they for it.
 
 Claims are queued when a record arrives, granted in that order, and held until the row is settled, through every retry,
-split and parking. A row whose claims are all granted is ready. All claims of a record are queued at once, so rows cannot
-wait for each other in a circle.
+split and parking. A row whose claims are all granted is ready. All claims of a record are queued at once, so rows
+cannot wait for each other in a circle.
 
 Claims are one per key over all partitions: two partitions can carry one code, and no request may hold it twice.
 """
