@@ -11,6 +11,8 @@ from collections import Counter
 #: Names that are told apart; what comes beyond the first ones is counted under ``OTHER``.
 MAX_NAMES = 50
 OTHER = "other"
+#: Characters of a name that are kept: every scrape tells all of them.
+MAX_NAME = 100
 
 
 class Tally(Counter[str]):
@@ -18,6 +20,7 @@ class Tally(Counter[str]):
 
     def count(self, name: str, number: int = 1) -> None:
         """Add to a name's count."""
+        name = name[:MAX_NAME]
         self[name if name in self or len(self) < MAX_NAMES else OTHER] += number
 
 

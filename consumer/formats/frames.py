@@ -1,8 +1,8 @@
 """Confluent's wire format: 0x00, the schema's id in four bytes (big-endian), and then what that schema describes.
 
 JSON cannot begin with 0x00, so ``auto``, ``json`` and ``flat`` take a record that does for such a frame. A bare Avro
-event begins so only if its ``event_id`` is empty: in ``auto``, and in ``avro`` where a registry is configured, a frame
-goes before it; without a registry both are tried. What follows the five bytes is told by the schema's type in the
+event begins so only if its ``event_id`` is empty: where a registry is configured, it is taken for a frame; without one,
+its time tells it from a frame. What follows the five bytes is told by the schema's type in the
 registry, whatever the configured format: Avro is read by the schema it was written with, JSON as any other JSON
 record (it is not checked against its schema: the rules for events are).
 
@@ -103,7 +103,9 @@ def without_registry(decode_json: Decoder) -> Decoder:
     def decode(raw: bytes) -> Event:
         if raw.startswith(_OPENS_JSON, HEADER_SIZE):
             return decode_json(raw[HEADER_SIZE:])
-        for start in (HEADER_SIZE, 0):
+        # What follows is the id of a schema, a positive signed number; or a bare event's time, which in our days takes
+        # more than one byte, and so has the highest bit set in the first.
+        for start in (HEADER_SIZE, 0) if raw[1:2] >= b"\x80" else (HEADER_SIZE,):
             try:
                 return decode_shipped(raw, start)
             except BadEvent as bad:

@@ -29,6 +29,8 @@ _PER_MILLISECOND = {
     for local in ("", "local-")
     for unit, count in (("millis", 1), ("micros", 1000), ("nanos", 1_000_000))
 }
+#: Values that one value of a type may consist of without taking a byte. Events need none.
+MAX_EMPTY_VALUES = 1000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -50,7 +52,7 @@ class Writer:
         if self._wrapped:
             schema = {"type": "record", "name": "Wrapped", "fields": [{"name": "value", "type": schema}]}
         self._schema = parse_schema(schema, named_schemas=named)
-        _Sizes(named).takes_bytes(self._schema)
+        _Sizes(named).empty_values(self._schema)
 
     def event(self, raw: bytes, _: Callable[[bytes], Event]) -> Event:
         """The event in a frame of this schema. Raises BadEvent only."""
@@ -76,43 +78,49 @@ def _with_text_ids(node: Any) -> Any:
 class _Sizes:
     """Refuses a parsed schema by which a few bytes could end the process, with a ValueError.
 
-    That is a type that contains itself (fastavro reads it on the stack, however deep it goes), or an array of values
-    that take no byte (of which there may be any number). No event needs either.
+    That is a type that contains itself (fastavro reads it on the stack, however deep it goes), an array of values
+    that take no byte (of which there may be any number), or records in records that make very many of such values (two
+    in each of thirty layers are a thousand million). No event needs any of them.
     """
 
     def __init__(self, named: dict[str, Any]) -> None:
         self._named = named
-        self._known: dict[str, bool] = {}
+        self._known: dict[str, int] = {}
 
-    def takes_bytes(self, node: Any, inside: frozenset[str] = frozenset()) -> bool:
-        """Whether every value of a type takes at least a byte; ``inside``: the records it stands in."""
+    def empty_values(self, node: Any, inside: frozenset[str] = frozenset()) -> int:
+        """How many values are read for one of a type that takes no byte; 0: every value of it takes at least one.
+
+        ``inside``: the records it stands in.
+        """
         if isinstance(node, list):
             for branch in node:
-                self.takes_bytes(branch, inside)
-            return True
+                self.empty_values(branch, inside)
+            return 0
         if isinstance(node, dict):
             return self._described(node, inside)
         if node in inside:
             raise ValueError(f"{node} contains itself")
         if node not in self._named:
-            return bool(node != "null")
+            return int(node == "null")
         if node not in self._known:
             self._known[node] = self._described(self._named[node], inside)
         return self._known[node]
 
-    def _described(self, node: dict[str, Any], inside: frozenset[str]) -> bool:
+    def _described(self, node: dict[str, Any], inside: frozenset[str]) -> int:
         kind = node["type"]
         if kind in ("record", "error"):
             within = inside | {node["name"]}
-            sizes = [self.takes_bytes(field["type"], within) for field in node["fields"]]
-            return any(sizes)
+            counts = [self.empty_values(field["type"], within) for field in node["fields"]]
+            if sum(counts) > MAX_EMPTY_VALUES:
+                raise ValueError(f"a {node['name']} has more than {MAX_EMPTY_VALUES} values that take no bytes")
+            return 1 + sum(counts) if all(counts) else 0
         if kind == "fixed":
-            return bool(node["size"])
-        if kind == "array" and not self.takes_bytes(node["items"], inside):
+            return int(not node["size"])
+        if kind == "array" and self.empty_values(node["items"], inside):
             raise ValueError("it has an array of values that take no bytes")
         if kind == "map":
-            self.takes_bytes(node["values"], inside)
-        return kind in ("array", "map", "enum") or self.takes_bytes(kind, inside)
+            self.empty_values(node["values"], inside)
+        return 0 if kind in ("array", "map", "enum") else self.empty_values(kind, inside)
 
 
 def _plain_time(schema: Any) -> int:

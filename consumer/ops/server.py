@@ -128,14 +128,21 @@ class _Server(ThreadingMixIn, TCPServer):
             self.shutdown_request(request)
             return
         self._overdue_at[request] = time.monotonic() + REQUEST_SECONDS
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started: nobody else gives the place back
+            self._ended(request)
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._overdue_at.pop(request, None)
-            self._free.release()
+            self._ended(request)
+
+    def _ended(self, request: socket.socket) -> None:
+        self._overdue_at.pop(request, None)
+        self._free.release()
 
     def end_overdue(self) -> None:
         """Cut off who sends or takes a byte now and then: a time-out is for one wait only."""

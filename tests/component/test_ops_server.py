@@ -145,6 +145,29 @@ def test_more_requests_than_it_can_answer_are_told_to_come_again() -> None:
         wait_until(lambda: ask(url, "/slow")[0] == 200, SECONDS)
 
 
+def test_a_request_for_which_no_thread_could_be_started_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a container's limit of processes is reached for a while."""
+    start = threading.Thread.start
+    refused: list[int] = []
+
+    def no_more(thread: threading.Thread) -> None:
+        if "process_request_thread" not in thread.name:
+            start(thread)
+            return
+        refused.append(1)
+        raise RuntimeError("can't start new thread")
+
+    with serving({"/hello": hello}) as server:
+        url = url_of(server)
+        monkeypatch.setattr(threading.Thread, "start", no_more)
+        for _ in range(MAX_REQUESTS):
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                ask(url, "/hello")
+        monkeypatch.undo()
+        assert len(refused) == MAX_REQUESTS
+        assert ask(url, "/hello")[0] == 200
+
+
 def test_who_sends_a_byte_now_and_then_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ops_server, "REQUEST_SECONDS", 0.3)
     monkeypatch.setattr(ops_server._Server, "timeout", 0.05)

@@ -7,7 +7,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.counting import MAX_NAMES, OTHER, Histogram, Tally
+from consumer.core.counting import MAX_NAME, MAX_NAMES, OTHER, Histogram, Tally
 from consumer.core.model import Record, Row
 from consumer.core.offsets import Partition, settle
 from consumer.core.pipeline import AGES
@@ -21,6 +21,14 @@ def test_names_beyond_the_first_ones_are_counted_as_other() -> None:
     assert len(tally) == MAX_NAMES + 1
     assert tally["field0"] == 3
     assert tally[OTHER] == 20
+
+
+def test_a_long_name_is_cut() -> None:
+    tally = Tally()
+    for end in "abc":
+        tally.count("x" * 1_000_000 + end)
+    ((name, count),) = tally.items()
+    assert (len(name), count) == (MAX_NAME, 3)
 
 
 def test_a_value_on_a_bound_lies_at_or_under_it() -> None:

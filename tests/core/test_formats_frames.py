@@ -162,6 +162,15 @@ def test_without_a_registry_a_bare_event_with_an_empty_id_is_not_taken_for_a_fra
     assert event.occurred_at == round(day.timestamp() * 1000)
 
 
+@pytest.mark.parametrize("form", ["auto", "avro"])
+@pytest.mark.parametrize("schema_id", [24, 2**23 + 24, 2**31 - 104])
+def test_without_a_registry_a_frame_of_another_schema_is_not_taken_for_a_bare_event(form: str, schema_id: int) -> None:
+    """With id 24 and an empty event_id, no source and no data_key, a key of 12 characters would follow."""
+    old = changed(without=("event_id", "occurred_at", "source", "data_key"))
+    raw = frame(schema_id, datum(old, {**EVENT, "key_value": "ABCDEFGHIJK"}))
+    assert refusal(decoder(form), raw)[0] == "undecodable"
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_without_a_registry_the_message_tells_how_to_read_other_schemas(form: str) -> None:
     raw = frame(513, datum(changed(without=("source",)), EVENT))
@@ -436,7 +445,19 @@ PING = record(
 NOTHING = record(
     "Nothing", {"name": "a", "type": "null"}, {"name": "b", "type": {"type": "fixed", "name": "F", "size": 0}}
 )
+
+
+def tower(layers: int, leaf: str) -> dict[str, Any]:
+    """Each record holds two of the one below, which stands in the first of them."""
+    top = record("T0", {"name": "x", "type": leaf})
+    for above in range(1, layers):
+        top = record(f"T{above}", {"name": "a", "type": top}, {"name": "b", "type": f"T{above - 1}"})
+    return top
+
+
 BOMBS: dict[str, Any] = {
+    "a thousand million records without bytes": tower(30, "null"),
+    "the same before a field that takes bytes": changed(more=record("E", {"name": "t", "type": tower(30, "null")})),
     "a type that contains itself": NODE,
     "a type that contains itself, deeper": changed(more=["null", {"type": "map", "values": NODE}]),
     "types that contain each other": PING,
