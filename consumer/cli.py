@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from consumer.commands.options import LEVELS, Options
 from consumer.errors import UserError
 
 PROGRAM = "scm-consumer"
+#: Of standard output: nobody reads it, the disk or its quota is full, or it fails.
+_UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _EPILOG = """\b
 Completion of commands and options, in ~/.bashrc (zsh, fish: the same with zsh_source, fish_source):
   eval "$(_SCM_CONSUMER_COMPLETE=bash_source scm-consumer)"
@@ -66,6 +71,33 @@ def group(ctx: click.Context, config: Path | None, log_level: str | None) -> Non
 
 def main() -> None:
     """The entry point. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 a check failed."""
+    _open_streams()
+    try:
+        try:
+            _run()
+        finally:
+            sys.stdout.flush()  # what cannot be written is told, and not by a traceback at the very end
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # the rest of it, or it fails again at exit
+        if error.errno != errno.EPIPE:  # who read the output has enough of it
+            click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+        sys.exit(1)
+
+
+def _open_streams() -> None:
+    """Streams that who started it has closed swallow everything; what an encoding lacks is escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for the life of the process
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _run() -> None:
     try:
         group.main(prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:

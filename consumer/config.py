@@ -90,7 +90,9 @@ class Kafka(Section):
     )
     group_id: str = Field("scm-consumer", min_length=1, description="Consumer group.")
     topics: tuple[str, ...] = Field(
-        ("scm.events",), min_length=1, description="Topics; a name that begins with ^ is a pattern."
+        ("scm.events",),
+        min_length=1,
+        description="Topics; a name that begins with ^ is a pattern, for any part of a name.",
     )
     group_protocol: Literal["classic", "consumer"] = Field(
         "classic", description='Group protocol; "consumer" is KIP-848.'

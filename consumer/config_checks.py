@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +11,16 @@ from urllib.parse import SplitResult, urlsplit
 
 from consumer.config import REFUSED_CLIENT_PROPERTIES, Settings
 from consumer.config_keys import CLIENT, toml_value
+from consumer.kafka.patterns import is_pattern, matching, read_differently
 from consumer.masking import HIDDEN, shown
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _NAMES = 'allowed are letters, digits, ".", "_" and "-", at most 249'
-_BROKER = re.compile(r"([A-Za-z_]+://)?([^\s:/,@\[\]]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>\d+))?")
+_BROKER = re.compile(r"((?P<scheme>[A-Za-z_]+)://)?([^\s:/,@\[\]]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>\d+))?")
 _LISTEN = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d+)")
+_READ_DIFFERENTLY = (
+    r"Kafka's clients and brokers do not read \d, [[:alpha:]] or a \ in brackets alike; write [0-9], [a-z]"
+)
 #: A file's name that is hardly one: what somebody writes who takes token_file for token.
 _TOKEN_LIKE = re.compile(r"[A-Za-z0-9_=+-]{16,}|[^/\\]{40,}")
 #: What this program reads itself, and librdkafka reads more loosely.
@@ -46,15 +51,20 @@ def _wrong(path: str, value: object, message: str, *others: str) -> Problem:
 
 
 def _brokers(settings: Settings) -> Iterator[Problem]:
-    for broker in settings.kafka.bootstrap_servers.split(","):
+    path, servers = "kafka.bootstrap_servers", settings.kafka.bootstrap_servers
+    protocol = settings.kafka.client.get("security.protocol", "plaintext").lower()
+    for broker in servers.split(","):
         match = _BROKER.fullmatch(broker.strip())
         port = int(match["port"] or 9092) if match else 0
-        if not match or not 0 < port < 65536 or (match[1] or "").lower() in ("http://", "https://"):
-            yield _wrong(
-                "kafka.bootstrap_servers",
-                settings.kafka.bootstrap_servers,
-                "allowed is host:port, comma-separated, such as localhost:9092",
+        if not match or not 0 < port < 65536 or (match["scheme"] or "").lower() in ("http", "https"):
+            yield _wrong(path, servers, "allowed is host:port, comma-separated, such as localhost:9092")
+            return
+        if (match["scheme"] or protocol).lower() != protocol:
+            protocol_path = f"{CLIENT}.security.protocol"
+            text = (
+                f"leave out {match['scheme']}://, and set {protocol_path} to what the brokers expect ({protocol} now)"
             )
+            yield _wrong(path, servers, text, protocol_path)
             return
 
 
@@ -62,11 +72,16 @@ def _topics(settings: Settings) -> Iterator[Problem]:
     letters = settings.dead_letter.topic
     if not _is_topic(letters):
         yield _wrong("dead_letter.topic", letters, _NAMES)
-    for topic in settings.kafka.topics:
+    for topic, times in Counter(settings.kafka.topics).items():
+        if times > 1:
+            yield _wrong("kafka.topics", topic, "stands there twice: keep one")
         matches = topic == letters
-        if topic.startswith("^"):
+        if is_pattern(topic):
+            if read_differently(topic):
+                yield _wrong("kafka.topics", topic, _READ_DIFFERENTLY)
+                continue
             try:
-                matches = re.match(topic, letters) is not None
+                matches = bool(matching(topic, [letters]))
             except re.error as error:
                 yield _wrong("kafka.topics", topic, f"not a valid pattern ({error}); mend it, or drop the ^")
                 continue

@@ -41,9 +41,8 @@ def example() -> str:
         for key in [*first, *(key for key in keys.values() if key not in first and key not in tables)]:
             lines += _example_of(key)
         for key in tables:  # behind all keys of the section that it stands in
-            lines += ["", *_comment(f"{key.field.description} For a cluster with a log-in:")]
+            lines += ["", *_comment(f"{key.field.description} For a cluster with a log-in:"), f"[{key.path}]"]
             lines += [f"#   {line}" for line in _CLIENT_EXAMPLE.splitlines()]
-            lines.append(f"[{key.path}]")
     return "\n".join(lines) + "\n"
 
 

@@ -87,6 +87,7 @@ def _from_file(file: Path | None) -> _Layer:
         return _Layer()
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        _json(values)
     except OSError as error:
         advice = f"give another file with --config, or write one: scm-consumer config example > {path}"
         raise ConfigError([f"{path}: cannot be read ({error.strerror}); {advice}"]) from None
@@ -95,6 +96,10 @@ def _from_file(file: Path | None) -> _Layer:
     except tomllib.TOMLDecodeError as error:
         cure = next((cure for words, cure in _TOML_CURES.items() if str(error).startswith(words)), "mend that place")
         raise ConfigError([f"{path}: not valid TOML: {error}; {cure}"]) from None
+    except RecursionError:
+        raise ConfigError([f"{path}: tables or lists are nested too deep; no key needs more than two"]) from None
+    except ValueError:  # only Python's own bound on digits is left
+        raise ConfigError([f"{path}: not valid TOML: a number with thousands of digits; mend that place"]) from None
     layer = _Layer(values)
     for section, keys in values.items():
         if isinstance(keys, dict):
@@ -113,7 +118,9 @@ def _from_environment(environment: Mapping[str, str]) -> _Layer:
             continue
         section, *names = variable.removeprefix(PREFIX).lower().split("__")
         keys = SECTIONS.get(section)
-        if not names or keys is None:
+        if not _is_utf8(variable) or not _is_utf8(environment[variable]):
+            layer.problems.append(f"{ascii(variable)[1:-1]}: not UTF-8; set it anew, as UTF-8")
+        elif not names or keys is None:
             layer.problems += _no_key(variable, section, names)
         elif names[0] == "client" and section == "kafka":
             if len(names) < 2:
@@ -137,8 +144,10 @@ def _take(layer: _Layer, key: Key, text: str) -> None:
     if key.is_list:
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = text  # refused when it is validated
+        if not _is_utf8(json.dumps(value, ensure_ascii=False)):
+            value = text  # half a character, which JSON can write and no text can hold
     layer.values.setdefault(key.section, {})[key.name] = value
     layer.origins[key.path] = key.variable
 
@@ -158,6 +167,15 @@ def _no_key(variable: str, first: str, names: list[str]) -> Iterator[str]:
             if rest != first and meant in keys:
                 right = property_variable(rest.removeprefix("client_")) if meant == "client" else keys[meant].variable
                 yield f"{variable}: two underscores stand between section and key: {right}"
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether it can be written as UTF-8: the environment's bytes may be any."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _did_you_mean(near: list[str]) -> str:

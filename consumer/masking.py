@@ -14,8 +14,9 @@ HIDDEN = "(hidden)"
 
 #: A user or a password before an address. Greedy: an unescaped "/" or "@" may stand in a password.
 _USER_INFO = re.compile(r"://.*@", re.DOTALL)
-#: The same where the scheme may be left out: in settings of these names.
-_ADDRESSES = frozenset({"base_url", "proxy", "url"})
+#: The same where the scheme may be left out, and a query, which has no place there: in settings of these names.
+_ADDRESSES = frozenset({"base_url", "bootstrap_servers", "proxy", "url"})
+_QUERY = re.compile(r"[?#].*", re.DOTALL)
 _BARE_USER_INFO = re.compile(r"^([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
 
 _SECRET_WORDS = ("token", "password", "passphrase", "secret", "key.pem", "jaas", "sasl.oauthbearer.config")
@@ -48,7 +49,7 @@ def shown(name: str, value: Any) -> Any:
         if is_secret(name):
             return HIDDEN if value else ""
         if name in _ADDRESSES:
-            return _BARE_USER_INFO.sub(rf"\1{HIDDEN}@", value)
+            return _QUERY.sub(f"?{HIDDEN}", _BARE_USER_INFO.sub(rf"\1{HIDDEN}@", value))
         return _USER_INFO.sub(f"://{HIDDEN}@", value)
     if isinstance(value, list | tuple):
         return [shown(name, inner) for inner in value]

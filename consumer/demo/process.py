@@ -41,6 +41,7 @@ class ConsumerProcess:
         self._ops = ops
         self._command = [sys.executable, "-m", "consumer.cli", "-c", str(configuration), "run"]
         self._process: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         # Nothing of a real consumer's environment may reach this one: least of all its address and token.
@@ -49,6 +50,7 @@ class ConsumerProcess:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 self._command, stdin=subprocess.DEVNULL, stdout=out, stderr=log, env=environment
             )
+        self._watcher = self._watch(self._process.pid)
         return self
 
     def __exit__(
@@ -115,3 +117,22 @@ class ConsumerProcess:
             except subprocess.TimeoutExpired:
                 process.kill()
         process.wait()
+        if self._watcher is not None:
+            self._watcher.kill()
+            self._watcher.communicate()  # reaps it and closes its pipe
+            self._watcher = None
+
+    def _watch(self, pid: int) -> subprocess.Popen[bytes]:
+        """Start a shell that removes consumer and files once this process is gone, even by SIGKILL.
+
+        It notices by the end of its standard input.
+        """
+        files = [str(self.log.with_suffix(".toml")), str(self.log), str(self._out)]
+        script = 'read _; kill -KILL "$1"; rm -f "$2" "$3" "$4"; rmdir "$5"'
+        return subprocess.Popen(  # noqa: S603 - our own command
+            ["/bin/sh", "-c", script, "sh", str(pid), *files, str(self.log.parent)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # a Ctrl-C is this process's to answer
+        )

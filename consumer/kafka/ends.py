@@ -6,7 +6,6 @@ All partitions count, whoever commits them: with several members each one stops 
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from consumer.errors import UserError
 from consumer.kafka.client import Key, Teller, client_config, made
+from consumer.kafka.patterns import is_pattern, matching
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def partitions_of(consumer: Consumer, topics: Sequence[str]) -> tuple[list[Key],
     keys: dict[Key, None] = {}  # patterns may overlap
     problem = ""
     for wanted in topics:
-        names = [n for n in found if re.match(wanted, n)] if wanted.startswith("^") else [wanted]
+        names = matching(wanted, found) if is_pattern(wanted) else [wanted]
         names = [name for name in names if name in found and found[name].error is None]
         if not names:
             problem = (

@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from consumer.core.offsets import Commit, Partition
 from consumer.errors import ConfigError
 from consumer.kafka.client import Key
+from consumer.kafka.patterns import for_the_broker
 from consumer.kafka.reader import Listener, Reader, Reading
 
 #: How long a commit that is waited for (revocation, stop) may take; librdkafka itself knows no bound.
@@ -44,9 +45,10 @@ class Source(Reader):
 
     def subscribe(self) -> None:
         """Join the group; raises ConfigError for a pattern that the client cannot read."""
+        topics = for_the_broker(self._topics) if self._group_protocol == "consumer" else self._topics
         try:
             self._consumer.subscribe(
-                self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+                topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
         except KafkaException as error:
             raise ConfigError([f"kafka.topics = {self._topics}: {error.args[0].str()}"]) from None

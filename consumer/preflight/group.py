@@ -51,7 +51,10 @@ def check(
             return skipped([NAME], "the right to use the group")[0]
         text = f"{name}: its committed offsets cannot be read ({committed.str()})"
         return failed(NAME, text, "look whether every broker is up: one of them keeps the group's offsets")
-    begins, ends = _offsets(cluster, keys, EARLIEST), _offsets(cluster, keys, LATEST)
+    led = [
+        TopicPartition(topic, p.id) for topic, found in topics.items() for p in found.partitions if cluster.is_led(p)
+    ]
+    begins, ends = _offsets(cluster, led, EARLIEST), _offsets(cluster, led, LATEST)
     gone = [key for key, offset in committed.items() if offset < begins.get(key, offset)]
     beyond = [key for key, offset in committed.items() if offset > ends.get(key, offset)]
     if gone or beyond:
@@ -97,5 +100,7 @@ def _committed(cluster: Cluster, group_id: str, keys: list[TopicPartition]) -> d
 
 
 def _offsets(cluster: Cluster, keys: list[TopicPartition], spec: OffsetSpec) -> dict[Key, int]:
+    if not keys:
+        return {}
     answers = cluster.ask(lambda **wait: cluster.admin.list_offsets(dict.fromkeys(keys, spec), **wait))
     return {(tp.topic, tp.partition): a.offset for tp, a in answers.items() if not isinstance(a, KafkaError)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -12,6 +11,7 @@ from confluent_kafka import KafkaError, TopicCollection
 from confluent_kafka.admin import TopicDescription
 from confluent_kafka.cimpl import NewTopic
 
+from consumer.kafka.patterns import is_pattern, matching
 from consumer.preflight.cluster import Cluster, plural
 from consumer.preflight.result import Check, failed, ok
 
@@ -44,10 +44,9 @@ class Topics:
         """One line for each name or pattern of ``kafka.topics``."""
         checks = []
         for wanted in self._wanted:
-            names = [name for name in self._cluster.topic_names if re.match(wanted, name)]
-            if not wanted.startswith("^"):
+            if not is_pattern(wanted):
                 checks.append(self._event_topic(wanted))
-            elif names:
+            elif names := matching(wanted, self._cluster.topic_names):
                 checks.append(self._matched(wanted, names))
             else:
                 there = f"{wanted}: no topic matches; {self._there()}"
@@ -108,6 +107,11 @@ class Topics:
         if leaderless:
             text = f"{name}: {plural(len(leaderless), 'partition')} without a leader ({_some(leaderless)})"
             return failed(check, text, "bring the broker back that holds them")
+        silent = [partition.id for partition in found.partitions if not self._cluster.is_led(partition)]
+        if silent:
+            count = plural(len(silent), "partition")
+            text = f"{name}: {count} led by a broker that cannot be reached ({_some(silent)})"
+            return failed(check, text, "wait until Kafka has chosen another leader, or do what the broker's line says")
         copies = min(len(partition.replicas) for partition in found.partitions)
         return ok(check, f"{name}: {plural(len(found.partitions), 'partition')}, {_copies(copies)}{made}")
 

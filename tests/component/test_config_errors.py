@@ -102,6 +102,69 @@ WRONG = {
         f"{TOKEN}[kafka]\ntopics = []\n",
         ('kafka.topics = []: allowed is a list of texts, at least one, such as ["a", "b"]',),
     ),
+    "a topic twice": Wrong(
+        f'{TOKEN}[kafka]\ntopics = ["a", "b", "a"]\n', ('kafka.topics = "a": stands there twice: keep one',)
+    ),
+    "a pattern that brokers and clients read differently": Wrong(
+        f"{TOKEN}[kafka]\ntopics = ['^line\\d', '^[[:alpha:]]', '^[\\w]', '^line[.]s\\.[0-9]+$']\n",
+        tuple(
+            f'kafka.topics = "{shown}": Kafka\'s clients and brokers do not read \\d, [[:alpha:]] or a \\ in brackets '
+            "alike; write [0-9], [a-z]"
+            for shown in (r"^line\\d", "^[[:alpha:]]", r"^[\\w]")
+        ),
+    ),
+    "a pattern that matches the dead-letter topic by its second half": Wrong(
+        f'{TOKEN}[kafka]\ntopics = ["^line|dlq$"]\n',
+        (
+            'kafka.topics = "^line|dlq$": matches dead_letter.topic "scm.events.dlq": the dead letters would be read '
+            "again; give them a topic of another name",
+        ),
+    ),
+    "a password before a broker": Wrong(
+        f'{TOKEN}[kafka]\nbootstrap_servers = "me:s3cret@a:9092,me:s3cret@b:9092"\n',
+        (f'kafka.bootstrap_servers = "(hidden)@b:9092": {BROKERS}',),
+    ),
+    "a broker's protocol that is not the one that is set": Wrong(
+        f'{TOKEN}[kafka]\nbootstrap_servers = "SASL_SSL://kafka:9092"\n',
+        (
+            'kafka.bootstrap_servers = "SASL_SSL://kafka:9092": leave out SASL_SSL://, and set '
+            "kafka.client.security.protocol to what the brokers expect (plaintext now)",
+        ),
+    ),
+    "a token in an address": Wrong(
+        f'{TOKEN}base_url = "https://gateway/?token=s3cret"\n[schema_registry]\nurl = "https://registry#s3cret"\n',
+        (
+            'schema_registry.url = "https://registry?(hidden)": allowed is http://host:port or https://host, such as '
+            "http://localhost:8081",
+            f'api.base_url = "https://gateway/?(hidden)": {ROOT_ADDRESS}',
+        ),
+    ),
+    "lists without an end": Wrong(
+        f"a = {'[' * 5000}", ("{folder}/wrong.toml: tables or lists are nested too deep; no key needs more than two",)
+    ),
+    "tables without an end": Wrong(
+        f"[kafka.client.{'.'.join('a' * 2000)}]",
+        ("{folder}/wrong.toml: tables or lists are nested too deep; no key needs more than two",),
+    ),
+    "a number without an end": Wrong(
+        f"{TOKEN}[limits]\nmax_unsettled_rows = {'9' * 5000}\n",
+        ("{folder}/wrong.toml: not valid TOML: a number with thousands of digits; mend that place",),
+    ),
+    "bytes in variables that are no text": Wrong(
+        TOKEN,
+        (
+            "SCM_KAFKA__CLIENT__CLIENT_ID: not UTF-8; set it anew, as UTF-8",
+            "SCM_KAFKA__GROUP_ID: not UTF-8; set it anew, as UTF-8",
+            'SCM_KAFKA__TOPICS = "' + "[" * 79 + ': allowed is a JSON list of texts, at least one, such as ["a", "b"]',
+            'SCM_EVENTS__DATE_FIELDS = "[\\"\\\\udcff\\"]": allowed is a JSON list of texts, such as ["a", "b"]',
+        ),
+        {
+            "SCM_KAFKA__GROUP_ID": "line\udcff",
+            "SCM_KAFKA__CLIENT__CLIENT_ID": "s3cret\udcff",
+            "SCM_EVENTS__DATE_FIELDS": r'["\udcff"]',
+            "SCM_KAFKA__TOPICS": "[" * 100_000,
+        },
+    ),
     "out of range": Wrong(
         f"{TOKEN}concurrency = 0\n[windows]\nmax_rows = 101\nlinger_seconds = -1\n[limits]\nmax_unsettled_mib = nan\n",
         (

@@ -154,7 +154,9 @@ def test_a_registry_takes_a_user_with_a_password(monkeypatch: pytest.MonkeyPatch
     [
         "[kafka]\nbootstrap_servers = 'kafka'\n",
         "[kafka]\nbootstrap_servers = 'kafka-1:9092, kafka-2.plant.example:9093'\n",
-        "[kafka]\nbootstrap_servers = '[::1]:9092,10.0.0.7:9092,SASL_SSL://k:9092'\n",
+        "[kafka]\nbootstrap_servers = '[::1]:9092,10.0.0.7:9092,PLAINTEXT://k:9092'\n",
+        "[kafka]\nbootstrap_servers = 'ssl://k:9093'\n[kafka.client]\n'security.protocol' = 'SSL'\n",
+        "[kafka]\ntopics = ['^line[0-9]+\\.(events|scans)$', '^plant[._-]', 'scm.events']\n",
         "[api]\nbase_url = 'https://gateway.example/scantrust/'\n",
         "[api]\nbase_url = 'http://[::1]:8080'\n",
         "[api]\nproxy = 'http://me:s3%2Fcr@proxy:3128'\n",

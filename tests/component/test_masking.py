@@ -42,6 +42,8 @@ def test_librdkafka_secrets_are_hidden_by_their_name(name: str) -> None:
         ("api", "proxy", "http://me:s3cret@proxy:3128", "http://(hidden)@proxy:3128"),
         ("api", "proxy", "me:s3cret@proxy:3128", "(hidden)@proxy:3128"),
         ("schema_registry", "url", "https://me:s3/cr@et@registry", "https://(hidden)@registry"),
+        ("kafka", "bootstrap_servers", "me:s3cret@a:1,me:s3cret@b:1", "(hidden)@b:1"),
+        ("api", "base_url", "https://api/?token=s3cret", "https://api/?(hidden)"),
         ("kafka", "client", {"https.proxy": "http://me:s3cret@p"}, {"https.proxy": "http://(hidden)@p"}),
         ("kafka", "group_id", "line@plant", "line@plant"),
         ("api", "ca_file", "/etc/ca@plant.pem", "/etc/ca@plant.pem"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
+from confluent_kafka.cimpl import NewTopic
 
 from consumer.preflight.permissions import NEEDED
 from tests.component.wire import Peer, Wire, free_port, make_certificate
@@ -183,6 +185,49 @@ def test_a_broker_that_gives_out_an_address_nobody_reaches_is_told_with_that_add
     assert found.failed == ["broker"]
     assert elsewhere in found.one("broker")[1]
     assert "advertised.listeners" in found.one("broker")[1]
+
+
+def test_one_broker_of_two_that_is_down_fails_only_what_it_leads(job: Job) -> None:
+    one, one_inside, two, two_inside, controller, nowhere = (f"127.0.0.1:{free_port()}" for _ in range(6))
+    cluster = str(uuid.uuid4())
+    shared = {
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "INSIDE",
+        "controller.quorum.voters": f"1@{controller}",
+    }
+    first = shared | {"listeners": f"PLAINTEXT://{one},INSIDE://{one_inside},CONTROLLER://{controller}"}
+    first |= {"advertised.listeners": f"PLAINTEXT://{one},INSIDE://{one_inside}"}
+    second = shared | {"node.id": "2", "process.roles": "broker"}
+    second |= {"listeners": f"PLAINTEXT://{two},INSIDE://{two_inside}"}
+    second |= {"advertised.listeners": f"PLAINTEXT://{nowhere},INSIDE://{two_inside}"}  # as good as down, for clients
+    with closing(JvmBroker(first, cluster=cluster)) as reached, closing(JvmBroker(second, cluster=cluster)) as lost:
+        reached.port, lost.port = (int(address.partition(":")[2]) for address in (one, two))
+        reached.start()
+        lost.start()
+        admin = AdminClient({"bootstrap.servers": one_inside, "log_level": 0})
+        wait_until(lambda: len(admin.list_topics(timeout=5).brokers) == 2, 30)
+        well = {"retention.ms": "-1"}
+        for created in admin.create_topics(
+            [
+                NewTopic("reached", 2, replica_assignment=[[1, 2], [1, 2]], config=well),
+                NewTopic("lost", 2, replica_assignment=[[1], [2]], config=well),
+                NewTopic("letters", 1, replica_assignment=[[1, 2]], config=well),
+                # Wherever its name puts the group: its offsets are kept by the broker that is reached.
+                NewTopic("__consumer_offsets", 4, replica_assignment=[[1]] * 4, config={"cleanup.policy": "compact"}),
+            ]
+        ).values():
+            created.result(10)
+        kafka = {"bootstrap_servers": f"127.0.0.1:{free_port()},{one}", "topics": ["reached"]}
+        fine = check(job, kafka=kafka, dead_letter={"topic": "letters"})
+        kafka["topics"] = ["reached", "lost"]
+        worse = check(job, kafka=kafka, dead_letter={"topic": "letters"})
+    assert fine.failed == []
+    state, text = fine.one("broker")
+    assert (state, "1 of 2 brokers cannot be reached" in text, nowhere in text) == ("warning", True, True)
+    assert [fine.one(name)[0] for name in ("topics", "dead letters", "rights", "retention")] == ["ok"] * 4
+    assert worse.failed == ["topics"]
+    assert [state for state, _ in worse.lines["topics"]] == ["ok", "FAILED"]
+    assert "lost: 1 partition led by a broker that cannot be reached (1)" in worse.lines["topics"][1][1]
 
 
 # -- TLS, log-in, rights ------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from consumer.demo import stage
 from consumer.demo.shift import Size
 from consumer.errors import UserError
 from consumer.kafka.embedded import EmbeddedKafka
+from tests.support.process import wait_until
 
 COMMAND = [sys.executable, "-m", "consumer.cli", "demo"]
 SMALL = Size(cases=20, per_case=10, loose=100, seed=3)
@@ -74,6 +75,17 @@ def test_a_signal_stops_and_removes_everything(tmp_path: Path, number: signal.Si
     assert process.returncode == code
     assert "Traceback" not in out + err
     assert left_over(tmp_path) == []
+
+
+def test_killed_at_once_it_leaves_nothing_either(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
+    ) as process:
+        assert process.stderr is not None
+        assert "events published" in process.stderr.readline()
+        process.kill()
+        process.communicate(timeout=20)
+    wait_until(lambda: left_over(tmp_path) == [], 20, lambda: str(left_over(tmp_path)))
 
 
 def damaged(monkeypatch: pytest.MonkeyPatch, *faults: dict[str, object]) -> tuple[int, str]:

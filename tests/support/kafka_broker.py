@@ -60,7 +60,8 @@ class JvmBroker:
 
     ``properties`` are added to the node's configuration and win over it. The port stays the same over
     restarts. ``optimised`` compiles hot code fully: faster under load, slower to start. ``format_arguments`` are
-    given to the tool that formats its folder, such as the first users.
+    given to the tool that formats its folder, such as the first users. ``cluster``: its id, for a node of a cluster
+    of several.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class JvmBroker:
         *,
         optimised: bool = False,
         format_arguments: Sequence[str] = (),
+        cluster: str = "",
     ) -> None:
+        self._cluster = cluster or str(uuid.uuid4())
         self._format_arguments = list(format_arguments)
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="kafka-broker-"))
@@ -156,9 +159,8 @@ class JvmBroker:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def _format(self, classpath: str) -> None:
-        cluster = str(uuid.uuid4())
         tool = ["java", *JVM_OPTIONS, FIRST_COMPILER_ONLY, "-cp", classpath, "kafka.tools.StorageTool"]
-        command = [*tool, "format", "-t", cluster, "-c", str(self._configuration), *self._format_arguments]
+        command = [*tool, "format", "-t", self._cluster, "-c", str(self._configuration), *self._format_arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise BrokerUnavailable(f"Kafka's log folder could not be formatted:\n{done.stdout}{done.stderr}")
