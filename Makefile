@@ -35,7 +35,7 @@ layers: $(STAMP)
 	$(BIN)/lint-imports
 
 docs: $(STAMP)  ## the pages that are written from code
-	$(BIN)/python -m consumer.config_page > docs/configuration.md
+	$(BIN)/python -m consumer.config.page > docs/configuration.md
 	$(BIN)/python -m consumer.ops.metrics_page > docs/metrics.md
 
 bench: $(STAMP)  ## throughput beside the floor, on the real broker

@@ -10,7 +10,7 @@ import sys
 import time
 
 from consumer import __version__, dry_run
-from consumer.config import Settings
+from consumer.config.settings import Settings
 from consumer.core.pipeline import Attempt, Pipeline, Rules
 from consumer.core.retry import RetryPolicy
 from consumer.core.rows import RowMaker
@@ -18,17 +18,17 @@ from consumer.errors import UserError
 from consumer.formats import Decoder, Schemas, decoder
 from consumer.intake import Intake
 from consumer.kafka.dead_letter import DeadLetters
-from consumer.kafka.ends import Ends
+from consumer.kafka.ends import PATIENCE_SECONDS, Ends
 from consumer.kafka.onlooker import Onlooker
-from consumer.kafka.reader import Reading
+from consumer.kafka.reader import ReadFrom
 from consumer.kafka.source import Source
 from consumer.ops.paths import server_of
 from consumer.ports import Result
-from consumer.registry import Found, Registry, connect
 from consumer.runner import Runner
 from consumer.scantrust.client import Client
 from consumer.scantrust.pool import Job, Pool
 from consumer.scantrust.token import TokenSource
+from consumer.schema_registry import Found, Registry, connect
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +105,9 @@ class App:
             session_seconds=int(kafka.client.get("session.timeout.ms", SESSION_TIMEOUT_MS)) / 1000,
             until_end=until_end,
             show_keys=settings.log.keys,
+            letters_to=f"{'that would go ' if dry else ''}to the dead-letter topic {settings.dead_letter.topic}",
         )
-        reading = Reading(
+        reading = ReadFrom(
             bootstrap_servers=kafka.bootstrap_servers,
             group_id=kafka.group_id,
             topics=kafka.topics,
@@ -114,6 +115,10 @@ class App:
             on_out_of_range=kafka.on_out_of_range,
             properties=kafka.client,
         )
+        how = "reading on from the offsets of" if dry else "joining"
+        self._begin = f"{how} the group {kafka.group_id} at {kafka.bootstrap_servers}"
+        if until_end:
+            self._begin += f"; giving up if Kafka or a topic is not there for {PATIENCE_SECONDS:g} s"
         self.lines: dry_run.Lines | None = None  #: the output of a dry run
         self._api: UploadApi | dry_run.DryApi
         self._letters: DeadLetters | dry_run.DryLetters
@@ -139,16 +144,14 @@ class App:
         self._ends: Ends | None = None
         if until_end and not dry:
             self._ends = Ends(
-                bootstrap_servers=kafka.bootstrap_servers,
-                group_id=kafka.group_id,
-                topics=kafka.topics,
-                properties=kafka.client,
+                reading,
                 reached=lambda: results.put(lambda: self.runner.stop(0)),
                 failed=lambda error: results.put(lambda: self.runner.stop(error)),
             )
 
     def run(self) -> int:
         """Run until stopped, or until the end is reached; the exit code."""
+        log.info("%s", self._begin)
         if self._ops is not None:
             self._ops.start()
         if self._ends is not None:

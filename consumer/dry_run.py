@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from consumer.config import Settings
+from consumer.config.settings import Settings
 from consumer.core.pipeline import Attempt, Letter
 from consumer.core.reply import Reply
 from consumer.ports import Result

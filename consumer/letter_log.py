@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
+from consumer.core.model import Record
 from consumer.core.pipeline import Letter
 
 #: Dead letters are summed up in a line at most this often.
@@ -13,14 +14,19 @@ EVERY_SECONDS = 5.0
 
 
 class LetterLog:
-    """Gathers dead letters to tell; ``clock`` in seconds. Keys are shown at info level only with ``show_keys``."""
+    """Gathers dead letters to tell; ``clock`` in seconds, ``to``: where their rows go, for people.
 
-    def __init__(self, log: logging.Logger, clock: Callable[[], float], *, show_keys: bool) -> None:
+    Keys are shown at info level only with ``show_keys``.
+    """
+
+    def __init__(self, log: logging.Logger, clock: Callable[[], float], to: str, *, show_keys: bool) -> None:
         self._log = log
         self._clock = clock
+        self._to = to
         self._level = logging.INFO if show_keys else logging.DEBUG
         self._told_at = 0.0
         self._untold: Counter[str] = Counter()
+        self._first: Record | None = None  # of those that are not told yet
 
     def add(self, letter: Letter) -> None:
         """A letter is on its way."""
@@ -28,6 +34,8 @@ class LetterLog:
         if self._log.isEnabledFor(self._level):
             row = letter.row
             self._log.log(self._level, "rejected: %s=%s: %s: %s", row.data_key, row.value, why.reason, why.message)
+        if self._first is None:
+            self._first = letter.row.record
         self._untold[why.reason] += 1
 
     def tell_now_and_then(self) -> None:
@@ -37,8 +45,11 @@ class LetterLog:
 
     def tell(self) -> None:
         """Tell how many there were since this was told last."""
-        if self._untold:
+        if self._first is not None:
             told = ", ".join(f"{reason} {count}" for reason, count in self._untold.most_common())
-            self._log.warning("rows to the dead-letter topic: %s", told)
+            partition, offset = self._first.partition, self._first.offset
+            place = f"{partition.topic}[{partition.number}] at {offset}"
+            self._log.warning("rows %s: %s, first from %s", self._to, told, place)
             self._untold.clear()
+            self._first = None
             self._told_at = self._clock()

@@ -12,7 +12,7 @@ from consumer.core.reply import Reply
 
 
 class Source(Protocol):
-    """Reading and committing; see ``consumer.kafka.source``."""
+    """Reading and committing; see ``consumer.kafka.source``, and ``consumer.kafka.onlooker``, which commits nothing."""
 
     paused: bool
     stopped: dict[Partition, str]

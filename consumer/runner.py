@@ -15,7 +15,8 @@ from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 
-from consumer.core.offsets import Commit, Ledger, Partition, due_commits, room_of
+from consumer.core.ledger import Ledger
+from consumer.core.offsets import Commit, Partition, due_commits, room_of
 from consumer.core.pipeline import Pipeline
 from consumer.errors import UserError
 from consumer.intake import Intake
@@ -63,6 +64,7 @@ class Runner:
         session_seconds: float,
         until_end: bool = False,
         show_keys: bool = False,
+        letters_to: str = "to the dead-letter topic",
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.pipeline = pipeline
@@ -74,7 +76,7 @@ class Runner:
         self._revoke_seconds = revoke_seconds
         self._session_seconds = session_seconds
         self._until_end = until_end
-        self._letter_log = LetterLog(log, clock, show_keys=show_keys)
+        self._letter_log = LetterLog(log, clock, letters_to, show_keys=show_keys)
         self._wall_clock = wall_clock
         self.state = State.RUNNING
         self.joined = False  #: an assignment was received, even an empty one
@@ -146,7 +148,13 @@ class Runner:
         """Let what is in flight end, commit and leave the group; whether all of that was done in time."""
         self.state = State.STOPPING
         self.pipeline.stopping = True
-        log.info("stopping: %s requests in flight", len(self.pipeline.windows.in_flight))
+        count = len(self.pipeline.windows.in_flight)
+        log.info(
+            "stopping: %s request%s in flight, waited for up to %g s; a second signal leaves at once",
+            count or "no",
+            "" if count == 1 else "s",
+            self._stop_seconds,
+        )
         self._source.pause()
         try:
             while self._in_flight() and not self.leaves_at_once and self._clock() < self._stop_by:

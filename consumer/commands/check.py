@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -45,15 +44,16 @@ def command(options: Options, *, create: bool) -> None:
       scm-consumer check --create
       scm-consumer -c line7.toml check && scm-consumer -c line7.toml run
     """
-    settings = options.settings()
+    loaded = options.loaded()
     from consumer.preflight import api, kafka, parallel, registry  # heavy: the clients
     from consumer.preflight.cluster import Cluster
     from consumer.preflight.result import State, ok
 
+    settings = loaded.settings
     cluster = Cluster(settings.kafka.bootstrap_servers, settings.kafka.client)
     calls = api.ApiChecks(settings.api)
     schemas = registry.RegistryCheck(settings.schema_registry)
-    _show(ok("configuration", _sources(options)))
+    _show(ok("configuration", ", ".join(dict.fromkeys(loaded.origins.values())) or "defaults"))
     parts = {
         "kafka": lambda: kafka.checks(settings, cluster, create=create),
         registry.NAME: schemas.checks,
@@ -74,16 +74,3 @@ def _show(check: Check) -> None:
     advice = f" -> {check.advice}" if check.advice else ""
     line = f"{check.state:{STATE_WIDTH}} {check.name:{NAME_WIDTH}} {check.text}{advice}"
     click.echo(" ".join(line.split("\n")))
-
-
-def _sources(options: Options) -> str:
-    """Where the settings come from."""
-    from consumer.config_loading import DEFAULT_FILE
-
-    variables = sorted(name for name in os.environ if name.startswith("SCM_"))
-    file = options.config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
-    sources = [str(file)] if file else [f"no {DEFAULT_FILE} in this folder, so defaults"]
-    if variables:
-        more = f" and {len(variables) - 5} more" if len(variables) > 5 else ""
-        sources.append(f"the environment ({', '.join(variables[:5])}{more})")
-    return ", then ".join(sources)

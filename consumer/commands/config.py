@@ -28,17 +28,17 @@ def show(options: Options) -> None:
     """The configuration in effect, as TOML: environment over file over default, secrets hidden.
 
     A comment tells where a value came from that the file or the environment sets. A wrong configuration
-    is told as by every command, and the exit code is 2.
+    is told as by every command, and the exit code is 2; but a token may be missing.
 
     \b
     Examples:
       scm-consumer config show
       scm-consumer config show -c line7.toml
     """
-    from consumer.config_docs import shown_configuration
-    from consumer.config_loading import load_with_origins
+    from consumer.config.documents import shown_configuration
+    from consumer.config.loading import load_with_origins
 
-    _print(shown_configuration(load_with_origins(options.config)))
+    _print(shown_configuration(load_with_origins(options.config, needs_token=False)))
 
 
 @command.command("schema")
@@ -52,7 +52,7 @@ def schema() -> None:
     Example:
       scm-consumer config schema > scm-consumer.schema.json
     """
-    from consumer.config_docs import json_schema
+    from consumer.config.documents import json_schema
 
     _print(json.dumps(json_schema(), indent=2) + "\n")
 
@@ -65,7 +65,7 @@ def example() -> None:
     Example:
       scm-consumer config example > scm-consumer.toml
     """
-    from consumer.config_docs import example as text
+    from consumer.config.documents import example as text
 
     _print(text())
 

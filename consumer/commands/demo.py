@@ -5,16 +5,15 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
+from consumer.commands.options import SIGNAL_EXIT
+from consumer.demo.signals import handling
+
 if TYPE_CHECKING:
     from consumer.demo.evidence import Evidence
-
-SIGNAL_EXIT = 128
 
 
 @click.command("demo", short_help="See it work: everything on this machine, nothing to install or start.")
@@ -37,12 +36,19 @@ def command(*, stay: bool) -> None:
     from consumer.demo import progress, stage, staying  # heavy: the clients
     from consumer.demo.shift import Size
 
-    with _ended_by_signals(), stage.set_up(Size()) as running:
-        with progress.shown() as tell:
-            evidence = running.play(tell, stay=stay)
-        equal = _judged(evidence)
-        if stay:
-            staying.stay(running)
+    stopped = "stopped; nothing is left behind"
+    try:
+        with handling((signal.SIGTERM, signal.SIGHUP), _leave), stage.set_up(Size()) as running:
+            with progress.shown() as tell:
+                evidence = running.play(tell, stay=stay)
+            equal = _judged(evidence)
+            if stay:
+                staying.stay(running)
+    except (KeyboardInterrupt, SystemExit):
+        click.echo(stopped, err=True)
+        raise
+    if stay:
+        click.echo(stopped, err=True)
     if not equal:
         sys.exit(1)
 
@@ -59,17 +65,6 @@ def _judged(evidence: Evidence) -> bool:
     return verdict.equal
 
 
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo as Ctrl-C does: what it started is stopped and removed."""
-
-    def leave(number: int, _: object) -> None:
-        sys.exit(SIGNAL_EXIT + number)
-
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, leave) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+def _leave(number: int, _: object) -> None:
+    """End the demo as Ctrl-C does: what it started is stopped and removed."""
+    sys.exit(SIGNAL_EXIT + number)

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from consumer.config import Settings
+    from consumer.config.loading import Loaded
+    from consumer.config.settings import Settings
+
+#: Added to a signal's number: what a shell sees of a program that a signal ended.
+SIGNAL_EXIT = 128
 
 
 class Options:
@@ -22,12 +26,17 @@ class Options:
 
     def settings(self, *, uploads: bool = True) -> Settings:
         """The settings, with logging set up by them; raises ConfigError. ``uploads``: whether the API is called."""
-        from consumer.config_loading import load
+        return self.loaded(uploads=uploads).settings
+
+    def loaded(self, *, uploads: bool = True) -> Loaded:
+        """As ``settings``, and where the values came from."""
+        from consumer.config.loading import load_with_origins
         from consumer.ops import logs
 
-        settings = load(self.config, uploads=uploads)
-        logs.set_up(self.log_level or settings.log.level, settings.log.format)
-        return settings
+        loaded = load_with_origins(self.config, uploads=uploads)
+        log = loaded.settings.log
+        logs.set_up(self.log_level or log.level, log.format)
+        return loaded
 
 
 #: The choices of ``log.level``, said here so that ``--help`` need not load the settings.

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from consumer.commands.options import Options, pass_options
+from consumer.commands.options import SIGNAL_EXIT, Options, pass_options
 from consumer.errors import UserError
 
 if TYPE_CHECKING:
     from collections import Counter
 
-    from consumer.config import Settings
+    from consumer.config.settings import Settings
     from consumer.publish.job import Outcome
-
-SIGNAL_EXIT = 128
 
 
 @click.command("publish", short_help="A CSV table, or lines of JSON, to events in Kafka.")
@@ -90,7 +88,7 @@ def command(
         telling = Telling(found.size, show_keys=settings.log.keys or options.log_level == "debug")
         try:
             with stop.while_reading():
-                lines, make = reading(found, making, empty_erases=empty_erases)
+                lines, make = reading(found, making, telling.padded, empty_erases=empty_erases)
         except StoppedError:
             sys.exit(SIGNAL_EXIT + stop.number)
         preview = Preview()
@@ -103,6 +101,7 @@ def command(
                 refused=telling.refuse,
                 cancelled=lambda: stop.count > 0,
                 hurry=lambda: stop.count > 1,
+                say=telling.say,
             )
         with telling:
             sink = publisher or preview
@@ -119,8 +118,10 @@ def command(
 
 
 def _first_topic(settings: Settings, *, needed: bool) -> str:
+    from consumer.kafka.patterns import is_pattern
+
     name = settings.kafka.topics[0]
-    if not name.startswith("^"):
+    if not is_pattern(name):
         return name
     if needed:
         raise click.UsageError(f"kafka.topics begins with the pattern {name}: say where to publish with --topic")

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from consumer.commands.options import Options, pass_options
+from consumer.commands.options import SIGNAL_EXIT, Options, pass_options
 
 if TYPE_CHECKING:
-    from consumer.core.offsets import Ledger
+    from consumer.core.ledger import Ledger
     from consumer.core.pipeline import Pipeline
 
-#: 128 + the signal's number: what a shell sees of a program that a signal ended.
-SIGNAL_EXIT = 128
 #: Allocations between two collections of the youngest objects; Python's 700 is made for scripts.
 GC_THRESHOLD = 20_000
 #: How long a busy thread keeps the interpreter: with Python's 5 ms, hand-overs between the owner loop and the upload
@@ -55,6 +53,7 @@ def command(options: Options, *, until_end: bool, dry_run: bool, accept_rejectio
         letters = settings.dead_letter.model_copy(update={"pause_after_rejections": 0})
         settings = settings.model_copy(update={"dead_letter": letters})
     from consumer.app import App  # heavy: the clients
+    from consumer.ops import logs
 
     log = logging.getLogger("consumer")
     app = App(settings, until_end=until_end, dry=dry_run)
@@ -77,7 +76,8 @@ def command(options: Options, *, until_end: bool, dry_run: bool, accept_rejectio
         runner = app.runner
         ledger = runner.final_ledger or runner.ledger()
         line = _summary(ledger, runner.pipeline, dry=dry_run)
-        log.info("%s", line, extra={"data": {"ledger": ledger.as_dict()}})
+        if not (logs.on_terminal(settings.log.format) and sys.stdout.isatty()):  # there it would stand twice
+            log.info("%s", line, extra={"data": {"ledger": ledger.as_dict()}})
         if app.lines is not None:
             app.lines.write("summary", line)
         else:
@@ -91,10 +91,18 @@ def command(options: Options, *, until_end: bool, dry_run: bool, accept_rejectio
 def _summary(ledger: Ledger, pipeline: Pipeline, *, dry: bool) -> str:
     counts = ledger.as_dict()
     total = counts.pop("consumed")
-    records = f"records: {total} consumed = {' + '.join(f'{n} {name}' for name, n in counts.items())}"
     reasons = ", ".join(f"{reason} {n}" for reason, n in pipeline.rows_rejected.most_common())
-    letters = f"{sum(pipeline.rows_rejected.values())}{f' ({reasons})' if reasons else ''}"
-    if not dry:
-        return f"{records}; dead letters: {letters}"
-    rows, requests = sum(pipeline.rows_accepted.values()), sum(pipeline.uploads.requests.values())
-    return f"dry run: {records}; would upload {rows} rows in {requests} requests; would dead-letter {letters}"
+    told = f" ({reasons})" if reasons else ""
+    letters = sum(pipeline.rows_rejected.values())
+    if dry:
+        rows, requests = sum(pipeline.rows_accepted.values()), sum(pipeline.uploads.requests.values())
+        would = (
+            f"would upload {_count(rows, 'row')} in {_count(requests, 'request')}; would dead-letter {letters}{told}"
+        )
+        return f"dry run: {_count(total, 'record')} read; {would}"
+    records = f"records: {total} consumed = {' + '.join(f'{n} {name}' for name, n in counts.items())}"
+    return f"{records}; dead letters: {_count(letters, 'row')}{told}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

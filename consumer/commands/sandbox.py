@@ -99,7 +99,9 @@ def command(
     """Serve the Scantrust SCM API for development, until SIGINT or SIGTERM.
 
     It is strict: every rule that a client breaks is a 400, and is listed at /sandbox/rules. By default every
-    code and product exists that does not begin with UNKNOWN.
+    code and product exists that does not begin with UNKNOWN. By other data keys (serial numbers, units)
+    only what a code carries can be found: what was uploaded to it, or stands beside it in --codes. A unit
+    without codes is a 400, as an unknown key is, unless --accept-empty-units.
     """
     if codes_file and known_prefixes:
         raise click.UsageError("--codes and --known-prefix both say which codes exist: use one of them.")

@@ -8,6 +8,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 
+import msgspec
+
 #: Names that are told apart; what comes beyond the first ones is counted under ``OTHER``.
 MAX_NAMES = 50
 OTHER = "other"
@@ -24,15 +26,19 @@ class Tally(Counter[str]):
         self[name if name in self or len(self) < MAX_NAMES else OTHER] += number
 
 
-class Histogram:
-    """How many values lie at or under each bound, and their sum; ``counts`` has one place more, for the rest."""
+class Histogram(msgspec.Struct):
+    """How many values lie at or under each bound and over the one before; the last count is the rest."""
 
-    __slots__ = ("bounds", "counts", "sum")
+    bounds: tuple[float, ...]
+    counts: list[int] = []
+    sum: float = 0.0
 
-    def __init__(self, *bounds: float) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
+    def __post_init__(self) -> None:
+        self.counts = self.counts or [0] * (len(self.bounds) + 1)
+
+    def copy(self) -> Histogram:
+        """As it is now."""
+        return msgspec.structs.replace(self, counts=list(self.counts))
 
     def observe(self, value: float) -> None:
         """Count one value."""

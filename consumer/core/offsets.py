@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
-from consumer.core.counting import MAX_NAMES, OTHER
+from consumer.core.ledger import Ledger
 from consumer.core.model import Record, Row, Stage
 from consumer.core.settled_map import NOTHING, Runs, SettledMap, characters, encode, most_bytes
 
@@ -32,31 +32,6 @@ MAX_METADATA_OF_COMMIT = 500_000
 MIN_METADATA = 500
 #: Records of a partition that one more read can bring before it is held.
 MAX_READ = 500
-
-
-class Ledger(msgspec.Struct):
-    """Counts of records; ``consumed`` = the sum of all the others, in every snapshot (I5)."""
-
-    consumed: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    skipped: int = 0
-    released: int = 0
-    unsettled: int = 0
-
-    def add(self, other: Ledger) -> None:
-        """Add another partition's counts."""
-        for name in self.__struct_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-    def as_dict(self) -> dict[str, int]:
-        """The counts by name, consumed first."""
-        return msgspec.structs.asdict(self)
-
-    @property
-    def balanced(self) -> bool:
-        """Whether every consumed record is in exactly one of the other counts."""
-        return self.consumed == self.accepted + self.rejected + self.skipped + self.released + self.unsettled
 
 
 class Partition:
@@ -177,35 +152,6 @@ class Partition:
         size = sum(record.size for record in self.records if not record.settled)
         self.records.clear()
         return size
-
-
-class Books:
-    """The ledgers of every partition this process has had, by topic; topics beyond the first 50 are one, "other"."""
-
-    def __init__(self) -> None:
-        self._gone: dict[str, Ledger] = {}  # of partitions that were taken away
-
-    def open(self, partition: Partition) -> None:
-        """A partition came."""
-        self._gone.setdefault(self._name(partition), Ledger())
-
-    def close(self, partition: Partition) -> None:
-        """A partition is gone: its ledger changes no more."""
-        self._gone[self._name(partition)].add(partition.ledger)
-
-    def ledgers(self, owned: Iterable[Partition]) -> dict[str, Ledger]:
-        """The ledger of each topic, with the partitions that are owned now."""
-        found: dict[str, Ledger] = {}
-        for topic, gone in self._gone.items():
-            found[topic] = Ledger()
-            found[topic].add(gone)
-        for partition in owned:
-            found[self._name(partition)].add(partition.ledger)
-        return found
-
-    def _name(self, partition: Partition) -> str:
-        topic = partition.topic
-        return topic if topic in self._gone or len(self._gone) < MAX_NAMES else OTHER
 
 
 def settle(rows: Iterable[Row], timestamps: list[int]) -> int:

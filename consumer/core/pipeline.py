@@ -18,8 +18,9 @@ from consumer.core.counting import Histogram, Tally
 from consumer.core.flow import Flow
 from consumer.core.gate import Gate
 from consumer.core.lanes import Lanes
+from consumer.core.ledger import Ledger, Ledgers
 from consumer.core.model import Record, Rejection, Row, Stage
-from consumer.core.offsets import Books, Ledger, Partition, settle
+from consumer.core.offsets import Partition, settle
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.uploads import Notice, Uploads
@@ -85,10 +86,10 @@ class Pipeline:
             self.lanes, self.windows, self.gate, rules.retry, draw, max_processing=rules.max_processing
         )
         self.partitions: dict[Partition, None] = {}  #: owned now
-        self.books = Books()
+        self.ledgers = Ledgers()
         self.rows_accepted = Tally()  #: by data key
         self.rows_rejected = Tally()  #: by reason
-        self.event_to_settled = Histogram(*AGES)  #: seconds
+        self.event_to_settled = Histogram(AGES)  #: seconds
         self._settled_timestamps: list[int] = []  #: of records settled since ``observe``, milliseconds
         self._letters: list[Letter] = []  #: not handed out yet
         self._unacknowledged: dict[Row, None] = {}  #: rows whose letters are not acknowledged yet
@@ -102,7 +103,7 @@ class Pipeline:
     def assigned(self, partition: Partition) -> None:
         """A partition came: a new epoch of it."""
         self.partitions[partition] = None
-        self.books.open(partition)
+        self.ledgers.open(partition)
 
     def arrived(self, partition: Partition, records: list[Record], rows: list[Row], position: int, now: float) -> None:
         """Records of a partition were read, with all their rows, in order; reading goes on at ``position``.
@@ -221,7 +222,7 @@ class Pipeline:
             partition.undecoded = 0
             if partition in self.partitions:
                 del self.partitions[partition]
-                self.books.close(partition)
+                self.ledgers.close(partition)
 
     # -- effects -------------------------------------------------------------------------------------------------
 
@@ -285,10 +286,7 @@ class Pipeline:
 
     def ledger(self) -> Ledger:
         """The counts of all partitions this process has had, as of now."""
-        total = Ledger()
-        for ledger in self.books.ledgers(self.partitions).values():
-            total.add(ledger)
-        return total
+        return Ledger.total(self.ledgers.by_topic(self.partitions).values())
 
     def parked(self) -> dict[str, int]:
         """Rows that wait, by what for: a retry of their window, a key to become known, or an earlier row of their code.

@@ -24,7 +24,7 @@ from consumer.core.validation import (
     key_conflict,
     kind_of,
     no_fields,
-    shown,
+    quoted,
     timestamp_date,
 )
 
@@ -197,11 +197,11 @@ def text_of(name: str, value: object) -> str:
     if isinstance(value, (int, float, Decimal)):
         return NOT_WRITTEN_OUT if (text := number_text(name, value)) is None else text
     if isinstance(value, datetime):
-        message = f"{shown(name)} is a timestamp; to send its date, list the field in events.date_fields"
+        message = f"{quoted(name)} is a timestamp; to send its date, list the field in events.date_fields"
         raise BadEvent("invalid_event", message, name)
     if isinstance(value, date):
         return value.isoformat()
-    message = f"{shown(name)} is {kind_of(value)}; a field is text, a number, a boolean, a date or null"
+    message = f"{quoted(name)} is {kind_of(value)}; a field is text, a number, a boolean, a date or null"
     raise BadEvent("invalid_event", message, name)
 
 
@@ -219,7 +219,7 @@ def number_text(name: str, value: float | Decimal) -> str | None:
         except ValueError:  # Python's limit on converting long integers; decimal has none
             return f"{Decimal(value):f}"
     if not value.is_finite() if isinstance(value, Decimal) else not isfinite(value):
-        raise BadEvent("invalid_event", f"{shown(name)} is {value}, which is no number to send", name)
+        raise BadEvent("invalid_event", f"{quoted(name)} is {value}, which is no number to send", name)
     text = str(value)
     if isinstance(value, float):
         if text.endswith(".0"):
@@ -233,12 +233,12 @@ def number_text(name: str, value: float | Decimal) -> str | None:
 
 def _key_text(data_key: str, value: object) -> str:
     if value is None:
-        raise BadEvent("key_missing", f"the event has no {shown(data_key)}, which is its data key", data_key)
+        raise BadEvent("key_missing", f"the event has no {quoted(data_key)}, which is its data key", data_key)
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
-        message = f"the key {shown(data_key)} is {kind_of(value)}; it must be a string or a number"
+        message = f"the key {quoted(data_key)} is {kind_of(value)}; it must be a string or a number"
         raise BadEvent("invalid_event", message, data_key)
     text = number_text(data_key, value)
     if text is None:
-        message = f"the key {shown(data_key)} is a number of more than {MAX_DIGITS:,} digits"
+        message = f"the key {quoted(data_key)} is a number of more than {MAX_DIGITS:,} digits"
         raise BadEvent("invalid_event", message, data_key)
     return text

@@ -84,12 +84,14 @@ class Uploads:
         self.revoked_at = -1.0  #: when rows were last taken away
         self.notices: list[Notice] = []
         self._tell_failure_at = 0.0
+        self.last_error: str | None = None  #: how the latest call failed; None: it was answered
+        self.failing_since: float | None = None  #: since when no call was answered; None: the latest one was
         self.requests: Counter[str] = Counter()  #: ended attempts, by what the answer meant
-        self.request_seconds = Histogram(*SECONDS)  #: of those that were sent
+        self.request_seconds = Histogram(SECONDS)  #: of those that were sent
         self.retries: Counter[str] = Counter()  #: attempts after which the window goes again, by what the answer meant
         self.resent: Counter[str] = Counter()  #: rows that go again, by cause
         self.closed: Counter[str] = Counter()  #: windows by the reason they closed
-        self.window_rows = Histogram(*ROWS)  #: rows of closed windows
+        self.window_rows = Histogram(ROWS)  #: rows of closed windows
         self.unconfirmed = 0
         self.fields_not_confirmed = Tally()
 
@@ -119,6 +121,7 @@ class Uploads:
         outcome = classify(window.data_key, window.rows, reply)
         reading = outcome.reading
         self.requests[reading.value] += 1
+        self._heard(reply, now, failed=reading in (Reading.FAILED, Reading.LOST, Reading.UNSENT))
         if reading is not Reading.UNSENT:
             self.request_seconds.observe(reply.seconds)
         result = self._judge(window, outcome, reply, now)
@@ -126,6 +129,15 @@ class Uploads:
             self.retries[reading.value] += 1
             self.resent[reading.value] += len(window.rows)
         return result
+
+    def _heard(self, reply: Reply, now: float, *, failed: bool) -> None:
+        """Keep since when the API does not answer, and how the latest call failed."""
+        if not failed:
+            self.failing_since = self.last_error = None
+            return
+        self.last_error = brief(reply)
+        if self.failing_since is None:
+            self.failing_since = now
 
     def _judge(self, window: Window, outcome: Outcome, reply: Reply, now: float) -> Result:
         """What becomes of the rows and the window."""
@@ -402,6 +414,7 @@ class Uploads:
 
     def me_answered(self, reply: Reply, now: float) -> None:
         """``GET /me`` was answered; only a 200 lets a window be tried."""
+        self._heard(reply, now, failed=reply.status is None or reply.status >= 500)
         if reply.status == 429:
             self.gate.throttled(now, reply.retry_after)
         self.gate.told(now, passed=reply.status == 200)

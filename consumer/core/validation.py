@@ -102,21 +102,21 @@ def field_rules(date_fields: Collection[str]) -> dict[str, FieldRule]:
 def field_problem(rule: FieldRule | None, name: str, text: str) -> Rejection | None:
     """What is wrong with a field's value, or None; ``rule`` is the field's own, if it has one."""
     if len(text) > MAX_VALUE:
-        message = f"{shown(name)} has {len(text)} characters, at most {MAX_VALUE} are allowed: {shown(text)}"
+        message = f"{quoted(name)} has {len(text)} characters, at most {MAX_VALUE} are allowed: {quoted(text)}"
         return Rejection("value_too_long", message, name)
     if rule is not None and not rule.passes(text):
-        return Rejection(rule.reason, f"{shown(name)} is {shown(text)}; allowed: {rule.allowed}", name)
+        return Rejection(rule.reason, f"{quoted(name)} is {quoted(text)}; allowed: {rule.allowed}", name)
     return None
 
 
 def key_blank(data_key: str) -> Rejection:
     """The key is empty, or only what Unicode calls white space: it would select nothing, or anything."""
-    return Rejection("key_blank", f"the key {shown(data_key)} is empty or only white space", data_key)
+    return Rejection("key_blank", f"the key {quoted(data_key)} is empty or only white space", data_key)
 
 
 def key_conflict(data_key: str, text: str) -> Rejection:
     """The key field stands among the fields with another value: it cannot be told which code is meant."""
-    message = f"the field {shown(data_key)} is {shown(text)}, but the key of the event has another value"
+    message = f"the field {quoted(data_key)} is {quoted(text)}, but the key of the event has another value"
     return Rejection("key_conflict", message, data_key)
 
 
@@ -132,7 +132,7 @@ def graver(first: Rejection | None, second: Rejection | None) -> Rejection | Non
     return second if _RANK[second.reason] < _RANK[first.reason] else first
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """A name or value as a message quotes it: cut to 60 characters, on one line, always encodable."""
     cut = text[:_SHOWN] + "…" if len(text) > _SHOWN else text
     if not cut.isprintable():

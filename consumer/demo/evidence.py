@@ -47,7 +47,6 @@ class Request:
     """An upload as the API saw it; ``status`` None: the sender never got an answer."""
 
     status: int | None
-    fault: str | None  #: the faults that took part in it
     data_key: str | None
     keys: Sequence[str]
     applied: int  #: rows

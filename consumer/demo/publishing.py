@@ -90,7 +90,7 @@ class Publisher:
         while more and not self._closed.wait(TICK_SECONDS):
             due = int((time.monotonic() - begun) * self._per_second)
             while more and self._produced < due:
-                more = self._tell()
+                more = self._publish_next()
             self._producer.poll(0)
         if self._closed.is_set():
             self._producer.purge()  # who closes before the end does not ask what becomes of the rest
@@ -100,7 +100,7 @@ class Publisher:
                 self._failures += [f"no answer within {FLUSH_SECONDS:g} s"] * unsent
             self._state.finished = True
 
-    def _tell(self) -> bool:
+    def _publish_next(self) -> bool:
         """Publish the next event; False: there is none."""
         message = next(self._messages, None)
         if message is None:

@@ -11,6 +11,7 @@ import click
 from consumer.demo.evidence import Evidence, Request
 from consumer.demo.judge import Difference, Verdict
 from consumer.demo.replay import Expected, Key
+from consumer.demo.watch import WORDS
 
 #: Differences of a kind and place that are shown; the others are counted.
 SHOWN = 3
@@ -34,18 +35,22 @@ def lines(evidence: Evidence, verdict: Verdict, width: int = 0) -> Iterator[str]
 def _happened(evidence: Evidence, expected: Expected) -> Iterator[tuple[str, str]]:
     """What was published, and how it was uploaded, by name."""
     updates = sum(map(len, expected.updates.values()))
+    rows = updates + len(expected.letters)
     repeats = sum(len(rows) - 1 for rows in expected.updates.values())
     partitions = len({record.partition for record in evidence.published})
     yield (
         "published",
-        f"{len(evidence.published):,} records on {partitions} partitions: {updates:,} good rows for "
-        f"{len(expected.updates):,} keys ({repeats:,} of them update an earlier one), "
-        f"{len(expected.letters):,} bad rows, {expected.skipped:,} tombstones",
+        f"{len(evidence.published):,} records on {partitions} partitions = {expected.skipped:,} tombstones + "
+        f"{len(evidence.published) - expected.skipped:,} events, which make {rows:,} rows",
+    )
+    yield (
+        "rows",
+        f"{rows:,} = {updates:,} good ones for {len(expected.updates):,} keys ({repeats:,} of them update an earlier "
+        f"one) + {len(expected.letters):,} bad ones",
     )
     yield "consumer", f"{_ledger(evidence.ledger)}; {evidence.seconds:.1f} s"
     windows = [request for request in evidence.requests if request.applied]
-    rows = sum(request.applied for request in windows)
-    mean = rows / len(windows) if windows else 0
+    mean = sum(request.applied for request in windows) / len(windows) if windows else 0
     yield "uploaded", f"{len(windows):,} windows accepted, {mean:.1f} rows a window on average"
     answers = Counter(_answer(request) for request in evidence.requests)
     yield "requests", f"{len(evidence.requests):,}: {_counted(answers)}"
@@ -93,8 +98,7 @@ def _rejected(evidence: Evidence) -> set[Key]:
 
 
 def _answer(request: Request) -> str:
-    words = {200: "accepted", 400: "bad rows", 429: "throttled", 503: "unavailable", None: "answer lost"}
-    word = words.get(request.status, "failed")
+    word = "answer lost" if request.status is None else WORDS.get(request.status, "failed")
     return f"{word} ({request.status})" if request.status else word
 
 

@@ -139,7 +139,7 @@ class Stage:
             state=self.api.state()["codes"],
             applied=[Applied(row["data_key"], row["key_value"], row["fields"]) for row in journal["rows"]],
             requests=[
-                Request(entry["status"], entry["fault"], entry["data_key"], entry["keys"], entry["applied"])
+                Request(entry["status"], entry["data_key"], entry["keys"], entry["applied"])
                 for entry in journal["requests"]
                 if entry["method"] == "POST"
             ],

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import click
 from rich.console import Console
@@ -16,10 +16,13 @@ from rich.live import Live
 from rich.text import Text
 
 from consumer.demo import stage
+from consumer.demo.signals import handling
 from consumer.demo.stage import Stage
 from consumer.demo.watch import Progress
 
 LOOK_EVERY_SECONDS = 1.0
+#: Signals that end the demo.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 OUTAGE = '{"kind": "status", "code": 503, "first": 20}'
 
 
@@ -27,7 +30,8 @@ def stay(running: Stage) -> None:
     """Tell the addresses and let the line go on, slowly, until SIGINT, SIGTERM or SIGHUP."""
     console = Console(stderr=True)
     on_screen = console.is_terminal and not console.is_dumb_terminal
-    with _signalled() as ended, running.trickle() as publisher:
+    ended = threading.Event()
+    with handling(ENDING, lambda *_: ended.set()), running.trickle() as publisher:
         for text in addresses(running):
             click.echo(text)
         sys.stdout.flush()
@@ -62,7 +66,7 @@ def addresses(running: Stage) -> Iterator[str]:
     yield f"Everything keeps running, and the line goes on: {stage.TRICKLE_PER_SECOND:g} events a second."
     yield ""
     yield f"  Kafka        {running.kafka.bootstrap_servers}   topics {stage.TOPIC}, {stage.DEAD_LETTERS}"
-    yield f"  consumer     {page}/"
+    yield f"  page         {page}/"
     yield f"  API          {api}/sandbox/state"
     yield f"  settings     {running.configuration}"
     yield f"  log          {running.consumer.log}"
@@ -72,10 +76,12 @@ def addresses(running: Stage) -> Iterator[str]:
     yield f"  curl -s {page}/status"
     yield f"  curl -s {page}/metrics"
     yield f"  curl -s {api}/sandbox/stats"
-    yield f"  curl -s {api}/sandbox/faults -d '{OUTAGE}'   # an outage"
+    yield "  # an outage:"
+    yield f"  curl -s {api}/sandbox/faults -d '{OUTAGE}'"
     yield f"  settings={file}"
     yield f"  {own} -c $settings config show"
-    yield f"""  echo '{{"extended_id": "{code}", "intended_market": "de"}}' | {own} -c $settings publish -"""
+    yield f"""  echo '{{"extended_id": "{code}", "intended_market": "de"}}' |"""
+    yield f"    {own} -c $settings publish -"
     yield ""
     yield "Ctrl-C or SIGTERM stops and removes all of it."
 
@@ -86,16 +92,3 @@ def _own_command() -> str:
 
 def _another(running: Stage) -> str:
     return f"to start another one: {_own_command()} -c {shlex.quote(str(running.configuration))} run"
-
-
-@contextmanager
-def _signalled() -> Iterator[threading.Event]:
-    """Set at the first signal that ends the demo."""
-    ended = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, lambda *_: ended.set()) for number in numbers]
-    try:
-        yield ended
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

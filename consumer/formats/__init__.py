@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from consumer.core.model import Event
 from consumer.formats.auto import auto_decoder
 from consumer.formats.avro import decode_avro
-from consumer.formats.frames import NeedsSchema, Schemas, without_registry
+from consumer.formats.envelope import Decoder
+from consumer.formats.frames import FRAME, NeedsSchema, Schemas, without_registry
 from consumer.formats.jsonformat import (
-    FRAME,
     decode_envelope,
     decode_flat,
     decode_json,
@@ -18,8 +17,6 @@ from consumer.formats.jsonformat import (
 )
 
 __all__ = ["FORMATS", "Decoder", "NeedsSchema", "Schemas", "decoder"]
-
-Decoder = Callable[[bytes], Event]
 
 
 def _avro_decoder(decode_frame: Decoder) -> Decoder:

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from codecs import BOM_UTF8
 
-from consumer.core.model import Event
+from consumer.core.model import BadEvent, Event
 from consumer.formats.avro import decode_avro
-from consumer.formats.jsonformat import FRAME, decode_json
+from consumer.formats.envelope import Decoder
+from consumer.formats.frames import FRAME
+from consumer.formats.jsonformat import decode_json
 
 _JSON_SPACE = b" \t\r\n"
 
 
-def auto_decoder(decode_frame: Callable[[bytes], Event]) -> Callable[[bytes], Event]:
+def auto_decoder(decode_frame: Decoder) -> Decoder:
     """The decoder of records in any format; ``decode_frame`` is that of Confluent's wire format.
 
     JSON if the first byte that is not white space opens an object or a list: with ``scm_data`` the envelope,
     else flat. Confluent's wire format if the first byte is 0x00. Anything else is raw Avro, which begins with
-    a length: both brackets would be negative ones.
+    a length: both brackets would be negative ones. A byte order mark before JSON is no part of it.
     """
 
     def decode_auto(raw: bytes) -> Event:
         if raw.startswith(b"{") or raw.lstrip(_JSON_SPACE).startswith((b"{", b"[")):
             return decode_json(raw)
-        return decode_frame(raw) if raw.startswith(FRAME) else decode_avro(raw)
+        if raw.startswith(FRAME):
+            return decode_frame(raw)
+        try:
+            return decode_avro(raw)
+        except BadEvent as bad:
+            # A byte order mark, too, would be a negative length.
+            if bad.reason == "undecodable" and raw.startswith(BOM_UTF8) and _is_json(raw[len(BOM_UTF8) :]):
+                return decode_json(raw)
+            raise _neither(raw, bad) from bad
 
     return decode_auto
+
+
+def _is_json(raw: bytes) -> bool:
+    return raw.lstrip(_JSON_SPACE).startswith((b"{", b"["))
+
+
+def _neither(raw: bytes, bad: BadEvent) -> BadEvent:
+    """What is wrong with a record that may have been meant as another format."""
+    if bad.reason != "undecodable":
+        return bad
+    first = raw.lstrip(_JSON_SPACE)[:1]
+    shown = repr(first)[1:] if first.isascii() and first.decode().isprintable() else f"byte 0x{first.hex()}"
+    begin = f"it begins with {shown}" if first else "it is empty"
+    return BadEvent("undecodable", f"neither JSON ({begin}) nor {bad.message.removeprefix('not ')}", bad.field)

@@ -14,18 +14,36 @@ from consumer.formats.schemas import read_schema
 SHIPPED = "the shipped schema scm_event.avsc"
 
 
-def _reading_schema() -> Any:
-    """The shipped schema with ``occurred_at`` as the plain milliseconds it is in the bytes.
+#: What of ``occurred_at`` makes a millisecond, by its logical type. Without one it is in milliseconds.
+_PER_MILLISECOND = {
+    f"{local}timestamp-{unit}": count
+    for local in ("", "local-")
+    for unit, count in (("millis", 1), ("micros", 1000), ("nanos", 1_000_000))
+}
 
-    That spares making a datetime of each, and no number of milliseconds is out of a long's range.
+
+def plain_time(schema: Any) -> int:
+    """Make ``occurred_at`` of a record the plain number it is in the bytes; how many of its units a millisecond has.
+
+    That spares making a datetime of each, and no number is out of a long's range.
     """
-    schema = read_schema("scm_event.avsc")
-    for field in schema["fields"]:
+    per_millisecond = 1
+    fields = schema.get("fields", ()) if isinstance(schema, dict) else ()
+    for field in fields:
         if field["name"] == "occurred_at":
-            field["type"] = "long"
+            for branch in field["type"] if isinstance(field["type"], list) else [field["type"]]:
+                if isinstance(branch, dict) and branch.get("logicalType") in _PER_MILLISECOND:
+                    per_millisecond = _PER_MILLISECOND[branch.pop("logicalType")]
+    return per_millisecond
+
+
+def _reading_schema() -> Any:
+    schema = read_schema("scm_event.avsc")
+    plain_time(schema)
     return parse_schema(schema)
 
 
+#: The shipped schema, with ``occurred_at`` in milliseconds.
 READING_SCHEMA = _reading_schema()
 
 
@@ -45,13 +63,7 @@ def read_datum(raw: bytes, start: int, schema: Any, name: str) -> Any:
     return value
 
 
-def decode_shipped(raw: bytes, start: int) -> Event:
-    """The event of the shipped schema from byte ``start`` on. Raises BadEvent only."""
+def decode_avro(raw: bytes, start: int = 0) -> Event:
+    """The event of the datum of the shipped schema from byte ``start`` on. Raises BadEvent only."""
     members = read_datum(raw, start, READING_SCHEMA, SHIPPED)
-    return event_from(members, members["occurred_at"])
-
-
-def decode_avro(raw: bytes) -> Event:
-    """The event of a raw Avro datum. Raises BadEvent only."""
-    members = read_datum(raw, 0, READING_SCHEMA, SHIPPED)
     return event_from(members, members["occurred_at"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from io import BytesIO
 from math import isfinite
@@ -15,12 +15,12 @@ from fastavro import schemaless_writer
 
 from consumer.core.model import BadEvent
 from consumer.core.rows import text_of
-from consumer.core.validation import shown, timestamp_date
+from consumer.core.validation import quoted, timestamp_date
 from consumer.formats.avro import READING_SCHEMA
+from consumer.formats.envelope import milliseconds
 
 Encoder = Callable[[dict[str, Any]], bytes]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONG = range(-(2**63), 2**63)
 _TEXT = frozenset({str})
 
@@ -57,12 +57,12 @@ def _flat(members: dict[str, Any], default: str) -> bytes:
     """One upload item: it has room for the key and the fields, for nothing else of the event."""
     data_key, key_value, fields = members.get("data_key") or default, members["key_value"], members["scm_data"]
     if data_key != default:
-        message = f"a flat record is about {shown(default)}, not {shown(data_key)}; publish it as json or avro"
+        message = f"a flat record is about {quoted(default)}, not {quoted(data_key)}; publish it as json or avro"
         raise BadEvent("invalid_event", message, "data_key")
     if members.get("also_update") is not None:
         raise BadEvent("invalid_event", 'a flat record has no "also_update"; publish it as json or avro', "also_update")
     if fields.get(data_key, key_value) != key_value:
-        message = f"the field {shown(data_key)} differs from the key; a flat record has room for one of them"
+        message = f"the field {quoted(data_key)} differs from the key; a flat record has room for one of them"
         raise BadEvent("invalid_event", message, data_key)
     return _json_text({data_key: key_value, **fields}, fields)
 
@@ -79,7 +79,7 @@ def _json_text(value: dict[str, Any], fields: dict[str, Any]) -> bytes:
 
 def _refuse_not_finite(name: str, value: Any) -> None:
     if (isinstance(value, float) and not isfinite(value)) or (isinstance(value, Decimal) and not value.is_finite()):
-        raise BadEvent("invalid_event", f"{shown(name)} is {value}, which is no number to send", name)
+        raise BadEvent("invalid_event", f"{quoted(name)} is {value}, which is no number to send", name)
 
 
 def _avro(members: dict[str, Any]) -> bytes:
@@ -89,7 +89,7 @@ def _avro(members: dict[str, Any]) -> bytes:
         fields = {name: _avro_value(name, field) for name, field in fields.items()}
     datum = members | {
         "event_id": members.get("event_id") or str(uuid4()),
-        "occurred_at": _milliseconds(members.get("occurred_at")),
+        "occurred_at": _occurred_at(members.get("occurred_at")),
         "scm_data": fields,
     }
     out = BytesIO()
@@ -108,7 +108,7 @@ def _avro_value(name: str, value: Any) -> Any:
     return value
 
 
-def _milliseconds(text: str | None) -> int:
+def _occurred_at(text: str | None) -> int:
     if text is None:
         at = datetime.now(UTC)
     else:
@@ -121,9 +121,9 @@ def _milliseconds(text: str | None) -> int:
             at = datetime.fromisoformat(text.upper().replace(":60", ":59", 1))
         if at.tzinfo is None:
             raise _not_a_time(text)
-    return (at - _EPOCH) // timedelta(milliseconds=1)
+    return milliseconds(at)
 
 
 def _not_a_time(text: str) -> BadEvent:
-    message = f'"occurred_at" is {shown(text)}; RFC 3339 with an offset is needed, such as 2024-05-01T23:30:00+02:00'
+    message = f'"occurred_at" is {quoted(text)}; RFC 3339 with an offset is needed, such as 2024-05-01T23:30:00+02:00'
     return BadEvent("invalid_event", message, "occurred_at")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from consumer.core.model import BadEvent, Event
-from consumer.core.validation import kind_of, shown
+from consumer.core.validation import kind_of, quoted, timestamp_date
+
+#: Makes an event of a record's bytes.
+Decoder = Callable[[bytes], Event]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def event_from(members: dict[str, Any], occurred_at: str | int | None) -> Event:
@@ -31,15 +38,30 @@ def event_from(members: dict[str, Any], occurred_at: str | int | None) -> Event:
     return Event(fields, data_key, key_value, event_id or None, occurred_at, also_update)
 
 
+def is_timestamp(value: object) -> bool:
+    """Whether it tells a moment. It only serves tracing: the other ways of ISO 8601 are taken, too."""
+    if type(value) is not str:
+        return False
+    try:
+        return datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:  # RFC 3339 knows leap seconds, and letters in lower case
+        return timestamp_date(value) is not None
+
+
+def milliseconds(moment: datetime) -> int:
+    """Milliseconds since 1970; one without an offset is taken as UTC."""
+    return (moment.replace(tzinfo=moment.tzinfo or UTC) - _EPOCH) // timedelta(milliseconds=1)
+
+
 def _not_text(members: dict[str, Any]) -> BadEvent:
     names = ("event_id", "data_key", "key_value", "source")
     name = next(name for name in names if not isinstance(members.get(name), str | None))
-    return BadEvent("invalid_event", f"{shown(name)} must be a string, not {kind_of(members[name])}", name)
+    return BadEvent("invalid_event", f"{quoted(name)} must be a string, not {kind_of(members[name])}", name)
 
 
 def _refuse_blank(data_key: str, name: str) -> None:
     if not data_key or data_key.isspace():
-        raise BadEvent("invalid_event", f"{shown(name)} is blank: it names the field that selects the codes", name)
+        raise BadEvent("invalid_event", f"{quoted(name)} is blank: it names the field that selects the codes", name)
 
 
 def _other_key(also: Any) -> tuple[str, str]:

@@ -14,10 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from consumer.core.model import BadEvent, Event
-from consumer.formats.avro import SHIPPED, decode_shipped
-from consumer.formats.writer import HEADER_SIZE, Writer
+from consumer.formats.avro import SHIPPED, decode_avro
+from consumer.formats.envelope import Decoder
+from consumer.formats.writer import HEADER_SIZE, WriterSchema
 
-Decoder = Callable[[bytes], Event]
+#: The first byte of a frame; no JSON begins with it.
+FRAME = b"\x00"
+
 #: Reads a whole frame; the decoder is the one for JSON.
 _Reader = Callable[[bytes, Decoder], Event]
 
@@ -51,7 +54,7 @@ class Schemas:
             reader: _Reader = _read_json
         elif kind == "AVRO":
             try:
-                reader = Writer(f"schema {schema_id}", text, references).event
+                reader = WriterSchema(f"schema {schema_id}", text, references).event
             except Exception as error:  # a foreign text makes the parser fail in any way
                 why = " ".join(str(error).split())[:200]
                 self.refuse(schema_id, f"schema {schema_id} cannot be read as Avro ({type(error).__name__}: {why})")
@@ -107,7 +110,7 @@ def without_registry(decode_json: Decoder) -> Decoder:
         # more than one byte, and so has the highest bit set in the first.
         for start in (HEADER_SIZE, 0) if raw[1:2] >= b"\x80" else (HEADER_SIZE,):
             try:
-                return decode_shipped(raw, start)
+                return decode_avro(raw, start)
             except BadEvent as bad:
                 if bad.reason != "undecodable":
                     raise

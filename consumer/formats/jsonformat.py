@@ -7,19 +7,16 @@ takes no lone surrogates, so every text that comes from here can be encoded agai
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from datetime import datetime
+from codecs import BOM_UTF8
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
 import msgspec
 
 from consumer.core.model import BadEvent, Event
-from consumer.core.validation import MAX_VALUE, kind_of, timestamp_date
-from consumer.formats.envelope import event_from
-
-#: The first byte of Confluent's wire format; no JSON begins with it.
-FRAME = b"\x00"
+from consumer.core.validation import MAX_VALUE, kind_of
+from consumer.formats.envelope import Decoder, event_from, is_timestamp
+from consumer.formats.frames import FRAME
 
 #: A field as nearly all are: a text that no rule on length forbids. Checking it while decoding costs nothing.
 _Plain = Annotated[str, msgspec.Meta(max_length=MAX_VALUE)]
@@ -58,7 +55,7 @@ def decode_json(raw: bytes) -> Event:
     return envelope_event(members) if "scm_data" in members else Event(members)
 
 
-def envelope_decoder(decode_frame: Callable[[bytes], Event] | None = None) -> Callable[[bytes], Event]:
+def envelope_decoder(decode_frame: Decoder | None = None) -> Decoder:
     """The decoder of envelopes. It raises BadEvent only; or whatever ``decode_frame`` does, that of records that
     begin with 0x00. It is asked for only where the quick way failed, and so costs the others nothing.
     """
@@ -74,7 +71,7 @@ def envelope_decoder(decode_frame: Callable[[bytes], Event] | None = None) -> Ca
     return decode
 
 
-def flat_decoder(decode_frame: Callable[[bytes], Event] | None = None) -> Callable[[bytes], Event]:
+def flat_decoder(decode_frame: Decoder | None = None) -> Decoder:
     """The decoder of flat records: all their members are fields, one of them the key. Frames as for envelopes."""
 
     def decode(raw: bytes) -> Event:
@@ -109,18 +106,12 @@ def envelope_event(members: dict[str, Any]) -> Event:
     return event_from(members, occurred_at)
 
 
-def is_timestamp(value: object) -> bool:
-    """Whether it tells a moment. It only serves tracing: the other ways of ISO 8601 are taken, too."""
-    if type(value) is not str:
-        return False
-    try:
-        return datetime.fromisoformat(value).tzinfo is not None
-    except ValueError:  # RFC 3339 knows leap seconds, and letters in lower case
-        return timestamp_date(value) is not None
-
-
 def read_object(raw: bytes) -> dict[str, Any]:
-    """The members of a JSON object. Raises BadEvent: ``undecodable``, or ``invalid_event`` for other JSON."""
+    """The members of a JSON object. Raises BadEvent: ``undecodable``, or ``invalid_event`` for other JSON.
+
+    A byte order mark before it, which some editors and libraries of .NET write, is no part of it.
+    """
+    raw = raw.removeprefix(BOM_UTF8)
     try:
         value = _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation) as error:

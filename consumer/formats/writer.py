@@ -9,32 +9,24 @@ it would even confuse. So the writer's schema alone is read by.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from fastavro import parse_schema
 
 from consumer.core.model import BadEvent, Event
 from consumer.core.validation import kind_of
-from consumer.formats.avro import read_datum
-from consumer.formats.envelope import event_from
-from consumer.formats.jsonformat import is_timestamp
+from consumer.formats.avro import plain_time, read_datum
+from consumer.formats.envelope import Decoder, event_from, is_timestamp, milliseconds
 
 #: Bytes before the datum: 0x00 and the schema's id.
 HEADER_SIZE = 5
-#: What of ``occurred_at`` makes a millisecond, by its logical type. Without one it is in milliseconds.
-_PER_MILLISECOND = {
-    f"{local}timestamp-{unit}": count
-    for local in ("", "local-")
-    for unit, count in (("millis", 1), ("micros", 1000), ("nanos", 1_000_000))
-}
 #: Values that one value of a type may consist of without taking a byte. Events need none.
 MAX_EMPTY_VALUES = 1000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Writer:
+class WriterSchema:
     """A publisher's schema, made ready to read its events. Any exception at construction: it cannot be read.
 
     ``references`` are the schemas it refers to, each after those it refers to itself.
@@ -46,7 +38,7 @@ class Writer:
             parse_schema(_with_text_ids(json.loads(reference)), named_schemas=named)
         schema = _with_text_ids(json.loads(text))
         self._name = name
-        self._per_millisecond = _plain_time(schema)
+        self._per_millisecond = plain_time(schema)
         # Only a record is parsed once and for all, with the types it refers to; its only field takes no byte more.
         self._wrapped = not isinstance(schema, dict) or schema.get("type") != "record"
         if self._wrapped:
@@ -54,7 +46,7 @@ class Writer:
         self._schema = parse_schema(schema, named_schemas=named)
         _Sizes(named).empty_values(self._schema)
 
-    def event(self, raw: bytes, _: Callable[[bytes], Event]) -> Event:
+    def event(self, raw: bytes, _: Decoder) -> Event:
         """The event in a frame of this schema. Raises BadEvent only."""
         members = read_datum(raw, HEADER_SIZE, self._schema, self._name)
         if self._wrapped:
@@ -123,25 +115,10 @@ class _Sizes:
         return 0 if kind in ("array", "map", "enum") else self.empty_values(kind, inside)
 
 
-def _plain_time(schema: Any) -> int:
-    """Make ``occurred_at`` of a record the plain number it is in the bytes; how many of its units a millisecond has.
-
-    That spares making a datetime of each, and no number is out of a long's range.
-    """
-    per_millisecond = 1
-    fields = schema.get("fields", ()) if isinstance(schema, dict) else ()
-    for field in fields:
-        if field["name"] == "occurred_at":
-            for branch in field["type"] if isinstance(field["type"], list) else [field["type"]]:
-                if isinstance(branch, dict) and branch.get("logicalType") in _PER_MILLISECOND:
-                    per_millisecond = _PER_MILLISECOND[branch.pop("logicalType")]
-    return per_millisecond
-
-
 def _moment(value: Any) -> str | int | None:
     """Any other ``occurred_at``; it is a datetime where the record stands in a union or another schema."""
     if isinstance(value, datetime):
-        return (value.replace(tzinfo=value.tzinfo or UTC) - _EPOCH) // timedelta(milliseconds=1)
+        return milliseconds(value)
     if value is None or is_timestamp(value):
         return value  # type: ignore[no-any-return]
     message = f'"occurred_at" must be an Avro timestamp or RFC 3339 text with an offset, not {kind_of(value)}'

@@ -16,27 +16,27 @@ log = logging.getLogger(__name__)
 
 Client = TypeVar("Client")
 #: A partition: its topic and number.
-Key = tuple[str, int]
+PartitionId = tuple[str, int]
 
 #: The same trouble is told again after this many seconds.
 TELL_AGAIN_SECONDS = 30.0
 
-_CHECK_BROKER = "{}; check kafka.bootstrap_servers and that Kafka is up; trying on"
+_CHECK_BROKER = "{}; check kafka.bootstrap_servers and that Kafka is up"
 _ADVICE = {
     KafkaError._ALL_BROKERS_DOWN: _CHECK_BROKER.format("no broker can be reached"),
     KafkaError._TRANSPORT: _CHECK_BROKER.format("the connection to a broker failed"),
-    KafkaError._RESOLVE: "a broker's name cannot be resolved; check kafka.bootstrap_servers; trying on",
-    KafkaError._AUTHENTICATION: "the broker refused the log-in; check sasl.* in kafka.client; trying on",
-    KafkaError._SSL: "the TLS handshake failed; check ssl.ca.location and security.protocol in kafka.client; trying on",
-    KafkaError.UNKNOWN_TOPIC_OR_PART: "create the topic, or correct kafka.topics; trying on",
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "give this user the right to read the topic; trying on",
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "give this user the right to use the group kafka.group_id; trying on",
+    KafkaError._RESOLVE: "a broker's name cannot be resolved; check kafka.bootstrap_servers",
+    KafkaError._AUTHENTICATION: "the broker refused the log-in; check sasl.* in kafka.client",
+    KafkaError._SSL: "the TLS handshake failed; check ssl.ca.location and security.protocol in kafka.client",
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "create the topic (scm-consumer check --create), or correct kafka.topics",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "give this user the right to read the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "give this user the right to use the group kafka.group_id",
 }
 
 
 def advice(error: KafkaError) -> str:
     """What a person can do about an error; empty if nothing is known of it."""
-    return _ADVICE.get(error.code(), "").removesuffix("; trying on")
+    return _ADVICE.get(error.code(), "")
 
 
 _MECHANISMS = "set kafka.client.sasl.mechanism to PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
@@ -69,13 +69,12 @@ class Teller:
     def error(self, error: KafkaError) -> None:
         """Log an error of the client in a line that says what to do."""
         code = error.code()
-        advice = _ADVICE.get(code)
         if code == KafkaError._TRANSPORT:
             key: object = KafkaError._ALL_BROKERS_DOWN  # the same trouble, seen from one broker
         else:
             key = code
-        text = f"Kafka: {error.str()}"
-        self.tell(key, f"{text}: {advice}" if advice else text)
+        text, known = f"Kafka: {error.str()}", advice(error)
+        self.tell(key, f"{text}: {known}; trying on" if known else text)
 
 
 class _Quiet(logging.Filter):
@@ -91,7 +90,7 @@ _rdkafka_log = logging.getLogger("consumer.rdkafka")
 _rdkafka_log.addFilter(_Quiet())
 
 
-def made(kind: Callable[[dict[str, Any]], Client], config: dict[str, Any]) -> Client:
+def create_client(kind: Callable[[dict[str, Any]], Client], config: dict[str, Any]) -> Client:
     """A client of this configuration; raises ConfigError, without any value, when librdkafka refuses it."""
     try:
         return kind(config)
@@ -102,13 +101,15 @@ def made(kind: Callable[[dict[str, Any]], Client], config: dict[str, Any]) -> Cl
         raise ConfigError([f"kafka.client: {why}{cure}"]) from None
 
 
-def client_config(bootstrap_servers: str, properties: Mapping[str, str], teller: Teller, **more: Any) -> dict[str, Any]:
+def client_config(
+    bootstrap_servers: str, properties: Mapping[str, str], on_error: Callable[[KafkaError], None], **more: Any
+) -> dict[str, Any]:
     """The properties of a client: the user's, then what a promise of this program needs."""
     return {
         "client.id": "scm-consumer",
         **properties,
         "bootstrap.servers": bootstrap_servers,
         "logger": _rdkafka_log,
-        "error_cb": teller.error,
+        "error_cb": on_error,
         **more,
     }

@@ -20,7 +20,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from consumer.core.model import Row, Stage
 from consumer.core.pipeline import Letter
-from consumer.kafka.client import Teller, client_config, made
+from consumer.kafka.client import Teller, client_config, create_client
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class DeadLetters:
         self._config = client_config(
             bootstrap_servers,
             properties or {},
-            self._teller,
+            self._teller.error,
             **{
                 "acks": "all",
                 "enable.idempotence": True,
@@ -116,7 +116,7 @@ class DeadLetters:
         self._partitions = 0
         self._partitions_at = -METADATA_SECONDS
         # Made at once, so that a property it cannot take is told at the start and not with the first letter.
-        self._producer: Producer | None = made(Producer, self._config)
+        self._producer: Producer | None = create_client(Producer, self._config)
         self._thread: threading.Thread | None = None
         self._closing = False
 
@@ -219,7 +219,7 @@ class DeadLetters:
 
     def _client(self) -> Producer:
         if self._producer is None:
-            self._producer = made(Producer, self._config)
+            self._producer = create_client(Producer, self._config)
         return self._producer
 
     def _partition(self, producer: Producer, row: Row, key: bytes | None) -> int:
@@ -246,7 +246,7 @@ class DeadLetters:
         self._retry(writing, min(RETRY_CAP_SECONDS, RETRY_FIRST_SECONDS * 2.0 ** min(writing.tries - 1, 10)))
         if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
             self._partitions_at = -METADATA_SECONDS
-            advice = f"create the topic {self._topic}, or correct dead_letter.topic"
+            advice = f"create the topic {self._topic} (scm-consumer check --create), or correct dead_letter.topic"
         elif code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             advice = f"give this user the right to write to {self._topic}"
         elif too_large:

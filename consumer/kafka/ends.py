@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from consumer.errors import UserError
-from consumer.kafka.client import Key, Teller, client_config, made
+from consumer.kafka.client import PartitionId, Teller, client_config, create_client
 from consumer.kafka.patterns import is_pattern, matching
+from consumer.kafka.reader import ReadFrom
 
 log = logging.getLogger(__name__)
 
@@ -30,25 +31,22 @@ class Ends:
 
     def __init__(
         self,
+        reading: ReadFrom,
         *,
-        bootstrap_servers: str,
-        group_id: str,
-        topics: Sequence[str],
-        properties: Mapping[str, str],
         reached: Callable[[], None],
         failed: Callable[[UserError], None],
     ) -> None:
-        self._topics = list(topics)
-        self._bootstrap = bootstrap_servers
+        self._topics = reading.topics
+        self._bootstrap = reading.bootstrap_servers
         self._reached = reached
         self._failed = failed
         config = client_config(
-            bootstrap_servers,
-            properties,
-            Teller(),
-            **{"group.id": group_id, "enable.auto.commit": False, "allow.auto.create.topics": False},
+            reading.bootstrap_servers,
+            reading.properties,
+            Teller().error,
+            **{"group.id": reading.group_id, "enable.auto.commit": False, "allow.auto.create.topics": False},
         )
-        self._consumer = made(Consumer, config)
+        self._consumer = create_client(Consumer, config)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ends", daemon=True)
 
@@ -70,7 +68,7 @@ class Ends:
             log.exception("watching for the end")
             self._failed(UserError(f"the topics' end cannot be watched ({type(error).__name__})"))
 
-    def _watch(self, ends: dict[Key, int]) -> None:
+    def _watch(self, ends: dict[PartitionId, int]) -> None:
         while ends and not self._closed.wait(LOOK_EVERY_SECONDS):
             try:
                 committed = self._consumer.committed([TopicPartition(*key) for key in ends], timeout=CALL_SECONDS)
@@ -82,10 +80,10 @@ class Ends:
         if not self._closed.is_set():
             self._reached()
 
-    def _find(self) -> dict[Key, int]:
+    def _find(self) -> dict[PartitionId, int]:
         """The end of every partition that holds anything; raises UserError when broker or topics are not there."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        problem = ""
+        problem, told = "", False
         while not self._closed.is_set():
             try:
                 return self._look()
@@ -95,30 +93,33 @@ class Ends:
                 problem = no_answer(self._bootstrap, error)
             if time.monotonic() >= deadline:
                 break
+            if not told:
+                told = True
+                log.warning("%s; giving up if that lasts for %g s", problem, PATIENCE_SECONDS)
             self._closed.wait(0.5)
         raise UserError(problem)
 
-    def _look(self) -> dict[Key, int]:
+    def _look(self) -> dict[PartitionId, int]:
         keys, problem = partitions_of(self._consumer, self._topics)
         if problem:
             raise UserError(problem)
         return ends_of(self._consumer, keys)
 
 
-def partitions_of(consumer: Consumer, topics: Sequence[str]) -> tuple[list[Key], str]:
+def partitions_of(consumer: Consumer, topics: Sequence[str]) -> tuple[list[PartitionId], str]:
     """The partitions of those topics that are there, and what to say of one that is not, or "".
 
     Raises KafkaException when no broker answers.
     """
     found = consumer.list_topics(timeout=CALL_SECONDS).topics
-    keys: dict[Key, None] = {}  # patterns may overlap
+    keys: dict[PartitionId, None] = {}  # patterns may overlap
     problem = ""
     for wanted in topics:
         names = matching(wanted, found) if is_pattern(wanted) else [wanted]
         names = [name for name in names if name in found and found[name].error is None]
         if not names:
             problem = (
-                f"the topic {wanted} is not there: create it, or correct kafka.topics; "
+                f"the topic {wanted} is not there: create it (scm-consumer check --create), or correct kafka.topics; "
                 f"the broker has {', '.join(sorted(found)[:10]) or 'none'}"
             )
         for name in names:
@@ -126,9 +127,9 @@ def partitions_of(consumer: Consumer, topics: Sequence[str]) -> tuple[list[Key],
     return list(keys), problem
 
 
-def ends_of(consumer: Consumer, keys: Iterable[Key]) -> dict[Key, int]:
+def ends_of(consumer: Consumer, keys: Iterable[PartitionId]) -> dict[PartitionId, int]:
     """The end of those partitions that hold anything; raises KafkaException when no broker answers."""
-    ends: dict[Key, int] = {}
+    ends: dict[PartitionId, int] = {}
     for key in keys:
         low, high = consumer.get_watermark_offsets(TopicPartition(*key), timeout=CALL_SECONDS, cached=False)
         if high > low:

@@ -10,9 +10,9 @@ from confluent_kafka import KafkaException, Message
 
 from consumer.core.offsets import Commit, Partition
 from consumer.errors import UserError
-from consumer.kafka.client import Key
+from consumer.kafka.client import PartitionId
 from consumer.kafka.ends import PATIENCE_SECONDS, ends_of, no_answer, partitions_of
-from consumer.kafka.reader import Listener, Reader, Reading
+from consumer.kafka.reader import Listener, Reader, ReadFrom
 
 #: Time between two looks at the topics: until all are there, and then for partitions and topics that come later.
 LOOK_AGAIN_SECONDS = 0.5
@@ -28,12 +28,12 @@ class Onlooker(Reader):
 
     committing = False
 
-    def __init__(self, listener: Listener, reading: Reading, *, reached: Callable[[], None] | None = None) -> None:
+    def __init__(self, listener: Listener, reading: ReadFrom, *, reached: Callable[[], None] | None = None) -> None:
         # Without a subscription the client never joins: its group's name only says whose offsets to look up.
         super().__init__(listener, reading)
         self._bootstrap_servers = reading.bootstrap_servers
         self._reached = reached
-        self._ends: dict[Key, int] | None = None  # not known yet
+        self._ends: dict[PartitionId, int] | None = None  # not known yet
         self._patient_until = math.inf
         self._look_at = 0.0
 
@@ -66,7 +66,7 @@ class Onlooker(Reader):
     def _look(self) -> None:
         """Assign what is there and not assigned yet; with an end to reach, only once everything is there."""
         until_end = self._reached is not None
-        keys: list[Key] = []
+        keys: list[PartitionId] = []
         try:
             keys, problem = partitions_of(self._consumer, self._topics)
             if until_end and not problem:
@@ -76,7 +76,8 @@ class Onlooker(Reader):
         if problem:
             if until_end and time.monotonic() >= self._patient_until:
                 raise UserError(problem)
-            self._teller.tell("look", f"{problem}; trying on")
+            trying = f"giving up if that lasts for {PATIENCE_SECONDS:g} s" if until_end else "trying on"
+            self._teller.tell("look", f"{problem}; {trying}")
         if not (problem and until_end):
             fresh = [key for key in keys if key not in self._owned]
             if fresh:

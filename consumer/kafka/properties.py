@@ -7,27 +7,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Producer
 
-#: The properties that are usually needed, and what they are for; names that are all but right are told these.
-USUAL = {
-    "security.protocol": "plaintext, ssl, sasl_plaintext or sasl_ssl",
-    "sasl.mechanism": "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
-    "sasl.username": "the user of PLAIN and SCRAM",
-    "sasl.password": "its password",
-    "sasl.oauthbearer.method": "oidc: fetch tokens from an identity provider",
-    "sasl.oauthbearer.token.endpoint.url": "where they are fetched",
-    "sasl.oauthbearer.client.id": "the client's name there",
-    "sasl.oauthbearer.client.secret": "its secret",
-    "ssl.ca.location": "file with the CA certificates of the brokers (PEM)",
-    "ssl.certificate.location": "file with this client's certificate, for mutual TLS (PEM)",
-    "ssl.key.location": "file with its private key (PEM)",
-    "ssl.key.password": "the key's password",
-    "session.timeout.ms": "a member that is silent for so long is thrown out; not with group_protocol consumer",
-    "max.poll.interval.ms": "a member whose loop stands still for so long leaves",
-    "socket.keepalive.enable": "true: keep idle connections alive through firewalls",
-    "client.id": "the name of this client in the brokers' logs",
-    "client.rack": "read from the replica in this rack",
-    "debug": "librdkafka's own log, shown at log level debug; such as broker,security,cgrp",
-}
+from consumer.config.librdkafka import USUAL
 
 #: Put after the property that is asked about: librdkafka stops at the first that it does not take, so no client is
 #: made, and its complaint is about this one only if the other was taken.

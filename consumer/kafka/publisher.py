@@ -12,10 +12,12 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from consumer.core.model import BadEvent
 from consumer.errors import UserError
-from consumer.kafka.client import Teller, advice, client_config, made
+from consumer.kafka.client import Teller, advice, client_config, create_client
 
 #: Broker and topic must be there within this time.
 PATIENCE_SECONDS = 20.0
+#: After this time without an answer it is said what is waited for.
+TELL_SECONDS = 2.0
 #: How long one call may keep a signal waiting.
 CALL_SECONDS = 1.0
 _TOPICS_SHOWN = 10
@@ -62,7 +64,7 @@ class Publisher:
 
     ``refused`` is called, inside this object's methods, with the line of a record that the broker will not have, and
     the reason. ``cancelled`` and ``hurry`` are asked while it waits: whether to send no more, and whether to wait no
-    longer for what was sent.
+    longer for what was sent. ``say``: tells a person what it waits for.
     """
 
     def __init__(
@@ -74,17 +76,19 @@ class Publisher:
         refused: Callable[[int, BadEvent], None],
         cancelled: Callable[[], bool],
         hurry: Callable[[], bool],
+        say: Callable[[str], None],
     ) -> None:
         self._topic = topic
         self._bootstrap = bootstrap_servers
         self._refused = refused
         self._cancelled = cancelled
         self._hurry = hurry
+        self._say = say
         self._cause = _Cause()
         config = client_config(
             bootstrap_servers,
             {**DEFAULTS, **properties},
-            self._cause,
+            self._cause.error,
             **{
                 "acks": "all",
                 "enable.idempotence": True,
@@ -92,7 +96,7 @@ class Publisher:
                 "delivery.report.only.error": True,  # a success costs no call
             },
         )
-        self._producer = made(Producer, config)
+        self._producer = create_client(Producer, config)
         self.sent = 0  #: records handed to the client
         self.failed = 0  #: of them, those that are not acknowledged and will not be
         self.unacknowledged_from: int | None = None  #: the first line of those that failed through no fault of theirs
@@ -100,7 +104,7 @@ class Publisher:
 
     def connect(self) -> None:
         """Wait for the topic, or until cancelled; raises UserError if broker or topic are not there."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        begin, told = time.monotonic(), False
         while not self._cancelled():
             try:
                 # All topics: asking for one would create it where the broker does that.
@@ -108,14 +112,18 @@ class Publisher:
             except KafkaException as error:
                 self._producer.poll(0)  # the cause comes through its callback
                 cause = self._cause.error_seen or error.args[0]
-                if cause.code() in _REFUSED or time.monotonic() > deadline:
+                if cause.code() in _REFUSED or time.monotonic() - begin > PATIENCE_SECONDS:
                     raise UserError(f"Kafka at {self._bootstrap}: {_why(cause)}") from None
+                if not told and time.monotonic() - begin > TELL_SECONDS:
+                    told = True
+                    self._say(f"waiting for Kafka at {self._bootstrap}, up to {PATIENCE_SECONDS:g} s ...")
                 continue
             if self._topic not in found:
                 names = sorted(name for name in found if not name.startswith("__"))
                 more = f" and {len(names) - _TOPICS_SHOWN} more" if len(names) > _TOPICS_SHOWN else ""
                 raise UserError(
-                    f"the topic {self._topic} is not there: create it, or name another one with --topic; "
+                    f"the topic {self._topic} is not there: create it (scm-consumer check --create "
+                    "makes those of kafka.topics), or name another one with --topic; "
                     f"the broker has {', '.join(names[:_TOPICS_SHOWN]) or 'none'}{more}"
                 )
             self._cause.told = True

@@ -19,7 +19,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 from consumer.core.offsets import Commit, Partition
 from consumer.core.settled_map import NOTHING, MapError, SettledMap, decode
 from consumer.errors import UserError
-from consumer.kafka.client import Key, Teller, client_config, made
+from consumer.kafka.client import PartitionId, Teller, client_config, create_client
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class StoppingError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadFrom:
     """What is read, and from where on; as in the settings' ``kafka`` section."""
 
     bootstrap_servers: str
@@ -76,12 +76,12 @@ class Reading:
 class Reader:
     """A client that reads the partitions it is assigned; who assigns them is up to the classes made of it."""
 
-    def __init__(self, listener: Listener, reading: Reading, **more: Any) -> None:
+    def __init__(self, listener: Listener, reading: ReadFrom, **more: Any) -> None:
         self._listener = listener
         self._topics = list(reading.topics)
         self._start_from = reading.start_from
         self._on_out_of_range = reading.on_out_of_range
-        self._owned: dict[Key, Partition] = {}
+        self._owned: dict[PartitionId, Partition] = {}
         self._fatal: UserError | None = None
         self._held: set[Partition] = set()
         self.stopped: dict[Partition, str] = {}  #: partitions that are not read on, with the reason
@@ -98,8 +98,8 @@ class Reader:
             "queued.max.messages.kbytes": PREFETCH_KIB,
             "fetch.queue.backoff.ms": 20,
         }
-        config = client_config(reading.bootstrap_servers, reading.properties, self._teller, **more)
-        self._consumer = made(Consumer, config)
+        config = client_config(reading.bootstrap_servers, reading.properties, self._teller.error, **more)
+        self._consumer = create_client(Consumer, config)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -145,10 +145,10 @@ class Reader:
         if partition in self._owned.values():
             self._apply_pause([(partition.topic, partition.number)])
 
-    def _apply_pause(self, keys: Iterable[Key]) -> None:
+    def _apply_pause(self, keys: Iterable[PartitionId]) -> None:
         # A pause outlives a revocation of the partition inside librdkafka, so the wanted state is said either way.
-        hold: list[Key] = []
-        read: list[Key] = []
+        hold: list[PartitionId] = []
+        read: list[PartitionId] = []
         for key in keys:
             partition = self._owned[key]
             rests = self.paused or partition in self.stopped or partition in self._held
@@ -209,7 +209,7 @@ class Reader:
 
     # -- assignment ----------------------------------------------------------------------------------------------
 
-    def _assign(self, keys: list[Key]) -> None:
+    def _assign(self, keys: list[PartitionId]) -> None:
         """Read these partitions, too: from their committed offsets, else from where ``start_from`` says."""
         try:
             committed, starts = self._starts(keys)
@@ -221,7 +221,7 @@ class Reader:
         self._apply_pause(keys)  # only after the assignment: before it, a pause is ignored
         self._listener.on_assigned(partitions)
 
-    def _partition(self, key: Key, start: int, committed: TopicPartition | None) -> Partition:
+    def _partition(self, key: PartitionId, start: int, committed: TopicPartition | None) -> Partition:
         """A new epoch of a partition, with what its last commit says is settled already."""
         if committed is None:
             return Partition(*key, start, None)
@@ -241,21 +241,21 @@ class Reader:
             log.info("%s[%s]: %s records beyond offset %s are settled already", *key, skips.count, start)
         return Partition(*key, start, start, skips, metadata)
 
-    def _starts(self, keys: list[Key]) -> tuple[dict[Key, TopicPartition], dict[Key, int]]:
+    def _starts(self, keys: list[PartitionId]) -> tuple[dict[PartitionId, TopicPartition], dict[PartitionId, int]]:
         """The commit of each partition that has one, and where each begins; raises StoppingError."""
         committed = self._committed(keys)
         begin = OFFSET_BEGINNING if self._start_from == "earliest" else OFFSET_END
         starts = {key: tp.offset for key, tp in committed.items()}
         return committed, starts | self._look_up({key: begin for key in keys if key not in starts})
 
-    def _committed(self, keys: list[Key]) -> dict[Key, TopicPartition]:
+    def _committed(self, keys: list[PartitionId]) -> dict[PartitionId, TopicPartition]:
         def ask() -> list[TopicPartition]:
             return self._consumer.committed([TopicPartition(*key) for key in keys], timeout=LOOK_UP_SECONDS)
 
         found = self._insist(ask, "the committed offsets")
         return {(tp.topic, tp.partition): tp for tp in found if tp.offset >= 0}
 
-    def _look_up(self, wanted: dict[Key, int]) -> dict[Key, int]:
+    def _look_up(self, wanted: dict[PartitionId, int]) -> dict[PartitionId, int]:
         """The offsets at which partitions begin or end now."""
         if not wanted:
             return {}

@@ -14,9 +14,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from consumer.core.offsets import Commit, Partition
 from consumer.errors import ConfigError
-from consumer.kafka.client import Key
+from consumer.kafka.client import PartitionId
 from consumer.kafka.patterns import for_the_broker
-from consumer.kafka.reader import Listener, Reader, Reading
+from consumer.kafka.reader import Listener, Reader, ReadFrom
 
 #: How long a commit that is waited for (revocation, stop) may take; librdkafka itself knows no bound.
 COMMIT_WAIT_SECONDS = 5.0
@@ -28,14 +28,14 @@ class Source(Reader):
     def __init__(
         self,
         listener: Listener,
-        reading: Reading,
+        reading: ReadFrom,
         *,
         group_protocol: str = "classic",
         instance_id: str = "",
     ) -> None:
         self._group_protocol = group_protocol
         self._not_joined: object = None  # the group's metadata before it has answered; None: nothing to compare with
-        self._committing: deque[dict[Key, Commit]] = deque()  # in the order they were sent
+        self._committing: deque[dict[PartitionId, Commit]] = deque()  # in the order they were sent
         more: dict[str, Any] = {"group.protocol": group_protocol, "on_commit": self._on_commit}
         if group_protocol == "classic":
             more["partition.assignment.strategy"] = "cooperative-sticky"

@@ -26,10 +26,15 @@ class _Json(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+def on_terminal(line_format: str) -> bool:
+    """Whether a person reads the log as it is written."""
+    return line_format != "json" and sys.stderr.isatty()
+
+
 def set_up(level: str, line_format: str) -> None:
     """Send this package's log to stderr; ``line_format`` is auto, console or json."""
     handler = logging.StreamHandler(sys.stderr)
-    if line_format == "console" or (line_format == "auto" and sys.stderr.isatty()):
+    if line_format == "console" or on_terminal(line_format):
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     else:
         handler.setFormatter(_Json())

@@ -6,33 +6,25 @@ A value is computed when it is asked for; between two scrapes nothing but plain 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from enum import Enum
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import confluent_kafka
 import msgspec
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
 
-from consumer.core.counting import MAX_NAMES, OTHER
+from consumer.core.counting import Histogram
 from consumer.core.gate import Pause
 from consumer.core.outcomes import Reading
-from consumer.ops.snapshot import Histogram, Snapshot
+from consumer.core.validation import REASONS as VALIDATION_REASONS
+from consumer.ops.snapshot import Snapshot
 
 PREFIX = "scm_consumer_"
 
 #: A value, a histogram, or values by the label's value (by a tuple of them, where there are several labels).
 Value = float | Histogram | Mapping[str, float] | Mapping[tuple[str, ...], float]
 
-
-class Kind(Enum):
-    """What Prometheus calls the type."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
+#: What Prometheus calls the type.
+Kind = Literal["counter", "gauge", "histogram"]
 
 
 class Declared(msgspec.Struct, frozen=True):
@@ -47,23 +39,8 @@ class Declared(msgspec.Struct, frozen=True):
     known: tuple[str, ...] = ()
 
 
-COUNTER, GAUGE, HISTOGRAM = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
-
 RESULTS = ("accepted", "rejected", "skipped", "released")
-REASONS = (
-    "undecodable",
-    "invalid_event",
-    "key_missing",
-    "key_blank",
-    "value_too_long",
-    "forbidden_field",
-    "invalid_value",
-    "key_conflict",
-    "no_fields",
-    "rejected_by_api",
-    "unknown_key",
-    "api_error",
-)
+REASONS = (*VALIDATION_REASONS, "rejected_by_api", "unknown_key", "api_error")
 OUTCOMES = tuple(reading.value for reading in Reading)
 #: Outcomes after which a window may go again, whole or in part.
 RETRIED = tuple(reading.value for reading in Reading if reading is not Reading.ACCEPTED)
@@ -91,10 +68,10 @@ def _build(snapshot: Snapshot) -> dict[tuple[str, ...], float]:
 
 
 METRICS = (
-    Declared("records_consumed_total", COUNTER, "Records read.", lambda s: s.consumed, ("topic",), "records"),
+    Declared("records_consumed_total", "counter", "Records read.", lambda s: s.consumed, ("topic",), "records"),
     Declared(
         "records_settled_total",
-        COUNTER,
+        "counter",
         "Records that are done: accepted (all rows), rejected (any row is dead-lettered), skipped by rule, or released "
         "(their partition was taken away first). With records_unsettled, the sum is what was consumed.",
         _settled,
@@ -104,14 +81,14 @@ METRICS = (
     ),
     Declared(
         "records_unsettled",
-        GAUGE,
+        "gauge",
         "Records that are read and not settled.",
         lambda s: s.ledger.unsettled,
         unit="records",
     ),
     Declared(
         "rows_accepted_total",
-        COUNTER,
+        "counter",
         "Rows that the API accepted.",
         lambda s: s.rows.accepted,
         ("data_key",),
@@ -119,7 +96,7 @@ METRICS = (
     ),
     Declared(
         "rows_rejected_total",
-        COUNTER,
+        "counter",
         "Rows whose dead letter is acknowledged, by reason.",
         lambda s: s.rows.rejected,
         ("reason",),
@@ -128,23 +105,23 @@ METRICS = (
     ),
     Declared(
         "rows_unconfirmed_total",
-        COUNTER,
+        "counter",
         "Accepted rows whose key no answer listed.",
         lambda s: s.rows.unconfirmed,
         unit="rows",
     ),
     Declared(
         "fields_not_confirmed_total",
-        COUNTER,
+        "counter",
         "Fields of accepted rows that the answer did not list: the campaign may discard them.",
         lambda s: s.rows.fields_not_confirmed,
         ("field",),
         "fields",
     ),
-    Declared("rows_in_flight", GAUGE, "Rows in requests now.", lambda s: s.rows.in_flight, unit="rows"),
+    Declared("rows_in_flight", "gauge", "Rows in requests now.", lambda s: s.rows.in_flight, unit="rows"),
     Declared(
         "rows_parked",
-        GAUGE,
+        "gauge",
         "Rows that wait for a retry of their request (retry), for the API to know their key (unknown_key), for an "
         "earlier row of their code (earlier_row), until a lost call can no longer take effect (late_answer), or for "
         "their schema from the registry (schema; a record counts as a row).",
@@ -155,7 +132,7 @@ METRICS = (
     ),
     Declared(
         "rows_resent_total",
-        COUNTER,
+        "counter",
         "Rows to be sent again: by the outcome of their request, or because it was divided (divided, halved, trial), "
         "or the answer did not confirm them.",
         lambda s: s.rows.resent,
@@ -165,17 +142,17 @@ METRICS = (
     ),
     Declared(
         "windows_closed_total",
-        COUNTER,
+        "counter",
         "Windows that were closed and sent, by why: full, due (lingered or awaited), bytes, drain (for a trial).",
         lambda s: s.windows.closed,
         ("reason",),
         "windows",
         ("full", "due", "bytes", "drain"),
     ),
-    Declared("window_rows", HISTOGRAM, "Rows of a window when it was closed.", lambda s: s.windows.rows, unit="rows"),
+    Declared("window_rows", "histogram", "Rows of a window when it was closed.", lambda s: s.windows.rows, unit="rows"),
     Declared(
         "requests_total",
-        COUNTER,
+        "counter",
         "Upload requests that ended, by what the answer meant.",
         lambda s: s.requests.outcomes,
         ("outcome",),
@@ -184,28 +161,28 @@ METRICS = (
     ),
     Declared(
         "request_seconds",
-        HISTOGRAM,
+        "histogram",
         "How long an upload request took, whatever its outcome.",
         lambda s: s.requests.seconds,
         unit="seconds",
     ),
     Declared(
         "event_to_settled_seconds",
-        HISTOGRAM,
+        "histogram",
         "From a record's time in Kafka until it was accepted or dead-lettered.",
         lambda s: s.event_to_settled,
         unit="seconds",
     ),
     Declared(
         "oldest_unsettled_seconds",
-        GAUGE,
+        "gauge",
         "Since the oldest unsettled record was read; 0: there is none.",
         lambda s: s.oldest_unsettled_seconds,
         unit="seconds",
     ),
     Declared(
         "lag_records",
-        GAUGE,
+        "gauge",
         "From the committed offset to the partition's end as it was when it was last fetched from: while reading is "
         "paused, it does not grow. Not told before the first fetch.",
         _lag,
@@ -214,7 +191,7 @@ METRICS = (
     ),
     Declared(
         "retries_total",
-        COUNTER,
+        "counter",
         "Requests after which the window goes again, whole or what is left of it, by outcome.",
         lambda s: s.requests.retries,
         ("cause",),
@@ -223,7 +200,7 @@ METRICS = (
     ),
     Declared(
         "api_blocked",
-        GAUGE,
+        "gauge",
         "1 while uploading is paused, by cause.",
         lambda s: {s.api.blocked: 1} if s.api.blocked else {},
         ("cause",),
@@ -232,27 +209,27 @@ METRICS = (
     ),
     Declared(
         "circuit_open",
-        GAUGE,
+        "gauge",
         "1 while the API fails for several windows and one request at a time probes it.",
         lambda s: int(s.api.circuit),
     ),
     Declared(
         "throttled_seconds_total",
-        COUNTER,
+        "counter",
         "Time for which the API asked to be left alone.",
         lambda s: s.api.throttled_seconds,
         unit="seconds",
     ),
     Declared(
         "request_budget_per_second",
-        GAUGE,
+        "gauge",
         "Requests a second that this process may make; 0: no limit.",
         lambda s: s.api.budget,
         unit="requests per second",
     ),
     Declared(
         "commits_total",
-        COUNTER,
+        "counter",
         "Commits that ended; one that failed for some partitions only counts as both.",
         lambda s: s.commits,
         ("result",),
@@ -260,29 +237,36 @@ METRICS = (
         ("ok", "failed"),
     ),
     Declared(
+        "commit_metadata_characters",
+        "gauge",
+        "Characters of the largest settled map among the commits of this process's partitions; a broker takes 4,095.",
+        lambda s: s.commit_metadata_characters,
+        unit="characters",
+    ),
+    Declared(
         "assigned_partitions",
-        GAUGE,
+        "gauge",
         "Partitions that this process owns.",
         lambda s: len(s.partitions),
         unit="partitions",
     ),
     Declared(
         "paused_partitions",
-        GAUGE,
-        "Partitions that are not read for now: there is no room, or a schema is awaited.",
+        "gauge",
+        "Partitions that are not read for now: no room for rows or in the settled map, or a schema is awaited.",
         lambda s: sum(p.paused for p in s.partitions),
         unit="partitions",
     ),
     Declared(
         "rebalances_total",
-        COUNTER,
+        "counter",
         "Assignments received from the group.",
         lambda s: s.rebalances,
         unit="assignments",
     ),
     Declared(
         "partitions_stopped",
-        GAUGE,
+        "gauge",
         "Partitions that are not read on until a person does something, by cause.",
         _stopped,
         ("cause",),
@@ -291,67 +275,10 @@ METRICS = (
     ),
     Declared(
         "dead_letters_pending",
-        GAUGE,
+        "gauge",
         "Rejected rows whose dead letter is not acknowledged yet.",
         lambda s: s.rows.dead_letters_pending,
         unit="rows",
     ),
-    Declared("build_info", GAUGE, "Always 1; the versions.", _build, ("version", "python", "librdkafka")),
+    Declared("build_info", "gauge", "Always 1; the versions.", _build, ("version", "python", "librdkafka")),
 )
-
-
-def bounded(values: Mapping[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
-    """The same with 50 labels at most; what is beyond the first ones is summed up under "other"."""
-    found: dict[tuple[str, ...], float] = {}
-    for labels, value in values.items():
-        other = tuple(OTHER for _ in labels)
-        key = labels if labels in found or len(found) < MAX_NAMES else other
-        found[key] = found.get(key, 0) + value
-    return found
-
-
-def family(metric: Declared, snapshot: Snapshot) -> Metric:
-    """A metric with its samples as of a snapshot."""
-    name = PREFIX + metric.name
-    value = metric.read(snapshot)
-    if isinstance(value, Histogram):
-        histogram = HistogramMetricFamily(name, metric.help)
-        histogram.add_metric([], list(_cumulated(value)), value.sum)
-        return histogram
-    kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
-    told = kind(name, metric.help, labels=metric.labels)
-    if isinstance(value, Mapping):
-        samples: dict[tuple[str, ...], float] = dict.fromkeys(((known,) for known in metric.known), 0)
-        samples |= {(key,) if isinstance(key, str) else key: number for key, number in value.items()}
-    else:
-        samples = {(): value}
-    for labels, number in bounded(samples).items():
-        told.add_metric(labels, number)
-    return told
-
-
-def _cumulated(histogram: Histogram) -> Iterator[tuple[str, float]]:
-    count = 0
-    for bound, more in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):
-        count += more
-        yield bound, count
-
-
-class _Collector(Collector):
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-
-    def collect(self) -> Iterable[Metric]:
-        return [family(metric, self._snapshot) for metric in METRICS]
-
-
-def exposition(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
-    """All metrics in the format that the scraper's ``Accept`` header asks for, and the content type.
-
-    With them go the process's own (memory, CPU, open files), where the platform tells them.
-    """
-    registry = CollectorRegistry()
-    registry.register(_Collector(snapshot))
-    ProcessCollector(registry=registry)
-    encode, content_type = choose_encoder(accept)
-    return encode(registry), content_type

@@ -134,7 +134,7 @@ def page() -> str:
 def _row(metric: Declared) -> str:
     labels = ", ".join(f"`{label}`" for label in metric.labels)
     unit = f" ({metric.unit})" if metric.unit else ""
-    return f"| `{metric.name}` | {metric.kind.value}{unit} | {labels} | {metric.help} |"
+    return f"| `{metric.name}` | {metric.kind}{unit} | {labels} | {metric.help} |"
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 import orjson
 
-from consumer.config import Settings
-from consumer.masking import masked
+from consumer.config.masking import masked
+from consumer.config.settings import Settings
+from consumer.ops.exposition import exposition
 from consumer.ops.health import Loop, alive, ready
-from consumer.ops.metrics import exposition
 from consumer.ops.server import Answer, OpsServer, Paths, address_of, line
 from consumer.ops.snapshot import ANSWER_SECONDS, Asker, Snapshot, take
 from consumer.ports import Source

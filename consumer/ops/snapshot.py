@@ -13,8 +13,9 @@ from collections.abc import Callable
 import msgspec
 
 from consumer import __version__
-from consumer.core import counting
-from consumer.core.offsets import Ledger, Partition
+from consumer.core.counting import Histogram
+from consumer.core.ledger import Ledger
+from consumer.core.offsets import Partition
 from consumer.core.pipeline import Pipeline
 from consumer.ports import Source
 from consumer.runner import Runner, State
@@ -25,14 +26,6 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 2.0
 #: Lanes that are listed: those with the most rows.
 MAX_LANES = 20
-
-
-class Histogram(msgspec.Struct, frozen=True):
-    """How many values lie at or under each bound and over the one before; the last count is the rest."""
-
-    bounds: tuple[float, ...]
-    counts: list[int]
-    sum: float
 
 
 class PartitionStatus(msgspec.Struct, frozen=True):
@@ -116,6 +109,8 @@ class Api(msgspec.Struct, frozen=True):
     throttled_for_seconds: float  #: no request until then, as the API asked
     throttled_seconds: float  #: asked for since the start
     budget: float  #: requests a second; 0: no limit
+    last_error: str | None  #: how the latest call failed, as logged; None: it was answered
+    failing_seconds: float | None  #: since when no call was answered; None: the latest one was
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -133,32 +128,31 @@ class Snapshot(msgspec.Struct, frozen=True):
     event_to_settled: Histogram
     oldest_unsettled_seconds: float
     commits: dict[str, int]
+    commit_metadata_characters: int  #: of the largest settled map that the group has
     rebalances: int
 
 
 def take(runner: Runner, source: Source, now: float) -> Snapshot:
     """The snapshot as of ``now`` on the owner's clock; to be called on the owner's thread."""
     pipeline = runner.pipeline
-    ledgers = pipeline.books.ledgers(pipeline.partitions)
-    total = Ledger()
-    for ledger in ledgers.values():
-        total.add(ledger)
+    ledgers = pipeline.ledgers.by_topic(pipeline.partitions)
     partitions = [_partition(partition, runner, source, now) for partition in pipeline.partitions]
     partitions.sort(key=lambda status: (status.topic, status.partition))
     uploads = pipeline.uploads
     return Snapshot(
         version=__version__,
         state="joining" if runner.state is State.RUNNING and not runner.joined else runner.state.value,
-        ledger=total,
+        ledger=Ledger.total(ledgers.values()),
         consumed={topic: ledger.consumed for topic, ledger in ledgers.items()},
         partitions=partitions,
         rows=_rows(pipeline),
         windows=_windows(pipeline, now),
-        requests=Requests(dict(uploads.requests), dict(uploads.retries), _copied(uploads.request_seconds)),
+        requests=Requests(dict(uploads.requests), dict(uploads.retries), uploads.request_seconds.copy()),
         api=_api(pipeline, now),
-        event_to_settled=_copied(pipeline.event_to_settled),
+        event_to_settled=pipeline.event_to_settled.copy(),
         oldest_unsettled_seconds=max((status.oldest_unsettled_seconds for status in partitions), default=0.0),
         commits=dict(runner.commits),
+        commit_metadata_characters=max((len(p.metadata) for p in pipeline.partitions), default=0),
         rebalances=runner.rebalances,
     )
 
@@ -219,12 +213,13 @@ def _windows(pipeline: Pipeline, now: float) -> Windows:
         ],
         waiting=len(pipeline.windows.live) - len(in_flight),
         closed=dict(uploads.closed),
-        rows=_copied(uploads.window_rows),
+        rows=uploads.window_rows.copy(),
     )
 
 
 def _api(pipeline: Pipeline, now: float) -> Api:
     gate = pipeline.gate
+    since = pipeline.uploads.failing_since
     return Api(
         blocked=gate.pause.value if gate.pause is not None else None,
         blocked_seconds=_rounded(now - gate.paused_since) if gate.pause is not None else 0.0,
@@ -232,11 +227,9 @@ def _api(pipeline: Pipeline, now: float) -> Api:
         throttled_for_seconds=_rounded(gate.throttled_until - now),
         throttled_seconds=_rounded(gate.throttled_seconds),
         budget=gate.rate,
+        last_error=pipeline.uploads.last_error,
+        failing_seconds=None if since is None else _rounded(now - since),
     )
-
-
-def _copied(histogram: counting.Histogram) -> Histogram:
-    return Histogram(histogram.bounds, list(histogram.counts), histogram.sum)
 
 
 def _rounded(seconds: float) -> float:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from consumer import __version__
-from consumer.config import Api
+from consumer.config.settings import Api
 from consumer.core.reply import Reply
 from consumer.preflight.permissions import missing
 from consumer.preflight.result import Check, failed, ok, skipped, unknown, warning

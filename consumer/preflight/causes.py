@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 
 from confluent_kafka import KafkaError
 
-from consumer.kafka.client import Teller
 from consumer.preflight.tls import refusal
 
 _rdkafka_log = logging.getLogger("consumer.rdkafka")
@@ -43,11 +42,10 @@ class _LogLines(logging.Handler):
         self._take(record.getMessage())
 
 
-class Causes(Teller):
+class Causes:
     """Collects them: told by the error callback, and by ``logger``, which the client is to be given."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.all_down = False
         self.logger = logging.Logger("rdkafka")
         self.logger.addHandler(_LogLines(self._log_line))

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from confluent_kafka import KafkaError, KafkaException, TopicPartitionInfo
 from confluent_kafka.admin import AdminClient, ConfigResource
 
-from consumer.kafka.client import client_config, made
+from consumer.kafka.client import client_config, create_client
 from consumer.preflight.causes import Causes, explained
 from consumer.preflight.result import Check, failed, ok, warning
 
@@ -49,8 +49,8 @@ class Cluster:
         self.servers = bootstrap_servers
         self.properties = properties
         self._causes = Causes()
-        config = client_config(bootstrap_servers, properties, self._causes, logger=self._causes.logger)
-        self.admin = made(AdminClient, config)
+        config = client_config(bootstrap_servers, properties, self._causes.error, logger=self._causes.logger)
+        self.admin = create_client(AdminClient, config)
         self.topic_names: list[str] = []  #: all that this user may see
         self.brokers: dict[int, str] = {}  #: id: host:port
         self.unreachable: set[int] = set()  #: ids of brokers that do not answer, while others do

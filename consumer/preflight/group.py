@@ -5,8 +5,8 @@ from __future__ import annotations
 from confluent_kafka import ConsumerGroupTopicPartitions, ConsumerGroupType, KafkaError, TopicPartition
 from confluent_kafka.admin import ConsumerGroupDescription, OffsetSpec, TopicDescription
 
-from consumer.config import Kafka
-from consumer.kafka.client import Key
+from consumer.config.settings import Kafka
+from consumer.kafka.client import PartitionId
 from consumer.preflight.cluster import Cluster, plural
 from consumer.preflight.result import Check, failed, ok, skipped, warning
 
@@ -69,11 +69,11 @@ def check(
 
 def _out_of_range(
     settings: Kafka,
-    committed: dict[Key, int],
-    begins: dict[Key, int],
-    ends: dict[Key, int],
-    gone: list[Key],
-    beyond: list[Key],
+    committed: dict[PartitionId, int],
+    begins: dict[PartitionId, int],
+    ends: dict[PartitionId, int],
+    gone: list[PartitionId],
+    beyond: list[PartitionId],
 ) -> Check:
     key = (gone or beyond)[0]
     where = f"{settings.group_id}: committed {committed[key]:,} of {key[0]} partition {key[1]}"
@@ -88,7 +88,7 @@ def _out_of_range(
     return warning(NAME, text, f'kafka.on_out_of_range = "{settings.on_out_of_range}" goes on from there')
 
 
-def _committed(cluster: Cluster, group_id: str, keys: list[TopicPartition]) -> dict[Key, int] | KafkaError:
+def _committed(cluster: Cluster, group_id: str, keys: list[TopicPartition]) -> dict[PartitionId, int] | KafkaError:
     if not keys:
         return {}
     request = [ConsumerGroupTopicPartitions(group_id, keys)]
@@ -99,7 +99,7 @@ def _committed(cluster: Cluster, group_id: str, keys: list[TopicPartition]) -> d
     return {(tp.topic, tp.partition): tp.offset for tp in answer.topic_partitions if tp.offset >= 0}
 
 
-def _offsets(cluster: Cluster, keys: list[TopicPartition], spec: OffsetSpec) -> dict[Key, int]:
+def _offsets(cluster: Cluster, keys: list[TopicPartition], spec: OffsetSpec) -> dict[PartitionId, int]:
     if not keys:
         return {}
     answers = cluster.ask(lambda **wait: cluster.admin.list_offsets(dict.fromkeys(keys, spec), **wait))

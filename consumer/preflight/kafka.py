@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from consumer.config import Settings
+from consumer.config.settings import Settings
 from consumer.preflight import group, retention, rights
 from consumer.preflight.cluster import Cluster
 from consumer.preflight.result import Check, State, skipped

@@ -30,7 +30,7 @@ LEADERS_SECONDS = 5.0
 
 
 class Topics:
-    """The topics of the settings as the cluster has them; ``found`` and ``letters`` after ``check_*``."""
+    """The topics of the settings as the cluster has them; ``events`` and ``letters`` after ``check_*``."""
 
     def __init__(self, cluster: Cluster, wanted: Sequence[str], letters: str, *, create: bool) -> None:
         self._cluster = cluster

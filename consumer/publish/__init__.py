@@ -1,3 +1,3 @@
-"""Publishing a file as events: ``table`` and ``ndjson`` read lines, ``checking`` makes records of them, ``producing``
-hands those to Kafka, ``job`` runs it all, ``telling`` says how it goes.
+"""Publishing a file as events: ``opening`` takes the file, ``lines`` and ``table`` read it, ``checking`` makes records
+of its lines, ``job`` hands them to Kafka (or to ``preview``), ``telling`` says how it goes.
 """

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from consumer.core.model import BadEvent, Event, Record, Row
 from consumer.core.rows import RowMaker
-from consumer.core.validation import MAX_VALUE, shown
+from consumer.core.validation import MAX_VALUE, quoted
 from consumer.errors import UserError
 from consumer.formats.encode import Encoder, encoder
 from consumer.formats.jsonformat import decode_json, read_object
@@ -70,7 +70,7 @@ class _Clock:
 def _order_key(row: Row, order_by: str) -> str:
     key = row.item.get(order_by)
     if not key:
-        message = f"{shown(order_by)} is missing or empty, which is to be the record's key (--key)"
+        message = f"{quoted(order_by)} is missing or empty, which is to be the record's key (--key)"
         raise BadEvent("key_missing", message, order_by)
     return key
 
@@ -79,15 +79,16 @@ class TableEvents:
     """Makes an event of each line of a table with these columns.
 
     Cells that are empty say nothing: their fields are not sent. With ``empty_erases`` they are, and erase. Raises
-    UserError if ``order_by`` is no column.
+    UserError if ``order_by`` is no column. ``padded``: is told the lines whose key has white space at an end.
     """
 
-    def __init__(self, making: Making, names: list[str], *, empty_erases: bool) -> None:
+    def __init__(self, making: Making, names: list[str], padded: Callable[[int], None], *, empty_erases: bool) -> None:
         if making.order_by and making.order_by not in names:
             raise UserError(
-                f"the header has no column {shown(making.order_by)}, which is to be the record's key (--key)"
+                f"the header has no column {quoted(making.order_by)}, which is to be the record's key (--key)"
             )
         self._at = names.index(making.data_key)
+        self._padded = padded
         self._names = (making.data_key, *(name for name in names if name != making.data_key))
         self._source, self._order_by = making.source, making.order_by
         self._rows = making.rules().rows
@@ -109,6 +110,8 @@ class TableEvents:
             raise BadEvent(row.rejection.reason, row.rejection.message, row.rejection.field)
         fields = row.item
         key = _order_key(row, self._order_by) if self._order_by else value
+        if value != value.strip():
+            self._padded(line)
         del fields[data_key]
         members = {
             "event_id": f"{self._ids}{line}",
@@ -125,10 +128,12 @@ class JsonEvents:
     """Makes an event of each line of JSON: an envelope, or a flat object.
 
     A line that is an event of the configured format is published as it stands, byte for byte; another one is made one.
+    ``padded``: is told the lines whose key has white space at an end.
     """
 
-    def __init__(self, making: Making) -> None:
+    def __init__(self, making: Making, padded: Callable[[int], None]) -> None:
         self._making = making
+        self._padded = padded
         self._rows = making.rules().rows
         self._encode = making.encode()
         self._ids = _event_ids()
@@ -147,6 +152,8 @@ class JsonEvents:
         assert row.value is not None
         order_by = self._making.order_by
         key = _order_key(row, order_by) if order_by else row.value
+        if row.value != row.value.strip():
+            self._padded(line)
         flat = event.key_value is None
         if flat in self._as_is and (self._same_key or event.data_key is not None):
             return key, text

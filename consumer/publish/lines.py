@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+import json
+import shlex
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import PurePath
@@ -12,6 +14,12 @@ from consumer.errors import UserError
 
 #: Longest line that is read. A file without line breaks is no list of events, and must not fill the memory.
 MAX_LINE = 1024 * 1024
+
+#: So much of a file is looked at before anything of it is published, bytes.
+BEGIN = 64 * 1024
+SAVE_AS_UTF8 = "save it as UTF-8 (in Excel: CSV UTF-8)"
+#: What a line is refused with that is not UTF-8.
+NOT_UTF8 = "the text is not UTF-8"
 
 Kind = Literal["csv", "ndjson"]
 
@@ -30,12 +38,45 @@ def kind_of_file(name: str, stream: BufferedReader) -> Kind:
     return "ndjson" if begin.startswith((b"{", b"[")) else "csv"
 
 
+def refuse_other_files(name: str, stream: BufferedReader, kind: Kind) -> None:
+    """Raise UserError for a file whose beginning shows that hardly a line of it can be read; nothing is taken from it.
+
+    That spares a file that is half published and half refused, because nobody said that it was saved otherwise.
+    """
+    begin = stream.peek(BEGIN)[:BEGIN]
+    if begin.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise UserError(f"the file is UTF-16, not UTF-8: {SAVE_AS_UTF8}")
+    if begin.startswith(b"PK\x03\x04"):
+        raise UserError("the file is an Excel workbook (or another ZIP file), not text: save it as CSV UTF-8")
+    try:
+        text = getincrementaldecoder("utf-8")().decode(begin)  # what it ends with may be half a character
+    except UnicodeDecodeError as error:
+        line = begin.count(b"\n", 0, error.start) + 1
+        raise UserError(f"line {line} is not UTF-8: {SAVE_AS_UTF8}") from None
+    if kind == "ndjson":
+        _refuse_documents(name, text.removeprefix("\ufeff").lstrip())
+
+
+def _refuse_documents(name: str, text: str) -> None:
+    """JSON that is no event a line: one list, or a document over several lines."""
+    file = "" if name == "standard input" else f" {shlex.quote(name)}"
+    if text.startswith("["):
+        raise UserError(f"a JSON list, but publish reads one event a line; jq -c '.[]'{file} makes that")
+    first, _, more = text.partition("\n")
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        end = 0  # no JSON, or too long to see the end of it
+    if more and (first.strip() == "{" or end > len(first)):
+        raise UserError(f"JSON over several lines, but publish reads one event a line; jq -c .{file} makes that")
+
+
 def raw_lines(stream: BufferedReader) -> Iterator[bytes]:
     """Every physical line with its end, without a byte order mark. Raises UserError for what is no text in lines."""
     readline = stream.readline
     raw = readline(MAX_LINE)
     if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        raise UserError("the file is UTF-16, not UTF-8: save it as UTF-8 (in Excel: CSV UTF-8)")
+        raise UserError(f"the file is UTF-16, not UTF-8: {SAVE_AS_UTF8}")
     raw = raw.removeprefix(BOM_UTF8)
     number = 1
     while raw:

@@ -13,7 +13,7 @@ from typing import Any
 
 from consumer.errors import UserError
 from consumer.publish.checking import JsonEvents, Making, TableEvents
-from consumer.publish.lines import json_lines, kind_of_file
+from consumer.publish.lines import BEGIN, json_lines, kind_of_file, refuse_other_files
 from consumer.publish.table import Table
 
 STDIN = "-"
@@ -39,9 +39,10 @@ def opened(file: str) -> Iterator[Opened]:
         yield Opened(sys.stdin.buffer, "standard input", None)
         return
     try:
-        stream = Path(file).open("rb")  # noqa: SIM115 - closed below; an error inside the block is not an opening's
+        raw = Path(file).open("rb", 0)  # noqa: SIM115 - closed below; an error inside the block is not an opening's
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
+    stream: BufferedReader = BufferedReader(raw, BEGIN)
     with stream:
         yield Opened(stream, file, os.fstat(stream.fileno()).st_size or None)
 
@@ -52,14 +53,20 @@ def source_of(file: str) -> str:
 
 
 def reading(
-    file: Opened, making: Making, *, empty_erases: bool
+    file: Opened, making: Making, padded: Callable[[int], None], *, empty_erases: bool
 ) -> tuple[Iterable[tuple[int, Any]], Callable[[int, Any], tuple[str, bytes]]]:
-    """The lines of a file, and what makes a record of each. Raises UserError for a header that is of no use."""
+    """The lines of a file, and what makes a record of each.
+
+    ``padded``: is told the lines whose key has white space at an end. Raises UserError for a file or a header that is
+    of no use.
+    """
     try:
-        if kind_of_file(file.name, file.stream) == "ndjson":
-            return json_lines(file.stream), JsonEvents(making).make
+        kind = kind_of_file(file.name, file.stream)
+        refuse_other_files(file.name, file.stream, kind)
+        if kind == "ndjson":
+            return json_lines(file.stream), JsonEvents(making, padded).make
         table = Table(file.stream, making.data_key)
-        return table, TableEvents(making, table.names, empty_erases=empty_erases).make
+        return table, TableEvents(making, table.names, padded, empty_erases=empty_erases).make
     except UserError as error:
         raise UserError(f"{file.name}: {error}") from None
     except OSError as error:

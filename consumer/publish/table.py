@@ -6,18 +6,21 @@ Cells are text, kept exactly. A record is named by the physical line it begins i
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator
 from io import BufferedReader
 from itertools import chain
 
 from consumer.core.model import BadEvent
-from consumer.core.validation import shown
+from consumer.core.validation import quoted
 from consumer.errors import UserError
-from consumer.publish.lines import raw_lines
+from consumer.publish.lines import NOT_UTF8, raw_lines
 
 _SEPARATORS = (",", ";", "\t")
 _NAMES_SHOWN = 12
+#: What Excel reads in the first line, and some programs write for it.
+_SEPARATOR_LINE = re.compile(r'"?sep=(?P<separator>[,;\t|])"?', re.IGNORECASE)
 
 #: What the csv module's errors mean to the person who made the file, by a word of them.
 _MALFORMED = {
@@ -39,13 +42,16 @@ class Table:
         self._not_utf8 = False  # of the lines read since the last record
         texts = self._texts(stream)
         begin: list[str] = []
+        told: str | None = None
         for text in texts:
-            begin.append("\n" if text.isspace() else text)
-            if not text.isspace():
+            says = _SEPARATOR_LINE.fullmatch(text.strip("\r\n")) if told is None else None
+            told = says["separator"] if says else told
+            begin.append("\n" if says or text.isspace() else text)
+            if not begin[-1].isspace():
                 break
         else:
             raise UserError(f"the file is empty; its first line names the columns: {data_key} and the fields to set")
-        self.separator = max(_SEPARATORS, key=lambda separator: _fitness(begin[-1], separator, data_key))
+        self.separator = told or max(_SEPARATORS, key=lambda separator: _fitness(begin[-1], separator, data_key))
         self._reader = csv.reader(chain(begin, texts), delimiter=self.separator, strict=True)
         _, names = next(self._records())
         if isinstance(names, BadEvent):
@@ -74,7 +80,7 @@ class Table:
                 for cells in reader:
                     if self._not_utf8:
                         self._not_utf8 = False
-                        yield line, BadEvent("undecodable", f"the text is not UTF-8{_up_to(line, reader.line_num)}")
+                        yield line, BadEvent("undecodable", f"{NOT_UTF8}{_up_to(line, reader.line_num)}")
                     elif cells:
                         yield line, cells
                     line = reader.line_num + 1
@@ -106,19 +112,22 @@ def _fitness(header: str, separator: str, data_key: str) -> tuple[bool, int]:
 
 def _problems(names: list[str], data_key: str) -> Iterator[str]:
     if data_key not in names:
-        yield f"the header has no column {shown(data_key)}, the data key: mend it, or name the column with --data-key"
+        yield (
+            f"the header has no column {quoted(data_key)}, the data key: rename the column of the codes to "
+            "that; if it is another key field of the API, such as serial_number, name that with --data-key"
+        )
     for name, count in Counter(names).items():
         if not name.strip():
             yield f"column {names.index(name) + 1} of the header has no name"
         elif count > 1:
-            yield f"the header names {shown(name)} {count} times"
+            yield f"the header names {quoted(name)} {count} times"
     if len(names) == 1:
         yield "the header names no field to set"
 
 
 def _told(names: list[str]) -> str:
     more = len(names) - _NAMES_SHOWN
-    return ", ".join(map(shown, names[:_NAMES_SHOWN])) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(quoted, names[:_NAMES_SHOWN])) + (f" and {more} more" if more > 0 else "")
 
 
 def _cells(count: int) -> str:

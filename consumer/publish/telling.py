@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from consumer.core.model import BadEvent
+from consumer.publish.lines import NOT_UTF8, SAVE_AS_UTF8
 
 #: So many refused lines are told one by one; the others are counted.
 TOLD = 100
@@ -31,6 +32,8 @@ class Telling:
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self.refused: Counter[str] = Counter()  #: lines, by reason
+        self._advised = False  # how to save a file as UTF-8
+        self._padded = 0
 
     def __enter__(self) -> Self:
         console = Console(stderr=True)
@@ -49,6 +52,8 @@ class Telling:
         more = sum(self.refused.values()) - TOLD
         if more > 0:
             self.say(f"... and {more:,} more refused lines")
+        if self._padded > 1:
+            self.say(f"warning: {self._padded:,} lines in all have white space at an end of the key")
 
     def say(self, text: str) -> None:
         """A line for the person."""
@@ -64,7 +69,19 @@ class Telling:
             message = bad.message
             if bad.reason == "key_conflict" and not self._show_keys:
                 message = "the data key stands among the fields, too, with another value"
+            if message.startswith(NOT_UTF8) and not self._advised:
+                self._advised = True
+                message += f"; {SAVE_AS_UTF8}"
             self.say(f"line {line}: {bad.reason}: {message}")
+
+    def padded(self, line: int) -> None:
+        """Count a line whose key has white space at an end, and warn of the first."""
+        self._padded += 1
+        if self._padded == 1:
+            self.say(
+                f"line {line}: warning: the key begins or ends with white space; it is published as it stands, and "
+                "the API takes it for another key than the one without"
+            )
 
     def progress(self, lines: int, at: int) -> None:
         """So many lines were taken, up to this byte of the file."""

@@ -19,6 +19,9 @@ from consumer.scantrust.transport import Call, TooLateError
 _WRONG_TIME = (9, 10)
 _WRONG_NAME = (62, 63, 64)
 
+#: OpenSSL's word for an answer that is no TLS.
+_PLAIN = "WRONG_VERSION_NUMBER"
+
 Kind = TypeVar("Kind", bound=BaseException)
 
 
@@ -41,6 +44,9 @@ def _before_sending(chain: list[BaseException], call: Call, api: str, proxy: str
         return _certificate(refused, peer, setting.partition(" ")[0])
     if failed := _find(chain, ssl.SSLError):
         reason = failed.reason or failed.strerror or "no TLS"
+        if reason == _PLAIN:
+            advice = f"perhaps {setting.partition(' ')[0]} must begin with http:// (sandbox)"
+            return f"no TLS with {peer} ({reason}): the server there speaks none; {advice}"
         return f"no TLS with {peer} ({reason}): check that {setting} is an https address"
     if _find(chain, NameResolutionError):
         return f"the name of {peer} cannot be resolved: check {setting} and DNS"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from consumer.config import Api
+from consumer.config.settings import Api
 from consumer.errors import ConfigError
 from consumer.preflight.api import ApiChecks
 from consumer.preflight.permissions import NEEDED, missing

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.config import Settings
+from consumer.config.settings import Settings
 from consumer.errors import ConfigError
 from consumer.preflight import kafka, parallel
 from consumer.preflight.cluster import Cluster

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from consumer.config import SchemaRegistry
+from consumer.config.settings import SchemaRegistry
 from consumer.preflight.registry import RegistryCheck
 from consumer.preflight.result import Check, State
 from tests.component.wire import Wire, answer, free_port, saying

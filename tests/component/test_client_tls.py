@@ -93,7 +93,12 @@ def test_https_to_a_plain_port_is_sent_nothing_and_the_error_says_so() -> None:
         peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     with Wire(script) as wire, client_to(f"https://127.0.0.1:{wire.port}") as client:
-        _never_sent(client.upload("extended_id", ITEMS), "no TLS with", "api.base_url")
+        _never_sent(
+            client.upload("extended_id", ITEMS),
+            "no TLS with",
+            "the server there speaks none",
+            "perhaps api.base_url must begin with http://",
+        )
 
 
 def test_a_connection_closed_in_the_handshake_was_sent_nothing() -> None:

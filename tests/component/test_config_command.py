@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -18,10 +19,11 @@ from click.testing import CliRunner
 
 from consumer import cli
 from consumer.commands.options import Options, pass_options
-from consumer.config import REFUSED_CLIENT_PROPERTIES, Settings
-from consumer.config_docs import TO_SET, example, json_schema
-from consumer.config_loading import load
-from consumer.config_page import page
+from consumer.config.documents import TO_SET, example, json_schema
+from consumer.config.librdkafka import REFUSED_CLIENT_PROPERTIES
+from consumer.config.loading import load
+from consumer.config.page import page
+from consumer.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DEFAULTS = json.loads(Settings().model_dump_json())
@@ -60,6 +62,22 @@ def test_the_example_holds_every_key_at_its_default() -> None:
     everything = re.sub(r"^#(?=[^\s#])", "", example(), flags=re.MULTILINE)
     assert tomllib.loads(everything) == DEFAULTS
     assert [line for line in everything.splitlines() if line.startswith("#") and not line.startswith("# ")] == []
+
+
+def test_the_example_breaks_no_word_at_the_end_of_a_line() -> None:
+    text = example()
+    assert "token sandbox-token." in " ".join(line.removeprefix("# ") for line in text.splitlines())
+    assert not re.search(r"^# .*\w-$", text, re.MULTILINE)
+
+
+def test_the_configuration_is_shown_without_a_token_and_says_that_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith("SCM_")]:
+        monkeypatch.delenv(name)
+    assert "# no token is set: " in run(monkeypatch, capsys, "config", "show")
+    monkeypatch.setenv("SCM_API__TOKEN", "t")
+    assert "no token" not in run(monkeypatch, capsys, "config", "show")
 
 
 def test_in_the_example_just_what_is_marked_is_set_and_stands_first_in_its_section() -> None:

@@ -18,7 +18,7 @@ API_KEYS = (
 )
 SECTIONS = "kafka, schema_registry, events, windows, api, retry, dead_letter, ops, limits, log"
 GIVE_A_FILE = "give a file that is there and that this user may read"
-ROOT_ADDRESS = "allowed is https://host, such as https://api.staging.scantrust.io"
+ROOT_ADDRESS = "allowed is https://host, or http:// to this machine (the sandbox)"
 BROKERS = "allowed is host:port, comma-separated, such as localhost:9092"
 
 
@@ -166,11 +166,14 @@ WRONG = {
         },
     ),
     "out of range": Wrong(
-        f"{TOKEN}concurrency = 0\n[windows]\nmax_rows = 101\nlinger_seconds = -1\n[limits]\nmax_unsettled_mib = nan\n",
+        f"{TOKEN}concurrency = 0\ntimeout_seconds = 1e11\nconnect_timeout_seconds = 0\n"
+        "[windows]\nmax_rows = 101\nlinger_seconds = -1\n[limits]\nmax_unsettled_mib = nan\n",
         (
             "windows.max_rows = 101: allowed is a whole number from 1 to 100",
             "windows.linger_seconds = -1: allowed is a number, 0 or more",
             "api.concurrency = 0: allowed is a whole number from 1 to 512",
+            "api.connect_timeout_seconds = 0: allowed is a number above 0, at most 86400",
+            "api.timeout_seconds = 100000000000.0: allowed is a number above 0, at most 86400",
             "limits.max_unsettled_mib = NaN: allowed is a number above 0",
         ),
     ),
@@ -421,7 +424,8 @@ def test_a_wrong_configuration_is_told_with_every_mistake_and_its_fix(
     file, told = written(WRONG[name], tmp_path)
     for variable, value in WRONG[name].variables.items():
         monkeypatch.setenv(variable, value)
-    monkeypatch.setattr(sys, "argv", ["scm-consumer", "-c", str(file), "config", "show"])
+    command = ["run"] if name == "no token at all" else ["config", "show"]  # which shows what there is without one
+    monkeypatch.setattr(sys, "argv", ["scm-consumer", "-c", str(file), *command])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     out, err = capsys.readouterr()

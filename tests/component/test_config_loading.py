@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from consumer.config import Settings
-from consumer.config_keys import SECTIONS
-from consumer.config_loading import load, load_with_origins
+from consumer.config.keys import SECTIONS
+from consumer.config.loading import load, load_with_origins
+from consumer.config.settings import Settings
 from consumer.errors import ConfigError
 
 
@@ -31,6 +31,7 @@ OTHERS = {
     "schema_registry.url": ("http://registry:8081", "http://registry:8081"),
     "events.format": ("flat", "flat"),
     "events.data_key": ("serial_number", "serial_number"),
+    "events.logistic_units": ('["box"]', ("box",)),
     "events.date_fields": ('["packed_on"]', ("packed_on",)),
     "windows.max_rows": ("50", 50),
     "windows.linger_seconds": ("0", 0.0),

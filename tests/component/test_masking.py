@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from consumer.config import Settings
-from consumer.masking import masked
+from consumer.config.masking import masked
+from consumer.config.settings import Settings
 
 
 def test_secrets_are_hidden_where_they_are_set_and_empty_where_they_are_not() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from consumer.config import Settings
-from consumer.masking import masked
+from consumer.config.masking import masked
+from consumer.config.settings import Settings
 from consumer.ops import snapshot as snapshots
 from consumer.ops.health import STALLED_SECONDS
 from consumer.ops.paths import paths_of

@@ -34,13 +34,17 @@ def making(**changes: Any) -> Making:
     return Making(**(usual | changes))
 
 
+def ignored(_: int) -> None:
+    """Nobody listens."""
+
+
 def from_table(names: list[str], cells: list[str], *, empty_erases: bool = False, **changes: Any) -> tuple[str, bytes]:
-    return TableEvents(making(**changes), names, empty_erases=empty_erases).make(17, list(cells))
+    return TableEvents(making(**changes), names, ignored, empty_erases=empty_erases).make(17, list(cells))
 
 
 def from_json(text: str | dict[str, Any], **changes: Any) -> tuple[str, bytes]:
     line = text if isinstance(text, str) else json.dumps(text)
-    return JsonEvents(making(**changes)).make(17, line.encode())
+    return JsonEvents(making(**changes), ignored).make(17, line.encode())
 
 
 def sent(value: bytes, form: str = "auto", date_fields: tuple[str, ...] = ()) -> list[dict[str, str]]:
@@ -66,13 +70,13 @@ def test_a_line_of_a_table_is_read_back_as_it_stands_in_every_format(form: str) 
 
 
 def test_an_envelope_tells_where_it_comes_from_and_when() -> None:
-    make = TableEvents(making(source="shift.csv"), ["extended_id", "a"], empty_erases=False).make
+    make = TableEvents(making(source="shift.csv"), ["extended_id", "a"], ignored, empty_erases=False).make
     first, second = (members(make(line, ["A1", "1"])[1]) for line in (2, 3))
     assert first["event_id"].endswith("-2")
     assert second["event_id"] == first["event_id"][:-1] + "3"
     assert first["source"] == "shift.csv"
     assert decoder("json")(json.dumps(first).encode()).occurred_at == first["occurred_at"]
-    other = TableEvents(making(), ["extended_id", "a"], empty_erases=False).make
+    other = TableEvents(making(), ["extended_id", "a"], ignored, empty_erases=False).make
     assert members(other(2, ["A1", "1"])[1])["event_id"] != first["event_id"], "another run, another id"
 
 
@@ -82,6 +86,23 @@ def test_avro_holds_the_whole_event() -> None:
     assert isinstance(datum, dict)
     assert datum["event_id"].endswith("-17")
     assert (datum["source"], datum["data_key"], datum["key_value"]) == ("codes.csv", "extended_id", "A1")
+
+
+def test_a_key_with_white_space_at_an_end_is_told_and_kept() -> None:
+    told: list[int] = []
+    make = TableEvents(making(), ["a", "extended_id"], told.append, empty_erases=False).make
+    assert [make(line, ["x", key])[0] for line, key in enumerate(["A 1", "A1 ", "\tA1", "A1"])] == [
+        "A 1",
+        "A1 ",
+        "\tA1",
+        "A1",
+    ]
+    with pytest.raises(BadEvent):
+        make(9, ["x" * 51, "A1 "])
+    make_json = JsonEvents(making(), told.append).make
+    assert make_json(17, b'{"extended_id": " A1", "a": "x"}')[0] == " A1"
+    make_json(18, b'{"extended_id": "A1", "a": " x"}')
+    assert told == [1, 2, 17], "a refused line is told as such"
 
 
 def test_an_empty_cell_is_not_sent_or_erases_on_demand() -> None:
@@ -112,7 +133,7 @@ def test_the_records_key_can_be_a_column() -> None:
         from_table([*names, "a"], ["A1", "", "x"], order_by="case_code")
     assert (raised.value.reason, raised.value.field) == ("key_missing", "case_code")
     with pytest.raises(UserError, match=r'no column "pallet".*--key'):
-        TableEvents(making(order_by="pallet"), names, empty_erases=False)
+        TableEvents(making(order_by="pallet"), names, ignored, empty_erases=False)
 
 
 @pytest.mark.parametrize(

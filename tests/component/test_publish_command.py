@@ -87,6 +87,27 @@ def test_standard_input_is_read_and_avro_is_shown_readably(tmp_path: Path) -> No
     assert done.stderr == "line 2: no_fields: the event sets no field: apart from the key, all are missing or null\n"
 
 
+def test_text_that_is_not_utf_8_far_behind_is_told_by_line_and_the_cure_once(tmp_path: Path) -> None:
+    good = "".join(f"A{n},1,p\n" for n in range(10_000))
+    (tmp_path / "codes.csv").write_bytes((TABLE + good).encode() + b"B1,1,\xfc\nB2,1,\xfc\n")
+    done = run(tmp_path, "codes.csv", "--dry-run")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "line 10002: undecodable: the text is not UTF-8; save it as UTF-8 (in Excel: CSV UTF-8)",
+        "line 10003: undecodable: the text is not UTF-8",
+    ]
+
+
+def test_white_space_at_an_end_of_keys_is_warned_of_once_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "codes.csv").write_text(TABLE + "A1,1,p\nA2 ,1,p\n A3,1,p\n", encoding="utf-8")
+    done = run(tmp_path, "codes.csv", "--dry-run")
+    assert done.returncode == 0
+    first, last = done.stderr.splitlines()
+    assert first.startswith("line 3: warning: the key begins or ends with white space; it is published as it stands")
+    assert last == "warning: 2 lines in all have white space at an end of the key"
+    assert "3 of 3 lines would be published" in done.stdout
+
+
 def test_a_key_that_conflicts_is_quoted_only_where_keys_may_be_shown(tmp_path: Path) -> None:
     line = '{"key_value": "SECRET1", "scm_data": {"extended_id": "SECRET2", "a": "x"}}'
     quiet = run(tmp_path, "-", "--dry-run", stdin=line)

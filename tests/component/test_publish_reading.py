@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from io import BufferedReader, BytesIO
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from consumer.core.model import BadEvent
 from consumer.errors import UserError
-from consumer.publish.lines import MAX_LINE, json_lines, kind_of_file
+from consumer.publish.lines import BEGIN, MAX_LINE, json_lines, kind_of_file, refuse_other_files
 from consumer.publish.table import Table
 
 HEADER = "extended_id,market\n"
@@ -147,7 +148,7 @@ def test_whatever_a_spreadsheet_writes_is_read_back_with_its_line(rows: list[lis
         (b"\xef\xbb\xbf", "the file is empty"),
         ("Extended_ID,market\n", 'no column "extended_id", the data key'),
         ("A1,cn\nA2,cn\n", 'the header is: "A1", "cn"'),
-        ("serial_number;market\n", "name the column with --data-key; the header is: "),
+        ("serial_number;market\n", "rename the column of the codes to that; if it is another key field"),
         ("extended_id,market,market\n", 'the header names "market" 2 times'),
         ("extended_id,market,extended_id\n", 'the header names "extended_id" 2 times'),
         ("extended_id,market,\n", "column 3 of the header has no name"),
@@ -161,6 +162,19 @@ def test_whatever_a_spreadsheet_writes_is_read_back_with_its_line(rows: list[lis
 )
 def test_a_header_that_lines_cannot_be_read_by_is_told_with_what_is_expected(header: str | bytes, words: str) -> None:
     assert words in problem(header)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("first", ["sep={}\n", '"sep={}"\r\n', "\nSEP={}\n"])
+def test_a_first_line_that_names_the_separator_is_obeyed(first: str, separator: str) -> None:
+    """Also where the header alone would tell another one."""
+    header = separator.join(["extended_id", "market", "a,b,c;d"])
+    content = f"{first.format(separator)}{header}\n{separator.join(['A1', 'c,n', 'x'])}\n"
+    found = table(content)
+    names = next(csv.reader([header], delimiter=separator))
+    assert (found.separator, found.names) == (separator, names)
+    ((line, _),) = list(found)
+    assert line == first.count("\n") + 2
 
 
 def test_a_header_alone_is_a_table_without_lines() -> None:
@@ -201,3 +215,59 @@ def test_the_kind_is_told_by_the_ending_else_by_the_first_character(name: str, c
     opened = stream(content)
     assert kind_of_file(name, opened) == kind
     assert opened.read() == content, "nothing is taken from the file"
+
+
+WINDOWS = "extended_id;market\nA1;münchen\n".encode("cp1252")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", WINDOWS, "line 2 is not UTF-8: save it as UTF-8 (in Excel: CSV UTF-8)"),
+        ("a.csv", b"extended_id,m\xfc\n", "line 1 is not UTF-8"),
+        ("a.csv", HEADER.encode() + b"A1,cn\n" * 10_000 + WINDOWS, "line 10003 is not UTF-8"),
+        ("a.ndjson", b'{"extended_id": "A1", "a": "\xfc"}\n', "line 1 is not UTF-8"),
+        ("a.ndjson", '{"extended_id": "A1"}'.encode("utf-16"), "the file is UTF-16, not UTF-8"),
+        ("a.xlsx", b"PK\x03\x04\x14\x00", "an Excel workbook (or another ZIP file), not text: save it as CSV UTF-8"),
+        ("a.csv", b"PK\x03\x04\x14\x00", "an Excel workbook"),
+        ("my shift.json", b'{\n  "extended_id": "A1"\n}\n', "one event a line; jq -c . 'my shift.json' makes that"),
+        (
+            "a.json",
+            b'{"extended_id": "A1",\n "a": "1"}\n{"extended_id": "A2",\n "a": "1"}',
+            "jq -c . a.json makes that",
+        ),
+        ("a.json", b"{\n" + b'"a": 1,\n' * 10_000, "jq -c . a.json makes that"),
+        (
+            "a.json",
+            b'\xef\xbb\xbf\n[{"extended_id": "A1"}]',
+            "a JSON list, but publish reads one event a line; jq -c '.[]' a.json",
+        ),
+        ("standard input", b"[\n", "jq -c '.[]' makes that"),
+    ],
+)
+def test_a_file_that_is_no_such_list_of_events_is_refused_before_anything_is_read(
+    name: str, content: bytes, words: str
+) -> None:
+    opened: BufferedReader = BufferedReader(BytesIO(content), BEGIN)
+    with pytest.raises(UserError) as raised:
+        refuse_other_files(name, opened, kind_of_file(name, opened))
+    assert words in str(raised.value)
+    assert opened.read() == content
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", HEADER.encode() + b"A1,cn\n" * 20_000 + WINDOWS),  # far behind: a matter of that line
+        ("a.csv", b"x" * (BEGIN - 1) + "ü".encode()),  # a character across the end of what is looked at
+        ("a.csv", b"extended_id,a\n{,[\n"),
+        ("a.ndjson", b'{"extended_id": "A1", "a": "1"}\n{"extended_id": "A2"}\n'),
+        ("a.ndjson", b'{"extended_id": "A1", "a": \n{"extended_id": "A2"}\n'),  # a broken line, the others may be good
+        ("a.ndjson", b"\n\n"),
+        ("-", b""),
+    ],
+)
+def test_a_file_that_may_hold_events_is_left_as_it_is(name: str, content: bytes) -> None:
+    opened: BufferedReader = BufferedReader(BytesIO(content), BEGIN)
+    refuse_other_files(name, opened, kind_of_file(name, opened))
+    assert opened.read() == content

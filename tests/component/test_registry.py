@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
 
-from consumer import registry
+from consumer import schema_registry
 from consumer.errors import ConfigError
-from consumer.registry import Found, Registry, connect, explain
+from consumer.schema_registry import Found, Registry, connect, explain
 from tests.component.wire import Peer, Wire, answer, free_port, make_certificate, saying, wait_until
 
 AVRO = '{"type": "record", "name": "A", "fields": []}'
@@ -29,8 +29,8 @@ Answers = queue.SimpleQueue[tuple[int, Found | str]]
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(registry, "LAST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(schema_registry, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(schema_registry, "LAST_PAUSE_SECONDS", 0.05)
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def test_circle_of_references_ends(mock: Any) -> None:
 
 
 def test_far_too_many_references_are_refused(mock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "MAX_REFERENCES", 3)
+    monkeypatch.setattr(schema_registry, "MAX_REFERENCES", 3)
     for number in range(4):
         mock.register_schema(f"s{number}", Schema(f"{number}"))
     links = [SchemaReference("n", f"s{number}", 1) for number in range(4)]
@@ -168,7 +168,7 @@ def test_outage_is_waited_for_and_told_with_what_to_do(case: str, caplog: pytest
         wire.take(peer)
         peer.send(bad if len(wire.requests) <= 3 else schema_answer())
 
-    caplog.set_level(logging.WARNING, "consumer.registry")
+    caplog.set_level(logging.WARNING, "consumer.schema_registry")
     with Wire(script) as wire, asking(connect(wire.url, "me", PASSWORD), wire.url) as (asked, answers):
         asked.ask(5)
         assert answers.get(timeout=5) == (5, Found("AVRO", AVRO, []))
@@ -183,7 +183,7 @@ def test_outage_is_waited_for_and_told_with_what_to_do(case: str, caplog: pytest
 
 
 def test_registry_that_is_started_late_is_found(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "consumer.registry")
+    caplog.set_level(logging.WARNING, "consumer.schema_registry")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with asking(connect(url), url) as (asked, answers):
@@ -201,7 +201,7 @@ def test_registry_that_is_started_late_is_found(caplog: pytest.LogCaptureFixture
 def test_registry_that_says_nothing_is_given_up_in_time(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(registry, "CALL_SECONDS", 0.2)
+    monkeypatch.setattr(schema_registry, "CALL_SECONDS", 0.2)
 
     def script(peer: Peer, wire: Wire) -> None:
         if wire.take(peer) and len(wire.requests) == 1:
@@ -215,7 +215,7 @@ def test_registry_that_says_nothing_is_given_up_in_time(
 
 
 def test_outage_is_told_once_in_half_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "consumer.registry")
+    caplog.set_level(logging.WARNING, "consumer.schema_registry")
     with Wire(saying(error_answer("500 No", 1))) as wire, asking(connect(wire.url), wire.url) as (asked, _):
         asked.ask(5)
         asked.ask(6)
@@ -225,8 +225,8 @@ def test_outage_is_told_once_in_half_a_minute(caplog: pytest.LogCaptureFixture) 
 
 def test_attempts_are_spaced_out_up_to_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(registry, "FIRST_PAUSE_SECONDS", 0.5)
-    monkeypatch.setattr(registry, "LAST_PAUSE_SECONDS", 5.0)
+    monkeypatch.setattr(schema_registry, "FIRST_PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr(schema_registry, "LAST_PAUSE_SECONDS", 5.0)
     with Wire(saying(error_answer("500 No", 1))) as wire, asking(connect(wire.url), wire.url) as (asked, _):
         monkeypatch.setattr(asked._closed, "wait", lambda seconds: pauses.append(seconds))
         asked.ask(5)
@@ -307,7 +307,7 @@ def test_certificates_that_cannot_be_read_are_an_error_of_the_configuration(
 
 
 def test_closing_ends_the_thread_during_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "FIRST_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr(schema_registry, "FIRST_PAUSE_SECONDS", 60.0)
     url = f"http://127.0.0.1:{free_port()}"
     with asking(connect(url), url) as (asked, answers):
         asked.ask(5)

@@ -175,7 +175,41 @@ def test_what_is_no_json_is_undecodable(raw: bytes) -> None:
     assert refusal("flat", raw) == refusal("json", raw) == refusal("auto", raw) == ("undecodable", None)
 
 
-@pytest.mark.parametrize("raw", [b"", b" ", b"\n", b"\x00", b"\xef\xbb\xbf{}", b"hello", '{"a":1}'.encode("utf-16")])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["no mark", "byte order mark"])
+def test_a_byte_order_mark_before_json_is_no_part_of_it(mark: bytes) -> None:
+    flat, envelope = b' {"extended_id": "A1", "a": "x"}', b'\n{"key_value": "A1", "scm_data": {"a": "x"}}'
+    for form, raw in (("auto", flat), ("flat", flat), ("auto", envelope), ("json", envelope)):
+        event = decoder(form)(mark + raw)
+        assert (event.key_value, event.fields["a"]) == ("A1" if raw is envelope else None, "x")
+    assert refusal("auto", mark + b"[1]") == ("invalid_event", None)
+    assert refusal("auto", mark + b'{"a": 1') == ("undecodable", None)
+    with pytest.raises(BadEvent, match="not JSON"):
+        decoder("auto")(mark + b'{"a": 1')
+
+
+@pytest.mark.parametrize(
+    ("raw", "begin"),
+    [
+        (b"hello", "it begins with 'h'"),
+        (b" \n'x", 'it begins with "\'"'),
+        (b"\xfchello", "it begins with byte 0xfc"),
+        (b"\x7f", "it begins with byte 0x7f"),
+        (b"\xef\xbb\xbfhello", "it begins with byte 0xef"),
+        (b" ", "it is empty"),
+        (b"", "it is empty"),
+    ],
+)
+def test_what_is_in_no_format_is_told_by_how_it_begins(raw: bytes, begin: str) -> None:
+    with pytest.raises(BadEvent) as raised:
+        decoder("auto")(raw)
+    words = f"neither JSON ({begin}) nor an Avro event by the shipped schema scm_event.avsc ("
+    assert raised.value.message.startswith(words)
+    assert raised.value.reason == "undecodable"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b" ", b"\n", b"\x00", b"\xef\xbb\xbf", b"\xef\xbb\xbfhello", b"hello", '{"a":1}'.encode("utf-16")]
+)
 def test_what_is_nothing_at_all_is_undecodable(raw: bytes) -> None:
     for form in FORMATS:
         assert refusal(form, raw) == ("undecodable", None)

@@ -7,8 +7,9 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.core.ledger import Ledger
 from consumer.core.model import Record, Row
-from consumer.core.offsets import Commit, Ledger, Partition, due_commits, settle
+from consumer.core.offsets import Commit, Partition, due_commits, settle
 
 
 def _read(partition: Partition, *offsets: int, size: int = 10) -> list[Record]:
@@ -106,11 +107,10 @@ def test_the_ledger_tells_accepted_rejected_skipped_and_released_apart() -> None
 
 
 def test_ledgers_add_up() -> None:
-    total = Ledger()
-    for number in range(3):
-        partition = Partition("events", number, 0, 0)
+    partitions = [Partition("events", number, 0, 0) for number in range(3)]
+    for partition in partitions:
         _settle(_read(partition, 0, 1)[0])
-        total.add(partition.ledger)
+    total = Ledger.total(partition.ledger for partition in partitions)
     assert (total.consumed, total.accepted, total.unsettled) == (6, 3, 3)
     assert total.balanced
 

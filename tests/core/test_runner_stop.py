@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from consumer.errors import UserError
@@ -36,6 +38,29 @@ def test_a_stop_reads_and_sends_no_more_awaits_what_is_in_flight_commits_and_lea
     assert ledger.balanced
     assert (ledger.accepted, ledger.unsettled) == (20, ledger.consumed - 20)
     assert all(count <= 1 for at, count in world.source.polls if at > 1001.1)
+
+
+@pytest.mark.parametrize(
+    ("at", "words"), [(0.5, "no requests in flight"), (1.5, "1 request in flight"), (2.5, "2 requests in flight")]
+)
+def test_a_stop_tells_what_is_waited_for_and_how_it_can_be_cut_short(at: float, words: str) -> None:
+    told: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    log = logging.getLogger("consumer.runner")
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        world = World(max_rows=1, concurrency=2, rate=1 / 0.95)
+        world.latency = 10.0
+        world.partition(0, "A", "B", "C")
+        world.pipeline.gate.next_at = 1001.0
+        _run(world, signal_at=at)
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+    assert f"stopping: {words}, waited for up to {STOP_SECONDS:g} s; a second signal leaves at once" in told
 
 
 def test_a_stop_awaits_the_acknowledgement_of_dead_letters() -> None:

@@ -64,11 +64,11 @@ def test_topics_beyond_the_first_ones_are_counted_together() -> None:
         bench.pipeline.assigned(partition)
         bench.pipeline.arrived(partition, [], [], 1, bench.now)
         partition.ledger.consumed = 1
-    found = bench.pipeline.books.ledgers(bench.pipeline.partitions)
+    found = bench.pipeline.ledgers.by_topic(bench.pipeline.partitions)
     assert len(found) == MAX_NAMES + 1
     assert found[OTHER].consumed == 3
     bench.pipeline.revoked(partitions[-2:], bench.now)
-    assert bench.pipeline.books.ledgers(bench.pipeline.partitions)[OTHER].consumed == 3, "those that went count on"
+    assert bench.pipeline.ledgers.by_topic(bench.pipeline.partitions)[OTHER].consumed == 3, "those that went count on"
 
 
 def test_a_partition_taken_away_twice_counts_once() -> None:
@@ -325,6 +325,46 @@ def test_why_nothing_is_sent_is_told() -> None:
     assert 7 <= told.blocked_seconds <= 7.2
 
 
+def test_while_no_call_is_answered_the_last_failure_is_told_and_since_when() -> None:
+    world = World(retry=RetryPolicy(base=1, cap=1))
+    world.api = lambda _: unsent()
+    partition = world.partition(0, "A")
+    world.start()
+    told = _take(world).api
+    assert (told.last_error, told.failing_seconds) == (None, None)
+    world.turn_until(lambda: world.pipeline.uploads.failing_since is not None)
+    world.turn_for(16)
+    told = _take(world).api
+    assert told.last_error == unsent().error
+    assert told.failing_seconds == pytest.approx(16, abs=0.2)
+    world.api = accepted
+    world.turn_until(lambda: partition.ledger.accepted == 1)
+    told = _take(world).api
+    assert (told.last_error, told.failing_seconds) == (None, None)
+
+
+def test_an_answer_that_rejects_rows_is_an_answer_and_a_5xx_is_told_without_its_body() -> None:
+    bench = Bench(max_rows=1, concurrency=2)
+    uploads = bench.pipeline.uploads
+    bench.read(bench.partition(), "A", "B")
+    first, second = bench.open
+    bench.answer(first, answered(503, {"detail": "busy", "code": "A"}), tick=False)
+    assert (uploads.last_error, uploads.failing_since) == ("HTTP 503: busy", bench.now)
+    bench.answer(second, naming(error_of("B")), tick=False)
+    assert (uploads.last_error, uploads.failing_since) == (None, None)
+
+
+def test_while_uploading_is_paused_the_question_that_is_not_answered_is_told() -> None:
+    bench = Bench()
+    bench.read(bench.partition(), "A")
+    bench.answer(bench.only, answered(401))
+    assert bench.pipeline.uploads.failing_since is None
+    bench.pipeline.me_answered(unsent(), bench.now)
+    assert bench.pipeline.uploads.last_error == unsent().error
+    bench.pipeline.me_answered(answered(401), bench.now)
+    assert bench.pipeline.uploads.failing_since is None
+
+
 def test_commits_count_by_how_they_ended() -> None:
     world = World()
     world.source.commit_answers = "coordinator not available"
@@ -334,6 +374,15 @@ def test_commits_count_by_how_they_ended() -> None:
     world.source.commit_answers = "at once"
     world.turn_until(lambda: partition.committed == 1)
     assert _take(world).commits == {"failed": world.runner.commits["failed"], "ok": 1}
+
+
+def test_the_largest_settled_map_is_told() -> None:
+    world = World(max_rows=1)
+    world.api = lambda attempt: None if values(attempt) == ["A"] else accepted(attempt)
+    partition = world.partition(0, "A", "B")
+    world.start()
+    world.turn_until(lambda: bool(partition.metadata))
+    assert _take(world).commit_metadata_characters == len(partition.metadata) > 0
 
 
 def test_the_state_is_joining_until_the_group_has_answered() -> None:

@@ -14,7 +14,7 @@ from consumer.core.validation import (
     field_rules,
     graver,
     is_date,
-    shown,
+    quoted,
     timestamp_date,
 )
 
@@ -252,7 +252,7 @@ def test_date_is_a_day_of_the_calendar() -> None:
 
 
 def test_message_quotes_values_on_one_line_and_cut() -> None:
-    assert shown("ab") == '"ab"'
-    assert shown("x" * 61) == '"' + "x" * 60 + '…"'
-    assert shown("a\nb\x00\u2028\ud800") == r'"a\nb\x00\u2028\ud800"'
-    shown("\ud800").encode()
+    assert quoted("ab") == '"ab"'
+    assert quoted("x" * 61) == '"' + "x" * 60 + '…"'
+    assert quoted("a\nb\x00\u2028\ud800") == r'"a\nb\x00\u2028\ud800"'
+    quoted("\ud800").encode()

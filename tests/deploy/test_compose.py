@@ -14,8 +14,8 @@ import pytest
 from pydantic import SecretStr
 from ruamel.yaml import YAML
 
-from consumer.config import Settings
-from consumer.config_loading import load
+from consumer.config.loading import load
+from consumer.config.settings import Settings
 from tests.deploy import compose, dockerfile
 from tests.support import apicurio
 from tests.support.kafka_sources import kafka_version

@@ -42,9 +42,24 @@ def test_it_ends_equal_and_in_time_whatever_the_environment_says(tmp_path: Path)
     assert last == "EQUAL: nothing lost, altered, reordered or doubled."
     for word in ("published", "windows accepted", "throttled (429)", "unavailable (503)", "answer lost", "unknown_key"):
         assert word in done.stdout
+    assert_numbers_add_up(done.stdout)
+    assert "stopped" not in done.stderr
     assert "\x1b" not in done.stdout + done.stderr, "colours, although nothing is a terminal"
     assert_log_of_a_whole_run(done.stderr)
     assert left_over(tmp_path) == []
+
+
+def assert_numbers_add_up(report: str) -> None:
+    """Records with records, rows with rows."""
+    told = report.replace(",", "")
+    records = re.search(
+        r"^published +(\d+) records .+ = (\d+) tombstones \+ (\d+) events which make (\d+) rows$", told, re.M
+    )
+    rows = re.search(r"^rows +(\d+) = (\d+) good ones .+ \+ (\d+) bad ones$", told, re.M)
+    assert records, report
+    assert rows, report
+    assert int(records[1]) == int(records[2]) + int(records[3])
+    assert int(rows[1]) == int(rows[2]) + int(rows[3]) == int(records[4])
 
 
 def assert_log_of_a_whole_run(log: str) -> None:
@@ -73,6 +88,7 @@ def test_a_signal_stops_and_removes_everything(tmp_path: Path, number: signal.Si
         process.send_signal(number)
         out, err = process.communicate(timeout=20)
     assert process.returncode == code
+    assert err.splitlines().count("stopped; nothing is left behind") == 1
     assert "Traceback" not in out + err
     assert left_over(tmp_path) == []
 

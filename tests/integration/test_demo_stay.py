@@ -87,7 +87,7 @@ def get(url: str) -> tuple[int, bytes]:
 def test_everything_answers_and_goes_on_until_a_signal_removes_it(tmp_path: Path) -> None:
     with staying(tmp_path, {"kind": "status", "code": 503, "every": 5}) as demo:
         assert "EQUAL: nothing lost, altered, reordered or doubled." in demo.told
-        page, api = demo.address("consumer"), demo.address("API")
+        page, api = demo.address("page"), demo.address("API")
         for url in (page, f"{page}status", f"{page}metrics", f"{page}readyz", api):
             status, body = get(url)
             assert (status, bool(body)) == (200, True), url
@@ -101,7 +101,9 @@ def test_everything_answers_and_goes_on_until_a_signal_removes_it(tmp_path: Path
         assert left_over(tmp_path / "tmp")
         assert demo.end(signal.SIGTERM) == 0
         assert demo.process.stderr is not None
-        assert "Traceback" not in demo.process.stderr.read()
+        err = demo.process.stderr.read()
+        assert "Traceback" not in err
+        assert err.splitlines().count("stopped; nothing is left behind") == 1
         assert left_over(tmp_path / "tmp") == []
 
 
@@ -142,6 +144,6 @@ def test_the_commands_to_try_work_as_they_are_told(tmp_path: Path) -> None:
 def test_a_difference_is_still_exit_code_1_after_staying(tmp_path: Path) -> None:
     with staying(tmp_path, {"kind": "omit_rows", "every": 1, "min_rows": 2}) as demo:
         assert "DIFFERENT: " in demo.told
-        assert get(f"{demo.address('consumer')}status")[0] == 200
+        assert get(f"{demo.address('page')}status")[0] == 200
         assert demo.end(signal.SIGTERM) == 1
         assert left_over(tmp_path / "tmp") == []

@@ -97,7 +97,7 @@ def test_a_run_in_trouble_emits_every_metric_that_is_declared_and_no_other(job: 
         stop(consumer)
 
     parts = {"histogram": ("_bucket", "_count", "_sum")}
-    declared = {metric.name + part for metric in METRICS for part in parts.get(metric.kind.value, ("",))}
+    declared = {metric.name + part for metric in METRICS for part in parts.get(metric.kind, ("",))}
     assert told.keys() == declared
     rejected = unknown + 2
     # What is counted is what happened: by Kafka, by the sandbox's journal, and by the faults that struck.

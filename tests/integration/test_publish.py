@@ -261,20 +261,21 @@ def test_another_topic_can_be_named_and_one_that_is_not_there_is_told(
     done = publish("codes.csv", "--topic", missing)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"error: the topic {missing} is not there: create it, or name another one with --topic; ")
+    assert line.startswith(f"error: the topic {missing} is not there: create it (scm-consumer check --create ")
     assert done.stdout == ""
     assert sum(kafka.end_offsets(topic).values()) == 0
     assert missing not in AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(timeout=30).topics
 
 
-def test_a_broker_that_is_not_there_is_one_line_within_half_a_minute(publish: Publish) -> None:
+def test_a_broker_that_is_not_there_is_waited_for_and_told_within_half_a_minute(publish: Publish) -> None:
     publish.kafka["bootstrap_servers"] = f"127.0.0.1:{free_port()}"
     publish.file("codes.csv", table(10))
     begin = time.monotonic()
     done = publish("codes.csv")
     assert time.monotonic() - begin < 30
     assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+    waits, line = done.stderr.splitlines()
+    assert waits == f"waiting for Kafka at {publish.kafka['bootstrap_servers']}, up to 20 s ..."
     assert line.startswith(f"error: Kafka at {publish.kafka['bootstrap_servers']}: ")
     assert line.endswith("check kafka.bootstrap_servers and that Kafka is up")
 

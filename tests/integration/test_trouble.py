@@ -39,10 +39,21 @@ def test_a_broker_that_is_not_there_is_one_line_and_then_tried_on(job: Job) -> N
 def test_with_an_end_a_broker_that_is_not_there_fails_after_half_a_minute(job: Job) -> None:
     nowhere = {"bootstrap_servers": f"127.0.0.1:{free_port()}"}
     with job.process("--until-end", kafka=nowhere) as consumer:
+        consumer.wait_for_line(r"joining the group .+ at 127\.0\.0\.1:\d+; giving up if Kafka .+ for 30 s", 20)
         assert consumer.wait(60) == 1
         assert "error: Kafka at 127.0.0.1" in consumer.err
         assert "kafka.bootstrap_servers" in consumer.err
         assert "Traceback" not in consumer.err
+
+
+def test_with_an_end_a_topic_that_is_not_there_is_told_at_once_with_how_long_it_is_waited_for(job: Job) -> None:
+    job.topic = unique("never")
+    with job.process("--until-end") as consumer:
+        line = consumer.wait_for_line(f"the topic {job.topic} is not there", 20)
+        assert "create it (scm-consumer check --create)" in line
+        assert "giving up if that lasts for 30 s" in line
+        consumer.signal(signal.SIGTERM)
+        assert consumer.wait(30) == 128 + signal.SIGTERM, consumer.err
 
 
 def test_a_topic_that_is_not_there_is_one_line_and_is_read_once_it_is(job: Job) -> None:

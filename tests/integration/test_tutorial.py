@@ -29,6 +29,8 @@ def test_the_tutorial_of_the_readme_runs_from_nothing_to_own_events(kafka: Kafka
     told = "\n".join(outputs)
     assert "EQUAL" in told
     assert "HGDTQD54D5SD86EEDFS" in told
+    assert "scm.reason=unknown_key" in told
+    assert "sandbox-token" not in told
     assert "scm_consumer_records_consumed_total" in told
     assert '"ledger"' in told
     assert kafka.committed(session.group, session.topic)
@@ -39,6 +41,7 @@ class _Session:
 
     def __init__(self, kafka: Kafka, folder: Path) -> None:
         self._folder = folder
+        self._bootstrap = kafka.bootstrap
         self.topic, self.group = unique("events"), unique("group")
         self._ports = {"8080": str(free_port()), "9464": str(free_port())}
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("SCM_")} | {
@@ -103,4 +106,4 @@ class _Session:
     def _mine(self, text: str) -> str:
         for port, own in self._ports.items():
             text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{own}")
-        return text
+        return text.replace("localhost:9092", self._bootstrap).replace("scm.events.dlq", f"{self.topic}.dlq")

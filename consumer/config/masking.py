@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from consumer.config import Settings
+from consumer.config.settings import Settings
 
 HIDDEN = "(hidden)"
 
@@ -35,16 +35,16 @@ def masked(settings: Settings) -> dict[str, Any]:
 
     Secrets are the secret fields, the librdkafka properties that ``is_secret`` names, and the user info of addresses.
     """
-    sections: dict[str, Any] = shown("", settings.model_dump(mode="python"))
+    sections: dict[str, Any] = masked_value("", settings.model_dump(mode="python"))
     return sections
 
 
-def shown(name: str, value: Any) -> Any:
+def masked_value(name: str, value: Any) -> Any:
     """A value as it may be shown; ``name``: of the setting or librdkafka property."""
     if isinstance(value, SecretStr):
         return HIDDEN if value.get_secret_value() else ""
     if isinstance(value, Mapping):
-        return {inner_name: shown(inner_name, inner) for inner_name, inner in value.items()}
+        return {inner_name: masked_value(inner_name, inner) for inner_name, inner in value.items()}
     if isinstance(value, str):
         if is_secret(name):
             return HIDDEN if value else ""
@@ -52,5 +52,5 @@ def shown(name: str, value: Any) -> Any:
             return _QUERY.sub(f"?{HIDDEN}", _BARE_USER_INFO.sub(rf"\1{HIDDEN}@", value))
         return _USER_INFO.sub(f"://{HIDDEN}@", value)
     if isinstance(value, list | tuple):
-        return [shown(name, inner) for inner in value]
+        return [masked_value(name, inner) for inner in value]
     return value

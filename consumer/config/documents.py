@@ -6,10 +6,10 @@ import textwrap
 from typing import Any
 
 from consumer import __version__
-from consumer.config import REFUSED_CLIENT_PROPERTIES
-from consumer.config_keys import CLIENT, SECTIONS, Key, section_model, toml_value
-from consumer.config_loading import Loaded
-from consumer.masking import masked
+from consumer.config.keys import CLIENT, SECTIONS, Key, section_model, toml_value
+from consumer.config.librdkafka import REFUSED_CLIENT_PROPERTIES
+from consumer.config.loading import Loaded
+from consumer.config.masking import masked
 
 #: What nobody can leave as it is without a look; the example gives it first in its section, and not as a comment.
 TO_SET = ("kafka.bootstrap_servers", "kafka.topics", "api.base_url", "api.token")
@@ -54,12 +54,15 @@ def _example_of(key: Key) -> list[str]:
 
 
 def _comment(text: str) -> list[str]:
-    return [f"# {line}" for line in textwrap.wrap(text, _WIDTH - 2)]
+    return [f"# {line}" for line in textwrap.wrap(text, _WIDTH - 2, break_on_hyphens=False)]
 
 
 def shown_configuration(loaded: Loaded) -> str:
     """What is in effect, as TOML, secrets hidden; a comment tells where a value came from that was set."""
     lines = [f"# scm-consumer {__version__}: the configuration in effect; values without a comment are defaults"]
+    api = loaded.settings.api
+    if not api.token.get_secret_value() and not api.token_file:
+        lines.append("# no token is set: run and check need api.token or api.token_file, such as by SCM_API__TOKEN")
     for section, values in masked(loaded.settings).items():
         tables = {name: value for name, value in values.items() if isinstance(value, dict)}
         plain = {name: value for name, value in values.items() if name not in tables}

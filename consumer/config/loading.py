@@ -13,10 +13,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from consumer.config import Settings, flat
-from consumer.config_keys import CLIENT, PREFIX, SECTIONS, Key, property_variable
+from consumer.config.keys import CLIENT, PREFIX, SECTIONS, Key, property_variable
+from consumer.config.masking import HIDDEN, masked_value
+from consumer.config.settings import Settings, dotted
 from consumer.errors import ConfigError
-from consumer.masking import HIDDEN, shown
 
 DEFAULT_FILE = Path("scm-consumer.toml")
 
@@ -56,9 +56,9 @@ def load(file: Path | None, *, uploads: bool = True) -> Settings:
     return load_with_origins(file, uploads=uploads).settings
 
 
-def load_with_origins(file: Path | None, *, uploads: bool = True) -> Loaded:
-    """As ``load``, and where the values came from."""
-    from consumer.config_checks import impossible
+def load_with_origins(file: Path | None, *, uploads: bool = True, needs_token: bool = True) -> Loaded:
+    """As ``load``, and where the values came from. ``needs_token``: whether it is a mistake that none is set."""
+    from consumer.config.checks import NO_TOKEN, impossible
 
     written, variables = _from_file(file), _from_environment(os.environ)
     _validate(written, strict=True)
@@ -68,6 +68,8 @@ def load_with_origins(file: Path | None, *, uploads: bool = True) -> Loaded:
     wrong = written.wrong | variables.wrong
     problems = written.problems + variables.problems
     for problem in impossible(settings):
+        if not needs_token and problem.paths == NO_TOKEN:
+            continue
         if not wrong.intersection(problem.paths) and (uploads or not problem.paths[0].startswith("api.")):
             problems.append(f"{_label(problem.paths[0], origins)}{problem.text}")
     if problems:
@@ -104,7 +106,7 @@ def _from_file(file: Path | None) -> _Layer:
     for section, keys in values.items():
         if isinstance(keys, dict):
             if section == "kafka" and isinstance(keys.get("client"), dict):
-                keys["client"] = dict(flat(keys["client"]))
+                keys["client"] = dict(dotted(keys["client"]))
             for name, value in keys.items():
                 names = [f"{name}.{inner}" for inner in value] if isinstance(value, dict) else [name]
                 layer.origins |= {f"{section}.{each}": str(path) for each in names}
@@ -206,14 +208,14 @@ def _path(loc: tuple[int | str, ...]) -> tuple[str, ...]:
 
 def _told(path: tuple[str, ...], value: Any, layer: _Layer) -> str:
     """A mistake in a line: the key or variable, the value (never a secret), what is allowed."""
-    dotted = ".".join(path)
+    whole = ".".join(path)
     section, name = path[0], path[-1]
     keys = SECTIONS.get(section)
     if keys is None:
         return f"{section}: {_no_section(section, value)}"
     if len(path) == 1:
         return f"{section}: a section; write [{section}], and its keys in the lines under it"
-    label = _label(dotted, layer.origins)
+    label = _label(whole, layer.origins)
     if len(path) == 3:
         return f"{label} = {_display(name, value)}: allowed is text, a number, true or false"
     key = keys.get(name)
@@ -223,7 +225,7 @@ def _told(path: tuple[str, ...], value: Any, layer: _Layer) -> str:
         hint = f"it belongs under {' or '.join(homes)}; " if homes and not near else _did_you_mean(near)
         return f"{label}: unknown key; {hint}{_allowed(keys)}"
     said = HIDDEN if key.is_secret else _display(name, value)
-    return f"{label} = {said}: allowed is {_allowed_of(key, value, variable=label != dotted)}"
+    return f"{label} = {said}: allowed is {_allowed_of(key, value, variable=label != whole)}"
 
 
 def _no_section(name: str, value: Any) -> str:
@@ -250,7 +252,7 @@ def _allowed(names: Mapping[str, Any]) -> str:
 
 def _display(name: str, value: Any) -> str:
     """A value in a message, without secrets, on one line and not endless."""
-    return json.dumps(shown(name, value), ensure_ascii=False, default=str)[:80]
+    return json.dumps(masked_value(name, value), ensure_ascii=False, default=str)[:80]
 
 
 def _json(values: Mapping[str, Any]) -> str:

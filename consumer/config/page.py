@@ -1,18 +1,17 @@
-"""docs/configuration.md, written from the settings: ``python -m consumer.config_page > docs/configuration.md``."""
+"""docs/configuration.md, written from the settings: ``python -m consumer.config.page > docs/configuration.md``."""
 
 from __future__ import annotations
 
 import sys
 
-from consumer.config import REFUSED_CLIENT_PROPERTIES
-from consumer.config_docs import TO_SET
-from consumer.config_keys import CLIENT, SECTIONS, Key, property_variable, section_model, toml_value
-from consumer.kafka.properties import USUAL
+from consumer.config.documents import TO_SET
+from consumer.config.keys import CLIENT, SECTIONS, Key, property_variable, section_model, toml_value
+from consumer.config.librdkafka import REFUSED_CLIENT_PROPERTIES, USUAL
 
 _HEAD = """\
 # Configuration
 
-<!-- Written by `make docs` from consumer/config.py: change it there. -->
+<!-- Written by `make docs` from consumer/config/settings.py: change it there. -->
 
 The settings are one TOML file: `scm-consumer.toml` of the current folder if it is there, else the file that `-c
 FILE` names. Begin with an example in which everything is explained, and look at what is in effect, and from where:

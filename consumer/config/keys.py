@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from consumer.config import Settings
+from consumer.config.settings import Settings
 
 PREFIX = "SCM_"
 #: Where librdkafka's own properties stand: the only table among the keys.
@@ -81,7 +81,7 @@ def _range(bounds: list[Any]) -> str:
     if low is not None and high is not None:
         return f" from {low:g} to {high:g}"
     if above is not None:
-        return f" above {above:g}"
+        return f" above {above:g}" + (f", at most {high:g}" if high is not None else "")
     return f", {low:g} or more" if low is not None else ""
 
 

@@ -9,51 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-)
-
-#: librdkafka properties that would break a promise, and what to use instead.
-REFUSED_CLIENT_PROPERTIES = {
-    "bootstrap.servers": "use kafka.bootstrap_servers",
-    "metadata.broker.list": "use kafka.bootstrap_servers",
-    "test.mock.num.brokers": "kafka.bootstrap_servers would be passed over",
-    "group.id": "use kafka.group_id",
-    "group.instance.id": "use kafka.instance_id",
-    "group.protocol": "use kafka.group_protocol",
-    "enable.auto.commit": "offsets are committed only after everything up to them is settled",
-    "auto.commit.enable": "offsets are committed only after everything up to them is settled",
-    "auto.commit.interval.ms": "use kafka.commit_interval_seconds",
-    "enable.auto.offset.store": "offsets are committed only after everything up to them is settled",
-    "offset.store.method": "offsets are committed to the group only",
-    "offset.store.path": "offsets are committed to the group only",
-    "offset.store.sync.interval.ms": "offsets are committed to the group only",
-    "auto.offset.reset": "use kafka.start_from and kafka.on_out_of_range",
-    "partition.assignment.strategy": "cooperative-sticky is what revocation is built on",
-    "enable.partition.eof": "the consumer needs it to know a partition's end",
-    "allow.auto.create.topics": "a topic that is missing is told, never made by the way",
-    "isolation.level": "only committed transactions are read",
-    "queued.max.messages.kbytes": "it is part of the memory bound",
-    "fetch.queue.backoff.ms": "it belongs to the memory bound",
-    "enable.idempotence": "dead letters are produced idempotently",
-    "acks": "dead letters are acknowledged by all in-sync replicas",
-    "request.required.acks": "dead letters are acknowledged by all in-sync replicas",
-    "transactional.id": "dead letters are produced idempotently, not in transactions",
-    "message.timeout.ms": "a dead letter is tried until it is written",
-    "delivery.timeout.ms": "a dead letter is tried until it is written",
-    "linger.ms": "dead letters are batched already",
-    "queue.buffering.max.ms": "dead letters are batched already",
-    "partitioner": "a dead letter's partition follows from its code",
-    "message.max.bytes": "a dead letter may be larger than its record",
-    "enable.ssl.certificate.verification": "TLS is verified; give the brokers' CA as ssl.ca.location",
-    "plugin.library.paths": "no native code is loaded by configuration",
-    "ssl.engine.location": "no native code is loaded by configuration",
-    "log_level": "use log.level",
-}
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 
 class Section(BaseModel):
@@ -66,11 +22,11 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
-def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Property names as librdkafka spells them, also where TOML's bare dotted keys made tables of them."""
     for name, value in table.items():
         if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
+            yield from dotted(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
@@ -113,7 +69,7 @@ class Kafka(Section):
     @field_validator("client", mode="before")
     @classmethod
     def _texts(cls, value: Any) -> Any:
-        return {name: _text(inner) for name, inner in flat(value)} if isinstance(value, dict) else value
+        return {name: _text(inner) for name, inner in dotted(value)} if isinstance(value, dict) else value
 
 
 class SchemaRegistry(Section):
@@ -158,8 +114,10 @@ class Api(Section):
     token_file: str = Field("", description="File with the token; read again when it changes and after a 401.")
     concurrency: int = Field(8, ge=1, le=512, description="Requests in flight.")
     requests_per_second: NotNegative = Field(10.0, description="Requests a second, every call counted; 0: no limit.")
-    connect_timeout_seconds: Positive = Field(5, description="Time to connect.")
-    timeout_seconds: Positive = Field(75, description="Time for a whole call; the API itself gives up at about 60.")
+    connect_timeout_seconds: Positive = Field(5, le=86400, description="Time to connect.")
+    timeout_seconds: Positive = Field(
+        75, le=86400, description="Time for a whole call; the API itself gives up at about 60."
+    )
     max_processing_seconds: NotNegative = Field(
         65, description="A call whose answer was lost may take effect this long after it was sent."
     )

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from consumer.config import REFUSED_CLIENT_PROPERTIES, Settings
-from consumer.config_keys import CLIENT, toml_value
+from consumer.config.keys import CLIENT, toml_value
+from consumer.config.librdkafka import REFUSED_CLIENT_PROPERTIES
+from consumer.config.masking import HIDDEN, masked_value
+from consumer.config.settings import Settings
 from consumer.kafka.patterns import is_pattern, matching, read_differently
-from consumer.masking import HIDDEN, shown
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _NAMES = 'allowed are letters, digits, ".", "_" and "-", at most 249'
@@ -26,6 +27,10 @@ _TOKEN_LIKE = re.compile(r"[A-Za-z0-9_=+-]{16,}|[^/\\]{40,}")
 #: What this program reads itself, and librdkafka reads more loosely.
 _MILLISECONDS = ("session.timeout.ms", "max.poll.interval.ms")
 _GROUP_PROPERTIES = ("session.timeout.ms", "heartbeat.interval.ms", "group.protocol.type")
+
+
+#: The paths of the mistake that no token is set.
+NO_TOKEN = ("api.token", "api.token_file")
 
 
 class Problem(NamedTuple):
@@ -43,7 +48,9 @@ def impossible(settings: Settings) -> Iterator[Problem]:
 
 def _wrong(path: str, value: object, message: str, *others: str) -> Problem:
     """A value, without secrets, and what is wrong with it."""
-    value = shown(path.rpartition(".")[2] if not path.startswith(CLIENT) else path.removeprefix(f"{CLIENT}."), value)
+    value = masked_value(
+        path.rpartition(".")[2] if not path.startswith(CLIENT) else path.removeprefix(f"{CLIENT}."), value
+    )
     return Problem((path, *others), f" = {toml_value(value)}: {message}")
 
 
@@ -185,7 +192,7 @@ def _registry(settings: Settings) -> Iterator[Problem]:
         yield _wrong(path, registry.url, "allowed is http://host:port or https://host, such as http://localhost:8081")
     if user and not password:
         yield _wrong(
-            "schema_registry.user", user, "has no password; set schema_registry.password", f"{path[:-3]}password"
+            "schema_registry.user", user, "has no password; set schema_registry.password", "schema_registry.password"
         )
     if password and not user:
         yield Problem(("schema_registry.password", "schema_registry.user"), " is set; set schema_registry.user, too")
@@ -198,7 +205,7 @@ def _address(settings: Settings) -> Iterator[Problem]:
         return
     url = _split(api.base_url)
     if url is None:
-        yield _wrong(path, api.base_url, "allowed is https://host, such as https://api.staging.scantrust.io")
+        yield _wrong(path, api.base_url, "allowed is https://host, or http:// to this machine (the sandbox)")
     elif "/api/v2" in url.path:
         yield _wrong(path, api.base_url, f"give the root of the API, without {url.path}")
     elif url.scheme == "http" and not api.allow_plain_http and not _loopback(url.hostname or ""):
@@ -214,7 +221,7 @@ def _token(settings: Settings) -> Iterator[Problem]:
     token, file, path = settings.api.token.get_secret_value(), settings.api.token_file, "api.token_file"
     if not token and not file:
         where = "in scm-consumer.toml (begin with: scm-consumer config example) or as SCM_API__TOKEN"
-        yield Problem(("api.token", path), f": not set, and neither is {path}; set one of them, {where}")
+        yield Problem(NO_TOKEN, f": not set, and neither is {path}; set one of them, {where}")
     elif not file:
         yield from _unusable_token("api.token", token, lambda: token)
     else:  # it is taken even if a token is set
