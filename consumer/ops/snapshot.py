@@ -141,7 +141,7 @@ def take(runner: Runner, source: Source, now: float) -> Snapshot:
     uploads = pipeline.uploads
     return Snapshot(
         version=__version__,
-        state="joining" if runner.state is State.RUNNING and not runner.joined else runner.state.value,
+        state=_state(runner),
         ledger=Ledger.total(ledgers.values()),
         consumed={topic: ledger.consumed for topic, ledger in ledgers.items()},
         partitions=partitions,
@@ -155,6 +155,13 @@ def take(runner: Runner, source: Source, now: float) -> Snapshot:
         commit_metadata_characters=max((len(p.metadata) for p in pipeline.partitions), default=0),
         rebalances=runner.rebalances,
     )
+
+
+def _state(runner: Runner) -> str:
+    if runner.state is not State.RUNNING:
+        return runner.state.value
+    # Asked to stop, as /readyz says at once; the loop comes to it within a turn.
+    return "stopping" if runner.stopping else "running" if runner.joined else "joining"
 
 
 def _partition(partition: Partition, runner: Runner, source: Source, now: float) -> PartitionStatus:
