@@ -159,7 +159,7 @@ def take(runner: Runner, source: Source, now: float) -> Snapshot:
 
 def _state(runner: Runner) -> str:
     if runner.state is not State.RUNNING:
-        return runner.state.value
+        return str(runner.state.value)
     # Asked to stop, as /readyz says at once; the loop comes to it within a turn.
     return "stopping" if runner.stopping else "running" if runner.joined else "joining"
 
