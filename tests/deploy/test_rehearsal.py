@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import pytest
 from confluent_kafka import Consumer, Message, Producer
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry import SchemaRegistryClient, topic_subject_name_strategy
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
@@ -103,11 +103,12 @@ def _first_dead_letter(stand: Rehearsal) -> Message[bytes, bytes]:
 
 def test_an_event_in_avro_is_read_with_its_schema_from_the_registry(stand: Rehearsal) -> None:
     url = stand.addresses.here(compose.environment("consumer")["SCM_SCHEMA_REGISTRY__URL"], "consumer")
-    with closing(Apicurio()) as registry, SchemaRegistryClient({"url": url}) as client:
+    with closing(Apicurio()) as registry, SchemaRegistryClient({"url": url, "timeout": 30}) as client:
         registry.port, registry.url = stand.addresses.port("registry", 8080), url
         registry.start()
         schema = (compose.ROOT / "schemas" / "scm_event.avsc").read_text()
-        encode = AvroSerializer(client, schema)
+        # By the topic's name: other strategies ask the registry for what it may not know, and wait for the answer.
+        encode = AvroSerializer(client, schema, conf={"subject.name.strategy": topic_subject_name_strategy})
         moment = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
         event = {"event_id": "1", "occurred_at": moment, "key_value": "CODE5", "scm_data": {"intended_market": "cn"}}
         value = encode(event, SerializationContext("scm.events", MessageField.VALUE))

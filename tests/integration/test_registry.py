@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
+from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient, topic_subject_name_strategy
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.schema_registry.json_schema import JSONSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
@@ -21,6 +21,8 @@ from tests.support.job import Job
 from tests.support.process import wait_until
 
 SHIPPED = read_schema("scm_event.avsc")
+#: Other strategies ask the registry for what it may not know, and wait for the answer.
+BY_TOPIC = {"subject.name.strategy": topic_subject_name_strategy}
 Publish = Callable[[dict[str, Any]], bytes]
 
 
@@ -36,19 +38,20 @@ def registry() -> Iterator[Apicurio]:
 
 @pytest.fixture
 def client(registry: Apicurio) -> Iterator[SchemaRegistryClient]:
-    with SchemaRegistryClient({"url": registry.url}) as found:
+    with SchemaRegistryClient({"url": registry.url, "timeout": 30}) as found:
         yield found
 
 
 def avro(client: SchemaRegistryClient, topic: str, schema: Schema | dict[str, Any]) -> Publish:
     """A publisher of Avro as Confluent's serializer makes one; it registers its schema."""
-    serialize = AvroSerializer(client, schema if isinstance(schema, Schema) else json.dumps(schema))
+    text = schema if isinstance(schema, Schema) else json.dumps(schema)
+    serialize = AvroSerializer(client, text, conf=BY_TOPIC)
     return lambda event: serialize(event, SerializationContext(topic, MessageField.VALUE)) or b""
 
 
 def json_schema(client: SchemaRegistryClient, topic: str) -> Publish:
     """A publisher of JSON with its schema."""
-    serialize = JSONSerializer(json.dumps(read_schema("scm_event.schema.json")), client)
+    serialize = JSONSerializer(json.dumps(read_schema("scm_event.schema.json")), client, conf=BY_TOPIC)
     return lambda event: serialize(event, SerializationContext(topic, MessageField.VALUE)) or b""
 
 
