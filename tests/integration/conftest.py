@@ -18,10 +18,10 @@ USED = pytest.StashKey[Kafka]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let pass that kafka-python, closed while it connects, leaves a socket to the garbage collector.
+    """Let pass a socket that is left to the garbage collector: seen once, its owner not found.
 
-    It is the witness only: the program runs in processes of its own here, and its sockets are watched in
-    ``tests/component``.
+    It is of the tests' own process (kafka-python is suspected): the program runs in processes of its own here, and its
+    sockets are watched in ``tests/component``.
     """
     for item in items:
         if item.path.parent == Path(__file__).parent:
