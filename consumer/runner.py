@@ -22,6 +22,7 @@ from consumer.errors import UserError
 from consumer.intake import Intake
 from consumer.letter_log import LetterLog
 from consumer.ports import Api, Letters, Result, Source
+from consumer.resting import Resting
 
 log = logging.getLogger(__name__)
 
@@ -90,13 +91,13 @@ class Runner:
         self._polled_at = 0.0
         self._full_since: float | None = None
         self._more = False  # the last read was full: there is more to read now
-        self.held: set[Partition] = set()  #: partitions whose settled map has no room for more
         self.left = False  #: the group was left in time: no thread of the client is still busy with it
         self.final_ledger: Ledger | None = None  #: as it was when the group was left
 
     def attach(self, source: Source, api: Api, letters: Letters) -> None:
         """Give the loop its adapters (the source calls back into the loop, so it is made after it)."""
         self._source = source
+        self.resting = Resting(self._intake, source)
         self._api = api
         self._letters = letters
 
@@ -244,13 +245,7 @@ class Runner:
             taken += len(messages)
             records, rows, position = self._intake.take(partition, messages, now)
             self.pipeline.arrived(partition, records, rows, position, now)
-            if partition not in self.held and partition.outgrows(room):
-                self.held.add(partition)
-                log.warning(
-                    "%s: much is settled behind offset %s, which is not; reading waits", partition, partition.watermark
-                )
-            if self.holds(partition):
-                self._hold(partition)
+            self.resting.was_read(partition, room)
         if self._until_end and self._source.stopped:
             partition, cause = next(iter(self._source.stopped.items()))
             self.stop(UserError(f"{partition} is stopped ({cause}): its end cannot be reached"))
@@ -296,22 +291,7 @@ class Runner:
         due = due_commits(self.pipeline.partitions)
         if due:
             self._source.commit(due)
-        self._read_on()
-
-    def _read_on(self) -> None:
-        """Read on where the settled map has room again."""
-        room = room_of(len(self.pipeline.partitions))
-        for partition in [p for p in self.held if not p.outgrows(room // 2)]:
-            self.held.discard(partition)
-            self._hold(partition)
-
-    def _hold(self, partition: Partition) -> None:
-        """Read on, or not: there are two reasons to wait, and neither ends the other."""
-        self._source.hold(partition, held=self.holds(partition))
-
-    def holds(self, partition: Partition) -> bool:
-        """Whether reading of this partition waits: for rows to settle, or for a schema."""
-        return partition in self.held or partition in self._intake.waiting
+        self.resting.look(room_of(len(self.pipeline.partitions)))
 
     def schema_answered(self, schema_id: int) -> None:
         """A schema was looked up: what waits for it is taken in. On the owner's thread only."""
@@ -323,7 +303,7 @@ class Runner:
             if count:
                 self.pipeline.decoded(partition, count, rows, now)
             if partition not in intake.waiting:
-                self._hold(partition)
+                self.resting.tell(partition)
 
     # -- what the source tells -----------------------------------------------------------------------------------
 
@@ -361,8 +341,7 @@ class Runner:
             if not self._source.commit_and_wait(due_commits(partitions)):
                 log.warning("the last commit of %s is not confirmed; some rows may be sent again", _listed(partitions))
         pipeline.revoked(partitions, self._clock())
-        for partition in partitions:
-            self.held.discard(partition)
+        self.resting.forget(partitions)
         if partitions:
             log.info("%s: %s", "lost" if lost else "revoked", _listed(partitions))
 

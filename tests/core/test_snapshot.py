@@ -141,7 +141,7 @@ def test_paused_and_stopped_partitions_are_told_apart() -> None:
     world = World()
     kept, held, gone = (world.partition(number) for number in range(3))
     world.start()
-    world.runner.held.add(held)
+    world.runner.resting.full.add(held)
     world.source.stopped[gone] = "out_of_range"
     assert [(p.paused, p.stopped) for p in _take(world).partitions] == [
         (False, None),
