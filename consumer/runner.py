@@ -12,7 +12,7 @@ import math
 import queue
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 from consumer.core.ledger import Ledger
@@ -325,6 +325,10 @@ class Runner:
             self.pipeline.assigned(partition)
         if partitions:
             log.info("assigned: %s", _listed(partitions))
+
+    def on_counted(self, counts: Mapping[str, int]) -> None:
+        """The group reads these topics, each with so many partitions: this member's share of the requests follows."""
+        self.pipeline.counted(counts, self._wall_clock(), self._clock())
 
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
         """Partitions go: their requests may end (bounded), what is settled is committed, the rest is forgotten.

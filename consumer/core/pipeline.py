@@ -8,8 +8,8 @@ from the partitions when one can be sent, never stored.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import accumulate, chain
 
 import msgspec
 
@@ -97,6 +97,8 @@ class Pipeline:
         self._timer_number = 0
         self._stock = rules.concurrency + SPARE_WINDOWS
         self.silent = False  #: nothing is uploaded, for good or for now
+        self._counts: dict[str, int] = {}  # partitions of each topic that the group reads; empty: not known
+        self._ahead = 0.0  # seconds that the wall clock is ahead of the owner's
 
     # -- inputs --------------------------------------------------------------------------------------------------
 
@@ -104,6 +106,12 @@ class Pipeline:
         """A partition came: a new epoch of it."""
         self.partitions[partition] = None
         self.ledgers.open(partition)
+
+    def counted(self, counts: Mapping[str, int], wall_clock: float, now: float) -> None:
+        """The group reads these topics, each with so many partitions; the wall clock says so many seconds."""
+        self._counts = dict(counts)
+        self._ahead = wall_clock - now
+        self._deal(now)
 
     def arrived(self, partition: Partition, records: list[Record], rows: list[Row], position: int, now: float) -> None:
         """Records of a partition were read, with all their rows, in order; reading goes on at ``position``.
@@ -223,6 +231,7 @@ class Pipeline:
             if partition in self.partitions:
                 del self.partitions[partition]
                 self.ledgers.close(partition)
+        self._deal(now)
 
     # -- effects -------------------------------------------------------------------------------------------------
 
@@ -231,16 +240,16 @@ class Pipeline:
         self._run_timers(now)
         self.lanes.pass_time(now, sendable=False)
         effects = Effects()
-        asks_at = self.gate.asks_at()
+        asks_at = self.gate.asks_at(now)
         if asks_at is not None and asks_at <= now:
             self.gate.ask(now)
             effects.ask = True
         while not self.silent and self.gate.admits(now):
             window = self.uploads.next(now)
             if window is None:
-                self.lanes.pass_time(now, sendable=True)
                 break
             effects.send.append(Attempt(window, window.attempts, window.data_key, [row.item for row in window.rows]))
+        self.lanes.pass_time(now, sendable=not self.silent and self.gate.idle(now))
         effects.letters = [letter for letter in self._letters if letter.row.stage == Stage.LETTER]
         self._letters.clear()
         effects.notices, self.uploads.notices = self.uploads.notices, []
@@ -248,8 +257,8 @@ class Pipeline:
 
     def wakes_at(self, now: float) -> float | None:
         """When ``tick`` has something to do if no input comes before, seconds; None: never."""
-        times = [self._timers[0][0] if self._timers else None, self.gate.asks_at()]
-        opens_at = None if self.silent else self.gate.opens_at()
+        times = [self._timers[0][0] if self._timers else None, self.gate.asks_at(now)]
+        opens_at = None if self.silent else self.gate.opens_at(now)
         if opens_at is not None and (self.lanes or self.windows.live):
             if opens_at > now:
                 times.append(opens_at)  # nothing can be sent before; from then on the linger counts
@@ -304,6 +313,18 @@ class Pipeline:
         }
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _deal(self, now: float) -> None:
+        """Tell the pace which of the group's partitions are ours, all of them in an order that every member knows."""
+        if not self._counts:
+            return
+        first = dict(zip(sorted(self._counts), accumulate(self._counts[t] for t in sorted(self._counts)), strict=True))
+        own = sorted(
+            first[p.topic] - self._counts[p.topic] + p.number
+            for p in self.partitions
+            if p.number < self._counts.get(p.topic, 0)
+        )
+        self.gate.pace.deal(own, sum(self._counts.values()), now + self._ahead, now)
 
     def _queue(self, rows: list[Row], now: float) -> None:
         """Rows arrive: they claim their codes."""

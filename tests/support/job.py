@@ -41,11 +41,13 @@ class Job:
         }
         for name, values in sections.items():
             base[name] = {**base.get(name, {}), **values}
+        if base["kafka"].get("group_protocol") == "consumer":
+            del base["kafka.client"]["session.timeout.ms"]  # the brokers' to say
         return base
 
-    def process(self, *arguments: str, **sections: dict[str, Any]) -> ConsumerProcess:
+    def process(self, *arguments: str, name: str = "consumer", **sections: dict[str, Any]) -> ConsumerProcess:
         """The consumer with these arguments after ``run``."""
-        return ConsumerProcess(self.folder, self.settings(**sections), "run", *arguments)
+        return ConsumerProcess(self.folder, self.settings(**sections), "run", *arguments, name=name)
 
     def run_to_end(self, **sections: dict[str, Any]) -> str:
         """Run until the end is reached; what it printed."""
