@@ -18,8 +18,14 @@ install: $(STAMP)  ## into .venv, with everything the tests need
 demo: $(STAMP)  ## the whole system on this machine, nothing to install or start
 	$(BIN)/scm-consumer demo
 
-test: $(STAMP)  ## every test, the ones on a real Apache Kafka included
-	$(BIN)/python -m pytest
+# More workers than processors: much of what they do is waiting.
+WORKERS ?= 3
+
+test: $(STAMP)  ## every test, on a real Apache Kafka: side by side, then alone those that measure time
+	@failed=0; \
+	$(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder -m "not alone" || failed=1; \
+	$(BIN)/python -m pytest -m alone || failed=1; \
+	exit $$failed
 
 check: $(STAMP) lint types layers  ## the inner loop
 	$(BIN)/python -m pytest -q tests/core

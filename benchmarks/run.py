@@ -26,6 +26,9 @@ CEILING_SECONDS = 4.0
 CEILING_CONNECTIONS = (1, 2, 4, 8)
 FLOOR_THREADS = (1, 4)  #: at 0 ms: posting inline costs least, a few threads are fastest; the better one counts
 
+#: A command, and its variables.
+Program = tuple[list[str], dict[str, str]]
+
 
 class BenchmarkError(Exception):
     """A run that does not count: it failed, or what it sent is not what it should have sent."""
@@ -54,8 +57,11 @@ def run_floor(bench: Bench, latency_ms: int, threads: int) -> report.Run:
     return report.Run("floor", latency_ms, threads, cost, stats)
 
 
-def run_product(bench: Bench, latency_ms: int, concurrency: int) -> report.Run:
-    """One run of the product with a group of its own, from the beginning to the end, checked to be whole."""
+def run_product(bench: Bench, latency_ms: int, concurrency: int, program: Program | None = None) -> report.Run:
+    """One run of the product with a group of its own, from the beginning to the end, checked to be whole.
+
+    ``program``: another one than what is installed.
+    """
     group, letters = unique("benchmark"), bench.kafka.create_topic(unique("benchmark.dlq"))
     configuration = bench.folder / "scm-consumer.toml"
     configuration.write_text(
@@ -74,9 +80,8 @@ topic = "{letters}"
     )
     bench.standin.reset(latency_ms)
     log = bench.folder / "product.log"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SCM_")}
-    command = [str(product()), "-c", str(configuration), "run", "--until-end"]
-    cost = measure(command, bench.folder, environment, log)
+    command, environment = program or ([str(product())], own_variables())
+    cost = measure([*command, "-c", str(configuration), "run", "--until-end"], bench.folder, environment, log)
     stats = bench.standin.stats()
     _check("the product", cost, stats, bench.backlog, log)
     if stats.repeated_in_request:
@@ -87,6 +92,11 @@ topic = "{letters}"
     if committed != ends:
         raise BenchmarkError(f"the product committed {committed}, and the topic ends at {ends}")
     return report.Run("product", latency_ms, concurrency, cost, stats)
+
+
+def own_variables() -> dict[str, str]:
+    """This process's variables without settings of the product."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SCM_")}
 
 
 def product() -> Path:

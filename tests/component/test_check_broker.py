@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +36,7 @@ def broker_check(servers: str, **properties: str) -> Check:
     return first
 
 
+@pytest.mark.alone
 def test_no_broker_fails_soon_and_says_that_nobody_listens() -> None:
     began = time.monotonic()
     check = broker_check(f"127.0.0.1:{free_port()},127.0.0.1:{free_port()}")
@@ -155,6 +159,18 @@ def test_the_demos_embedded_kafka_is_told_at_once_to_be_no_whole_one() -> None:
     with open_mock("") as embedded:
         check = broker_check(embedded.bootstrap)
     assert (check.state, "no controller" in check.text) == (State.FAILED, True)
+
+
+def test_what_waits_at_the_interpreters_end_does_not_keep_the_process(tmp_path: Path) -> None:
+    """As a client did whose calls to brokers that had just gone were not ended yet."""
+    nobody = f"127.0.0.1:{free_port()}"
+    settings = tmp_path / "settings.toml"
+    settings.write_text(f'[kafka]\nbootstrap_servers = "{nobody}"\n[api]\nbase_url = "http://{nobody}"\ntoken = "t"\n')
+    waiting = "import atexit, threading; atexit.register(threading.Event().wait, 120)"
+    command = [sys.executable, "-c", f"{waiting}; from consumer.cli import main; main()", "-c", str(settings), "check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 3, done.stderr
+    assert re.search(r"^\d FAILED", done.stdout.splitlines()[-1])
 
 
 # -- running beside each other -----------------------------------------------------------------------------------------

@@ -228,6 +228,7 @@ def test_workers_do_not_keep_the_process_alive() -> None:
         assert workers() == 1
 
 
+@pytest.mark.alone
 def test_an_idle_pool_uses_no_processor_time() -> None:
     with Wire(saying(answer())) as wire, pool_to(wire.url, size=8) as (pool, results):
         for _ in range(8):

@@ -76,6 +76,7 @@ def test_throttling_for_one_second_is_told_in_the_singular(client: Client) -> No
     assert client.upload(*rows(1)).json()["detail"] == "Request was throttled. Expected available in 1 second."
 
 
+@pytest.mark.alone
 def test_a_rate_limit_throttles_only_what_is_over_it(sandbox: Sandbox, client: Client) -> None:
     switch_on(client, "rate_limit", per_second=5, path="any")
     begun = time.monotonic()
@@ -182,6 +183,7 @@ def test_a_connection_reset_before_the_body_is_read_applies_nothing(sandbox: San
     assert client.upload(*rows(1)).status_code == 200
 
 
+@pytest.mark.alone
 def test_a_late_call_is_lost_at_once_and_applied_after_the_wait(sandbox: Sandbox, client: Client) -> None:
     switch_on(client, "late", seconds=1, first=1)
     begun = time.monotonic()

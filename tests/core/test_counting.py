@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +62,7 @@ def test_records_without_a_time_are_not_observed() -> None:
     assert histogram.sum == 0.5
 
 
+@pytest.mark.alone
 def test_settling_and_counting_it_costs_less_than_a_microsecond_a_row() -> None:
     """About a third of one on a busy machine; the best of many batches, so that a busier one fails nobody."""
     partition = Partition("events", 0, 0, 0)

@@ -11,22 +11,8 @@ import pytest
 from consumer.sandbox import Sandbox
 from tests.support.job import Job
 from tests.support.kafka_broker import BrokerUnavailable, JvmBroker
-from tests.support.kafka_sources import open_kafka
+from tests.support.kafka_sources import USED, open_kafka
 from tests.support.kafka_witness import Kafka
-
-USED = pytest.StashKey[Kafka]()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let pass a socket that is left to the garbage collector: seen once, its owner not found.
-
-    It is of the tests' own process (kafka-python is suspected): the program runs in processes of its own here, and its
-    sockets are watched in ``tests/component``.
-    """
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            ignored = "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-            item.add_marker(pytest.mark.filterwarnings(ignored))
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +23,7 @@ def kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
             found = stack.enter_context(open_kafka())
         except BrokerUnavailable as reason:
             pytest.fail(str(reason), pytrace=False)
-        request.config.stash[USED] = found
+        request.config.stash[USED] = (found.source, found.notice)
         yield found
 
 
@@ -61,15 +47,3 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def job(kafka: Kafka, sandbox: Sandbox, tmp_path: Path) -> Job:
     return Job(kafka, sandbox, tmp_path, partitions=8)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which Kafka the tests ran against, loudly when it was not a real one."""
-    used = config.stash.get(USED, None)
-    if used is None:
-        return
-    if used.notice:
-        terminalreporter.section("Kafka", yellow=True)
-        terminalreporter.write_line(used.notice, yellow=True)
-    else:
-        terminalreporter.write_line(f"Kafka: {used.source}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,9 +17,11 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from kafka import KafkaConsumer
+from kafka.errors import KafkaTimeoutError
 from kafka.partitioner.default import murmur2
 
-from tests.support.kafka_broker import JvmBroker
+from tests.support.kafka_broker import JvmBroker, free_port
 from tests.support.kafka_witness import Kafka, ToSend, unique
 
 PROJECT = Path(__file__).parents[2]
@@ -117,6 +121,16 @@ def test_topic_configuration_is_applied(kafka: Kafka) -> None:
     topic = kafka.create_topic(unique("small"), 1, {"max.message.bytes": "1000"})
     with pytest.raises(AssertionError, match="MSG_SIZE_TOO_LARGE"):
         kafka.produce(topic, [ToSend(None, bytes(2_000))])
+
+
+def test_the_witness_closes_what_it_could_not_connect() -> None:
+    """Left to the garbage collector, such a socket fails whichever test runs then."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ResourceWarning)
+        with pytest.raises(KafkaTimeoutError):
+            KafkaConsumer(bootstrap_servers=f"127.0.0.1:{free_port()}", bootstrap_timeout_ms=500)
+        gc.collect()
+    assert [str(warning.message) for warning in told] == []
 
 
 def test_extra_broker_properties_are_applied(breakable: JvmBroker) -> None:

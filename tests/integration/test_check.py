@@ -152,6 +152,7 @@ def test_no_broker_is_one_failure_and_the_api_is_checked_all_the_same(job: Job) 
     assert found.one("token")[0] == "ok"
 
 
+@pytest.mark.alone
 def test_with_everything_silent_it_ends_in_time_and_says_all(job: Job) -> None:
     def script(peer: Peer, wire: Wire) -> None:
         peer.hold()

@@ -466,6 +466,7 @@ def measured(publish: Publish, *arguments: str) -> tuple[subprocess.CompletedPro
     return subprocess.CompletedProcess(process.args, process.returncode, out, err), sizes
 
 
+@pytest.mark.alone
 def test_two_hundred_thousand_lines_go_quickly_and_in_flat_memory(publish: Publish, kafka: Kafka, topic: str) -> None:
     publish.client.clear()
     rows = [f"CODE{n:016d}MRP,{9 if n % 20_000 == 77 else 1},prod_1,C-{n // 50:07d}\n" for n in range(200_000)]

@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
+import pytest
+
 from tests.support.kafka_broker import (
     BROKER_PROPERTIES,
     POM,
@@ -26,6 +28,9 @@ from tests.support.kafka_witness import Kafka
 
 ADDRESS_VARIABLE = "SCM_TEST_KAFKA"
 READY_SECONDS = 60.0
+
+#: In a test run's configuration: what the Kafka was, and what a reader of the results must know about it.
+USED = pytest.StashKey[tuple[str, str]]()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ so that a mistake in how the product uses its own client cannot hide itself.
 from __future__ import annotations
 
 import secrets
+import socket
 import time
 import warnings
 from collections.abc import Iterable, Mapping
@@ -22,8 +23,23 @@ with warnings.catch_warnings():
     # Importing it reads its protocol's definitions with functions that Python 3.11 and 3.12 warn of.
     warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
     from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+    from kafka.net.inet import KafkaNetSocket
 
 Headers = list[tuple[str, bytes]]
+
+_connect = KafkaNetSocket.sock_connect
+
+
+async def _connect_or_close(self: KafkaNetSocket, net: Any, sock: socket.socket, *rest: Any, **more: Any) -> Any:
+    """Close the socket if connecting is refused, or cut short by a ``close``: kafka-python 3.0 forgets it."""
+    try:
+        return await _connect(self, net, sock, *rest, **more)
+    except BaseException:
+        sock.close()
+        raise
+
+
+KafkaNetSocket.sock_connect = _connect_or_close
 
 READ_SECONDS = 120.0
 ANSWER_SECONDS = 30.0

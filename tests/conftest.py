@@ -1,0 +1,74 @@
+"""How the tests run beside each other, and what their summary tells.
+
+``make test`` runs two parts: the files side by side, then by themselves the tests that measure time or processor time
+(the marker ``alone``), which other work would disturb.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadFileScheduling
+
+from tests.support.kafka_sources import USED
+
+HERE = Path(__file__).parent
+#: The folders whose files take longest come first: what begins last should be short, or one worker ends long after the
+#: others.
+SLOWEST_FIRST = ("deploy", "integration")
+#: A folder that is one piece of work: its tests share what takes long to make.
+WHOLE = "tests/deploy/"
+
+
+class ByFile(LoadFileScheduling):  # type: ignore[misc]  # the library has no types
+    """One file goes to one worker, as its fixtures are made once; so does one folder that is a piece of work."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return WHOLE if nodeid.startswith(WHOLE) else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    """How xdist deals out the tests."""
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, what takes longest begins; one after the other, the order stays as it is."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    folder = item.path.relative_to(HERE).parts[0]
+    return SLOWEST_FIRST.index(folder) if folder in SLOWEST_FIRST else len(SLOWEST_FIRST)
+
+
+# -- which Kafka it was ------------------------------------------------------------------------------------------------
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker tells the controller."""
+    output = getattr(session.config, "workeroutput", None)
+    used = session.config.stash.get(USED, None)
+    if output is not None and used is not None:
+        output["kafka"] = used
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """The controller hears it; one worker's word stands for all, as they look for it in the same places."""
+    used = getattr(node, "workeroutput", {}).get("kafka")
+    if used is not None:
+        node.config.stash[USED] = tuple(used)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which Kafka the tests ran against, loudly when it was not a real one."""
+    source, notice = config.stash.get(USED, ("", ""))
+    if notice:
+        terminalreporter.section("Kafka", yellow=True)
+        terminalreporter.write_line(notice, yellow=True)
+    elif source:
+        terminalreporter.write_line(f"Kafka: {source}")
