@@ -8,12 +8,15 @@ import random
 import signal
 import sys
 import time
+from typing import Any, Literal
 
 from consumer import __version__, dry_run
 from consumer.config.settings import Settings
+from consumer.core.gate import QUESTIONS
 from consumer.core.pipeline import Attempt, Pipeline, Rules
 from consumer.core.retry import RetryPolicy
-from consumer.core.rows import RowMaker
+from consumer.core.rows import RowMaker, TaskRowMaker
+from consumer.core.tasks import Task
 from consumer.errors import UserError
 from consumer.formats import Decoder, Schemas, decoder
 from consumer.intake import Intake
@@ -57,11 +60,16 @@ class UploadApi:
             )
 
         client().close()  # a setting that no call could be made with is told now
-        self._pool = Pool(client, api.concurrency + 1, results)
+        self._pool = Pool(client, api.concurrency + QUESTIONS + 1, results)
 
     def send(self, attempt: Attempt, start_by: float) -> None:
         """Start an attempt; its answer comes through the results."""
-        self._pool.submit(Job("upload", start_by, attempt.data_key, attempt.items, attempt))
+        kind: Literal["start", "upload"] = "start" if attempt.by_task else "upload"
+        self._pool.submit(Job(kind, start_by, attempt.data_key, attempt.items, subject=attempt))
+
+    def question(self, task: Task) -> None:
+        """Ask how a task is."""
+        self._pool.submit(Job("task", task_id=task.id, subject=task))
 
     def ask(self) -> None:
         """``GET /me`` with the token read again."""
@@ -85,12 +93,7 @@ class App:
         decode, self._registry = self._decoding(settings, results)
         intake = Intake(
             decode,
-            RowMaker(
-                settings.events.data_key,
-                date_fields=settings.events.date_fields,
-                uniform_fields=settings.windows.uniform_fields,
-                logistic_units=settings.events.logistic_units,
-            ),
+            row_maker(settings),
             self._registry.ask if self._registry is not None else None,
         )
         poll_interval = int(kafka.client.get("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)) / 1000
@@ -199,6 +202,19 @@ class App:
         self._api.close()
 
 
+def row_maker(settings: Settings) -> RowMaker:
+    """How an event becomes rows."""
+    events, mode = settings.events, settings.api.mode
+    how: dict[str, Any] = {
+        "date_fields": events.date_fields,
+        "uniform_fields": settings.windows.uniform_fields,
+        "logistic_units": events.logistic_units,
+    }
+    if mode == "sync":
+        return RowMaker(events.data_key, **how)
+    return TaskRowMaker(events.data_key, every=mode == "async", **how)
+
+
 def rules(settings: Settings) -> Rules:
     """What the core decides by."""
     retry = settings.retry
@@ -208,6 +224,8 @@ def rules(settings: Settings) -> Rules:
         concurrency=settings.api.concurrency,
         rate=settings.api.requests_per_second,
         max_processing=settings.api.max_processing_seconds,
+        task_deadline=settings.api.task_deadline_seconds,
+        single_rows_by_task=settings.api.mode == "auto",
         pause_after_rejections=settings.dead_letter.pause_after_rejections,
         max_unsettled_rows=settings.limits.max_unsettled_rows,
         max_unsettled_bytes=settings.limits.max_unsettled_mib * 1024 * 1024,

@@ -9,6 +9,7 @@ from consumer.core.model import Row
 from consumer.core.offsets import Commit, Partition
 from consumer.core.pipeline import Attempt, Letter
 from consumer.core.reply import Reply
+from consumer.core.tasks import Task
 
 
 class Source(Protocol):
@@ -31,9 +32,10 @@ class Source(Protocol):
 
 
 class Api(Protocol):
-    """Sending attempts and asking who we are; answers come through the queue of results."""
+    """Sending attempts, asking about tasks and who we are; answers come through the queue of results."""
 
     def send(self, attempt: Attempt, start_by: float) -> None: ...
+    def question(self, task: Task) -> None: ...
     def ask(self) -> None: ...
 
 
@@ -44,10 +46,10 @@ class Letters(Protocol):
 
 
 class Call(Protocol):
-    """A call that was made for an attempt; for None, it was ``GET /me``."""
+    """A call that was made for an attempt, or a question about a task; for None, it was ``GET /me``."""
 
     @property
-    def subject(self) -> Any: ...
+    def subject(self) -> Attempt | Task | None: ...
 
 
 #: What comes back: a call with its answer, rows whose letters are safe, or something to

@@ -18,6 +18,7 @@ from enum import Enum
 from consumer.core.ledger import Ledger
 from consumer.core.offsets import Commit, Partition, due_commits, room_of
 from consumer.core.pipeline import Pipeline
+from consumer.core.tasks import Task
 from consumer.errors import UserError
 from consumer.intake import Intake
 from consumer.letter_log import LetterLog
@@ -200,11 +201,13 @@ class Runner:
     def _take(self, result: Result) -> None:
         if isinstance(result, tuple):
             call, reply = result
-            attempt = call.subject
-            if attempt is None:
+            subject = call.subject
+            if subject is None:
                 self.pipeline.me_answered(reply, self._clock())
+            elif isinstance(subject, Task):
+                self.pipeline.questioned(subject, reply, self._clock())
             else:
-                self.pipeline.ended(attempt, reply, self._clock())
+                self.pipeline.ended(subject, reply, self._clock())
         elif isinstance(result, list):
             self.pipeline.acknowledged(result, self._clock())
         else:
@@ -265,6 +268,8 @@ class Runner:
         start_by = self._polled_at + self._session_seconds
         for attempt in effects.send:
             self._api.send(attempt, start_by)
+        for task in effects.questions:
+            self._api.question(task)
         if effects.ask:
             self._api.ask()
         for letter in effects.letters:

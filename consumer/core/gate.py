@@ -21,6 +21,8 @@ from consumer.core.retry import RetryPolicy
 
 #: Requests are paced this share of the rate, so that jitter on the way does not make eleven of ten in a second.
 PACE_SHARE = 0.95
+#: Questions about tasks that are under way at once.
+QUESTIONS = 2
 #: The circuit opens when this many distinct windows failed with no success between.
 CIRCUIT_WINDOWS = 4
 
@@ -72,6 +74,7 @@ class Gate:
         self._draw = draw
         self._pause_after = pause_after_rejections  #: 0: never
         self.in_flight = 0
+        self._questions = 0  # about tasks, not answered yet
         self.next_at = 0.0
         self.throttled_until = 0.0
         self.throttled_seconds = 0.0
@@ -119,6 +122,24 @@ class Gate:
         self._spend(now)
         if self.pause is not None:
             self.step = Step.TRYING
+
+    def questions_at(self) -> float | None:
+        """From when on a task may be asked about; None: only a result can bring that.
+
+        A question is no upload: an open circuit does not hold it back, a pause only until ``GET /me`` has passed.
+        """
+        if self._questions >= QUESTIONS or (self.pause is not None and self.step in (Step.ASK, Step.ASKING)):
+            return None
+        return max(self.next_at, self.throttled_until)
+
+    def question(self, now: float) -> None:
+        """A question about a task starts."""
+        self._questions += 1
+        self._spend(now)
+
+    def questioned(self) -> None:
+        """A question about a task was answered, or got none."""
+        self._questions -= 1
 
     def asks_at(self) -> float | None:
         """When ``GET /me`` is due; None: it is not."""

@@ -23,7 +23,8 @@ from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets import Partition, settle
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
-from consumer.core.uploads import Notice, Uploads
+from consumer.core.tasks import TASKS_PER_REQUEST, Task, Tasks
+from consumer.core.uploads import Notice, Result, Uploads
 from consumer.core.windows import Window, Windows
 
 #: Bounds of how long an event took from its time in Kafka to settlement, seconds: from a moment to a day of outage.
@@ -44,6 +45,8 @@ class Rules(msgspec.Struct, frozen=True):
     max_unsettled_rows: int = 20_000
     max_unsettled_bytes: float = 64 * 1024 * 1024
     retry: RetryPolicy = RetryPolicy()
+    task_deadline: float = 3600.0
+    single_rows_by_task: bool = False  #: a single row that keeps failing goes asynchronously
 
 
 class Attempt(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -53,6 +56,7 @@ class Attempt(msgspec.Struct, frozen=True, eq=False, gc=False):
     number: int
     data_key: str
     items: list[dict[str, str]]
+    by_task: bool = False  #: asynchronously: its answer is a task's number
 
 
 class Letter(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -66,6 +70,7 @@ class Effects(msgspec.Struct, gc=False):
     """What is to be done now."""
 
     send: list[Attempt] = []
+    questions: list[Task] = []  #: ask how these tasks are
     letters: list[Letter] = []
     ask: bool = False  #: call ``GET /me``, with the token read again
     notices: list[Notice] = []
@@ -83,8 +88,16 @@ class Pipeline:
         )
         self.flow = Flow(rules.max_unsettled_rows, rules.max_unsettled_bytes)
         self.uploads = Uploads(
-            self.lanes, self.windows, self.gate, rules.retry, draw, max_processing=rules.max_processing
+            self.lanes,
+            self.windows,
+            self.gate,
+            rules.retry,
+            draw,
+            Tasks(rules.task_deadline, rules.concurrency * TASKS_PER_REQUEST),
+            max_processing=rules.max_processing,
+            single_rows_by_task=rules.single_rows_by_task,
         )
+        self._questions_first = False
         self.partitions: dict[Partition, None] = {}  #: owned now
         self.ledgers = Ledgers()
         self.rows_accepted = Tally()  #: by data key
@@ -135,12 +148,16 @@ class Pipeline:
 
     def ended(self, attempt: Attempt, reply: Reply, now: float) -> None:
         """An attempt ended. A second end of the same attempt changes nothing."""
-        window = attempt.window
-        if not window.is_in_flight(attempt.number):
-            return
-        result = self.uploads.ended(window, reply, now)
+        if attempt.window.is_in_flight(attempt.number):
+            self._carry_out(self.uploads.ended(attempt.window, reply, now), now)
+
+    def questioned(self, task: Task, reply: Reply, now: float) -> None:
+        """A question about a task was answered, or got no answer."""
+        self._carry_out(self.uploads.questioned(task, reply, now), now)
+
+    def _carry_out(self, result: Result, now: float) -> None:
         if result.accepted:
-            self.rows_accepted.count(attempt.data_key, len(result.accepted))
+            self.rows_accepted.count(result.data_key, len(result.accepted))
             self._settle(result.accepted, now)
         for row, rejection in result.rejected:
             self._letter(row, rejection)
@@ -235,26 +252,53 @@ class Pipeline:
         if asks_at is not None and asks_at <= now:
             self.gate.ask(now)
             effects.ask = True
-        while not self.stopping and self.gate.admits(now):
-            window = self.uploads.next(now)
-            if window is None:
-                self.lanes.pass_time(now, sendable=True)
-                break
-            effects.send.append(Attempt(window, window.attempts, window.data_key, [row.item for row in window.rows]))
+        self._requests(effects, now)
         effects.letters = [letter for letter in self._letters if letter.row.stage == Stage.LETTER]
         self._letters.clear()
         effects.notices, self.uploads.notices = self.uploads.notices, []
         return effects
 
+    def _requests(self, effects: Effects, now: float) -> None:
+        """Uploads and questions about tasks, in turn where both could go: neither keeps the other waiting."""
+        while True:
+            first, second = (self._question, self._send) if self._questions_first else (self._send, self._question)
+            if first(effects, now):
+                self._questions_first = not self._questions_first
+            elif not second(effects, now):
+                return
+
+    def _send(self, effects: Effects, now: float) -> bool:
+        if self.stopping or not self.gate.admits(now):
+            return False
+        window = self.uploads.next(now)
+        if window is None:
+            self.lanes.pass_time(now, sendable=True)
+            return False
+        items = [row.item for row in window.rows]
+        effects.send.append(Attempt(window, window.attempts, window.data_key, items, window.by_task))
+        return True
+
+    def _question(self, effects: Effects, now: float) -> bool:
+        at = self.gate.questions_at() if self.uploads.tasks else None
+        task = self.uploads.ask_about(now) if at is not None and at <= now else None
+        if task is None:
+            return False
+        effects.questions.append(task)
+        return True
+
     def wakes_at(self, now: float) -> float | None:
         """When ``tick`` has something to do if no input comes before, seconds; None: never."""
         times = [self._timers[0][0] if self._timers else None, self.gate.asks_at()]
+        questions_at = self.gate.questions_at() if self.uploads.tasks else None
+        next_at = self.uploads.tasks.next_at() if questions_at is not None else None
+        if questions_at is not None and next_at is not None:
+            times.append(max(questions_at, next_at))
         opens_at = None if self.stopping else self.gate.opens_at()
         if opens_at is not None and (self.lanes or self.windows.live):
             if opens_at > now:
                 times.append(opens_at)  # nothing can be sent before; from then on the linger counts
             else:
-                times += [self.windows.wakes_at(), self.lanes.next_due(now)]
+                times += [self.windows.wakes_at(), self.lanes.next_due(now, tasks=not self.uploads.tasks.full)]
         return min((at for at in times if at is not None), default=None)
 
     def reads(self) -> bool:

@@ -18,6 +18,8 @@ from consumer.core.model import Rejection, Row, Stage
 from consumer.core.outcomes import Outcome, Reading, brief, classify
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
+from consumer.core.rows import go_by_task
+from consumer.core.tasks import Task, Tasks
 from consumer.core.windows import PARTS, Place, Window, Windows
 
 #: Bounds of the histograms: how long a request took, seconds; and rows of a window.
@@ -45,6 +47,7 @@ class Result(msgspec.Struct, gc=False):
     again: list[Row] = []  #: ready once more, for a later window
     later: list[tuple[float, Row]] = []  #: ready once more from a time on
     orphans: list[Row] = []  #: their partition was taken away meanwhile: only their claims are freed
+    data_key: str = ""  #: of the window
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -64,15 +67,20 @@ class Uploads:
         gate: Gate,
         policy: RetryPolicy,
         draw: Callable[[], float],
+        tasks: Tasks,
         *,
         max_processing: float,
+        single_rows_by_task: bool = False,
     ) -> None:
+        """``single_rows_by_task``: a single row that keeps failing goes asynchronously."""
         self._lanes = lanes
         self.windows = windows
         self.gate = gate
         self._policy = policy
         self._draw = draw
         self._max_processing = max_processing
+        self.tasks = tasks
+        self._single_rows_by_task = single_rows_by_task
         self._passing_gap = min(PASSING_GAP, PASSING_SHARE * policy.give_up)
         self.accepted_windows = 0
         self._accepted_sent_at = -1.0  #: when the latest request that was accepted was sent
@@ -87,6 +95,7 @@ class Uploads:
         self.last_error: str | None = None  #: how the latest call failed; None: it was answered
         self.failing_since: float | None = None  #: since when no call was answered; None: the latest one was
         self.requests: Counter[str] = Counter()  #: ended attempts, by what the answer meant
+        self.tasks_ended: Counter[str] = Counter()  #: asynchronous uploads, by what their end meant
         self.request_seconds = Histogram(SECONDS)  #: of those that were sent
         self.retries: Counter[str] = Counter()  #: attempts after which the window goes again, by what the answer meant
         self.resent: Counter[str] = Counter()  #: rows that go again, by cause
@@ -99,9 +108,10 @@ class Uploads:
 
     def next(self, now: float) -> Window | None:
         """The window that goes next, marked as sent at ``now``; None: none is closable."""
-        window = self.windows.next(now, alone=self.gate.alone)
+        window = self.windows.next(now, alone=self.gate.alone, tasks=not self.tasks.full)
         if window is None:
             return None
+        window.on_trial = self.gate.pause is not None
         if window.attempts == 1 and window.reason not in PARTS:
             self.closed[window.reason] += 1
             self.window_rows.observe(len(window.rows))
@@ -110,24 +120,67 @@ class Uploads:
 
     @property
     def in_flight(self) -> list[Window]:
-        """The windows whose answers are awaited."""
+        """The windows whose outcomes are awaited: an answer, or the end of a task."""
         return self.windows.in_flight
+
+    def ask_about(self, now: float) -> Task | None:
+        """The task that is asked about now; None: none is due."""
+        task = self.tasks.next(now)
+        if task is not None:
+            self.gate.question(now)
+        return task
 
     # -- answers -------------------------------------------------------------------------------------------------
 
     def ended(self, window: Window, reply: Reply, now: float) -> Result:
         """An attempt ended: what becomes of its rows; what is sent again is queued or parked."""
         self.gate.ended()
-        outcome = classify(window.data_key, window.rows, reply)
+        outcome = classify(window.data_key, window.rows, reply, by_task=window.by_task)
         reading = outcome.reading
         self.requests[reading.value] += 1
         self._heard(reply, now, failed=reading in (Reading.FAILED, Reading.LOST, Reading.UNSENT))
         if reading is not Reading.UNSENT:
             self.request_seconds.observe(reply.seconds)
-        result = self._judge(window, outcome, reply, now)
+        if reading is Reading.STARTED:
+            self._started(window, outcome.task_id, now)
+            return Result()
+        return self._ended(window, outcome, reply, now, lost_until=window.sent_at + self._max_processing)
+
+    def questioned(self, task: Task, reply: Reply, now: float) -> Result:
+        """A question about a task was answered, or got no answer: what becomes of its window, if the task has ended."""
+        self.gate.questioned()
+        self._heard(reply, now, failed=reply.status is None or reply.status >= 500)
+        if reply.status == 401:
+            self._pause(Pause.UNAUTHORIZED, brief(reply), now)
+        elif reply.status == 429 or (reply.status is not None and reply.retry_after is not None):
+            self._slow_down(reply, now)
+        outcome = self.tasks.answered(task, reply, now, self._policy, self._draw())
+        if outcome is None:
+            return Result()
+        self.tasks_ended[outcome.reading.value] += 1
+        # When it was started tells nothing: nobody knows when the API will come to it, if it does.
+        return self._ended(task.window, outcome, reply, now, lost_until=now + self._max_processing)
+
+    def _started(self, window: Window, task_id: str, now: float) -> None:
+        """The API has taken the window over: so it works; what becomes of the rows, the task's end tells."""
+        self._closed_circuit(now)
+        window.place = Place.TASK
+        window.failures = 0
+        self.tasks.start(window, task_id, now)
+        if self._trying(window) and not self.gate.rejecting:
+            window.on_trial = False
+            self._unblock()
+
+    def _trying(self, window: Window) -> bool:
+        """Whether this is the one window that is tried while uploading is paused."""
+        return window.on_trial and self.gate.pause is not None and self.gate.step is Step.TRYING
+
+    def _ended(self, window: Window, outcome: Outcome, reply: Reply, now: float, *, lost_until: float) -> Result:
+        result = self._judge(window, outcome, reply, now, lost_until)
+        result.data_key = window.data_key
         if window.place is not Place.GONE:  # it goes again, whole or what is left of it
-            self.retries[reading.value] += 1
-            self.resent[reading.value] += len(window.rows)
+            self.retries[outcome.reading.value] += 1
+            self.resent[outcome.reading.value] += len(window.rows)
         return result
 
     def _heard(self, reply: Reply, now: float, *, failed: bool) -> None:
@@ -139,19 +192,18 @@ class Uploads:
         if self.failing_since is None:
             self.failing_since = now
 
-    def _judge(self, window: Window, outcome: Outcome, reply: Reply, now: float) -> Result:
-        """What becomes of the rows and the window."""
+    def _judge(self, window: Window, outcome: Outcome, reply: Reply, now: float, lost_until: float) -> Result:
+        """What becomes of the rows and the window; ``lost_until``: as long a lost call of it may take effect."""
         if outcome.reading is Reading.LOST:
-            until = window.sent_at + self._max_processing
-            self.held_until = max(self.held_until, until)
+            self.held_until = max(self.held_until, lost_until)
             for row in window.rows:
-                row.hold_until = max(row.hold_until, until)
+                row.hold_until = max(row.hold_until, lost_until)
         result = Result()
         # Only while rows were taken away since it was sent can some of its rows be done.
         reduced = window.sent_at <= self.revoked_at and any(row.stage == Stage.DONE for row in window.rows)
         if reduced:
             self._drop_orphans(window, outcome, result)
-        trial = self.gate.pause is not None and self.gate.step is Step.TRYING
+        trial = self._trying(window)
         if not window.rows:
             self._nobody_waits(window, outcome, reply, now, trial=trial)
         elif outcome.reading is Reading.ACCEPTED:
@@ -181,7 +233,7 @@ class Uploads:
             # The answer is about more rows than are left: it says nothing about these alone.
             self.windows.queue(window)
         elif outcome.reading is Reading.NONE_NAMED:
-            self._seek(window, Rejection("rejected_by_api", outcome.text, None, "upload", 400), result, now)
+            self._seek(window, Rejection("rejected_by_api", outcome.text, None, "upload", outcome.status), result, now)
         else:
             self._lanes.limit_bytes(window.rows)
             if not self._halve(window, "too_large"):
@@ -212,8 +264,7 @@ class Uploads:
         """What an answer says about the API, whatever becomes of the rows."""
         reading = outcome.reading
         if reading is Reading.THROTTLED or (reading is Reading.FAILED and reply.retry_after is not None):
-            wait = self.gate.throttled(now, reply.retry_after)
-            self.notices.append(Notice("info", f"the API asks to slow down: no request for {wait:.1f} s"))
+            self._slow_down(reply, now)
         if reading not in (Reading.FAILED, Reading.LOST, Reading.UNSENT):
             return
         if self.gate.failed(window.number, now):
@@ -224,6 +275,10 @@ class Uploads:
         else:
             return
         self._tell_failure_at = now + TELL_AGAIN_SECONDS
+
+    def _slow_down(self, reply: Reply, now: float) -> None:
+        wait = self.gate.throttled(now, reply.retry_after)
+        self.notices.append(Notice("info", f"the API asks to slow down: no request for {wait:.1f} s"))
 
     def _closed_circuit(self, now: float) -> None:
         if self.gate.answered():
@@ -379,6 +434,8 @@ class Uploads:
             others_pass = self.accepted_windows > window.passed_mark
             if window.faults >= FAULTS_BEFORE_SPLIT and others_pass and self._halve(window, "halved"):
                 return
+            if window.faults >= FAULTS_BEFORE_SPLIT and others_pass and self._single_rows_by_task:
+                self._single_by_task(window)
             if len(window.rows) == 1 and self._policy.give_up:
                 if window.failing_since < 0:
                     window.failing_since = self._passing
@@ -391,6 +448,13 @@ class Uploads:
                     )
                     return
         self.windows.park(window, now + self._policy.delay(window.failures, self._draw()))
+
+    def _single_by_task(self, window: Window) -> None:
+        """A single row that the synchronous call keeps failing for: it may touch too many codes for it."""
+        if not window.by_task:
+            window.by_task = True
+            for row in window.rows:
+                go_by_task(row)
 
     # -- the pause -----------------------------------------------------------------------------------------------
 
