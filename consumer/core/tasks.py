@@ -65,6 +65,9 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    def __contains__(self, task: Task) -> bool:
+        return task in self._tasks
+
     @property
     def full(self) -> bool:
         """Whether no further task may be started."""
