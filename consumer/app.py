@@ -24,6 +24,7 @@ from consumer.kafka.dead_letter import DeadLetters
 from consumer.kafka.ends import PATIENCE_SECONDS, Ends
 from consumer.kafka.onlooker import Onlooker
 from consumer.kafka.reader import ReadFrom
+from consumer.kafka.receipts import Receipts
 from consumer.kafka.source import Source
 from consumer.ops.paths import server_of
 from consumer.ports import Result
@@ -125,6 +126,7 @@ class App:
         self.lines: dry_run.Lines | None = None  #: the output of a dry run
         self._api: UploadApi | dry_run.DryApi
         self._letters: DeadLetters | dry_run.DryLetters
+        self._receipts: Receipts | None = None
         source: Source | Onlooker
         if dry:
             self.lines = dry_run.Lines(sys.stdout.fileno(), self._output_failed)
@@ -140,8 +142,16 @@ class App:
                 version=__version__,
                 properties=kafka.client,
             )
+            if settings.receipts.topic:
+                self._receipts = Receipts(
+                    results.put,
+                    clock=time.time,
+                    topic=settings.receipts.topic,
+                    bootstrap_servers=kafka.bootstrap_servers,
+                    properties=kafka.client,
+                )
             source = Source(self.runner, reading, group_protocol=kafka.group_protocol, instance_id=kafka.instance_id)
-        self.runner.attach(source, self._api, self._letters)
+        self.runner.attach(source, self._api, self._letters, self._receipts)
         ops = settings.ops.listen
         self._ops = server_of(settings, self.runner, source, results.put, time.monotonic) if ops else None
         self._ends: Ends | None = None
@@ -199,6 +209,8 @@ class App:
         if self._ends is not None:
             self._ends.close()
         self._letters.close()
+        if self._receipts is not None:
+            self._receipts.close()
         self._api.close()
 
 
@@ -225,6 +237,7 @@ def rules(settings: Settings) -> Rules:
         rate=settings.api.requests_per_second,
         max_processing=settings.api.max_processing_seconds,
         task_deadline=settings.api.task_deadline_seconds,
+        receipts=bool(settings.receipts.topic),
         single_rows_by_task=settings.api.mode == "auto",
         pause_after_rejections=settings.dead_letter.pause_after_rejections,
         max_unsettled_rows=settings.limits.max_unsettled_rows,

@@ -112,7 +112,11 @@ class DryLetters:
 
 
 def settings_of(settings: Settings) -> Settings:
-    """The settings a dry run goes by: not paced, as it requests nothing; not served, as the real consumer may be."""
+    """The settings a dry run goes by: not paced, as it requests nothing; not served, as the real consumer may be.
+
+    Nothing is accepted, so there are no receipts.
+    """
     api = settings.api.model_copy(update={"requests_per_second": 0.0})
     ops = settings.ops.model_copy(update={"listen": ""})
-    return settings.model_copy(update={"api": api, "ops": ops})
+    receipts = settings.receipts.model_copy(update={"topic": ""})
+    return settings.model_copy(update={"api": api, "ops": ops, "receipts": receipts})

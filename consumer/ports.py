@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from consumer.core.model import Row
 from consumer.core.offsets import Commit, Partition
-from consumer.core.pipeline import Attempt, Letter
+from consumer.core.pipeline import Attempt, Letter, Receipt
 from consumer.core.reply import Reply
 from consumer.core.tasks import Task
 
@@ -45,6 +45,12 @@ class Letters(Protocol):
     def send(self, letter: Letter) -> None: ...
 
 
+class Receipts(Protocol):
+    """Writing receipts; acknowledgements come through the queue of results."""
+
+    def send(self, receipt: Receipt) -> None: ...
+
+
 class Call(Protocol):
     """A call that was made for an attempt, or a question about a task; for None, it was ``GET /me``."""
 
@@ -52,6 +58,6 @@ class Call(Protocol):
     def subject(self) -> Attempt | Task | None: ...
 
 
-#: What comes back: a call with its answer, rows whose letters are safe, or something to
+#: What comes back: a call with its answer, rows whose letters or receipts are safe, or something to
 #: do on the owner's thread.
 Result = tuple[Call, Reply] | list[Row] | Callable[[], None]

@@ -22,7 +22,7 @@ from consumer.core.tasks import Task
 from consumer.errors import UserError
 from consumer.intake import Intake
 from consumer.letter_log import LetterLog
-from consumer.ports import Api, Letters, Result, Source
+from consumer.ports import Api, Letters, Receipts, Result, Source
 
 log = logging.getLogger(__name__)
 
@@ -95,11 +95,12 @@ class Runner:
         self.left = False  #: the group was left in time: no thread of the client is still busy with it
         self.final_ledger: Ledger | None = None  #: as it was when the group was left
 
-    def attach(self, source: Source, api: Api, letters: Letters) -> None:
+    def attach(self, source: Source, api: Api, letters: Letters, receipts: Receipts | None = None) -> None:
         """Give the loop its adapters (the source calls back into the loop, so it is made after it)."""
         self._source = source
         self._api = api
         self._letters = letters
+        self._receipts = receipts
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -173,7 +174,7 @@ class Runner:
         return done and acknowledged
 
     def _in_flight(self) -> bool:
-        return bool(self.pipeline.uploads.in_flight or self.pipeline.letters_pending)
+        return bool(self.pipeline.uploads.in_flight or self.pipeline.unacknowledged)
 
     # -- a turn --------------------------------------------------------------------------------------------------
 
@@ -275,6 +276,9 @@ class Runner:
         for letter in effects.letters:
             self._letter_log.add(letter)
             self._letters.send(letter)
+        for receipt in effects.receipts:
+            assert self._receipts is not None, "receipts are written, so there is somebody who writes them"
+            self._receipts.send(receipt)
         for notice in effects.notices:
             log.log(logging.getLevelNamesMapping()[notice.level.upper()], "%s", notice.text)
         self._letter_log.tell_now_and_then()

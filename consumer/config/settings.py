@@ -159,6 +159,12 @@ class DeadLetter(Section):
     )
 
 
+class Receipts(Section):
+    """Where accepted rows are told."""
+
+    topic: str = Field("", description="Receipts topic: a record for each accepted row; empty: none.")
+
+
 class Ops(Section):
     """Metrics, health and status over HTTP."""
 
@@ -199,6 +205,7 @@ class Settings(Section):
     api: Api = Api()
     retry: Retry = Retry()
     dead_letter: DeadLetter = DeadLetter()
+    receipts: Receipts = Receipts()
     ops: Ops = Ops()
     limits: Limits = Limits()
     log: Log = Log()

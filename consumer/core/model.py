@@ -84,6 +84,7 @@ class Stage(IntEnum):
     WINDOWED = 2  #: in a closed window: in flight, or parked for a retry
     PARKED = 3  #: alone, until a time (unknown key's grace)
     LETTER = 4  #: on its way to the dead-letter topic
+    RECEIPT = 7  #: accepted; its receipt is on its way to the receipts topic
     GHOST = 5  #: settled or released, but a lost call of it may still take effect: its claim is held
     DONE = 6  #: settled or released
 

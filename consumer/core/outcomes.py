@@ -44,6 +44,7 @@ class Outcome(msgspec.Struct, gc=False):
     reading: Reading
     rejected: list[tuple[Row, Rejection]] = []
     others: list[Row] = []  #: of ROWS_NAMED: the rows that were not named
+    affected: int | None = None  #: of ACCEPTED: codes that the request changed, all rows together, if the API told
     missing: list[Row] = []  #: of ACCEPTED: rows that the answer does not confirm
     unlisted: Counter[str] | None = None  #: of ACCEPTED: fields that ``items`` does not list, with counts
     text: str = ""  #: for people: what came back
@@ -129,7 +130,7 @@ def _read_200(data_key: str, rows: list[Row], reply: Reply) -> Outcome:
         elif len(missing) == len(rows):
             # Perhaps this answer lists no keys at all. A repeat is missing still: the first time others were listed.
             missing = [row for row in missing if row.confirmed_once]
-    return Outcome(Reading.ACCEPTED, missing=missing, unlisted=unlisted)
+    return Outcome(Reading.ACCEPTED, affected=affected, missing=missing, unlisted=unlisted)
 
 
 def _named(data_key: str, rows: list[Row], document: Any) -> list[tuple[Row, Rejection]]:

@@ -46,6 +46,7 @@ class Rules(msgspec.Struct, frozen=True):
     max_unsettled_bytes: float = 64 * 1024 * 1024
     retry: RetryPolicy = RetryPolicy()
     task_deadline: float = 3600.0
+    receipts: bool = False  #: an accepted row is settled when its receipt is acknowledged
     single_rows_by_task: bool = False  #: a single row that keeps failing goes asynchronously
 
 
@@ -66,12 +67,22 @@ class Letter(msgspec.Struct, frozen=True, eq=False, gc=False):
     rejection: Rejection
 
 
+class Receipt(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """The accepted rows of one request, on their way to the receipts topic."""
+
+    rows: list[Row]
+    unconfirmed: list[Row]  #: those among them that no answer listed
+    affected: int | None  #: codes that the request changed, all its rows together, if the API told
+    task_id: str  #: empty: the request was synchronous
+
+
 class Effects(msgspec.Struct, gc=False):
     """What is to be done now."""
 
     send: list[Attempt] = []
     questions: list[Task] = []  #: ask how these tasks are
     letters: list[Letter] = []
+    receipts: list[Receipt] = []
     ask: bool = False  #: call ``GET /me``, with the token read again
     notices: list[Notice] = []
 
@@ -105,7 +116,9 @@ class Pipeline:
         self.event_to_settled = Histogram(AGES)  #: seconds
         self._settled_timestamps: list[int] = []  #: of records settled since ``observe``, milliseconds
         self._letters: list[Letter] = []  #: not handed out yet
-        self._unacknowledged: dict[Row, None] = {}  #: rows whose letters are not acknowledged yet
+        self._writes_receipts = rules.receipts
+        self._receipts: list[Receipt] = []  #: the same
+        self._unacknowledged: dict[Row, None] = {}  #: rows whose letters or receipts are not acknowledged yet
         self._timers: list[tuple[float, int, Row]] = []  #: parked rows, and held claims of settled ones
         self._timer_number = 0
         self._stock = rules.concurrency + SPARE_WINDOWS
@@ -158,7 +171,10 @@ class Pipeline:
     def _carry_out(self, result: Result, now: float) -> None:
         if result.accepted:
             self.rows_accepted.count(result.data_key, len(result.accepted))
-            self._settle(result.accepted, now)
+            if self._writes_receipts:
+                self._receipt(result)
+            else:
+                self._settle(result.accepted, now)
         for row, rejection in result.rejected:
             self._letter(row, rejection)
         if result.again:
@@ -174,15 +190,15 @@ class Pipeline:
         self.uploads.me_answered(reply, now)
 
     def acknowledged(self, rows: Iterable[Row], now: float) -> None:
-        """The dead-letter topic has these rows' letters, on all in-sync replicas."""
+        """Their topic has these rows' letters or receipts, on all in-sync replicas."""
         settled = []
         for row in rows:
             if row not in self._unacknowledged:
                 continue  # a late acknowledgement of a row that was taken away
             del self._unacknowledged[row]
-            assert row.rejection is not None
-            self.rows_rejected.count(row.rejection.reason)
-            row.record.rejected = True
+            if row.rejection is not None:
+                self.rows_rejected.count(row.rejection.reason)
+                row.record.rejected = True
             settled.append(row)
         self._settle(settled, now)
 
@@ -208,7 +224,7 @@ class Pipeline:
         self._free(holding, now)
 
     def busy(self, partitions: Collection[Partition]) -> bool:
-        """Whether a request or a letter with a row of these partitions is in flight."""
+        """Whether a request, a letter or a receipt with a row of these partitions is in flight."""
         return any(
             row.record.partition in partitions and row.stage != Stage.DONE
             for window in self.uploads.in_flight
@@ -255,6 +271,7 @@ class Pipeline:
         self._requests(effects, now)
         effects.letters = [letter for letter in self._letters if letter.row.stage == Stage.LETTER]
         self._letters.clear()
+        effects.receipts, self._receipts = self._receipts, []
         effects.notices, self.uploads.notices = self.uploads.notices, []
         return effects
 
@@ -315,9 +332,19 @@ class Pipeline:
         return self.flow.rows
 
     @property
+    def unacknowledged(self) -> bool:
+        """Whether dead letters or receipts are on their way."""
+        return bool(self._unacknowledged)
+
+    @property
     def letters_pending(self) -> int:
         """Rows whose dead letters are not acknowledged yet."""
-        return len(self._unacknowledged)
+        return sum(row.stage == Stage.LETTER for row in self._unacknowledged)
+
+    @property
+    def receipts_pending(self) -> int:
+        """Accepted rows whose receipts are not acknowledged yet."""
+        return len(self._unacknowledged) - self.letters_pending
 
     # -- what is told --------------------------------------------------------------------------------------------
 
@@ -369,6 +396,12 @@ class Pipeline:
         row.stage = Stage.LETTER
         self._unacknowledged[row] = None
         self._letters.append(Letter(row, rejection))
+
+    def _receipt(self, result: Result) -> None:
+        for row in result.accepted:
+            row.stage = Stage.RECEIPT
+            self._unacknowledged[row] = None
+        self._receipts.append(Receipt(result.accepted, result.unconfirmed, result.affected, result.task_id))
 
     def _settle(self, rows: list[Row], now: float) -> None:
         """These rows are done; the rows that waited for them alone are ready."""

@@ -109,7 +109,9 @@ class Tasks:
             task.failures = task.unknown = 0
             state = state_of(reply.document)
             if state in COMPLETE:
-                return Outcome(Reading.ACCEPTED, task_id=task.id)
+                affected = reply.document.get("codes_affected")
+                affected = affected if type(affected) is int else None
+                return Outcome(Reading.ACCEPTED, affected=affected, task_id=task.id)
             if state in FAILED:
                 return Outcome(Reading.NONE_NAMED, text=f"the task failed: {reason_of(reply)}", task_id=task.id)
             task.ask_at = now + min(LONGEST_WAIT, FIRST_WAIT * LONGER**task.asked)

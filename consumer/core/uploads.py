@@ -14,7 +14,7 @@ import msgspec
 from consumer.core.counting import Histogram, Tally
 from consumer.core.gate import ADVICE, Gate, Pause, Step
 from consumer.core.lanes import Lanes
-from consumer.core.model import Rejection, Row, Stage
+from consumer.core.model import KEYS_OF_ONE_CODE, Rejection, Row, Stage
 from consumer.core.outcomes import Outcome, Reading, brief, classify
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
@@ -43,6 +43,9 @@ class Result(msgspec.Struct, gc=False):
     """What an answer brings to rows; windows that are sent again stay inside."""
 
     accepted: list[Row] = []
+    unconfirmed: list[Row] = []  #: of the accepted ones: no answer listed them
+    affected: int | None = None  #: codes that the request changed, all its rows together, if the API told
+    task_id: str = ""  #: of the task by which the rows were accepted
     rejected: list[tuple[Row, Rejection]] = []
     again: list[Row] = []  #: ready once more, for a later window
     later: list[tuple[float, Row]] = []  #: ready once more from a time on
@@ -102,6 +105,8 @@ class Uploads:
         self.closed: Counter[str] = Counter()  #: windows by the reason they closed
         self.window_rows = Histogram(ROWS)  #: rows of closed windows
         self.unconfirmed = 0
+        self.codes_affected = Tally()  #: by data key, as far as the API told
+        self._tell_no_codes_at = 0.0
         self.fields_not_confirmed = Tally()
 
     # -- sending -------------------------------------------------------------------------------------------------
@@ -300,6 +305,9 @@ class Uploads:
             for field, count in outcome.unlisted.items():
                 self.fields_not_confirmed.count(field, count)
         result.accepted = window.rows
+        result.affected, result.task_id = outcome.affected, outcome.task_id
+        if outcome.affected is not None:
+            self._affected(window, outcome.affected, now)
         if outcome.missing or self._repeating:
             self._repeat_unconfirmed(window, outcome.missing, result)
         rest, window.rest = window.rest, None
@@ -307,6 +315,15 @@ class Uploads:
         if rest is not None:
             # This part of a window that was rejected whole passes, so the fault is in the rest.
             self.windows.divide(rest) if len(rest.rows) > 1 else self.windows.queue(rest)
+
+    def _affected(self, window: Window, affected: int, now: float) -> None:
+        """Keep how many codes were changed; a unit that no code is in is told, as nothing else tells it."""
+        self.codes_affected.count(window.data_key, affected)
+        idle = len(window.rows) - affected
+        if idle > 0 and window.data_key not in KEYS_OF_ONE_CODE and now >= self._tell_no_codes_at:
+            self._tell_no_codes_at = now + TELL_AGAIN_SECONDS
+            share = f"{idle} or more of {len(window.rows)} updates by {window.data_key}"
+            self.notices.append(Notice("warning", f"{share} changed nothing: no code has that value"))
 
     def _repeat_unconfirmed(self, window: Window, missing: list[Row], result: Result) -> None:
         absent = {id(row) for row in missing}
@@ -316,7 +333,10 @@ class Uploads:
             self._fruitless[window.data_key] = 0 if fruitful else self._fruitless[window.data_key] + len(repeats)
         allowed = self._fruitless[window.data_key] < FRUITLESS_REPEATS
         again = [row for row in missing if allowed and not row.confirmed_once]
-        self.unconfirmed += len(missing) - len(again)
+        if len(missing) > len(again):
+            repeated = {id(row) for row in again}
+            result.unconfirmed = [row for row in missing if id(row) not in repeated]
+            self.unconfirmed += len(result.unconfirmed)
         if again:
             for row in again:
                 row.confirmed_once = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def started(task_id: str | int = "t1") -> Reply:
     return answered(200, {"task_id": task_id})
 
 
-def bench_with_a_task(*keys: str, **rules: float) -> Bench:
+def bench_with_a_task(*keys: str, **rules: Any) -> Bench:
     """One partition; its rows of case_code are in the hands of the API."""
     bench = Bench(task_deadline=DEADLINE, **rules)
     bench.read(bench.partition(), *(keys or ("C1", "C2")), key="case_code", by_task=True)
@@ -240,7 +241,8 @@ def test_a_question_costs_a_request_of_the_budget() -> None:
     partition = bench.partition()
     for number in range(30):
         bench.read(partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number))
-        bench.read(partition, f"E{number}", tick=False, **{f"note{number}": "x"})
+        fields: dict[str, Any] = {f"note{number}": "x"}
+        bench.read(partition, f"E{number}", tick=False, **fields)
     calls: list[float] = []
     questions = 0
     while bench.now < 1010.0:
@@ -264,7 +266,8 @@ def test_questions_and_uploads_take_turns_when_requests_are_scarce() -> None:
     for number in range(10):
         bench.read(partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number))
     for number in range(50):
-        bench.read(partition, f"E{number}", tick=False, **{f"note{number}": "x"})
+        fields: dict[str, Any] = {f"note{number}": "x"}
+        bench.read(partition, f"E{number}", tick=False, **fields)
     asked = 0
     for _ in range(60):
         bench.pass_time(1.06)
