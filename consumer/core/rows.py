@@ -15,10 +15,9 @@ from math import isfinite
 from typing import Any
 
 from consumer.core.model import KEYS_OF_ONE_CODE, BadEvent, Event, Record, Rejection, Row
+from consumer.core.special_fields import field_problem, field_rules
 from consumer.core.validation import (
     MAX_VALUE,
-    field_problem,
-    field_rules,
     graver,
     key_blank,
     key_conflict,

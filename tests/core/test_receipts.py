@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from consumer.core.model import Row, Stage
 from consumer.core.offsets import Partition
-from consumer.core.pipeline import Receipt
+from consumer.core.pipeline import Effects, Receipt
 from consumer.kafka.receipts import Accepted, content_of
 from tests.core.builders import Bench, accepted, answered, error_of, naming, values
 
@@ -14,11 +14,11 @@ from tests.core.builders import Bench, accepted, answered, error_of, naming, val
 class ReceiptBench(Bench):
     """A bench that keeps the receipts that are to be written."""
 
-    def __init__(self, **rules: object) -> None:
-        super().__init__(receipts=True, **rules)  # type: ignore[arg-type]
+    def __init__(self) -> None:
+        super().__init__(receipts=True)
         self.receipts: list[Receipt] = []
 
-    def tick(self):  # type: ignore[no-untyped-def]
+    def tick(self) -> Effects:
         effects = super().tick()
         self.receipts += effects.receipts
         return effects
