@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from consumer.core.outcomes import Outcome, Reading, describe
+from consumer.core.outcomes import BODY_EXCERPT, Outcome, Reading, describe
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.windows import Window
@@ -109,8 +109,8 @@ class Tasks:
             task.failures = task.unknown = 0
             state = state_of(reply.document)
             if state in COMPLETE:
-                affected = reply.document.get("codes_affected")
-                affected = affected if type(affected) is int else None
+                told = (place.get("codes_affected") for place in _places(reply.document))
+                affected = next((number for number in told if type(number) is int), None)
                 return Outcome(Reading.ACCEPTED, affected=affected, task_id=task.id)
             if state in FAILED:
                 return Outcome(Reading.NONE_NAMED, text=f"the task failed: {reason_of(reply)}", task_id=task.id)
@@ -128,15 +128,17 @@ class Tasks:
 
 
 def state_of(document: dict[str, Any]) -> str:
-    """The word for a task's state, in lower case; empty if there is none."""
-    words = (document.get(name) for name in _STATE_NAMES)
+    """The word for a task's state, in lower case; empty if there is none. It may stand in an object of its own."""
+    words = (place.get(name) for place in _places(document) for name in _STATE_NAMES)
     return next((word.strip().lower() for word in words if isinstance(word, str)), "")
+
+
+def _places(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [document, *(inner for inner in document.values() if isinstance(inner, dict))]
 
 
 def reason_of(reply: Reply) -> str:
     """Why a task failed, as far as the API tells."""
-    document = reply.document or {}
-    for name in _REASON_NAMES:
-        if isinstance(document.get(name), str) and document[name].strip():
-            return str(document[name].strip()[:500])
-    return describe(reply)
+    texts = (place.get(name) for place in _places(reply.document or {}) for name in _REASON_NAMES)
+    found = next((text.strip() for text in texts if isinstance(text, str) and text.strip()), None)
+    return describe(reply) if found is None else found[:BODY_EXCERPT]

@@ -92,6 +92,14 @@ def test_the_end_of_a_task_is_read_whatever_it_is_called(word: str, name: str) -
     assert bench.settled()
 
 
+def test_the_state_may_stand_in_an_object_of_its_own() -> None:
+    bench = bench_with_a_task()
+    bench.pass_time(1)
+    bench.tell(answered(200, {"task": {"state": "complete", "codes_affected": 7}}))
+    assert bench.settled()
+    assert bench.pipeline.uploads.codes_affected == {"case_code": 7}
+
+
 @pytest.mark.parametrize("document", [{}, {"state": "pending"}, {"state": "queued"}, {"state": 7}, {"status": None}])
 def test_any_other_state_is_asked_about_again(document: dict[str, object]) -> None:
     bench = bench_with_a_task()
