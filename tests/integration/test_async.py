@@ -1,4 +1,4 @@
-"""Asynchronous uploads on the real broker and the sandbox: packed, delivered, in order, whatever becomes of the tasks."""
+"""Asynchronous uploads on the real broker and the sandbox: packed, delivered, in order, whatever becomes of tasks."""
 
 from __future__ import annotations
 
