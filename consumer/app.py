@@ -9,12 +9,15 @@ import random
 import signal
 import sys
 import time
+from typing import Any, Literal
 
 from consumer import __version__, dry_run
 from consumer.config.settings import Settings
+from consumer.core.gate import QUESTIONS
 from consumer.core.pipeline import Attempt, Pipeline, Rules
 from consumer.core.retry import RetryPolicy
-from consumer.core.rows import RowMaker
+from consumer.core.rows import RowMaker, TaskRowMaker
+from consumer.core.tasks import Task
 from consumer.errors import UserError
 from consumer.formats import Decoder, Schemas, decoder
 from consumer.intake import Intake
@@ -22,6 +25,7 @@ from consumer.kafka.dead_letter import DeadLetters
 from consumer.kafka.ends import PATIENCE_SECONDS, Ends
 from consumer.kafka.onlooker import Onlooker
 from consumer.kafka.reader import ReadFrom
+from consumer.kafka.receipts import Receipts
 from consumer.kafka.source import Source
 from consumer.ops.paths import server_of
 from consumer.ports import Result
@@ -59,11 +63,16 @@ class UploadApi:
             )
 
         client().close()  # a setting that no call could be made with is told now
-        self._pool = Pool(client, api.concurrency + 1, results)
+        self._pool = Pool(client, api.concurrency + QUESTIONS + 1, results)
 
     def send(self, attempt: Attempt, start_by: float) -> None:
         """Start an attempt; its answer comes through the results."""
-        self._pool.submit(Job("upload", start_by, attempt.data_key, attempt.items, attempt))
+        kind: Literal["start", "upload"] = "start" if attempt.by_task else "upload"
+        self._pool.submit(Job(kind, start_by, attempt.data_key, attempt.items, subject=attempt))
+
+    def question(self, task: Task) -> None:
+        """Ask how a task is."""
+        self._pool.submit(Job("task", task_id=task.id, subject=task))
 
     def ask(self) -> None:
         """``GET /me`` with the token read again."""
@@ -87,12 +96,7 @@ class App:
         decode, self._registry = self._decoding(settings, results)
         intake = Intake(
             decode,
-            RowMaker(
-                settings.events.data_key,
-                date_fields=settings.events.date_fields,
-                uniform_fields=settings.windows.uniform_fields,
-                logistic_units=settings.events.logistic_units,
-            ),
+            row_maker(settings),
             self._registry.ask if self._registry is not None else None,
         )
         poll_interval = int(kafka.client.get("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)) / 1000
@@ -124,6 +128,7 @@ class App:
         self.lines: dry_run.Lines | None = None  #: the output of a dry run
         self._api: UploadApi | dry_run.DryApi
         self._letters: DeadLetters | dry_run.DryLetters
+        self._receipts: Receipts | None = None
         source: Source | Onlooker
         if dry:
             self.lines = dry_run.Lines(sys.stdout.fileno(), self._output_failed)
@@ -139,8 +144,16 @@ class App:
                 version=__version__,
                 properties=kafka.client,
             )
+            if settings.receipts.topic:
+                self._receipts = Receipts(
+                    results.put,
+                    clock=time.time,
+                    topic=settings.receipts.topic,
+                    bootstrap_servers=kafka.bootstrap_servers,
+                    properties=kafka.client,
+                )
             source = Source(self.runner, reading, group_protocol=kafka.group_protocol, instance_id=kafka.instance_id)
-        self.runner.attach(source, self._api, self._letters)
+        self.runner.attach(source, self._api, self._letters, self._receipts)
         ops = settings.ops.listen
         self._ops = server_of(settings, self.runner, source, results.put, time.monotonic) if ops else None
         self._ends: Ends | None = None
@@ -198,7 +211,22 @@ class App:
         if self._ends is not None:
             self._ends.close()
         self._letters.close()
+        if self._receipts is not None:
+            self._receipts.close()
         self._api.close()
+
+
+def row_maker(settings: Settings) -> RowMaker:
+    """How an event becomes rows."""
+    events, mode = settings.events, settings.api.mode
+    how: dict[str, Any] = {
+        "date_fields": events.date_fields,
+        "uniform_fields": settings.windows.uniform_fields,
+        "logistic_units": events.logistic_units,
+    }
+    if mode == "sync":
+        return RowMaker(events.data_key, **how)
+    return TaskRowMaker(events.data_key, every=mode == "async", **how)
 
 
 def rules(settings: Settings) -> Rules:
@@ -210,6 +238,9 @@ def rules(settings: Settings) -> Rules:
         concurrency=settings.api.concurrency,
         rate=settings.api.requests_per_second,
         max_processing=settings.api.max_processing_seconds,
+        task_deadline=settings.api.task_deadline_seconds,
+        receipts=bool(settings.receipts.topic),
+        single_rows_by_task=settings.api.mode == "auto",
         pause_after_rejections=settings.dead_letter.pause_after_rejections,
         max_unsettled_rows=settings.limits.max_unsettled_rows,
         max_unsettled_bytes=settings.limits.max_unsettled_mib * 1024 * 1024,

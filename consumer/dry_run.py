@@ -1,7 +1,7 @@
 """What a dry run has in place of the API and the dead-letter topic: it prints what they would get, and says yes.
 
-A line of output is one JSON object: ``{"upload": BODY}``, BODY being the request's whole body; ``{"dead_letter": {…}}``
-with what the letter would tell; at the end ``{"summary": TEXT}``.
+A line of output is one JSON object: ``{"upload": BODY}``, BODY being the request's whole body, or ``{"upload_async":
+BODY}``; ``{"dead_letter": {…}}`` with what the letter would tell; at the end ``{"summary": TEXT}``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import orjson
 from consumer.config.settings import Settings
 from consumer.core.pipeline import Attempt, Letter
 from consumer.core.reply import Reply
+from consumer.core.tasks import Task
 from consumer.ports import Result
+from consumer.scantrust.client import task_body
 
 
 class Lines:
@@ -44,7 +46,7 @@ class Lines:
 class Call(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A call that was not made."""
 
-    subject: Attempt | None
+    subject: Attempt | Task | None
 
 
 class DryApi:
@@ -57,10 +59,18 @@ class DryApi:
     def send(self, attempt: Attempt, start_by: float) -> None:  # noqa: ARG002 - nothing is sent, however late
         """Print the request."""
         key = attempt.data_key
+        if attempt.by_task:
+            self._lines.write("upload_async", task_body(key, attempt.items))
+            self._results.put((Call(attempt), Reply(200, document={"task_id": "dry-run"})))
+            return
         self._lines.write("upload", {"data_key": key, "items": attempt.items})
         listed = {item[key]: [name for name in item if name != key] for item in attempt.items}
         answer = {"items": listed, "codes_affected": len(listed)}
         self._results.put((Call(attempt), Reply(200, document=answer)))
+
+    def question(self, task: Task) -> None:
+        """What was printed is complete."""
+        self._results.put((Call(task), Reply(200, document={"state": "complete"})))
 
     def ask(self) -> None:
         """Nobody is asked; uploading never pauses here."""
@@ -102,7 +112,11 @@ class DryLetters:
 
 
 def settings_of(settings: Settings) -> Settings:
-    """The settings a dry run goes by: not paced, as it requests nothing; not served, as the real consumer may be."""
+    """The settings a dry run goes by: not paced, as it requests nothing; not served, as the real consumer may be.
+
+    Nothing is accepted, so there are no receipts.
+    """
     api = settings.api.model_copy(update={"requests_per_second": 0.0})
     ops = settings.ops.model_copy(update={"listen": ""})
-    return settings.model_copy(update={"api": api, "ops": ops})
+    receipts = settings.receipts.model_copy(update={"topic": ""})
+    return settings.model_copy(update={"api": api, "ops": ops, "receipts": receipts})

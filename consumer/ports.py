@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 from consumer.core.model import Row
 from consumer.core.offsets import Commit, Partition
-from consumer.core.pipeline import Attempt, Letter
+from consumer.core.pipeline import Attempt, Letter, Receipt
 from consumer.core.reply import Reply
+from consumer.core.tasks import Task
 
 
 class Source(Protocol):
@@ -31,9 +32,10 @@ class Source(Protocol):
 
 
 class Api(Protocol):
-    """Sending attempts and asking who we are; answers come through the queue of results."""
+    """Sending attempts, asking about tasks and who we are; answers come through the queue of results."""
 
     def send(self, attempt: Attempt, start_by: float) -> None: ...
+    def question(self, task: Task) -> None: ...
     def ask(self) -> None: ...
 
 
@@ -43,13 +45,19 @@ class Letters(Protocol):
     def send(self, letter: Letter) -> None: ...
 
 
+class Receipts(Protocol):
+    """Writing receipts; acknowledgements come through the queue of results."""
+
+    def send(self, receipt: Receipt) -> None: ...
+
+
 class Call(Protocol):
-    """A call that was made for an attempt; for None, it was ``GET /me``."""
+    """A call that was made for an attempt, or a question about a task; for None, it was ``GET /me``."""
 
     @property
-    def subject(self) -> Any: ...
+    def subject(self) -> Attempt | Task | None: ...
 
 
-#: What comes back: a call with its answer, rows whose letters are safe, or something to
+#: What comes back: a call with its answer, rows whose letters or receipts are safe, or something to
 #: do on the owner's thread.
 Result = tuple[Call, Reply] | list[Row] | Callable[[], None]

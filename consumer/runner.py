@@ -18,11 +18,12 @@ from enum import Enum
 from consumer.core.ledger import Ledger
 from consumer.core.offsets import Commit, Partition, due_commits, room_of
 from consumer.core.pipeline import Pipeline
+from consumer.core.tasks import Task
 from consumer.errors import UserError
 from consumer.intake import Intake
 from consumer.letter_log import LetterLog
 from consumer.membership import Membership
-from consumer.ports import Api, Letters, Result, Source
+from consumer.ports import Api, Letters, Receipts, Result, Source
 from consumer.resting import Resting
 
 log = logging.getLogger(__name__)
@@ -94,12 +95,13 @@ class Runner:
         self.left = False  #: the group was left in time: no thread of the client is still busy with it
         self.final_ledger: Ledger | None = None  #: as it was when the group was left
 
-    def attach(self, source: Source, api: Api, letters: Letters) -> None:
+    def attach(self, source: Source, api: Api, letters: Letters, receipts: Receipts | None = None) -> None:
         """Give the loop its adapters (the source calls back into the loop, so it is made after it)."""
         self._source = source
         self.resting = Resting(self._intake, source)
         self._api = api
         self._letters = letters
+        self._receipts = receipts
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -172,7 +174,7 @@ class Runner:
         return done and acknowledged
 
     def _in_flight(self) -> bool:
-        return bool(self.pipeline.uploads.in_flight or self.pipeline.letters_pending)
+        return bool(self.pipeline.uploads.in_flight or self.pipeline.unacknowledged)
 
     # -- a turn --------------------------------------------------------------------------------------------------
 
@@ -200,11 +202,13 @@ class Runner:
     def _take(self, result: Result) -> None:
         if isinstance(result, tuple):
             call, reply = result
-            attempt = call.subject
-            if attempt is None:
+            subject = call.subject
+            if subject is None:
                 self.pipeline.me_answered(reply, self._clock())
+            elif isinstance(subject, Task):
+                self.pipeline.questioned(subject, reply, self._clock())
             else:
-                self.pipeline.ended(attempt, reply, self._clock())
+                self.pipeline.ended(subject, reply, self._clock())
         elif isinstance(result, list):
             self.pipeline.acknowledged(result, self._clock())
         else:
@@ -265,11 +269,16 @@ class Runner:
         effects = self.pipeline.tick(now)
         for attempt in effects.send:
             self._api.send(attempt, self._membership.start_by)
+        for task in effects.questions:
+            self._api.question(task)
         if effects.ask:
             self._api.ask()
         for letter in effects.letters:
             self._letter_log.add(letter)
             self._letters.send(letter)
+        for receipt in effects.receipts:
+            assert self._receipts is not None, "receipts are written, so there is somebody who writes them"
+            self._receipts.send(receipt)
         for notice in effects.notices:
             log.log(logging.getLevelNamesMapping()[notice.level.upper()], "%s", notice.text)
         self._letter_log.tell_now_and_then()

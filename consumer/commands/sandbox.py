@@ -10,7 +10,7 @@ from typing import Any
 import click
 import orjson
 
-from consumer.sandbox import Sandbox
+from consumer.sandbox import Pace, Sandbox
 from consumer.sandbox.faults import parse_fault
 from consumer.sandbox.kinds import KINDS, FaultError
 from consumer.sandbox.store import codes_from
@@ -41,20 +41,26 @@ def _kinds() -> str:
 _EPILOG = f"""\b
 Faults: KIND[:name=value,...] or a JSON object, repeatable.
 How often: first=N | every=N | probability=P,seed=N; else until cleared.
-Which requests: path=upload|me|any, key=VALUE, min_rows=N, min_bytes=N, text=TEXT.
+Which requests: path=upload|async|task|me|any, key=VALUE, min_rows=N,
+min_bytes=N, text=TEXT. Without path: synchronous uploads; task_...: their tasks;
+rate_limit and campaign_fields: any.
 Kinds:
 {_kinds()}
 
 \b
 Addresses: GET /sandbox/state, /sandbox/journal?after=N&limit=M,
-/sandbox/rules, /sandbox/stats, GET POST DELETE /sandbox/faults,
-DELETE /sandbox/faults/ID, POST /sandbox/reset, /sandbox/codes.
+/sandbox/rules, /sandbox/stats, /sandbox/tasks,
+GET POST DELETE /sandbox/faults, DELETE /sandbox/faults/ID,
+POST /sandbox/reset, /sandbox/codes, /sandbox/units.
 
 \b
 Examples:
   scm-consumer sandbox
   scm-consumer sandbox --fault throttle:first=3,retry_after=2 --fault rate_limit:per_second=10
   curl -X POST http://127.0.0.1:8080/sandbox/faults -d '{{"kind": "status", "code": 503}}'
+  scm-consumer sandbox --fault task_slow:every=3,seconds=5 --fault task_lost:first=1
+  curl -X POST http://127.0.0.1:8080/sandbox/units \
+      -d '{{"field": "pallet_code", "units": ["P1", "P2"], "codes": 5000}}'
 """
 
 
@@ -80,6 +86,27 @@ Examples:
 @click.option("--product", "products", multiple=True, help="Only these products exist. Repeatable.")
 @click.option("--accept-empty-units", is_flag=True, help="Accept a unit without codes, instead of a 400.")
 @click.option(
+    "--sync-codes",
+    type=click.IntRange(min=0),
+    default=Pace().sync_codes,
+    show_default=True,
+    help="A synchronous upload that selects more codes is given up: 504, nothing applied.",
+)
+@click.option(
+    "--sync-seconds",
+    type=click.FloatRange(min=0),
+    default=Pace().sync_seconds,
+    show_default=True,
+    help="After how long it is given up.",
+)
+@click.option(
+    "--task-seconds",
+    type=click.FloatRange(min=0),
+    default=Pace().task_seconds,
+    show_default=True,
+    help="How long an asynchronous upload takes to have its effect.",
+)
+@click.option(
     "--fault",
     "faults",
     metavar="KIND[:...]",
@@ -94,6 +121,9 @@ def command(
     known_prefixes: tuple[str, ...],
     products: tuple[str, ...],
     accept_empty_units: bool,  # noqa: FBT001 - click passes options by name
+    sync_codes: int,
+    sync_seconds: float,
+    task_seconds: float,
     faults: list[dict[str, Any]],
 ) -> None:
     """Serve the Scantrust SCM API for development, until SIGINT or SIGTERM.
@@ -102,6 +132,12 @@ def command(
     code and product exists that does not begin with UNKNOWN. By other data keys (serial numbers, units)
     only what a code carries can be found: what was uploaded to it, or stands beside it in --codes. A unit
     without codes is a 400, as an unknown key is, unless --accept-empty-units.
+
+    Asynchronous uploads (/api/v2/scm/upload/async/) give a task, asked about at /api/v2/scm/tasks/ID/. They may
+    select any number of codes; values that select none are passed over in silence, a product that does not exist
+    fails the task, and of several constraints all must hold. What a poll is told is not documented by the provider:
+    {"task_id", "status": "pending", "running", "complete" or "failed", ...}, unless the fault task_shape says
+    otherwise. Tasks are in memory.
     """
     if codes_file and known_prefixes:
         raise click.UsageError("--codes and --known-prefix both say which codes exist: use one of them.")
@@ -113,6 +149,7 @@ def command(
         products=products or None,
         accept_empty_units=accept_empty_units,
     )
+    sandbox.pace = Pace(sync_codes, sync_seconds, task_seconds)
     for fault in faults:
         sandbox.faults.add(**fault)
     stop = threading.Event()

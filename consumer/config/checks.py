@@ -82,37 +82,45 @@ def _brokers(settings: Settings) -> Iterator[Problem]:
 
 
 def _topics(settings: Settings) -> Iterator[Problem]:
-    letters = settings.dead_letter.topic
-    if not _is_topic(letters):
-        yield _wrong("dead_letter.topic", letters, _NAMES)
+    written = {"dead_letter.topic": settings.dead_letter.topic, "receipts.topic": settings.receipts.topic}
+    if not written["receipts.topic"]:
+        del written["receipts.topic"]  # none are written
+    for path, name in written.items():
+        if not _is_topic(name):
+            yield _wrong(path, name, _NAMES)
+    if len(set(written.values())) < len(written):
+        text = "is dead_letter.topic, too; give the receipts a topic of another name"
+        yield _wrong("receipts.topic", settings.receipts.topic, text, "dead_letter.topic")
     for topic, times in Counter(settings.kafka.topics).items():
         if times > 1:
             yield _wrong("kafka.topics", topic, "stands there twice: keep one")
-        matches = topic == letters
-        if is_pattern(topic):
-            if read_differently(topic):
-                yield _wrong("kafka.topics", topic, _READ_DIFFERENTLY)
-                continue
-            try:
-                matches = bool(matching(topic, [letters]))
-            except re.error as error:
-                yield _wrong("kafka.topics", topic, f"not a valid pattern ({error}); mend it, or drop the ^")
-                continue
-            from consumer.kafka.properties import reads_pattern  # heavy: the client
+        yield from _read_topic(topic, written)
 
-            if not reads_pattern(topic):
-                why = "librdkafka does not read this pattern; use POSIX extended syntax, without (?: and the like"
-                yield _wrong("kafka.topics", topic, why)
-        elif not _is_topic(topic):
-            yield _wrong("kafka.topics", topic, f"{_NAMES}; a name that begins with ^ is a pattern")
-        if matches:
-            yield _wrong(
-                "kafka.topics",
-                topic,
-                f'matches dead_letter.topic "{letters}": the dead letters would be read again; '
-                "give them a topic of another name",
-                "dead_letter.topic",
-            )
+
+def _read_topic(topic: str, written: dict[str, str]) -> Iterator[Problem]:
+    """One name or pattern of ``kafka.topics``; ``written``: the topics that this program writes, by their keys."""
+    matches = [topic]
+    if is_pattern(topic):
+        if read_differently(topic):
+            yield _wrong("kafka.topics", topic, _READ_DIFFERENTLY)
+            return
+        try:
+            matches = matching(topic, written.values())
+        except re.error as error:
+            yield _wrong("kafka.topics", topic, f"not a valid pattern ({error}); mend it, or drop the ^")
+            return
+        from consumer.kafka.properties import reads_pattern  # heavy: the client
+
+        if not reads_pattern(topic):
+            why = "librdkafka does not read this pattern; use POSIX extended syntax, without (?: and the like"
+            yield _wrong("kafka.topics", topic, why)
+    elif not _is_topic(topic):
+        yield _wrong("kafka.topics", topic, f"{_NAMES}; a name that begins with ^ is a pattern")
+    for path, name in written.items():
+        if name in matches:
+            what = "dead letters" if path == "dead_letter.topic" else "receipts"
+            text = f'matches {path} "{name}": the {what} would be read again; give them a topic of another name'
+            yield _wrong("kafka.topics", topic, text, path)
 
 
 def _is_topic(name: str) -> bool:

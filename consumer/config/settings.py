@@ -112,6 +112,12 @@ class Api(Section):
         SecretStr(""), validate_default=False, description="UAT token; or use token_file, which goes before it."
     )
     token_file: str = Field("", description="File with the token; read again when it changes and after a 401.")
+    mode: Literal["sync", "async", "auto"] = Field(
+        "sync",
+        description="sync: answered at once; async: as tasks, packed by identical data; auto: data keys other than "
+        "extended_id and serial_number, which may select thousands of codes, go async; so do single rows that keep "
+        "failing.",
+    )
     concurrency: int = Field(8, ge=1, le=512, description="Requests in flight.")
     requests_per_second: NotNegative = Field(10.0, description="Requests a second, every call counted; 0: no limit.")
     connect_timeout_seconds: Positive = Field(5, le=86400, description="Time to connect.")
@@ -120,6 +126,9 @@ class Api(Section):
     )
     max_processing_seconds: NotNegative = Field(
         65, description="A call whose answer was lost may take effect this long after it was sent."
+    )
+    task_deadline_seconds: Positive = Field(
+        3600, description="An asynchronous task that is not complete by then has an unknown outcome: it is sent again."
     )
     ca_file: str = Field("", description="CA certificates to verify the API with; empty: the usual ones.")
     proxy: str = Field("", description="Proxy to reach the API through.")
@@ -148,6 +157,12 @@ class DeadLetter(Section):
     pause_after_rejections: int = Field(
         1000, ge=0, description="This many API rejections in a row with nothing accepted: pause; 0: never."
     )
+
+
+class Receipts(Section):
+    """Where accepted rows are told."""
+
+    topic: str = Field("", description="Receipts topic: a record for each accepted row; empty: none.")
 
 
 class Ops(Section):
@@ -190,6 +205,7 @@ class Settings(Section):
     api: Api = Api()
     retry: Retry = Retry()
     dead_letter: DeadLetter = DeadLetter()
+    receipts: Receipts = Receipts()
     ops: Ops = Ops()
     limits: Limits = Limits()
     log: Log = Log()

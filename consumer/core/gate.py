@@ -20,6 +20,8 @@ from enum import Enum
 from consumer.core.pace import Pace
 from consumer.core.retry import RetryPolicy
 
+#: Questions about tasks that are under way at once.
+QUESTIONS = 2
 #: The circuit opens when this many distinct windows failed with no success between.
 CIRCUIT_WINDOWS = 4
 #: The longest back-off between probes, seconds: an API that is back is noticed soon, however long it was away.
@@ -76,6 +78,7 @@ class Gate:
         self._draw = draw
         self._pause_after = pause_after_rejections  #: 0: never
         self.in_flight = 0
+        self._questions = 0  # about tasks, not answered yet
         self.throttled_until = 0.0
         self.throttled_seconds = 0.0
         self._throttles = 0
@@ -133,13 +136,33 @@ class Gate:
             self.step = Step.TRYING
         self.probe_at = now + UNANSWERED_SECONDS
 
+    def questions_at(self, now: float) -> float | None:
+        """From when on a task may be asked about; None: only a result can bring that.
+
+        A question is no upload: an open circuit does not hold it back, a pause only until ``GET /me`` has passed.
+        """
+        if self._questions >= QUESTIONS or (self.pause is not None and self.step in (Step.ASK, Step.ASKING)):
+            return None
+        return self._small_at(max(now, self.throttled_until))
+
+    def question(self, now: float) -> None:
+        """A question about a task starts."""
+        self._questions += 1
+        self.pace.spend(now)
+
+    def questioned(self) -> None:
+        """A question about a task was answered, or got none."""
+        self._questions -= 1
+
+    def _small_at(self, at: float) -> float:
+        """When a call that uploads nothing may start: few are made without a partition, which gives no share."""
+        return self.pace.opens_at(at) if self.pace.has_share else at
+
     def asks_at(self, now: float) -> float | None:
         """When ``GET /me`` is due; None: it is not."""
         if self.pause is None or self.step is not Step.ASK:
             return None
-        at = max(now, self.pause_until, self.throttled_until)
-        # Without a partition there is no share to take it from; nobody else needs one while uploading is paused.
-        return self.pace.opens_at(at) if self.pace.has_share else at
+        return self._small_at(max(now, self.pause_until, self.throttled_until))
 
     def ask(self, now: float) -> None:
         """``GET /me`` starts."""

@@ -25,7 +25,7 @@ PATIENCE_LINGERS = 5.0
 #: More bytes than this are not put into one request, whatever the API would take.
 MAX_WINDOW_BYTES = 1_000_000
 
-LaneKey = tuple[str, tuple[str, ...], bool]
+LaneKey = tuple[str, tuple[str, ...], bool, bool]
 #: What a window is made of: data key, rows, and why it was closed.
 Cut = tuple[str, list[Row], str]
 
@@ -33,10 +33,11 @@ Cut = tuple[str, list[Row], str]
 class Lane:
     """Ready rows of one data key and field set, about in the order of their arrival."""
 
-    __slots__ = ("awaited", "data_key", "rows", "size")
+    __slots__ = ("awaited", "by_task", "data_key", "rows", "size")
 
-    def __init__(self, data_key: str) -> None:
+    def __init__(self, data_key: str, *, by_task: bool) -> None:
         self.data_key = data_key
+        self.by_task = by_task
         self.rows: deque[Row] = deque()
         self.size = 0
         self.awaited = 0  #: rows in it that later rows wait for
@@ -87,10 +88,10 @@ class Lanes:
                 continue
             if lane is None or row.shape is not shape or row.data_key != lane.data_key or row.suspect:
                 assert row.data_key is not None
-                key = (row.data_key, row.shape, row.suspect)
+                key = (row.data_key, row.shape, row.suspect, row.by_task)
                 lane = lanes.get(key)
                 if lane is None:
-                    lane = lanes[key] = Lane(row.data_key)
+                    lane = lanes[key] = Lane(row.data_key, by_task=row.by_task)
                 shape = None if row.suspect else row.shape
             queue = lane.rows
             row.stage = READY
@@ -111,7 +112,7 @@ class Lanes:
         for row in rows:
             if row.stage == Stage.READY:
                 assert row.data_key is not None
-                self._lanes[(row.data_key, row.shape, row.suspect)].awaited += 1
+                self._lanes[(row.data_key, row.shape, row.suspect, row.by_task)].awaited += 1
 
     def pass_time(self, now: float, *, sendable: bool) -> None:
         """Advance the sendable time to ``now``; ``sendable``: whether it goes on running from here."""
@@ -119,10 +120,15 @@ class Lanes:
             self.sendable += max(0.0, now - self._sendable_since)
         self._sendable_since = now if sendable else None
 
-    def next_due(self, now: float) -> float | None:
-        """When the first lane becomes closable if nothing else happens, seconds; None: only an input can bring that."""
+    def next_due(self, now: float, *, tasks: bool = True) -> float | None:
+        """When the first lane becomes closable if nothing else happens, seconds; None: only an input can bring that.
+
+        ``tasks``: whether lanes of rows that go asynchronously count.
+        """
         due: float | None = None
         for lane in self._lanes.values():
+            if lane.by_task and not tasks:
+                continue
             first = lane.rows[0]
             at = first.arrived + PATIENCE_LINGERS * self.linger
             if self._sendable_since is not None:
@@ -130,11 +136,12 @@ class Lanes:
             due = at if due is None else min(due, at)
         return due
 
-    def cut(self, now: float, *, due_or_not: bool = False) -> Cut | None:
+    def cut(self, now: float, *, due_or_not: bool = False, tasks: bool = True) -> Cut | None:
         """The rows of the next window by the rule, or None while no lane is closable.
 
         By the arrival of the oldest row; a full one first, but only while no other is older than five lingers.
-        ``due_or_not``: any lane will do, for a trial or a probe; the reason is then "drain".
+        ``due_or_not``: any lane will do, for a trial or a probe; the reason is then "drain". ``tasks``: whether rows
+        that go asynchronously may go now.
         """
         best_full: Lane | None = None
         best_due: tuple[LaneKey, str] | None = None
@@ -142,6 +149,8 @@ class Lanes:
         due_at = full_at = now + 1.0
         patience = PATIENCE_LINGERS * self.linger
         for key, lane in self._lanes.items():
+            if lane.by_task and not tasks:
+                continue
             first = lane.rows[0]
             if len(lane.rows) >= self.max_rows or lane.size >= self.max_bytes:
                 if best_full is None or first.arrived < full_at:

@@ -16,6 +16,10 @@ from typing import Any
 
 import msgspec
 
+#: Data keys that name one code each (upload guide, "Data key"). Any other may select thousands, or none: for those an
+#: answer confirms nothing, and a synchronous call may take too long.
+KEYS_OF_ONE_CODE = frozenset({"extended_id", "serial_number"})
+
 
 class BadEvent(Exception):  # noqa: N818 - it names what the record is, not a fault of the program
     """A record that cannot become rows; its reason is one of the contract's words for dead letters.
@@ -80,6 +84,7 @@ class Stage(IntEnum):
     WINDOWED = 2  #: in a closed window: in flight, or parked for a retry
     PARKED = 3  #: alone, until a time (unknown key's grace)
     LETTER = 4  #: on its way to the dead-letter topic
+    RECEIPT = 7  #: accepted; its receipt is on its way to the receipts topic
     GHOST = 5  #: settled or released, but a lost call of it may still take effect: its claim is held
     DONE = 6  #: settled or released
 
@@ -91,7 +96,7 @@ class Row(msgspec.Struct, eq=False, gc=False):
     data_key: str | None
     value: str | None
     item: dict[str, str]
-    shape: tuple[str, ...]  #: its sorted field names: rows of one shape may share a window
+    shape: tuple[str, ...]  #: rows of one shape may share a window: its sorted field names (see ``by_task``)
     size: int  #: about the bytes it takes in a request: those of its record
     joins: tuple[tuple[str, str], ...] = ()  #: the logistic units it puts codes into: (field, value)
     blocked: int = 0  #: claims that are not granted yet
@@ -100,6 +105,7 @@ class Row(msgspec.Struct, eq=False, gc=False):
     stage: int = 0
     awaited: bool = False  #: a later row waits for this one's claim
     suspect: bool = False  #: failed before by itself: kept in windows of its own kind
+    by_task: bool = False  #: goes asynchronously, with rows of the same data only
     confirmed_once: bool = False  #: was left out of an answer's items once already
     attempts: int = 0
     hold_until: float = 0.0  #: a lost call of this row may take effect until then: its claim stays

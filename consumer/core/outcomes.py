@@ -12,12 +12,12 @@ from typing import Any
 
 import msgspec
 
-from consumer.core.model import Rejection, Row
+from consumer.core.model import KEYS_OF_ONE_CODE, Rejection, Row
 from consumer.core.reply import Reply
 
-#: Data keys that name one code each: only for these does a key that is missing from ``items`` mean anything.
-KEYS_OF_ONE_CODE = frozenset({"extended_id", "serial_number"})
 BODY_EXCERPT = 500
+#: Characters of a task's number; a longer one is none.
+MAX_TASK_ID = 200
 BRIEF = 200
 
 
@@ -25,6 +25,7 @@ class Reading(Enum):
     """What a response says about its window."""
 
     ACCEPTED = "accepted"
+    STARTED = "started"  #: asynchronous: the API has taken the window over as a task
     ROWS_NAMED = "rows_named"  #: 400 that names rows of this window
     NONE_NAMED = "none_named"  #: 400 that names no row of this window
     TOO_LARGE = "too_large"
@@ -43,9 +44,12 @@ class Outcome(msgspec.Struct, gc=False):
     reading: Reading
     rejected: list[tuple[Row, Rejection]] = []
     others: list[Row] = []  #: of ROWS_NAMED: the rows that were not named
+    affected: int | None = None  #: of ACCEPTED: codes that the request changed, all rows together, if the API told
     missing: list[Row] = []  #: of ACCEPTED: rows that the answer does not confirm
     unlisted: Counter[str] | None = None  #: of ACCEPTED: fields that ``items`` does not list, with counts
     text: str = ""  #: for people: what came back
+    status: int | None = None  #: HTTP status of a refusal
+    task_id: str = ""  #: of an asynchronous upload
 
 
 _BY_STATUS = {
@@ -61,20 +65,20 @@ _BY_STATUS = {
 }
 
 
-def classify(data_key: str, rows: list[Row], reply: Reply) -> Outcome:
-    """Read the response to a window of these rows."""
+def classify(data_key: str, rows: list[Row], reply: Reply, *, by_task: bool = False) -> Outcome:
+    """Read the response to a window of these rows; ``by_task``: to the call that starts it as a task."""
     status = reply.status
     if status is None:
         return Outcome(Reading.LOST if reply.sent else Reading.UNSENT, text=reply.error)
     if status == 200:
-        return _read_200(data_key, rows, reply)
+        return _read_started(reply) if by_task else _read_200(data_key, rows, reply)
     if status == 400:
         named = _named(data_key, rows, reply.document)
         if named:
             names = {id(row) for row, _ in named}
             return Outcome(Reading.ROWS_NAMED, rejected=named, others=[r for r in rows if id(r) not in names])
     reading = _BY_STATUS.get(status) or (Reading.FAILED if 500 <= status <= 599 else Reading.UNEXPECTED)
-    return Outcome(reading, text=describe(reply))
+    return Outcome(reading, text=describe(reply), status=status)
 
 
 def describe(reply: Reply) -> str:
@@ -93,6 +97,14 @@ def brief(reply: Reply) -> str:
     shown = f": {detail[:BRIEF]}" if isinstance(detail, str) and reply.status != 200 else ""
     odd = " that is not the documented answer" if reply.status == 200 else ""
     return f"HTTP {reply.status}{shown}{odd}"
+
+
+def _read_started(reply: Reply) -> Outcome:
+    found = reply.document.get("task_id") if isinstance(reply.document, dict) else None
+    task_id = str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
+    if not 0 < len(task_id) <= MAX_TASK_ID:
+        return Outcome(Reading.UNEXPECTED, text=f"not the documented answer; {describe(reply)}")
+    return Outcome(Reading.STARTED, task_id=task_id)
 
 
 def _read_200(data_key: str, rows: list[Row], reply: Reply) -> Outcome:
@@ -118,7 +130,7 @@ def _read_200(data_key: str, rows: list[Row], reply: Reply) -> Outcome:
         elif len(missing) == len(rows):
             # Perhaps this answer lists no keys at all. A repeat is missing still: the first time others were listed.
             missing = [row for row in missing if row.confirmed_once]
-    return Outcome(Reading.ACCEPTED, missing=missing, unlisted=unlisted)
+    return Outcome(Reading.ACCEPTED, affected=affected, missing=missing, unlisted=unlisted)
 
 
 def _named(data_key: str, rows: list[Row], document: Any) -> list[tuple[Row, Rejection]]:

@@ -23,7 +23,8 @@ from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets import Partition, settle
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
-from consumer.core.uploads import Notice, Uploads
+from consumer.core.tasks import TASKS_PER_REQUEST, Task, Tasks
+from consumer.core.uploads import Notice, Result, Uploads
 from consumer.core.windows import Window, Windows
 
 #: Bounds of how long an event took from its time in Kafka to settlement, seconds: from a moment to a day of outage.
@@ -44,6 +45,9 @@ class Rules(msgspec.Struct, frozen=True):
     max_unsettled_rows: int = 20_000
     max_unsettled_bytes: float = 64 * 1024 * 1024
     retry: RetryPolicy = RetryPolicy()
+    task_deadline: float = 3600.0
+    receipts: bool = False  #: an accepted row is settled when its receipt is acknowledged
+    single_rows_by_task: bool = False  #: a single row that keeps failing goes asynchronously
 
 
 class Attempt(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -53,6 +57,7 @@ class Attempt(msgspec.Struct, frozen=True, eq=False, gc=False):
     number: int
     data_key: str
     items: list[dict[str, str]]
+    by_task: bool = False  #: asynchronously: its answer is a task's number
 
 
 class Letter(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -62,11 +67,22 @@ class Letter(msgspec.Struct, frozen=True, eq=False, gc=False):
     rejection: Rejection
 
 
+class Receipt(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """The accepted rows of one request, on their way to the receipts topic."""
+
+    rows: list[Row]
+    unconfirmed: list[Row]  #: those among them that no answer listed
+    affected: int | None  #: codes that the request changed, all its rows together, if the API told
+    task_id: str  #: empty: the request was synchronous
+
+
 class Effects(msgspec.Struct, gc=False):
     """What is to be done now."""
 
     send: list[Attempt] = []
+    questions: list[Task] = []  #: ask how these tasks are
     letters: list[Letter] = []
+    receipts: list[Receipt] = []
     ask: bool = False  #: call ``GET /me``, with the token read again
     notices: list[Notice] = []
 
@@ -83,8 +99,16 @@ class Pipeline:
         )
         self.flow = Flow(rules.max_unsettled_rows, rules.max_unsettled_bytes)
         self.uploads = Uploads(
-            self.lanes, self.windows, self.gate, rules.retry, draw, max_processing=rules.max_processing
+            self.lanes,
+            self.windows,
+            self.gate,
+            rules.retry,
+            draw,
+            Tasks(rules.task_deadline, rules.concurrency * TASKS_PER_REQUEST),
+            max_processing=rules.max_processing,
+            single_rows_by_task=rules.single_rows_by_task,
         )
+        self._questions_first = False
         self.partitions: dict[Partition, None] = {}  #: owned now
         self.ledgers = Ledgers()
         self.rows_accepted = Tally()  #: by data key
@@ -92,7 +116,9 @@ class Pipeline:
         self.event_to_settled = Histogram(AGES)  #: seconds
         self._settled_timestamps: list[int] = []  #: of records settled since ``observe``, milliseconds
         self._letters: list[Letter] = []  #: not handed out yet
-        self._unacknowledged: dict[Row, None] = {}  #: rows whose letters are not acknowledged yet
+        self._writes_receipts = rules.receipts
+        self._receipts: list[Receipt] = []  #: the same
+        self._unacknowledged: dict[Row, None] = {}  #: rows whose letters or receipts are not acknowledged yet
         self._timers: list[tuple[float, int, Row]] = []  #: parked rows, and held claims of settled ones
         self._timer_number = 0
         self._stock = rules.concurrency + SPARE_WINDOWS
@@ -143,13 +169,20 @@ class Pipeline:
 
     def ended(self, attempt: Attempt, reply: Reply, now: float) -> None:
         """An attempt ended. A second end of the same attempt changes nothing."""
-        window = attempt.window
-        if not window.is_in_flight(attempt.number):
-            return
-        result = self.uploads.ended(window, reply, now)
+        if attempt.window.is_in_flight(attempt.number):
+            self._carry_out(self.uploads.ended(attempt.window, reply, now), now)
+
+    def questioned(self, task: Task, reply: Reply, now: float) -> None:
+        """A question about a task was answered, or got no answer."""
+        self._carry_out(self.uploads.questioned(task, reply, now), now)
+
+    def _carry_out(self, result: Result, now: float) -> None:
         if result.accepted:
-            self.rows_accepted.count(attempt.data_key, len(result.accepted))
-            self._settle(result.accepted, now)
+            self.rows_accepted.count(result.data_key, len(result.accepted))
+            if self._writes_receipts:
+                self._receipt(result)
+            else:
+                self._settle(result.accepted, now)
         for row, rejection in result.rejected:
             self._letter(row, rejection)
         if result.again:
@@ -165,15 +198,15 @@ class Pipeline:
         self.uploads.me_answered(reply, now)
 
     def acknowledged(self, rows: Iterable[Row], now: float) -> None:
-        """The dead-letter topic has these rows' letters, on all in-sync replicas."""
+        """Their topic has these rows' letters or receipts, on all in-sync replicas."""
         settled = []
         for row in rows:
             if row not in self._unacknowledged:
                 continue  # a late acknowledgement of a row that was taken away
             del self._unacknowledged[row]
-            assert row.rejection is not None
-            self.rows_rejected.count(row.rejection.reason)
-            row.record.rejected = True
+            if row.rejection is not None:
+                self.rows_rejected.count(row.rejection.reason)
+                row.record.rejected = True
             settled.append(row)
         self._settle(settled, now)
 
@@ -199,7 +232,7 @@ class Pipeline:
         self._free(holding, now)
 
     def busy(self, partitions: Collection[Partition]) -> bool:
-        """Whether a request or a letter with a row of these partitions is in flight."""
+        """Whether a request, a letter or a receipt with a row of these partitions is in flight."""
         return any(
             row.record.partition in partitions and row.stage != Stage.DONE
             for window in self.uploads.in_flight
@@ -244,26 +277,54 @@ class Pipeline:
         if asks_at is not None and asks_at <= now:
             self.gate.ask(now)
             effects.ask = True
-        while not self.silent and self.gate.admits(now):
-            window = self.uploads.next(now)
-            if window is None:
-                break
-            effects.send.append(Attempt(window, window.attempts, window.data_key, [row.item for row in window.rows]))
+        self._requests(effects, now)
         self.lanes.pass_time(now, sendable=not self.silent and self.gate.idle(now))
         effects.letters = [letter for letter in self._letters if letter.row.stage == Stage.LETTER]
         self._letters.clear()
+        effects.receipts, self._receipts = self._receipts, []
         effects.notices, self.uploads.notices = self.uploads.notices, []
         return effects
+
+    def _requests(self, effects: Effects, now: float) -> None:
+        """Uploads and questions about tasks, in turn where both could go: neither keeps the other waiting."""
+        while True:
+            first, second = (self._question, self._send) if self._questions_first else (self._send, self._question)
+            if first(effects, now):
+                self._questions_first = not self._questions_first
+            elif not second(effects, now):
+                return
+
+    def _send(self, effects: Effects, now: float) -> bool:
+        if self.silent or not self.gate.admits(now):
+            return False
+        window = self.uploads.next(now)
+        if window is None:
+            return False
+        items = [row.item for row in window.rows]
+        effects.send.append(Attempt(window, window.attempts, window.data_key, items, window.by_task))
+        return True
+
+    def _question(self, effects: Effects, now: float) -> bool:
+        at = self.gate.questions_at(now) if self.uploads.tasks else None
+        task = self.uploads.ask_about(now) if at is not None and at <= now else None
+        if task is None:
+            return False
+        effects.questions.append(task)
+        return True
 
     def wakes_at(self, now: float) -> float | None:
         """When ``tick`` has something to do if no input comes before, seconds; None: never."""
         times = [self._timers[0][0] if self._timers else None, self.gate.asks_at(now)]
+        questions_at = self.gate.questions_at(now) if self.uploads.tasks else None
+        next_at = self.uploads.tasks.next_at() if questions_at is not None else None
+        if questions_at is not None and next_at is not None:
+            times.append(max(questions_at, next_at))
         opens_at = None if self.silent else self.gate.opens_at(now)
         if opens_at is not None and (self.lanes or self.windows.live):
             if opens_at > now:
                 times.append(opens_at)  # nothing can be sent before; from then on the linger counts
             else:
-                times += [self.windows.wakes_at(), self.lanes.next_due(now)]
+                times += [self.windows.wakes_at(), self.lanes.next_due(now, tasks=not self.uploads.tasks.full)]
         return min((at for at in times if at is not None), default=None)
 
     def reads(self) -> bool:
@@ -280,9 +341,19 @@ class Pipeline:
         return self.flow.rows
 
     @property
+    def unacknowledged(self) -> bool:
+        """Whether dead letters or receipts are on their way."""
+        return bool(self._unacknowledged)
+
+    @property
     def letters_pending(self) -> int:
         """Rows whose dead letters are not acknowledged yet."""
-        return len(self._unacknowledged)
+        return sum(row.stage == Stage.LETTER for row in self._unacknowledged)
+
+    @property
+    def receipts_pending(self) -> int:
+        """Accepted rows whose receipts are not acknowledged yet."""
+        return len(self._unacknowledged) - self.letters_pending
 
     # -- what is told --------------------------------------------------------------------------------------------
 
@@ -346,6 +417,12 @@ class Pipeline:
         row.stage = Stage.LETTER
         self._unacknowledged[row] = None
         self._letters.append(Letter(row, rejection))
+
+    def _receipt(self, result: Result) -> None:
+        for row in result.accepted:
+            row.stage = Stage.RECEIPT
+            self._unacknowledged[row] = None
+        self._receipts.append(Receipt(result.accepted, result.unconfirmed, result.affected, result.task_id))
 
     def _settle(self, rows: list[Row], now: float) -> None:
         """These rows are done; the rows that waited for them alone are ready."""

@@ -14,11 +14,10 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
-from consumer.core.model import BadEvent, Event, Record, Rejection, Row
+from consumer.core.model import KEYS_OF_ONE_CODE, BadEvent, Event, Record, Rejection, Row
+from consumer.core.special_fields import field_problem, field_rules
 from consumer.core.validation import (
     MAX_VALUE,
-    field_problem,
-    field_rules,
     graver,
     key_blank,
     key_conflict,
@@ -171,6 +170,33 @@ class RowMaker:
                 self._plans.clear()
             plan = self._plans[names] = self._plans.setdefault(ordered, plan)
         return plan
+
+
+class TaskRowMaker(RowMaker):
+    """Makes rows that go asynchronously: all of them, or those whose data key may select many codes.
+
+    Rows with the same data may share a call, so the data is the shape of such a row.
+    """
+
+    def __init__(self, *arguments: Any, every: bool, **more: Any) -> None:
+        """As every row maker's; ``every``: all rows, not only those of data keys that may select many codes."""
+        super().__init__(*arguments, **more)
+        self._every = every
+
+    def rows(self, event: Event, record: Record) -> list[Row]:
+        """The rows of an event, as every row maker's."""
+        rows = super().rows(event, record)
+        for row in rows:
+            if row.data_key is not None and (self._every or row.data_key not in KEYS_OF_ONE_CODE):
+                go_by_task(row)
+        return rows
+
+
+def go_by_task(row: Row) -> None:
+    """From now on this row goes asynchronously."""
+    row.by_task = True
+    data = sorted((name, value) for name, value in row.item.items() if name != row.data_key)
+    row.shape = tuple(text for pair in data for text in pair)
 
 
 def _joins(units: tuple[str, ...], data_key: str, item: dict[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -15,10 +15,12 @@ import msgspec
 from consumer.core.counting import Histogram, Tally
 from consumer.core.gate import ADVICE, PROBE_SECONDS, Gate, Pause, Step
 from consumer.core.lanes import Lanes
-from consumer.core.model import Rejection, Row, Stage
+from consumer.core.model import KEYS_OF_ONE_CODE, Rejection, Row, Stage
 from consumer.core.outcomes import Outcome, Reading, brief, classify
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
+from consumer.core.rows import go_by_task
+from consumer.core.tasks import Task, Tasks
 from consumer.core.windows import PARTS, Place, Window, Windows
 
 #: Bounds of the histograms: how long a request took, seconds; and rows of a window.
@@ -45,10 +47,14 @@ class Result(msgspec.Struct, gc=False):
     """What an answer brings to rows; windows that are sent again stay inside."""
 
     accepted: list[Row] = []
+    unconfirmed: list[Row] = []  #: of the accepted ones: no answer listed them
+    affected: int | None = None  #: codes that the request changed, all its rows together, if the API told
+    task_id: str = ""  #: of the task by which the rows were accepted
     rejected: list[tuple[Row, Rejection]] = []
     again: list[Row] = []  #: ready once more, for a later window
     later: list[tuple[float, Row]] = []  #: ready once more from a time on
     orphans: list[Row] = []  #: their partition was taken away meanwhile: only their claims are freed
+    data_key: str = ""  #: of the window
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -68,15 +74,20 @@ class Uploads:
         gate: Gate,
         policy: RetryPolicy,
         draw: Callable[[], float],
+        tasks: Tasks,
         *,
         max_processing: float,
+        single_rows_by_task: bool = False,
     ) -> None:
+        """``single_rows_by_task``: a single row that keeps failing goes asynchronously."""
         self._lanes = lanes
         self.windows = windows
         self.gate = gate
         self._policy = policy
         self._draw = draw
         self._max_processing = max_processing
+        self.tasks = tasks
+        self._single_rows_by_task = single_rows_by_task
         self._passing_gap = min(PASSING_GAP, PASSING_SHARE * policy.give_up)
         self.accepted_windows = 0
         self._accepted_sent_at = -1.0  #: when the latest request that was accepted was sent
@@ -91,21 +102,25 @@ class Uploads:
         self.last_error: str | None = None  #: how the latest call failed; None: it was answered
         self.failing_since: float | None = None  #: since when no call was answered; None: the latest one was
         self.requests: Counter[str] = Counter()  #: ended attempts, by what the answer meant
+        self.tasks_ended: Counter[str] = Counter()  #: asynchronous uploads, by what their end meant
         self.request_seconds = Histogram(SECONDS)  #: of those that were sent
         self.retries: Counter[str] = Counter()  #: attempts after which the window goes again, by what the answer meant
         self.resent: Counter[str] = Counter()  #: rows that go again, by cause
         self.closed: Counter[str] = Counter()  #: windows by the reason they closed
         self.window_rows = Histogram(ROWS)  #: rows of closed windows
         self.unconfirmed = 0
+        self.codes_affected = Tally()  #: by data key, as far as the API told
+        self._tell_no_codes_at = 0.0
         self.fields_not_confirmed = Tally()
 
     # -- sending -------------------------------------------------------------------------------------------------
 
     def next(self, now: float) -> Window | None:
         """The window that goes next, marked as sent at ``now``; None: none is closable."""
-        window = self.windows.next(now, alone=self.gate.alone)
+        window = self.windows.next(now, alone=self.gate.alone, tasks=not self.tasks.full)
         if window is None:
             return None
+        window.on_trial = self.gate.pause is not None
         if window.attempts == 1 and window.reason not in PARTS:
             self.closed[window.reason] += 1
             self.window_rows.observe(len(window.rows))
@@ -114,24 +129,67 @@ class Uploads:
 
     @property
     def in_flight(self) -> list[Window]:
-        """The windows whose answers are awaited."""
+        """The windows whose outcomes are awaited: an answer, or the end of a task."""
         return self.windows.in_flight
+
+    def ask_about(self, now: float) -> Task | None:
+        """The task that is asked about now; None: none is due."""
+        task = self.tasks.next(now)
+        if task is not None:
+            self.gate.question(now)
+        return task
 
     # -- answers -------------------------------------------------------------------------------------------------
 
     def ended(self, window: Window, reply: Reply, now: float) -> Result:
         """An attempt ended: what becomes of its rows; what is sent again is queued or parked."""
         self.gate.ended()
-        outcome = classify(window.data_key, window.rows, reply)
+        outcome = classify(window.data_key, window.rows, reply, by_task=window.by_task)
         reading = outcome.reading
         self.requests[reading.value] += 1
         self._heard(reply, now, failed=reading in (Reading.FAILED, Reading.LOST, Reading.UNSENT))
         if reading is not Reading.UNSENT:
             self.request_seconds.observe(reply.seconds)
-        result = self._judge(window, outcome, reply, now)
+        if reading is Reading.STARTED:
+            self._started(window, outcome.task_id, now)
+            return Result()
+        return self._ended(window, outcome, reply, now, lost_until=window.sent_at + self._max_processing)
+
+    def questioned(self, task: Task, reply: Reply, now: float) -> Result:
+        """A question about a task was answered, or got no answer: what becomes of its window, if the task has ended."""
+        self.gate.questioned()
+        self._heard(reply, now, failed=reply.status is None or reply.status >= 500)
+        if reply.status == 401:
+            self._pause(Pause.UNAUTHORIZED, brief(reply), now)
+        elif reply.status == 429 or (reply.status is not None and reply.retry_after is not None):
+            self._slow_down(reply, now)
+        outcome = self.tasks.answered(task, reply, now, self._policy, self._draw())
+        if outcome is None:
+            return Result()
+        self.tasks_ended[outcome.reading.value] += 1
+        # When it was started tells nothing: nobody knows when the API will come to it, if it does.
+        return self._ended(task.window, outcome, reply, now, lost_until=now + self._max_processing)
+
+    def _started(self, window: Window, task_id: str, now: float) -> None:
+        """The API has taken the window over: so it works; what becomes of the rows, the task's end tells."""
+        self._closed_circuit(now)
+        window.place = Place.TASK
+        window.failures = 0
+        self.tasks.start(window, task_id, now)
+        if self._trying(window) and not self.gate.rejecting:
+            window.on_trial = False
+            self._unblock()
+
+    def _trying(self, window: Window) -> bool:
+        """Whether this is the one window that is tried while uploading is paused."""
+        return window.on_trial and self.gate.pause is not None and self.gate.step is Step.TRYING
+
+    def _ended(self, window: Window, outcome: Outcome, reply: Reply, now: float, *, lost_until: float) -> Result:
+        result = self._judge(window, outcome, reply, now, lost_until)
+        result.data_key = window.data_key
         if window.place is not Place.GONE:  # it goes again, whole or what is left of it
-            self.retries[reading.value] += 1
-            self.resent[reading.value] += len(window.rows)
+            self.retries[outcome.reading.value] += 1
+            self.resent[outcome.reading.value] += len(window.rows)
         return result
 
     def _heard(self, reply: Reply, now: float, *, failed: bool) -> None:
@@ -143,19 +201,18 @@ class Uploads:
         if self.failing_since is None:
             self.failing_since = now
 
-    def _judge(self, window: Window, outcome: Outcome, reply: Reply, now: float) -> Result:
-        """What becomes of the rows and the window."""
+    def _judge(self, window: Window, outcome: Outcome, reply: Reply, now: float, lost_until: float) -> Result:
+        """What becomes of the rows and the window; ``lost_until``: as long a lost call of it may take effect."""
         if outcome.reading is Reading.LOST:
-            until = window.sent_at + self._max_processing
-            self.held_until = max(self.held_until, until)
+            self.held_until = max(self.held_until, lost_until)
             for row in window.rows:
-                row.hold_until = max(row.hold_until, until)
+                row.hold_until = max(row.hold_until, lost_until)
         result = Result()
         # Only while rows were taken away since it was sent can some of its rows be done.
         reduced = window.sent_at <= self.revoked_at and any(row.stage == Stage.DONE for row in window.rows)
         if reduced:
             self._drop_orphans(window, outcome, result)
-        trial = self.gate.pause is not None and self.gate.step is Step.TRYING
+        trial = self._trying(window)
         if not window.rows:
             self._nobody_waits(window, outcome, reply, now, trial=trial)
         elif outcome.reading is Reading.ACCEPTED:
@@ -185,7 +242,7 @@ class Uploads:
             # The answer is about more rows than are left: it says nothing about these alone.
             self.windows.queue(window)
         elif outcome.reading is Reading.NONE_NAMED:
-            self._seek(window, Rejection("rejected_by_api", outcome.text, None, "upload", 400), result, now)
+            self._seek(window, Rejection("rejected_by_api", outcome.text, None, "upload", outcome.status), result, now)
         else:
             self._lanes.limit_bytes(window.rows)
             if not self._halve(window, "too_large"):
@@ -218,8 +275,7 @@ class Uploads:
         if reading is Reading.THROTTLED:
             self.gate.pace.refused(window.sent_at, now)
         if reading is Reading.THROTTLED or (reading is Reading.FAILED and reply.retry_after is not None):
-            wait = self.gate.throttled(now, reply.retry_after)
-            self.notices.append(Notice("info", f"the API asks to slow down: no request for {wait:.1f} s"))
+            self._slow_down(reply, now)
         if reading not in (Reading.FAILED, Reading.LOST, Reading.UNSENT):
             return
         if self.gate.failed(window.number, now):
@@ -230,6 +286,10 @@ class Uploads:
         else:
             return
         self._tell_failure_at = now + TELL_AGAIN_SECONDS
+
+    def _slow_down(self, reply: Reply, now: float) -> None:
+        wait = self.gate.throttled(now, reply.retry_after)
+        self.notices.append(Notice("info", f"the API asks to slow down: no request for {wait:.1f} s"))
 
     def _closed_circuit(self, now: float) -> None:
         probes = self.gate.answered()
@@ -255,6 +315,9 @@ class Uploads:
             for field, count in outcome.unlisted.items():
                 self.fields_not_confirmed.count(field, count)
         result.accepted = window.rows
+        result.affected, result.task_id = outcome.affected, outcome.task_id
+        if outcome.affected is not None:
+            self._affected(window, outcome.affected, now)
         if outcome.missing or self._repeating:
             self._repeat_unconfirmed(window, outcome.missing, result)
         rest, window.rest = window.rest, None
@@ -262,6 +325,15 @@ class Uploads:
         if rest is not None:
             # This part of a window that was rejected whole passes, so the fault is in the rest.
             self.windows.divide(rest) if len(rest.rows) > 1 else self.windows.queue(rest)
+
+    def _affected(self, window: Window, affected: int, now: float) -> None:
+        """Keep how many codes were changed; a unit that no code is in is told, as nothing else tells it."""
+        self.codes_affected.count(window.data_key, affected)
+        idle = len(window.rows) - affected
+        if idle > 0 and window.data_key not in KEYS_OF_ONE_CODE and now >= self._tell_no_codes_at:
+            self._tell_no_codes_at = now + TELL_AGAIN_SECONDS
+            share = f"{idle} or more of {len(window.rows)} updates by {window.data_key}"
+            self.notices.append(Notice("warning", f"{share} changed nothing: no code has that value"))
 
     def _repeat_unconfirmed(self, window: Window, missing: list[Row], result: Result) -> None:
         absent = {id(row) for row in missing}
@@ -271,7 +343,10 @@ class Uploads:
             self._fruitless[window.data_key] = 0 if fruitful else self._fruitless[window.data_key] + len(repeats)
         allowed = self._fruitless[window.data_key] < FRUITLESS_REPEATS
         again = [row for row in missing if allowed and not row.confirmed_once]
-        self.unconfirmed += len(missing) - len(again)
+        if len(missing) > len(again):
+            repeated = {id(row) for row in again}
+            result.unconfirmed = [row for row in missing if id(row) not in repeated]
+            self.unconfirmed += len(result.unconfirmed)
         if again:
             for row in again:
                 row.confirmed_once = True
@@ -389,6 +464,8 @@ class Uploads:
             window.faults += 1
             if window.faults >= FAULTS_BEFORE_SPLIT and others_pass and self._halve(window, "halved"):
                 return
+            if window.faults >= FAULTS_BEFORE_SPLIT and others_pass and self._single_rows_by_task:
+                self._single_by_task(window)
             if len(window.rows) == 1 and self._policy.give_up:
                 if window.failing_since < 0:
                     window.failing_since = self._passing
@@ -403,6 +480,13 @@ class Uploads:
         # As long as nothing passes it is the API's trouble: its end is to be noticed soon.
         cap = math.inf if others_pass else PROBE_SECONDS
         self.windows.park(window, now + self._policy.delay(window.failures, self._draw(), cap))
+
+    def _single_by_task(self, window: Window) -> None:
+        """A single row that the synchronous call keeps failing for: it may touch too many codes for it."""
+        if not window.by_task:
+            window.by_task = True
+            for row in window.rows:
+                go_by_task(row)
 
     # -- the pause -----------------------------------------------------------------------------------------------
 

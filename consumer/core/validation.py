@@ -1,18 +1,17 @@
-"""The rules a row must pass before it is uploaded, as one table, and the words in which a failure is told.
+"""The rules a row must pass before it is uploaded, and the words in which a failure is told.
 
 Where several rules fail, the one that stands first in ``REASONS`` is reported; within one reason, the first
 field in the event's own order. Field names are no business of these rules: they are sent as they are, blank
-ones too, since the API discards those a campaign does not have. Messages may quote values: they belong into
+ones too, since the API discards those a campaign does not have; which fields mean something, and what those may
+hold, says ``special_fields``. Messages may quote values: they belong into
 dead letters, and into logs only where key values may be shown.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
 from datetime import date, datetime
 from decimal import Decimal
-from typing import NamedTuple
 
 from consumer.core.model import Rejection
 
@@ -60,53 +59,6 @@ def timestamp_date(text: str) -> str | None:
     """The date part, at its own offset, of an RFC 3339 timestamp; None if the text is none."""
     match = _TIMESTAMP.fullmatch(text)
     return match[1] if match is not None and is_date(match[1]) else None
-
-
-class FieldRule(NamedTuple):
-    """What one field may hold. ``allowed`` is told to the person who sent something else."""
-
-    reason: str
-    passes: Callable[[str], bool]
-    allowed: str
-
-
-_STATUS = FieldRule("invalid_value", frozenset("012").__contains__, "0 (inactive), 1 (active) or 2 (blacklisted)")
-_BLACKLIST = FieldRule(
-    "invalid_value",
-    frozenset(["", *map(str, range(11))]).__contains__,
-    "a whole number from 0 to 10, or empty text",
-)
-_DAY = FieldRule("invalid_value", lambda text: not text or is_date(text), "a real date as YYYY-MM-DD, or empty text")
-
-#: The fields with a meaning of their own (guide "Special SCM Fields"). Empty text erases a field at the
-#: API, and is refused only where there is nothing to erase.
-FIELD_RULES = {
-    "activation_status": _STATUS,
-    "status": _STATUS,
-    "product": FieldRule("invalid_value", bool, "the ID or SKU of a product; it cannot be empty"),
-    "blacklist_reason": _BLACKLIST,
-    "after_sell_by": _DAY,
-    "date_consumed": FieldRule(
-        "forbidden_field",
-        lambda _: False,
-        "nothing: Scantrust sets it when a code is consumed; leave the field out",
-    ),
-}
-
-
-def field_rules(date_fields: Collection[str]) -> dict[str, FieldRule]:
-    """The rules by field name, those of the date fields among them; special fields keep their own."""
-    return dict.fromkeys(date_fields, _DAY) | FIELD_RULES
-
-
-def field_problem(rule: FieldRule | None, name: str, text: str) -> Rejection | None:
-    """What is wrong with a field's value, or None; ``rule`` is the field's own, if it has one."""
-    if len(text) > MAX_VALUE:
-        message = f"{quoted(name)} has {len(text)} characters, at most {MAX_VALUE} are allowed: {quoted(text)}"
-        return Rejection("value_too_long", message, name)
-    if rule is not None and not rule.passes(text):
-        return Rejection(rule.reason, f"{quoted(name)} is {quoted(text)}; allowed: {rule.allowed}", name)
-    return None
 
 
 def key_blank(data_key: str) -> Rejection:

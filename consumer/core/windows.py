@@ -23,6 +23,7 @@ class Place(Enum):
     QUEUED = "queued"  #: to be sent as soon as the gate lets it
     PARKED = "parked"  #: until ``due_at``
     IN_FLIGHT = "in_flight"
+    TASK = "task"  #: taken over by the API: see ``tasks``
     GONE = "gone"
 
 
@@ -44,11 +45,18 @@ class Window(msgspec.Struct, eq=False, gc=False):
     sent_at: float = 0.0
     place: Place = Place.NEW
     due_at: float = 0.0  #: of a parked window
+    by_task: bool = False  #: goes asynchronously
+    on_trial: bool = False  #: was sent as the one window that is tried while uploading is paused
     rest: Window | None = None  #: the other part of a bisected window, waiting for this one's answer
 
     def is_in_flight(self, attempt: int) -> bool:
         """Whether the answer to this attempt is awaited."""
         return self.place is Place.IN_FLIGHT and self.attempts == attempt
+
+    @property
+    def away(self) -> bool:
+        """Whether it was sent and its outcome is awaited."""
+        return self.place is Place.IN_FLIGHT or self.place is Place.TASK
 
     @property
     def times_failed(self) -> int:
@@ -81,24 +89,25 @@ class Windows:
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
         self.live: dict[Window, None] = {}
-        self._queued: list[tuple[float, int, Window]] = []
+        # Those that go asynchronously apart, as tasks may be full while other requests can start.
+        self._queued: dict[bool, list[tuple[float, int, Window]]] = {False: [], True: []}
         self._parked: list[tuple[float, int, Window]] = []
         self._number = 0
 
     def make(self, data_key: str, rows: list[Row], reason: str) -> Window:
         """A window of these rows, numbered; it is nowhere yet."""
         self._number += 1
-        return Window(data_key, rows, reason, self._number)
+        return Window(data_key, rows, reason, self._number, by_task=rows[0].by_task)
 
     # -- which one goes ------------------------------------------------------------------------------------------
 
-    def next(self, now: float, *, alone: bool) -> Window | None:
+    def next(self, now: float, *, alone: bool, tasks: bool = True) -> Window | None:
         """The window that goes next, in flight from ``now`` on; None: there is none.
 
-        ``alone``: as a pause's trial or a circuit's probe.
+        ``alone``: as a pause's trial or a circuit's probe. ``tasks``: whether a further task may be started.
         """
         self._queue_due(now)
-        window = self._trial(now) if alone else self._pop() or self._cut(now)
+        window = self._trial(now, tasks=tasks) if alone else self._pop(tasks=tasks) or self._cut(now, tasks=tasks)
         if window is not None:
             self.live[window] = None
             window.place = Place.IN_FLIGHT
@@ -119,8 +128,8 @@ class Windows:
 
     @property
     def in_flight(self) -> list[Window]:
-        """The windows whose answers are awaited."""
-        return [window for window in self.live if window.place is Place.IN_FLIGHT]
+        """The windows whose outcomes are awaited: an answer, or the end of a task."""
+        return [window for window in self.live if window.away]
 
     def _queue_due(self, now: float) -> None:
         while self._parked and self._parked[0][0] <= now:
@@ -128,26 +137,28 @@ class Windows:
             if due.place is Place.PARKED and due.due_at == due_at:
                 self.queue(due)
 
-    def _pop(self) -> Window | None:
-        while self._queued:
-            window = heapq.heappop(self._queued)[2]
-            if window.place is Place.QUEUED:
-                return window
-        return None
+    def _pop(self, *, tasks: bool) -> Window | None:
+        heads = []
+        for by_task, queued in self._queued.items():
+            while queued and queued[0][2].place is not Place.QUEUED:
+                heapq.heappop(queued)
+            if queued and (tasks or not by_task):
+                heads.append(queued)
+        return heapq.heappop(min(heads, key=lambda queued: queued[0]))[2] if heads else None
 
-    def _cut(self, now: float, *, due_or_not: bool = False) -> Window | None:
-        cut = self._lanes.cut(now, due_or_not=due_or_not)
+    def _cut(self, now: float, *, tasks: bool, due_or_not: bool = False) -> Window | None:
+        cut = self._lanes.cut(now, due_or_not=due_or_not, tasks=tasks)
         return None if cut is None else self.make(*cut)
 
-    def _trial(self, now: float) -> Window | None:
+    def _trial(self, now: float, *, tasks: bool) -> Window | None:
         """The one window to try, as a pause's trial or a circuit's probe: the one that failed least.
 
         A window that fails by its own fault would else be tried for ever, while others could show that all is well.
         """
-        held = [w for w in self.live if w.place in (Place.QUEUED, Place.PARKED)]
+        held = [w for w in self.live if w.place in (Place.QUEUED, Place.PARKED) and (tasks or not w.by_task)]
         best = min(held, key=lambda w: (w.times_failed, w.oldest, w.number), default=None)
         if best is None or best.times_failed > 0:
-            return self._cut(now, due_or_not=True) or best
+            return self._cut(now, tasks=tasks, due_or_not=True) or best
         return best
 
     # -- from place to place -------------------------------------------------------------------------------------
@@ -156,7 +167,7 @@ class Windows:
         """It goes as soon as the gate lets it."""
         self.live[window] = None
         window.place = Place.QUEUED
-        heapq.heappush(self._queued, (window.oldest, window.number, window))
+        heapq.heappush(self._queued[window.by_task], (window.oldest, window.number, window))
 
     def park(self, window: Window, until: float) -> None:
         """It goes from a time on."""
@@ -231,7 +242,7 @@ class Windows:
     def rows_at_rest(self) -> Iterator[Row]:
         """The rows of windows that are not in flight, those behind the first part of a bisected one included."""
         for window in self.live:
-            if window.place is not Place.IN_FLIGHT:
+            if not window.away:
                 yield from window.rows
             behind = window.rest
             while behind is not None:
@@ -249,7 +260,7 @@ class Windows:
                     behind.rest = behind.rest.rest
                 else:
                     behind = behind.rest
-            if window.place is Place.IN_FLIGHT:
+            if window.away:
                 continue
             before = len(window.rows)
             window.rows = [row for row in window.rows if row.stage != Stage.DONE]

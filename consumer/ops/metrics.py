@@ -43,8 +43,10 @@ class Declared(msgspec.Struct, frozen=True):
 RESULTS = ("accepted", "rejected", "skipped", "released")
 REASONS = (*VALIDATION_REASONS, "rejected_by_api", "unknown_key", "api_error")
 OUTCOMES = tuple(reading.value for reading in Reading)
+#: What the end of a task means: complete, failed, and nobody knows.
+TASK_ENDS = (Reading.ACCEPTED.value, Reading.NONE_NAMED.value, Reading.LOST.value)
 #: Outcomes after which a window may go again, whole or in part.
-RETRIED = tuple(reading.value for reading in Reading if reading is not Reading.ACCEPTED)
+RETRIED = tuple(r.value for r in Reading if r not in (Reading.ACCEPTED, Reading.STARTED))
 #: Other causes for which rows go again: their window was divided, or the answer did not confirm them.
 DIVIDED = ("divided", "halved", "trial", "unconfirmed", "unknown_key")
 
@@ -119,7 +121,16 @@ METRICS = (
         ("field",),
         "fields",
     ),
-    Declared("rows_in_flight", "gauge", "Rows in requests now.", lambda s: s.rows.in_flight, unit="rows"),
+    Declared(
+        "codes_affected_total",
+        "counter",
+        "Codes that accepted requests changed, by the data key that selected them, as far as the API told: an update "
+        "by a unit changes every code in it.",
+        lambda s: s.rows.codes_affected,
+        ("data_key",),
+        "codes",
+    ),
+    Declared("rows_in_flight", "gauge", "Rows in requests or tasks now.", lambda s: s.rows.in_flight, unit="rows"),
     Declared(
         "rows_parked",
         "gauge",
@@ -154,11 +165,28 @@ METRICS = (
     Declared(
         "requests_total",
         "counter",
-        "Upload requests that ended, by what the answer meant.",
+        "Upload requests that ended, by what the answer meant (started: asynchronous, as a task).",
         lambda s: s.requests.outcomes,
         ("outcome",),
         "requests",
         OUTCOMES,
+    ),
+    Declared(
+        "tasks",
+        "gauge",
+        "Asynchronous uploads that are at work at the API.",
+        lambda s: s.requests.tasks,
+        unit="tasks",
+    ),
+    Declared(
+        "tasks_ended_total",
+        "counter",
+        "Asynchronous uploads that ended: accepted, none_named (it failed), lost (the API forgot it, or it "
+        "took too long).",
+        lambda s: s.requests.tasks_ended,
+        ("outcome",),
+        "tasks",
+        TASK_ENDS,
     ),
     Declared(
         "request_seconds",
@@ -280,6 +308,13 @@ METRICS = (
         "gauge",
         "Rejected rows whose dead letter is not acknowledged yet.",
         lambda s: s.rows.dead_letters_pending,
+        unit="rows",
+    ),
+    Declared(
+        "receipts_pending",
+        "gauge",
+        "Accepted rows whose receipt is not acknowledged yet.",
+        lambda s: s.rows.receipts_pending,
         unit="rows",
     ),
     Declared("build_info", "gauge", "Always 1; the versions.", _build, ("version", "python", "librdkafka")),

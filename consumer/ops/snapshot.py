@@ -17,6 +17,7 @@ from consumer.core.counting import Histogram
 from consumer.core.ledger import Ledger
 from consumer.core.offsets import Partition
 from consumer.core.pipeline import Pipeline
+from consumer.core.windows import Place
 from consumer.ports import Source
 from consumer.runner import Runner, State
 
@@ -56,10 +57,12 @@ class Rows(msgspec.Struct, frozen=True):
     in_flight: int
     parked: dict[str, int]
     dead_letters_pending: int
+    receipts_pending: int
     accepted: dict[str, int]  #: by data key
     rejected: dict[str, int]  #: by reason
     unconfirmed: int
     fields_not_confirmed: dict[str, int]
+    codes_affected: dict[str, int]  #: by data key, as far as the API told
     resent: dict[str, int]  #: by cause
 
 
@@ -73,12 +76,13 @@ class Lane(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request whose answer is awaited."""
+    """A request whose answer is awaited, or the task that it started."""
 
     window: int
     data_key: str
     rows: int
     attempt: int
+    task: bool  #: its answer is there; the end of the task is awaited
     seconds: float
 
 
@@ -98,6 +102,8 @@ class Requests(msgspec.Struct, frozen=True):
     outcomes: dict[str, int]
     retries: dict[str, int]  #: by cause
     seconds: Histogram
+    tasks: int  #: asynchronous uploads that are at work at the API
+    tasks_ended: dict[str, int]  #: by what their end meant
 
 
 class Api(msgspec.Struct, frozen=True):
@@ -138,7 +144,6 @@ def take(runner: Runner, source: Source, now: float) -> Snapshot:
     ledgers = pipeline.ledgers.by_topic(pipeline.partitions)
     partitions = [_partition(partition, runner, source, now) for partition in pipeline.partitions]
     partitions.sort(key=lambda status: (status.topic, status.partition))
-    uploads = pipeline.uploads
     return Snapshot(
         version=__version__,
         state=_state(runner),
@@ -147,7 +152,7 @@ def take(runner: Runner, source: Source, now: float) -> Snapshot:
         partitions=partitions,
         rows=_rows(pipeline),
         windows=_windows(pipeline, now),
-        requests=Requests(dict(uploads.requests), dict(uploads.retries), uploads.request_seconds.copy()),
+        requests=_requests(pipeline),
         api=_api(pipeline, now),
         event_to_settled=pipeline.event_to_settled.copy(),
         oldest_unsettled_seconds=max((status.oldest_unsettled_seconds for status in partitions), default=0.0),
@@ -193,10 +198,12 @@ def _rows(pipeline: Pipeline) -> Rows:
         in_flight=sum(len(window.rows) for window in uploads.in_flight),
         parked=pipeline.parked(),
         dead_letters_pending=pipeline.letters_pending,
+        receipts_pending=pipeline.receipts_pending,
         accepted=dict(pipeline.rows_accepted),
         rejected=dict(pipeline.rows_rejected),
         unconfirmed=uploads.unconfirmed,
         fields_not_confirmed=dict(uploads.fields_not_confirmed),
+        codes_affected=dict(uploads.codes_affected),
         resent=dict(uploads.resent),
     )
 
@@ -215,12 +222,30 @@ def _windows(pipeline: Pipeline, now: float) -> Windows:
             for lane in pipeline.lanes.fullest(MAX_LANES)
         ],
         in_flight=[
-            Request(window.number, window.data_key, len(window.rows), window.attempts, _rounded(now - window.sent_at))
+            Request(
+                window=window.number,
+                data_key=window.data_key,
+                rows=len(window.rows),
+                attempt=window.attempts,
+                task=window.place is Place.TASK,
+                seconds=_rounded(now - window.sent_at),
+            )
             for window in in_flight
         ],
         waiting=len(pipeline.windows.live) - len(in_flight),
         closed=dict(uploads.closed),
         rows=uploads.window_rows.copy(),
+    )
+
+
+def _requests(pipeline: Pipeline) -> Requests:
+    uploads = pipeline.uploads
+    return Requests(
+        outcomes=dict(uploads.requests),
+        retries=dict(uploads.retries),
+        seconds=uploads.request_seconds.copy(),
+        tasks=len(uploads.tasks),
+        tasks_ended=dict(uploads.tasks_ended),
     )
 
 

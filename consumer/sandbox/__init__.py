@@ -6,17 +6,18 @@ It is a second opinion: written from the provider's guides alone, it shares no c
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from consumer.sandbox.api import PERMISSIONS
+from consumer.sandbox.api import PERMISSIONS, Pace
 from consumer.sandbox.faults import Faults
 from consumer.sandbox.kinds import FaultError
 from consumer.sandbox.server import Server
 from consumer.sandbox.store import Store, World
 
-__all__ = ["FaultError", "Faults", "Sandbox"]
+__all__ = ["FaultError", "Faults", "Pace", "Sandbox"]
 
 
 class Sandbox:
@@ -28,8 +29,12 @@ class Sandbox:
     extended_id that selects no code is accepted and changes nothing, instead of a 400 as an unknown key (the
     guide's "key field not found").
 
+    ``pace`` says how long it takes: a synchronous call that selects very many codes is given up as the real API does
+    (504 near 60 s, nothing applied), an asynchronous one may select any number. What the constraints of an
+    asynchronous upload do not find is passed over in silence; a product that does not exist fails its task.
+
     Its state outlives ``stop``: started again it listens on the same port, as after an outage. All methods
-    are safe from any thread; ``token`` and its ``permissions`` may be assigned at any time.
+    are safe from any thread; ``token``, its ``permissions`` and ``pace`` may be assigned at any time.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class Sandbox:
         self.port = port  #: 0 until started: any free one
         self.token = token
         self.permissions: Collection[str] = PERMISSIONS
+        self.pace = Pace()
         self.faults = Faults()
         self.store = Store(World(codes, known_prefixes, products, accept_empty_units))
         self._server: Server | None = None
@@ -86,7 +92,19 @@ class Sandbox:
     def load(self, codes: Mapping[str, Mapping[str, str]], *, only: bool = True) -> None:
         """Add known codes with their fields; ``only``: no other codes exist from now on."""
         with self.store.lock:
+            self.store.catch_up()
             self.store.codes.load(codes, only=only)
+
+    def fill(self, field: str, units: Collection[str], codes: int, fields: Mapping[str, str] | None = None) -> int:
+        """Put so many new codes into each unit, ``UNIT-1``, ``UNIT-2``, ...; how many there are now in all.
+
+        ``field``: the logistic unit, such as ``pallet_code``; ``fields``: what else each code carries.
+        """
+        new = {f"{unit}-{number}": {**(fields or {}), field: unit} for unit in units for number in range(1, codes + 1)}
+        with self.store.lock:
+            self.store.catch_up()
+            self.store.codes.load(new, only=self.store.codes.only)
+            return len(self.store.codes.data)
 
     def reset(self) -> None:
         """Back to the start: its first codes, an empty journal, no broken rules, no faults."""
@@ -100,12 +118,15 @@ class Sandbox:
     def journal(self, after: int = 0, limit: int | None = None) -> dict[str, Any]:
         """``{"rows", "requests", "next", "last"}``: entries with ``seq`` above ``after``, at most ``limit``.
 
-        A row has seq, request, data_key, key_value, fields (as sent, without the key), codes, at. A request
+        A row has seq, request, data_key, key_value, fields (as sent, without the key), codes, at, task. A request
         has seq, request (its number in the order of arrival), method, path, status (None: no answer),
-        data_key, rows, keys, applied, fault, bytes, at. ``at`` is in seconds since the epoch. Both share one
-        sequence; a row is entered at the instant it is applied, a request when its answer is decided.
+        data_key, rows, keys, applied, fault, bytes, at, task. ``at`` is in seconds since the epoch. Both share one
+        sequence; a row is entered at the instant it is applied, a request when its answer is decided. ``task`` is a
+        task's id, or None; a row that a task applied has the number of the request that began it, numbers as text, and
+        ``codes`` 0 where its value selected nothing.
         """
         with self.store.lock:
+            self.store.catch_up()
             return self.store.journal.page(after, limit)
 
     def rules(self) -> dict[str, Any]:
@@ -114,6 +135,15 @@ class Sandbox:
             return self.store.journal.rules()
 
     def stats(self) -> dict[str, Any]:
-        """Requests by status, rows, concurrency, peak of requests in any one second, connections."""
+        """Requests by status, rows, tasks, concurrency, peak of requests in any one second, connections."""
         with self.store.lock:
-            return self.store.journal.stats()
+            self.store.catch_up()
+            return {**self.store.journal.stats(), "tasks": self.store.tasks.counts()}
+
+    def tasks(self) -> list[dict[str, Any]]:
+        """The tasks in the order they were begun: task_id, request, state (as a poll is told, None: 404), ended (what
+        really is), data_key, keys, codes (how many it selected), message (of a failed one).
+        """
+        with self.store.lock:
+            self.store.catch_up()
+            return self.store.tasks.listed(time.monotonic())

@@ -15,6 +15,7 @@ import orjson
 from consumer.sandbox.faults import Fault
 from consumer.sandbox.rules import Mistake
 from consumer.sandbox.store import Applied
+from consumer.sandbox.tasks import COMPLETE, FAILED, PENDING, RUNNING, Task
 
 SEND, CLOSE, RESET, CUT, TRICKLE = "send", "close", "reset", "cut", "trickle"
 
@@ -61,6 +62,25 @@ def accepted(applied: Applied, *, only_changed: bool) -> Reply:
             "codes_affected": len(applied.codes),
         },
     )
+
+
+def begun(task: Task) -> Reply:
+    """200 of an asynchronous upload: it was taken, and has its effect later."""
+    return as_json(200, {"task_id": task.id})
+
+
+def told(task: Task, state: str, shape: Fault | None) -> Reply:
+    """200 of a poll. Its form is not documented; ``shape`` is a fault ``task_shape``, which makes it another one."""
+    words = {PENDING: "waiting", RUNNING: "working", COMPLETE: "done", FAILED: "failed"}
+    document: dict[str, Any] = {
+        "task_id": task.id,
+        shape["field"] if shape else "status": shape[words[state]] if shape else state,
+    }
+    if state == COMPLETE:
+        document |= {"total_updates": task.updates, "codes_affected": task.codes}
+    elif state == FAILED:
+        document["message"] = task.failure
+    return as_json(200, {shape["inside"]: document} if shape and shape["inside"] else document)
 
 
 def refused(mistakes: Sequence[Mistake], style: str = "all") -> Reply:

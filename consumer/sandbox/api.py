@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import hmac
+import re
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from consumer.sandbox import answers, rules
+from consumer.sandbox import answers, async_rules, rules
 from consumer.sandbox.answers import Reply
+from consumer.sandbox.async_rules import AsyncUpload
 from consumer.sandbox.faults import Facts, Fault, Faults
 from consumer.sandbox.journal import Journal, RequestEntry
+from consumer.sandbox.rules import Upload
 from consumer.sandbox.store import Store
+from consumer.sandbox.tasks import Fate
 
 ME = "/api/v2/me/"
 UPLOAD = "/api/v2/scm/upload/"
+ASYNC = "/api/v2/scm/upload/async/"
+TASK = re.compile(r"/api/v2/scm/tasks/([^/]+)/")
 
-#: path → name for faults, and the one method it allows; asynchronous uploads and tasks will stand here too
-ROUTES = {ME: ("me", "GET"), UPLOAD: ("upload", "POST")}
+#: path → name for faults, and the one method it allows; a task's has its id in it
+ROUTES = {ME: ("me", "GET"), UPLOAD: ("upload", "POST"), ASYNC: ("async", "POST")}
 
-#: What a token needs for an upload (guide, "UAT token permissions").
+#: What a token needs for uploads and their tasks (guide, "UAT token permissions").
 PERMISSIONS = ("codes_view", "scm_bulk_edit", "scm_code_edit", "product_view")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long the API takes, as far as no fault says otherwise."""
+
+    sync_codes: int = 3000  #: a synchronous call that selects more codes is given up: 504, nothing applied
+    sync_seconds: float = 60.0  #: after this time
+    task_seconds: float = 0.2  #: from the answer to an asynchronous call until it has its effect
 
 
 @dataclass(slots=True)
@@ -34,7 +50,9 @@ class Call:
     content_type: str
     at: float
     facts: Facts = field(default_factory=lambda: Facts("other"))
-    upload: rules.Upload | None = None
+    route: tuple[str, str] = ("other", "")  #: its name and its method, see ``ROUTES``
+    upload: Upload | AsyncUpload | None = None
+    task: str | None = None  #: the id of the task that it began, or asks about
     faults: list[str] = field(default_factory=list)
     applied: int = 0
 
@@ -52,6 +70,7 @@ class Call:
             fault="+".join(self.faults) or None,
             bytes=len(self.facts.body),
             at=self.at,
+            task=self.task,
         )
 
 
@@ -65,16 +84,23 @@ class Api:
         token: Callable[[], str],
         permissions: Callable[[], Collection[str]],
         pause: Callable[[float], bool],
+        pace: Callable[[], Pace],
     ) -> None:
         self._store = store
         self._faults = faults
         self._token = token
         self._permissions = permissions
         self._pause = pause
+        self._pace = pace
 
     def unread(self, call: Call) -> Reply | None:
         """What happens before the body is read, if anything does."""
-        call.facts.route = ROUTES.get(call.path, ("other", ""))[0]
+        if about := TASK.fullmatch(call.path):
+            call.task = about[1]
+            call.route = ("task", "GET")
+        else:
+            call.route = ROUTES.get(call.path, call.route)
+        call.facts.route = call.route[0]
         return Reply(None, wire=answers.RESET) if self._strike("arrive", call) else None
 
     def answer(self, call: Call, body: bytes) -> Reply:
@@ -99,13 +125,16 @@ class Api:
 
     def _examine(self, call: Call, body: bytes) -> None:
         call.facts.body = body
-        if (call.path, call.method) != (UPLOAD, "POST"):
+        if call.task and (task := self._store.tasks.find(call.task)):
+            call.facts.keys = task.upload.keys
+        if call.method != "POST" or call.facts.route not in ("upload", "async"):
             return
-        upload = call.upload = rules.examine(body)
+        upload: Upload | AsyncUpload
+        upload = call.upload = (rules if call.facts.route == "upload" else async_rules).examine(body)
         if call.content_type.partition(";")[0].strip().lower() != "application/json":
             upload.refusals.insert(0, rules.Mistake("wrong_content_type", f"{call.content_type!r} is not JSON's."))
         call.facts.keys = upload.keys
-        call.facts.rows = len(upload.items)
+        call.facts.rows = len(upload.keys)
         # broken is broken, whatever fault answers the call
         if upload.refusals or upload.mistakes or upload.advice:
             with self._store.lock:
@@ -140,41 +169,69 @@ class Api:
                     self._routed(call)
 
     def _routed(self, call: Call) -> Reply:
-        if call.path not in ROUTES:
+        name, method = call.route
+        if name == "other":
             return answers.detail(404, "Not found.")
         if not call.authorization:
             text = "Authentication credentials were not provided."
             return answers.detail(401, text, (("WWW-Authenticate", "UAT"),))
         if not hmac.compare_digest(call.authorization.encode(), f"UAT {self._token()}".encode()):
             return answers.detail(401, "Invalid token.", (("WWW-Authenticate", "UAT"),))
-        name, method = ROUTES[call.path]
         if call.method != method:
             return answers.detail(405, f'Method "{call.method}" not allowed.', (("Allow", method),))
         if name == "me":
             return answers.as_json(200, {"email": "sandbox@example.com", "permissions": list(self._permissions())})
         if not set(PERMISSIONS) <= set(self._permissions()):
             return answers.detail(403, "You do not have permission to perform this action.")
-        return self._uploaded(call)
-
-    def _uploaded(self, call: Call) -> Reply:
-        upload = call.upload
-        if upload is None or upload.refusals:
-            refusals = upload.refusals if upload else []
-            if any(refusal.rule == "wrong_content_type" for refusal in refusals):
-                return answers.detail(415, f'Unsupported media type "{call.content_type}" in request.')
-            return answers.refused(refusals)
         with self._store.lock:
-            mistakes = self._store.mistakes(upload)
-            if mistakes:
-                fault = self._strike("refuse", call)
-                if fault and fault["partial"]:
-                    self._apply(call, upload.data_key, upload.items[: (mistakes[0].line or 1) - 1])
-                return answers.refused(mistakes, fault["style"] if fault else "all")
-            items = upload.items
-            if omit := self._strike("omit", call):
-                keys = omit["keys"] or upload.keys[-omit["rows"] :]
-                items = [item for item in items if item[upload.data_key] not in keys]
-            return self._apply(call, upload.data_key, items)
+            self._store.catch_up()
+            if call.upload is None:
+                return self._polled(call)
+            if any(refusal.rule == "wrong_content_type" for refusal in call.upload.refusals):
+                return answers.detail(415, f'Unsupported media type "{call.content_type}" in request.')
+            if call.upload.refusals:
+                return answers.refused(call.upload.refusals)
+            if isinstance(call.upload, Upload):
+                return self._uploaded(call, call.upload)
+            return self._begun(call, call.upload)
+
+    def _polled(self, call: Call) -> Reply:
+        task = self._store.tasks.find(call.task or "")
+        state = task.state(time.monotonic()) if task else None
+        if task is None or state is None:
+            return answers.detail(404, "Not found.")
+        return answers.told(task, state, self._strike("shape", call))
+
+    def _begun(self, call: Call, upload: AsyncUpload) -> Reply:
+        campaign = self._strike("fields", call)
+        slow = self._strike("task_time", call)
+        fate = Fate()
+        if fault := self._strike("task_fate", call):
+            failed = fault.kind == "task_fails"
+            fate = Fate(
+                fault["applied"], fault["message"] if failed else None, hidden=None if failed else fault["answer"]
+            )
+        seconds = self._pace().task_seconds + (slow["seconds"] if slow else 0.0)
+        task = self._store.begin(call.number, upload, campaign["fields"] if campaign else None, fate, seconds)
+        call.task = task.id
+        return answers.begun(task)
+
+    def _uploaded(self, call: Call, upload: Upload) -> Reply:
+        mistakes = self._store.mistakes(upload)
+        if mistakes:
+            fault = self._strike("refuse", call)
+            if fault and fault["partial"]:
+                self._apply(call, upload.data_key, upload.items[: (mistakes[0].line or 1) - 1])
+            return answers.refused(mistakes, fault["style"] if fault else "all")
+        if self._store.touched(upload) > self._pace().sync_codes:
+            reply = answers.as_html(504, "The upload took too long.")
+            reply.hold = self._pace().sync_seconds
+            return reply
+        items = upload.items
+        if omit := self._strike("omit", call):
+            keys = omit["keys"] or upload.keys[-omit["rows"] :]
+            items = [item for item in items if item[upload.data_key] not in keys]
+        return self._apply(call, upload.data_key, items)
 
     def _apply(self, call: Call, data_key: str, items: list[dict[str, str]]) -> Reply:
         campaign = self._strike("fields", call)

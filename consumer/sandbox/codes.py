@@ -70,6 +70,21 @@ class Codes:
             return [value]
         return list(self._index(data_key).get(value, ()))
 
+    def count(self, data_key: str, value: str) -> int:
+        """How many codes ``select`` would give."""
+        return 1 if data_key == DEFAULT_DATA_KEY else len(self._index(data_key).get(value, ()))
+
+    def meeting(self, constraints: Mapping[str, Collection[str]]) -> list[str]:
+        """The codes that meet all of several constraints; none comes into being."""
+        found: dict[str, None] | None = None
+        for name, values in constraints.items():
+            if name == DEFAULT_DATA_KEY:
+                codes = [value for value in values if value in self.data]
+            else:
+                codes = [code for value in values for code in self.select(name, value)]
+            found = dict.fromkeys(codes if found is None else filter(found.__contains__, codes))
+        return list(found or ())
+
     def write(self, code: str, fields: Mapping[str, str]) -> dict[str, None]:
         """Set the fields of a code ("" erases); the names of those whose value is another one than before."""
         data = self.data[code]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import orjson
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from consumer.sandbox import Sandbox
 
 PREFIX = "/sandbox/"
+MOST_CODES = 1_000_000  #: of one call that fills units
 PAGE = 10_000  #: journal entries of one answer, unless ``limit`` says otherwise
 
 
@@ -41,7 +42,7 @@ def _look(sandbox: Sandbox, name: str, query: str) -> Reply:
         asked = {key: values[-1] for key, values in parse_qs(query).items()}
         after, limit = (_count(asked, key, default) for key, default in (("after", 0), ("limit", PAGE)))
         return as_json(200, sandbox.journal(after, limit))
-    look = {"state": sandbox.state, "rules": sandbox.rules, "stats": sandbox.stats}.get(name)
+    look = {"state": sandbox.state, "rules": sandbox.rules, "stats": sandbox.stats, "tasks": sandbox.tasks}.get(name)
     return as_json(200, look()) if look else detail(404, f"Nothing to look at: {name!r}.")
 
 
@@ -63,7 +64,23 @@ def _change(sandbox: Sandbox, name: str, body: bytes) -> Reply:
         codes = codes_from(document["codes"])
         sandbox.load(codes, only=document.get("only", True) is True)
         return as_json(200, {"loaded": len(codes)})
+    if name == "units":
+        return as_json(200, {"codes": sandbox.fill(*_units(orjson.loads(body)))})
     return detail(404, f"Nothing to change: {name!r}.")
+
+
+def _units(document: object) -> tuple[str, list[str], int, dict[str, str]]:
+    match document:
+        case {"field": str(field), "units": list(units), "codes": int(codes), **rest}:
+            fields: Any = rest.pop("fields", {})
+            texts = [field, *units, *(fields.values() if isinstance(fields, dict) else [None])]
+            if not rest and codes > 0 and units and all(isinstance(text, str) and text for text in texts):
+                if codes * len(units) > MOST_CODES:
+                    raise ValueError(f"at most {MOST_CODES:,} codes at once")
+                return field, units, codes, fields
+    raise ValueError(
+        'the body must be {"field": "pallet_code", "units": [names], "codes": how many in each, "fields": {}}'
+    )
 
 
 def _faults(sandbox: Sandbox, method: str, rest: str, body: bytes) -> Reply:

@@ -24,7 +24,7 @@ from consumer.sandbox.kinds import KINDS, FaultError, read_parameters
 class Facts:
     """What a fault can see of a request."""
 
-    route: str  #: upload, me, or other
+    route: str  #: upload, async, task, me, or other
     body: bytes = b""
     keys: list[str] = field(default_factory=list)
     rows: int = 0
@@ -61,7 +61,7 @@ class Fault:
 
     def _matches(self, facts: Facts) -> bool:
         values = self._values
-        if values.get("path", "upload") not in ("any", facts.route):
+        if values.get("path", KINDS[self.kind].path) not in ("any", facts.route):
             return False
         if "key" in values and values["key"] not in facts.keys:
             return False

@@ -22,6 +22,7 @@ class RowEntry(NamedTuple):
     fields: dict[str, str]
     codes: int  #: how many codes it changed or could have changed
     at: float  #: seconds since the epoch
+    task: str | None = None  #: the id of the task that applied it; None: the call itself
 
 
 class RequestEntry(NamedTuple):
@@ -38,6 +39,7 @@ class RequestEntry(NamedTuple):
     fault: str | None  #: kinds of the faults that took part, joined by "+"
     bytes: int
     at: float  #: arrival, seconds since the epoch
+    task: str | None = None  #: the id of the task that it began, or asked about
 
 
 class Journal:

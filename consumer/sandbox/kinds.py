@@ -71,7 +71,7 @@ PARAMETERS: dict[str, Callable[[object], Any]] = {
     "probability": _number(0, 1),
     "seed": _whole(0),
     # which requests (all that are given must hold)
-    "path": _choice("upload", "me", "any"),
+    "path": _choice("upload", "async", "task", "me", "any"),
     "key": _text,
     "min_rows": _whole(1),
     "min_bytes": _whole(1),
@@ -91,10 +91,21 @@ PARAMETERS: dict[str, Callable[[object], Any]] = {
     "keys": _names,
     "fields": _names,
     "bytes": _whole(1),
+    "message": _text,
+    "applied": _flag,
+    "answer": _choice("404", "pending", "running"),
+    "field": _text,
+    "inside": _text,
+    "waiting": _text,
+    "working": _text,
+    "done": _text,
+    "failed": _text,
 }
 OFTEN = ("first", "every", "probability", "seed")
 BODY_MATCH = ("key", "min_rows", "min_bytes", "text")
 COMMON = (*OFTEN, "path", *BODY_MATCH)
+#: What cannot be said about faults of a stage: there is no body yet; or one kind of call alone has the stage.
+_SENSELESS = {"arrive": BODY_MATCH, "task_time": ("path",), "task_fate": ("path",), "shape": ("path",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +116,7 @@ class Kind:
     about: str
     own: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()  #: at least one of these has to be given
+    path: str = "upload"  #: which calls it strikes unless told otherwise
 
 
 KINDS: dict[str, Kind] = {
@@ -113,9 +125,10 @@ KINDS: dict[str, Kind] = {
     "throttle": Kind("answer", "429, telling the wait in this form", {"retry_after": 1.0, "form": "seconds"}),
     "rate_limit": Kind(
         "answer",
-        "429 beyond this many requests in any second",
+        "429 beyond this many requests of all kinds in any second",
         {"per_second": None, "retry_after": 1.0, "form": "seconds"},
         ("per_second",),
+        path="any",
     ),
     "status": Kind(
         "answer",
@@ -142,7 +155,9 @@ KINDS: dict[str, Kind] = {
         " row, html; partial: the rows before the first bad one are applied",
         {"style": "all", "partial": False},
     ),
-    "campaign_fields": Kind("fields", "only these fields are kept, others discarded", {"fields": None}, ("fields",)),
+    "campaign_fields": Kind(
+        "fields", "only these fields are kept, others discarded", {"fields": None}, ("fields",), path="any"
+    ),
     "omit_rows": Kind(
         "omit", "200 without these keys, or without the last rows: not applied", {"rows": 1, "keys": None}
     ),
@@ -153,6 +168,32 @@ KINDS: dict[str, Kind] = {
     "timeout_after": Kind("wire", "applied, connection held, then closed without an answer", {"seconds": 1.0}),
     "reset_after": Kind("wire", "applied, then connection reset without an answer"),
     "reset_midway": Kind("wire", "applied, connection reset in the middle of the answer's body"),
+    "task_slow": Kind("task_time", "a task takes this much longer", {"seconds": 5.0}, path="async"),
+    "task_fails": Kind(
+        "task_fate",
+        "a task ends as failed; applied: though it took effect",
+        {"message": "The task failed.", "applied": False},
+        path="async",
+    ),
+    "task_lost": Kind(
+        "task_fate",
+        "polls of a task are told 404, or pending or running for ever; applied: it takes effect all the same",
+        {"answer": "404", "applied": False},
+        path="async",
+    ),
+    "task_shape": Kind(
+        "shape",
+        "another form of what a poll is told: the state's field, its words, an object around it",
+        {
+            "field": "status",
+            "waiting": "pending",
+            "working": "running",
+            "done": "complete",
+            "failed": "failed",
+            "inside": None,
+        },
+        path="task",
+    ),
     "trickle": Kind("wire", "the answer's body comes byte by byte, so many seconds apart", {"seconds": 0.01}),
 }
 
@@ -162,7 +203,7 @@ def read_parameters(kind: str, given: Mapping[str, object]) -> dict[str, Any]:
     if kind not in KINDS:
         raise FaultError(f"unknown fault {kind!r}: one of {', '.join(KINDS)}")
     about = KINDS[kind]
-    allowed = {*about.own, *COMMON} - (set(BODY_MATCH) if about.stage == "arrive" else set())
+    allowed = {*about.own, *COMMON} - set(_SENSELESS.get(about.stage, ()))
     values = {name: _read(kind, name, value, allowed) for name, value in given.items() if value is not None}
     if about.needs and not any(name in values for name in about.needs):
         raise FaultError(f"fault {kind}: needs {' or '.join(about.needs)}")

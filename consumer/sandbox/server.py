@@ -38,7 +38,14 @@ class Server(ThreadingHTTPServer):
     def __init__(self, host: str, port: int, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self.stopping = threading.Event()
-        self.api = Api(sandbox.store, sandbox.faults, lambda: sandbox.token, lambda: sandbox.permissions, self.pause)
+        self.api = Api(
+            sandbox.store,
+            sandbox.faults,
+            lambda: sandbox.token,
+            lambda: sandbox.permissions,
+            self.pause,
+            lambda: sandbox.pace,
+        )
         self._open: set[socket.socket] = set()
         self._changed = threading.Condition()
         super().__init__((host, port), Handler)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
+from consumer.sandbox.async_rules import AsyncUpload
 from consumer.sandbox.codes import Codes, stored_fields
 from consumer.sandbox.journal import Journal, RowEntry
 from consumer.sandbox.rules import DEFAULT_DATA_KEY, Mistake, Upload
+from consumer.sandbox.tasks import Fate, Task, Tasks
 
 
 @dataclass(slots=True)
@@ -52,6 +56,7 @@ class Store:
             if world.codes is not None:
                 self.codes.load(world.codes, only=True)
             self.journal = Journal()
+            self.tasks = Tasks()
             self.generation += 1
 
     def mistakes(self, upload: Upload) -> list[Mistake]:
@@ -95,9 +100,56 @@ class Store:
         self.journal.add_rows(entries)
         return applied
 
+    def touched(self, upload: Upload) -> int:
+        """How many codes a good upload selects."""
+        return sum(self.codes.count(upload.data_key, key) for key in upload.keys)
+
+    def begin(self, request: int, upload: AsyncUpload, campaign: list[str] | None, fate: Fate, seconds: float) -> Task:
+        """Begin a task that takes so many seconds."""
+        now = time.monotonic()
+        task = self.tasks.begin(request, upload, campaign, fate, now, seconds)
+        self.catch_up(now)
+        return task
+
+    def catch_up(self, now: float | None = None) -> None:
+        """Let every task take effect whose time has come, in the order of their times."""
+        now = time.monotonic() if now is None else now
+        for task in self.tasks.due(now):
+            self._end(task, time.time() - (now - task.due))
+
+    def _end(self, task: Task, at: float) -> None:
+        """A task ends: values that select nothing are passed over in silence, an unknown product fails it all."""
+        upload, fate = task.upload, task.fate
+        task.ended = True
+        task.failure = fate.failure
+        product = upload.data.get("product", "")
+        if product and not self.codes.knows_product(product):
+            task.failure = task.failure or "Invalid Product"
+        elif fate.applies:
+            stored = stored_fields(upload.data, task.campaign)
+            entries = []
+            for key, value, codes in self._selected(upload):
+                for code in codes:
+                    self.codes.write(code, stored)
+                task.codes += len(codes)
+                entries.append(RowEntry(task.request, key, value, upload.data, len(codes), at, task.id))
+            task.updates = task.codes * len(stored)
+            self.journal.add_rows(entries)
+
+    def _selected(self, upload: AsyncUpload) -> Iterator[tuple[str, str, list[str]]]:
+        """Each key value with its codes; of several constraints all together, the values as JSON."""
+        if len(upload.constraints) > 1:
+            text = orjson.dumps(upload.constraints).decode()
+            yield upload.data_key, text, self.codes.meeting(upload.constraints)
+            return
+        for key, values in upload.constraints.items():
+            for value in values:
+                yield key, value, self.codes.select(key, value) if self.codes.knows(key, value) else []
+
     def state(self) -> dict[str, Any]:
         """Every code that was loaded or uploaded to, with its fields."""
         with self.lock:
+            self.catch_up()
             return {"codes": {code: dict(data) for code, data in self.codes.data.items()}}
 
 

@@ -22,10 +22,11 @@ _log = logging.getLogger(__name__)
 class Job(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One call to make."""
 
-    kind: Literal["upload", "me"]
+    kind: Literal["upload", "start", "task", "me"]
     start_by: float = float("inf")  #: the client's clock; later than this it is not sent
-    data_key: str = ""  #: of an upload
-    items: list[dict[str, str]] = []  #: of an upload
+    data_key: str = ""  #: of an upload, and of the start of a task
+    items: list[dict[str, str]] = []  #: the same
+    task_id: str = ""  #: of a question about a task
     subject: Any = None  #: whatever the caller wants to find again with the reply
 
 
@@ -96,9 +97,13 @@ class Pool:
 
 
 def _call(client: Client, job: Job) -> Reply:
-    if job.kind == "me":
-        return client.me(job.start_by)
-    return client.upload(job.data_key, job.items, job.start_by)
+    if job.kind == "upload":
+        return client.upload(job.data_key, job.items, job.start_by)
+    if job.kind == "start":
+        return client.start(job.data_key, job.items, job.start_by)
+    if job.kind == "task":
+        return client.task(job.task_id, job.start_by)
+    return client.me(job.start_by)
 
 
 def _stopped() -> Reply:

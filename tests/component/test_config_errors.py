@@ -13,10 +13,10 @@ import pytest
 from consumer import cli
 
 API_KEYS = (
-    "base_url, token, token_file, concurrency, requests_per_second, connect_timeout_seconds, timeout_seconds, "
-    "max_processing_seconds, ca_file, proxy, allow_plain_http"
+    "base_url, token, token_file, mode, concurrency, requests_per_second, connect_timeout_seconds, timeout_seconds, "
+    "max_processing_seconds, task_deadline_seconds, ca_file, proxy, allow_plain_http"
 )
-SECTIONS = "kafka, schema_registry, events, windows, api, retry, dead_letter, ops, limits, log"
+SECTIONS = "kafka, schema_registry, events, windows, api, retry, dead_letter, receipts, ops, limits, log"
 GIVE_A_FILE = "give a file that is there and that this user may read"
 ROOT_ADDRESS = "allowed is https://host, or http:// to this machine (the sandbox)"
 BROKERS = "allowed is host:port, comma-separated, such as localhost:9092"

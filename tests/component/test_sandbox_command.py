@@ -111,6 +111,17 @@ def test_prefixes_products_and_empty_units_are_flags() -> None:
         assert session.post(f"{url}/api/v2/scm/upload/", json=unit, timeout=10).status_code == 200
 
 
+def test_the_pace_is_flags() -> None:
+    flags = ["--sync-codes", "1", "--sync-seconds", "0", "--task-seconds", "3600"]
+    with running(*flags) as (_, url, session):
+        assert upload(session, url, {"extended_id": "A", "x": "1"}).status_code == 200
+        assert upload(session, url, {"extended_id": "A", "x": "1"}, {"extended_id": "B", "x": "1"}).status_code == 504
+        begin = {"constraints": {"extended_id": ["A"]}, "scm_data": {"x": "2"}}
+        task_id = session.post(f"{url}/api/v2/scm/upload/async/", json=begin, timeout=10).json()["task_id"]
+        told = session.get(f"{url}/api/v2/scm/tasks/{task_id}/", timeout=10).json()
+        assert told == {"task_id": task_id, "status": "pending"}
+
+
 def test_an_address_in_use_is_one_line_that_says_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -35,6 +35,7 @@ class ApiModel:
         self._latest: dict[tuple[str, str, int], tuple[int, int, int]] = {}  #: by key and partition
         self._late: list[tuple[float, int, list[Item]]] = []  #: lost calls that take effect later
         self._count = 0
+        self._tasks: dict[str, tuple[float, str]] = {}  #: when each ends, and how
 
     def next_effect(self) -> float | None:
         """When the next lost call takes effect."""
@@ -64,13 +65,43 @@ class ApiModel:
             return answered(self._draw.choice(MODES[self.mode]))
         held = {row.item["kind"] for row in rows}
         for fault, status in KINDS.items():
+            if attempt.by_task and fault == "unknown":
+                continue  # a constraint that selects nothing is not told; here such a task fails
             if fault in held:
                 return self._bad_request(attempt, rows) if status == 400 else answered(status)
+        if attempt.by_task:
+            return self._start(attempt, bad="unknown" in held, now=now)
         self._apply(attempt.items)
         left_out: list[str] = []
         if kind == "partial" and len(rows) > 1:
             left_out = self._draw.sample([str(row.value) for row in rows], self._draw.randint(1, len(rows) - 1))
         return accepted(attempt, without=left_out)
+
+    def _start(self, attempt: Attempt, *, bad: bool, now: float) -> Reply:
+        """A task: it takes effect at its end, unless it fails, or goes on for ever; or it is forgotten behind that."""
+        task_id = str(len(self._tasks))
+        end = "failed" if bad else self._draw.choice(("complete",) * 6 + ("forgotten", "endless"))
+        at = now + self._draw.choice((0.0, 0.3, 3.0, 6.0))
+        self._tasks[task_id] = at, end
+        if end in ("complete", "forgotten"):
+            self._count += 1
+            heapq.heappush(self._late, (at, self._count, list(attempt.items)))
+        self.seen.add("task")
+        return answered(200, {"task_id": task_id})
+
+    def tell(self, task_id: str, kind: str, now: float) -> Reply:
+        """The answer to a question about a task."""
+        self.take_effect(now)
+        if kind in ("503", "429") or (kind == "404" and now >= self._tasks[task_id][0]):
+            return answered(int(kind), {})
+        if kind == "lost":
+            return lost()
+        if self.mode != "healthy":
+            return answered(self._draw.choice(MODES[self.mode]))
+        at, end = self._tasks[task_id]
+        if now < at or end == "endless":
+            return answered(200, {"state": self._draw.choice(("pending", "in-progress"))})
+        return answered(404, {}) if end == "forgotten" else answered(200, {"state": end})
 
     def _bad_request(self, attempt: Attempt, rows: list[Row]) -> Reply:
         """A 400 in one of the ways that this API is known or feared to have."""

@@ -13,6 +13,8 @@ from consumer.core.offsets import Partition
 from consumer.core.pipeline import Attempt, Effects, Letter, Pipeline, Rules
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
+from consumer.core.rows import go_by_task
+from consumer.core.tasks import Task
 
 EPSILON = 1e-6
 
@@ -107,6 +109,7 @@ class Bench:
         self.open: list[Attempt] = []
         self.letters: list[Letter] = []
         self.buried: list[Letter] = []  #: acknowledged letters
+        self.questions: list[Task] = []  #: about tasks, not answered yet
         self.asks = 0
         self.asks_open = 0
         self.notices: list[str] = []
@@ -121,7 +124,9 @@ class Bench:
         self._next[partition] = start
         return partition
 
-    def read(self, partition: Partition, *keys: str, tick: bool = True, **fields: Any) -> list[Row]:
+    def read(
+        self, partition: Partition, *keys: str, tick: bool = True, by_task: bool = False, **fields: Any
+    ) -> list[Row]:
         """Records of one row each arrive; ``fields`` as for ``row_of``."""
         records, rows = [], []
         for key in keys:
@@ -129,6 +134,8 @@ class Bench:
             self._next[partition] += 1
             records.append(record)
             rows.append(row_of(record, key, **fields))
+            if by_task:
+                go_by_task(rows[-1])
         self.pipeline.arrived(partition, records, rows, self._next[partition], self.now)
         if tick:
             self.tick()
@@ -140,6 +147,7 @@ class Bench:
         self.sent += effects.send
         self.open += effects.send
         self.letters += effects.letters
+        self.questions += effects.questions
         self.asks += effects.ask
         self.asks_open += effects.ask
         self.notices += [notice.text for notice in effects.notices]
@@ -186,6 +194,14 @@ class Bench:
         if attempt is None:
             (attempt,) = self.open
         self.answer(attempt, accepted(attempt))
+
+    def tell(self, reply: Reply, task: Task | None = None) -> None:
+        """A question about a task (the only open one, if none is given) is answered."""
+        if task is None:
+            (task,) = self.questions
+        self.questions.remove(task)
+        self.pipeline.questioned(task, reply, self.now)
+        self.tick()
 
     def answer_me(self, status: int = 200) -> None:
         """``GET /me`` is answered."""

@@ -19,6 +19,7 @@ from consumer.core.offsets import Commit, Partition
 from consumer.core.pipeline import Attempt, Letter, Pipeline, Rules
 from consumer.core.reply import Reply
 from consumer.core.rows import RowMaker
+from consumer.core.tasks import Task
 from consumer.intake import Intake
 from consumer.ports import Result
 from consumer.runner import Runner
@@ -197,6 +198,8 @@ class World:
         self.sent: list[Attempt] = []
         self.start_by: list[tuple[float, float]] = []
         self.unanswered: list[Attempt] = []
+        self.questions: list[Task] = []
+        self.task: Reply = answered(200, {"state": "complete"})  #: what a question about a task brings
         self.asked: list[float] = []
         self.me: int = 200
         self.letters: list[Letter] = []
@@ -232,7 +235,7 @@ class World:
 
 @dataclass
 class Call:
-    subject: Attempt | None
+    subject: Attempt | Task | None
 
 
 class FakeApi:
@@ -248,6 +251,11 @@ class FakeApi:
             world.unanswered.append(attempt)
         else:
             world.results.at(world.latency, lambda: world.results.put((Call(attempt), reply)))
+
+    def question(self, task: Task) -> None:
+        world = self.world
+        world.questions.append(task)
+        world.results.at(world.latency, lambda: world.results.put((Call(task), world.task)))
 
     def ask(self) -> None:
         world = self.world

@@ -16,6 +16,7 @@ from tests.core.world import PARTITIONS, RULES, Spec, World
 
 KINDS = ("good",) * 10 + ("unknown", "forbidden", "huge", "cursed", "invalid")
 REPLIES = ("normal",) * 6 + ("lost", "lost-applied", "lost-late", "unsent", "503", "408", "429", "garbage", "partial")
+QUESTIONS = ("normal",) * 6 + ("503", "429", "404", "lost")
 MODES = ("healthy", "healthy", "unauthorized", "down", "forbidden")
 
 specs = st.builds(
@@ -37,6 +38,7 @@ steps = st.one_of(
     st.tuples(st.just("answer"), st.integers(0, 5), st.sampled_from(REPLIES)),
     st.tuples(st.just("answer"), st.integers(0, 5), st.sampled_from(REPLIES)),
     st.tuples(st.just("answer me")),
+    st.tuples(st.just("answer question"), st.integers(0, 5), st.sampled_from(QUESTIONS)),
     st.tuples(st.just("acknowledge"), st.integers(1, 3)),
     st.tuples(st.just("commit")),
     st.tuples(st.just("mode"), st.sampled_from(MODES)),
@@ -57,12 +59,18 @@ def _answer(world: World, index: int, kind: str) -> None:
         world.answer(world.open[index % len(world.open)], kind)
 
 
+def _answer_question(world: World, index: int, kind: str) -> None:
+    if world.questions:
+        world.answer_question(world.questions[index % len(world.questions)], kind)
+
+
 ACTIONS: dict[str, Callable[..., None]] = {
     "publish": _publish,
     "read": World.read,
     "time": World.pass_time,
     "answer": _answer,
     "answer me": World.answer_me,
+    "answer question": _answer_question,
     "acknowledge": World.acknowledge,
     "commit": World.commit,
     "mode": World.become,
@@ -76,8 +84,8 @@ def _rules(pause_after: int = 0, grace: float = 0.0, rate: float = 0.0, max_rows
     return msgspec.structs.replace(RULES, pause_after_rejections=pause_after, rate=rate, max_rows=max_rows, retry=retry)
 
 
-def _run(seed: int, todo: Iterable[tuple[Any, ...]], rules: Rules) -> World:
-    world = World(seed, rules)
+def _run(seed: int, todo: Iterable[tuple[Any, ...]], rules: Rules, *, tasks: bool) -> World:
+    world = World(seed, rules, tasks=tasks)
     for name, *arguments in todo:
         ACTIONS[name](world, *arguments)
         world.tick()
@@ -96,9 +104,9 @@ rules = st.builds(
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.integers(0, 2**32), script, rules)
-def test_i1_to_i9_hold_whatever_happens(seed: int, todo: list[tuple[Any, ...]], rules: Rules) -> None:
-    _run(seed, todo, rules)
+@given(st.integers(0, 2**32), script, rules, st.booleans())
+def test_i1_to_i9_hold_whatever_happens(seed: int, todo: list[tuple[Any, ...]], rules: Rules, tasks: bool) -> None:
+    _run(seed, todo, rules, tasks=tasks)
 
 
 def _long_script(draw: random.Random) -> Iterator[tuple[Any, ...]]:
@@ -108,6 +116,7 @@ def _long_script(draw: random.Random) -> Iterator[tuple[Any, ...]]:
     revocations = draw.choice((0, 1, 2))
     weights = {
         "publish": 6, "read": 4, "time": 6, "answer": 16, "answer me": 3, "acknowledge": 3, "commit": 3,
+        "answer question": 6,
         "mode": draw.choice((0, 1)), "revoke": revocations, "return": 3,
     }  # fmt: skip
 
@@ -131,6 +140,7 @@ def _long_script(draw: random.Random) -> Iterator[tuple[Any, ...]]:
         "read": lambda: (draw.randrange(PARTITIONS), draw.randint(1, 8)),
         "time": lambda: (draw.choice((0.0, 0.05, 0.3, 1.0, 3.0)),),
         "answer": lambda: (draw.randrange(6), draw.choice(REPLIES)),
+        "answer question": lambda: (draw.randrange(6), draw.choice(QUESTIONS)),
         "acknowledge": lambda: (draw.randint(1, 3),),
         "mode": lambda: (draw.choice(MODES),),
         "revoke": lambda: (draw.randrange(PARTITIONS), draw.random() < 0.5),
@@ -159,6 +169,8 @@ def test_i1_to_i9_hold_in_long_lives_and_each_hard_case_is_met_in_a_tenth_of_the
         "forbidden",
         "down",
         "settled before",
+        "task",
+        "lost task",
     ):
         assert met[case] >= len(seeds) / 10, f"{case} is met by {met[case]} of {len(seeds)} seeds only"
 
@@ -171,7 +183,7 @@ def _life(seed: int) -> World:
         draw.choice((0.0, 20.0)),
         draw.choice((4, 4, 1, 10)),
     )
-    return _run(seed, _long_script(draw), rules)
+    return _run(seed, _long_script(draw), rules, tasks=seed % 3 == 0)
 
 
 def test_i6_reading_stops_at_the_bound_and_nothing_is_lost_by_it() -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from consumer.core.model import BadEvent, Event, Record, Row
 from consumer.core.rows import MAX_DIGITS, NOT_WRITTEN_OUT, RowMaker, text_of
-from consumer.core.validation import FIELD_RULES, MAX_VALUE, REASONS
+from consumer.core.special_fields import FIELD_RULES
+from consumer.core.validation import MAX_VALUE, REASONS
 
 MAKER = RowMaker("extended_id", ("packed_on",))
 

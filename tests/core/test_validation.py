@@ -1,4 +1,4 @@
-"""Every rule that a row must pass, by name."""
+"""Every rule that a row must pass, by name; those of the special fields stand in ``test_special_fields``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import pytest
 
 from consumer.core.model import Event, Record, Rejection
 from consumer.core.rows import RowMaker
+from consumer.core.special_fields import FIELD_RULES
 from consumer.core.validation import (
-    FIELD_RULES,
     REASONS,
-    field_rules,
     graver,
     is_date,
     quoted,
@@ -69,92 +68,6 @@ def test_too_long_value_is_told_with_its_length_and_its_beginning() -> None:
     assert found is not None
     assert found.field == "note"
     assert found.message == f'"note" has 90 characters, at most 50 are allowed: "{"abc" * 20}…"'
-
-
-@pytest.mark.parametrize("value", ["2024-05-01", "", "x", 0, False])
-def test_date_consumed_is_forbidden_with_any_value(value: Any) -> None:
-    assert reason({"date_consumed": value, "a": "1"}) == "forbidden_field"
-
-
-def test_date_consumed_of_null_is_not_looked_at() -> None:
-    assert reason({"date_consumed": None, "a": "1"}) is None
-
-
-STATUSES_ALLOWED = ["0", "1", "2", 0, 1, 2, 1.0]
-STATUSES_REFUSED = ["", " ", "3", "-1", "01", "1.0", "active", "true", True, 3, " 1", "१"]
-REASONS_ALLOWED = ["", *range(11), "0", "10", 10.0]
-REASONS_REFUSED = ["11", "-1", "00", "1.5", "stolen", " ", 11, True]
-DATES_ALLOWED = ["", "2024-05-01", "2024-02-29", "0001-01-01", "9999-12-31"]
-DATES_REFUSED = [
-    *("2023-02-29", "2024-13-01", "2024-5-1", "20240501", "2024-W18-3", "01/12/2016", "0000-01-01", " "),
-    *(
-        "2024-05-01 ",
-        "2024-05-01T10:00:00Z",
-        "\u0662\u0660\u0662\u0664-05-01",
-        "2024-05-01\n",
-        "tomorrow",
-        20240501,
-        False,
-    ),
-]
-SPECIAL = [
-    *(("activation_status", value, None) for value in STATUSES_ALLOWED),
-    *(("activation_status", value, "invalid_value") for value in STATUSES_REFUSED),
-    *(("status", value, None) for value in STATUSES_ALLOWED),
-    *(("status", value, "invalid_value") for value in STATUSES_REFUSED),
-    *(("blacklist_reason", value, None) for value in REASONS_ALLOWED),
-    *(("blacklist_reason", value, "invalid_value") for value in REASONS_REFUSED),
-    *(("after_sell_by", value, None) for value in DATES_ALLOWED),
-    *(("after_sell_by", value, "invalid_value") for value in DATES_REFUSED),
-    *(("product", value, None) for value in ["P1", 17, " "]),
-    ("product", "", "invalid_value"),
-    *(("intended_market", value, None) for value in ["cn", "CN", "", " ", "my-region", "XX"]),
-    ("production_date", "01/12/2016", None),
-    ("any other", "", None),
-]
-
-
-@pytest.mark.parametrize(("field", "value", "expected"), SPECIAL)
-def test_special_field_holds_what_the_guide_allows(field: str, value: Any, expected: str | None) -> None:
-    found = rejection({field: value})
-    assert (None if found is None else (found.reason, found.field)) == (expected and (expected, field))
-
-
-@pytest.mark.parametrize("value", DATES_ALLOWED)
-def test_configured_date_field_takes_a_real_date_or_empty_text(value: str) -> None:
-    assert reason({"packed_on": value}, date_fields=("packed_on",)) is None
-
-
-@pytest.mark.parametrize("value", [v for v in DATES_REFUSED if v != "2024-05-01T10:00:00Z"])
-def test_configured_date_field_refuses_anything_else(value: Any) -> None:
-    assert reason({"packed_on": value}, date_fields=("packed_on",)) == "invalid_value"
-
-
-def test_invalid_value_is_told_with_what_is_allowed() -> None:
-    found = rejection({"activation_status": "active"})
-    assert found is not None
-    assert found.message == '"activation_status" is "active"; allowed: 0 (inactive), 1 (active) or 2 (blacklisted)'
-
-
-def test_special_field_keeps_its_own_rule_when_configured_as_date() -> None:
-    assert field_rules(["status", "packed_on"])["status"] is FIELD_RULES["status"]
-
-
-@pytest.mark.parametrize("status", ["0", 2, "nonsense", "", "x" * 51, True, [1], {"a": 1}, float("nan")])
-def test_status_beside_activation_status_is_dropped_unchecked(status: Any) -> None:
-    maker = RowMaker("extended_id")
-    for fields in (
-        {"status": status, "activation_status": "1"},
-        {"activation_status": "1", "status": status},
-    ):
-        (row,) = maker.rows(Event(fields, None, "K"), Record(None, 0, None, 0))
-        assert row.rejection is None
-        assert row.item == {"extended_id": "K", "activation_status": "1"}
-
-
-def test_status_beside_an_activation_status_of_null_is_checked_and_sent() -> None:
-    assert reason({"status": "9", "activation_status": None}) == "invalid_value"
-    assert reason({"status": "2", "activation_status": None}) is None
 
 
 def test_key_field_among_the_fields_with_another_value_is_a_conflict() -> None:

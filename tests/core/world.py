@@ -17,6 +17,7 @@ from consumer.core.offsets import Partition, due_commits
 from consumer.core.pipeline import Attempt, Letter, Pipeline, Rules
 from consumer.core.retry import RetryPolicy
 from consumer.core.settled_map import decode
+from consumer.core.tasks import Task
 from tests.core.api_model import ApiModel, tag_of
 from tests.core.builders import EPSILON, row_of
 
@@ -31,6 +32,7 @@ RULES = Rules(
     pause_after_rejections=0,
     max_unsettled_rows=150,
     max_unsettled_bytes=15_000.0,
+    task_deadline=8.0,
     retry=RetryPolicy(base=0.1, cap=2.0, max_retry_after=3.0, give_up=20.0, unknown_key_grace=0.0),
 )
 #: Healthy, everything published so far is settled within this time (I8), seconds.
@@ -81,8 +83,10 @@ class Epoch:
 class World:
     """Drives one pipeline through everything that can happen to it in one process."""
 
-    def __init__(self, seed: int, rules: Rules = RULES) -> None:
+    def __init__(self, seed: int, rules: Rules = RULES, *, tasks: bool = False) -> None:
+        """``tasks``: updates by case go asynchronously."""
         self.rules = rules
+        self.tasks = tasks
         self.api = ApiModel(random.Random(seed), MAX_PROCESSING)
         self.pipeline = Pipeline(rules, random.Random(seed + 1).random)
         self.now = 100.0
@@ -93,6 +97,8 @@ class World:
         self.owned: dict[int, Epoch] = {}
         self.open: list[Attempt] = []
         self.held: dict[int, list[tuple[Tag, Row]]] = {}  #: the rows of each open attempt, as they were sent
+        self.in_tasks: dict[int, list[tuple[Tag, Row]]] = {}  #: the rows of each window that is in a task's hands
+        self.questions: list[Task] = []
         self.letters: list[Letter] = []
         self.asks_open = 0
         self.buried: dict[tuple[int, int, int], str] = {}
@@ -149,6 +155,8 @@ class World:
                 row = row_of(record, spec.value, key=spec.key, tag=_text(tag), kind=spec.kind, **more)
                 if joins and spec.kind != "invalid":
                     row.joins = (("case_code", spec.joins),)
+                if self.tasks and spec.key == "case_code":
+                    row.by_task = True
                 if spec.kind == "invalid":
                     row.rejection = Rejection("key_blank", "blank")
                 rows.append(row)
@@ -167,6 +175,7 @@ class World:
         effects = self.pipeline.tick(self.now)
         for attempt in effects.send:
             self._check_sent(attempt)
+        self.questions += effects.questions
         self.letters += effects.letters
         for letter in effects.letters:
             self._check_letter(letter)
@@ -198,7 +207,9 @@ class World:
                 self.hold[tag] = max(self.hold.get(tag, 0.0), attempt.window.sent_at + MAX_PROCESSING)
         if reply.status is None or reply.status >= 500 or reply.status == 408:
             self.failed_once |= {tag for tag, _ in rows}
-        if reply.status == 200 and reply.document is not None:
+        if reply.status == 200 and reply.document is not None and "task_id" in reply.document:
+            self.in_tasks[id(attempt.window)] = rows
+        elif reply.status == 200 and reply.document is not None:
             items = reply.document["items"]
             for tag, row in rows:
                 epoch = self.epochs[tag[1]]
@@ -208,6 +219,25 @@ class World:
                     else:
                         epoch.done.add(tag)
         self.pipeline.ended(attempt, reply, self.now)
+
+    def answer_question(self, task: Task, kind: str) -> None:
+        """A question about a task is answered, by what has become of it, or by a trouble on the way."""
+        self.questions.remove(task)
+        rows = self.in_tasks[id(task.window)]
+        reply = self.api.tell(task.id, kind, self.now)
+        ended = reply.document.get("state") if reply.document is not None else None
+        if ended == "complete":
+            for tag, _ in rows:
+                if self.epochs[tag[1]].final is None:
+                    self.epochs[tag[1]].done.add(tag)
+        self.pipeline.questioned(task, reply, self.now)
+        if task not in self.pipeline.uploads.tasks:
+            del self.in_tasks[id(task.window)]
+            if ended not in ("complete", "failed"):
+                self.seen.add("lost task")
+                for tag, _ in rows:
+                    self.hold[tag] = self.now + MAX_PROCESSING
+                    self.failed_once.add(tag)
 
     def answer_me(self) -> None:
         """``GET /me`` is answered as the mode says."""
@@ -254,6 +284,8 @@ class World:
                     break
                 if self.open:
                     self.answer(self.open[0], "normal")
+                if self.questions:
+                    self.answer_question(self.questions[0], "normal")
                 self.acknowledge()
                 self.pipeline.withdraw([epoch.partition], self.now)
                 self.tick()
@@ -270,7 +302,8 @@ class World:
         rows = [(_tag(row), row) for row in attempt.window.rows]
         assert [row.item for _, row in rows] == attempt.items
         keys = [_key(row) for _, row in rows]
-        busy = {_key(row) for _, row in chain.from_iterable(self.held.values())}
+        away = chain(self.held.values(), self.in_tasks.values())
+        busy = {_key(row) for _, row in chain.from_iterable(away)}
         assert len(set(keys)) == len(keys), "I4: two rows of one key in one window"
         assert not busy & set(keys), "I4: a key is in flight twice"
         assert len({key for key, _ in keys}) == 1
@@ -379,8 +412,10 @@ class World:
     def _turn(self, seconds: float) -> None:
         self.pass_time(seconds)
         for _ in range(200):
-            if not self.open and not self.asks_open and not self.letters:
+            if not self.open and not self.asks_open and not self.letters and not self.questions:
                 break
+            for task in list(self.questions):
+                self.answer_question(task, "normal")
             for attempt in list(self.open):
                 self.answer(attempt, "normal")
             self.answer_me()

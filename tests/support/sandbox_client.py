@@ -13,6 +13,7 @@ import requests
 from consumer.sandbox import Sandbox
 
 UPLOAD = "/api/v2/scm/upload/"
+ASYNC = "/api/v2/scm/upload/async/"
 ME = "/api/v2/me/"
 
 
@@ -39,15 +40,40 @@ class Client:
         options.setdefault("timeout", self._timeout)
         return self._session.request(method, self._url + path, allow_redirects=False, **options)
 
-    def post(self, body: object, **options: Any) -> requests.Response:
-        """POST a body to the upload's address: bytes as they are, else as JSON."""
+    def post(self, body: object, path: str = UPLOAD, **options: Any) -> requests.Response:
+        """POST a body, by default to the upload's address: bytes as they are, else as JSON."""
         data = body if isinstance(body, bytes) else orjson.dumps(body)
         headers = {"Content-Type": "application/json", **options.pop("headers", {})}
-        return self.call("POST", UPLOAD, data=data, headers=headers, **options)
+        return self.call("POST", path, data=data, headers=headers, **options)
 
     def upload(self, *items: dict[str, Any], data_key: str = "extended_id", **options: Any) -> requests.Response:
         """Upload rows."""
         return self.post({"data_key": data_key, "items": list(items)}, **options)
+
+    def begin(self, body: object, **options: Any) -> requests.Response:
+        """POST a body to the address of asynchronous uploads."""
+        return self.post(body, path=ASYNC, **options)
+
+    def began(self, constraints: dict[str, list[str]], **data: Any) -> str:
+        """Begin an asynchronous upload; the task's id."""
+        answer = self.begin({"constraints": constraints, "scm_data": data})
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["task_id"])
+
+    def poll(self, task_id: str) -> requests.Response:
+        """Ask about a task."""
+        return self.call("GET", f"/api/v2/scm/tasks/{task_id}/")
+
+    def ended(self, task_id: str) -> dict[str, Any]:
+        """Ask about a task until it is complete or has failed; the last answer."""
+        told: dict[str, Any] = {}
+
+        def over() -> bool:
+            told.update(self.poll(task_id).json())
+            return told["status"] in ("complete", "failed")
+
+        wait_until(over, f"task {task_id} ends")
+        return told
 
     def me(self) -> requests.Response:
         """Test the access."""

@@ -1,0 +1,144 @@
+"""Asynchronous uploads: a call starts a task at the API, and questions tell how it ended.
+
+A window whose call was answered with a task's number is in the hands of the API: its rows keep their claims and are
+neither settled nor sent again until the task is complete, failed, or nobody can tell any more.
+
+::
+
+    sent ──answer: a task's number──► RUNNING ──complete──► accepted
+                                        │  ▲└──failed─────► divided, as a rejection that names no row
+                                 asked  └──┘└──lost, or over its deadline──► outcome unknown: the same rows again
+
+The shape of the answers is not documented; they are read tolerantly (known states are pending, in-progress, running,
+complete, failed and error).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from consumer.core.outcomes import BODY_EXCERPT, Outcome, Reading, describe
+from consumer.core.reply import Reply
+from consumer.core.retry import RetryPolicy
+from consumer.core.windows import Window
+
+#: Seconds until a task is asked about for the first time, by what each further wait is longer, and the longest.
+FIRST_WAIT = 0.5
+LONGER = 1.5
+LONGEST_WAIT = 15.0
+#: A task that the API does not know this often in a row is lost. More than once, as it may be a moment behind.
+UNKNOWN_LIMIT = 3
+#: Tasks at work, for each request that may be in flight: more would wait at the API instead of here.
+TASKS_PER_REQUEST = 4
+
+COMPLETE = frozenset({"complete", "completed", "success", "succeeded", "successful", "done", "finished"})
+FAILED = frozenset({"failed", "failure", "error", "errored", "cancelled", "canceled", "aborted", "rejected"})
+#: Where the state and the reason of a failure may stand.
+_STATE_NAMES = ("state", "status", "task_status", "task_state")
+_REASON_NAMES = ("message", "error", "errors", "detail", "reason", "result")
+
+
+class Task(msgspec.Struct, eq=False, gc=False):
+    """A task at the API that works on a window; times in seconds of the owner's clock."""
+
+    window: Window
+    id: str
+    started_at: float
+    ask_at: float  #: when it is asked about next
+    asked: int = 0  #: times it was asked about
+    failures: int = 0  #: questions in a row that were not answered
+    unknown: int = 0  #: answers in a row that there is no such task
+    asking: bool = False  #: an answer is awaited
+
+
+class Tasks:
+    """The tasks that are at work, and when each is asked about."""
+
+    def __init__(self, deadline: float, most: int) -> None:
+        """``deadline``: seconds until a task's outcome is unknown; ``most``: no more are started while so many work."""
+        self._deadline = deadline
+        self._most = most
+        self._tasks: dict[Task, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __contains__(self, task: Task) -> bool:
+        return task in self._tasks
+
+    @property
+    def full(self) -> bool:
+        """Whether no further task may be started."""
+        return len(self._tasks) >= self._most
+
+    def start(self, window: Window, task_id: str, now: float) -> None:
+        """The API has taken the window over."""
+        self._tasks[Task(window, task_id, now, now + FIRST_WAIT)] = None
+
+    def next_at(self) -> float | None:
+        """When the next question is due; None: none is."""
+        return min((task.ask_at for task in self._tasks if not task.asking), default=None)
+
+    def next(self, now: float) -> Task | None:
+        """The task to ask about now, marked as asked; None: none is due."""
+        due = min((t for t in self._tasks if not t.asking and t.ask_at <= now), key=lambda t: t.ask_at, default=None)
+        if due is not None:
+            due.asking = True
+            due.asked += 1
+        return due
+
+    def answered(self, task: Task, reply: Reply, now: float, policy: RetryPolicy, draw: float) -> Outcome | None:
+        """What a question brought: the window's outcome, or None while the task is at work or cannot be asked.
+
+        A task that has ended is forgotten; another answer about it changes nothing.
+        """
+        if task not in self._tasks:
+            return None
+        task.asking = False
+        outcome = self._read(task, reply, now, policy, draw)
+        if outcome is None and now - task.started_at >= self._deadline:
+            outcome = Outcome(Reading.LOST, text=f"the task did not end within {self._deadline:g} s")
+        if outcome is not None:
+            del self._tasks[task]
+        return outcome
+
+    def _read(self, task: Task, reply: Reply, now: float, policy: RetryPolicy, draw: float) -> Outcome | None:
+        if reply.status == 200 and reply.document is not None:
+            task.failures = task.unknown = 0
+            state = state_of(reply.document)
+            if state in COMPLETE:
+                told = (place.get("codes_affected") for place in _places(reply.document))
+                affected = next((number for number in told if type(number) is int), None)
+                return Outcome(Reading.ACCEPTED, affected=affected, task_id=task.id)
+            if state in FAILED:
+                return Outcome(Reading.NONE_NAMED, text=f"the task failed: {reason_of(reply)}", task_id=task.id)
+            task.ask_at = now + min(LONGEST_WAIT, FIRST_WAIT * LONGER**task.asked)
+            return None
+        if reply.status in (404, 410):
+            task.unknown += 1
+            if task.unknown >= UNKNOWN_LIMIT:
+                return Outcome(Reading.LOST, text="the API does not know the task any more")
+            task.ask_at = now + FIRST_WAIT * LONGER**task.unknown
+            return None
+        task.failures += 1
+        task.ask_at = now + FIRST_WAIT + policy.delay(task.failures, draw)
+        return None
+
+
+def state_of(document: dict[str, Any]) -> str:
+    """The word for a task's state, in lower case; empty if there is none. It may stand in an object of its own."""
+    words = (place.get(name) for place in _places(document) for name in _STATE_NAMES)
+    return next((word.strip().lower() for word in words if isinstance(word, str)), "")
+
+
+def _places(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [document, *(inner for inner in document.values() if isinstance(inner, dict))]
+
+
+def reason_of(reply: Reply) -> str:
+    """Why a task failed, as far as the API tells."""
+    texts = (place.get(name) for place in _places(reply.document or {}) for name in _REASON_NAMES)
+    found = next((text.strip() for text in texts if isinstance(text, str) and text.strip()), None)
+    return describe(reply) if found is None else found[:BODY_EXCERPT]

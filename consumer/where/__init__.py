@@ -1,0 +1,1 @@
+"""``scm-consumer where``: what became of a code's events."""

@@ -1,0 +1,452 @@
+"""Asynchronous uploads: what a task's life does to its rows (contract, section 8)."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from consumer.core.gate import QUESTIONS
+from consumer.core.reply import Reply
+from consumer.core.retry import RetryPolicy
+from consumer.core.tasks import LONGEST_WAIT, TASKS_PER_REQUEST, UNKNOWN_LIMIT
+from tests.core.builders import Bench, accepted, answered, lost, names, unsent, values
+
+RUNNING = answered(200, {"task_id": "1", "state": "in-progress"})
+COMPLETE = answered(200, {"task_id": "1", "state": "complete"})
+FAILED = answered(200, {"task_id": "1", "state": "failed", "message": "no such product"})
+GONE = answered(404, {"detail": "Not found."})
+DEADLINE = 100.0
+
+
+def started(task_id: str | int = "t1") -> Reply:
+    return answered(200, {"task_id": task_id})
+
+
+def bench_with_a_task(*keys: str, **rules: Any) -> Bench:
+    """One partition; its rows of case_code are in the hands of the API."""
+    bench = Bench(task_deadline=DEADLINE, **rules)
+    bench.read(bench.partition(), *(keys or ("C1", "C2")), key="case_code", by_task=True)
+    bench.answer(bench.only, started())
+    return bench
+
+
+# -- packing ---------------------------------------------------------------------------------------------------------
+
+
+def test_rows_of_the_same_data_share_a_call_and_others_do_not() -> None:
+    bench = Bench(concurrency=8)
+    partition = bench.partition()
+    bench.read(partition, "C1", "C2", key="case_code", by_task=True, tick=False, ship_date="2026-01-01")
+    bench.read(partition, "C3", key="case_code", by_task=True, tick=False, ship_date="2026-01-02")
+    bench.read(partition, "C4", key="case_code", by_task=True, tick=False, ship_date="2026-01-01")
+    bench.read(partition, "P1", key="pallet_code", by_task=True, tick=False, ship_date="2026-01-01")
+    bench.tick()
+    assert sorted(values(attempt) for attempt in bench.open) == [["C1", "C2", "C4"], ["C3"], ["P1"]]
+    assert all(attempt.by_task for attempt in bench.open)
+
+
+def test_a_field_that_holds_the_separator_of_another_one_is_other_data() -> None:
+    bench = Bench(concurrency=8)
+    partition = bench.partition()
+    bench.read(partition, "C1", key="case_code", by_task=True, tick=False, a="b", c="d")
+    bench.read(partition, "C2", key="case_code", by_task=True, tick=False, a="b=c", d="")
+    bench.read(partition, "C3", key="case_code", by_task=True, tick=False, **{"a=b": "c", "d": ""})
+    bench.tick()
+    assert sorted(values(attempt) for attempt in bench.open) == [["C1"], ["C2"], ["C3"]]
+
+
+def test_a_synchronous_row_of_the_same_fields_goes_in_a_call_of_its_own() -> None:
+    bench = Bench(concurrency=8)
+    partition = bench.partition()
+    bench.read(partition, "C1", key="case_code", by_task=True, tick=False)
+    bench.read(partition, "C2", key="case_code", tick=False)
+    bench.tick()
+    assert sorted((values(attempt), attempt.by_task) for attempt in bench.open) == [(["C1"], True), (["C2"], False)]
+
+
+# -- a task's life ---------------------------------------------------------------------------------------------------
+
+
+def test_rows_are_settled_when_the_task_is_complete_and_not_before() -> None:
+    bench = bench_with_a_task()
+    (partition,) = bench.pipeline.partitions
+    assert partition.watermark == 0
+    bench.pass_time(1)
+    bench.tell(RUNNING)
+    assert partition.watermark == 0
+    bench.pass_time(2)
+    bench.tell(COMPLETE)
+    assert bench.settled()
+    assert partition.ledger.accepted == 2
+    assert bench.pipeline.rows_accepted == {"case_code": 2}
+
+
+@pytest.mark.parametrize("word", ["complete", "COMPLETED", "Success", "done"])
+@pytest.mark.parametrize("name", ["state", "status", "task_status"])
+def test_the_end_of_a_task_is_read_whatever_it_is_called(word: str, name: str) -> None:
+    bench = bench_with_a_task()
+    bench.pass_time(1)
+    bench.tell(answered(200, {name: word}))
+    assert bench.settled()
+
+
+def test_the_state_may_stand_in_an_object_of_its_own() -> None:
+    bench = bench_with_a_task()
+    bench.pass_time(1)
+    bench.tell(answered(200, {"task": {"state": "complete", "codes_affected": 7}}))
+    assert bench.settled()
+    assert bench.pipeline.uploads.codes_affected == {"case_code": 7}
+
+
+@pytest.mark.parametrize("document", [{}, {"state": "pending"}, {"state": "queued"}, {"state": 7}, {"status": None}])
+def test_any_other_state_is_asked_about_again(document: dict[str, object]) -> None:
+    bench = bench_with_a_task()
+    bench.pass_time(1)
+    bench.tell(answered(200, document))
+    assert not bench.settled()
+    bench.pass_time(LONGEST_WAIT)
+    assert len(bench.questions) == 1
+
+
+def test_a_task_is_asked_about_less_and_less_often_and_never_twice_at_once() -> None:
+    bench = bench_with_a_task(rate=0.0)
+    times = []
+    while bench.now < 1000.0 + DEADLINE - LONGEST_WAIT:
+        wakes_at = bench.pipeline.wakes_at(bench.now)
+        assert wakes_at is not None
+        bench.pass_time(wakes_at - bench.now)
+        assert len(bench.questions) <= 1
+        if bench.questions:
+            times.append(bench.now)
+            bench.tell(RUNNING)
+    waits = [after - before for before, after in itertools.pairwise(times)]
+    assert waits == sorted(waits)
+    assert waits[0] < 1.0
+    assert waits[-1] == pytest.approx(LONGEST_WAIT)
+    assert len(times) < 20
+
+
+def test_a_later_row_of_the_unit_waits_for_the_task() -> None:
+    bench = bench_with_a_task("C1")
+    (partition,) = bench.pipeline.partitions
+    bench.read(partition, "C1", "C9", key="case_code", by_task=True)
+    assert values(bench.only) == ["C9"]
+    bench.answer(bench.only, started("t2"))
+    bench.pass_time(1)
+    for task in list(bench.questions):
+        bench.tell(COMPLETE, task)
+    assert values(bench.only) == ["C1"]
+
+
+# -- failed, lost, over the deadline ---------------------------------------------------------------------------------
+
+
+def test_a_failed_task_is_divided_until_the_bad_row_is_alone_and_dead_lettered_with_what_the_task_said() -> None:
+    bench = Bench(concurrency=1)
+    bench.read(bench.partition(), *names("C", 20), key="case_code", by_task=True)
+    for number in range(60):
+        bench.pass_time(20)
+        if bench.questions:
+            window = bench.questions[0].window
+            bad = any(row.value == "C013" for row in window.rows)
+            bench.tell(FAILED if bad else COMPLETE)
+        elif bench.open:
+            bench.answer(bench.only, started(number))
+    assert bench.reasons() == {"C013": "rejected_by_api"}
+    why = bench.letters[0].rejection
+    assert (why.message, why.http_status) == ("the task failed: no such product", None)
+    bench.acknowledge()
+    assert bench.settled()
+    assert bench.pipeline.rows_accepted == {"case_code": 19}
+
+
+def test_a_task_that_the_api_does_not_know_is_asked_about_again_then_its_rows_go_again() -> None:
+    bench = bench_with_a_task(max_processing=30.0)
+    for _ in range(UNKNOWN_LIMIT):
+        assert bench.open == []
+        bench.pass_time(3)
+        bench.tell(GONE)
+    bench.pass_time(60)
+    assert values(bench.only) == ["C1", "C2"]
+
+
+def test_a_task_over_its_deadline_has_an_unknown_outcome_its_rows_go_again_and_hold_their_claims() -> None:
+    bench = Bench(task_deadline=DEADLINE, max_processing=30.0, retry=RetryPolicy(base=0.001, cap=0.001))
+    (partition,) = [bench.partition()]
+    bench.read(partition, "C1", key="case_code", by_task=True)
+    bench.answer(bench.only, started())
+    while bench.now < 1000.0 + DEADLINE:
+        bench.pass_time(1)
+        if bench.questions:
+            bench.tell(RUNNING)
+    while not bench.questions:
+        bench.pass_time(1)
+    bench.tell(RUNNING)
+    lost_at = bench.now
+    bench.pass_time(1)
+    assert values(bench.only) == ["C1"]
+    bench.read(partition, "C1", key="case_code", by_task=True)
+    bench.answer(bench.only, started("t2"))
+    bench.pass_time(2)
+    bench.tell(COMPLETE)
+    assert bench.open == [], "the lost task may still take effect"
+    bench.pass_time(lost_at + 29.9 - bench.now)
+    assert bench.open == []
+    bench.pass_time(0.2)
+    assert values(bench.only) == ["C1"]
+
+
+def test_a_call_whose_answer_was_lost_may_have_started_a_task_so_later_rows_wait() -> None:
+    bench = Bench(max_processing=30.0, retry=RetryPolicy(base=0.001, cap=0.001))
+    partition = bench.partition()
+    bench.read(partition, "C1", "C1", key="case_code", by_task=True)
+    bench.answer(bench.only, lost())
+    bench.pass_time(1)
+    bench.answer(bench.only, started())
+    bench.pass_time(1)
+    bench.tell(COMPLETE)
+    bench.pass_time(27.9)
+    assert bench.open == []
+    bench.pass_time(0.2)
+    assert values(bench.only) == ["C1"]
+
+
+@pytest.mark.parametrize("reply", [lost(), unsent(), answered(503), answered(403), answered(200, body=b"<html>")])
+def test_a_question_without_an_answer_is_asked_again_and_changes_nothing(reply: Reply) -> None:
+    bench = bench_with_a_task()
+    for _ in range(3):
+        bench.pass_time(30)
+        bench.tell(reply)
+        if bench.asks_open:
+            bench.answer_me()
+        assert (bench.reasons(), bench.open, bench.settled()) == ({}, [], False)
+    bench.pass_time(30)
+    bench.tell(COMPLETE)
+    assert bench.settled()
+
+
+def test_an_answer_to_another_than_the_documented_one_pauses_and_nothing_is_lost() -> None:
+    bench = Bench()
+    bench.read(bench.partition(), "C1", key="case_code", by_task=True)
+    bench.answer(bench.only, answered(200, {"items": {}, "codes_affected": 1}))
+    assert bench.pipeline.gate.pause is not None
+    bench.pass_time(100)
+    bench.answer_me()
+    bench.answer(bench.only, started())
+    bench.pass_time(1)
+    assert bench.pipeline.gate.pause is None
+    bench.tell(COMPLETE)
+    assert bench.settled()
+
+
+# -- the gate --------------------------------------------------------------------------------------------------------
+
+
+def test_a_question_costs_a_request_of_the_budget() -> None:
+    bench = Bench(rate=10.0, concurrency=8)
+    partition = bench.partition()
+    for number in range(30):
+        bench.read(partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number))
+        fields: dict[str, Any] = {f"note{number}": "x"}
+        bench.read(partition, f"E{number}", tick=False, **fields)
+    calls: list[float] = []
+    questions = 0
+    while bench.now < 1010.0:
+        bench.pass_time(0.01)
+        for attempt in list(bench.open):
+            calls.append(bench.now)
+            bench.answer(attempt, started(len(calls)) if attempt.by_task else accepted(attempt))
+        for task in list(bench.questions):
+            calls.append(bench.now)
+            questions += 1
+            bench.tell(COMPLETE, task)
+    assert len(bench.sent) == 60
+    assert questions >= 25
+    for index, at in enumerate(calls):
+        assert sum(at <= other < at + 1.0 for other in calls[index:]) <= 10
+
+
+def test_questions_and_uploads_take_turns_when_requests_are_scarce() -> None:
+    bench = Bench(rate=1.0, concurrency=8)
+    partition = bench.partition()
+    for number in range(10):
+        bench.read(partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number))
+    for number in range(50):
+        fields: dict[str, Any] = {f"note{number}": "x"}
+        bench.read(partition, f"E{number}", tick=False, **fields)
+    asked = 0
+    for _ in range(60):
+        bench.pass_time(1.06)
+        for attempt in list(bench.open):
+            bench.answer(attempt, started(bench.now.hex()) if attempt.by_task else accepted(attempt))
+        for task in list(bench.questions):
+            asked += 1
+            bench.tell(RUNNING, task)
+    assert 20 <= asked <= 32
+    assert 25 <= len(bench.sent) <= 40
+
+
+def test_as_many_tasks_are_at_work_as_are_allowed_and_other_rows_go_on() -> None:
+    bench = Bench(concurrency=2)
+    partition = bench.partition()
+    most = 2 * TASKS_PER_REQUEST
+    for number in range(most + 3):
+        bench.read(partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number))
+    bench.tick()
+    started_tasks = 0
+    while bench.open:
+        started_tasks += 1
+        bench.answer(bench.open[0], started(started_tasks))
+    assert most <= started_tasks < most + 2, "those that were being started at the bound come on top"
+    bench.read(partition, "E1", "E2")
+    assert values(bench.only) == ["E1", "E2"]
+    bench.accept()
+    while not bench.open:
+        bench.pass_time(5)
+        bench.tell(COMPLETE, bench.questions[0])
+    assert all(attempt.by_task for attempt in bench.open)
+
+
+def test_only_a_few_questions_are_open_at_once() -> None:
+    bench = Bench(concurrency=4)
+    partition = bench.partition()
+    for number in range(8):
+        bench.read(partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number))
+    bench.tick()
+    while bench.open:
+        bench.answer(bench.open[0], started(len(bench.sent)))
+    bench.pass_time(60)
+    assert len(bench.questions) == QUESTIONS
+
+
+def test_a_question_answered_401_pauses_uploading_and_the_task_is_asked_about_once_the_token_passes() -> None:
+    bench = bench_with_a_task()
+    bench.pass_time(1)
+    bench.tell(answered(401, {"detail": "Invalid token."}))
+    assert bench.pipeline.gate.pause is not None
+    bench.pass_time(100)
+    assert bench.questions == []
+    bench.answer_me(200)
+    bench.pass_time(30)
+    bench.tell(COMPLETE)
+    assert bench.settled()
+
+
+def test_a_throttled_question_holds_back_the_whole_process() -> None:
+    bench = bench_with_a_task()
+    (partition,) = bench.pipeline.partitions
+    bench.pass_time(1)
+    bench.tell(answered(429, {"detail": "Request was throttled."}, retry_after=50.0))
+    bench.read(partition, "E1")
+    bench.pass_time(49)
+    assert (bench.open, bench.questions) == ([], [])
+    bench.pass_time(2)
+    assert values(bench.only) == ["E1"]
+    assert len(bench.questions) == 1
+
+
+def test_the_start_of_a_task_ends_a_pause_for_the_token_as_an_accepted_window_does() -> None:
+    bench = Bench(concurrency=2)
+    partition = bench.partition()
+    bench.read(partition, "C1", key="case_code", by_task=True)
+    bench.answer(bench.only, answered(401))
+    bench.pass_time(100)
+    bench.answer_me(200)
+    bench.answer(bench.only, started())
+    assert bench.pipeline.gate.pause is None
+
+
+def test_only_a_complete_task_ends_the_pause_for_rejections() -> None:
+    bench = Bench(concurrency=1, pause_after_rejections=1)
+    partition = bench.partition()
+    bench.read(partition, "BAD", key="case_code", by_task=True)
+    bench.answer(bench.only, started())
+    bench.pass_time(1)
+    bench.tell(FAILED)
+    assert bench.pipeline.gate.rejecting
+    bench.read(partition, "C1", key="case_code", by_task=True, note="2")
+    bench.pass_time(100)
+    bench.answer(bench.only, started("t2"))
+    bench.read(partition, "C2", key="case_code", by_task=True, note="3")
+    assert bench.pipeline.gate.pause is not None
+    assert bench.open == []
+    bench.pass_time(2)
+    bench.tell(COMPLETE)
+    assert bench.pipeline.gate.pause is None
+    assert values(bench.only) == ["C2"]
+
+
+# -- a single row that synchronous calls keep failing for -------------------------------------------------------------
+
+
+def test_a_single_row_that_keeps_failing_while_others_pass_goes_asynchronously_where_that_is_allowed() -> None:
+    bench = Bench(single_rows_by_task=True, concurrency=2, retry=RetryPolicy(base=0.1, cap=1))
+    partition = bench.partition()
+    bench.read(partition, "BIG", key="case_code")
+    for number in range(4):
+        (big,) = [attempt for attempt in bench.open if values(attempt) == ["BIG"]]
+        if big.by_task:
+            break
+        bench.answer(big, answered(504))
+        bench.read(partition, f"E{number}")
+        for attempt in [attempt for attempt in bench.open if values(attempt) != ["BIG"]]:
+            bench.accept(attempt)
+        bench.pass_time(2)
+    (big,) = bench.open
+    assert big.by_task
+    bench.answer(big, started())
+    bench.pass_time(1)
+    bench.tell(COMPLETE)
+    assert bench.settled()
+
+
+# -- partitions that go ----------------------------------------------------------------------------------------------
+
+
+def test_a_revocation_finds_a_task_at_work_and_its_late_end_settles_nothing() -> None:
+    bench = bench_with_a_task("C1")
+    (partition,) = bench.pipeline.partitions
+    bench.pipeline.withdraw([partition], bench.now)
+    assert bench.pipeline.busy([partition])
+    bench.pipeline.revoked([partition], bench.now)
+    assert partition.ledger.as_dict()["released"] == 1
+    fresh = bench.partition()
+    bench.read(fresh, "C1", key="case_code", by_task=True)
+    assert bench.open == [], "its code is in the hands of a task still"
+    bench.pass_time(1)
+    bench.tell(COMPLETE)
+    assert partition.ledger.accepted == 0
+    assert values(bench.only) == ["C1"]
+
+
+def test_a_task_that_ends_in_time_settles_its_rows_though_the_partition_is_about_to_go() -> None:
+    bench = bench_with_a_task("C1")
+    (partition,) = bench.pipeline.partitions
+    bench.pipeline.withdraw([partition], bench.now)
+    bench.pass_time(1)
+    bench.tell(COMPLETE)
+    assert not bench.pipeline.busy([partition])
+    assert (partition.watermark, partition.ledger.accepted) == (1, 1)
+
+
+def test_tasks_are_asked_about_while_the_process_stops_and_nothing_new_is_sent() -> None:
+    bench = bench_with_a_task("C1")
+    (partition,) = bench.pipeline.partitions
+    bench.pipeline.silent = True
+    bench.read(partition, "C2", key="case_code", by_task=True)
+    bench.pass_time(1)
+    assert bench.open == []
+    bench.tell(COMPLETE)
+    assert partition.watermark == 1
+
+
+def test_a_second_answer_about_a_task_changes_nothing() -> None:
+    bench = bench_with_a_task("C1")
+    bench.pass_time(1)
+    (task,) = bench.questions
+    bench.tell(COMPLETE)
+    bench.pipeline.questioned(task, FAILED, bench.now)
+    assert bench.settled()
+    assert bench.reasons() == {}
