@@ -12,16 +12,17 @@ from consumer.preflight.topics import EVENTS, LETTERS, Topics
 
 
 def checks(settings: Settings, cluster: Cluster, *, create: bool) -> Iterator[Check]:
-    """Broker, topics, dead-letter topic, rights, the group's position, retention; ``create``: make missing topics."""
+    """Broker, topics, dead-letter and receipts topics, rights, the group's position, retention; ``create``: make missing topics."""
     broker = cluster.connect()
     yield broker
     if broker.state == State.FAILED:
         yield from skipped((EVENTS, LETTERS, rights.NAME, group.NAME, retention.NAME), "the broker")
         return
     kafka = settings.kafka
-    topics = Topics(cluster, kafka.topics, settings.dead_letter.topic, create=create)
+    topics = Topics(cluster, kafka.topics, settings.dead_letter.topic, settings.receipts.topic, create=create)
     yield from topics.check_events()
     yield topics.check_letters()
+    yield from topics.check_receipts()
     described = group.describe(cluster, kafka.group_id)
     yield from rights.check(cluster, topics, kafka.group_id, described)
     if topics.events:

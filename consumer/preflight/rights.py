@@ -1,4 +1,4 @@
-"""May this user read the events, write the dead letters and use the group."""
+"""May this user read the events, write dead letters and receipts, and use the group."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def check(cluster: Cluster, topics: Topics, group_id: str, group: ConsumerGroupD
     problems: list[Check] = []
     told = True
     looked: list[str] = []
-    letters = [topics.letters] if topics.letters else []
+    written = [topic for topic in (topics.letters, topics.receipts) if topic is not None]
     for word, operation, found in (
         ("read", AclOperation.READ, list(topics.events.values())),
-        ("write", AclOperation.WRITE, letters),
+        ("write", AclOperation.WRITE, written),
     ):
         for topic in found:
             rights = topic.authorized_operations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -15,7 +15,7 @@ from consumer.kafka.patterns import is_pattern, matching
 from consumer.preflight.cluster import Cluster, plural
 from consumer.preflight.result import Check, failed, ok
 
-EVENTS, LETTERS = "topics", "dead letters"
+EVENTS, LETTERS, RECEIPTS = "topics", "dead letters", "receipts"
 
 #: Of an events topic that is made here: as many members may share the work; more later would break the order of codes.
 NEW_PARTITIONS = 6
@@ -25,20 +25,24 @@ NEW_REPLICAS = 3
 NEW_RETENTION_MS = 7 * 24 * 3600 * 1000
 #: Headers that a dead letter has and its record had not, in bytes, generously.
 LETTER_ROOM = 65_536
+#: Configuration of a topic whose records are kept until a person deletes them.
+KEPT = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 #: How long a new topic may take until each partition has a leader.
 LEADERS_SECONDS = 5.0
 
 
 class Topics:
-    """The topics of the settings as the cluster has them; ``events`` and ``letters`` after ``check_*``."""
+    """The topics of the settings as the cluster has them; ``events``, ``letters``, ``receipts`` after ``check_*``."""
 
-    def __init__(self, cluster: Cluster, wanted: Sequence[str], letters: str, *, create: bool) -> None:
+    def __init__(self, cluster: Cluster, wanted: Sequence[str], letters: str, receipts: str, *, create: bool) -> None:
         self._cluster = cluster
         self._wanted = wanted
         self._letters_name = letters
+        self._receipts_name = receipts
         self._create = create
         self.events: dict[str, TopicDescription] = {}
         self.letters: TopicDescription | None = None
+        self.receipts: TopicDescription | None = None
 
     def check_events(self) -> list[Check]:
         """One line for each name or pattern of ``kafka.topics``."""
@@ -55,22 +59,37 @@ class Topics:
 
     def check_letters(self) -> Check:
         """The dead-letter topic."""
-        name = self._letters_name
+        name, setting = self._letters_name, "dead_letter.topic"
+        check, self.letters = self._written(LETTERS, name, setting, "rejected rows", self._letter_config)
+        return check
+
+    def check_receipts(self) -> list[Check]:
+        """The receipts topic, if receipts are to be written."""
+        if not self._receipts_name:
+            return []
+        name, setting = self._receipts_name, "receipts.topic"
+        check, self.receipts = self._written(RECEIPTS, name, setting, "receipts", KEPT.copy)
+        return [check]
+
+    def _written(
+        self, check: str, name: str, setting: str, what: str, config: Callable[[], dict[str, str]]
+    ) -> tuple[Check, TopicDescription | None]:
+        """A topic that the consumer writes, made on demand with this configuration."""
         found = self._describe([name])[name]
         made = ""
         if _missing(found) and self._create:
-            problem = self._make(name, self._letter_partitions(), self._letter_config())
+            problem = self._make(name, self._letter_partitions(), config())
             if problem is not None:
-                return self._not_made(LETTERS, name, problem)
-            made = ", made now; letters are kept until you delete them"
+                return self._not_made(check, name, problem), None
+            kept = "letters" if check == LETTERS else what
+            made = f", made now; {kept} are kept until you delete them"
             found = self._describe([name])[name]
         if isinstance(found, TopicDescription):
-            self.letters = found
-            return self._usable(LETTERS, name, found, made)
+            return self._usable(check, name, found, made), found
         if _missing(found):
-            text = f"{name}: not there, so rejected rows have nowhere to go"
-            return failed(LETTERS, text, "create it: scm-consumer check --create; or correct dead_letter.topic")
-        return self._denied(LETTERS, name, found, "Write")
+            text = f"{name}: not there, so {what} have nowhere to go"
+            return failed(check, text, f"create it: scm-consumer check --create; or correct {setting}"), None
+        return self._denied(check, name, found, "Write"), None
 
     def _event_topic(self, name: str) -> Check:
         found = self._describe([name])[name]
@@ -160,7 +179,7 @@ class Topics:
 
     def _letter_config(self) -> dict[str, str]:
         """Nothing is deleted by time or size: a letter is the only trace of a rejected row."""
-        config = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+        config = KEPT.copy()
         limits = [
             int(settings["max.message.bytes"])
             for settings in self._cluster.topic_configs(list(self.events)).values()

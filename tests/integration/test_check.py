@@ -557,3 +557,15 @@ def test_a_group_that_was_never_used_does_not_come_into_being(job: Job) -> None:
     admin = AdminClient({"bootstrap.servers": job.kafka.bootstrap})
     listed = admin.list_consumer_groups().result(30)
     assert job.group not in [group.group_id for group in listed.valid]
+
+
+def test_the_receipts_topic_is_looked_at_and_made_only_where_receipts_are_written(job: Job) -> None:
+    topic = unique("receipts")
+    assert "receipts" not in check(job).lines
+    state, text = check(job, receipts={"topic": topic}).one("receipts")
+    assert (state, f"{topic}: not there, so receipts have nowhere to go" in text) == ("FAILED", True)
+    state, text = check(job, "--create", receipts={"topic": topic}).one("receipts")
+    assert (state, "made now; receipts are kept until you delete them" in text) == ("ok", True)
+    found = check(job, receipts={"topic": topic})
+    assert found.one("receipts")[0] == "ok"
+    assert f"write {job.letters} and 1 more" in found.one("rights")[1]
