@@ -124,8 +124,11 @@ def _packed(value: str, *cases: str) -> Row:
     return row
 
 
-def _unit(case: str) -> Row:
-    return row_of(Record(_partition(), 0, None, 1), case, key="case_code")
+def _unit(value: str, pallet: str = "") -> Row:
+    """An update by a case or, if it is called so, by a pallet; one of a case may put it onto a pallet."""
+    row = row_of(Record(_partition(), 0, None, 1), value, key="pallet_code" if value[0] == "P" else "case_code")
+    row.joins = (("pallet_code", pallet),) if pallet else ()
+    return row
 
 
 def test_children_are_packed_into_one_case_side_by_side() -> None:
@@ -156,6 +159,17 @@ def test_a_child_that_waits_for_its_code_holds_its_place_in_the_case() -> None:
     assert claims.free([child]) == [update]
 
 
+def test_a_case_goes_onto_its_pallet_after_its_children_and_before_an_update_by_the_pallet() -> None:
+    claims = Claims()
+    child, onto, other, shipped = _packed("A", "C1"), _unit("C1", "P1"), _unit("C2", "P1"), _unit("P1")
+    assert claims.queue([child, onto, other, shipped])[0] == [child, other]
+    assert claims.free([other]) == []
+    assert claims.free([child]) == [onto]
+    assert claims.free([onto]) == [shipped]
+    assert claims.free([shipped]) == []
+    assert len(claims) == 0
+
+
 def test_another_case_is_not_waited_for() -> None:
     claims = Claims()
     child, update = _packed("A", "C1"), _unit("C2")
@@ -173,19 +187,20 @@ def test_a_waiting_child_that_is_withdrawn_gives_back_the_case() -> None:
     assert len(claims) == 0
 
 
-_CLAIM = st.tuples(st.sampled_from("AB"), st.lists(st.sampled_from(("C1", "C2")), max_size=2, unique=True))
+_PACKING = st.tuples(st.sampled_from("AB"), st.lists(st.sampled_from(("C1", "C2")), max_size=2, unique=True))
+#: An update by a case, which may put the case onto a pallet; an update by a pallet.
+_UNITS = st.sampled_from((("C1", ""), ("C2", ""), ("C1", "P1"), ("C2", "P1"), ("C2", "P2"), ("P1", ""), ("P2", "")))
 
 
-@given(
-    st.lists(st.one_of(_CLAIM, st.sampled_from(("C1", "C2"))), max_size=40),
-    st.randoms(use_true_random=False),
-)
+@given(st.lists(st.one_of(_PACKING, _UNITS), max_size=40), st.randoms(use_true_random=False))
 def test_conflicting_rows_become_ready_in_the_order_of_their_arrival_whatever_is_freed_or_withdrawn(
-    wanted: list[tuple[str, list[str]] | str], pick: random.Random
+    wanted: list[tuple[str, list[str] | str]], pick: random.Random
 ) -> None:
     """I2 on the claims alone, with joins: against a model that knows nothing but pairs of rows."""
     claims = Claims()
-    rows = [_unit(one) if isinstance(one, str) else _packed(one[0], *(one[1] or ["C3"])) for one in wanted]
+    rows = [
+        _unit(value, unit) if isinstance(unit, str) else _packed(value, *(unit or ["C3"])) for value, unit in wanted
+    ]
     open_rows: list[Row] = []
     ready: list[Row] = []
     for row in rows:

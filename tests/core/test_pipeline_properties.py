@@ -23,7 +23,7 @@ specs = st.builds(
     Spec,
     value=st.sampled_from("ABCDEF"),
     kind=st.sampled_from(KINDS),
-    key=st.sampled_from(("extended_id", "extended_id", "case_code")),
+    key=st.sampled_from(("extended_id", "extended_id", "case_code", "pallet_code")),
     market=st.booleans(),
     joins=st.sampled_from(("", "", "A", "B")),
 )
@@ -125,7 +125,7 @@ def _long_script(draw: random.Random) -> Iterator[tuple[Any, ...]]:
             Spec(
                 draw.choice(values),
                 draw.choice(kinds),
-                draw.choice(("extended_id", "case_code")),
+                draw.choice(("extended_id", "extended_id", "case_code", "case_code", "pallet_code")),
                 draw.random() < 0.3,
                 draw.choice(("", "", values[0])),
             )

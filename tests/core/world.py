@@ -22,6 +22,7 @@ from tests.core.api_model import ApiModel, tag_of
 from tests.core.builders import EPSILON, row_of
 
 PARTITIONS = 3
+UNIT_OF = {"extended_id": "case_code", "case_code": "pallet_code"}  #: what a row of a data key may join
 MAX_PROCESSING = 3.0
 RULES = Rules(
     max_rows=4,
@@ -50,7 +51,7 @@ class Spec:
     kind: str = "good"  #: good, unknown, forbidden (403), huge (413), cursed (500), invalid (by our own rules)
     key: str = "extended_id"
     market: bool = False  #: a second field, so another field set
-    joins: str = ""  #: the case that it puts its code into
+    joins: str = ""  #: the unit that it puts its codes into: a case, or of a case its pallet
 
 
 @dataclass
@@ -84,7 +85,7 @@ class World:
     """Drives one pipeline through everything that can happen to it in one process."""
 
     def __init__(self, seed: int, rules: Rules = RULES, *, tasks: bool = False) -> None:
-        """``tasks``: updates by case go asynchronously."""
+        """``tasks``: updates by unit go asynchronously."""
         self.rules = rules
         self.tasks = tasks
         self.api = ApiModel(random.Random(seed), MAX_PROCESSING)
@@ -149,13 +150,13 @@ class World:
             for place, spec in enumerate(specs):
                 tag = (number, epoch.number, offset, place)
                 more: dict[str, Any] = {"market": "cn"} if spec.market else {}
-                joins = bool(spec.joins) and spec.key == "extended_id"
-                if joins:
-                    more["case_code"] = spec.joins
+                unit = UNIT_OF.get(spec.key) if spec.joins else None
+                if unit:
+                    more[unit] = spec.joins
                 row = row_of(record, spec.value, key=spec.key, tag=_text(tag), kind=spec.kind, **more)
-                if joins and spec.kind != "invalid":
-                    row.joins = (("case_code", spec.joins),)
-                if self.tasks and spec.key == "case_code":
+                if unit and spec.kind != "invalid":
+                    row.joins = ((unit, spec.joins),)
+                if self.tasks and spec.key != "extended_id":
                     row.by_task = True
                 if spec.kind == "invalid":
                     row.rejection = Rejection("key_blank", "blank")

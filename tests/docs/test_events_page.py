@@ -10,9 +10,8 @@ import pytest
 from consumer.core.model import Record, Row
 from consumer.core.offsets import Partition
 from consumer.core.rows import RowMaker
-from consumer.core.special_fields import SPECIAL_FIELDS
 from consumer.formats import decoder
-from tests.docs.blocks import ROOT, Block, blocks
+from tests.docs.blocks import Block, blocks
 
 BLOCKS = blocks("docs/events.md")
 SHOWN = [(event, rows) for event, rows in itertools.pairwise(BLOCKS) if event.tag == "event"]
@@ -42,15 +41,3 @@ def test_an_example_of_a_refused_event_is_refused_for_that_reason(block: Block) 
 def test_the_page_has_examples() -> None:
     assert len(SHOWN) >= 8
     assert len(REFUSED) >= 4
-
-
-def test_the_page_shows_the_table_of_special_fields() -> None:
-    """Written by hand into the page from what a failure shows."""
-    page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
-    section = page.partition("\n## Special fields\n")[2].partition("\n## ")[0]
-    shown = [line for line in section.splitlines() if line.startswith("| ")][2:]
-    assert shown == [
-        f"| {'fields in ' * field.setting}`{field.name}` | {field.meaning} | "
-        f"{field.rule.allowed if field.rule else 'any text of at most 50 characters'} | {field.source} |"
-        for field in SPECIAL_FIELDS
-    ]
