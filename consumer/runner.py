@@ -217,11 +217,12 @@ class Runner:
         if self.state is not State.RUNNING:
             self._poll(1)  # paused: this serves callbacks only
             return
+        self._make_rows()
         if self.pipeline.reads():
             self._full_since = None
             if self._source.paused:
                 self._source.resume()
-            self._more = self._poll(min(BATCH, flow.room or 1))
+            self._more = self._poll(max(1, min(BATCH, flow.room)))
             return
         if self._full_since is None:
             self._full_since = now
@@ -237,14 +238,16 @@ class Runner:
         batches = self._source.poll(count)
         now = self._polled_at = self._clock()
         taken = 0
-        room = room_of(len(self.pipeline.partitions))
+        map_room = room_of(len(self.pipeline.partitions))
+        rows_before, most = self.pipeline.unsettled, max(count, self.pipeline.flow.room)
         for partition, messages in batches:
             if not partition.owned:
                 continue
             taken += len(messages)
-            records, rows, position = self._intake.take(partition, messages, now)
+            room = most + rows_before - self.pipeline.unsettled
+            records, rows, position = self._intake.take(partition, messages, now, room)
             self.pipeline.arrived(partition, records, rows, position, now)
-            if partition not in self.held and partition.outgrows(room):
+            if partition not in self.held and partition.outgrows(map_room):
                 self.held.add(partition)
                 log.warning(
                     "%s: much is settled behind offset %s, which is not; reading waits", partition, partition.watermark
@@ -284,7 +287,7 @@ class Runner:
                 UserError(f"uploading is paused ({gate.pause.value}) for {BLOCKED_SECONDS:g} s; see the log above")
             )
         for partition, stash in self._intake.waiting.items():
-            if now - stash.since >= BLOCKED_SECONDS:
+            if stash.schema_id is not None and now - stash.since >= BLOCKED_SECONDS:
                 problem = f"{partition} waits for schema {stash.schema_id} for {BLOCKED_SECONDS:g} s; see the log above"
                 self.stop(UserError(f"{problem}, and check schema_registry.url"))
 
@@ -310,20 +313,37 @@ class Runner:
         self._source.hold(partition, held=self.holds(partition))
 
     def holds(self, partition: Partition) -> bool:
-        """Whether reading of this partition waits: for rows to settle, or for a schema."""
-        return partition in self.held or partition in self._intake.waiting
+        """Whether reading of this partition waits: for rows to settle, or for a schema.
+
+        What is only short of room does not hold it: nothing is read then.
+        """
+        stash = self._intake.waiting.get(partition)
+        return partition in self.held or (stash is not None and stash.schema_id is not None)
 
     def schema_answered(self, schema_id: int) -> None:
         """A schema was looked up: what waits for it is taken in. On the owner's thread only."""
-        intake = self._intake
-        intake.answered(schema_id)
+        self._intake.answered(schema_id)
+        for partition, stash in list(self._intake.waiting.items()):
+            if stash.schema_id is not None:
+                self._retry(partition, self._room() + len(stash.records))
+
+    def _make_rows(self) -> None:
+        """Make the rows of records that are read already, where there is room again."""
+        for partition, _ in self._intake.short_of_room():
+            room = self._room()
+            if room > 0:
+                self._retry(partition, room)
+
+    def _room(self) -> int:
+        """Rows that may be made now. What waits for room takes none itself, or it could wait for ever."""
+        return self.pipeline.room(sum(count for _, count in self._intake.short_of_room()))
+
+    def _retry(self, partition: Partition, room: int) -> None:
         now = self._clock()
-        for partition in list(intake.waiting):
-            count, rows = intake.retry(partition, now)
-            if count:
-                self.pipeline.decoded(partition, count, rows, now)
-            if partition not in intake.waiting:
-                self._hold(partition)
+        records, rows = self._intake.retry(partition, now, room)
+        if records:
+            self.pipeline.decoded(partition, records, rows, now)
+        self._hold(partition)
 
     # -- what the source tells -----------------------------------------------------------------------------------
 
