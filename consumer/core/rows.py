@@ -138,7 +138,7 @@ class RowMaker:
                 except BadEvent as bad:
                     rows.append(refused_row(record, bad))
             if len(rows) > MAX_ROWS:
-                raise BadEvent("invalid_event", f"the record makes more than {MAX_ROWS:,} rows; publish it in parts")
+                raise BadEvent("invalid_event", f"it makes more than {MAX_ROWS:,} rows; publish it in parts")
         record.event_id = several.event_id
         rows = _without_repeats(rows, self._units)
         for row in rows:

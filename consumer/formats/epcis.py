@@ -52,9 +52,11 @@ def epcis_reader(rules: EpcisRules) -> ReadMembers:
 
     def read(members: Members) -> Event:
         if members.get("type") != "EPCISDocument":
+            _refuse_too_many([members])
             return _several(tuple(_Happening(members, rules).events()), members.get("eventID"))
         parts: list[Event | BadEvent] = []
         events = _events_of(members)
+        _refuse_too_many(events)
         for number, event in enumerate(events, 1):
             try:
                 parts += tuple(_Happening(event, rules).events())  # all of them, or none
@@ -64,12 +66,17 @@ def epcis_reader(rules: EpcisRules) -> ReadMembers:
                     said = f" ({quoted(name)})" if type(name) is str else ""
                     bad = BadEvent(bad.reason, f"event {number} of {len(events)}{said}: {bad.message}", bad.field)
                 parts.append(bad.with_traceback(None))
-            if len(parts) > MAX_ROWS:
-                raise BadEvent("invalid_event", f"the document makes more than {MAX_ROWS:,} rows; publish it in parts")
         only = events[0] if len(events) == 1 else None
         return _several(tuple(parts), only.get("eventID") if type(only) is dict else None)
 
     return read
+
+
+def _refuse_too_many(events: list[Any]) -> None:
+    """Refuse what would make too many rows before any work is done for it: each name may make one, each event a row."""
+    lists = [event.get(name) for event in events if type(event) is dict for name in ("epcList", "childEPCs")]
+    if len(events) > MAX_ROWS or sum(len(names) for names in lists if type(names) is list) > MAX_ROWS:
+        raise _invalid(f"it makes more than {MAX_ROWS:,} rows; publish it in parts")
 
 
 def _several(parts: tuple[Event | BadEvent, ...], event_id: Any) -> Event:
