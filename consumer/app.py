@@ -19,7 +19,7 @@ from consumer.core.retry import RetryPolicy
 from consumer.core.rows import RowMaker, TaskRowMaker
 from consumer.core.tasks import Task
 from consumer.errors import UserError
-from consumer.formats import Decoder, Schemas, decoder
+from consumer.formats import Decoder, EpcisRules, Schemas, decoder
 from consumer.intake import Intake
 from consumer.kafka.dead_letter import DeadLetters
 from consumer.kafka.ends import PATIENCE_SECONDS, Ends
@@ -185,9 +185,10 @@ class App:
 
     def _decoding(self, settings: Settings, results: queue.SimpleQueue[Result]) -> tuple[Decoder, Registry | None]:
         """The decoder of the configured format, and the schema registry that it needs if there is one."""
-        registry = settings.schema_registry
+        registry, events = settings.schema_registry, settings.events
+        epcis = EpcisRules(events.logistic_units, **settings.epcis.model_dump())
         if not registry.url:
-            return decoder(settings.events.format), None
+            return decoder(events.format, rules=epcis), None
         schemas = Schemas(time.monotonic)
 
         def take_in(schema_id: int, answer: Found | str) -> None:
@@ -201,7 +202,7 @@ class App:
         adapter = Registry(
             client, registry.url, lambda schema_id, answer: results.put(lambda: take_in(schema_id, answer))
         )
-        return decoder(settings.events.format, schemas), adapter
+        return decoder(events.format, schemas, epcis), adapter
 
     def _close(self) -> None:
         if self._registry is not None:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from math import inf
 from typing import Any
 
-from consumer.core.model import BadEvent, Event, Record, Rejection, Row
+from consumer.core.model import BadEvent, Event, Record, Row
 from consumer.core.offsets import Partition
-from consumer.core.rows import RowMaker
+from consumer.core.rows import RowMaker, refused_row
 from consumer.core.settled_map import NOTHING
 from consumer.formats import NeedsSchema
 
 
 class Stash:
-    """The records of one partition from the first on that cannot be decoded before its schema was looked up."""
+    """The records of one partition whose rows cannot be made yet, from the first such on."""
 
     __slots__ = ("records", "schema_id", "since")
 
     def __init__(self) -> None:
         self.records: deque[Record] = deque()
-        self.schema_id = -1  #: the schema that the first record waits for
-        self.since = 0.0  #: how long for, on the owner's clock
+        self.schema_id: int | None = None  #: the schema that the first record waits for; None: it waits for room
+        self.since = 0.0  #: since when it waits for a schema, on the owner's clock
 
 
 class Intake:
@@ -30,6 +31,9 @@ class Intake:
     Whoever reads goes by ``waiting``: a partition in it need not be read on. What is read all the same is kept behind
     the rest, so that nothing is passed. ``ask``: asks for a schema by its id, without waiting; None: there is no
     schema registry.
+
+    A record of a few bytes a row can make thousands of rows, and hundreds of such records can be read at once. So rows
+    are made while there is room for them; the record that takes the last of it is taken in whole.
     """
 
     def __init__(
@@ -39,20 +43,24 @@ class Intake:
         self._maker = maker
         self._ask = ask
         self._asked: set[int] = set()
-        self.waiting: dict[Partition, Stash] = {}  #: partitions whose next record waits for a schema
+        self.waiting: dict[Partition, Stash] = {}  #: partitions whose next record waits for a schema, or for room
 
-    def take(self, partition: Partition, messages: Sequence[Any], now: float) -> tuple[list[Record], list[Row], int]:
+    def take(
+        self, partition: Partition, messages: Sequence[Any], now: float, room: float = inf
+    ) -> tuple[list[Record], list[Row], int]:
         """The records and rows of one partition's messages, in order, and the offset where reading goes on.
 
         A tombstone (no value) is a record without rows: it is skipped; so is what was settled before. What cannot be
         read becomes one row that carries its rejection. What cannot be read yet is a record with one open row that is
-        not there: ``retry`` gives its rows.
+        not there: ``retry`` gives its rows. ``room``: for so many rows.
         """
         records: list[Record] = []
         rows: list[Row] = []
         offset = partition.position - 1
         decode, make = self._decode, self._maker.rows
         stash = self.waiting.get(partition)
+        if stash is None and room <= 0:
+            stash = self.waiting[partition] = Stash()
         skips = partition.skips if offset < partition.skips.end else NOTHING
         for message in messages:
             value = message.value()
@@ -67,43 +75,54 @@ class Intake:
                 try:
                     made = make(decode(value), record)
                 except BadEvent as bad:
-                    made = [_refused(record, bad)]
+                    made = [refused_row(record, bad)]
                 except NeedsSchema as needs:
                     stash = self.waiting[partition] = Stash()
                     self._await(stash, needs.schema_id, now)
             if stash is None:
-                record.open = len(made)
+                count = record.open = len(made)
                 rows += made
+                if count > 1 and len(rows) >= room:
+                    stash = self.waiting[partition] = Stash()
             else:
                 record.open = 1
                 stash.records.append(record)
+        if stash is not None and not stash.records:
+            del self.waiting[partition]
         return records, rows, offset + 1
 
     def answered(self, schema_id: int) -> None:
         """The look-up of a schema has ended: it may be asked for anew."""
         self._asked.discard(schema_id)
 
-    def retry(self, partition: Partition, now: float) -> tuple[int, list[Row]]:
-        """Of a partition in ``waiting``: how many more records can be decoded now, and their rows, in order."""
+    def short_of_room(self) -> list[tuple[Partition, int]]:
+        """The partitions whose next record waits for room alone, and how many records wait there."""
+        return [(partition, len(stash.records)) for partition, stash in self.waiting.items() if stash.schema_id is None]
+
+    def retry(self, partition: Partition, now: float, room: float = inf) -> tuple[list[Record], list[Row]]:
+        """Of a partition in ``waiting``: the records that can be decoded now, and their rows, in order."""
         stash = self.waiting[partition]
+        records: list[Record] = []
         rows: list[Row] = []
-        count = 0
         while stash.records:
             record = stash.records[0]
+            if len(rows) >= room:
+                stash.schema_id = None
+                return records, rows
             try:
                 made = self._maker.rows(self._decode(record.raw.value()), record)
             except BadEvent as bad:
-                made = [_refused(record, bad)]
+                made = [refused_row(record, bad)]
             except NeedsSchema as needs:
-                if count or needs.schema_id not in self._asked:
+                if records or needs.schema_id not in self._asked:
                     self._await(stash, needs.schema_id, now)
-                return count, rows
+                return records, rows
             record.open = len(made)
             rows += made
+            records.append(record)
             stash.records.popleft()
-            count += 1
         del self.waiting[partition]
-        return count, rows
+        return records, rows
 
     def forget(self, partitions: Collection[Partition]) -> None:
         """These partitions go: nothing more of them is decoded."""
@@ -116,9 +135,3 @@ class Intake:
         if schema_id not in self._asked and self._ask is not None:
             self._asked.add(schema_id)
             self._ask(schema_id)
-
-
-def _refused(record: Record, bad: BadEvent) -> Row:
-    stage = "decode" if bad.reason == "undecodable" else "validate"
-    why = Rejection(bad.reason, bad.message, bad.field, stage)
-    return Row(record, None, None, {}, (), 0, rejection=why)

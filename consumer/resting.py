@@ -25,7 +25,9 @@ class Resting:
         self.full: set[Partition] = set()  #: partitions whose settled map has no room for more
 
     def __contains__(self, partition: Partition) -> bool:
-        return partition in self.full or partition in self._intake.waiting
+        # What is only short of room for its rows does not rest: nothing is read then.
+        stash = self._intake.waiting.get(partition)
+        return partition in self.full or (stash is not None and stash.schema_id is not None)
 
     def was_read(self, partition: Partition, room: int) -> None:
         """Something of this partition was taken in: it may have to rest from now on."""

@@ -221,11 +221,12 @@ class Runner:
         if self.state is not State.RUNNING:
             self._poll(1)  # paused: this serves callbacks only
             return
+        self._make_rows()
         if self.pipeline.reads():
             self._full_since = None
             if self._source.paused:
                 self._source.resume()
-            self._more = self._poll(min(BATCH, flow.room or 1))
+            self._more = self._poll(max(1, min(BATCH, flow.room)))
             return
         if self._full_since is None:
             self._full_since = now
@@ -241,14 +242,16 @@ class Runner:
         batches = self._source.poll(count)
         now = self._polled()
         taken = 0
-        room = room_of(len(self.pipeline.partitions))
+        map_room = room_of(len(self.pipeline.partitions))
+        rows_before, most = self.pipeline.unsettled, max(count, self.pipeline.flow.room)
         for partition, messages in batches:
             if not partition.owned:
                 continue
             taken += len(messages)
-            records, rows, position = self._intake.take(partition, messages, now)
+            room = most + rows_before - self.pipeline.unsettled
+            records, rows, position = self._intake.take(partition, messages, now, room)
             self.pipeline.arrived(partition, records, rows, position, now)
-            self.resting.was_read(partition, room)
+            self.resting.was_read(partition, map_room)
         if self._until_end and self._source.stopped:
             partition, cause = next(iter(self._source.stopped.items()))
             self.stop(UserError(f"{partition} is stopped ({cause}): its end cannot be reached"))
@@ -293,7 +296,7 @@ class Runner:
                 UserError(f"uploading is paused ({gate.pause.value}) for {BLOCKED_SECONDS:g} s; see the log above")
             )
         for partition, stash in self._intake.waiting.items():
-            if now - stash.since >= BLOCKED_SECONDS:
+            if stash.schema_id is not None and now - stash.since >= BLOCKED_SECONDS:
                 problem = f"{partition} waits for schema {stash.schema_id} for {BLOCKED_SECONDS:g} s; see the log above"
                 self.stop(UserError(f"{problem}, and check schema_registry.url"))
 
@@ -310,15 +313,28 @@ class Runner:
 
     def schema_answered(self, schema_id: int) -> None:
         """A schema was looked up: what waits for it is taken in. On the owner's thread only."""
-        intake = self._intake
-        intake.answered(schema_id)
+        self._intake.answered(schema_id)
+        for partition, stash in list(self._intake.waiting.items()):
+            if stash.schema_id is not None:
+                self._retry(partition, self._room() + len(stash.records))
+
+    def _make_rows(self) -> None:
+        """Make the rows of records that are read already, where there is room again."""
+        for partition, _ in self._intake.short_of_room():
+            room = self._room()
+            if room > 0:
+                self._retry(partition, room)
+
+    def _room(self) -> int:
+        """Rows that may be made now. What waits for room takes none itself, or it could wait for ever."""
+        return self.pipeline.room(sum(count for _, count in self._intake.short_of_room()))
+
+    def _retry(self, partition: Partition, room: int) -> None:
         now = self._clock()
-        for partition in list(intake.waiting):
-            count, rows = intake.retry(partition, now)
-            if count:
-                self.pipeline.decoded(partition, count, rows, now)
-            if partition not in intake.waiting:
-                self.resting.tell(partition)
+        records, rows = self._intake.retry(partition, now, room)
+        if records:
+            self.pipeline.decoded(partition, records, rows, now)
+        self.resting.tell(partition)
 
     # -- what the source tells -----------------------------------------------------------------------------------
 

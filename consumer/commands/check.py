@@ -28,7 +28,8 @@ def command(options: Options, *, create: bool) -> None:
 
     Looks at the configuration, the broker, the topics, the dead-letter and receipts topics, this user's rights, the
     group, how long events are kept, the schema registry, the API, the token with its permissions, and the clock. Takes
-    seconds, at most 15. It disturbs nothing: it joins no group, commits, publishes and uploads nothing, so it may run beside a consumer.
+    seconds, at most 15. It disturbs nothing: it joins no group, commits, publishes and uploads nothing, so it may run
+    beside a consumer.
 
     --create makes topics that are not there, and says so: those of kafka.topics (not patterns) with 6 partitions,
     events kept for 7 days; the dead-letter topic (and that of receipts, if one is set) with as many partitions as the

@@ -65,6 +65,7 @@ def command(
     """
     settings = options.settings(uploads=False)
     topic = topic or _first_topic(settings, needed=not dry_run)
+    from consumer.formats import EpcisRules
     from consumer.kafka.publisher import Publisher  # heavy: the clients
     from consumer.publish.checking import Making
     from consumer.publish.job import Stop, StoppedError, publish
@@ -83,6 +84,7 @@ def command(
         date_fields=settings.events.date_fields,
         source=source_of(file),
         order_by=order_by,
+        epcis=EpcisRules(settings.events.logistic_units, **settings.epcis.model_dump()),
     )
     with opened(file) as found:
         telling = Telling(found.size, show_keys=settings.log.keys or options.log_level == "debug")

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from consumer.config.keys import CLIENT, toml_value
 from consumer.config.librdkafka import COOPERATIVE, REFUSED_CLIENT_PROPERTIES
 from consumer.config.masking import HIDDEN, masked_value
-from consumer.config.settings import Settings
+from consumer.config.settings import Epcis, Settings
 from consumer.kafka.patterns import is_pattern, matching, read_differently
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -48,7 +48,7 @@ class Problem(NamedTuple):
 
 def impossible(settings: Settings) -> Iterator[Problem]:
     """Everything in the settings that cannot work, in the order of the sections."""
-    for check in (_brokers, _topics, _properties, _security, _group, _registry, _address, _token, _proxy, _retry, _ops):
+    for check in CHECKS:
         yield from check(settings)
 
 
@@ -302,3 +302,40 @@ def _ops(settings: Settings) -> Iterator[Problem]:
     if listen and (match is None or int(match["port"]) > 65535):
         allowed = "allowed is host:port, such as 127.0.0.1:9464 (port 0: any free one), or empty for nowhere"
         yield _wrong("ops.listen", listen, allowed)
+
+
+def _epcis(settings: Settings) -> Iterator[Problem]:
+    """Each rule for itself; and units that rules speak of, and nobody knows."""
+    epcis = settings.epcis
+    if epcis == Epcis():
+        return
+    from consumer.formats import epcis_rules  # heavy: the formats
+
+    kinds: dict[str, Callable[[str], tuple[object, ...]]] = {
+        "codes": epcis_rules.code_rule,
+        "unit_codes": epcis_rules.unit_code,
+        "steps": epcis_rules.step,
+        "products": epcis_rules.product,
+        "markets": epcis_rules.market,
+    }
+    for name, read in kinds.items():
+        seen: set[object] = set()
+        for text in getattr(epcis, name):
+            try:
+                rule = read(text)
+            except ValueError as error:
+                yield _wrong(f"epcis.{name}", text, str(error))
+                continue
+            left = rule if name == "codes" else rule[0]  # of one field there may be several patterns
+            if left in seen:
+                yield _wrong(f"epcis.{name}", text, "there is a rule for it already: keep one")
+            seen.add(left)
+            if name == "unit_codes" and left not in settings.events.logistic_units:
+                units = ", ".join(settings.events.logistic_units) or "empty"
+                text_ = f"{left} is no logistic unit; events.logistic_units is {units}"
+                yield _wrong("epcis.unit_codes", text, text_, "events.logistic_units")
+
+
+CHECKS = (
+    _brokers, _topics, _properties, _security, _group, _registry, _epcis, _address, _token, _proxy, _retry, _ops,
+)  # fmt: skip

@@ -50,7 +50,11 @@ def _example_of(key: Key) -> list[str]:
     to_set = key.path in TO_SET
     allowed = "" if key.allowed.startswith("text") else f" Allowed: {key.allowed}."
     text = f"{'SET: ' if to_set else ''}{key.field.description}{allowed} {_NOTES.get(key.path, '')}"
-    return [*_comment(text), f"{'' if to_set else '#'}{key.name} = {toml_value(key.default)}"]
+    written = f"{key.name} = {toml_value(key.default)}"
+    lines = [written]
+    if len(written) > _WIDTH and key.is_list:
+        lines = [f"{key.name} = [", *(f"{toml_value(item)}," for item in key.default), "]"]
+    return [*_comment(text), *(f"{'' if to_set else '#'}{line}" for line in lines)]
 
 
 def _comment(text: str) -> list[str]:

@@ -8,6 +8,9 @@ from consumer.config.documents import TO_SET
 from consumer.config.keys import CLIENT, SECTIONS, Key, property_variable, section_model, toml_value
 from consumer.config.librdkafka import REFUSED_CLIENT_PROPERTIES, USUAL
 
+#: A bar inside a cell of a table, in code as well.
+BAR = r"\|"
+
 _HEAD = """\
 # Configuration
 
@@ -126,7 +129,7 @@ def _row(key: Key) -> str:
     if key.path == CLIENT:
         variable, default = f"`{key.variable}__...`, see [below](#librdkafka-properties)", "none"
     cells = (f"`{key.name}`", variable, key.allowed, default, meaning)
-    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+    return f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |"
 
 
 if __name__ == "__main__":

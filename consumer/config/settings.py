@@ -83,7 +83,7 @@ class SchemaRegistry(Section):
 class Events(Section):
     """How a record becomes an event."""
 
-    format: Literal["auto", "avro", "json", "flat"] = Field(
+    format: Literal["auto", "avro", "json", "flat", "epcis"] = Field(
         "auto", description="Format of the records; auto decides for each."
     )
     data_key: str = Field("extended_id", min_length=1, description="Data key of events that name none.")
@@ -92,6 +92,48 @@ class Events(Section):
         description="Fields that are also used as data keys: units that codes are put into.",
     )
     date_fields: tuple[str, ...] = Field((), description="Campaign fields of type Date: checked to be YYYY-MM-DD.")
+
+
+class Epcis(Section):
+    """What events of EPCIS 2.0 mean; docs/epcis.md explains the rules. A list that is set replaces the default."""
+
+    codes: tuple[str, ...] = Field(
+        (
+            r"case_code|pallet_code = 00/(\d{18})",
+            r"extended_id = 01/\d{14}/21/(.+)",
+            r"extended_id = [\w-]{8,}",
+        ),
+        description="Which field an EPC is a value of, by its pattern; the first that fits. A GS1 name is matched as "
+        "00/SSCC or 01/GTIN/21/SERIAL, any other as it stands; the groups are the value. INNER|OUTER: units that look "
+        "alike; what goes into what tells them apart, and the outer one is taken where nothing does.",
+    )
+    unit_codes: tuple[str, ...] = Field(
+        (),
+        description="Units that are codes themselves, such as case_code = serial_number: their codes are updated, too.",
+    )
+    steps: tuple[str, ...] = Field(
+        (
+            "commissioning = activation_status: 1, product: {product}, production_date: {productionDate}, "
+            "after_sell_by: {sellByDate}",
+            "shipping = ship_date: {date}, intended_market: {market}",
+            "receiving = receive_date: {date}",
+            "decommissioning = activation_status: 0",
+            "destroying = activation_status: 2, blacklist_reason: 5",
+            "destroyed = activation_status: 2, blacklist_reason: 5",
+            "damaged = activation_status: 2, blacklist_reason: 5",
+            "stolen = activation_status: 2, blacklist_reason: 4",
+        ),
+        description="Which fields a business step or a disposition sets; {date}, {gtin}, {product}, {market} and "
+        "members of the event stand for what it tells. Nothing behind the = : such events are skipped.",
+    )
+    products: tuple[str, ...] = Field(
+        (), description="{product} of a GTIN, such as 09506000134352 = prod_1; empty: no product is set."
+    )
+    markets: tuple[str, ...] = Field(
+        (),
+        description="{market} of destinations whose URI begins so, such as urn:epc:id:sgln:9506000.00001. = cn; empty: "
+        "no market is set.",
+    )
 
 
 class Windows(Section):
@@ -201,6 +243,7 @@ class Settings(Section):
     kafka: Kafka = Kafka()
     schema_registry: SchemaRegistry = SchemaRegistry()
     events: Events = Events()
+    epcis: Epcis = Epcis()
     windows: Windows = Windows()
     api: Api = Api()
     retry: Retry = Retry()

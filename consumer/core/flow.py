@@ -36,5 +36,5 @@ class Flow:
 
     @property
     def room(self) -> int:
-        """Rows that may still be read before the bound."""
-        return max(0, self._max_rows - self.rows)
+        """Rows that may still be read before the bound; negative: so many more than it are."""
+        return self._max_rows - self.rows

@@ -51,6 +51,15 @@ class Event(msgspec.Struct, gc=False):
     plain: bool = False  #: the format has seen that every field is a text of at most 50 characters
 
 
+class Several(Event, gc=False):
+    """What a format reads from a record that tells of several events, in their order; nothing of its own.
+
+    A part that is no event stands there as the BadEvent that says why: it costs the others nothing.
+    """
+
+    parts: tuple[Event | BadEvent, ...] = ()
+
+
 class Rejection(msgspec.Struct, frozen=True, gc=False):
     """Why a row is not (or cannot be) accepted: what its dead letter will say."""
 

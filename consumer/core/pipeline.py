@@ -143,7 +143,7 @@ class Pipeline:
         """Records of a partition were read, with all their rows, in order; reading goes on at ``position``.
 
         Records without rows are skipped by rule. Each record's ``open`` must be the number of its rows; it is one for
-        a record that cannot be decoded yet, which counts as a row until ``decoded`` brings its rows.
+        a record whose rows cannot be made yet, which counts as a row until ``decoded`` brings its rows.
         """
         partition.read(records, position)
         size = expected = 0
@@ -158,13 +158,17 @@ class Pipeline:
         self.flow.took(expected, size)
         self._queue(rows, now)
 
-    def decoded(self, partition: Partition, count: int, rows: list[Row], now: float) -> None:
-        """The next ``count`` records of a partition that could not be decoded before have these rows, in order.
+    def decoded(self, partition: Partition, records: list[Record], rows: list[Row], now: float) -> None:
+        """The next records of a partition that could not be decoded before have these rows, all of them, in order.
 
-        Each record has at least one row, and its ``open`` is the number of them.
+        Each record's ``open`` is the number of its rows; those without any are skipped by rule.
         """
-        partition.undecoded -= count
-        self.flow.took(len(rows) - count, 0)
+        partition.undecoded -= len(records)
+        self.flow.took(len(rows) - len(records), 0)
+        for record in records:
+            if not record.open:
+                self.flow.gave(0, record.size)
+                partition.skip(record)
         self._queue(rows, now)
 
     def ended(self, attempt: Attempt, reply: Reply, now: float) -> None:
@@ -335,6 +339,13 @@ class Pipeline:
         """
         return self.flow.reads() and self.lanes.full_windows < self._stock
 
+    def room(self, undecoded: int = 0) -> int:
+        """Rows that may be made; ``undecoded``: of that many records, which count as a row each until then.
+
+        Not positive: none now.
+        """
+        return self.flow.room + undecoded if self.lanes.full_windows < self._stock else 0
+
     @property
     def unsettled(self) -> int:
         """Rows that are read and not settled."""
@@ -372,7 +383,8 @@ class Pipeline:
         """Rows that wait, by what for: a retry of their window, a key to become known, or an earlier row of their code.
 
         ``late_answer``: the earlier row is done, but a call of it whose answer was lost may still take effect.
-        ``schema``: records that cannot be decoded yet, each counted as a row.
+        ``schema``: records whose rows are not made yet, each counted as a row: a schema is looked up, or there is no
+        room for them.
         """
         earlier, late = self.claims.lines()
         return {

@@ -14,7 +14,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
-from consumer.core.model import KEYS_OF_ONE_CODE, BadEvent, Event, Record, Rejection, Row
+from consumer.core.model import KEYS_OF_ONE_CODE, BadEvent, Event, Record, Rejection, Row, Several
 from consumer.core.special_fields import field_problem, field_rules
 from consumer.core.validation import (
     MAX_VALUE,
@@ -35,17 +35,30 @@ _MAX_BITS = MAX_DIGITS * 3322 // 1000  # log2(10) is a little under 3.322
 #: well.
 NOT_WRITTEN_OUT = f"(a number of more than {MAX_DIGITS:,} digits, too long to be written out)"
 
+#: A record is taken in whole, so there is a bound to what it may ask for.
+MAX_ROWS = 10_000
+
 # A topic has a handful of field sets; events with ever new or very many names must not fill the memory.
 _MAX_PLANS = 1024
 _MAX_PLAN_BYTES = 4096
+
+# What JSON takes for a member beside name and value: four quotes, a colon, a comma.
+_JSON_BYTES = 6
 
 Checks = tuple[tuple[str, Callable[[str], bool]], ...]
 #: What holds for all items of the same names: shape, checks of the special fields, fields that are logistic units.
 Plan = tuple[tuple[str, ...], Checks, tuple[str, ...]]
 
 
+def refused_row(record: Record, bad: BadEvent) -> Row:
+    """What stands for a record, or a part of one, that cannot become rows: it has no key, and why as its rejection."""
+    stage = "decode" if bad.reason == "undecodable" else "validate"
+    why = Rejection(bad.reason, bad.message, bad.field, stage)
+    return Row(record, None, None, {}, (), 0, rejection=why)
+
+
 class RowMaker:
-    """Makes an event's rows: one, or two where the logistic unit is itself a code.
+    """Makes an event's rows: one, two where the logistic unit is itself a code, many where a record has several.
 
     ``default_data_key``: the data key of events that name none. ``date_fields``: the campaign's fields of
     type Date. ``uniform_fields``: whether a row's shape (what may share a window) is its set of field
@@ -71,7 +84,8 @@ class RowMaker:
         """The rows of an event, those that fail a rule with their rejection; sets the record's ``event_id``.
 
         A flat event (one without a key value) has its key among its fields. Raises BadEvent if the event as a
-        whole makes no row: ``key_missing``, found before any value is looked at, or ``invalid_event``.
+        whole makes no row: ``key_missing``, found before any value is looked at, or ``invalid_event``. Of several
+        events each is judged for itself, and what makes no row is a row that carries its rejection.
         """
         fields = event.fields
         value = event.key_value
@@ -88,7 +102,9 @@ class RowMaker:
         return self._usual_rows(event, record)
 
     def _usual_rows(self, event: Event, record: Record) -> list[Row]:
-        """The same for any event: in an envelope, or flat with the key in another place."""
+        """The same for any event: in an envelope, flat with the key in another place, or several."""
+        if type(event) is Several:
+            return self._rows_of(event, record)
         record.event_id = event.event_id
         fields, value = event.fields, event.key_value
         data_key = self._default_data_key if event.data_key is None else event.data_key
@@ -109,6 +125,24 @@ class RowMaker:
         if checks and _fails(checks, item):
             return self._judged_rows(event, record, data_key, value)
         return [Row(record, data_key, value, item, shape, record.size, _joins(units, data_key, item) if units else ())]
+
+    def _rows_of(self, several: Several, record: Record) -> list[Row]:
+        rows: list[Row] = []
+        for part in several.parts:
+            if isinstance(part, BadEvent):
+                rows.append(refused_row(record, part))
+            else:
+                try:
+                    rows += self.rows(part, record)
+                except BadEvent as bad:
+                    rows.append(refused_row(record, bad))
+            if len(rows) > MAX_ROWS:
+                raise BadEvent("invalid_event", f"it makes more than {MAX_ROWS:,} rows; publish it in parts")
+        record.event_id = several.event_id
+        rows = _without_repeats(rows, self._units)
+        for row in rows:
+            row.size = sum(map(len, row.item)) + sum(map(len, row.item.values())) + _JSON_BYTES * len(row.item)
+        return rows
 
     def _judged_rows(self, event: Event, record: Record, data_key: str, value: Any) -> list[Row]:
         fields = event.fields
@@ -197,6 +231,29 @@ def go_by_task(row: Row) -> None:
     row.by_task = True
     data = sorted((name, value) for name, value in row.item.items() if name != row.data_key)
     row.shape = tuple(text for pair in data for text in pair)
+
+
+def _without_repeats(rows: list[Row], units: Collection[str]) -> list[Row]:
+    """Without the rows that say once more what was said of their key, with nothing in between that it could undo.
+
+    That is an update by a unit, one of a unit's children, or one by another data key: it may be of the same code.
+    """
+    kept: list[Row] = []
+    latest: dict[str, Row] = {}  # by key, of the rows that can be repeated
+    data_key: str | None = None
+    for row in rows:
+        if row.data_key != data_key:
+            latest.clear()
+            data_key = row.data_key
+        if row.value is not None:
+            last = latest.get(row.value)
+            if last is not None and (last.item, last.rejection) == (row.item, row.rejection):
+                continue
+            if data_key in units:
+                latest.clear()
+            latest[row.value] = row
+        kept.append(row)
+    return kept
 
 
 def _joins(units: tuple[str, ...], data_key: str, item: dict[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from consumer.formats.auto import auto_decoder
 from consumer.formats.avro import decode_avro
 from consumer.formats.envelope import Decoder
+from consumer.formats.epcis import epcis_reader
+from consumer.formats.epcis_rules import EpcisRules
 from consumer.formats.frames import FRAME, NeedsSchema, Schemas, without_registry
 from consumer.formats.jsonformat import (
     decode_envelope,
     decode_flat,
-    decode_json,
     envelope_decoder,
+    epcis_decoder,
     flat_decoder,
+    json_decoder,
 )
 
-__all__ = ["FORMATS", "Decoder", "NeedsSchema", "Schemas", "decoder"]
+__all__ = ["FORMATS", "Decoder", "EpcisRules", "NeedsSchema", "Schemas", "decoder"]
 
 
 def _avro_decoder(decode_frame: Decoder) -> Decoder:
     return lambda raw: decode_frame(raw) if raw.startswith(FRAME) else decode_avro(raw)
 
 
-#: How a format reads its records, given a decoder of frames; and how it reads the JSON in a frame.
-_FORMATS: dict[str, tuple[Callable[[Decoder], Decoder], Decoder]] = {
-    "auto": (auto_decoder, decode_json),
-    "avro": (_avro_decoder, decode_json),
-    "json": (envelope_decoder, decode_envelope),
-    "flat": (flat_decoder, decode_flat),
-}
-FORMATS = tuple(_FORMATS)
+FORMATS = ("auto", "avro", "json", "flat", "epcis")
 
 
-def decoder(format: str, schemas: Schemas | None = None) -> Decoder:  # noqa: A002 - the setting's own name
-    """The decoder of a configured format: ``auto``, ``avro``, ``json`` or ``flat``.
+def decoder(
+    format: str,  # noqa: A002 - the setting's own name
+    schemas: Schemas | None = None,
+    rules: EpcisRules | None = None,
+) -> Decoder:
+    """The decoder of a configured format: one of ``FORMATS``.
 
     It raises BadEvent, whatever the bytes: ``undecodable`` if they are not the format at all, ``invalid_event`` or
     ``key_missing`` if they can be read but are no event. ``schemas``: what is known of a schema registry; with it,
-    NeedsSchema tells that a record waits for a look-up. ValueError for another name.
+    NeedsSchema tells that a record waits for a look-up. ``rules``: what EPCIS names mean; without any, events of EPCIS
+    are refused. ValueError for another name.
     """
-    if format not in _FORMATS:
+    if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}; known: {', '.join(FORMATS)}")
-    make, frame_json = _FORMATS[format]
-    return make(without_registry(frame_json) if schemas is None else schemas.decoder(frame_json))
+    read_epcis = epcis_reader(rules or EpcisRules())
+    decode_json = json_decoder(read_epcis)
+    in_frames = {"json": decode_envelope, "flat": decode_flat, "epcis": epcis_decoder(read_epcis)}
+    frame_json = in_frames.get(format, decode_json)  # how JSON in a frame is read
+    decode_frame = without_registry(frame_json) if schemas is None else schemas.decoder(frame_json)
+    if format == "auto":
+        return auto_decoder(decode_json, decode_frame)
+    if format == "avro":
+        return _avro_decoder(decode_frame)
+    if format == "epcis":
+        return epcis_decoder(read_epcis, decode_frame)
+    return {"json": envelope_decoder, "flat": flat_decoder}[format](decode_frame)

@@ -8,16 +8,15 @@ from consumer.core.model import BadEvent, Event
 from consumer.formats.avro import decode_avro
 from consumer.formats.envelope import Decoder
 from consumer.formats.frames import FRAME
-from consumer.formats.jsonformat import decode_json
 
 _JSON_SPACE = b" \t\r\n"
 
 
-def auto_decoder(decode_frame: Decoder) -> Decoder:
+def auto_decoder(decode_json: Decoder, decode_frame: Decoder) -> Decoder:
     """The decoder of records in any format; ``decode_frame`` is that of Confluent's wire format.
 
-    JSON if the first byte that is not white space opens an object or a list: with ``scm_data`` the envelope,
-    else flat. Confluent's wire format if the first byte is 0x00. Anything else is raw Avro, which begins with
+    JSON if the first byte that is not white space opens an object or a list; its members tell of which kind.
+    Confluent's wire format if the first byte is 0x00. Anything else is raw Avro, which begins with
     a length: both brackets would be negative ones. A byte order mark before JSON is no part of it.
     """
 

@@ -34,17 +34,24 @@ def encoder(format: str, data_key: str = "extended_id") -> Encoder:  # noqa: A00
     It takes a dict with the members of the shipped schema: event_id, occurred_at (RFC 3339 text or None), source,
     data_key, key_value, scm_data, also_update; None is absent, and only key_value and scm_data must be there. It
     raises BadEvent (``invalid_event``) for what the format cannot hold. ``data_key``: the one of events that name
-    none, under which flat ones have their key. ValueError for another format.
+    none, under which flat ones have their key. That of ``epcis`` refuses everything: fields do not tell what happened.
+    ValueError for another format.
     """
     encoders: dict[str, Encoder] = {
         "auto": _envelope,
         "json": _envelope,
         "flat": lambda members: _flat(members, data_key),
         "avro": _avro,
+        "epcis": _epcis,
     }
     if format not in encoders:
         raise ValueError(f"unknown format {format!r}; known: {', '.join(encoders)}")
     return encoders[format]
+
+
+def _epcis(_: dict[str, Any]) -> bytes:
+    message = "it is no event of EPCIS, and none can be made of it: publish it as another format, such as json"
+    raise BadEvent("invalid_event", message)
 
 
 def _envelope(members: dict[str, Any]) -> bytes:

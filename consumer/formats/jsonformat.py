@@ -1,4 +1,4 @@
-"""JSON records: the envelope (an object with ``scm_data``), or flat (an object that is one upload item).
+"""JSON records: the envelope (an object with ``scm_data``), flat (an object that is one upload item), or EPCIS.
 
 Integers keep every digit and decimals stay as they are written; msgspec does that at the speed needed. It
 takes no lone surrogates, so every text that comes from here can be encoded again.
@@ -15,7 +15,9 @@ import msgspec
 
 from consumer.core.model import BadEvent, Event
 from consumer.core.validation import MAX_VALUE, kind_of
+from consumer.formats.cloudevents import cloud_event, is_cloud_event
 from consumer.formats.envelope import Decoder, event_from, is_timestamp
+from consumer.formats.epcis import TYPES, ReadMembers
 from consumer.formats.frames import FRAME
 
 #: A field as nearly all are: a text that no rule on length forbids. Checking it while decoding costs nothing.
@@ -40,24 +42,55 @@ _decode_plain_envelope = msgspec.json.Decoder(_PlainEnvelope).decode
 _NOT_PLAIN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def decode_json(raw: bytes) -> Event:
-    """The event of an object: with ``scm_data`` an envelope, else flat. Raises BadEvent only."""
-    try:
-        fields = _decode_plain_flat(raw)
-        if "scm_data" not in fields:
-            return Event(fields, plain=True)
-    except _NOT_PLAIN:
-        pass
-    event = _plain_envelope(raw)
-    if event is not None:
-        return event
-    members = read_object(raw)
-    return envelope_event(members) if "scm_data" in members else Event(members)
+def json_decoder(read_epcis: ReadMembers) -> Decoder:
+    """The decoder of objects of any kind; it raises BadEvent only. ``read_epcis``: reads those of EPCIS.
+
+    With ``scm_data`` an object is an envelope, with ``specversion`` and ``data`` a CloudEvent around any of the others,
+    with ``@context`` or a ``type`` of EPCIS one of EPCIS, else flat.
+    """
+
+    def read(members: dict[str, Any]) -> Event:
+        if "scm_data" in members:
+            return envelope_event(members)
+        if "specversion" in members and is_cloud_event(members):
+            return cloud_event(members, read)
+        if "@context" in members or ("type" in members and _is_epcis(members["type"])):
+            return read_epcis(members)
+        return Event(members)
+
+    def decode(raw: bytes) -> Event:
+        try:
+            fields = _decode_plain_flat(raw)
+            if "scm_data" not in fields:
+                return Event(fields, plain=True)
+        except _NOT_PLAIN:
+            pass
+        event = _plain_envelope(raw)
+        return read(read_object(raw)) if event is None else event
+
+    return decode
+
+
+def _is_epcis(kind: object) -> bool:
+    return type(kind) is str and kind in TYPES
+
+
+def epcis_decoder(read_epcis: ReadMembers, decode_frame: Decoder | None = None) -> Decoder:
+    """The decoder of EPCIS, bare or in a CloudEvent. Frames as for envelopes."""
+
+    def decode(raw: bytes) -> Event:
+        if decode_frame is not None and raw.startswith(FRAME):
+            return decode_frame(raw)
+        members = read_object(raw)
+        return cloud_event(members, read_epcis) if is_cloud_event(members) else read_epcis(members)
+
+    return decode
 
 
 def envelope_decoder(decode_frame: Decoder | None = None) -> Decoder:
-    """The decoder of envelopes. It raises BadEvent only; or whatever ``decode_frame`` does, that of records that
-    begin with 0x00. It is asked for only where the quick way failed, and so costs the others nothing.
+    """The decoder of envelopes, bare or in a CloudEvent. It raises BadEvent only; or whatever ``decode_frame`` does,
+    that of records that begin with 0x00. It is asked for only where the quick way failed, and so costs the others
+    nothing.
     """
 
     def decode(raw: bytes) -> Event:
@@ -66,7 +99,10 @@ def envelope_decoder(decode_frame: Decoder | None = None) -> Decoder:
             return event
         if decode_frame is not None and raw.startswith(FRAME):
             return decode_frame(raw)
-        return envelope_event(read_object(raw))
+        members = read_object(raw)
+        if "scm_data" not in members and is_cloud_event(members):
+            return cloud_event(members, envelope_event)
+        return envelope_event(members)
 
     return decode
 

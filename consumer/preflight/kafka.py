@@ -12,7 +12,7 @@ from consumer.preflight.topics import EVENTS, LETTERS, Topics
 
 
 def checks(settings: Settings, cluster: Cluster, *, create: bool) -> Iterator[Check]:
-    """Broker, topics, dead-letter and receipts topics, rights, the group's position, retention; ``create``: make missing topics."""
+    """Broker, topics, rights, the group's position, retention; ``create``: make missing topics."""
     broker = cluster.connect()
     yield broker
     if broker.state == State.FAILED:

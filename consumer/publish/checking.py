@@ -8,16 +8,18 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from consumer.core.model import BadEvent, Event, Record, Row
+from consumer.core.model import BadEvent, Event, Record, Row, Several
 from consumer.core.rows import RowMaker
 from consumer.core.validation import MAX_VALUE, quoted
 from consumer.errors import UserError
 from consumer.formats.encode import Encoder, encoder
-from consumer.formats.jsonformat import decode_json, read_object
+from consumer.formats.epcis import epcis_reader
+from consumer.formats.epcis_rules import EpcisRules
+from consumer.formats.jsonformat import json_decoder, read_object
 
 #: The rows of a check belong to no partition.
 _RECORD = Record(None, 0, None, 0)
@@ -37,6 +39,7 @@ class Making:
     date_fields: Collection[str]
     source: str
     order_by: str = ""
+    epcis: EpcisRules = field(default_factory=EpcisRules)  #: what names of EPCIS mean
 
     def rules(self) -> RowMaker:
         """The consumer's rules."""
@@ -125,15 +128,16 @@ class TableEvents:
 
 
 class JsonEvents:
-    """Makes an event of each line of JSON: an envelope, or a flat object.
+    """Makes an event of each line of JSON: an envelope, a flat object, one of EPCIS, or a CloudEvent around one.
 
-    A line that is an event of the configured format is published as it stands, byte for byte; another one is made one.
-    ``padded``: is told the lines whose key has white space at an end.
+    A line that is an event of the configured format is published as it stands, byte for byte; another one is made one,
+    unless it is one of EPCIS. ``padded``: is told the lines whose key has white space at an end.
     """
 
     def __init__(self, making: Making, padded: Callable[[int], None]) -> None:
         self._making = making
         self._padded = padded
+        self._decode = json_decoder(epcis_reader(making.epcis))
         self._rows = making.rules().rows
         self._encode = making.encode()
         self._ids = _event_ids()
@@ -143,30 +147,45 @@ class JsonEvents:
 
     def make(self, line: int, text: bytes) -> tuple[str, bytes]:
         """The record's key and value. Raises BadEvent."""
-        event = decode_json(text)
+        event = self._decode(text)
+        several = isinstance(event, Several)
+        if several and self._making.format not in ("epcis", "auto"):
+            message = f"an event of EPCIS, of which none is made in the format {self._making.format}; publish it with "
+            raise BadEvent("invalid_event", f'{message}events.format = "epcis" or "auto"')
         rows = self._rows(event, _RECORD)
         for row in rows:
             if row.rejection is not None:
                 raise BadEvent(row.rejection.reason, row.rejection.message, row.rejection.field)
+        if not rows:
+            raise BadEvent("invalid_event", "by the rules of epcis.steps it sets nothing: the consumer would skip it")
         row = rows[0]
         assert row.value is not None
         order_by = self._making.order_by
         key = _order_key(row, order_by) if order_by else row.value
         if row.value != row.value.strip():
             self._padded(line)
-        flat = event.key_value is None
-        if flat in self._as_is and (self._same_key or event.data_key is not None):
+        if several or self._stands(event, text):
             return key, text
-        return key, self._encode(self._members(line, row, {} if flat else read_object(text)))
+        return key, self._encode(self._members(line, row, event, text))
 
-    def _members(self, line: int, row: Row, told: dict[str, Any]) -> dict[str, Any]:
+    def _stands(self, event: Event, text: bytes) -> bool:
+        """Whether the consumer reads the same event from the line as it stands."""
+        flat = event.key_value is None
+        if flat not in self._as_is or not (self._same_key or event.data_key is not None):
+            return False
+        # A flat event may be one in a CloudEvent, which the format flat does not know.
+        return self._making.format != "flat" or event.plain or read_object(text) == event.fields
+
+    def _members(self, line: int, row: Row, event: Event, text: bytes) -> dict[str, Any]:
         """The members of an event in another format: what the line tells, and what will be sent of it."""
+        told = {} if event.key_value is None else read_object(text)
+        also = event.also_update
         return {
-            "event_id": told.get("event_id") or f"{self._ids}{line}",
-            "occurred_at": told.get("occurred_at") or self._now(),
+            "event_id": event.event_id or f"{self._ids}{line}",
+            "occurred_at": event.occurred_at or self._now(),
             "source": told.get("source") or self._making.source,
             "data_key": row.data_key,
             "key_value": row.value,
-            "scm_data": {name: text for name, text in row.item.items() if name != row.data_key},
-            "also_update": told.get("also_update"),
+            "scm_data": {name: value for name, value in row.item.items() if name != row.data_key},
+            "also_update": None if also is None else {"data_key": also[0], "key_value": also[1]},
         }

@@ -65,9 +65,18 @@ def reading(
         refuse_other_files(file.name, file.stream, kind)
         if kind == "ndjson":
             return json_lines(file.stream), JsonEvents(making, padded).make
+        _refuse_epcis(making)
         table = Table(file.stream, making.data_key)
         return table, TableEvents(making, table.names, padded, empty_erases=empty_erases).make
     except UserError as error:
         raise UserError(f"{file.name}: {error}") from None
     except OSError as error:
         raise UserError(f"{file.name}: cannot be read ({error.strerror})") from None
+
+
+def _refuse_epcis(making: Making) -> None:
+    if making.format == "epcis":
+        raise UserError(
+            "a table tells fields, not what happened, so no events of EPCIS can be made of it; publish it as json "
+            '(SCM_EVENTS__FORMAT=json), which a consumer with events.format = "auto" reads beside EPCIS'
+        )

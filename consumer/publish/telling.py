@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from consumer.core.model import BadEvent
+from consumer.formats.epcis import EPC_MEMBERS
 from consumer.publish.lines import NOT_UTF8, SAVE_AS_UTF8
 
 #: So many refused lines are told one by one; the others are counted.
@@ -69,6 +70,8 @@ class Telling:
             message = bad.message
             if bad.reason == "key_conflict" and not self._show_keys:
                 message = "the data key stands among the fields, too, with another value"
+            if bad.field in EPC_MEMBERS and not self._show_keys:
+                message = f'"{bad.field}" is not as the rules of [epcis] need it; log.keys = true shows why'
             if message.startswith(NOT_UTF8) and not self._advised:
                 self._advised = True
                 message += f"; {SAVE_AS_UTF8}"

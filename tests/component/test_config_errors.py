@@ -16,7 +16,7 @@ API_KEYS = (
     "base_url, token, token_file, mode, concurrency, requests_per_second, connect_timeout_seconds, timeout_seconds, "
     "max_processing_seconds, task_deadline_seconds, ca_file, proxy, allow_plain_http"
 )
-SECTIONS = "kafka, schema_registry, events, windows, api, retry, dead_letter, receipts, ops, limits, log"
+SECTIONS = "kafka, schema_registry, events, epcis, windows, api, retry, dead_letter, receipts, ops, limits, log"
 GIVE_A_FILE = "give a file that is there and that this user may read"
 ROOT_ADDRESS = "allowed is https://host, or http:// to this machine (the sandbox)"
 BROKERS = "allowed is host:port, comma-separated, such as localhost:9092"
@@ -287,6 +287,39 @@ WRONG = {
             'dead_letter.topic = "a/b": allowed are letters, digits, ".", "_" and "-", at most 249',
             'kafka.topics = "scm events": allowed are letters, digits, ".", "_" and "-", at most 249; a name that '
             "begins with ^ is a pattern",
+        ),
+    ),
+    # -- EPCIS
+    "rules that are none": Wrong(
+        TOKEN
+        + """[epcis]
+codes = ["extended_id", "a|a = x", "extended_id = (", "ok = x", "ok = y", "ok = x"]
+unit_codes = ["case_code = ", "box = serial_number", "case_code = serial_number", "case_code = rfid"]
+steps = ["shipping", "a = b", "a = b: {c", "a = b: 1, b: 2", "a = b: 1", "urn:epcglobal:cbv:disp:a = ", "ok = "]
+products = ["1 = p", "12345678 = ", "12345678 = p", "00000012345678 = q"]
+markets = ["urn: =", "urn: = cn"]
+""",
+        (
+            'epcis.codes = "extended_id": allowed is FIELD = PATTERN',
+            'epcis.codes = "a|a = x": allowed is FIELD = PATTERN, or INNER|OUTER = PATTERN',
+            'epcis.codes = "extended_id = (": not a valid pattern (missing ), unterminated subpattern at position 0); '
+            "mend it",
+            'epcis.codes = "ok = x": there is a rule for it already: keep one',
+            'epcis.unit_codes = "case_code = ": name the data key of the unit\'s own code: allowed is UNIT = DATA KEY',
+            'epcis.unit_codes = "box = serial_number": box is no logistic unit; events.logistic_units is case_code, '
+            "pallet_code",
+            'epcis.unit_codes = "case_code = rfid": there is a rule for it already: keep one',
+            'epcis.steps = "shipping": allowed is STEP = FIELD: VALUE, FIELD: VALUE',
+            'epcis.steps = "a = b": allowed is STEP = FIELD: VALUE, FIELD: VALUE',
+            'epcis.steps = "a = b: {c": a { or } without its other half; allowed is text with names as in {date}',
+            'epcis.steps = "a = b: 1, b: 2": sets b twice: keep one',
+            'epcis.steps = "urn:epcglobal:cbv:disp:a = ": there is a rule for it already: keep one',
+            'epcis.products = "1 = p": allowed is GTIN = PRODUCT: 8, 12, 13 or 14 digits, and a product\'s ID or SKU',
+            'epcis.products = "12345678 = ": allowed is GTIN = PRODUCT: 8, 12, 13 or 14 digits, and a product\'s ID '
+            "or SKU",
+            'epcis.products = "00000012345678 = q": there is a rule for it already: keep one',
+            'epcis.markets = "urn: =": allowed is DESTINATION = MARKET: how the destination\'s URI begins, and a '
+            "country or region",
         ),
     ),
     "delays that contradict each other": Wrong(

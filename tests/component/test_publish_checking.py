@@ -17,6 +17,7 @@ from consumer.errors import UserError
 from consumer.formats import decoder
 from consumer.formats.schemas import read_schema
 from consumer.publish.checking import JsonEvents, Making, TableEvents
+from tests.core.epcis import ITEM, SSCC, aggregation, object_event, rules
 
 AVRO = fastavro.parse_schema(read_schema("scm_event.avsc"))
 FORMATS = ["auto", "json", "flat", "avro"]
@@ -287,3 +288,54 @@ def test_a_line_that_makes_no_row_is_refused_in_every_format(line: str, reason: 
     with pytest.raises(BadEvent) as raised:
         from_json(line, format=form)
     assert raised.value.reason == reason
+
+
+# -- EPCIS and CloudEvents -------------------------------------------------------------------------------------------
+
+PACKED = json.dumps(aggregation(SSCC, ITEM, "ABCDEFGH-2"))
+
+
+@pytest.mark.parametrize("form", ["auto", "epcis"])
+def test_an_event_of_epcis_is_published_byte_for_byte(form: str) -> None:
+    assert from_json(PACKED, format=form, epcis=rules()) == ("HGDTQD54D5SD86EEDFS", PACKED.encode())
+    key, _ = from_json(PACKED, format=form, epcis=rules(), order_by="case_code")
+    assert key == "095060000000000015"
+
+
+@pytest.mark.parametrize("form", ["json", "flat", "avro"])
+def test_no_other_format_is_made_of_an_event_of_epcis(form: str) -> None:
+    with pytest.raises(BadEvent, match=r'publish it with events\.format = "epcis" or "auto"') as raised:
+        from_json(PACKED, format=form, epcis=rules())
+    assert raised.value.reason == "invalid_event"
+
+
+def test_an_event_of_epcis_that_would_be_refused_or_skipped_is_not_published() -> None:
+    with pytest.raises(BadEvent, match=r"no rule of epcis\.codes"):
+        from_json(aggregation(SSCC, "?"), epcis=rules())
+    with pytest.raises(BadEvent, match="the consumer would skip it"):
+        from_json(object_event(ITEM, bizStep="storing"), epcis=rules(steps=("storing =",)))
+
+
+def test_of_other_lines_no_event_of_epcis_is_made() -> None:
+    with pytest.raises(BadEvent, match="no event of EPCIS, and none can be made of it"):
+        from_json({"extended_id": "A1", "a": "x"}, format="epcis")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"extended_id": "A1", "a": "x"},
+        {"key_value": "A1", "scm_data": {"a": "x"}, "also_update": {"data_key": "serial_number", "key_value": "B"}},
+    ],
+)
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_a_cloud_event_holds_is_published_in_every_format(data: dict[str, Any], form: str) -> None:
+    event = json.dumps({"specversion": "1.0", "id": "c-1", "time": WHEN, "source": "/l", "type": "t", "data": data})
+    if form == "flat" and "also_update" in data:
+        with pytest.raises(BadEvent, match='has no "also_update"'):
+            from_json(event, format=form)
+        return
+    _, value = from_json(event, format=form)
+    assert sent(value, form) == sent(json.dumps(data).encode())
+    if form in ("json", "auto") and value != event.encode():
+        assert (members(value)["event_id"], members(value)["occurred_at"]) == ("c-1", WHEN)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.core.epcis import ITEM, object_event
+
 COMMAND = [sys.executable, "-m", "consumer.cli"]
 TABLE = "extended_id,activation_status,product\n"
 
@@ -114,6 +116,23 @@ def test_a_key_that_conflicts_is_quoted_only_where_keys_may_be_shown(tmp_path: P
     assert quiet.stderr.startswith("line 1: key_conflict: ")
     assert "SECRET" not in quiet.stderr + quiet.stdout
     assert "SECRET2" in run(tmp_path, "-", "--dry-run", stdin=line, env={"SCM_LOG__KEYS": "true"}).stderr
+
+
+def test_events_of_epcis_are_published_and_a_table_is_not_made_of_them(tmp_path: Path) -> None:
+    epcis = {"SCM_EVENTS__FORMAT": "epcis"}
+    good, bad = json.dumps(object_event(ITEM, bizStep="shipping")), json.dumps(object_event("?", bizStep="shipping"))
+    done = run(tmp_path, "-", "--dry-run", stdin=f"{good}\n{bad}\n", env=epcis)
+    assert done.stdout.splitlines()[0] == f"line 1, key HGDTQD54D5SD86EEDFS: {good}"
+    assert done.stderr.splitlines() == [
+        'line 2: invalid_event: "epcList" is not as the rules of [epcis] need it; log.keys = true shows why'
+    ]
+    done = run(tmp_path, "-", "--dry-run", stdin=bad, env=epcis | {"SCM_LOG__KEYS": "true"})
+    assert 'invalid_event: "?": no rule of epcis.codes fits it' in done.stderr
+    (tmp_path / "codes.csv").write_text(f"{TABLE}A1,1,p\n", encoding="utf-8")
+    done = run(tmp_path, "codes.csv", "--dry-run", env=epcis)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: codes.csv: a table tells fields, not what happened")
+    assert "SCM_EVENTS__FORMAT=json" in done.stderr
 
 
 def test_lines_before_the_one_to_go_on_with_are_left_out(tmp_path: Path) -> None:

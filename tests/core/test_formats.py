@@ -347,8 +347,8 @@ def test_auto_reads_avro_whatever_the_length_it_begins_with(event_id: str) -> No
 
 
 def test_unknown_format_is_an_error_of_the_program() -> None:
-    with pytest.raises(ValueError, match="known: auto, avro, json, flat"):
-        decoder("epcis")
+    with pytest.raises(ValueError, match="known: auto, avro, json, flat, epcis"):
+        decoder("xml")
 
 
 # -- properties ------------------------------------------------------------------------------------

@@ -107,9 +107,9 @@ def test_type_of_the_schema_decides_how_a_frame_is_read_whatever_the_format(form
     decode = decoder(form, schemas)
     assert decode(frame(1, datum(SHIPPED, EVENT))) == READ
     flat, envelope = b'{"extended_id":"K"}', b'{"key_value":"K","scm_data":{"a":"1"}}'
-    if form != "json":
+    if form not in ("json", "epcis"):
         assert decode(frame(2**32 - 1, flat)) == Event({"extended_id": "K"}, plain=True)
-    if form != "flat":
+    if form not in ("flat", "epcis"):
         assert decode(frame(2**32 - 1, envelope)) == Event({"a": "1"}, None, "K", plain=True)
     assert refusal(decode, frame(2**32 - 1, b"{"))[0] == "undecodable"
     assert refusal(decode, frame(2**32 - 1, frame(1, b"x")))[0] == "undecodable"
@@ -150,7 +150,7 @@ def test_frame_without_anything_behind_its_header_is_undecodable(schemas: Schema
 def test_without_a_registry_a_frame_is_read_by_the_shipped_schema_or_as_json(form: str) -> None:
     decode = decoder(form)
     assert decode(frame(9, datum(SHIPPED, EVENT))) == READ
-    if form != "json":
+    if form not in ("json", "epcis"):
         assert decode(frame(9, b'{"extended_id":"K"}')) == Event({"extended_id": "K"}, plain=True)
 
 

@@ -40,8 +40,8 @@ class Bench:
         return self.retry()
 
     def retry(self) -> tuple[int, list[str | None]]:
-        count, rows = self.intake.retry(self.partition, self.now)
-        return count, [row.value for row in rows]
+        records, rows = self.intake.retry(self.partition, self.now)
+        return len(records), [row.value for row in rows]
 
 
 @pytest.fixture
@@ -118,8 +118,8 @@ def test_schema_that_is_not_there_rejects_its_records_only(bench: Bench) -> None
     bench.take(framed(0, 7, "A"), plain(1, "B"))
     bench.schemas.refuse(7, "schema 7 is not there")
     bench.intake.answered(7)
-    count, (bad, good) = bench.intake.retry(bench.partition, bench.now)
-    assert count == 2
+    records, (bad, good) = bench.intake.retry(bench.partition, bench.now)
+    assert len(records) == 2
     assert bad.rejection is not None
     assert (bad.rejection.reason, bad.rejection.message) == ("undecodable", "schema 7 is not there")
     assert bad.rejection.stage == "decode"

@@ -257,7 +257,7 @@ def test_a_record_is_taken_in_whole_even_over_the_bound() -> None:
     bench = Bench(max_unsettled_rows=5)
     partition = bench.partition()
     _multi(bench, partition, 0, *names("A", 20))
-    assert bench.pipeline.flow.room == 0
+    assert bench.pipeline.flow.room == -15
     bench.pass_time(0, always)
     assert bench.settled()
 

@@ -198,7 +198,7 @@ def test_records_that_wait_for_their_schema_count_as_rows() -> None:
     record = Record(partition, 0, b"raw", 100, open=1)
     bench.pipeline.arrived(partition, [record], [], 1, bench.now)
     assert _parked(bench) == {"schema": 1}
-    bench.pipeline.decoded(partition, 1, [row_of(record, "A")], bench.now)
+    bench.pipeline.decoded(partition, [record], [row_of(record, "A")], bench.now)
     assert _parked(bench) == {}
 
 

@@ -132,7 +132,7 @@ class World:
         if epoch is None or epoch.withdrawn or not self.pipeline.reads():
             return
         log, partition = self.logs[number], epoch.partition
-        room = self.pipeline.flow.room or 1
+        room = max(1, self.pipeline.flow.room)
         records: list[Record] = []
         rows: list[Row] = []
         position = partition.position

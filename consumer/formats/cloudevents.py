@@ -1,0 +1,38 @@
+"""CloudEvents in structured mode: a JSON object around an event, with an id and a time of its own.
+
+In binary mode the attributes are headers and the value is the event itself, which needs nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from consumer.core.model import BadEvent, Event, Several
+from consumer.core.validation import kind_of
+from consumer.formats.envelope import is_timestamp
+
+
+def is_cloud_event(members: dict[str, Any]) -> bool:
+    """Whether an object is a CloudEvent with something in it."""
+    return "specversion" in members and ("data" in members or "data_base64" in members)
+
+
+def cloud_event(members: dict[str, Any], read: Callable[[dict[str, Any]], Event]) -> Event:
+    """The event in a CloudEvent, of whose members ``read`` makes it. Raises BadEvent as ``read``, or invalid_event.
+
+    The CloudEvent's ``id`` and ``time`` stand in for those that the event does not have itself.
+    """
+    data = members.get("data")
+    if type(data) is not dict:
+        found = '"data_base64"' if "data" not in members else f'"data" that is {kind_of(data)}'
+        raise BadEvent("invalid_event", f'a CloudEvent with {found}: an event is an object in its "data"', "data")
+    event = read(data)
+    event_id, time = members.get("id"), members.get("time")
+    event_id = event_id if type(event_id) is str and event_id else None
+    time = time if is_timestamp(time) else None
+    for one in (event, *event.parts) if isinstance(event, Several) else (event,):
+        if isinstance(one, Event):
+            one.event_id = one.event_id or event_id
+            one.occurred_at = time if one.occurred_at is None else one.occurred_at
+    return event

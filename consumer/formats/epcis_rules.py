@@ -1,0 +1,221 @@
+r"""What EPCIS names mean here: the rules of the settings' section ``epcis``, made ready.
+
+Every rule is one text, ``NAME = WHAT IT MEANS``. The functions read one each and raise ValueError, with what is
+allowed, for a text that is no such rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from itertools import pairwise
+from typing import NamedTuple
+from urllib.parse import unquote
+
+#: Longer names than this are refused: none is, and rules are patterns whose cost grows with the text.
+MAX_EPC = 500
+
+_SGTIN = re.compile(r"urn:epc:id:sgtin:(\d{6,12})\.(\d)(\d{0,6})\.(.+)", re.ASCII | re.DOTALL)
+_SSCC = re.compile(r"urn:epc:id:sscc:(\d{6,12})\.(\d)(\d{4,10})", re.ASCII)
+_GTIN = re.compile(r"\d{8}|\d{12,14}", re.ASCII)
+_SSCC_18 = re.compile(r"\d{18}", re.ASCII)
+_OF_THE_CBV = re.compile(
+    r"(?:urn:epcglobal:cbv:(?:bizstep|disp):|(?:https?://(?:ref|ns)\.gs1\.org/cbv/|cbv:)(?:BizStep|Disp)-)(\w+)",
+    re.ASCII,
+)
+_PLACE = re.compile(r"\{([^{}]+)\}")
+
+
+class CodeRule(NamedTuple):
+    """EPCs that match ``pattern`` as a whole are values of a field: the groups together, else all of it.
+
+    Units whose names look alike may be of one of several ``levels``, from the inside to the outside.
+    """
+
+    levels: tuple[str, ...]
+    pattern: re.Pattern[str]
+
+
+class Template(NamedTuple):
+    """A field's value: text, with names of what the event tells in between. ``names`` are those."""
+
+    text: str
+    names: tuple[str, ...]
+
+
+class Code(NamedTuple):
+    """What an EPC means here: the value of which field, and its GTIN where it has one."""
+
+    levels: tuple[str, ...]  #: the field; of a unit that may be of several levels, all of them
+    value: str
+    gtin: str | None
+
+
+def canonical(epc: str) -> str:
+    """An EPC in the form that rules are matched with.
+
+    Of GS1's trade items ``01/GTIN/21/SERIAL`` (without a serial ``01/GTIN``), of its logistic units ``00/SSCC``, from a
+    URN as from a Digital Link of any domain; anything else as it stands. Raises ValueError for a URN of the wrong
+    length, or escapes that are no text.
+    """
+    if found := _SGTIN.fullmatch(epc):
+        prefix, indicator, item, serial = found.groups()
+        if len(prefix + item) != 12:
+            raise ValueError("company prefix and item reference have 13 digits together")
+        return f"01/{_checked(indicator + prefix + item)}/21/{_unescaped(serial)}"
+    if found := _SSCC.fullmatch(epc):
+        prefix, extension, serial = found.groups()
+        if len(prefix + serial) != 16:
+            raise ValueError("company prefix and serial reference have 17 digits together")
+        return f"00/{_checked(extension + prefix + serial)}"
+    if epc.startswith(("https://", "http://")):
+        return _of_digital_link(epc) or epc
+    return epc
+
+
+def _of_digital_link(url: str) -> str | None:
+    segments = re.split("[?#]", url, maxsplit=1)[0].split("/")[3:]
+    for at, (name, value) in enumerate(pairwise(segments)):
+        if name == "00" and _SSCC_18.fullmatch(value):
+            return f"00/{value}"
+        if name == "01" and _GTIN.fullmatch(value):
+            item = f"01/{value.zfill(14)}"
+            more = dict(zip(segments[at + 2 :: 2], segments[at + 3 :: 2], strict=False))
+            return f"{item}/21/{_unescaped(more['21'])}" if more.get("21") else item
+    return None
+
+
+def _checked(digits: str) -> str:
+    """GS1 digits with their check digit."""
+    total = sum(int(digit) * (3 if place % 2 == 0 else 1) for place, digit in enumerate(reversed(digits)))
+    return f"{digits}{-total % 10}"
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("its %-escapes are no text") from None
+
+
+def word_of(name: str) -> str:
+    """A business step's or disposition's name in the CBV, however it is written; any other name as it stands."""
+    found = _OF_THE_CBV.fullmatch(name)
+    return found[1] if found else name
+
+
+# -- reading the rules -----------------------------------------------------------------------------------------------
+
+
+def _pair(text: str, left: str, right: str) -> tuple[str, str]:
+    name, equals, meaning = (part.strip() for part in text.partition("="))
+    if not name or not equals:
+        raise ValueError(f"allowed is {left} = {right}")
+    return name, meaning
+
+
+def code_rule(text: str) -> CodeRule:
+    """Such as ``extended_id = 01/GTIN/21/(.+)``, or ``case_code|pallet_code = 00/(.+)``, the inner one first."""
+    fields, pattern = _pair(text, "FIELD", "PATTERN")
+    levels = tuple(field.strip() for field in fields.split("|"))
+    if not pattern or not all(levels) or len(set(levels)) < len(levels):
+        raise ValueError("allowed is FIELD = PATTERN, or INNER|OUTER = PATTERN")
+    try:
+        return CodeRule(levels, re.compile(pattern, re.ASCII))
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"not a valid pattern ({error}); mend it") from None
+
+
+def unit_code(text: str) -> tuple[str, str]:
+    """Such as ``case_code = serial_number``."""
+    unit, field = _pair(text, "UNIT", "DATA KEY")
+    if not field or field == unit:
+        raise ValueError("name the data key of the unit's own code: allowed is UNIT = DATA KEY")
+    return unit, field
+
+
+def step(text: str) -> tuple[str, dict[str, Template]]:
+    """Such as ``shipping = ship_date: {date}, intended_market: {market}``; nothing behind the = is nothing to set."""
+    word, rest = _pair(text, "STEP", "FIELD: VALUE, FIELD: VALUE")
+    fields: dict[str, Template] = {}
+    for part in rest.split(",") if rest else ():
+        field, colon, value = (piece.strip() for piece in part.partition(":"))
+        if not field or not colon:
+            raise ValueError("allowed is STEP = FIELD: VALUE, FIELD: VALUE")
+        if field in fields:
+            raise ValueError(f"sets {field} twice: keep one")
+        if set("{}").intersection(_PLACE.sub("", value)):
+            raise ValueError("a { or } without its other half; allowed is text with names as in {date}")
+        fields[field] = Template(value, tuple(_PLACE.findall(value)))
+    return word_of(word), fields
+
+
+def product(text: str) -> tuple[str, str]:
+    """Such as ``09506000134352 = prod_1``."""
+    gtin, name = _pair(text, "GTIN", "PRODUCT")
+    if not _GTIN.fullmatch(gtin) or not name:
+        raise ValueError("allowed is GTIN = PRODUCT: 8, 12, 13 or 14 digits, and a product's ID or SKU")
+    return gtin.zfill(14), name
+
+
+def market(text: str) -> tuple[str, str]:
+    """Such as ``urn:epc:id:sgln:9506000.00001. = cn``."""
+    begin, name = _pair(text, "DESTINATION", "MARKET")
+    if not name:
+        raise ValueError("allowed is DESTINATION = MARKET: how the destination's URI begins, and a country or region")
+    return begin, name
+
+
+class EpcisRules:
+    """All rules of the settings; ValueError for a text that is none. Without rules, every EPC is refused.
+
+    ``units``: the fields that are logistic units.
+    """
+
+    def __init__(
+        self,
+        units: Collection[str] = (),
+        *,
+        codes: Collection[str] = (),
+        unit_codes: Collection[str] = (),
+        steps: Collection[str] = (),
+        products: Collection[str] = (),
+        markets: Collection[str] = (),
+    ) -> None:
+        self.units = frozenset(units)
+        self._codes = [code_rule(text) for text in codes]
+        self.unit_codes = dict(map(unit_code, unit_codes))
+        self.steps = dict(map(step, steps))
+        self._products = dict(map(product, products))
+        self._markets = [market(text) for text in markets]
+
+    def code(self, epc: str) -> Code:
+        """What an EPC means here; ValueError, saying why, if no rule tells."""
+        if len(epc) > MAX_EPC:
+            raise ValueError(f"more than {MAX_EPC} characters")
+        name = canonical(epc)
+        for levels, pattern in self._codes:
+            found = pattern.fullmatch(name)
+            if found is not None:
+                value = "".join(group or "" for group in found.groups()) if pattern.groups else name
+                return Code(levels, value, name[3:17] if name.startswith("01/") else None)
+        known = "" if name == epc else f" (as {name})"
+        raise ValueError(f"no rule of epcis.codes fits it{known}: say there which field it is a value of")
+
+    def product(self, gtin: str | None) -> str | None:
+        """The product of a GTIN; None: no product is to be set. ValueError if it should be listed and is not."""
+        if gtin is None or not self._products:
+            return None
+        if gtin not in self._products:
+            raise ValueError(f"GTIN {gtin} is not in epcis.products: add it there")
+        return self._products[gtin]
+
+    def market(self, destinations: Collection[str]) -> str | None:
+        """The market of the first destination that a rule fits; as ``product``."""
+        if not destinations or not self._markets:
+            return None
+        for destination in destinations:
+            for begin, name in self._markets:
+                if destination.startswith(begin):
+                    return name
+        raise ValueError("no rule of epcis.markets fits a destination: add it there")

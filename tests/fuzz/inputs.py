@@ -1,0 +1,251 @@
+"""Inputs for the decoders: events of every format as they should be, and what becomes of them in a cruel world.
+
+An input depends on its number alone, so that one that fails is found again by it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import fastavro
+
+from consumer.formats.schemas import read_schema
+from tests.core.epcis import ITEM, OTHER_SSCC, SSCC, aggregation, document, object_event
+
+SHIPPED = read_schema("scm_event.avsc")
+NEWER = SHIPPED | {
+    "fields": [*SHIPPED["fields"], {"name": "more", "type": {"type": "array", "items": ["null", "string"]}}]
+}
+OLDER = SHIPPED | {"fields": [f for f in SHIPPED["fields"] if f["name"] in ("key_value", "scm_data")]}
+#: Of the registry, by id: type and text.
+SCHEMAS = {
+    1: ("AVRO", json.dumps(SHIPPED)),
+    2: ("AVRO", json.dumps(NEWER)),
+    3: ("AVRO", json.dumps(OLDER)),
+    4: ("JSON", "{}"),
+    5: ("PROTOBUF", "syntax"),
+    6: ("AVRO", json.dumps(["null", "string", SHIPPED])),
+}
+
+FLAT: dict[str, Any] = {"extended_id": "HGDTQD54D5SD86EEDFS", "activation_status": 1, "weight": 1.50, "product": "p"}
+ENVELOPE: dict[str, Any] = {
+    "event_id": "e-1",
+    "occurred_at": "2026-11-22T23:30:00+08:00",
+    "source": "line-3",
+    "data_key": "case_code",
+    "key_value": "456",
+    "scm_data": {"ship_date": "2026-11-22", "pallet_code": "p1", "n": 5, "b": True, "z": None},
+    "also_update": {"data_key": "serial_number", "key_value": "456"},
+}
+COMMISSIONED = object_event(
+    ITEM,
+    "ABCDEFGH-1",
+    action="ADD",
+    bizStep="commissioning",
+    eventID="urn:uuid:1",
+    ilmd={"cbvmda:productionDate": "2026-11-22", "cbvmda:lotNumber": 7},
+)
+SHIPPED_UNIT = object_event(
+    SSCC,
+    bizStep="urn:epcglobal:cbv:bizstep:shipping",
+    disposition="stolen",
+    readPoint={"id": "urn:epc:id:sgln:9506000.00001.7"},
+    destinationList=[{"type": "location", "destination": "urn:epc:id:sgln:9506000.00001.0"}],
+)
+PACKED = aggregation(SSCC, ITEM, "ABCDEFGH-1", bizStep="packing")
+UNPACKED = aggregation(OTHER_SSCC, SSCC, action="DELETE")
+EVENTS = [COMMISSIONED, SHIPPED_UNIT, PACKED, UNPACKED, aggregation(SSCC, ITEM, action="OBSERVE", bizStep="shipping")]
+DOCUMENT = document(*EVENTS)
+CLOUD = {
+    "specversion": "1.0",
+    "id": "c-1",
+    "source": "/l",
+    "type": "t",
+    "time": "2026-11-22T23:30:00Z",
+    "data": ENVELOPE,
+}
+OBJECTS: list[Any] = [FLAT, ENVELOPE, *EVENTS, DOCUMENT, CLOUD, CLOUD | {"data": FLAT}, CLOUD | {"data": DOCUMENT}]
+
+
+class Raw(str):
+    """Written into JSON as it stands, whatever it is."""
+
+    __slots__ = ()
+
+
+#: Values that somebody will put somewhere one day.
+ODD: list[Any] = [
+    *(None, True, False, 0, -1, 2**63, -(2**64), 1.5),
+    *("", " ", "\u00a0", "x" * 51, "x" * 600, "a\nb\x00", "\U0001f600", "é", "{date}"),
+    *([], {}, [[]], [None], {"": ""}, {"id": "x"}, {"id": 5}, [5, "x", {}], ["", " "]),
+    *("2026-02-30", "2026-11-22T23:30:00+08:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00"),
+    *("+99:99", "-23:59", "Z", "ADD", "DELETE", "OBSERVE", "shipping", "commissioning", "0", "1", "2"),
+    *("EPCISDocument", "ObjectEvent", "AggregationEvent", "TransactionEvent"),
+    *(ITEM, SSCC, "urn:epc:id:sgtin:9506000.0134.1", "urn:epc:id:sgtin:9506000.013435.%ff%00", "urn:epc:id:sscc:."),
+    *("https://x/01/1/21/", "http://", "https://id.gs1.org/01/09506000134352/21/%", "https://[::1/00/1", "00/1"),
+    *map(Raw, ("NaN", "-Infinity", "1e999999999", "-0", "1e-5000", "0.1e+2", "9" * 5000, "1e400")),
+    *map(Raw, ("1" + "0" * 400 + ".5", r'"\ud800"', r'"\udc00\ud800"', r'"\u0000"', '"\xed"')),
+    *map(Raw, ("tru", "'x'", "01", "+1", "[1,]", '{"a":1,"a":2}', "", "[" * 40 + "]" * 40)),
+]
+NAMES = sorted(
+    {name for made in (FLAT, ENVELOPE, COMMISSIONED, SHIPPED_UNIT, PACKED, DOCUMENT, CLOUD) for name in made}
+    | {"status", "blacklist_reason", "date_consumed", "after_sell_by", "event", "eventList", "errorDeclaration"}
+    | {"", "a.b", "x:y", "data_base64", "quantityList", "childQuantityList", "extended_id ", "x" * 5000}
+)
+TOKENS = [
+    *(b"{", b"}", b"[", b"]", b":", b",", b'"', b"\\", b"\x00", b"\xff", b"\xef\xbb\xbf"),
+    *(b"NaN", b"1e999", b"null", b"\\ud800", b'"scm_data"', b'"@context"', b'"type"', b'"data"'),
+    *(b"\x00\x00\x00\x00\x01", b"\x80" * 10, b"\xfe\xff\xff\xff\xff\x01"),
+]
+
+
+def _written(value: Any, draw: random.Random) -> str:
+    if isinstance(value, Raw):
+        return value
+    if isinstance(value, dict):
+        members = [f"{json.dumps(name, ensure_ascii=False)}:{_written(inner, draw)}" for name, inner in value.items()]
+        if members and draw.random() < 0.02:
+            members.append(draw.choice(members))  # a name twice
+        return f"{{{','.join(members)}}}"
+    if isinstance(value, list):
+        return f"[{','.join(_written(inner, draw) for inner in value)}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _changed(value: Any, draw: random.Random, depth: int = 0) -> Any:
+    """The value with one thing in it that is different, somewhere."""
+    if depth and (draw.random() < 0.3 or not isinstance(value, dict | list) or not value):
+        return draw.choice(ODD) if draw.random() < 0.8 else draw.choice(OBJECTS)
+    if isinstance(value, list):
+        place = draw.randrange(len(value))
+        way = draw.random()
+        if way < 0.15:
+            return value[:place] + value[place + 1 :]
+        if way < 0.3:
+            return value + value[place:]
+        return [_changed(inner, draw, depth + 1) if at == place else inner for at, inner in enumerate(value)]
+    name, way = draw.choice(list(value)), draw.random()
+    if way < 0.15:
+        return {other: inner for other, inner in value.items() if other != name}
+    if way < 0.3:
+        return value | {draw.choice(NAMES): draw.choice(ODD)}
+    if way < 0.4:
+        return {draw.choice(NAMES) if other == name else other: inner for other, inner in value.items()}
+    return value | {name: _changed(value[name], draw, depth + 1)}
+
+
+def _json(draw: random.Random) -> bytes:
+    value: Any = draw.choice(OBJECTS)
+    for _ in range(draw.choice((0, 1, 1, 1, 2, 3, 6))):
+        value = _changed(value, draw) if isinstance(value, dict | list) and value else value
+    if draw.random() < 0.02:
+        value = [value]
+    return _written(value, draw).encode("utf-8", "surrogatepass")
+
+
+def _datum(schema: dict[str, Any], members: dict[str, Any]) -> bytes:
+    out = BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), members)
+    return out.getvalue()
+
+
+DATA = {
+    1: _datum(SHIPPED, ENVELOPE | {"occurred_at": 1_700_000_000_000}),
+    2: _datum(NEWER, ENVELOPE | {"occurred_at": 1_700_000_000_000, "more": ["a", None]}),
+    3: _datum(OLDER, ENVELOPE),
+    6: b"\x04" + _datum(SHIPPED, ENVELOPE | {"occurred_at": 1_700_000_000_000}),
+}
+
+
+def _avro(draw: random.Random) -> bytes:
+    schema_id = draw.choice(list(DATA))
+    if draw.random() < 0.3:
+        return DATA[1] if schema_id > 1 else _bent(DATA[1], draw)
+    payload = DATA[schema_id] if draw.random() < 0.4 else _bent(DATA[draw.choice(list(DATA))], draw)
+    return b"\x00" + schema_id.to_bytes(4, "big") + payload
+
+
+def _framed(draw: random.Random) -> bytes:
+    return b"\x00" + draw.choice((4, 4, 4, 5, 7, 2**32 - 1)).to_bytes(4, "big") + _json(draw)
+
+
+def _bent(raw: bytes, draw: random.Random) -> bytes:
+    """The bytes with some of them different."""
+    for _ in range(draw.choice((1, 1, 1, 2, 4, 12))):
+        at, way = draw.randrange(len(raw) + 1), draw.randrange(6)
+        if way == 0:
+            raw = raw[:at]
+        elif way == 1:
+            raw = raw[:at] + bytes([draw.randrange(256)]) + raw[at + 1 :]
+        elif way == 2:
+            raw = raw[:at] + draw.choice(TOKENS) + raw[at + draw.choice((0, 0, 1, 4)) :]
+        elif way == 3:
+            raw = raw[:at] + raw[at + draw.randrange(1, 9) :]
+        elif way == 4:
+            raw = raw[:at] + raw[max(0, at - draw.randrange(1, 40)) : at] + raw[at:]
+        else:
+            raw = raw[at:] + raw[:at]
+    return raw
+
+
+def _bytes(draw: random.Random) -> bytes:
+    return draw.randbytes(draw.choice((0, 1, 2, 5, 6, 30, 200)))
+
+
+def _huge(draw: random.Random) -> bytes:
+    """Few and small words that say much."""
+    count = draw.choice((1_000, 10_000, 100_000))
+    return draw.choice(HUGE)(count)
+
+
+def _in(event: dict[str, Any], **members: Any) -> bytes:
+    return _written(event | members, random.Random(0)).encode()
+
+
+HUGE: list[Callable[[int], bytes]] = [
+    lambda count: b"[" * count,
+    lambda count: b'{"a":' * count + b"1" + b"}" * count,
+    lambda count: b'{"extended_id":"K","a":%s}' % (b"[" * count + b"]" * count),
+    lambda count: b'{"extended_id":"K","n":%s}' % (b"9" * count),
+    lambda count: b'{"extended_id":"K","n":1e%s}' % (b"9" * min(count, 5000)),
+    lambda count: b'{"extended_id":"K","n":1e-%d}' % count,
+    lambda count: b'{"extended_id":"K","a":"%s"}' % (b"x" * count),
+    lambda count: b'{"extended_id":"K",%s}' % b",".join(b'"f%d":1' % number for number in range(count)),
+    lambda count: b'{"extended_id":"K",%s}' % b",".join([b'"f":1'] * count),
+    lambda count: _in(COMMISSIONED, epcList=[f"ABCDEFGH-{number}" for number in range(count)]),
+    lambda count: _in(COMMISSIONED, epcList=[ITEM] * count),
+    lambda count: _in(PACKED, childEPCs=[f"ABCDEFGH-{number}" for number in range(count)]),
+    lambda count: _in(PACKED, parentID="https://" + "/01/1" * count),
+    lambda count: _in(COMMISSIONED, epcList=["urn:epc:id:sgtin:" + "%41" * count]),
+    lambda count: _in(COMMISSIONED, ilmd={f"x:f{number}": number for number in range(count)}),
+    lambda count: _in(DOCUMENT, epcisBody={"eventList": [None] * count}),
+    lambda count: _in(DOCUMENT, epcisBody={"eventList": [PACKED] * (count // 10)}),
+    lambda count: _in(SHIPPED_UNIT, destinationList=[{"destination": "x"}] * count),
+    lambda count: b'{"specversion":1,"data":' * count + b"{}" + b"}" * count,
+    lambda count: b"\x00\x00\x00\x00\x02" + DATA[2][:-1] + b"\x00" * count,
+    lambda count: b"\x00\x00\x00\x00\x02" + DATA[2][:-9] + b"\xfe\xff\xff\xff\xff\x01" + b"\x00" * count,
+]
+
+_KINDS: list[tuple[Callable[[random.Random], bytes], float]] = [
+    (_json, 0.45),
+    (lambda draw: _bent(_json(draw), draw), 0.2),
+    (_avro, 0.15),
+    (_framed, 0.1),
+    (lambda draw: _bent(_framed(draw), draw), 0.05),
+    (_bytes, 0.05),
+]
+_MAKERS, _WEIGHTS = [make for make, _ in _KINDS], [weight for _, weight in _KINDS]
+#: One input in so many is a huge one; prime, so that every format gets its share.
+HUGE_EVERY = 2_003
+
+
+def input_of(number: int) -> bytes:
+    """The input of this number."""
+    draw = random.Random(number)
+    if number % HUGE_EVERY == HUGE_EVERY - 1:
+        return _huge(draw)
+    return draw.choices(_MAKERS, _WEIGHTS)[0](draw)
