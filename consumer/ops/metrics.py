@@ -283,7 +283,8 @@ METRICS = (
     Declared(
         "paused_partitions",
         "gauge",
-        "Partitions that are not read for now: no room for rows or in the settled map, or a schema is awaited.",
+        "Partitions that are not read for now: no room for rows (of all, or of its own) or in the settled map, or a "
+        "schema is awaited.",
         lambda s: sum(p.paused for p in s.partitions),
         unit="partitions",
     ),
