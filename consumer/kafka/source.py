@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from consumer.config.librdkafka import COOPERATIVE
 from consumer.core.offsets import Commit, Partition
-from consumer.errors import ConfigError
+from consumer.errors import ConfigError, UserError
 from consumer.kafka.client import PartitionId, create_client
 from consumer.kafka.patterns import for_the_broker
 from consumer.kafka.reader import Listener, Reader, ReadFrom
@@ -31,6 +31,7 @@ LOOK_AGAIN_SECONDS = 0.02
 JOIN_AGAIN_SECONDS = 1.0
 _MARK = b"CGMDv2:"
 _STRATEGY = "partition.assignment.strategy"
+_FENCED = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
 _NOT_RELEASED = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
 
 
@@ -122,6 +123,10 @@ class Source(Reader):
         self._apply_pause(self._owned)
 
     def _ended(self, error: KafkaError) -> None:
+        if _FENCED in error.str():
+            why = f"another process uses kafka.instance_id = {self._instance_id}"
+            self._fatal = UserError(f"Kafka: {error.str()}: {why}; give each process an id of its own")
+            return
         if _NOT_RELEASED not in error.str():
             super()._ended(error)
             return
