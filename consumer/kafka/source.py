@@ -86,10 +86,13 @@ class Source(Reader):
     # -- assignment ----------------------------------------------------------------------------------------------
 
     def _on_assign(self, _: Consumer, assigned: list[TopicPartition]) -> None:
-        if assigned:
-            self._assign([(tp.topic, tp.partition) for tp in assigned])
-        else:
+        if not assigned:
             self._listener.on_assigned([])
+            return
+        try:
+            self._assign([(tp.topic, tp.partition) for tp in assigned])
+        except KafkaException as error:  # it must not cross librdkafka; ``poll`` raises
+            self._fatal = UserError(f"Kafka: what the group assigned cannot be read: {error.args[0].str()}")
 
     def _on_revoke(self, _: Consumer, revoked: list[TopicPartition]) -> None:
         self._gone(revoked, lost=self._thrown_out())
@@ -99,7 +102,8 @@ class Source(Reader):
 
     def _thrown_out(self) -> bool:
         """Whether the client knows that it is no member any more: it calls that a revocation if one was under way."""
-        metadata = self._consumer.consumer_group_metadata()  # as librdkafka writes it: a mark, the generation, names
+        # As librdkafka writes it: a mark, the generation, names. A client that is closed has none.
+        metadata = self._consumer.consumer_group_metadata() or b""
         generation = int.from_bytes(metadata[len(_MARK) :][:4], sys.byteorder, signed=True)
         return self._consumer.memberid() is None or (metadata.startswith(_MARK) and generation < 0)
 

@@ -104,7 +104,7 @@ class Group(Job):
         goal = self.sandbox.stats()["rows_applied"] + more
         wait_until(lambda: self.sandbox.stats()["rows_applied"] >= goal, 60, self.log)
 
-    def wait_for_the_end(self, seconds: float = 90) -> None:
+    def wait_for_the_end(self, seconds: float = 150) -> None:
         """Until the group has committed everything."""
         ends = {number: end for number, end in self.kafka.end_offsets(self.topic).items() if end}
 
@@ -113,7 +113,10 @@ class Group(Job):
             committed = self.kafka.committed(self.group, self.topic)
             return all(committed.get(number) == end for number, end in ends.items())
 
-        wait_until(reached, seconds, self.log)
+        def so_far() -> str:
+            return f"{self.kafka.committed(self.group, self.topic)} of {ends}\n{self.log()}"
+
+        wait_until(reached, seconds, so_far)
 
     def judge(self, *restarts: int) -> int:
         """I1 and I9; the number of repeats."""
@@ -366,7 +369,7 @@ def test_a_broker_that_goes_in_the_middle_of_a_revocation_loses_nothing(
 def test_a_broker_that_is_away_for_longer_than_the_session_is_waited_for(
     group: Group, broker: JvmBroker, protocol: str
 ) -> None:
-    group.backlog(150)
+    group.backlog(60)
     first = group.member("first", protocol)
     second = group.member("second", protocol)
     wait_for_assignment(second)
