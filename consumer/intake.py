@@ -9,7 +9,6 @@ from typing import Any
 from consumer.core.model import BadEvent, Event, Record, Rejection, Row
 from consumer.core.offsets import Partition
 from consumer.core.rows import RowMaker
-from consumer.core.settled_map import NOTHING
 from consumer.formats import NeedsSchema
 
 
@@ -53,16 +52,15 @@ class Intake:
         offset = partition.position - 1
         decode, make = self._decode, self._maker.rows
         stash = self.waiting.get(partition)
-        skips = partition.skips if offset < partition.skips.end else NOTHING
+        skips = partition.skips if offset < partition.skips.end else None
         for message in messages:
             value = message.value()
             offset = message.offset()
-            if value is None or (skips and offset in skips):
+            if value is None or (skips is not None and offset in skips):
                 records.append(Record(partition, offset, None, 0))
                 continue
             record = Record(partition, offset, message, len(value), message.timestamp()[1])
             records.append(record)
-            made: list[Row] = []
             if stash is None:
                 try:
                     made = make(decode(value), record)
@@ -71,12 +69,12 @@ class Intake:
                 except NeedsSchema as needs:
                     stash = self.waiting[partition] = Stash()
                     self._await(stash, needs.schema_id, now)
-            if stash is None:
-                record.open = len(made)
-                rows += made
-            else:
+            if stash is not None:
                 record.open = 1
                 stash.records.append(record)
+                continue
+            record.open = len(made)
+            rows += made
         return records, rows, offset + 1
 
     def answered(self, schema_id: int) -> None:
