@@ -57,9 +57,9 @@ class Intake:
             value = message.value()
             offset = message.offset()
             if value is None or (skips is not None and offset in skips):
-                records.append(Record(partition, offset, None, 0))
+                records.append(Record(partition, offset, None, 0, read_at=now))
                 continue
-            record = Record(partition, offset, message, len(value), message.timestamp()[1])
+            record = Record(partition, offset, message, len(value), message.timestamp()[1], now)
             records.append(record)
             if stash is None:
                 try:
