@@ -160,7 +160,8 @@ def settle(rows: Iterable[Row], timestamps: list[int]) -> int:
     Adds the records' times in Kafka to ``timestamps``. The one place where a record is settled; one pass, as every row
     comes through here.
     """
-    size = 0
+    size = accepted = 0
+    partition: Partition | None = None  # of the records accepted last, which are counted together
     for row in rows:
         row.stage = DONE
         record = row.record
@@ -171,13 +172,22 @@ def settle(rows: Iterable[Row], timestamps: list[int]) -> int:
         record.raw = None
         timestamps.append(record.timestamp)
         size += record.size
-        ledger = record.partition.ledger
-        ledger.unsettled -= 1
         if record.rejected:
-            ledger.rejected += 1
-        else:
-            ledger.accepted += 1
+            record.partition.ledger.unsettled -= 1
+            record.partition.ledger.rejected += 1
+            continue
+        if record.partition is not partition:
+            _accept(partition, accepted)
+            partition, accepted = record.partition, 0
+        accepted += 1
+    _accept(partition, accepted)
     return size
+
+
+def _accept(partition: Partition | None, records: int) -> None:
+    if partition is not None:
+        partition.ledger.unsettled -= records
+        partition.ledger.accepted += records
 
 
 class Commit(msgspec.Struct, frozen=True, gc=False):

@@ -151,7 +151,6 @@ class Pipeline:
         partition.read(records, position)
         size = expected = 0
         for record in records:
-            record.read_at = now
             if record.open:
                 size += record.size
                 expected += record.open
