@@ -10,6 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import click
+
 from tests.chaos.driver import Driver
 from tests.chaos.evidence import Evidence
 from tests.chaos.judge import judge
@@ -28,7 +30,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.judge:
         return tell(pickle.loads((options.judge / EVIDENCE).read_bytes()))
-    print(f"seed {options.seed}", file=sys.stderr)
+    click.echo(f"seed {options.seed}", err=True)
 
     def plan(driver: Driver) -> None:
         if options.minutes:
@@ -40,10 +42,10 @@ def main() -> int:
     try:
         evidence = run(options.seed, plan, 2, folder)
     except (BrokerUnavailable, ToxiproxyUnavailableError) as reason:
-        print(reason, file=sys.stderr)
+        click.echo(reason, err=True)
         return 1
     if tell(evidence):
-        print(f"evidence: {folder} (again: python -m tests.chaos --judge {folder})")
+        click.echo(f"evidence: {folder} (again: python -m tests.chaos --judge {folder})")
         return 1
     shutil.rmtree(folder)
     return 0
@@ -52,7 +54,7 @@ def main() -> int:
 def tell(evidence: Evidence) -> int:
     """Judge, print the report, and say how to exit."""
     verdict = judge(evidence)
-    print(report(evidence, verdict))
+    click.echo(report(evidence, verdict))
     return 1 if verdict.findings else 0
 
 

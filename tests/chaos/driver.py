@@ -1,7 +1,7 @@
 """The seeded driver: kills, suspends, stops, adds and removes members, restarts the broker, cuts connections.
 
-One thread, one random generator: what is done, and to whom, follows from the seed; when exactly, from the machine. What was
-done is written down with its times, for the judge.
+One thread: what is done, and to whom, follows from the seed; when exactly, from the machine. What was done is written
+down with its times, for the judge.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import heapq
 import itertools
 import random
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+
+import click
 
 from tests.chaos.evidence import Trouble
 from tests.chaos.stage import SESSION_SECONDS, SLOTS, TOKEN, Member, Stage, send
@@ -391,4 +392,4 @@ class Driver:
 
 def say(text: str) -> None:
     """Tell who watches."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+    click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)

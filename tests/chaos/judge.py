@@ -1,4 +1,4 @@
-"""Judges a run by the contract, from evidence that is not the consumer's own word; the rules are in the package's docstring."""
+"""Judges a run by the contract, from evidence that is not the consumer's own word; the package says the rules."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from tests.chaos.epochs import Epoch, Ownership
@@ -67,9 +68,9 @@ class Sent(NamedTuple):
     def __str__(self) -> str:
         row, request = self.row, self.request
         return (
-            f"{row.data_key}={row.key_value} of [{self.record.partition}]@{self.record.offset} by {self.epoch.life}, request "
-            f"{request.number} received {request.received:.3f}, answered {request.answered:.3f} ({request.status} "
-            f"{request.fault}), applied {row.at:.3f}"
+            f"{row.data_key}={row.key_value} of [{self.record.partition}]@{self.record.offset} by {self.epoch.life}, "
+            f"request {request.number} received {request.received:.3f}, answered {request.answered:.3f} "
+            f"({request.status} {request.fault}), applied {row.at:.3f}"
         )
 
 
@@ -101,9 +102,7 @@ class _Judge:
         self._ownership = Ownership(evidence.generations, evidence.commits)
         self._lives: dict[str, Life] = {life.name: life for life in evidence.lives}
         self._wanted = {(record.partition, record.offset): wanted(record) for record in evidence.records}
-        self._records = {
-            self._wanted[(record.partition, record.offset)].number: record for record in evidence.records
-        }
+        self._records = {self._wanted[(record.partition, record.offset)].number: record for record in evidence.records}
         self._late_keys: set[tuple[str, str]] = set()
         self._last_commits: dict[tuple[str, float], float] = {}
 
@@ -137,7 +136,9 @@ class _Judge:
             request = requests[row.request]
             epoch = self._ownership.epoch(record.partition, request.life, request.received)
             if epoch is None:
-                self._found.find(f"ownership: {request.life} sent a row of [{record.partition}], which it never had: {row}")
+                self._found.find(
+                    f"ownership: {request.life} sent a row of [{record.partition}], which it never had: {row}"
+                )
                 continue
             yield Sent(row, request, record, epoch)
 
@@ -239,7 +240,7 @@ class _Judge:
         self._found.repeats_by_kill = {life.name: 0 for life in self._evidence.lives if life.end == "kill"}
         for many in rows.values():
             many.sort(key=lambda one: one.request.received)
-            for one, again in zip(many, many[1:], strict=False):
+            for one, again in pairwise(many):
                 self._judge_repeat(one, again)
 
     def _judge_repeat(self, one: Sent, again: Sent) -> None:
@@ -294,7 +295,7 @@ class _Judge:
         )
 
     def _end_of(self, epoch: Epoch, one: Sent, after: Epoch) -> str:
-        """How an epoch ended, as seen from a request in it and a later epoch: kill, stop, suspended, kafka, rebalance."""
+        """How an epoch ended, from a request in it on: kill, stop, suspended, kafka, or rebalance and nothing else."""
         life = self._lives[epoch.life]
         begin, end = one.request.received - SLACK_SECONDS, after.begin
         touched = {t.kind for t in self._evidence.troubles if t.touches(life.name, begin, end)}
@@ -313,7 +314,7 @@ class _Judge:
         return self._last_commits[key]
 
     def _slack(self, one: Sent, until: float) -> float:
-        """How much older than the last commit an answer may be: longer where the way was cut, or the member stood still."""
+        """How much older than the last commit an answer may be: longer where Kafka was cut off, or the member stood."""
         begin = one.request.answered - SLACK_SECONDS
         return SLACK_SECONDS + sum(
             min(trouble.end, until) - max(trouble.begin, begin)
@@ -327,11 +328,13 @@ class _Judge:
         furthest: dict[int, int] = {}
         for commit in self._evidence.commits:
             if commit.offset < furthest.get(commit.partition, 0):
-                self._found.find(f"committed: went back in [{commit.partition}] from {furthest[commit.partition]}: {commit}")
+                self._found.find(
+                    f"committed: went back in [{commit.partition}] from {furthest[commit.partition]}: {commit}"
+                )
             furthest[commit.partition] = max(commit.offset, furthest.get(commit.partition, 0))
 
     def _judge_state(self) -> None:
-        """The API holds what a replay of the topic gives; keys that a late request of a dead member hit are left out."""
+        """The API holds what a replay of the topic gives, but for keys that a dead member's late request hit."""
         state: dict[str, dict[str, str]] = defaultdict(dict)
         children: dict[str, dict[str, None]] = defaultdict(dict)
         for want in self._wanted.values():

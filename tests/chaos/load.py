@@ -1,8 +1,8 @@
 """What the line publishes during the run, and what is to become of each record.
 
-Every event carries its own number, so that each row the API applies tells which record it came from. A group (a unit with
-its codes) is one record key and so one partition. A code joins one unit and never leaves it, and every unit is updated a
-last time at the end: so what the API has to hold in the end follows from the topic alone.
+Every event carries its own number, so that each row the API applies tells which record it came from. A group (a unit
+with its codes) is one record key and so one partition. A code joins one unit and never leaves it, and every unit is
+updated a last time at the end: so what the API has to hold in the end follows from the topic alone.
 """
 
 from __future__ import annotations

@@ -68,9 +68,7 @@ def history(kafka: Kafka, group: str, topic: str) -> tuple[list[CommitEntry], li
     return decode(kafka.read_all(TOPIC, committed_only=False), group, topic)
 
 
-def decode(
-    records: Iterable[Witnessed], group: str, topic: str
-) -> tuple[list[CommitEntry], list[Generation]]:
+def decode(records: Iterable[Witnessed], group: str, topic: str) -> tuple[list[CommitEntry], list[Generation]]:
     """The same, of records that were read. All that concerns one group is in one partition, so its order is total."""
     commits: list[CommitEntry] = []
     generations: list[Generation] = []
@@ -151,8 +149,8 @@ def _assigned(assignment: bytes, topic: str) -> list[int]:
 def settled_beyond(commit: CommitEntry) -> list[tuple[int, int]]:
     """What the commit's settled map names, as half-open ranges; nothing for a map that cannot be trusted.
 
-    ``v1 PARTITION BASE DATA CHECKSUM``: base64 of LEB128 numbers (a count of runs; for each its unsettled, then its settled
-    positions), and of a bitmap from there on, lowest bit first.
+    ``v1 PARTITION BASE DATA CHECKSUM``: base64 of LEB128 numbers (a count of runs; for each its unsettled, then its
+    settled positions), and of a bitmap from there on, lowest bit first.
     """
     parts = commit.metadata.split(" ")
     whole = commit.metadata.rpartition(" ")[0]

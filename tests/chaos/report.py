@@ -22,8 +22,8 @@ def report(evidence: Evidence, verdict: Verdict) -> str:
         f"members: {len(ends)} lives, {ends.count('kill')} killed, {ends.count('stop')} stopped in order",
         f"group: {len(evidence.generations)} generations (rebalances), {len(evidence.commits)} commits",
         f"API faults that struck: {listed(evidence.faults)}",
-        f"records {len(evidence.records)}, requests {len(evidence.requests)}, rows applied {len(evidence.applications)}, "
-        f"letters {verdict.letters} ({verdict.letters_repeated} repeated)",
+        f"records {len(evidence.records)}, requests {len(evidence.requests)}, rows applied "
+        f"{len(evidence.applications)}, letters {verdict.letters} ({verdict.letters_repeated} repeated)",
         f"drained in {evidence.drain_seconds:.1f} s; /status looked at {evidence.looks} times, at most "
         f"{evidence.most_unsettled} of {evidence.max_unsettled_rows} rows unsettled",
         f"lost: {verdict.lost}",
@@ -33,8 +33,8 @@ def report(evidence: Evidence, verdict: Verdict) -> str:
         f"unexplained repeats: {verdict.unexplained}",
         f"  explained: {listed(verdict.repeats)}",
         f"  across the end of an epoch, by how it ended: {listed(by_end)}",
-        f"  after {len(kills)} kills: {sum(kills)} repeats, at most {max(kills, default=0)} of one; the oldest answer that was "
-        f"not committed was {verdict.oldest_repeat:.2f} s old",
+        f"  after {len(kills)} kills: {sum(kills)} repeats, at most {max(kills, default=0)} of one; the oldest "
+        f"answer that was not committed was {verdict.oldest_repeat:.2f} s old",
         f"  after a stop in order: {by_end['stop']} repeats",
     ]
     if verdict.findings:

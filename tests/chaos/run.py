@@ -87,7 +87,7 @@ def _drain(stage: Stage, driver: Driver) -> float:
 def _collect(stage: Stage, driver: Driver, watcher: Watcher, seed: int) -> Evidence:
     kafka, sandbox = stage.kafka, stage.sandbox
     commits, generations = history(kafka, GROUP, TOPIC)
-    evidence = Evidence(
+    return Evidence(
         seed=seed,
         commit_interval=COMMIT_INTERVAL,
         max_processing=MAX_PROCESSING,
@@ -111,7 +111,6 @@ def _collect(stage: Stage, driver: Driver, watcher: Watcher, seed: int) -> Evide
         faults=driver.faults,
         seen=driver.findings + watcher.findings,
     )
-    return evidence
 
 
 def _requests(stage: Stage) -> list[Request]:

@@ -1,7 +1,8 @@
 """The parts of a run: a real broker, toxiproxy, the sandbox, and consumer processes; each can be broken by itself.
 
-Each member reaches Kafka through a listener that advertises a proxy of its slot's own, and the API through a proxy and a
-server of its own (all servers stand on one sandbox): so each can be cut off alone, and the journal tells who sent what.
+Each member reaches Kafka through a listener that advertises a proxy of its slot's own, and the API through a proxy and
+a server of its own (all servers stand on one sandbox): so each can be cut off alone, and the journal tells who sent
+what.
 """
 
 from __future__ import annotations

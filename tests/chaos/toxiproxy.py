@@ -38,7 +38,7 @@ def binary() -> Path:
             raise ToxiproxyUnavailableError("go is not on the PATH: install Go 1.19 or later to build toxiproxy once")
         built = subprocess.run(
             ["go", "install", MODULE],
-            env=os.environ | {"GOBIN": str(CACHE)},
+            env=os.environ | {"GOBIN": str(CACHE), "CGO_ENABLED": "0"},  # without a C compiler, too
             capture_output=True,
             text=True,
             check=False,
