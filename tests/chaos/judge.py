@@ -95,6 +95,11 @@ def wanted(record: Record) -> Wanted:
     return Wanted("extended_id", key, event[NUMBER], event, reason)
 
 
+def deserved(want: Wanted) -> tuple[str, ...]:
+    """The reasons with which a record may be dead-lettered: a 400 that names no row does not tell of an unknown key."""
+    return (want.reason, "rejected_by_api") if want.reason == "unknown_key" else (want.reason,)
+
+
 class _Judge:
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
@@ -158,7 +163,7 @@ class _Judge:
             original = originals.get(place)
             if original is None or (letter.key, letter.value) != (original.key, original.value):
                 self._found.find(f"letters: the letter of {place} is not its record, byte for byte")
-            elif self._wanted[place].reason != reason:
+            elif reason not in deserved(self._wanted[place]):
                 text = headers["scm.message"].decode()
                 self._found.find(f"letters: {place} {original.value!r} was dead-lettered as {reason}: {text}")
 

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, Producer
+from tests.support.kafka_witness import KafkaProducer
 
 PARTITIONS = 8
 NUMBER = "step"  #: field with the event's number, in updates of a code
@@ -24,6 +24,7 @@ UNIT_NUMBER = "unit_step"  #: the same, in updates of a unit
 HOT_GROUPS = 6
 CODES_OF_A_UNIT = 12
 FLUSH_SECONDS = 120.0
+PATIENCE_MS = 3_600_000
 
 
 def partition_of(key: bytes) -> int:
@@ -103,7 +104,10 @@ class Line:
 
 
 class Publisher:
-    """Publishes a line at a steady pace from a thread of its own, through broker restarts, nothing twice."""
+    """Publishes a line at a steady pace from a thread of its own, through broker restarts, nothing twice.
+
+    With kafka-python: librdkafka's idempotent producer was seen to stand still for ever after a broker was back.
+    """
 
     def __init__(self, bootstrap: str, topic: str, line: Line, per_second: float, ahead: int) -> None:
         self._line = line
@@ -111,16 +115,16 @@ class Publisher:
         self._per_second = per_second
         self._ahead = ahead  # published at once, at the start
         self._stop = threading.Event()
-        self._failed: list[KafkaError] = []
+        self._failed: list[Exception] = []
         self.published = 0
-        self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap,
-                "enable.idempotence": True,
-                "linger.ms": 20,
-                "message.timeout.ms": 0,  # for ever: a restart of the broker takes a while
-                "log_level": 0,
-            }
+        self.acknowledged = 0
+        self._producer = KafkaProducer(
+            bootstrap_servers=bootstrap,
+            enable_idempotence=True,
+            linger_ms=20,
+            request_timeout_ms=10_000,
+            delivery_timeout_ms=PATIENCE_MS,
+            max_block_ms=PATIENCE_MS,
         )
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
@@ -134,23 +138,29 @@ class Publisher:
         self._thread.join()
         for key, value in self._line.closing():
             self._produce(key, value)
-        left = self._producer.flush(FLUSH_SECONDS)
+        self._producer.flush(timeout=FLUSH_SECONDS)
+        self._producer.close(timeout=FLUSH_SECONDS)
+        left = self.published - self.acknowledged
         if left or self._failed:
             raise RuntimeError(f"{left} events unacknowledged, {len(self._failed)} failed: {self._failed[:1]}")
 
     def _run(self) -> None:
         began = time.monotonic()
         for key, value in self._line.events():
-            self._produce(key, value)
+            try:
+                self._produce(key, value)
+            except Exception as error:  # whatever it is, the run is void: told by close
+                self._failed.append(error)
+                return
             due = began + (self.published - self._ahead) / self._per_second
             if self._stop.wait(max(0.0, due - time.monotonic())):
                 return
 
     def _produce(self, key: bytes, value: bytes | None) -> None:
-        def acknowledged(error: KafkaError | None, _: Any) -> None:
-            if error is not None:
-                self._failed.append(error)
+        def done(_: Any) -> None:
+            self.acknowledged += 1
 
-        self._producer.produce(self._topic, value, key, partition=partition_of(key), on_delivery=acknowledged)
-        self._producer.poll(0)
         self.published += 1
+        sent = self._producer.send(self._topic, value=value, key=key, partition=partition_of(key))
+        sent.add_callback(done)
+        sent.add_errback(self._failed.append)
