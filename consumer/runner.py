@@ -12,7 +12,7 @@ import math
 import queue
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 from consumer.core.ledger import Ledger
@@ -221,7 +221,7 @@ class Runner:
             self._full_since = None
             if self._source.paused:
                 self._source.resume()
-            self._more = self._poll(min(BATCH, flow.room or 1))
+            self._more = self._poll(min(BATCH, flow.room))
             return
         if self._full_since is None:
             self._full_since = now
@@ -245,6 +245,8 @@ class Runner:
             records, rows, position = self._intake.take(partition, messages, now)
             self.pipeline.arrived(partition, records, rows, position, now)
             self.resting.was_read(partition, room)
+        if taken and self.pipeline.flow.tight:
+            self._look_for_crowding()
         if self._until_end and self._source.stopped:
             partition, cause = next(iter(self._source.stopped.items()))
             self.stop(UserError(f"{partition} is stopped ({cause}): its end cannot be reached"))
@@ -256,6 +258,9 @@ class Runner:
         if self._membership.polled(now):
             self._next_commit_at = now
         return now
+
+    def _look_for_crowding(self) -> None:
+        self.resting.crowd(self.pipeline.crowding(self.resting.crowding, self._clock()))
 
     def _act(self) -> None:
         """Do what the core says now."""
@@ -298,6 +303,8 @@ class Runner:
             self._membership.asked()
             self._source.commit(due)
         self.resting.look(room_of(len(self.pipeline.partitions)))
+        if self.resting.crowding or self.pipeline.flow.tight:
+            self._look_for_crowding()
 
     def schema_answered(self, schema_id: int) -> None:
         """A schema was looked up: what waits for it is taken in. On the owner's thread only."""
@@ -325,6 +332,10 @@ class Runner:
             self.pipeline.assigned(partition)
         if partitions:
             log.info("assigned: %s", _listed(partitions))
+
+    def on_counted(self, counts: Mapping[str, int]) -> None:
+        """The group reads these topics, each with so many partitions: this member's share of the requests follows."""
+        self.pipeline.counted(counts, self._wall_clock(), self._clock())
 
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
         """Partitions go: their requests may end (bounded), what is settled is committed, the rest is forgotten.

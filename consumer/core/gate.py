@@ -2,9 +2,9 @@
 
 Every reason to hold back is kept here, and every one of them ends by time or by a result:
 
-* *pace*: requests are spread evenly, slightly under the rate; every call counts, ``GET /me`` too.
+* *pace*: this member's part of the group's rate (see ``pace``); every call counts, ``GET /me`` too.
 * *throttle*: the API said how long to wait (``Retry-After``); the whole process waits.
-* *circuit*: several distinct windows failed in a row; one probe at a time until one succeeds.
+* *circuit*: several distinct windows failed in a row; one probe every few seconds until one succeeds.
 * *pause*: the API refuses us (token, address) or rejects everything. A state machine::
 
       open ──refused──► ask ──GET /me passes──► trial ──one window passes──► open
@@ -17,12 +17,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
+from consumer.core.pace import Pace
 from consumer.core.retry import RetryPolicy
 
-#: Requests are paced this share of the rate, so that jitter on the way does not make eleven of ten in a second.
-PACE_SHARE = 0.95
 #: The circuit opens when this many distinct windows failed with no success between.
 CIRCUIT_WINDOWS = 4
+#: The longest back-off between probes, seconds: an API that is back is noticed soon, however long it was away.
+PROBE_SECONDS = 3.0
+#: A probe whose answer does not come holds back the next one for so long, seconds.
+UNANSWERED_SECONDS = 10.0
+#: The longest back-off of a pause, seconds: a token that was replaced is noticed soon.
+ASK_SECONDS = 10.0
 
 
 class Pause(Enum):
@@ -65,14 +70,12 @@ class Gate:
         *,
         pause_after_rejections: int = 0,
     ) -> None:
-        self.rate = rate  #: requests a second that this process may make; 0: no limit
-        self._interval = 1.0 / (rate * PACE_SHARE) if rate else 0.0
+        self.pace = Pace(rate)
         self._concurrency = concurrency
         self._policy = policy
         self._draw = draw
         self._pause_after = pause_after_rejections  #: 0: never
         self.in_flight = 0
-        self.next_at = 0.0
         self.throttled_until = 0.0
         self.throttled_seconds = 0.0
         self._throttles = 0
@@ -86,27 +89,36 @@ class Gate:
         self.step = Step.ASK
         self.paused_since = 0.0
         self.pause_until = 0.0
+        self.asked_at = 0.0
         self._pauses = 0
 
     # -- may a request start -------------------------------------------------------------------------------------
 
     def admits(self, now: float) -> bool:
         """Whether an upload may start now."""
-        at = self.opens_at()
+        at = self.opens_at(now)
         return at is not None and at <= now
 
-    def opens_at(self) -> float | None:
+    def opens_at(self, now: float) -> float | None:
         """From when on an upload may start, as far as time decides; None: only a result can bring that."""
+        at = self._free_at(now)
+        return None if at is None else self.pace.opens_at(at)
+
+    def idle(self, now: float) -> bool:
+        """Whether an upload could have started by now, had there been one."""
+        at = self._free_at(now)
+        return at is not None and at <= now and self.pace.unused(now)
+
+    def _free_at(self, now: float) -> float | None:
+        """As ``opens_at``, whatever the pace."""
         if self.in_flight >= self._concurrency:
             return None
-        at = max(self.next_at, self.throttled_until)
+        at = max(now, self.throttled_until)
         if self.pause is not None:
             if self.step is not Step.TRIAL or self.in_flight:
                 return None
             return max(at, self.pause_until)
-        if self.circuit_open:
-            return None if self.in_flight else max(at, self.probe_at)
-        return at
+        return max(at, self.probe_at) if self.circuit_open else at
 
     @property
     def alone(self) -> bool:
@@ -116,23 +128,24 @@ class Gate:
     def start(self, now: float) -> None:
         """An upload starts."""
         self.in_flight += 1
-        self._spend(now)
+        self.pace.spend(now)
         if self.pause is not None:
             self.step = Step.TRYING
+        self.probe_at = now + UNANSWERED_SECONDS
 
-    def asks_at(self) -> float | None:
+    def asks_at(self, now: float) -> float | None:
         """When ``GET /me`` is due; None: it is not."""
         if self.pause is None or self.step is not Step.ASK:
             return None
-        return max(self.pause_until, self.next_at, self.throttled_until)
+        at = max(now, self.pause_until, self.throttled_until)
+        # Without a partition there is no share to take it from; nobody else needs one while uploading is paused.
+        return self.pace.opens_at(at) if self.pace.has_share else at
 
     def ask(self, now: float) -> None:
         """``GET /me`` starts."""
         self.step = Step.ASKING
-        self._spend(now)
-
-    def _spend(self, now: float) -> None:
-        self.next_at = max(self.next_at, now) + self._interval
+        self.asked_at = now
+        self.pace.spend(now)
 
     # -- what results say ----------------------------------------------------------------------------------------
 
@@ -140,27 +153,23 @@ class Gate:
         """An upload ended, however."""
         self.in_flight -= 1
 
-    def answered(self) -> bool:
-        """The API did its work for a window; True if that closed the circuit."""
+    def answered(self) -> int:
+        """The API did its work for a window; if that closed the circuit, how often it failed since it opened."""
         self._failing.clear()
-        self._probes = 0
+        probes, self._probes = self._probes, 0
         self._throttles = 0
-        was_open, self.circuit_open = self.circuit_open, False
-        return was_open
+        self.circuit_open = False
+        return probes
 
     def failed(self, window: int, now: float) -> bool:
         """A window failed in a way that may be the API's fault; True if that opened the circuit."""
         self._failing.add(window)
+        opens = not self.circuit_open and len(self._failing) >= CIRCUIT_WINDOWS
+        self.circuit_open = self.circuit_open or opens
         if self.circuit_open:
             self._probes += 1
-            self.probe_at = now + self._policy.delay(self._probes, self._draw())
-            return False
-        if len(self._failing) < CIRCUIT_WINDOWS:
-            return False
-        self.circuit_open = True
-        self._probes = 1
-        self.probe_at = now + self._policy.delay(1, self._draw())
-        return True
+            self.probe_at = now + self._policy.delay(self._probes, self._draw(), PROBE_SECONDS)
+        return opens
 
     def throttled(self, now: float, retry_after: float | None) -> float:
         """The API asked to wait; seconds from now until it may be called again."""
@@ -179,6 +188,7 @@ class Gate:
     def accepted(self) -> None:
         """Rows were accepted."""
         self.rejections_in_a_row = 0
+        self.pace.accepted()
 
     def rejected(self, count: int) -> bool:
         """So many rows were rejected; True if these are too many with none accepted between."""
@@ -213,7 +223,7 @@ class Gate:
 
     def _back_off(self, now: float) -> None:
         self._pauses += 1
-        self.pause_until = now + self._policy.delay(self._pauses, self._draw())
+        self.pause_until = now + self._policy.delay(self._pauses, self._draw(), ASK_SECONDS)
         # A rejected company's token passes GET /me all the same, so only a window can tell.
         self.step = Step.TRIAL if self.pause is Pause.EVERYTHING_REJECTED else Step.ASK
 

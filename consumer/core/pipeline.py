@@ -8,8 +8,9 @@ from the partitions when one can be sent, never stored.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import chain
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import accumulate, chain
 
 import msgspec
 
@@ -28,6 +29,8 @@ from consumer.core.windows import Window, Windows
 
 #: Bounds of how long an event took from its time in Kafka to settlement, seconds: from a moment to a day of outage.
 AGES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
+#: Dead letters that are not acknowledged for so long wait for their topic, seconds.
+LETTERS_LATE_SECONDS = 2.0
 #: Full windows in stock beyond one for each request that can be in flight.
 SPARE_WINDOWS = 8
 
@@ -97,6 +100,8 @@ class Pipeline:
         self._timer_number = 0
         self._stock = rules.concurrency + SPARE_WINDOWS
         self.silent = False  #: nothing is uploaded, for good or for now
+        self._counts: dict[str, int] = {}  # partitions of each topic that the group reads; empty: not known
+        self._ahead = 0.0  # seconds that the wall clock is ahead of the owner's
 
     # -- inputs --------------------------------------------------------------------------------------------------
 
@@ -104,6 +109,12 @@ class Pipeline:
         """A partition came: a new epoch of it."""
         self.partitions[partition] = None
         self.ledgers.open(partition)
+
+    def counted(self, counts: Mapping[str, int], wall_clock: float, now: float) -> None:
+        """The group reads these topics, each with so many partitions; the wall clock says so many seconds."""
+        self._counts = dict(counts)
+        self._ahead = wall_clock - now
+        self._deal(now)
 
     def arrived(self, partition: Partition, records: list[Record], rows: list[Row], position: int, now: float) -> None:
         """Records of a partition were read, with all their rows, in order; reading goes on at ``position``.
@@ -223,6 +234,7 @@ class Pipeline:
             if partition in self.partitions:
                 del self.partitions[partition]
                 self.ledgers.close(partition)
+        self._deal(now)
 
     # -- effects -------------------------------------------------------------------------------------------------
 
@@ -231,16 +243,16 @@ class Pipeline:
         self._run_timers(now)
         self.lanes.pass_time(now, sendable=False)
         effects = Effects()
-        asks_at = self.gate.asks_at()
+        asks_at = self.gate.asks_at(now)
         if asks_at is not None and asks_at <= now:
             self.gate.ask(now)
             effects.ask = True
         while not self.silent and self.gate.admits(now):
             window = self.uploads.next(now)
             if window is None:
-                self.lanes.pass_time(now, sendable=True)
                 break
             effects.send.append(Attempt(window, window.attempts, window.data_key, [row.item for row in window.rows]))
+        self.lanes.pass_time(now, sendable=not self.silent and self.gate.idle(now))
         effects.letters = [letter for letter in self._letters if letter.row.stage == Stage.LETTER]
         self._letters.clear()
         effects.notices, self.uploads.notices = self.uploads.notices, []
@@ -248,8 +260,8 @@ class Pipeline:
 
     def wakes_at(self, now: float) -> float | None:
         """When ``tick`` has something to do if no input comes before, seconds; None: never."""
-        times = [self._timers[0][0] if self._timers else None, self.gate.asks_at()]
-        opens_at = None if self.silent else self.gate.opens_at()
+        times = [self._timers[0][0] if self._timers else None, self.gate.asks_at(now)]
+        opens_at = None if self.silent else self.gate.opens_at(now)
         if opens_at is not None and (self.lanes or self.windows.live):
             if opens_at > now:
                 times.append(opens_at)  # nothing can be sent before; from then on the linger counts
@@ -264,6 +276,26 @@ class Pipeline:
         20,000 rows cost about a fifth more CPU.
         """
         return self.flow.reads() and self.lanes.full_windows < self._stock
+
+    def crowding(self, resting: Collection[Partition], now: float) -> set[Partition]:
+        """The partitions that are to rest because their rows that cannot go now would leave the others no room (I8).
+
+        ``resting``: those that do already. Rows that cannot go wait for earlier ones, a retry or a time; or they are
+        rejected, and the dead-letter topic does not keep up.
+        """
+        letters = self._unacknowledged
+        late = letters and now - next(iter(letters)).arrived >= LETTERS_LATE_SECONDS
+        rows: Counter[Partition] = Counter()
+        sizes: Counter[Partition] = Counter()
+        records: set[Record] = set()
+        for row in chain(self._rows_held_back(), letters if late else ()):
+            record = row.record
+            rows[record.partition] += 1
+            if record not in records:
+                records.add(record)
+                sizes[record.partition] += record.size
+        idle = {partition: (count, sizes[partition]) for partition, count in rows.items()}
+        return self.flow.crowding(idle, resting, len(self.partitions))
 
     @property
     def unsettled(self) -> int:
@@ -304,6 +336,18 @@ class Pipeline:
         }
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _deal(self, now: float) -> None:
+        """Tell the pace which of the group's partitions are ours, all of them in an order that every member knows."""
+        if not self._counts:
+            return
+        first = dict(zip(sorted(self._counts), accumulate(self._counts[t] for t in sorted(self._counts)), strict=True))
+        own = sorted(
+            first[p.topic] - self._counts[p.topic] + p.number
+            for p in self.partitions
+            if p.number < self._counts.get(p.topic, 0)
+        )
+        self.gate.pace.deal(own, sum(self._counts.values()), now + self._ahead, now)
 
     def _queue(self, rows: list[Row], now: float) -> None:
         """Rows arrive: they claim their codes."""
@@ -359,7 +403,11 @@ class Pipeline:
 
     def _rows_at_rest(self, partitions: set[Partition]) -> Iterator[Row]:
         """The rows of these partitions that are neither in flight nor on their way to the dead-letter topic."""
-        parked = (row for _, _, row in self._timers if row.stage == Stage.PARKED)
-        for row in chain(self.claims.waiting(), self.lanes.rows(), self.windows.rows_at_rest(), parked):
+        for row in chain(self._rows_held_back(), self.lanes.rows()):
             if row.record.partition in partitions:
                 yield row
+
+    def _rows_held_back(self) -> Iterator[Row]:
+        """The rows that wait for something else than a request."""
+        parked = (row for _, _, row in self._timers if row.stage == Stage.PARKED)
+        return chain(self.claims.waiting(), self.windows.rows_at_rest(), parked)

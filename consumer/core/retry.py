@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 
@@ -17,6 +19,9 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     give_up: float = 3600.0  #: of time in which other rows were accepted; 0: never
     unknown_key_grace: float = 0.0
 
-    def delay(self, attempt: int, draw: float) -> float:
-        """Seconds before the try that follows failed try number ``attempt`` (from 1), for a draw from [0, 1)."""
-        return draw * min(self.cap, self.base * 2.0 ** min(attempt - 1, 60))
+    def delay(self, attempt: int, draw: float, cap: float = math.inf) -> float:
+        """Seconds before the try that follows failed try number ``attempt`` (from 1), for a draw from [0, 1).
+
+        ``cap``: a bound of its own, where the policy's is too long.
+        """
+        return draw * min(cap, self.cap, self.base * 2.0 ** min(attempt - 1, 60))

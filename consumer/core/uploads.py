@@ -6,13 +6,14 @@ sees. Where each window is meanwhile is kept in ``windows``.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 
 import msgspec
 
 from consumer.core.counting import Histogram, Tally
-from consumer.core.gate import ADVICE, Gate, Pause, Step
+from consumer.core.gate import ADVICE, PROBE_SECONDS, Gate, Pause, Step
 from consumer.core.lanes import Lanes
 from consumer.core.model import Rejection, Row, Stage
 from consumer.core.outcomes import Outcome, Reading, brief, classify
@@ -25,6 +26,9 @@ SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 6
 ROWS = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 99.0, 100.0)
 #: After this many 5xx or time-outs of one window, while others pass, the fault is sought in the window.
 FAULTS_BEFORE_SPLIT = 3
+#: After so many failed probes it was an outage: what failed meanwhile says nothing about the windows. After fewer it
+#: may have been windows that fail by their own fault, which must not be pardoned again and again.
+OUTAGE_PROBES = 10
 #: A window that was tried alone this often while uploading is paused, and failed, is divided.
 TRIALS_BEFORE_SPLIT = 2
 #: After this many repeats of unconfirmed rows that confirmed nothing, a data key's rows are repeated no more.
@@ -211,6 +215,8 @@ class Uploads:
     def _learn(self, window: Window, outcome: Outcome, reply: Reply, now: float) -> None:
         """What an answer says about the API, whatever becomes of the rows."""
         reading = outcome.reading
+        if reading is Reading.THROTTLED:
+            self.gate.pace.refused(window.sent_at, now)
         if reading is Reading.THROTTLED or (reading is Reading.FAILED and reply.retry_after is not None):
             wait = self.gate.throttled(now, reply.retry_after)
             self.notices.append(Notice("info", f"the API asks to slow down: no request for {wait:.1f} s"))
@@ -226,10 +232,14 @@ class Uploads:
         self._tell_failure_at = now + TELL_AGAIN_SECONDS
 
     def _closed_circuit(self, now: float) -> None:
-        if self.gate.answered():
-            self.notices.append(Notice("info", "the API answers again: full speed"))
-            # Those that failed often may be at fault themselves: they go on waiting, or they would open it again.
-            self.windows.unpark(now, faults_below=FAULTS_BEFORE_SPLIT)
+        probes = self.gate.answered()
+        if not probes:
+            return
+        self.notices.append(Notice("info", "the API answers again: full speed"))
+        if probes >= OUTAGE_PROBES:
+            self.windows.pardon(now, passed=self.accepted_windows)
+        # Those that failed often may be at fault themselves: they go on waiting, or they would open it again.
+        self.windows.unpark(now, faults_below=FAULTS_BEFORE_SPLIT)
 
     def _accepted(self, window: Window, outcome: Outcome, result: Result, now: float, *, trial: bool) -> None:
         self._closed_circuit(now)
@@ -372,11 +382,11 @@ class Uploads:
             self.windows.queue(window)  # the gate holds it back
             return
         self.windows.release_rest(window)
+        if window.passed_mark < 0:
+            window.passed_mark = self.accepted_windows
+        others_pass = self.accepted_windows > window.passed_mark
         if outcome.reading in (Reading.FAILED, Reading.LOST):
-            if not window.faults:
-                window.passed_mark = self.accepted_windows
             window.faults += 1
-            others_pass = self.accepted_windows > window.passed_mark
             if window.faults >= FAULTS_BEFORE_SPLIT and others_pass and self._halve(window, "halved"):
                 return
             if len(window.rows) == 1 and self._policy.give_up:
@@ -390,7 +400,9 @@ class Uploads:
                         now,
                     )
                     return
-        self.windows.park(window, now + self._policy.delay(window.failures, self._draw()))
+        # As long as nothing passes it is the API's trouble: its end is to be noticed soon.
+        cap = math.inf if others_pass else PROBE_SECONDS
+        self.windows.park(window, now + self._policy.delay(window.failures, self._draw(), cap))
 
     # -- the pause -----------------------------------------------------------------------------------------------
 
@@ -416,6 +428,7 @@ class Uploads:
         """``GET /me`` was answered; only a 200 lets a window be tried."""
         self._heard(reply, now, failed=reply.status is None or reply.status >= 500)
         if reply.status == 429:
+            self.gate.pace.refused(self.gate.asked_at, now)
             self.gate.throttled(now, reply.retry_after)
         self.gate.told(now, passed=reply.status == 200)
         if reply.status != 200:

@@ -36,7 +36,7 @@ class Window(msgspec.Struct, eq=False, gc=False):
     attempts: int = 0  #: times it was sent; with ``number`` it names an attempt
     failures: int = 0  #: in a row, for the back-off
     faults: int = 0  #: 5xx and time-outs since the first one, while other windows may pass
-    passed_mark: int = 0  #: accepted windows of the process at the first of these faults
+    passed_mark: int = -1  #: accepted windows of the process when it first failed or was not sent; -1: it did not
     failing_since: float = -1.0  #: reading of the passing clock when it, as a single row, first failed; -1: it did not
     refused_at: float = -1.0  #: when it, or the window it is a part of, was last answered 403..406; -1: never
     refusals: int = 0
@@ -169,6 +169,24 @@ class Windows:
         """What is parked is due now, apart from windows with so many faults."""
         for window in self.live:
             if window.place is Place.PARKED and window.faults < faults_below:
+                self.park(window, now)
+
+    def pardon(self, now: float, *, passed: int) -> None:
+        """An outage is over: windows that failed only since the last one was accepted start anew, and are due now.
+
+        ``passed``: accepted windows of the process. Those that are not full are gathered anew: an outage's probes,
+        each cut from what there was, must not become as many small requests.
+        """
+        for window in list(self.live):
+            if window.place not in (Place.PARKED, Place.QUEUED) or window.passed_mark != passed:
+                continue
+            window.failures = window.faults = 0
+            window.passed_mark = -1
+            is_part = window.reason in PARTS or window.rest is not None or window.refused_at >= 0
+            if len(window.rows) < self._lanes.max_rows and not is_part:
+                self.end(window)
+                self._lanes.add(window.rows)
+            elif window.place is Place.PARKED:
                 self.park(window, now)
 
     def end(self, window: Window) -> None:

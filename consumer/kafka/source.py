@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -21,6 +21,7 @@ from consumer.config.librdkafka import COOPERATIVE
 from consumer.core.offsets import Commit, Partition
 from consumer.errors import ConfigError
 from consumer.kafka.client import PartitionId, create_client
+from consumer.kafka.ends import partitions_of
 from consumer.kafka.patterns import for_the_broker
 from consumer.kafka.reader import Listener, Reader, ReadFrom
 
@@ -32,6 +33,10 @@ JOIN_AGAIN_SECONDS = 1.0
 _MARK = b"CGMDv2:"
 _STRATEGY = "partition.assignment.strategy"
 _NOT_RELEASED = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
+#: How often it is looked at whether the group has rebalanced: the number of its topics' partitions may have changed.
+COUNT_SECONDS = 1.0
+#: Stands for the group's metadata when not all partitions could be counted: it equals none.
+_NOT_ALL = object()
 
 
 class Source(Reader):
@@ -49,6 +54,8 @@ class Source(Reader):
         self._instance_id = instance_id
         self._join_again_at: float | None = None  # with a new client: this one cannot go on
         self._not_joined: object = None  # the group's metadata before it has answered; None: nothing to compare with
+        self._counted_in: object = None  # the group's metadata when the partitions were counted
+        self._count_at = 0.0
         self._committing: deque[dict[PartitionId, Commit]] = deque()  # in the order they were sent
         more: dict[str, Any] = {"group.protocol": group_protocol, "on_commit": self._on_commit}
         if group_protocol == "classic":
@@ -80,7 +87,10 @@ class Source(Reader):
             # With this protocol, no callback tells of an empty assignment; but the member's epoch changes.
             self._not_joined = None
             self._listener.on_joined()
-        return super().poll(count)
+        batches = super().poll(count)
+        if time.monotonic() >= self._count_at:
+            self._count_again()
+        return batches
 
     # -- assignment ----------------------------------------------------------------------------------------------
 
@@ -89,6 +99,27 @@ class Source(Reader):
             self._assign([(tp.topic, tp.partition) for tp in assigned])
         else:
             self._listener.on_assigned([])
+        # They are counted when the callback is over: after list_topics inside one, the next one ends the process.
+        self._counted_in, self._count_at = _NOT_ALL, 0.0
+
+    def _count_again(self) -> None:
+        """Count the partitions anew if the group has rebalanced without telling this member, as nothing changed for it.
+
+        Partitions that are added to a topic cause a rebalance.
+        """
+        self._count_at = time.monotonic() + COUNT_SECONDS
+        if self._counted_in is None or self._consumer.consumer_group_metadata() == self._counted_in:
+            return
+        try:
+            self._counted(partitions_of(self._consumer, self._topics)[0])
+        except KafkaException:
+            return  # the next time, then
+
+    def _counted(self, keys: list[PartitionId]) -> None:
+        self._listener.on_counted(Counter(topic for topic, _ in keys))
+        # A broker may not know yet of a partition that the group has assigned already: then it is counted again.
+        known = self._owned.keys() <= set(keys)
+        self._counted_in = self._consumer.consumer_group_metadata() if known else _NOT_ALL
 
     def _on_revoke(self, _: Consumer, revoked: list[TopicPartition]) -> None:
         self._gone(revoked, lost=self._thrown_out())

@@ -5,6 +5,7 @@ A value is computed when it is asked for; between two scrapes nothing but plain 
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -223,8 +224,9 @@ METRICS = (
     Declared(
         "request_budget_per_second",
         "gauge",
-        "Requests a second that this process may make; 0: no limit.",
-        lambda s: s.api.budget,
+        "Requests a second that this process may make now: its share of the group's, less while the API asks to slow "
+        "down; +Inf: no limit.",
+        lambda s: math.inf if s.api.budget is None else s.api.budget,
         unit="requests per second",
     ),
     Declared(
@@ -253,7 +255,8 @@ METRICS = (
     Declared(
         "paused_partitions",
         "gauge",
-        "Partitions that are not read for now: no room for rows or in the settled map, or a schema is awaited.",
+        "Partitions that are not read for now: no room for rows (of all, or of its own) or in the settled map, or a "
+        "schema is awaited.",
         lambda s: sum(p.paused for p in s.partitions),
         unit="partitions",
     ),

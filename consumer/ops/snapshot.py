@@ -108,9 +108,9 @@ class Api(msgspec.Struct, frozen=True):
     circuit: bool  #: open: one request at a time
     throttled_for_seconds: float  #: no request until then, as the API asked
     throttled_seconds: float  #: asked for since the start
-    budget: float  #: requests a second; 0: no limit
+    budget: float | None  #: requests a second that this process may make now; None: no limit
     last_error: str | None  #: how the latest call failed, as logged; None: it was answered
-    failing_seconds: float | None  #: since when no call was answered; None: the latest one was
+    failing_seconds: float | None  #: since when no call was answered; None: the latest one was, or none is needed
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -226,14 +226,15 @@ def _windows(pipeline: Pipeline, now: float) -> Windows:
 
 def _api(pipeline: Pipeline, now: float) -> Api:
     gate = pipeline.gate
-    since = pipeline.uploads.failing_since
+    # With nothing left to send, and no pause to end, no call will be made that could be answered.
+    since = pipeline.uploads.failing_since if pipeline.unsettled or gate.pause is not None else None
     return Api(
         blocked=gate.pause.value if gate.pause is not None else None,
         blocked_seconds=_rounded(now - gate.paused_since) if gate.pause is not None else 0.0,
         circuit=gate.circuit_open,
         throttled_for_seconds=_rounded(gate.throttled_until - now),
         throttled_seconds=_rounded(gate.throttled_seconds),
-        budget=gate.rate,
+        budget=None if gate.pace.budget is None else round(gate.pace.budget, 3),
         last_error=pipeline.uploads.last_error,
         failing_seconds=None if since is None else _rounded(now - since),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumer.core.gate import CIRCUIT_WINDOWS, Gate, Pause, Step
+from consumer.core.gate import ASK_SECONDS, CIRCUIT_WINDOWS, PROBE_SECONDS, UNANSWERED_SECONDS, Gate, Pause, Step
 from consumer.core.retry import RetryPolicy
 
 POLICY = RetryPolicy(base=1, cap=60, max_retry_after=900)
@@ -17,39 +17,15 @@ def test_no_more_requests_than_the_concurrency_are_in_flight() -> None:
     gate.start(0)
     gate.start(0)
     assert not gate.admits(0)
-    assert gate.opens_at() is None, "only an answer can bring the next request"
+    assert gate.opens_at(0) is None, "only an answer can bring the next request"
     gate.ended()
     assert gate.admits(0)
-
-
-def test_requests_are_paced_one_by_one_slightly_under_the_rate() -> None:
-    gate = _gate(rate=10, concurrency=1000)
-    now, starts = 0.0, []
-    while now < 60:
-        assert gate.admits(now)
-        gate.start(now)
-        starts.append(now)
-        assert not gate.admits(now), "burst 1"
-        opens_at = gate.opens_at()
-        assert opens_at is not None
-        now = opens_at
-    for second in range(59):
-        assert sum(second <= start < second + 1 for start in starts) <= 10
-    assert len(starts) >= 60 * 9, "slightly under the rate, not far under it"
-
-
-def test_idle_time_saves_up_no_burst() -> None:
-    gate = _gate(rate=10)
-    gate.start(0)
-    gate.start(100)
-    assert not gate.admits(100.05)
-    assert gate.admits(100.11)
 
 
 def test_asking_who_we_are_counts_in_the_pace() -> None:
     gate = _gate(rate=10)
     gate.block(Pause.UNAUTHORIZED, 0)
-    asks_at = gate.asks_at()
+    asks_at = gate.asks_at(0)
     assert asks_at == 1.0
     gate.ask(asks_at)
     gate.told(asks_at, passed=True)
@@ -101,14 +77,14 @@ def test_the_answers_of_one_moment_of_throttling_count_as_one() -> None:
     gate = _gate()
     for at in range(8):
         gate.throttled(at / 100, None)
-    assert gate.opens_at() == 1
+    assert gate.opens_at(0) == 1
 
 
 def test_asking_waits_for_the_throttle_too() -> None:
     gate = _gate()
     gate.block(Pause.UNAUTHORIZED, 0)
     gate.throttled(0, 30)
-    assert gate.asks_at() == 30
+    assert gate.asks_at(0) == 30
 
 
 def test_one_window_failing_again_and_again_does_not_open_the_circuit() -> None:
@@ -118,29 +94,79 @@ def test_one_window_failing_again_and_again_does_not_open_the_circuit() -> None:
     assert not gate.circuit_open
 
 
-def test_several_distinct_windows_failing_open_the_circuit_for_one_probe_at_a_time() -> None:
+def _failing_gate() -> Gate:
+    """A gate whose circuit opened at 0 with nothing in flight."""
     gate = _gate()
-    gate.start(0)
     opened = [gate.failed(window, 0) for window in range(CIRCUIT_WINDOWS)]
     assert opened == [False] * (CIRCUIT_WINDOWS - 1) + [True]
-    assert gate.opens_at() is None, "a request is in flight still"
-    gate.ended()
-    assert gate.opens_at() == 1
+    return gate
+
+
+def test_several_distinct_windows_failing_open_the_circuit_for_one_probe_at_a_time() -> None:
+    gate = _failing_gate()
+    probe_at = gate.opens_at(0)
+    assert probe_at == 1
     gate.start(1)
     assert not gate.admits(1)
+    gate.ended()
+    gate.failed(7, 1)
+    assert not gate.admits(1)
+    assert gate.opens_at(1) == 1 + 2
+    gate.failed(8, 3)
+    assert gate.opens_at(3) == 3 + PROBE_SECONDS, "no longer, however often it fails"
 
 
-def test_failing_probes_back_off_and_any_success_closes_the_circuit() -> None:
-    gate = _gate()
+def test_however_long_the_api_is_away_it_is_probed_every_few_seconds() -> None:
+    gate = _failing_gate()
+    now = 0.0
+    for _ in range(1000):
+        opens_at = gate.opens_at(now)
+        assert opens_at is not None
+        assert opens_at - now <= PROBE_SECONDS
+        now = opens_at
+        gate.start(now)
+        gate.ended()
+        gate.failed(7, now)
+
+
+def test_probes_keep_their_jitter() -> None:
+    gates = [_gate(draw=draw) for draw in (0.1, 0.5, 0.9)]
+    for gate in gates:
+        for window in range(100):
+            gate.failed(window, 0)
+    assert [gate.opens_at(0) for gate in gates] == [draw * PROBE_SECONDS for draw in (0.1, 0.5, 0.9)]
+
+
+def test_a_probe_waits_for_as_long_as_the_api_asks() -> None:
+    gate = _failing_gate()
+    gate.throttled(0, 120)
+    assert gate.opens_at(0) == 120
+
+
+def test_a_probe_that_hangs_does_not_keep_the_next_from_noticing_that_the_api_is_back() -> None:
+    gate = _failing_gate()
+    gate.start(3)
+    assert gate.opens_at(3) == 3 + UNANSWERED_SECONDS
+    gate.start(3 + UNANSWERED_SECONDS)
+    assert gate.answered()
+    assert gate.admits(3 + UNANSWERED_SECONDS)
+
+
+def test_hanging_probes_are_no_more_than_the_concurrency() -> None:
+    gate = _gate(concurrency=2)
     for window in range(CIRCUIT_WINDOWS):
         gate.failed(window, 0)
-    gate.failed(7, 1)
-    assert gate.opens_at() == 1 + 2
-    gate.failed(8, 3)
-    assert gate.opens_at() == 3 + 4
-    assert gate.answered()
-    assert gate.admits(3)
-    assert not gate.answered(), "it was closed already"
+    gate.start(3)
+    gate.start(13)
+    assert gate.opens_at(1000) is None
+
+
+def test_any_success_closes_the_circuit() -> None:
+    gate = _failing_gate()
+    gate.failed(7, 0)
+    assert gate.answered() == 2
+    assert gate.admits(0)
+    assert gate.answered() == 0, "it was closed already"
 
 
 def test_a_success_between_failures_keeps_the_circuit_closed() -> None:
@@ -154,16 +180,27 @@ def test_a_pause_asks_with_back_off_and_admits_no_window_meanwhile() -> None:
     gate = _gate()
     assert gate.block(Pause.UNAUTHORIZED, 0)
     now, waits = 0.0, []
-    for _ in range(4):
-        assert gate.opens_at() is None
-        asks_at = gate.asks_at()
+    for _ in range(6):
+        assert gate.opens_at(now) is None
+        asks_at = gate.asks_at(now)
         assert asks_at is not None
         waits.append(asks_at - now)
         now = asks_at
         gate.ask(now)
-        assert gate.asks_at() is None
+        assert gate.asks_at(now) is None
         gate.told(now, passed=False)
-    assert waits == [1, 2, 4, 8]
+    assert waits == [1, 2, 4, 8, ASK_SECONDS, ASK_SECONDS], "bounded, so that a new token is noticed soon"
+
+
+def test_a_member_without_a_partition_can_still_ask_who_it_is() -> None:
+    """Else it would be blocked, and say so, until it gets one."""
+    gate = _gate(rate=10)
+    gate.pace.deal([], 8, 0, 0)
+    gate.block(Pause.UNAUTHORIZED, 0)
+    assert gate.asks_at(0) == 1
+    gate.ask(1)
+    gate.told(1, passed=True)
+    assert not gate.admits(1e6), "without a partition there is nothing to send"
 
 
 def test_after_the_question_passes_one_window_goes_alone_and_only_its_passing_ends_the_pause() -> None:
@@ -190,28 +227,28 @@ def test_the_back_off_carries_over_from_a_failed_trial_to_the_next_question() ->
     gate.start(1)
     gate.ended()
     assert not gate.block(Pause.REFUSED, 1), "it was paused already"
-    assert gate.asks_at() == 1 + 2
+    assert gate.asks_at(1) == 1 + 2
 
 
 def test_answers_to_requests_from_before_the_pause_do_not_lengthen_it() -> None:
     gate = _gate()
     gate.block(Pause.UNAUTHORIZED, 0)
-    asks_at = gate.asks_at()
+    asks_at = gate.asks_at(0)
     for _ in range(8):
         assert not gate.block(Pause.UNAUTHORIZED, 0)
-    assert gate.asks_at() == asks_at
+    assert gate.asks_at(0) == asks_at
 
 
 def test_when_everything_is_rejected_a_window_is_tried_without_asking() -> None:
     """``GET /me`` passes with the wrong company's token: only a window can tell."""
     gate = _gate()
     gate.block(Pause.EVERYTHING_REJECTED, 0)
-    assert gate.asks_at() is None
-    assert gate.opens_at() == 1
+    assert gate.asks_at(0) is None
+    assert gate.opens_at(0) == 1
     gate.start(1)
     gate.ended()
     gate.trial_inconclusive(1)
-    assert gate.opens_at() == 1 + 2
+    assert gate.opens_at(1) == 1 + 2
 
 
 def test_a_late_answer_to_the_question_changes_nothing() -> None:

@@ -55,7 +55,7 @@ def test_a_stop_tells_what_is_waited_for_and_how_it_can_be_cut_short(at: float, 
         world = World(max_rows=1, concurrency=2, rate=1 / 0.95)
         world.latency = 10.0
         world.partition(0, "A", "B", "C")
-        world.pipeline.gate.next_at = 1001.0
+        world.pipeline.gate.pace.spend(1000.0)  # so the first request starts a second later
         _run(world, signal_at=at)
     finally:
         log.removeHandler(handler)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.core.gate import CIRCUIT_WINDOWS
+from consumer.core.gate import CIRCUIT_WINDOWS, PROBE_SECONDS
 from consumer.core.pipeline import Attempt
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
@@ -121,17 +121,69 @@ def test_several_windows_failing_open_the_circuit_one_probe_at_a_time_until_any_
     assert bench.settled()
 
 
-def test_during_a_long_outage_the_api_is_called_about_once_a_cap_and_nothing_is_rejected() -> None:
+def _after_an_hour(reply: Reply, rows: int = 200) -> Bench:
+    """A bench with so many rows whose API has been away for an hour."""
     bench = Bench(max_rows=10, concurrency=8, linger=0.1, retry=RetryPolicy(cap=60, give_up=600))
     partition = bench.partition()
-    bench.read(partition, *names("A", 200), tick=False)
-    bench.pass_time(60, lambda _: answered(503))
+    bench.read(partition, *names("A", rows), tick=False)
+    bench.pass_time(60, lambda _: reply)
     before = len(bench.sent)
-    bench.pass_time(3600, lambda _: answered(503))
-    assert 60 <= len(bench.sent) - before <= 240
+    bench.pass_time(3600, lambda _: reply)
+    assert 3600 / PROBE_SECONDS <= len(bench.sent) - before <= 3600, "a probe every few seconds"
     assert bench.reasons() == {}
-    bench.pass_time(120, always)
+    return bench
+
+
+AWAY = [answered(503), answered(504), lost(), unsent()]
+
+
+@pytest.mark.parametrize("reply", AWAY)
+def test_after_an_outage_of_an_hour_everything_goes_within_seconds(reply: Reply) -> None:
+    """Each window has failed many times by then, but never while others passed: it is not its own fault."""
+    bench = _after_an_hour(reply)
+    bench.pass_time(PROBE_SECONDS + 0.2, always)
     assert bench.settled()
+
+
+@pytest.mark.parametrize("reply", AWAY)
+@pytest.mark.parametrize("windows", range(1, CIRCUIT_WINDOWS))
+def test_fewer_windows_than_open_the_circuit_go_within_seconds_too(reply: Reply, windows: int) -> None:
+    bench = Bench(max_rows=10, linger=0.1, retry=RetryPolicy(cap=60, give_up=600))
+    bench.read(bench.partition(), *names("A", 10 * windows), tick=False)
+    bench.pass_time(3600, lambda _: reply)
+    bench.pass_time(PROBE_SECONDS + 0.2, always)
+    assert bench.settled()
+
+
+def test_after_an_outage_a_window_that_fails_once_more_is_not_taken_for_a_bad_one() -> None:
+    bench = _after_an_hour(answered(503))
+    failed: set[str] = set()
+
+    def flaky(attempt: Attempt) -> Reply:
+        (first, *_) = values(attempt)
+        if len(bench.sent) % 3 or first in failed:
+            return accepted(attempt)
+        failed.add(first)
+        return answered(503)
+
+    before = len(bench.sent)
+    bench.pass_time(PROBE_SECONDS + 2.0, flaky)
+    assert bench.settled(), "its back-off begins anew"
+    assert failed
+    assert {len(attempt.items) for attempt in bench.sent[before:]} == {10}, "nothing was divided"
+
+
+def test_an_outage_does_not_leave_many_small_windows_behind() -> None:
+    """Each probe of an outage takes what is there; afterwards the rows are gathered anew."""
+    bench = Bench(max_rows=10, concurrency=8, linger=0.1, retry=RetryPolicy(cap=60, give_up=600))
+    partition = bench.partition()
+    for number in range(600):
+        bench.read(partition, f"T{number}", tick=False)
+        bench.pass_time(6, lambda _: answered(503))
+    before = len(bench.sent)
+    bench.pass_time(10, always)
+    assert bench.settled()
+    assert len(bench.sent) - before <= 600 / 10 + 15
 
 
 def test_the_circuit_needs_several_distinct_windows() -> None:

@@ -344,6 +344,9 @@ class _Listener:
     def on_joined(self) -> None:
         pass
 
+    def on_counted(self, counts: Any) -> None:
+        raise AssertionError("the share of a group is no matter of who is no member")
+
     def on_waiting(self) -> None:
         """A look-up takes its time."""
 

@@ -41,6 +41,8 @@ class Job:
         }
         for name, values in sections.items():
             base[name] = {**base.get(name, {}), **values}
+        if base["kafka"].get("group_protocol") == "consumer":
+            del base["kafka.client"]["session.timeout.ms"]  # the brokers' to say
         return base
 
     def process(self, *arguments: str, **sections: dict[str, Any]) -> ConsumerProcess:
