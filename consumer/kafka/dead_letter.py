@@ -34,6 +34,8 @@ METADATA_SECONDS = 60.0
 MAX_MESSAGE_BYTES = 100_000_000
 #: The message of a letter that was refused for its size.
 SHORT_MESSAGE = 100
+#: Errors after which a new client goes on: some were seen to stand still for minutes after the broker was back.
+RENEWING = (KafkaError._FATAL, KafkaError._MSG_TIMED_OUT, KafkaError._TRANSPORT)
 ADDED_PREFIXES = ("__connect.errors.", "scm.")
 
 Headers = list[tuple[str, str | bytes | None]]
@@ -259,7 +261,7 @@ class DeadLetters:
             "nothing is lost, their rows wait",
             logging.ERROR,
         )
-        if error.fatal() or code == KafkaError._FATAL:
+        if error.fatal() or code in RENEWING:
             self._renew()
 
     def _retry(self, writing: _Writing, delay: float) -> None:
@@ -267,7 +269,7 @@ class DeadLetters:
         heapq.heappush(self._retries, (time.monotonic() + delay, self._retry_number, writing))
 
     def _renew(self) -> None:
-        """A fatal error ends an idempotent client: a new one produces again what the old one did not acknowledge."""
+        """The client cannot go on: a new one produces again what the old one did not acknowledge."""
         self._producer = None
         pending, self._pending = self._pending, {}
         for writing in pending:
