@@ -49,6 +49,8 @@ def run(seed: int, plan: Callable[[Driver], None], members: int, folder: Path) -
             say("settle")
             driver.settle()
             publisher.close()
+            if publisher.published < PER_SECOND * (time.monotonic() - began) / 2:
+                driver.findings.append(f"void: the line stood still: {publisher.published} events only")
             say("drain")
             drained_in = _drain(stage, driver)
             driver.dismiss()
