@@ -123,6 +123,7 @@ class Driver:
     def short(self) -> None:
         """One round in a fixed order; some work is done between any two actions."""
         for action in SHORT:
+            wait_until(self._somebody_stands, PROGRESS_SECONDS, lambda: "no member is up")
             self._do(action)
             self._wait_for_rows(100)
 
@@ -323,6 +324,10 @@ class Driver:
 
     def _standing(self) -> list[Member]:
         return [member for member in self._members.values() if member.ending is None and not member.suspended]
+
+    def _somebody_stands(self) -> bool:
+        self._tick()
+        return bool(self._standing())
 
     def _choose(self, *, even_suspended: bool = False) -> Member | None:
         if even_suspended:
