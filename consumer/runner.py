@@ -21,6 +21,7 @@ from consumer.core.pipeline import Pipeline
 from consumer.errors import UserError
 from consumer.intake import Intake
 from consumer.letter_log import LetterLog
+from consumer.membership import Membership
 from consumer.ports import Api, Letters, Result, Source
 from consumer.resting import Resting
 
@@ -75,7 +76,7 @@ class Runner:
         self._commit_interval = commit_interval
         self._stop_seconds = stop_seconds
         self._revoke_seconds = revoke_seconds
-        self._session_seconds = session_seconds
+        self._membership = Membership(session_seconds)
         self._until_end = until_end
         self._letter_log = LetterLog(log, clock, letters_to, show_keys=show_keys)
         self._wall_clock = wall_clock
@@ -88,7 +89,6 @@ class Runner:
         self._end: int | UserError | None = None  # exit code or failure that stops the loop
         self._stop_by = math.inf  # when a stop waits no longer
         self._next_commit_at = 0.0
-        self._polled_at = 0.0
         self._full_since: float | None = None
         self._more = False  # the last read was full: there is more to read now
         self.left = False  #: the group was left in time: no thread of the client is still busy with it
@@ -127,7 +127,7 @@ class Runner:
     def run(self) -> int:
         """Run until stopped; the exit code. Raises UserError when it cannot go on."""
         self._source.subscribe()
-        self._polled_at = self._clock()
+        self._polled()
         try:
             while self._end is None:
                 self.turn()
@@ -148,7 +148,6 @@ class Runner:
     def _drain(self) -> bool:
         """Let what is in flight end, commit and leave the group; whether all of that was done in time."""
         self.state = State.STOPPING
-        self.pipeline.stopping = True
         count = len(self.pipeline.windows.in_flight)
         log.info(
             "stopping: %s request%s in flight, waited for up to %g s; a second signal leaves at once",
@@ -230,13 +229,13 @@ class Runner:
             self._poll(BATCH)
         elif flow.full and now - self._full_since >= STALL_SECONDS:
             self._source.pause()
-        elif now - self._polled_at >= SIGN_OF_LIFE_SECONDS:
+        elif self._membership.silent_for(now) >= SIGN_OF_LIFE_SECONDS:
             self._poll(1)
 
     def _poll(self, count: int) -> bool:
         """Read at most ``count`` records; whether there were as many."""
         batches = self._source.poll(count)
-        now = self._polled_at = self._clock()
+        now = self._polled()
         taken = 0
         room = room_of(len(self.pipeline.partitions))
         for partition, messages in batches:
@@ -256,15 +255,21 @@ class Runner:
     def _look_for_crowding(self) -> None:
         self.resting.crowd(self.pipeline.crowding(self.resting.crowding, self._clock()))
 
+    def _polled(self) -> float:
+        """The client was polled, now; after a gap the group is asked at once whether it still counts this member."""
+        now = self._clock()
+        if self._membership.polled(now):
+            self._next_commit_at = now
+        return now
+
     def _act(self) -> None:
         """Do what the core says now."""
         now = self._clock()
         self.pipeline.observe(self._wall_clock() * 1000)
+        self.pipeline.silent = self.state is not State.RUNNING or self._membership.doubtful
         effects = self.pipeline.tick(now)
-        # After a suspension the group may have given this member's partitions away: only a poll tells.
-        start_by = self._polled_at + self._session_seconds
         for attempt in effects.send:
-            self._api.send(attempt, start_by)
+            self._api.send(attempt, self._membership.start_by)
         if effects.ask:
             self._api.ask()
         for letter in effects.letters:
@@ -293,8 +298,9 @@ class Runner:
         if now < self._next_commit_at or self._source.committing:
             return
         self._next_commit_at = now + self._commit_interval
-        due = due_commits(self.pipeline.partitions)
+        due = due_commits(self.pipeline.partitions, anew=self._membership.doubtful)
         if due:
+            self._membership.asked()
             self._source.commit(due)
         self.resting.look(room_of(len(self.pipeline.partitions)))
         if self.resting.crowding or self.pipeline.flow.tight:
@@ -336,6 +342,7 @@ class Runner:
 
         Runs inside ``poll``: it turns the loop for the partitions that stay, but never reads.
         """
+        self.rebalances += 1
         pipeline = self.pipeline
         self._intake.forget(partitions)
         pipeline.withdraw(partitions, self._clock())
@@ -347,7 +354,7 @@ class Runner:
                 self._collect(WAIT_IDLE_SECONDS)
                 # What ended without being settled is not sent again from here.
                 pipeline.withdraw(partitions, self._clock())
-                self._polled_at = self._clock()  # this runs inside a poll
+                self._polled()  # this runs inside a poll
                 self._act()
             if not self._source.commit_and_wait(due_commits(partitions)):
                 log.warning("the last commit of %s is not confirmed; some rows may be sent again", _listed(partitions))
@@ -360,6 +367,7 @@ class Runner:
         """A commit ended; a failed one is never sent again: the next is built from what is owned then."""
         self.commits["ok" if error is None else "failed"] += 1
         if error is None:
+            self._membership.confirmed()
             for commit in commits:
                 commit.partition.committed = commit.offset
                 commit.partition.metadata = commit.metadata

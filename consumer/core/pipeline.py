@@ -99,7 +99,7 @@ class Pipeline:
         self._timers: list[tuple[float, int, Row]] = []  #: parked rows, and held claims of settled ones
         self._timer_number = 0
         self._stock = rules.concurrency + SPARE_WINDOWS
-        self.stopping = False  #: nothing more is sent
+        self.silent = False  #: nothing is uploaded, for good or for now
         self._counts: dict[str, int] = {}  # partitions of each topic that the group reads; empty: not known
         self._ahead = 0.0  # seconds that the wall clock is ahead of the owner's
 
@@ -247,12 +247,12 @@ class Pipeline:
         if asks_at is not None and asks_at <= now:
             self.gate.ask(now)
             effects.ask = True
-        while not self.stopping and self.gate.admits(now):
+        while not self.silent and self.gate.admits(now):
             window = self.uploads.next(now)
             if window is None:
                 break
             effects.send.append(Attempt(window, window.attempts, window.data_key, [row.item for row in window.rows]))
-        self.lanes.pass_time(now, sendable=not self.stopping and self.gate.idle(now))
+        self.lanes.pass_time(now, sendable=not self.silent and self.gate.idle(now))
         effects.letters = [letter for letter in self._letters if letter.row.stage == Stage.LETTER]
         self._letters.clear()
         effects.notices, self.uploads.notices = self.uploads.notices, []
@@ -261,7 +261,7 @@ class Pipeline:
     def wakes_at(self, now: float) -> float | None:
         """When ``tick`` has something to do if no input comes before, seconds; None: never."""
         times = [self._timers[0][0] if self._timers else None, self.gate.asks_at(now)]
-        opens_at = None if self.stopping else self.gate.opens_at(now)
+        opens_at = None if self.silent else self.gate.opens_at(now)
         if opens_at is not None and (self.lanes or self.windows.live):
             if opens_at > now:
                 times.append(opens_at)  # nothing can be sent before; from then on the linger counts
