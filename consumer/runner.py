@@ -252,15 +252,15 @@ class Runner:
             self.stop(UserError(f"{partition} is stopped ({cause}): its end cannot be reached"))
         return taken >= count
 
+    def _look_for_crowding(self) -> None:
+        self.resting.crowd(self.pipeline.crowding(self.resting.crowding, self._clock()))
+
     def _polled(self) -> float:
         """The client was polled, now; after a gap the group is asked at once whether it still counts this member."""
         now = self._clock()
         if self._membership.polled(now):
             self._next_commit_at = now
         return now
-
-    def _look_for_crowding(self) -> None:
-        self.resting.crowd(self.pipeline.crowding(self.resting.crowding, self._clock()))
 
     def _act(self) -> None:
         """Do what the core says now."""

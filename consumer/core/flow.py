@@ -51,8 +51,9 @@ class Flow:
 
     @property
     def room(self) -> int:
-        """Rows that may be read at once: a part of what is free, so that no partition takes all of it in one go."""
-        return max(1, (self._max_rows - self.rows) // 8)
+        """Rows that may be read at once: not all that is free, so that no partition takes it in one go."""
+        free = self._max_rows - self.rows
+        return max(1, free // 8 if self.tight else min(free, self._max_rows // 2))
 
     @property
     def tight(self) -> bool:

@@ -27,16 +27,16 @@ from consumer.kafka.reader import Listener, Reader, ReadFrom
 
 #: How long a commit that is waited for (revocation, stop) may take; librdkafka itself knows no bound.
 COMMIT_WAIT_SECONDS = 5.0
+#: How often it is looked at whether the group has rebalanced: the number of its topics' partitions may have changed.
+COUNT_SECONDS = 1.0
+#: Stands for the group's metadata when not all partitions could be counted: it equals none.
+_NOT_ALL = object()
 #: Time between two looks for a commit, and between two tries to join as a static member that is not released yet.
 LOOK_AGAIN_SECONDS = 0.02
 JOIN_AGAIN_SECONDS = 1.0
 _MARK = b"CGMDv2:"
 _STRATEGY = "partition.assignment.strategy"
 _NOT_RELEASED = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
-#: How often it is looked at whether the group has rebalanced: the number of its topics' partitions may have changed.
-COUNT_SECONDS = 1.0
-#: Stands for the group's metadata when not all partitions could be counted: it equals none.
-_NOT_ALL = object()
 
 
 class Source(Reader):
@@ -166,6 +166,7 @@ class Source(Reader):
         self._join_again_at = None
         self._consumer.close()
         self._committing.clear()
+        self._counted_in = None
         self._consumer = create_client(Consumer, self._config)
         self.subscribe()
 
