@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test check lint types layers docs bench lock clean
+.PHONY: install demo test check lint types layers docs chaos outage bench lock clean
 .DEFAULT_GOAL := check
 
 $(STAMP): requirements.txt pyproject.toml
@@ -43,6 +43,12 @@ layers: $(STAMP)
 docs: $(STAMP)  ## the pages that are written from code
 	$(BIN)/python -m consumer.config.page > docs/configuration.md
 	$(BIN)/python -m consumer.ops.metrics_page > docs/metrics.md
+
+chaos: $(STAMP)  ## kills, cuts and faults on real parts, then a judge: make chaos SEED=7 MINUTES=15
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+
+outage: $(STAMP)  ## the API away for five minutes with a million events behind it: memory, membership, speed
+	$(BIN)/python -m benchmarks.outage
 
 bench: $(STAMP)  ## throughput beside the floor, on the real broker
 	$(BIN)/python -m benchmarks.run

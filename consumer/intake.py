@@ -60,7 +60,8 @@ class Intake:
         stash = self.waiting.get(partition)
         if stash is None and room <= 0:
             stash = self.waiting[partition] = Stash()
-        skips = partition.skips if offset < partition.skips.end else None
+        # By the messages, not by the position: their partition's end may have been told with them, and be beyond them.
+        skips = partition.skips if messages and messages[0].offset() < partition.skips.end else None
         for message in messages:
             value = message.value()
             offset = message.offset()

@@ -88,9 +88,10 @@ class Source(Reader):
             # With this protocol, no callback tells of an empty assignment; but the member's epoch changes.
             self._not_joined = None
             self._listener.on_joined()
+        batches = super().poll(count)
         if time.monotonic() >= self._count_at:
             self._count_again()
-        return super().poll(count)
+        return batches
 
     # -- assignment ----------------------------------------------------------------------------------------------
 
@@ -174,6 +175,7 @@ class Source(Reader):
         self._join_again_at = None
         self._consumer.close()
         self._committing.clear()
+        self._counted_in = None
         self._consumer = create_client(Consumer, self._config)
         self.subscribe()
 

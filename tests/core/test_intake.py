@@ -7,6 +7,7 @@ import pytest
 from consumer.core.model import Record, Row
 from consumer.core.offsets import Partition
 from consumer.core.rows import RowMaker
+from consumer.core.settled_map import SettledMap
 from consumer.formats import Schemas, decoder
 from consumer.intake import Intake
 from tests.core.runner_fakes import Message
@@ -67,6 +68,16 @@ def test_records_carry_what_a_dead_letter_and_the_memory_bound_need(bench: Bench
 def test_no_messages_change_no_position(bench: Bench) -> None:
     bench.partition.position = 12
     assert bench.take() == ([], [], 12)
+
+
+def test_what_was_settled_before_is_skipped_though_the_end_was_told_with_it(bench: Bench) -> None:
+    """I7: the client tells of a partition's end in the same poll as of its last records, before they are taken in."""
+    bench.partition.skips = SettledMap([(1, 3)])
+    bench.partition.position = 4
+    records, rows, position = bench.take(*(plain(offset, f"C{offset}") for offset in range(4)))
+    assert [record.offset for record in records] == [0, 1, 2, 3]
+    assert [row.value for row in rows] == ["C0", "C3"]
+    assert position == 4
 
 
 def test_from_the_first_unknown_schema_on_records_wait_and_tombstones_do_not(bench: Bench) -> None:

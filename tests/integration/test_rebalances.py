@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -403,6 +403,7 @@ class Told:
 
     def on_joined(self) -> None: ...
     def on_waiting(self) -> None: ...
+    def on_counted(self, counts: Mapping[str, int]) -> None: ...
 
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
         self.owned = [partition for partition in self.owned if partition not in partitions]

@@ -22,8 +22,10 @@ from confluent_kafka.cimpl import NewTopic
 with warnings.catch_warnings():
     # Importing it reads its protocol's definitions with functions that Python 3.11 and 3.12 warn of.
     warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
-    from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+    from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
     from kafka.net.inet import KafkaNetSocket
+
+__all__ = ["Kafka", "KafkaProducer", "ToSend", "Witnessed", "unique"]
 
 Headers = list[tuple[str, bytes]]
 
