@@ -125,6 +125,7 @@ class Pipeline:
         self._timers: list[tuple[float, int, Row]] = []  #: parked rows, and held claims of settled ones
         self._timer_number = 0
         self._stock = rules.concurrency + SPARE_WINDOWS
+        self.resting = False  #: a partition is not read on until more of it is settled
         self.silent = False  #: nothing is uploaded, for good or for now
         self._counts: dict[str, int] = {}  # partitions of each topic that the group reads; empty: not known
         self._ahead = 0.0  # seconds that the wall clock is ahead of the owner's
@@ -176,11 +177,18 @@ class Pipeline:
     def ended(self, attempt: Attempt, reply: Reply, now: float) -> None:
         """An attempt ended. A second end of the same attempt changes nothing."""
         if attempt.window.is_in_flight(attempt.number):
+            self.uploads.starved = self._starved
             self._carry_out(self.uploads.ended(attempt.window, reply, now), now)
 
     def questioned(self, task: Task, reply: Reply, now: float) -> None:
         """A question about a task was answered, or got no answer."""
+        self.uploads.starved = self._starved
         self._carry_out(self.uploads.questioned(task, reply, now), now)
+
+    @property
+    def _starved(self) -> bool:
+        """Whether nothing can be read or sent but what was sent already."""
+        return (self.flow.full or self.resting) and not self.lanes
 
     def _carry_out(self, result: Result, now: float) -> None:
         if result.accepted:
