@@ -67,7 +67,7 @@ def test_no_rate_is_no_limit() -> None:
 def test_a_throttle_holds_back_the_whole_process_for_as_long_as_the_api_says() -> None:
     gate = _gate()
     assert gate.throttled(10, 5) == 5
-    assert not gate.admits(14.9)
+    assert not gate.admits(14.9), "a request starts before the time that the API asked for"
     assert gate.admits(15)
     assert gate.throttled_seconds == 5
 
@@ -122,7 +122,7 @@ def test_several_distinct_windows_failing_open_the_circuit_for_one_probe_at_a_ti
     gate = _gate()
     gate.start(0)
     opened = [gate.failed(window, 0) for window in range(CIRCUIT_WINDOWS)]
-    assert opened == [False] * (CIRCUIT_WINDOWS - 1) + [True]
+    assert opened == [False] * (CIRCUIT_WINDOWS - 1) + [True], "the circuit opens with so many windows, not before"
     assert gate.opens_at() is None, "a request is in flight still"
     gate.ended()
     assert gate.opens_at() == 1
@@ -139,7 +139,7 @@ def test_failing_probes_back_off_and_any_success_closes_the_circuit() -> None:
     gate.failed(8, 3)
     assert gate.opens_at() == 3 + 4
     assert gate.answered()
-    assert gate.admits(3)
+    assert gate.admits(3), "I8: the circuit stays open though the API answers"
     assert not gate.answered(), "it was closed already"
 
 

@@ -37,6 +37,7 @@ steps = st.one_of(
     st.tuples(st.just("answer"), st.integers(0, 5), st.sampled_from(REPLIES)),
     st.tuples(st.just("answer"), st.integers(0, 5), st.sampled_from(REPLIES)),
     st.tuples(st.just("answer me")),
+    st.tuples(st.just("answer again"), st.integers(0, 50)),
     st.tuples(st.just("acknowledge"), st.integers(1, 3)),
     st.tuples(st.just("commit")),
     st.tuples(st.just("mode"), st.sampled_from(MODES)),
@@ -63,6 +64,7 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "time": World.pass_time,
     "answer": _answer,
     "answer me": World.answer_me,
+    "answer again": World.answer_again,
     "acknowledge": World.acknowledge,
     "commit": World.commit,
     "mode": World.become,
@@ -107,7 +109,7 @@ def _long_script(draw: random.Random) -> Iterator[tuple[Any, ...]]:
     values = "ABCDEFGHIJKLMNOP"[: draw.choice((3, 6, 16))]
     revocations = draw.choice((0, 1, 2))
     weights = {
-        "publish": 6, "read": 4, "time": 6, "answer": 16, "answer me": 3, "acknowledge": 3, "commit": 3,
+        "publish": 6, "read": 4, "time": 6, "answer": 16, "answer me": 3, "answer again": 1, "acknowledge": 3, "commit": 3,
         "mode": draw.choice((0, 1)), "revoke": revocations, "return": 3,
     }  # fmt: skip
 
@@ -131,6 +133,7 @@ def _long_script(draw: random.Random) -> Iterator[tuple[Any, ...]]:
         "read": lambda: (draw.randrange(PARTITIONS), draw.randint(1, 8)),
         "time": lambda: (draw.choice((0.0, 0.05, 0.3, 1.0, 3.0)),),
         "answer": lambda: (draw.randrange(6), draw.choice(REPLIES)),
+        "answer again": lambda: (draw.randrange(50),),
         "acknowledge": lambda: (draw.randint(1, 3),),
         "mode": lambda: (draw.choice(MODES),),
         "revoke": lambda: (draw.randrange(PARTITIONS), draw.random() < 0.5),
@@ -153,6 +156,7 @@ def test_i1_to_i9_hold_in_long_lives_and_each_hard_case_is_met_in_a_tenth_of_the
     for case in (
         "revoke-and-return",
         "late result",
+        "second answer",
         "lost-applied",
         "lost-late",
         "given up",

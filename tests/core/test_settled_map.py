@@ -79,6 +79,15 @@ def test_nothing_settled_is_no_text_and_no_text_is_nothing_settled() -> None:
     assert decode("", 0, 5) is NOTHING
 
 
+def _refusal(text: str, partition: int, base: int) -> str:
+    """Why a text is no map of this commit; empty: it is trusted."""
+    try:
+        decode(text, partition, base)
+    except MapError as error:
+        return str(error)
+    return ""
+
+
 TEXT = encode(2, 40, [(41, 45), (50, 60)], PLENTY)
 
 
@@ -95,8 +104,7 @@ TEXT = encode(2, 40, [(41, 45), (50, 60)], PLENTY)
     ],
 )
 def test_what_cannot_be_trusted_is_refused(text: str, partition: int, base: int, why: str) -> None:
-    with pytest.raises(MapError, match=why):
-        decode(text, partition, base)
+    assert why in _refusal(text, partition, base), "I1: a foreign map is trusted: what it names would be skipped"
 
 
 @given(st.integers(0, len(TEXT) - 1), st.characters(max_codepoint=127))
@@ -104,8 +112,7 @@ def test_a_damaged_character_is_noticed(place: int, character: str) -> None:
     damaged = TEXT[:place] + character + TEXT[place + 1 :]
     if damaged == TEXT:
         return
-    with pytest.raises(MapError):
-        decode(damaged, 2, 40)
+    assert _refusal(damaged, 2, 40), "I1: a damaged map is trusted: what it names would be skipped"
 
 
 @given(st.text(max_size=80))
