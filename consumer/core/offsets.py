@@ -101,7 +101,7 @@ class Partition:
     def settled_runs(self) -> Runs:
         """What is settled beyond the watermark, as half-open ranges.
 
-        With what the last commit's map says of positions that are not read yet: it must be known to the next owner, too.
+        With what the last map says of positions that are not read yet: the next owner must know of them, too.
         """
         offsets = self._unsettled_offsets()
         behind = zip(offsets, [*offsets[1:], self.position], strict=False)

@@ -109,8 +109,8 @@ def _long_script(draw: random.Random) -> Iterator[tuple[Any, ...]]:
     values = "ABCDEFGHIJKLMNOP"[: draw.choice((3, 6, 16))]
     revocations = draw.choice((0, 1, 2))
     weights = {
-        "publish": 6, "read": 4, "time": 6, "answer": 16, "answer me": 3, "answer again": 1, "acknowledge": 3, "commit": 3,
-        "mode": draw.choice((0, 1)), "revoke": revocations, "return": 3,
+        "publish": 6, "read": 4, "time": 6, "answer": 16, "answer me": 3, "answer again": 1, "acknowledge": 3,
+        "commit": 3, "mode": draw.choice((0, 1)), "revoke": revocations, "return": 3,
     }  # fmt: skip
 
     def record() -> list[Spec]:
