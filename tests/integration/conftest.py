@@ -1,9 +1,9 @@
-"""A Kafka for the tests of this folder, and one they may break."""
+"""What the tests of this folder share: a Kafka that they may break, a sandbox, a job."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,7 @@ import pytest
 from consumer.sandbox import Sandbox
 from tests.support.job import Job
 from tests.support.kafka_broker import BrokerUnavailable, JvmBroker
-from tests.support.kafka_sources import open_kafka
 from tests.support.kafka_witness import Kafka
-
-USED = pytest.StashKey[Kafka]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,18 +24,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent == Path(__file__).parent:
             ignored = "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
             item.add_marker(pytest.mark.filterwarnings(ignored))
-
-
-@pytest.fixture(scope="session")
-def kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
-    """The Kafka that all tests share: use topics and groups of your own (``unique``)."""
-    with ExitStack() as stack:
-        try:
-            found = stack.enter_context(open_kafka())
-        except BrokerUnavailable as reason:
-            pytest.fail(str(reason), pytrace=False)
-        request.config.stash[USED] = found
-        yield found
 
 
 @pytest.fixture
@@ -61,15 +46,3 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def job(kafka: Kafka, sandbox: Sandbox, tmp_path: Path) -> Job:
     return Job(kafka, sandbox, tmp_path, partitions=8)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which Kafka the tests ran against, loudly when it was not a real one."""
-    used = config.stash.get(USED, None)
-    if used is None:
-        return
-    if used.notice:
-        terminalreporter.section("Kafka", yellow=True)
-        terminalreporter.write_line(used.notice, yellow=True)
-    else:
-        terminalreporter.write_line(f"Kafka: {used.source}")
