@@ -138,6 +138,7 @@ class Pipeline:
         window = attempt.window
         if not window.is_in_flight(attempt.number):
             return
+        self.uploads.starved = self.flow.full and not self.lanes
         result = self.uploads.ended(window, reply, now)
         if result.accepted:
             self.rows_accepted.count(attempt.data_key, len(result.accepted))

@@ -78,6 +78,7 @@ class Uploads:
         self._accepted_sent_at = -1.0  #: when the latest request that was accepted was sent
         self._accepted_at = -1.0
         self._passing = 0.0  #: the passing clock: seconds in which windows were being accepted
+        self.starved = False  #: the memory is full of rows that wait for those in windows: nothing else can be accepted
         self._fruitless: Counter[str] = Counter()
         self._repeating = False  #: a row has been sent again because an answer did not confirm it
         self.held_until = -1.0  #: no row's claim is held longer than this by a lost answer
@@ -142,7 +143,8 @@ class Uploads:
     def _judge(self, window: Window, outcome: Outcome, reply: Reply, now: float) -> Result:
         """What becomes of the rows and the window."""
         if outcome.reading is Reading.LOST:
-            until = window.sent_at + self._max_processing
+            # A process that got no time in between sent it later than it was handed out: that time counts.
+            until = max(window.sent_at, now - reply.seconds) + self._max_processing
             self.held_until = max(self.held_until, until)
             for row in window.rows:
                 row.hold_until = max(row.hold_until, until)
@@ -235,9 +237,7 @@ class Uploads:
         self._closed_circuit(now)
         self.accepted_windows += 1
         self._accepted_sent_at = max(self._accepted_sent_at, window.sent_at)
-        if self._accepted_at >= 0:
-            self._passing += min(max(0.0, now - self._accepted_at), self._passing_gap)
-        self._accepted_at = now
+        self._pass(now)
         self.gate.accepted()
         if trial:
             self._unblock()
@@ -252,6 +252,12 @@ class Uploads:
         if rest is not None:
             # This part of a window that was rejected whole passes, so the fault is in the rest.
             self.windows.divide(rest) if len(rest.rows) > 1 else self.windows.queue(rest)
+
+    def _pass(self, now: float) -> None:
+        """The passing clock goes on."""
+        if self._accepted_at >= 0:
+            self._passing += min(max(0.0, now - self._accepted_at), self._passing_gap)
+        self._accepted_at = now
 
     def _repeat_unconfirmed(self, window: Window, missing: list[Row], result: Result) -> None:
         absent = {id(row) for row in missing}
@@ -380,6 +386,8 @@ class Uploads:
             if window.faults >= FAULTS_BEFORE_SPLIT and others_pass and self._halve(window, "halved"):
                 return
             if len(window.rows) == 1 and self._policy.give_up:
+                if self.starved and others_pass:
+                    self._pass(now)  # or the rows that wait for this one would fill the memory for ever
                 if window.failing_since < 0:
                     window.failing_since = self._passing
                 elif self._passing - window.failing_since >= self._policy.give_up:

@@ -82,6 +82,15 @@ def test_no_messages_change_no_position(bench: Bench) -> None:
     assert bench.take() == ([], [], 12)
 
 
+def test_what_was_settled_before_is_skipped_although_the_end_of_the_partition_was_told_first(bench: Bench) -> None:
+    """I7: the client tells the end together with the last records, and that moves the position."""
+    bench.partition = Partition("events", 0, 5, 5, SettledMap([(6, 8)]))
+    bench.partition.position = 20
+    records, rows, _ = bench.take(plain(5, "A"), plain(6, "B"), plain(7, "C"), plain(8, "D"))
+    assert [record.open for record in records] == [1, 0, 0, 1]
+    assert [row.value for row in rows] == ["A", "D"]
+
+
 def test_from_the_first_unknown_schema_on_records_wait_and_tombstones_do_not(bench: Bench) -> None:
     records, rows, position = bench.take(plain(0, "A"), framed(1, 7, "B"), Message(2, None), plain(3, "C"))
     assert position == 4

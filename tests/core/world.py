@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+import msgspec
+
 from consumer.core.model import Record, Rejection, Row
 from consumer.core.offsets import Partition, due_commits
 from consumer.core.pipeline import Attempt, Letter, Pipeline, Rules
@@ -219,6 +221,7 @@ class World:
                         self.left_out.add(tag)  # it may be repeated once
                     else:
                         epoch.done.add(tag)
+        reply = msgspec.structs.replace(reply, seconds=self.now - attempt.window.sent_at)
         self.pipeline.ended(attempt, reply, self.now)
 
     def _named(self, error: dict[str, Any], rows: list[tuple[Tag, Row]]) -> None:

@@ -100,6 +100,7 @@ class SimApi:
         self._process.step("send")
         items = [dict(item) for item in attempt.items]
         epochs: list[object] = [row.record.partition for row in attempt.window.rows]
+        self._witness.handed(self._process, epochs)
         delay = self._draw.uniform(*self._pace.start)
         self._process.thread(delay, lambda: self._begin(attempt, items, epochs, start_by))
         self._process.step("sent")

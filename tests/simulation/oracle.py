@@ -38,6 +38,7 @@ class Limits:
     bytes: float
     max_processing: float
     map_room: int
+    batch: int
 
 
 class Epoch:
@@ -61,6 +62,7 @@ class Epoch:
         self.leaving = False
         self.ended = False
         self.refusals = 0  #: commits whose metadata the broker did not take
+        self.sparse = False  #: one read brought more positions than records that can be read at once
 
     def __repr__(self) -> str:
         return f"partition {self.number} of {self.process.name} from {self.start}"
@@ -88,15 +90,17 @@ class Oracle(Witness):
         records: Mapping[tuple[int, int], PublishedRecord],
         limits: Limits,
         seen: Counter[str],
+        owns: Callable[[Process, int], bool],
         trace: Trace | None,
     ) -> None:
         self._scheduler = scheduler
         self._records = records
         self._limits = limits
         self._seen = seen
+        self._owns = owns
         self._trace = trace
         self._epochs: dict[object, Epoch] = {}
-        self._ledgers: dict[Process, Callable[[], Any]] = {}
+        self._ledgers: dict[Process, Callable[[], dict[str, int]]] = {}
         self._books: dict[Process, list[Epoch]] = {}
         self._unsettled: Counter[Process] = Counter()  #: rows
         self._bytes: Counter[Process] = Counter()
@@ -126,7 +130,7 @@ class Oracle(Witness):
 
     # -- lives and assignments -----------------------------------------------------------------------------------
 
-    def began(self, process: Process, ledger: Callable[[], Any]) -> None:
+    def began(self, process: Process, ledger: Callable[[], dict[str, int]]) -> None:
         self._ledgers[process] = ledger
         self._books[process] = []
         self._in_flight[process] = {}
@@ -179,6 +183,7 @@ class Oracle(Witness):
     def read(self, process: Process, epoch: object, offsets: Sequence[int]) -> None:
         book = self._epochs[epoch]
         size = 0
+        book.sparse |= offsets[-1] - book.position >= self._limits.batch
         for offset in offsets:
             record = self._records[book.number, offset]
             book.counts["consumed"] += 1
@@ -208,7 +213,7 @@ class Oracle(Witness):
         self._turns = (now, turns + 1) if now == self._scheduler.now else (self._scheduler.now, 0)
         if turns > SPIN:
             raise Violation(f"I8: {process.name} takes turn after turn and does nothing")
-        ledger = self._ledgers[process]().as_dict()
+        ledger = self._ledgers[process]()
         self._check_ledger(process, ledger)
         rows = self._unsettled[process] - self._pairs[process]
         if rows > self._limits.rows + SIGNS_OF_LIFE:
@@ -236,6 +241,12 @@ class Oracle(Witness):
 
     # -- sending -------------------------------------------------------------------------------------------------
 
+    def handed(self, process: Process, epochs: Sequence[object]) -> None:
+        for key in epochs:
+            epoch = self._epochs[key]
+            if epoch.ended or epoch.leaving:
+                raise Violation(f"I2: {process.name} sends rows of {epoch}, which it gives up")
+
     def sent(self, call: Call) -> None:
         process, now = call.process, self._scheduler.now
         self._open_calls.add(call)
@@ -243,8 +254,8 @@ class Oracle(Witness):
         flight = self._in_flight[process]
         for tag, key_of_epoch in zip(call.tags, call.epochs, strict=True):
             epoch = self._epochs[key_of_epoch]
-            if epoch.ended or epoch.leaving:
-                raise Violation(f"I2: {process.name} sends {tag} of {epoch}, which it has given up")
+            if not self._owns(process, epoch.number):
+                self._seen["sent after it was thrown out"] += 1
             if tag not in self._rows_of(tag) or tag[1] >= epoch.position:
                 raise Violation(f"I1: {process.name} sends {tag}, which it has not read")
             if epoch.settled(tag):
@@ -325,11 +336,10 @@ class Oracle(Witness):
         doubtful = call.data_key in KEYS_OF_ONE_CODE and isinstance(affected, int) and affected < len(values)
         for tag, value, key in zip(call.tags, values, call.epochs, strict=True):
             epoch = self._epochs[key]
-            if value not in items and doubtful:
+            if value not in items:
                 self._left_out[tag] += 1
-                if tag not in epoch.maybe:
-                    if not epoch.ended:
-                        epoch.maybe.add(tag)
+                if doubtful and tag not in epoch.maybe:
+                    epoch.maybe.add(tag)
                     continue
             self._settle(epoch, tag)
 
@@ -438,7 +448,7 @@ class Oracle(Witness):
             if other in epoch.open:
                 if in_ranges(ranges, other) and not epoch.undecided(other):
                     raise Violation(f"I3: the map of {epoch} at {offset} names {other}, which is not settled")
-            elif not in_ranges(ranges, other) and not epoch.refusals:
+            elif not in_ranges(ranges, other) and not (epoch.refusals or epoch.sparse):
                 raise Violation(f"I7: the map of {epoch} at {offset} leaves out {other}, which is settled")
         room = self._limits.map_room
         if metadata and len(metadata) > 0.6 * room:

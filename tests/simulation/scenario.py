@@ -93,6 +93,7 @@ class Scenario:
     stretch: float = 1.0  #: longest wait of a turn that has nothing to do; 0: every turn is taken
     rules: Rules = field(default_factory=Rules)
     map_room: int = 4000  #: characters that the program gives a settled map
+    batch: int = 500  #: records that it reads at once
     max_metadata: int = MAX_METADATA
     mix: Mix = field(default_factory=Mix)
     faults: Faults = field(default_factory=Faults)
@@ -163,8 +164,9 @@ def _publishing(plan: Scenario, draw: random.Random) -> None:
             kinds.remove("cursed")  # it would be tried for ever
         mix.kinds = {kind: draw.choice((0.01, 0.05)) for kind in kinds}
     if "map" in plan.troubles:
-        plan.map_room = 500
-        mix.gaps, mix.gap = 1.0, draw.choice((10, 30))
+        # A map thirty times smaller, and reading in pieces that fit to it; at times a topic with large gaps.
+        plan.map_room, plan.batch = draw.choice((120, 250)), 40
+        mix.gaps, mix.gap = draw.choice(((0.0, 1), (0.0, 1), (1.0, 30)))
         mix.codes = 100
         plan.publish_for = 0.1
     if draw.random() < 0.2:
@@ -191,7 +193,7 @@ def _network(plan: Scenario, draw: random.Random) -> None:
     if "unsent" in plan.troubles:
         pace.unsent = 0.1
     if draw.random() < 0.2:
-        pace.start = (0.0, draw.choice((0.05, 1.0)))
+        pace.start = (0.0, draw.choice((0.01, 0.05)))
 
 
 def _api(plan: Scenario, draw: random.Random, max_processing: float) -> None:

@@ -93,7 +93,7 @@ class SimSource:
         self._fetches: dict[int, _Fetch] = {}
         self._ops: deque[tuple[str, Any]] = deque()  # what the next poll serves
         self._committing: deque[_Sent] = deque()
-        self._member = ""  # id in the group; empty: none
+        self.member = ""  #: id in the group; empty: none
         self._generation = 0
         self._wants = False  # to be a member
         self._cut = False
@@ -104,7 +104,7 @@ class SimSource:
         self._first = 0
         self._fatal: UserError | None = None
         self._closed = False
-        process.on_stop.append(lambda: group.silent(self._member))
+        process.on_stop.append(lambda: group.silent(self.member))
         process.on_thaw.append(self._thawed)
 
     # -- what the owner loop calls -------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ class SimSource:
         self._process.step("close")
         self._wants = False
         self._closed = True
-        self._gone(list(self._owned), lost=not self._member)
+        self._gone(list(self._owned), lost=not self.member)
         self._process.sleep(self._latency())
         if not self._reachable:
             self._process.sleep(timeout)
@@ -249,7 +249,7 @@ class SimSource:
             self._process.thread(0.0, lambda: self._hear(member, what, numbers, generation))
 
     def _hear(self, member: str, what: str, numbers: list[int], generation: int) -> None:
-        if member == self._member:
+        if member == self.member:
             self._generation = generation
             self._queue(what, (member, numbers))
 
@@ -266,7 +266,7 @@ class SimSource:
                 if self._owned:
                     self._gone(list(self._owned), lost=True)
                 self._join_soon()
-            elif more[0] == self._member:
+            elif more[0] == self.member:
                 self._on_assign(more[1]) if what == "assign" else self._on_revoke(*more)
 
     def _on_assign(self, numbers: list[int]) -> None:
@@ -323,7 +323,7 @@ class SimSource:
         """Tell the coordinator; while it cannot be reached, again and again."""
         if self._reachable:
             self._group.gave_up(member, numbers)
-        elif member == self._member:
+        elif member == self.member:
             self._process.thread(0.5, lambda: self._give_up(member, numbers))
 
     def _gone(self, numbers: list[int], *, lost: bool) -> None:
@@ -345,24 +345,24 @@ class SimSource:
         self._process.thread(self._draw.uniform(0.01, 0.2), self._join)
 
     def _join(self) -> None:
-        if not self._wants or self._member:
+        if not self._wants or self.member:
             return
         if self._reachable:
-            self._member = self._group.join(self, self._instance)
+            self.member = self._group.join(self, self._instance)
         else:
             self._process.thread(0.5, self._join)
 
     def _leave(self) -> None:
         if self._reachable:
-            self._group.leave(self._member)
+            self._group.leave(self.member)
         else:
-            self._group.silent(self._member)
-        self._member = ""
+            self._group.silent(self.member)
+        self.member = ""
 
     def _lost(self) -> None:
         """It is no member any more, or cannot know that it is one: the next poll tells the owner."""
-        if self._member and not self._closed:
-            self._member = ""
+        if self.member and not self._closed:
+            self.member = ""
             self._queue("lost", None)
 
     def _thawed(self) -> None:
@@ -370,7 +370,11 @@ class SimSource:
 
     def _beat(self) -> None:
         """A heartbeat after a silence; its answer says whether this is a member still."""
-        if self._member and not self._cut and not self._broker.away and not self._group.heard(self._member):
+        if not self.member:
+            return
+        if not self._reachable:
+            self._process.thread(self._group.heartbeat, self._beat)
+        elif not self._group.heard(self.member):
             self._process.thread(self._latency(), self._lost)
 
     def cut(self) -> None:
@@ -378,7 +382,7 @@ class SimSource:
         if self._cut or not self._process.alive:
             return
         self._cut = True
-        self._group.silent(self._member)
+        self._group.silent(self.member)
         since = self._draw.uniform(0.0, self._group.heartbeat)
         # librdkafka gives its partitions up by itself when no heartbeat was answered for a session time-out.
         self._cut_timer = self._scheduler.after(
@@ -414,8 +418,8 @@ class SimSource:
         if self._closed:
             return
         quiet = self._scheduler.now - self._polled_at
-        if quiet >= self._max_poll and self._member:
-            self._group.leave(self._member)
+        if quiet >= self._max_poll and self.member:
+            self._group.leave(self.member)
             self._lost()
         self._process.thread(max(0.1, self._max_poll - quiet), self._watch_polls)
 
@@ -423,7 +427,7 @@ class SimSource:
 
     def _send(self, commits: list[Commit]) -> _Sent:
         """Commits go one behind the other over one connection."""
-        sent = _Sent(commits, self._member, self._generation)
+        sent = _Sent(commits, self.member, self._generation)
         self._committing.append(sent)
         at = max(self._line_free_at, self._scheduler.now + self._draw.uniform(*self.link.commit_latency))
         self._line_free_at = at
@@ -456,7 +460,7 @@ class SimSource:
 
     def _commit_answered(self, sent: _Sent, errors: list[str | None]) -> None:
         self._queue("answer", (sent, errors))
-        if "UNKNOWN_MEMBER_ID" in errors and sent.member == self._member:
+        if "UNKNOWN_MEMBER_ID" in errors and sent.member == self.member:
             self._lost()
         if "FENCED_INSTANCE_ID" in errors:
             self._fatal = UserError("Kafka: FENCED_INSTANCE_ID: this member cannot go on")

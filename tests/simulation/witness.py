@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tests.simulation.process import Process
 
@@ -52,8 +52,8 @@ def tag_of(item: dict[str, str], data_key: str) -> Tag:
 class Witness:
     """Does nothing with it."""
 
-    def began(self, process: Process) -> None:
-        """A process begins."""
+    def began(self, process: Process, ledger: Callable[[], dict[str, int]]) -> None:
+        """A process begins; ``ledger`` tells its own counts."""
 
     def assigned(
         self, process: Process, epoch: object, number: int, start: int, committed: tuple[int, str] | None
@@ -74,6 +74,9 @@ class Witness:
 
     def polled(self, process: Process) -> None:
         """A process is about to poll: a turn has ended."""
+
+    def handed(self, process: Process, epochs: Sequence[object]) -> None:
+        """The owner of a process hands in an upload: for each row, the assignment it was read in."""
 
     def sent(self, call: Call) -> None:
         """An upload leaves a process."""

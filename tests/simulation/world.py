@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from consumer import runner
 from consumer.core import offsets
 from consumer.core.pipeline import Pipeline
 from consumer.core.rows import RowMaker
@@ -36,6 +38,18 @@ TURN = (0.0001, 0.001)
 
 #: What is undone when nobody has looked.
 NOT_LOOKED = {-1: (-1, -1)}
+
+
+@contextmanager
+def scaled(plan: Scenario) -> Iterator[None]:
+    """The program's own measures for settled maps as the scenario wants them: else no map would ever be near its room."""
+    before = offsets.MAX_METADATA, offsets.MIN_METADATA, offsets.MAX_READ, runner.BATCH
+    offsets.MAX_METADATA, offsets.MAX_READ, runner.BATCH = plan.map_room, plan.batch, plan.batch
+    offsets.MIN_METADATA = min(offsets.MIN_METADATA, plan.map_room // 2)
+    try:
+        yield
+    finally:
+        offsets.MAX_METADATA, offsets.MIN_METADATA, offsets.MAX_READ, runner.BATCH = before
 
 
 class Life:
@@ -82,7 +96,7 @@ class Life:
             SimApi(self.process, world.api, self.results, self.draw, world.pace, world.oracle),
             SimLetters(self.process, world.broker, self.results, self.draw, world.writing, world.oracle),
         )
-        world.oracle.began(self.process, self.runner.ledger)
+        world.oracle.began(self.process, lambda: self.runner.ledger().as_dict())
 
     def _run(self) -> None:
         try:
@@ -145,8 +159,8 @@ class World:
             lambda record: self.oracle.published(record),
         )
         rules = plan.rules
-        limits = Limits(rules.max_unsettled_rows, rules.max_unsettled_bytes, rules.max_processing, plan.map_room)
-        self.oracle = Oracle(scheduler, self.publisher.records, limits, self.seen, trace)
+        limits = Limits(rules.max_unsettled_rows, rules.max_unsettled_bytes, rules.max_processing, plan.map_room, plan.batch)
+        self.oracle = Oracle(scheduler, self.publisher.records, limits, self.seen, self._owns, trace)
         self.api = Api(
             scheduler,
             random.Random(f"api {plan.seed}"),
@@ -167,15 +181,19 @@ class World:
         if self.trace is not None:
             self.trace.tell(self.scheduler.now - BEGIN, who, what)
 
+    def _owns(self, process: Process, number: int) -> bool:
+        """Whether the group has a partition with a process."""
+        owner = self.group.owner(number)
+        return any(life.process is process and life.source.member == owner for life in self.members if life is not None)
+
     # -- a run ---------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """All of it; raises Violation when the oracle finds something."""
-        room, offsets.MAX_METADATA = offsets.MAX_METADATA, self.plan.map_room
         try:
-            self._run()
+            with scaled(self.plan):
+                self._run()
         finally:
-            offsets.MAX_METADATA = room
             for life in self.lives:
                 if not life.ended:
                     life.process.kill()
