@@ -125,6 +125,12 @@ class Site(Protocol):
     def do(self, member: Member, act: Callable[[Source], object]) -> None:
         """Have something done on the thread of a member's owner, between two turns of it."""
 
+    def members(self) -> int:
+        """How many members the coordinator counts."""
+
+    def throw_out(self, member: Member) -> None:
+        """Let the coordinator put a member out of the group, as when its session has expired."""
+
     def pass_inside(self, seconds: float) -> None:
         """Inside a member's callback: let time pass, in which the other members turn."""
 

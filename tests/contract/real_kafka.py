@@ -68,6 +68,13 @@ class RealSite:
     def do(self, member: Member, act: Callable[[SourcePort], object]) -> None:
         act(member.source)
 
+    def members(self) -> int:
+        return self._kafka.count_members(self.group)
+
+    def throw_out(self, member: Member) -> None:
+        assert isinstance(member.source, Source)
+        self._kafka.remove_member(self.group, member.source._consumer.memberid())
+
     def pass_inside(self, seconds: float) -> None:
         self._turn(seconds, lambda: False)
 

@@ -85,6 +85,13 @@ class SimulatedSite:
         self._lives[member].wake()
         self.turn_until(lambda: bool(done), "the member's owner does it")
 
+    def members(self) -> int:
+        return len(self._group.members)
+
+    def throw_out(self, member: Member) -> None:
+        assert isinstance(member.source, SimSource)
+        self._group.expire(member.source.member)
+
     def pass_inside(self, seconds: float) -> None:
         member = next(member for member in self._lives if member.polling)
         self._lives[member].sleep(seconds)

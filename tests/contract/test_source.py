@@ -348,11 +348,11 @@ def test_a_pause_holds_for_what_comes_later_and_survives_revoke_and_return(site:
 
 
 def test_a_member_that_does_not_poll_loses_its_partitions_and_its_commit_fails(site: Site) -> None:
-    """Its client tells of a revocation, not of a loss: that the commit fails is the only sign."""
     first = site.member(max_poll=6.0)
     _ready(site, first)
     before = dict(first.owned)
     first.idle = True
+    site.turn_until(lambda: site.members() == 0, "its client leaves the group")
     second = site.member()
     _ready(site, second)
     assert not first.went, "nothing can be told to a member that does not poll"
@@ -360,9 +360,49 @@ def test_a_member_that_does_not_poll_loses_its_partitions_and_its_commit_fails(s
     first.idle = False
     site.turn_until(lambda: bool(first.answers) and bool(first.went), "it hears of both")
     assert first.answers[0].error is not None, "I3: a commit of a lost partition is told as acknowledged"
-    assert (sorted(first.went[0][0]), first.went[0][1]) == ([0, 1], False)
+    assert (sorted(first.went[0][0]), first.went[0][1]) == ([0, 1], True), "a loss is told as one"
     assert 0 not in site.committed()
     site.turn_until(lambda: len(first.owned) == len(second.owned) == 1, "it is a member again")
+
+
+def test_a_member_that_the_coordinator_has_thrown_out_is_told_of_a_loss_and_its_commit_fails(site: Site) -> None:
+    first = site.member()
+    _ready(site, first)
+    before = dict(first.owned)
+    site.publish(0, *_values(0, 5))
+    site.turn_until(lambda: len(first.offsets(0)) == 5, "all is read")
+    first.idle = True
+    site.throw_out(first)
+    site.do(first, lambda source: source.commit([Commit(before[0], 5, "")]))
+    first.idle = False
+    site.turn_until(lambda: bool(first.answers) and bool(first.went), "it hears of both")
+    assert first.answers[0].error is not None, "I3: a commit of a lost partition is told as acknowledged"
+    assert (sorted(first.went[0][0]), first.went[0][1]) == ([0, 1], True)
+    assert 0 not in site.committed()
+    _ready(site, first)
+    assert first.owned[0] is not before[0]
+    site.turn_until(lambda: len(first.offsets(0)) == 10, "a member again, it reads again what was not committed")
+
+
+def test_a_revocation_that_was_waiting_when_the_member_was_thrown_out_is_told_as_one(site: Site) -> None:
+    """Though another member has the partition by then: that the commit fails is the only sign."""
+    first = site.member()
+    _ready(site, first)
+    before = dict(first.owned)
+    first.idle = True
+    second = site.member()
+    site.turn_until(lambda: site.members() == 2, "the other one joins")
+    site.turn_for(1.0)  # what is said to a client is not to be seen until it polls
+    site.throw_out(first)
+    _ready(site, second)
+    site.do(first, lambda source: source.commit([Commit(before[0], 9, "")]))
+    first.idle = False
+    site.turn_until(lambda: bool(first.answers) and len(first.went) == 2, "it hears of all")
+    (given, lost) = first.went
+    assert (len(given[0]), given[1]) == (1, False)
+    assert (len(lost[0]), lost[1]) == (1, True)
+    assert first.answers[0].error is not None, "I3: a commit of a lost partition is told as acknowledged"
+    assert 0 not in site.committed()
 
 
 def test_a_static_member_that_was_replaced_cannot_go_on(site: Site) -> None:
