@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import random
 import signal
@@ -35,7 +36,8 @@ log = logging.getLogger(__name__)
 #: A revocation may hold up the group this much less than max.poll.interval.ms, or the member is thrown out.
 POLL_MARGIN_SECONDS = 30.0
 MAX_POLL_INTERVAL_MS = "300000"
-SESSION_TIMEOUT_MS = "45000"
+SESSION_TIMEOUT = "session.timeout.ms"
+SESSION_TIMEOUT_MS = "45000"  # also what brokers come with for group_protocol consumer, where a client has no say
 
 
 class UploadApi:
@@ -102,7 +104,7 @@ class App:
             commit_interval=kafka.commit_interval_seconds,
             stop_seconds=limits.stop_seconds,
             revoke_seconds=max(0.0, min(settings.api.timeout_seconds + 5.0, poll_interval - POLL_MARGIN_SECONDS)),
-            session_seconds=int(kafka.client.get("session.timeout.ms", SESSION_TIMEOUT_MS)) / 1000,
+            session_seconds=math.inf if dry else int(kafka.client.get(SESSION_TIMEOUT, SESSION_TIMEOUT_MS)) / 1000,
             until_end=until_end,
             show_keys=settings.log.keys,
             letters_to=f"{'that would go ' if dry else ''}to the dead-letter topic {settings.dead_letter.topic}",

@@ -21,7 +21,9 @@ from consumer.core.pipeline import Pipeline
 from consumer.errors import UserError
 from consumer.intake import Intake
 from consumer.letter_log import LetterLog
+from consumer.membership import Membership
 from consumer.ports import Api, Letters, Result, Source
+from consumer.resting import Resting
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ class Runner:
         self._commit_interval = commit_interval
         self._stop_seconds = stop_seconds
         self._revoke_seconds = revoke_seconds
-        self._session_seconds = session_seconds
+        self._membership = Membership(session_seconds)
         self._until_end = until_end
         self._letter_log = LetterLog(log, clock, letters_to, show_keys=show_keys)
         self._wall_clock = wall_clock
@@ -87,16 +89,15 @@ class Runner:
         self._end: int | UserError | None = None  # exit code or failure that stops the loop
         self._stop_by = math.inf  # when a stop waits no longer
         self._next_commit_at = 0.0
-        self._polled_at = 0.0
         self._full_since: float | None = None
         self._more = False  # the last read was full: there is more to read now
-        self.held: set[Partition] = set()  #: partitions whose settled map has no room for more
         self.left = False  #: the group was left in time: no thread of the client is still busy with it
         self.final_ledger: Ledger | None = None  #: as it was when the group was left
 
     def attach(self, source: Source, api: Api, letters: Letters) -> None:
         """Give the loop its adapters (the source calls back into the loop, so it is made after it)."""
         self._source = source
+        self.resting = Resting(self._intake, source)
         self._api = api
         self._letters = letters
 
@@ -126,7 +127,7 @@ class Runner:
     def run(self) -> int:
         """Run until stopped; the exit code. Raises UserError when it cannot go on."""
         self._source.subscribe()
-        self._polled_at = self._clock()
+        self._polled()
         try:
             while self._end is None:
                 self.turn()
@@ -147,7 +148,6 @@ class Runner:
     def _drain(self) -> bool:
         """Let what is in flight end, commit and leave the group; whether all of that was done in time."""
         self.state = State.STOPPING
-        self.pipeline.stopping = True
         count = len(self.pipeline.windows.in_flight)
         log.info(
             "stopping: %s request%s in flight, waited for up to %g s; a second signal leaves at once",
@@ -229,13 +229,13 @@ class Runner:
             self._poll(BATCH)
         elif flow.full and now - self._full_since >= STALL_SECONDS:
             self._source.pause()
-        elif now - self._polled_at >= SIGN_OF_LIFE_SECONDS:
+        elif self._membership.silent_for(now) >= SIGN_OF_LIFE_SECONDS:
             self._poll(1)
 
     def _poll(self, count: int) -> bool:
         """Read at most ``count`` records; whether there were as many."""
         batches = self._source.poll(count)
-        now = self._polled_at = self._clock()
+        now = self._polled()
         taken = 0
         room = room_of(len(self.pipeline.partitions))
         for partition, messages in batches:
@@ -244,27 +244,27 @@ class Runner:
             taken += len(messages)
             records, rows, position = self._intake.take(partition, messages, now)
             self.pipeline.arrived(partition, records, rows, position, now)
-            if partition not in self.held and partition.outgrows(room):
-                self.held.add(partition)
-                log.warning(
-                    "%s: much is settled behind offset %s, which is not; reading waits", partition, partition.watermark
-                )
-            if self.holds(partition):
-                self._hold(partition)
+            self.resting.was_read(partition, room)
         if self._until_end and self._source.stopped:
             partition, cause = next(iter(self._source.stopped.items()))
             self.stop(UserError(f"{partition} is stopped ({cause}): its end cannot be reached"))
         return taken >= count
 
+    def _polled(self) -> float:
+        """The client was polled, now; after a gap the group is asked at once whether it still counts this member."""
+        now = self._clock()
+        if self._membership.polled(now):
+            self._next_commit_at = now
+        return now
+
     def _act(self) -> None:
         """Do what the core says now."""
         now = self._clock()
         self.pipeline.observe(self._wall_clock() * 1000)
+        self.pipeline.silent = self.state is not State.RUNNING or self._membership.doubtful
         effects = self.pipeline.tick(now)
-        # After a suspension the group may have given this member's partitions away: only a poll tells.
-        start_by = self._polled_at + self._session_seconds
         for attempt in effects.send:
-            self._api.send(attempt, start_by)
+            self._api.send(attempt, self._membership.start_by)
         if effects.ask:
             self._api.ask()
         for letter in effects.letters:
@@ -293,25 +293,11 @@ class Runner:
         if now < self._next_commit_at or self._source.committing:
             return
         self._next_commit_at = now + self._commit_interval
-        due = due_commits(self.pipeline.partitions)
+        due = due_commits(self.pipeline.partitions, anew=self._membership.doubtful)
         if due:
+            self._membership.asked()
             self._source.commit(due)
-        self._read_on()
-
-    def _read_on(self) -> None:
-        """Read on where the settled map has room again."""
-        room = room_of(len(self.pipeline.partitions))
-        for partition in [p for p in self.held if not p.outgrows(room // 2)]:
-            self.held.discard(partition)
-            self._hold(partition)
-
-    def _hold(self, partition: Partition) -> None:
-        """Read on, or not: there are two reasons to wait, and neither ends the other."""
-        self._source.hold(partition, held=self.holds(partition))
-
-    def holds(self, partition: Partition) -> bool:
-        """Whether reading of this partition waits: for rows to settle, or for a schema."""
-        return partition in self.held or partition in self._intake.waiting
+        self.resting.look(room_of(len(self.pipeline.partitions)))
 
     def schema_answered(self, schema_id: int) -> None:
         """A schema was looked up: what waits for it is taken in. On the owner's thread only."""
@@ -323,7 +309,7 @@ class Runner:
             if count:
                 self.pipeline.decoded(partition, count, rows, now)
             if partition not in intake.waiting:
-                self._hold(partition)
+                self.resting.tell(partition)
 
     # -- what the source tells -----------------------------------------------------------------------------------
 
@@ -345,6 +331,7 @@ class Runner:
 
         Runs inside ``poll``: it turns the loop for the partitions that stay, but never reads.
         """
+        self.rebalances += 1
         pipeline = self.pipeline
         self._intake.forget(partitions)
         pipeline.withdraw(partitions, self._clock())
@@ -356,13 +343,12 @@ class Runner:
                 self._collect(WAIT_IDLE_SECONDS)
                 # What ended without being settled is not sent again from here.
                 pipeline.withdraw(partitions, self._clock())
-                self._polled_at = self._clock()  # this runs inside a poll
+                self._polled()  # this runs inside a poll
                 self._act()
             if not self._source.commit_and_wait(due_commits(partitions)):
                 log.warning("the last commit of %s is not confirmed; some rows may be sent again", _listed(partitions))
         pipeline.revoked(partitions, self._clock())
-        for partition in partitions:
-            self.held.discard(partition)
+        self.resting.forget(partitions)
         if partitions:
             log.info("%s: %s", "lost" if lost else "revoked", _listed(partitions))
 
@@ -370,6 +356,7 @@ class Runner:
         """A commit ended; a failed one is never sent again: the next is built from what is owned then."""
         self.commits["ok" if error is None else "failed"] += 1
         if error is None:
+            self._membership.confirmed()
             for commit in commits:
                 commit.partition.committed = commit.offset
                 commit.partition.metadata = commit.metadata

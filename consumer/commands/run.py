@@ -14,6 +14,7 @@ import click
 from consumer.commands.options import SIGNAL_EXIT, Options, pass_options
 
 if TYPE_CHECKING:
+    from consumer.app import App
     from consumer.core.ledger import Ledger
     from consumer.core.pipeline import Pipeline
 
@@ -48,23 +49,30 @@ def command(options: Options, *, until_end: bool, dry_run: bool, accept_rejectio
       scm-consumer run --dry-run --until-end | grep dead_letter
       SCM_API__TOKEN_FILE=/run/secrets/token scm-consumer run
     """
-    settings = options.settings()
-    if accept_rejections:
-        letters = settings.dead_letter.model_copy(update={"pause_after_rejections": 0})
-        settings = settings.model_copy(update={"dead_letter": letters})
-    from consumer.app import App  # heavy: the clients
-    from consumer.ops import logs
-
-    log = logging.getLogger("consumer")
-    app = App(settings, until_end=until_end, dry=dry_run)
+    app: App | None = None
+    early: list[int] = []  # signals that came before there was anything to stop
 
     def stop(number: int, _: object) -> None:
+        if app is None:
+            early.append(number)
+            return
         app.runner.signal(SIGNAL_EXIT + number if until_end else 0)
         if dry_run and app.runner.leaves_at_once:
             os._exit(1)  # the loop may be stuck in writing to a pipe that nobody reads
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    settings = options.settings()
+    if accept_rejections:
+        letters = settings.dead_letter.model_copy(update={"pause_after_rejections": 0})
+        settings = settings.model_copy(update={"dead_letter": letters})
+    from consumer import app as program  # heavy: the clients
+    from consumer.ops import logs
+
+    log = logging.getLogger("consumer")
+    app = program.App(settings, until_end=until_end, dry=dry_run)
+    for number in early:
+        stop(number, None)
     # What is alive now stays alive, and rows form no cycles: the collector need not look at them so often.
     gc.collect()
     gc.freeze()

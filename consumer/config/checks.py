@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from consumer.config.keys import CLIENT, toml_value
-from consumer.config.librdkafka import REFUSED_CLIENT_PROPERTIES
+from consumer.config.librdkafka import COOPERATIVE, REFUSED_CLIENT_PROPERTIES
 from consumer.config.masking import HIDDEN, masked_value
 from consumer.config.settings import Settings
 from consumer.kafka.patterns import is_pattern, matching, read_differently
@@ -26,7 +26,13 @@ _READ_DIFFERENTLY = (
 _TOKEN_LIKE = re.compile(r"[A-Za-z0-9_=+-]{16,}|[^/\\]{40,}")
 #: What this program reads itself, and librdkafka reads more loosely.
 _MILLISECONDS = ("session.timeout.ms", "max.poll.interval.ms")
-_GROUP_PROPERTIES = ("session.timeout.ms", "heartbeat.interval.ms", "group.protocol.type")
+_STRATEGY = "partition.assignment.strategy"
+_GROUP_PROPERTIES = (
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+    "group.protocol.type",
+    _STRATEGY,
+)
 
 
 #: The paths of the mistake that no token is set.
@@ -161,6 +167,12 @@ def _group(settings: Settings) -> Iterator[Problem]:
                 text = ': the brokers set it when kafka.group_protocol is "consumer"; remove it'
                 yield Problem((f"{CLIENT}.{name}", "kafka.group_protocol"), text)
         return
+    strategy = properties.get(_STRATEGY, COOPERATIVE)
+    names = set(strategy.split(","))
+    if names != {COOPERATIVE} and not names <= {"range", "roundrobin"}:
+        yield _wrong(
+            f"{CLIENT}.{_STRATEGY}", strategy, f"allowed is {COOPERATIVE}, range, roundrobin or range,roundrobin"
+        )
     session, poll = _MILLISECONDS
     values = [properties.get(session, "45000"), properties.get(poll, "300000")]
     if all(re.fullmatch("[0-9]+", value) for value in values) and int(values[0]) >= int(values[1]):

@@ -1,5 +1,8 @@
 """What is known here of librdkafka's properties: those that are usually needed, and those that are not to be set."""
 
+#: How a group hands partitions over if nothing else is said: only those that move, while the others are read on.
+COOPERATIVE = "cooperative-sticky"
+
 #: The properties that are usually needed, and what they are for; names that are all but right are told these.
 USUAL = {
     "security.protocol": "plaintext, ssl, sasl_plaintext or sasl_ssl",
@@ -15,6 +18,8 @@ USUAL = {
     "ssl.key.location": "file with its private key (PEM)",
     "ssl.key.password": "the key's password",
     "session.timeout.ms": "a member that is silent for so long is thrown out; not with group_protocol consumer",
+    "partition.assignment.strategy": "cooperative-sticky (as it comes), range or roundrobin, the same for all members; "
+    "with the last two, all of them give everything up at each rebalance",
     "max.poll.interval.ms": "a member whose loop stands still for so long leaves",
     "socket.keepalive.enable": "true: keep idle connections alive through firewalls",
     "client.id": "the name of this client in the brokers' logs",
@@ -38,7 +43,6 @@ REFUSED_CLIENT_PROPERTIES = {
     "offset.store.path": "offsets are committed to the group only",
     "offset.store.sync.interval.ms": "offsets are committed to the group only",
     "auto.offset.reset": "use kafka.start_from and kafka.on_out_of_range",
-    "partition.assignment.strategy": "cooperative-sticky is what revocation is built on",
     "enable.partition.eof": "the consumer needs it to know a partition's end",
     "allow.auto.create.topics": "a topic that is missing is told, never made by the way",
     "isolation.level": "only committed transactions are read",

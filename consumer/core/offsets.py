@@ -201,8 +201,8 @@ def room_of(partitions: int) -> int:
     return room if room >= MIN_METADATA else 0
 
 
-def due_commits(partitions: Collection[Partition]) -> list[Commit]:
-    """What is to be committed of the owned partitions, where that is not what the group has already.
+def due_commits(partitions: Collection[Partition], *, anew: bool = False) -> list[Commit]:
+    """What is to be committed of the owned partitions, where the group has not got it already; ``anew``: even there.
 
     A partition without any committed offset is included as it stands: where it began ("latest", say) must survive
     a restart, or what is published meanwhile would be skipped.
@@ -216,6 +216,6 @@ def due_commits(partitions: Collection[Partition]) -> list[Commit]:
         metadata = ""
         if partition.records or partition.skips.end > offset:
             metadata = encode(partition.number, offset, partition.settled_runs(), min(room, partition.room))
-        if offset != partition.committed or metadata != partition.metadata:
+        if anew or offset != partition.committed or metadata != partition.metadata:
             due.append(Commit(partition, offset, metadata))
     return due

@@ -96,7 +96,7 @@ class Pipeline:
         self._timers: list[tuple[float, int, Row]] = []  #: parked rows, and held claims of settled ones
         self._timer_number = 0
         self._stock = rules.concurrency + SPARE_WINDOWS
-        self.stopping = False  #: nothing more is sent
+        self.silent = False  #: nothing is uploaded, for good or for now
 
     # -- inputs --------------------------------------------------------------------------------------------------
 
@@ -236,7 +236,7 @@ class Pipeline:
         if asks_at is not None and asks_at <= now:
             self.gate.ask(now)
             effects.ask = True
-        while not self.stopping and self.gate.admits(now):
+        while not self.silent and self.gate.admits(now):
             window = self.uploads.next(now)
             if window is None:
                 self.lanes.pass_time(now, sendable=True)
@@ -250,7 +250,7 @@ class Pipeline:
     def wakes_at(self, now: float) -> float | None:
         """When ``tick`` has something to do if no input comes before, seconds; None: never."""
         times = [self._timers[0][0] if self._timers else None, self.gate.asks_at()]
-        opens_at = None if self.stopping else self.gate.opens_at()
+        opens_at = None if self.silent else self.gate.opens_at()
         if opens_at is not None and (self.lanes or self.windows.live):
             if opens_at > now:
                 times.append(opens_at)  # nothing can be sent before; from then on the linger counts

@@ -98,8 +98,8 @@ class Reader:
             "queued.max.messages.kbytes": PREFETCH_KIB,
             "fetch.queue.backoff.ms": 20,
         }
-        config = client_config(reading.bootstrap_servers, reading.properties, self._teller.error, **more)
-        self._consumer = create_client(Consumer, config)
+        self._config = client_config(reading.bootstrap_servers, reading.properties, self._teller.error, **more)
+        self._consumer = create_client(Consumer, self._config)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -169,10 +169,14 @@ class Reader:
             if partition is not None:
                 self._out_of_range(partition, error)
         elif error.fatal() or code == KafkaError._FATAL:
-            self._fatal = UserError(f"Kafka: {error.str()}: this member cannot go on")
             self._gone([TopicPartition(*key) for key in self._owned], lost=True)
+            self._ended(error)
         else:
             self._teller.error(error)
+
+    def _ended(self, error: KafkaError) -> None:
+        """The client cannot go on."""
+        self._fatal = UserError(f"Kafka: {error.str()}: this member cannot go on")
 
     def _out_of_range(self, partition: Partition, error: KafkaError) -> None:
         if partition in self.stopped:
@@ -202,10 +206,7 @@ class Reader:
             self._listener.on_assigned([fresh])
         else:
             partition.position = start  # what was read before the gap stays, and is committed as it settles
-        # Not a seek: librdkafka refuses one while the partition stands in error.
-        self._consumer.incremental_unassign([TopicPartition(*key)])
-        self._consumer.incremental_assign([TopicPartition(*key, start)])
-        self._apply_pause([key])
+        self._read_anew(key, start)
 
     # -- assignment ----------------------------------------------------------------------------------------------
 
@@ -216,10 +217,20 @@ class Reader:
         except StoppingError:
             return  # nothing is assigned: the process is about to end
         partitions = [self._partition(key, starts[key], committed.get(key)) for key in keys]
-        self._consumer.incremental_assign([TopicPartition(p.topic, p.number, p.position) for p in partitions])
+        self._read_too([TopicPartition(p.topic, p.number, p.position) for p in partitions])
         self._owned |= dict(zip(keys, partitions, strict=True))
         self._apply_pause(keys)  # only after the assignment: before it, a pause is ignored
         self._listener.on_assigned(partitions)
+
+    def _read_too(self, starts: list[TopicPartition]) -> None:
+        """Have the client read these partitions, too, from these offsets."""
+        self._consumer.incremental_assign(starts)
+
+    def _read_anew(self, key: PartitionId, start: int) -> None:
+        """Have the client go on at this offset. Not a seek: librdkafka refuses one while the partition is in error."""
+        self._consumer.incremental_unassign([TopicPartition(*key)])
+        self._consumer.incremental_assign([TopicPartition(*key, start)])
+        self._apply_pause([key])
 
     def _partition(self, key: PartitionId, start: int, committed: TopicPartition | None) -> Partition:
         """A new epoch of a partition, with what its last commit says is settled already."""

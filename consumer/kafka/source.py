@@ -2,24 +2,36 @@
 
 The start offset of a partition comes from one ``committed()`` answer inside the assignment callback and is given
 explicitly.
+
+A group of the classic protocol is cooperative, as it comes, or eager: with the strategies range and roundrobin all
+members give up everything at each rebalance, are then given all they own in one list, and may not change that piece by
+piece.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from consumer.config.librdkafka import COOPERATIVE
 from consumer.core.offsets import Commit, Partition
 from consumer.errors import ConfigError
-from consumer.kafka.client import PartitionId
+from consumer.kafka.client import PartitionId, create_client
 from consumer.kafka.patterns import for_the_broker
 from consumer.kafka.reader import Listener, Reader, ReadFrom
 
 #: How long a commit that is waited for (revocation, stop) may take; librdkafka itself knows no bound.
 COMMIT_WAIT_SECONDS = 5.0
+#: Time between two looks for a commit, and between two tries to join as a static member that is not released yet.
+LOOK_AGAIN_SECONDS = 0.02
+JOIN_AGAIN_SECONDS = 1.0
+_MARK = b"CGMDv2:"
+_STRATEGY = "partition.assignment.strategy"
+_NOT_RELEASED = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
 
 
 class Source(Reader):
@@ -34,11 +46,14 @@ class Source(Reader):
         instance_id: str = "",
     ) -> None:
         self._group_protocol = group_protocol
+        self._instance_id = instance_id
+        self._join_again_at: float | None = None  # with a new client: this one cannot go on
         self._not_joined: object = None  # the group's metadata before it has answered; None: nothing to compare with
         self._committing: deque[dict[PartitionId, Commit]] = deque()  # in the order they were sent
         more: dict[str, Any] = {"group.protocol": group_protocol, "on_commit": self._on_commit}
         if group_protocol == "classic":
-            more["partition.assignment.strategy"] = "cooperative-sticky"
+            more[_STRATEGY] = reading.properties.get(_STRATEGY, COOPERATIVE)
+        self._eager = more.get(_STRATEGY, COOPERATIVE) != COOPERATIVE
         if instance_id:
             more["group.instance.id"] = instance_id
         super().__init__(listener, reading, **more)
@@ -57,6 +72,10 @@ class Source(Reader):
 
     def poll(self, count: int) -> list[tuple[Partition, list[Message]]]:
         """What has arrived, as every reader."""
+        if self._join_again_at is not None:
+            if time.monotonic() < self._join_again_at:
+                return []
+            self._join_again()
         if self._not_joined is not None and self._consumer.consumer_group_metadata() != self._not_joined:
             # With this protocol, no callback tells of an empty assignment; but the member's epoch changes.
             self._not_joined = None
@@ -72,10 +91,52 @@ class Source(Reader):
             self._listener.on_assigned([])
 
     def _on_revoke(self, _: Consumer, revoked: list[TopicPartition]) -> None:
-        self._gone(revoked, lost=False)
+        self._gone(revoked, lost=self._thrown_out())
 
     def _on_lost(self, _: Consumer, revoked: list[TopicPartition]) -> None:
         self._gone(revoked, lost=True)
+
+    def _thrown_out(self) -> bool:
+        """Whether the client knows that it is no member any more: it calls that a revocation if one was under way."""
+        metadata = self._consumer.consumer_group_metadata()  # as librdkafka writes it: a mark, the generation, names
+        generation = int.from_bytes(metadata[len(_MARK) :][:4], sys.byteorder, signed=True)
+        return self._consumer.memberid() is None or (metadata.startswith(_MARK) and generation < 0)
+
+    def _read_too(self, starts: list[TopicPartition]) -> None:
+        if self._eager:
+            self._consumer.assign(starts)
+        else:
+            super()._read_too(starts)
+
+    def _read_anew(self, key: PartitionId, start: int) -> None:
+        if not self._eager:
+            super()._read_anew(key, start)
+            return
+        # The others go on where the client stands: what it has handed out is not all taken in yet.
+        others = [TopicPartition(*other) for other in self._owned if other != key]
+        places = {(tp.topic, tp.partition): tp.offset for tp in self._consumer.position(others)} | {key: start}
+        for other, partition in self._owned.items():
+            if places[other] < 0:  # nothing was handed out yet
+                places[other] = partition.position
+        self._consumer.assign([TopicPartition(*other, offset) for other, offset in places.items()])
+        self._apply_pause(self._owned)
+
+    def _ended(self, error: KafkaError) -> None:
+        if _NOT_RELEASED not in error.str():
+            super()._ended(error)
+            return
+        text = f"Kafka: the static member kafka.instance_id = {self._instance_id} is still in the group"
+        why = "another process uses this id, or one that was killed did, and its session has not ended yet"
+        self._teller.tell("instance", f"{text}: {why}; trying on")
+        self._join_again_at = time.monotonic() + JOIN_AGAIN_SECONDS
+
+    def _join_again(self) -> None:
+        """Join with a new client; the group refuses this static member for as long as it knows one before it."""
+        self._join_again_at = None
+        self._consumer.close()
+        self._committing.clear()
+        self._consumer = create_client(Consumer, self._config)
+        self.subscribe()
 
     # -- committing ----------------------------------------------------------------------------------------------
     #
@@ -125,9 +186,11 @@ class Source(Reader):
             try:
                 found = self._consumer.committed([TopicPartition(*key) for key in wanted], timeout=0.5)
             except KafkaException:
-                continue
-            if all(tp.error is None and _has(tp, wanted[(tp.topic, tp.partition)]) for tp in found):
-                return True
+                found = []
+            if found and all(tp.error is None for tp in found):
+                # If it is not this commit, it was refused: this member was thrown out.
+                return all(_has(tp, wanted[(tp.topic, tp.partition)]) for tp in found)
+            time.sleep(LOOK_AGAIN_SECONDS)
         return False
 
 

@@ -260,9 +260,9 @@ METRICS = (
     Declared(
         "rebalances_total",
         "counter",
-        "Assignments received from the group.",
+        "Times that the group gave this member partitions, even none, or took some away.",
         lambda s: s.rebalances,
-        unit="assignments",
+        unit="changes",
     ),
     Declared(
         "partitions_stopped",

@@ -5,14 +5,13 @@ from __future__ import annotations
 from confluent_kafka import ConsumerGroupTopicPartitions, ConsumerGroupType, KafkaError, TopicPartition
 from confluent_kafka.admin import ConsumerGroupDescription, OffsetSpec, TopicDescription
 
+from consumer.config.librdkafka import COOPERATIVE
 from consumer.config.settings import Kafka
 from consumer.kafka.client import PartitionId
 from consumer.preflight.cluster import Cluster, plural
 from consumer.preflight.result import Check, failed, ok, skipped, warning
 
 NAME = "group"
-#: How this consumer shares partitions; another way in the same group and the broker refuses it.
-ASSIGNOR = "cooperative-sticky"
 
 EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # the library's own lack
 LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -38,7 +37,9 @@ def check(
     members = 0 if isinstance(group, KafkaError) else len(group.members)
     if not isinstance(group, KafkaError) and members and group.type == ConsumerGroupType.CLASSIC:
         assignor = group.partition_assignor
-        if settings.group_protocol == "classic" and assignor not in ("", ASSIGNOR):
+        # Another way to share partitions in the same group, and the broker refuses it.
+        own = settings.client.get("partition.assignment.strategy", COOPERATIVE).split(",")
+        if settings.group_protocol == "classic" and assignor not in ("", *own):
             return failed(
                 NAME,
                 f"{name}: another program is in this group (its assignor is {assignor}); both cannot be",

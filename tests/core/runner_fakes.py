@@ -69,6 +69,11 @@ class Results(queue.SimpleQueue[Result]):
         self._count += 1
         heapq.heappush(self._due, (self.now + seconds, self._count, do))
 
+    def stand_still(self, seconds: float) -> None:
+        """Time passes while the process stands still: what was due meanwhile is done when it goes on."""
+        self.now += seconds
+        self._due = [(max(at, self.now), number, do) for at, number, do in sorted(self._due)]
+
     def get(self, block: bool = True, timeout: float | None = None) -> Result:
         assert timeout is not None, "the loop must not wait without a bound"
         assert timeout <= 0.05, "a turn waits 50 ms at most"
@@ -163,7 +168,14 @@ class FakeSource:
 class World:
     """A runner over fakes; the API answers after ``latency`` by ``api``, or never where that gives None."""
 
-    def __init__(self, *, until_end: bool = False, intake: Intake | None = None, **rules: Any) -> None:
+    def __init__(
+        self,
+        *,
+        until_end: bool = False,
+        intake: Intake | None = None,
+        session_seconds: float = SESSION_SECONDS,
+        **rules: Any,
+    ) -> None:
         self.results = Results()
         settings: dict[str, Any] = {"rate": 0.0, "linger": 0.0, "max_rows": 10, "concurrency": 2}
         self.pipeline = Pipeline(Rules(**(settings | rules)), random.Random(1).random)
@@ -175,7 +187,7 @@ class World:
             commit_interval=COMMIT_INTERVAL,
             stop_seconds=STOP_SECONDS,
             revoke_seconds=REVOKE_SECONDS,
-            session_seconds=SESSION_SECONDS,
+            session_seconds=session_seconds,
             until_end=until_end,
             wall_clock=lambda: EPOCH + self.results.now,
         )

@@ -213,7 +213,7 @@ def test_when_stopping_nothing_new_is_sent_and_answers_still_settle() -> None:
     bench = Bench(max_rows=2, concurrency=1)
     partition = bench.partition()
     bench.read(partition, "A", "B", "C")
-    bench.pipeline.stopping = True
+    bench.pipeline.silent = True
     bench.answer(bench.only, naming(error_of("A")))
     assert bench.open == []
     bench.acknowledge()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import orjson
 
+from consumer.core.offsets import Commit, Partition
 from consumer.core.pipeline import Letter
 from consumer.core.retry import RetryPolicy
 from consumer.runner import BATCH
@@ -101,6 +103,93 @@ def test_after_the_process_was_suspended_nothing_is_sent_before_the_group_was_he
     world.turn_until(lambda: len(world.sent) == 2)
     now, start_by = world.start_by[-1]
     assert start_by <= max(at for at, _ in world.source.polls if at <= now) + SESSION_SECONDS
+
+
+def _stand_still(world: World, seconds: float = 60.0) -> None:
+    """Time passes, and answers come, while the loop does not turn."""
+    world.results.stand_still(seconds)
+    while world.unanswered:
+        attempt = world.unanswered.pop()
+        world.results.put((Call(attempt), accepted(attempt)))
+
+
+def _acknowledge(world: World, partition: Partition, error: str | None = None) -> None:
+    """The commit in flight ends."""
+    commit = Commit(partition, partition.watermark, "")
+    world.source.inside.append(lambda: world.source._committed([commit], error))
+
+
+def test_after_standing_still_only_the_answer_to_a_commit_sent_since_then_lets_uploads_go_on() -> None:
+    world = World(max_rows=1, concurrency=1)
+    world.api = lambda _: None
+    partition = world.partition(0, *keys_of("A", 100))
+    world.start()
+    world.source.commit_answers = None
+    world.turn_until(lambda: len(world.sent) == 1)
+    world.source._committed([Commit(partition, 0, "")], None)  # the first, of where it begins
+    _stand_still(world, 0.0)
+    world.turn_until(lambda: world.source.committing and len(world.unanswered) == 1)
+    assert world.source.commits[-1] == {0: 1}
+    sent = len(world.sent)
+    _stand_still(world)
+    world.turn_for(5)
+    _acknowledge(world, partition)  # of the commit that was sent before: it says nothing of now
+    world.turn_for(5)
+    assert len(world.sent) == sent, "the group was not heard"
+    _acknowledge(world, partition)
+    world.turn_until(lambda: len(world.sent) > sent, 1.0)
+
+
+def test_in_doubt_a_commit_is_sent_even_when_nothing_moved_and_again_when_it_fails() -> None:
+    world = World(max_rows=1, concurrency=1)
+    world.api = lambda _: None
+    partition = world.partition(0, "A", "B")
+    world.start()
+    world.turn_until(lambda: len(world.sent) == 1 and not world.source.committing)
+    world.turn_for(3)
+    before = len(world.source.commits)
+    world.source.commit_answers = None
+    world.results.stand_still(60.0)
+    world.turn_until(lambda: world.source.committing, 0.1)
+    assert world.source.commits[before:] == [{0: 0}]
+    _acknowledge(world, partition, "unknown member")
+    _stand_still(world, 0.0)
+    world.turn_for(2 * COMMIT_INTERVAL)
+    assert len(world.sent) == 1, "the answer settles, and nothing new is sent"
+    assert world.source.commits[before + 1 :] == [{0: 1}]
+    _acknowledge(world, partition)
+    world.turn_until(lambda: len(world.sent) == 2, 1.0)
+
+
+def test_standing_still_inside_a_revocation_is_noticed_too() -> None:
+    world = World(max_rows=1, concurrency=2, max_unsettled_rows=50)
+    world.api = lambda attempt: None if "G0" in values(attempt) else accepted(attempt)
+    going, kept = world.partition(0, "G0"), world.partition(1, *keys_of("K", 40))
+    world.start()
+    world.source.commit_answers = None
+    world.turn_until(lambda: "G0" in world.sent_values())
+    sent: list[int] = []
+
+    def stand_still() -> None:
+        sent.append(len(world.sent))
+        world.results.stand_still(9.0)
+
+    world.results.at(1.0, stand_still)
+    world.source.inside.append(lambda: world.runner.on_revoked([going], lost=False))
+    world.turn_until(lambda: not going.owned)
+    world.turn_for(5)
+    assert sent == [len(world.sent)], "of the partitions that stay, too, nothing is sent"
+    assert kept.owned
+
+
+def test_a_reader_that_is_no_member_never_waits_for_a_group() -> None:
+    world = World(max_rows=1, concurrency=1, session_seconds=math.inf)
+    world.partition(0, *keys_of("A", 100))
+    world.start()
+    world.turn_until(lambda: len(world.sent) == 3)
+    world.source.commit_answers = None
+    world.results.stand_still(600.0)
+    world.turn_until(lambda: len(world.sent) == 6, 2.0)
 
 
 # -- commits -----------------------------------------------------------------------------------------------------

@@ -222,7 +222,7 @@ def test_two_reasons_to_hold_a_partition_do_not_end_each_other(monkeypatch: pyte
     world.api = lambda attempt: None if codes[0] in [i["extended_id"] for i in attempt.items] else accepted(attempt)
     partition.room = characters(5)
     world.start()
-    world.turn_until(lambda: partition in world.runner.held)  # too much stands behind the first row
+    world.turn_until(lambda: partition in world.runner.resting.full)  # too much stands behind the first row
     assert site.asked == [7]  # and the last record waits for its schema
     site.answer()
     world.turn_for(5)
@@ -233,7 +233,7 @@ def test_two_reasons_to_hold_a_partition_do_not_end_each_other(monkeypatch: pyte
     world.api = accepted
     for attempt in world.unanswered:
         world.results.put((Call(attempt), accepted(attempt)))
-    world.turn_until(lambda: not world.runner.held)
+    world.turn_until(lambda: not world.runner.resting.full)
     assert partition in world.source.held, "the row settled, the schema did not come"
     site.answer(8)
     world.turn_until(lambda: partition.committed == 42)

@@ -94,15 +94,16 @@ class Group:
             self._forget(member)
             self._soon()
 
-    def silent(self, member_id: str) -> None:
-        """No heartbeat of it comes any more: it is thrown out a session time-out after the last one."""
+    def silent(self, member_id: str, since: float = 0.0) -> None:
+        """No heartbeat of it comes any more: it is thrown out a session time-out after the last, ``since`` seconds ago."""
         member = self.members.get(member_id)
-        if member is None or member.silent:
-            return
-        member.silent = True
+        if member is not None and not member.silent:
+            member.silent = True
+            self._expect(member, self.session - since)
+
+    def _expect(self, member: Member, seconds: float) -> None:
         if not self.away:
-            since = self._draw.uniform(0.0, self.heartbeat)
-            member.expires = self._scheduler.after(self.session - since, lambda: self._expire(member))
+            member.expires = self._scheduler.after(seconds, lambda: self._expire(member))
 
     def heard(self, member_id: str) -> bool:
         """A heartbeat comes again; whether it is a member still."""
@@ -127,12 +128,18 @@ class Group:
         self._soon()
 
     def refuses(self, member_id: str, generation: int) -> str | None:
-        """Why a commit is refused, or None."""
+        """Why a commit is refused, or None: then it counts as a heartbeat, too."""
         if member_id in self._fenced:
             return "FENCED_INSTANCE_ID"
-        if member_id not in self.members:
+        member = self.members.get(member_id)
+        if member is None:
             return "UNKNOWN_MEMBER_ID"
-        return None if generation == self.generation else "ILLEGAL_GENERATION"
+        if generation != self.generation:
+            return "ILLEGAL_GENERATION"
+        if member.expires is not None:
+            member.expires.cancel()
+            self._expect(member, self.session)
+        return None
 
     def owner(self, number: int) -> str | None:
         """The id of the member that owns a partition."""
@@ -161,9 +168,9 @@ class Group:
     def come_back(self) -> None:
         """The coordinator is there again; every member has a whole session time-out to be heard of."""
         self.away = False
-        for member in list(self.members.values()):
+        for member in self.members.values():
             if member.silent:
-                member.expires = self._scheduler.after(self.session, lambda m=member: self._expire(m))
+                self._expect(member, self.session)
         self._soon()
 
     def expire(self, member_id: str) -> None:

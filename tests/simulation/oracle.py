@@ -95,16 +95,15 @@ class Oracle(Witness):
         records: Mapping[tuple[int, int], PublishedRecord],
         limits: Limits,
         seen: Counter[str],
-        owns: Callable[[Process, int], bool],
         trace: Trace | None,
     ) -> None:
         self._scheduler = scheduler
         self._records = records
         self._limits = limits
         self._seen = seen
-        self._owns = owns
         self._trace = trace
         self._epochs: dict[object, Epoch] = {}
+        self._owners: dict[int, Epoch] = {}  #: the latest assignment of each partition
         self._ledgers: dict[Process, Callable[[], dict[str, int]]] = {}
         self._books: dict[Process, list[Epoch]] = {}
         self._unsettled: Counter[Process] = Counter()  #: rows
@@ -156,6 +155,7 @@ class Oracle(Witness):
             self._floor[number] = start
         book = Epoch(len(self._epochs), process, number, start, committed)
         self._epochs[epoch] = book
+        self._owners[number] = book
         self._books[process].append(book)
         self._tell(process, f"is assigned {number} from {start}, committed {committed}")
 
@@ -259,8 +259,7 @@ class Oracle(Witness):
         flight = self._in_flight[process]
         for tag, key_of_epoch in zip(call.tags, call.epochs, strict=True):
             epoch = self._epochs[key_of_epoch]
-            if not self._owns(process, epoch.number):
-                self._seen["sent after it was thrown out"] += 1
+            self._check_fence(call, epoch)
             if tag not in self._rows_of(tag) or tag[1] >= epoch.position:
                 raise Violation(f"I1: {process.name} sends {tag}, which it has not read")
             if epoch.settled(tag):
@@ -281,6 +280,14 @@ class Oracle(Witness):
                             f"I4: {tag} is sent while a lost call with {other_tag} of {key} may take effect"
                         )
                 held.append((call, tag, exclusive))
+
+    def _check_fence(self, call: Call, epoch: Epoch) -> None:
+        """Nothing leaves a member whose partition another one has begun with."""
+        latest = self._owners[epoch.number]
+        if latest is not epoch and latest.process is not epoch.process:
+            raise Violation(f"I9: {call.process.name} sends rows of {epoch}, which {latest.process.name} has meanwhile")
+        if epoch.ended:
+            self._seen["sent of what was given up"] += 1
 
     def _rows_of(self, tag: Tag) -> dict[Tag, PublishedRow]:
         record = self._records.get(tag[:2])

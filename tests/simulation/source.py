@@ -104,7 +104,7 @@ class SimSource:
         self._first = 0
         self._fatal: UserError | None = None
         self._closed = False
-        process.on_stop.append(lambda: group.silent(self.member))
+        process.on_stop.append(lambda: group.silent(self.member, self._since_heartbeat()))
         process.on_thaw.append(self._thawed)
 
     # -- what the owner loop calls -------------------------------------------------------------------------------
@@ -369,7 +369,7 @@ class SimSource:
             self._queue("lost", None)
 
     def _thawed(self) -> None:
-        self._process.thread(self._draw.uniform(0.0, self._group.heartbeat), self._beat)
+        self._process.thread(self._draw.uniform(0.0, 0.05), self._beat)  # it is overdue
 
     def _beat(self) -> None:
         """A heartbeat after a silence; its answer says whether this is a member still."""
@@ -385,12 +385,15 @@ class SimSource:
         if self._cut or not self._process.alive:
             return
         self._cut = True
-        self._group.silent(self.member)
-        since = self._draw.uniform(0.0, self._group.heartbeat)
-        # librdkafka gives its partitions up by itself when no heartbeat was answered for a session time-out.
-        self._cut_timer = self._scheduler.after(
-            self._group.session - since, lambda: self._process.thread(0.0, self._silence)
-        )
+        since = self._since_heartbeat()
+        self._group.silent(self.member, since)
+        # librdkafka gives its partitions up by itself, a session time-out after the last answer to a heartbeat.
+        wait = self._group.session - since + self._latency()
+        self._cut_timer = self._scheduler.after(wait, lambda: self._process.thread(0.0, self._silence))
+
+    def _since_heartbeat(self) -> float:
+        """How long ago the last heartbeat was."""
+        return self._draw.uniform(0.0, self._group.heartbeat)
 
     def _silence(self) -> None:
         if self._cut:

@@ -160,7 +160,7 @@ class World:
         )
         rules = plan.rules
         limits = Limits(rules.max_unsettled_rows, rules.max_unsettled_bytes, rules.max_processing, plan.map_room, plan.batch)
-        self.oracle = Oracle(scheduler, self.publisher.records, limits, self.seen, self._owns, trace)
+        self.oracle = Oracle(scheduler, self.publisher.records, limits, self.seen, trace)
         self.api = Api(
             scheduler,
             random.Random(f"api {plan.seed}"),
@@ -180,11 +180,6 @@ class World:
         """A line of the trace."""
         if self.trace is not None:
             self.trace.tell(self.scheduler.now - BEGIN, who, what)
-
-    def _owns(self, process: Process, number: int) -> bool:
-        """Whether the group has a partition with a process."""
-        owner = self.group.owner(number)
-        return any(life.process is process and life.source.member == owner for life in self.members if life is not None)
 
     # -- a run ---------------------------------------------------------------------------------------------------
 
