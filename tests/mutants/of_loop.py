@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Edit, Mutant
 
-RUNNER = "runner.py"
+RUNNER, RESTING, MEMBERSHIP = "runner.py", "resting.py", "membership.py"
 LOOP_TESTS = (
     "tests/core/test_runner.py",
     "tests/core/test_runner_revocation.py",
@@ -18,8 +18,8 @@ MUTANTS = (
         (
             Edit(
                 RUNNER,
-                "        if error is None:\n            for commit in commits:",
-                "        if True:\n            for commit in commits:",
+                "        if error is None:\n            self._membership",
+                "        if True:\n            self._membership",
             ),
         ),
         LOOP_TESTS,
@@ -62,7 +62,23 @@ MUTANTS = (
     ),
     Mutant(
         "a request is sent however long ago the group was heard of",
-        (Edit(RUNNER, "start_by = self._polled_at + self._session_seconds", "start_by = math.inf"),),
+        (Edit(MEMBERSHIP, "return self._polled_at + self._holds", "return math.inf"),),
+        LOOP_TESTS,
+    ),
+    Mutant(
+        "a member that stood still goes on sending before the group has confirmed it",
+        (Edit(MEMBERSHIP, "            self.doubtful = True\n", ""),),
+        LOOP_TESTS,
+    ),
+    Mutant(
+        "a commit from before the gap confirms a member that stood still",
+        (
+            Edit(
+                MEMBERSHIP,
+                "            self.doubtful = True\n            self._asked = False\n",
+                "            self.doubtful = True\n",
+            ),
+        ),
         LOOP_TESTS,
     ),
     Mutant(
@@ -85,9 +101,9 @@ MUTANTS = (
         "a partition that was held is not read on",
         (
             Edit(
-                RUNNER,
-                "            self.held.discard(partition)\n            self._hold(partition)\n",
-                "            self.held.discard(partition)\n",
+                RESTING,
+                "            self.full.discard(partition)\n            self.tell(partition)\n",
+                "            self.full.discard(partition)\n",
             ),
         ),
         LOOP_TESTS,
@@ -97,10 +113,20 @@ MUTANTS = (
         (Edit(RUNNER, "while self._in_flight() and not self.leaves_at_once and", "while False and"),),
         LOOP_TESTS,
     ),
-    Mutant("a stop goes on sending", (Edit(RUNNER, "        self.pipeline.stopping = True\n", ""),), LOOP_TESTS),
+    Mutant(
+        "a stop goes on sending",
+        (Edit(RUNNER, "self.pipeline.silent = self.state is not State.RUNNING or", "self.pipeline.silent ="),),
+        LOOP_TESTS,
+    ),
     Mutant(
         "what waits for a schema is not read on when it came",
-        (Edit(RUNNER, "            if partition not in intake.waiting:\n                self._hold(partition)\n", ""),),
+        (
+            Edit(
+                RUNNER,
+                "            if partition not in intake.waiting:\n                self.resting.tell(partition)\n",
+                "",
+            ),
+        ),
         LOOP_TESTS,
     ),
 )

@@ -37,7 +37,8 @@ MUTANTS = (
         OFFSETS_TESTS,
     ),
     Mutant(
-        "a commit carries no settled map", (Edit(OFFSETS, "        if partition.records or partition.skips.end > offset:\n", "        if False:\n"),)
+        "a commit carries no settled map",
+        (Edit(OFFSETS, "        if partition.records or partition.skips.end > offset:\n", "        if False:\n"),),
     ),
     Mutant(
         "what the map names is forgotten by the first commit after a restart",
