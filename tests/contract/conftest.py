@@ -7,6 +7,8 @@ from contextlib import closing
 
 import pytest
 
+from tests.contract.api import ApiSite, RealApi, SimulatedApi
+from tests.contract.letters import LettersSite, RealLetters, SimulatedLetters
 from tests.contract.member import Site
 from tests.contract.real_kafka import RealSite
 from tests.contract.simulated_kafka import SimulatedSite
@@ -22,5 +24,20 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         if request.param == "simulated"
         else RealSite(request.getfixturevalue("kafka"), PARTITIONS)
     )
+    with closing(made):
+        yield made
+
+
+@pytest.fixture(params=["simulated", "real"])
+def api(request: pytest.FixtureRequest) -> Iterator[ApiSite]:
+    """An API that is well, and one that calls it."""
+    with closing(SimulatedApi() if request.param == "simulated" else RealApi()) as made:
+        yield made
+
+
+@pytest.fixture(params=["simulated", "real"])
+def letters(request: pytest.FixtureRequest) -> Iterator[LettersSite]:
+    """A dead-letter topic that cannot be written yet, and one that writes to it."""
+    made = SimulatedLetters() if request.param == "simulated" else RealLetters(request.getfixturevalue("kafka"))
     with closing(made):
         yield made
