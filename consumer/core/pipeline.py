@@ -96,6 +96,7 @@ class Pipeline:
         self._timers: list[tuple[float, int, Row]] = []  #: parked rows, and held claims of settled ones
         self._timer_number = 0
         self._stock = rules.concurrency + SPARE_WINDOWS
+        self.resting = False  #: a partition is not read on until more of it is settled
         self.silent = False  #: nothing is uploaded, for good or for now
 
     # -- inputs --------------------------------------------------------------------------------------------------
@@ -138,7 +139,7 @@ class Pipeline:
         window = attempt.window
         if not window.is_in_flight(attempt.number):
             return
-        self.uploads.starved = self.flow.full and not self.lanes
+        self.uploads.starved = (self.flow.full or self.resting) and not self.lanes
         result = self.uploads.ended(window, reply, now)
         if result.accepted:
             self.rows_accepted.count(attempt.data_key, len(result.accepted))

@@ -78,7 +78,7 @@ class Uploads:
         self._accepted_sent_at = -1.0  #: when the latest request that was accepted was sent
         self._accepted_at = -1.0
         self._passing = 0.0  #: the passing clock: seconds in which windows were being accepted
-        self.starved = False  #: the memory is full of rows that wait for those in windows: nothing else can be accepted
+        self.starved = False  #: nothing is ready, and no more is read until windows succeed
         self._fruitless: Counter[str] = Counter()
         self._repeating = False  #: a row has been sent again because an answer did not confirm it
         self.held_until = -1.0  #: no row's claim is held longer than this by a lost answer
@@ -383,11 +383,14 @@ class Uploads:
                 window.passed_mark = self.accepted_windows
             window.faults += 1
             others_pass = self.accepted_windows > window.passed_mark
+            window.blamed = window.blamed or others_pass
+            if self.starved and window.blamed:
+                # No others can pass any more, and that they did before has to do: or this would never end.
+                others_pass = True
+                self._pass(now)
             if window.faults >= FAULTS_BEFORE_SPLIT and others_pass and self._halve(window, "halved"):
                 return
             if len(window.rows) == 1 and self._policy.give_up:
-                if self.starved and others_pass:
-                    self._pass(now)  # or the rows that wait for this one would fill the memory for ever
                 if window.failing_since < 0:
                     window.failing_since = self._passing
                 elif self._passing - window.failing_since >= self._policy.give_up:

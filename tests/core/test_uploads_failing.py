@@ -244,6 +244,22 @@ def test_a_row_whose_followers_fill_the_memory_is_given_up_though_nothing_else_c
     assert 550 <= bench.now - began <= 700
 
 
+def test_a_part_of_a_window_that_failed_while_others_passed_is_given_up_though_nothing_else_can_be_accepted() -> None:
+    """I8: what showed that the fault is in the whole window holds for its parts."""
+    bench = Bench(max_rows=2, linger=0.1, max_unsettled_rows=40, retry=RetryPolicy(base=0.5, cap=5, give_up=60))
+    partition = bench.partition()
+    rejects = rejecting(["P", "Q"], lambda _, __: answered(500))
+    bench.read(partition, "P", "Q", tick=False)
+    bench.pass_time(0.1, rejects)
+    bench.read(partition, "N", tick=False)
+    bench.pass_time(0.2, rejects)
+    assert {len(attempt.items) for attempt in bench.sent if "P" in values(attempt)} == {2}, "not divided yet"
+    bench.read(partition, *["P"] * 40, tick=False)
+    assert not bench.pipeline.reads()
+    bench.pass_time(300, rejects)
+    assert bench.reasons() == {"P": "api_error", "Q": "api_error"}
+
+
 def test_memory_full_of_rows_of_one_code_is_no_reason_to_give_it_up_in_an_outage() -> None:
     bench = Bench(max_rows=1, linger=0.1, max_unsettled_rows=10, retry=RetryPolicy(base=0.5, cap=5, give_up=60))
     bench.read(bench.partition(), *["P"] * 10, tick=False)

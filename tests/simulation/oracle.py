@@ -15,7 +15,7 @@ from typing import Any
 from tests.simulation.maps import covered_by
 from tests.simulation.process import Process
 from tests.simulation.published import Key, PublishedRecord, PublishedRow
-from tests.simulation.scheduler import BEGIN, Scheduler
+from tests.simulation.scheduler import Scheduler
 from tests.simulation.trace import Trace
 from tests.simulation.witness import Call, Tag, Witness
 
@@ -95,21 +95,23 @@ class Oracle(Witness):
         records: Mapping[tuple[int, int], PublishedRecord],
         limits: Limits,
         seen: Counter[str],
+        owns: Callable[[Process, int], bool],
         trace: Trace | None,
     ) -> None:
         self._scheduler = scheduler
         self._records = records
         self._limits = limits
         self._seen = seen
+        self._owns = owns  #: whether the group has a partition with a process
         self._trace = trace
         self._epochs: dict[object, Epoch] = {}
-        self._owners: dict[int, Epoch] = {}  #: the latest assignment of each partition
+        self._owners: dict[int, Epoch] = {}  #: the latest assignment of each partition, by the group's word
         self._ledgers: dict[Process, Callable[[], dict[str, int]]] = {}
         self._books: dict[Process, list[Epoch]] = {}
         self._unsettled: Counter[Process] = Counter()  #: rows
         self._bytes: Counter[Process] = Counter()
-        self._pairs: Counter[Process] = Counter()
-        self._last_read: dict[Process, int] = {}
+        self._room: Counter[Process] = Counter()  #: records that the poll under way may bring
+        self._signs: Counter[Process] = Counter()  #: records that were read without room
         self._claims: dict[tuple[int, Key], list[tuple[int, int, bool]]] = {}
         self._floor: dict[int, int] = {}  #: where a partition without a commit was begun last
         self._in_flight: dict[Process, dict[Key, list[tuple[Call, Tag, bool]]]] = {}
@@ -130,7 +132,7 @@ class Oracle(Witness):
 
     def _tell(self, process: Process, what: str) -> None:
         if self._trace is not None:
-            self._trace.tell(self._scheduler.now - BEGIN, process.name, what)
+            self._trace.tell(process.name, what)
 
     # -- lives and assignments -----------------------------------------------------------------------------------
 
@@ -155,7 +157,8 @@ class Oracle(Witness):
             self._floor[number] = start
         book = Epoch(len(self._epochs), process, number, start, committed)
         self._epochs[epoch] = book
-        self._owners[number] = book
+        if self._owns(process, number):  # else it was thrown out meanwhile, and does not know it yet
+            self._owners[number] = book
         self._books[process].append(book)
         self._tell(process, f"is assigned {number} from {start}, committed {committed}")
 
@@ -174,7 +177,6 @@ class Oracle(Witness):
                 record = self._records[epoch.number, offset]
                 self._unsettled[process] -= len(places)
                 self._bytes[process] -= record.size
-                self._pairs[process] -= len(record.rows) > 1
         self._tell(process, f"has given up {[self._epochs[e].number for e in epochs]}")
 
     def published(self, record: PublishedRecord) -> None:
@@ -187,7 +189,7 @@ class Oracle(Witness):
 
     def read(self, process: Process, epoch: object, offsets: Sequence[int]) -> None:
         book = self._epochs[epoch]
-        size = 0
+        self._check_memory(process, len(offsets))
         book.sparse |= offsets[-1] - book.position >= self._limits.batch
         for offset in offsets:
             record = self._records[book.number, offset]
@@ -203,14 +205,15 @@ class Oracle(Witness):
             book.open[offset] = {row.tag[2] for row in record.rows}
             self._unsettled[process] += len(record.rows)
             self._bytes[process] += record.size
-            self._pairs[process] += len(record.rows) > 1
-            size += record.size
-        self._last_read[process] = size
         self._tell(process, f"reads {book.number}: {offsets[0]}..{offsets[-1]}")
 
     def reached(self, process: Process, epoch: object, position: int) -> None:
         book = self._epochs[epoch]
         book.position = max(book.position, position)
+
+    def held(self, process: Process, *, held: bool) -> None:
+        self._seen["map near its room"] += held
+        self._tell(process, "reads a partition no more: its map is nearly full" if held else "reads it on")
 
     def polled(self, process: Process) -> None:
         """I5 and I6, and that the loop does not spin."""
@@ -220,11 +223,23 @@ class Oracle(Witness):
             raise Violation(f"I8: {process.name} takes turn after turn and does nothing")
         ledger = self._ledgers[process]()
         self._check_ledger(process, ledger)
-        rows = self._unsettled[process] - self._pairs[process]
-        if rows > self._limits.rows + SIGNS_OF_LIFE:
-            raise Violation(f"I6: {process.name} holds {rows} unsettled records")
-        if self._bytes[process] > self._limits.bytes + self._last_read.get(process, 0) + 10_000:
-            raise Violation(f"I6: {process.name} holds {self._bytes[process]} unsettled bytes")
+        self._room[process] = max(0, self._limits.rows - self._unsettled[process])
+        if self._bytes[process] >= self._limits.bytes:
+            self._room[process] = 0
+        if self._room[process]:
+            self._signs[process] = 0
+
+    def _check_memory(self, process: Process, records: int) -> None:
+        """I6: a poll brings no more than there was room for; without any, a record now and then as a sign of life."""
+        if self._room[process]:
+            self._room[process] -= records
+            if self._room[process] < 0:
+                raise Violation(f"I6: {process.name} reads {-self._room[process]} records more than it has room for")
+            self._room[process] = max(self._room[process], 1)
+            return
+        self._signs[process] += records
+        if self._signs[process] > SIGNS_OF_LIFE:
+            raise Violation(f"I6: {process.name} reads on without room: {self._unsettled[process]} rows are unsettled")
 
     def _check_ledger(self, process: Process, ledger: dict[str, int]) -> None:
         counts: Counter[str] = Counter()
@@ -283,7 +298,7 @@ class Oracle(Witness):
 
     def _check_fence(self, call: Call, epoch: Epoch) -> None:
         """Nothing leaves a member whose partition another one has begun with."""
-        latest = self._owners[epoch.number]
+        latest = self._owners.get(epoch.number, epoch)
         if latest is not epoch and latest.process is not epoch.process:
             raise Violation(f"I9: {call.process.name} sends rows of {epoch}, which {latest.process.name} has meanwhile")
         if epoch.ended:
@@ -372,6 +387,8 @@ class Oracle(Witness):
         """What the answer justifies dead letters with."""
         if status == 200:
             return
+        if any(self._epochs[key].ended for key in call.epochs):
+            self._seen["late result"] += 1
         if len(call.tags) == 1:
             reason = "rejected_by_api" if status in (400, 403, 404, 405, 406, 413) else ""
             if status is None or status >= 500 or status == 408:
@@ -380,6 +397,7 @@ class Oracle(Witness):
                 self._condemned.setdefault(call.tags[0], set()).add(reason)
         errors = document.get("errors") if isinstance(document, dict) else None
         if status != 400 or not errors:
+            self._seen["bisect"] += status == 400 and len(call.tags) > 1
             return
         by_value = {item[call.data_key]: tag for item, tag in zip(call.items, call.tags, strict=True)}
         for error in errors:
@@ -425,7 +443,6 @@ class Oracle(Witness):
         del epoch.open[tag[1]]
         record = self._records[tag[:2]]
         self._bytes[process] -= record.size
-        self._pairs[process] -= len(record.rows) > 1
         epoch.counts["unsettled"] -= 1
         epoch.counts["rejected" if tag[1] in epoch.rejected else "accepted"] += 1
 

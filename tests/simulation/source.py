@@ -136,6 +136,7 @@ class SimSource:
 
     def hold(self, partition: Partition, *, held: bool) -> None:
         (self._held.add if held else self._held.discard)(partition)
+        self._witness.held(self._process, held=held)
         if not held and self._owned.get(partition.number) is partition:
             self._read_later([partition.number])
 
@@ -362,9 +363,9 @@ class SimSource:
             self._group.silent(self.member)
         self.member = ""
 
-    def _lost(self) -> None:
-        """It is no member any more, or cannot know that it is one: the next poll tells the owner."""
-        if self.member and not self._closed:
+    def _lost(self, member: str) -> None:
+        """It is this member no more, or cannot know that it is: the next poll tells the owner."""
+        if member and member == self.member and not self._closed:
             self.member = ""
             self._queue("lost", None)
 
@@ -378,7 +379,8 @@ class SimSource:
         if not self._reachable:
             self._process.thread(self._group.heartbeat, self._beat)
         elif not self._group.heard(self.member):
-            self._process.thread(self._latency(), self._lost)
+            member = self.member
+            self._process.thread(self._latency(), lambda: self._lost(member))
 
     def cut(self) -> None:
         """The broker cannot be reached from here."""
@@ -397,7 +399,7 @@ class SimSource:
 
     def _silence(self) -> None:
         if self._cut:
-            self._lost()
+            self._lost(self.member)
 
     def mend(self) -> None:
         """The broker can be reached again."""
@@ -426,7 +428,7 @@ class SimSource:
         quiet = self._scheduler.now - self._polled_at
         if quiet >= self._max_poll and self.member:
             self._group.leave(self.member)
-            self._lost()
+            self._lost(self.member)
         self._process.thread(max(0.1, self._max_poll - quiet), self._watch_polls)
 
     # -- committing ----------------------------------------------------------------------------------------------
@@ -470,8 +472,8 @@ class SimSource:
 
     def _commit_answered(self, sent: _Sent, errors: list[str | None]) -> None:
         self._queue("answer", (sent, errors))
-        if "UNKNOWN_MEMBER_ID" in errors and sent.member == self.member:
-            self._lost()
+        if "UNKNOWN_MEMBER_ID" in errors:
+            self._lost(sent.member)
         if "FENCED_INSTANCE_ID" in errors:
             self._fatal = UserError("Kafka: FENCED_INSTANCE_ID: this member cannot go on")
 

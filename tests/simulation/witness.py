@@ -72,6 +72,9 @@ class Witness:
     def reached(self, process: Process, epoch: object, position: int) -> None:
         """A process is told where a partition ends."""
 
+    def held(self, process: Process, *, held: bool) -> None:
+        """A process does not read a partition on, or does again."""
+
     def polled(self, process: Process) -> None:
         """A process is about to poll: a turn has ended."""
 

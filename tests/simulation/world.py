@@ -67,7 +67,6 @@ class Life:
         self.ended = False
         self.results = Results(self.process, self._pause, world.oracle)
         self.pipeline = Pipeline(plan.rules, self.draw.random)
-        poll_margin = plan.max_poll / 10
         self.runner = Runner(
             self.pipeline,
             Intake(decoder("auto"), RowMaker("extended_id", logistic_units=(UNIT,))),
@@ -75,7 +74,7 @@ class Life:
             world.scheduler.clock,
             commit_interval=plan.commit_interval,
             stop_seconds=plan.timeout + 5.0,
-            revoke_seconds=min(plan.timeout + 5.0, plan.max_poll - poll_margin),
+            revoke_seconds=plan.revoke_seconds,
             session_seconds=plan.session,
             wall_clock=lambda: EPOCH + world.scheduler.now,
         )
@@ -140,6 +139,8 @@ class World:
         self.plan = plan
         self.trace = trace
         self.scheduler = scheduler = Scheduler()
+        if trace is not None:
+            trace.clock = lambda: self.seconds
         self.seen: Counter[str] = Counter()
         self.draw = random.Random(f"world {plan.seed}")
         self.logs = [ListLog(number, begin=self.draw.choice((0, 0, 100))) for number in range(plan.partitions)]
@@ -159,8 +160,10 @@ class World:
             lambda record: self.oracle.published(record),
         )
         rules = plan.rules
-        limits = Limits(rules.max_unsettled_rows, rules.max_unsettled_bytes, rules.max_processing, plan.map_room, plan.batch)
-        self.oracle = Oracle(scheduler, self.publisher.records, limits, self.seen, trace)
+        limits = Limits(
+            rules.max_unsettled_rows, rules.max_unsettled_bytes, rules.max_processing, plan.map_room, plan.batch
+        )
+        self.oracle = Oracle(scheduler, self.publisher.records, limits, self.seen, self._owns, trace)
         self.api = Api(
             scheduler,
             random.Random(f"api {plan.seed}"),
@@ -176,10 +179,20 @@ class World:
         self.lives: list[Life] = []
         self.members: list[Life | None] = [None] * plan.members
 
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return self.scheduler.now - BEGIN
+
     def tell(self, who: str, what: str) -> None:
         """A line of the trace."""
         if self.trace is not None:
-            self.trace.tell(self.scheduler.now - BEGIN, who, what)
+            self.trace.tell(who, what)
+
+    def _owns(self, process: Process, number: int) -> bool:
+        """Whether the group has a partition with a process."""
+        owner = self.group.owner(number)
+        return any(life.process is process and life.source.member == owner for life in self.lives if not life.ended)
 
     # -- a run ---------------------------------------------------------------------------------------------------
 
@@ -225,7 +238,7 @@ class World:
     # -- members -------------------------------------------------------------------------------------------------
 
     def _start(self, place: int) -> None:
-        if place < len(self.members) and self.members[place] is None:
+        if self.restarts and self.members[place] is None:
             number = len(self.lives)
             name = f"{chr(ord('A') + place)}{sum(l.process.name[0] == chr(ord('A') + place) for l in self.lives) + 1}"
             life = Life(self, name, number, instance=f"i{place}" if self.plan.static else "")
