@@ -12,6 +12,7 @@ from tests.contract.letters import LettersSite, RealLetters, SimulatedLetters
 from tests.contract.member import Site
 from tests.contract.real_kafka import RealSite
 from tests.contract.simulated_kafka import SimulatedSite
+from tests.support.kafka_witness import Kafka
 
 PARTITIONS = 2
 
@@ -40,4 +41,11 @@ def letters(request: pytest.FixtureRequest) -> Iterator[LettersSite]:
     """A dead-letter topic that cannot be written yet, and one that writes to it."""
     made = SimulatedLetters() if request.param == "simulated" else RealLetters(request.getfixturevalue("kafka"))
     with closing(made):
+        yield made
+
+
+@pytest.fixture
+def unsafe_letters(kafka: Kafka) -> Iterator[RealLetters]:
+    """A topic that a leader would write, but not so that it is safe; and one that writes to it."""
+    with closing(RealLetters(kafka, few_replicas=True)) as made:
         yield made

@@ -58,9 +58,13 @@ class LettersSite(Protocol):
 class RealLetters:
     """``consumer.kafka.dead_letter`` on a real broker; the topic is not there at first."""
 
-    def __init__(self, kafka: Kafka) -> None:
+    def __init__(self, kafka: Kafka, *, few_replicas: bool = False) -> None:
+        """``few_replicas``: the topic is there, with fewer replicas than must have a record before it counts."""
         self._kafka = kafka
         self._topic = unique("contract.dlq")
+        self._few = few_replicas
+        if few_replicas:
+            kafka.create_topic(self._topic, 1, {"min.insync.replicas": "2"})
         self._there = False
         self._results: SimpleQueue[list[Row]] = SimpleQueue()
         self._acknowledged: list[Row] = []
@@ -75,7 +79,10 @@ class RealLetters:
         self._letters.send(letter)
 
     def make_writable(self) -> None:
-        self._kafka.create_topic(self._topic, 1)
+        if self._few:
+            self._kafka.configure_topic(self._topic, {"min.insync.replicas": "1"})
+        else:
+            self._kafka.create_topic(self._topic, 1)
         self._there = True
 
     def written(self) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consumer.core.model import Stage
-from tests.contract.letters import LettersSite, letter_of
+from tests.contract.letters import LettersSite, RealLetters, letter_of
 
 
 def _sent(letters: LettersSite, *values: str) -> list[int]:
@@ -29,6 +29,14 @@ def test_a_row_is_acknowledged_only_when_its_letter_is_in_the_topic(letters: Let
     letters.make_writable()
     letters.wait_until(lambda: set(_acknowledged(letters)) == set(offsets), "all are acknowledged")
     assert set(letters.written()) == set(offsets), "I1: a letter is acknowledged that is nowhere"
+
+
+def test_a_letter_that_too_few_replicas_have_is_not_acknowledged(unsafe_letters: RealLetters) -> None:
+    _sent(unsafe_letters, "A")
+    unsafe_letters.pass_time(1.0)
+    assert _acknowledged(unsafe_letters) == [], "I1: a letter is acknowledged that one broker's death loses"
+    unsafe_letters.make_writable()
+    unsafe_letters.wait_until(lambda: _acknowledged(unsafe_letters) == [0], "it is acknowledged")
 
 
 def test_each_row_is_acknowledged_and_written_once_when_nothing_goes_wrong(letters: LettersSite) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -178,9 +179,10 @@ def _life(seed: int) -> World:
     return _run(seed, _long_script(draw), rules)
 
 
-def test_i6_reading_stops_at_the_bound_and_nothing_is_lost_by_it() -> None:
+@pytest.mark.parametrize(("rows", "size"), [(12, 900.0), (1000, 500.0)])
+def test_i6_reading_stops_at_the_bound_and_nothing_is_lost_by_it(rows: int, size: float) -> None:
     """With room for little, and rows that all can settle, everything still comes through."""
-    small = msgspec.structs.replace(RULES, max_unsettled_rows=12, max_unsettled_bytes=900.0)
+    small = msgspec.structs.replace(RULES, max_unsettled_rows=rows, max_unsettled_bytes=size)
     for seed in range(20):
         draw = random.Random(seed)
         world = World(seed, small)
@@ -189,10 +191,11 @@ def test_i6_reading_stops_at_the_bound_and_nothing_is_lost_by_it() -> None:
             _publish(world, draw.randrange(PARTITIONS), batch, 0)
             for number in range(PARTITIONS):
                 world.read(number, 9)
-            assert world.pipeline.flow.rows <= 12, "I6: more rows than the bound"
+            assert world.pipeline.flow.rows <= rows, "I6: more rows than the bound"
+            assert world.pipeline.flow.size < size + 9 * 50, "I6: more bytes than the bound and one read"
             _answer(world, draw.randrange(6), draw.choice(REPLIES))
             world.pass_time(draw.choice((0.0, 0.3)))
             world.answer_me()
             world.check()
-        assert not world.pipeline.flow.reads() or world.pipeline.flow.rows < 12
+        assert not world.pipeline.flow.reads() or world.pipeline.flow.rows < rows
         world.finish()

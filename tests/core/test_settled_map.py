@@ -58,7 +58,7 @@ def test_a_map_never_takes_more_than_was_foreseen_whatever_settles(seed: int, ba
     for share in (0.0, 0.5, 0.9, 1.0):
         left = [0, *(place for place in unsettled if draw.random() >= share), count]
         runs = [(base + place + 1, base + after) for place, after in itertools.pairwise(left) if place + 1 < after]
-        assert len(encode(7, base, runs, PLENTY)) <= foreseen
+        assert len(encode(7, base, runs, PLENTY)) <= foreseen, "I7: a map takes more than was foreseen"
 
 
 def test_a_row_that_is_stuck_costs_a_few_characters_however_much_is_settled_behind_it() -> None:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.mutants import of_loop, of_offsets, of_order, of_uploads
+from tests.mutants import of_adapters, of_loop, of_offsets, of_order, of_uploads
 
-MUTANTS = (*of_order.MUTANTS, *of_offsets.MUTANTS, *of_uploads.MUTANTS, *of_loop.MUTANTS)
+MUTANTS = (*of_order.MUTANTS, *of_offsets.MUTANTS, *of_uploads.MUTANTS, *of_loop.MUTANTS, *of_adapters.MUTANTS)

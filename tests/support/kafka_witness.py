@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, Producer
 from confluent_kafka import TopicPartition as ConfluentPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 with warnings.catch_warnings():
@@ -79,6 +79,18 @@ class Kafka:
                 raise TimeoutError(f"topic {name} has no leader for each of {partitions} partitions")
             time.sleep(0.01)
         return name
+
+    def configure_topic(self, name: str, config: Mapping[str, str]) -> None:
+        """Set properties of a topic."""
+        wanted = ConfigResource(
+            ConfigResource.Type.TOPIC,
+            name,
+            incremental_configs=[
+                ConfigEntry(*pair, incremental_operation=AlterConfigOpType.SET) for pair in config.items()
+            ],
+        )
+        for answer in self._admin.incremental_alter_configs([wanted]).values():
+            answer.result(ANSWER_SECONDS)
 
     def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
         """Remove each partition's records below an offset, as retention would."""
