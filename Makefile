@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test check lint types layers docs chaos outage bench lock clean
+.PHONY: install demo test check lint types layers simulate chaos outage mutants docs bench lock clean
 .DEFAULT_GOAL := check
 
 $(STAMP): requirements.txt pyproject.toml
@@ -39,6 +39,9 @@ types: $(STAMP)
 
 layers: $(STAMP)
 	$(BIN)/lint-imports
+
+mutants: $(STAMP)  ## deliberate breaks of the program, one by one, and which test catches each
+	$(BIN)/python -m tests.mutants.run --record
 
 docs: $(STAMP)  ## the pages that are written from code
 	$(BIN)/python -m consumer.config.page > docs/configuration.md

@@ -273,7 +273,7 @@ class Runner:
         """Do what the core says now."""
         now = self._clock()
         self.pipeline.observe(self._wall_clock() * 1000)
-        self.pipeline.resting = bool(self.resting.full)
+        self.pipeline.resting = bool(self.resting.full or self.resting.crowding)
         self.pipeline.silent = self.state is not State.RUNNING or self._membership.doubtful
         effects = self.pipeline.tick(now)
         for attempt in effects.send:

@@ -99,10 +99,17 @@ class Partition:
         return self.records[0].read_at if self.watermark < self.position and self.records else None
 
     def settled_runs(self) -> Runs:
-        """What is settled beyond the watermark, as half-open ranges."""
+        """What is settled beyond the watermark, as half-open ranges.
+
+        With what the last map says of positions that are not read yet: the next owner must know of them, too.
+        """
         offsets = self._unsettled_offsets()
         behind = zip(offsets, [*offsets[1:], self.position], strict=False)
-        return [(offset + 1, after) for offset, after in behind if offset + 1 < after]
+        runs = [(offset + 1, after) for offset, after in behind if offset + 1 < after]
+        unread = self.skips.behind(self.position) if self.skips.end > self.position else []
+        if runs and unread and runs[-1][1] == unread[0][0]:
+            runs[-1] = (runs[-1][0], unread.pop(0)[1])
+        return runs + unread
 
     def outgrows(self, room: int) -> bool:
         """Whether, after one more read, the settled map might not fit into so many characters any more (I7).
@@ -217,7 +224,7 @@ def due_commits(partitions: Collection[Partition], *, anew: bool = False) -> lis
             continue
         offset = partition.watermark
         metadata = ""
-        if partition.records:
+        if partition.records or partition.skips.end > offset:
             metadata = encode(partition.number, offset, partition.settled_runs(), min(room, partition.room))
         if anew or offset != partition.committed or metadata != partition.metadata:
             due.append(Commit(partition, offset, metadata))

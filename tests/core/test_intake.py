@@ -54,6 +54,7 @@ def test_records_carry_what_a_dead_letter_and_the_memory_bound_need(bench: Bench
     good, bad, none = plain(5, "A"), Message(7, b"{"), Message(9, None)
     records, rows, position = bench.take(good, bad, none)
     assert position == 10
+    assert len(records) == 3, "I5: what was read is not counted"
     assert [(r.offset, r.raw, r.size, r.open) for r in records] == [
         (5, good, len(good.value() or b""), 1),
         (7, bad, 1, 1),
@@ -63,6 +64,17 @@ def test_records_carry_what_a_dead_letter_and_the_memory_bound_need(bench: Bench
     assert rows[1].rejection is not None
     assert (rows[1].rejection.reason, rows[1].rejection.stage) == ("undecodable", "decode")
     assert not bench.intake.waiting
+
+
+def test_what_was_settled_before_is_a_record_without_rows_and_nothing_else_is(bench: Bench) -> None:
+    bench.partition.skips = SettledMap([(3, 5), (7, 8)])
+    records, rows, position = bench.take(*(plain(offset, f"K{offset}") for offset in range(10)))
+    assert position == 10
+    assert [record.offset for record in records] == list(range(10)), "I5: what was read is not counted"
+    sent = [row.value for row in rows]
+    assert not {"K3", "K4", "K7"} & set(sent), "I7: what the settled map names is sent again"
+    assert sent == [f"K{offset}" for offset in (0, 1, 2, 5, 6, 8, 9)], "I1: what the map does not name is skipped"
+    assert [record.open for record in records] == [1, 1, 1, 0, 0, 1, 1, 0, 1, 1]
 
 
 def test_no_messages_change_no_position(bench: Bench) -> None:
@@ -93,7 +105,7 @@ def test_from_the_first_unknown_schema_on_records_wait_and_tombstones_do_not(ben
 def test_what_is_read_while_waiting_is_kept_behind(bench: Bench) -> None:
     bench.take(framed(0, 7, "A"))
     _, rows, _ = bench.take(plain(1, "B"), framed(2, 7, "C"))
-    assert not rows
+    assert not rows, "I2: a record passes an earlier one that waits for its schema"
     assert bench.learn(7) == (3, ["A", "B", "C"])
 
 

@@ -14,6 +14,7 @@ import orjson
 from consumer.core.model import Row, Stage
 from consumer.core.pipeline import Attempt, Letter
 from consumer.core.reply import Reply
+from consumer.core.tasks import Task
 from consumer.ports import Result
 from tests.simulation.api import Answer, Api
 from tests.simulation.broker import Broker
@@ -104,6 +105,10 @@ class SimApi:
         delay = self._draw.uniform(*self._pace.start)
         self._process.thread(delay, lambda: self._begin(attempt, items, epochs, start_by))
         self._process.step("sent")
+
+    def question(self, task: Task) -> None:
+        """No task is ever started here."""
+        raise AssertionError(f"a question about {task}")
 
     def ask(self) -> None:
         """``GET /me``."""

@@ -173,6 +173,10 @@ class Group:
                 self._expect(member, self.session)
         self._soon()
 
+    def expire(self, member_id: str) -> None:
+        """A member is put out of the group."""
+        self._expire(self.members[member_id])
+
     def _expire(self, member: Member) -> None:
         if self.members.get(member.id) is member:
             self._forget(member)

@@ -10,7 +10,6 @@ import bisect
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tests.simulation.maps import covered_by
 from tests.simulation.process import Process
@@ -39,6 +38,11 @@ class Limits:
     max_processing: float
     map_room: int
     batch: int
+
+
+def _from(position: int, ranges: Sequence[tuple[int, int]]) -> set[int]:
+    """The offsets from a position on that a map names."""
+    return {offset for start, end in ranges for offset in range(max(start, position), end)}
 
 
 class Epoch:
@@ -465,8 +469,12 @@ class Oracle(Witness):
         ranges = covered_by(metadata, number, offset)
         if metadata and not ranges:
             raise Violation(f"I7: a commit of {epoch} carries no map that can be read: {metadata}")
-        if ranges and ranges[-1][1] > epoch.position:
-            raise Violation(f"I3: the map of {epoch} tells of what was not read: {ranges[-1]}")
+        unread = _from(epoch.position, ranges)
+        known = _from(epoch.position, epoch.map)
+        if not known >= unread:
+            raise Violation(f"I3: the map of {epoch} tells of what was not read: {min(unread - known)}")
+        if not unread >= known and not (epoch.refusals or epoch.sparse):
+            raise Violation(f"I7: the map of {epoch} forgets what its first one says of {min(known - unread)}")
         beyond = [o for o in epoch.read if o >= offset]
         for other in beyond:
             if other in epoch.open:
@@ -480,10 +488,12 @@ class Oracle(Witness):
         if len(metadata) > room:
             raise Violation(f"I7: a map of {len(metadata)} characters, {room} are allowed")
 
-    def committed(self, process: Process, epoch: object, offset: int, metadata: str, refused: str | None) -> None:
+    def committed(
+        self, process: Process, epoch: object, offset: int, metadata: str, refused: str | None, told: str | None
+    ) -> None:
         book = self._epochs[epoch]
+        book.refusals += told == "OFFSET_METADATA_TOO_LARGE"
         if refused is not None:
-            book.refusals += refused == "OFFSET_METADATA_TOO_LARGE"
             self._seen[f"commit refused: {refused}"] += 1
             self._tell(process, f"has its commit of {book.number} refused: {refused}")
 

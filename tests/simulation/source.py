@@ -267,8 +267,11 @@ class SimSource:
                 if self._owned:
                     self._gone(list(self._owned), lost=True)
                 self._join_soon()
+            elif what == "revoke":
+                # Also when it is no member any more: what waited to be told is told as it was said, and the loss behind it.
+                self._on_revoke(*more)
             elif more[0] == self.member:
-                self._on_assign(more[1]) if what == "assign" else self._on_revoke(*more)
+                self._on_assign(more[1])
 
     def _on_assign(self, numbers: list[int]) -> None:
         if not numbers:
@@ -455,8 +458,12 @@ class SimSource:
         for commit in sent.commits:
             number = commit.partition.number
             error = why or self._broker.commit(number, commit.offset, commit.metadata)
-            self._witness.committed(self._process, commit.partition, commit.offset, commit.metadata, error)
             errors.append(error)
+        worst = next(filter(None, errors), None)
+        for commit, error in zip(sent.commits, errors, strict=True):
+            self._witness.committed(self._process, commit.partition, commit.offset, commit.metadata, error, worst)
+        if worst is not None:  # librdkafka does not tell which partition it was: all of the commit count as failed
+            errors = [worst] * len(errors)
         if 0.0 <= fate < link.answers_vanish:
             errors, wait = ["timed out"] * len(errors), ANSWER_WAIT
         else:

@@ -99,5 +99,7 @@ class Witness:
     def committing(self, process: Process, commits: Sequence[tuple[object, int, str]]) -> None:
         """A process sends a commit: epoch, offset, metadata."""
 
-    def committed(self, process: Process, epoch: object, offset: int, metadata: str, refused: str | None) -> None:
-        """A commit has arrived at the broker, and is taken or refused."""
+    def committed(
+        self, process: Process, epoch: object, offset: int, metadata: str, refused: str | None, told: str | None
+    ) -> None:
+        """A commit has arrived at the broker, and is taken or refused; ``told``: how it ends for the client."""

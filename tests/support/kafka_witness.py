@@ -16,13 +16,15 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, Producer
 from confluent_kafka import TopicPartition as ConfluentPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 with warnings.catch_warnings():
     # Importing it reads its protocol's definitions with functions that Python 3.11 and 3.12 warn of.
     warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
     from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+    from kafka.admin import KafkaAdminClient, MemberToRemove
+    from kafka.errors import NoError
     from kafka.net.inet import KafkaNetSocket
 
 __all__ = ["Kafka", "KafkaProducer", "ToSend", "Witnessed", "unique"]
@@ -96,6 +98,18 @@ class Kafka:
             time.sleep(0.01)
         return name
 
+    def configure_topic(self, name: str, config: Mapping[str, str]) -> None:
+        """Set properties of a topic."""
+        wanted = ConfigResource(
+            ConfigResource.Type.TOPIC,
+            name,
+            incremental_configs=[
+                ConfigEntry(*pair, incremental_operation=AlterConfigOpType.SET) for pair in config.items()
+            ],
+        )
+        for answer in self._admin.incremental_alter_configs([wanted]).values():
+            answer.result(ANSWER_SECONDS)
+
     def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
         """Remove each partition's records below an offset, as retention would."""
         wanted = [ConfluentPartition(topic, partition, offset) for partition, offset in before.items()]
@@ -155,6 +169,17 @@ class Kafka:
         with closing(self._consumer(committed_only=False, group=group)) as consumer:
             found = {p.partition: consumer.committed(p, metadata=True) for p in _partitions(consumer, topic)}
         return {partition: commit for partition, commit in found.items() if commit is not None}
+
+    def count_members(self, group: str) -> int:
+        """How many members a group has."""
+        (found,) = self._admin.describe_consumer_groups([group]).values()
+        return len(found.result(ANSWER_SECONDS).members)
+
+    def remove_member(self, group: str, member: str) -> None:
+        """Put a member out of its group, as when its session has expired."""
+        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap, api_version=self.api_version)) as admin:
+            for answer in admin.remove_group_members(group, [MemberToRemove(member_id=member)]).values():
+                assert answer is NoError, f"{member} stays in {group}: {answer}"
 
     def _request_topic(self, name: str, partitions: int, config: Mapping[str, str]) -> None:
         new = NewTopic(name, partitions, replication_factor=1, config=dict(config))
