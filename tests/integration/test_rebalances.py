@@ -73,7 +73,7 @@ class Group(Job):
     def settings(self, **sections: dict[str, Any]) -> Sections:
         settings = super().settings(**sections)
         if settings["kafka"].get("group_protocol") == "consumer":
-            settings["kafka.client"].pop("session.timeout.ms")
+            settings["kafka.client"].pop("session.timeout.ms", None)
         return settings
 
     def backlog(self, rounds: int) -> None:
@@ -413,7 +413,6 @@ class Told:
     def on_counted(self, counts: Mapping[str, int]) -> None: ...
     def on_joined(self) -> None: ...
     def on_waiting(self) -> None: ...
-    def on_counted(self, counts: Mapping[str, int]) -> None: ...
 
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
         self.owned = [partition for partition in self.owned if partition not in partitions]
