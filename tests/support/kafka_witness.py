@@ -10,6 +10,7 @@ import secrets
 import socket
 import time
 import warnings
+import weakref
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -32,15 +33,28 @@ __all__ = ["Kafka", "KafkaProducer", "ToSend", "Witnessed", "unique"]
 Headers = list[tuple[str, bytes]]
 
 _connect = KafkaNetSocket.sock_connect
+_opened: weakref.WeakKeyDictionary[Any, list[socket.socket]] = weakref.WeakKeyDictionary()
 
 
 async def _connect_or_close(self: KafkaNetSocket, net: Any, sock: socket.socket, *rest: Any, **more: Any) -> Any:
-    """Close the socket if connecting is refused, or cut short by a ``close``: kafka-python 3.0 forgets it."""
+    """Close the socket if connecting is refused, or else with its client: kafka-python 3.0 forgets one now and then.
+
+    It does if connecting is refused, or a ``close`` comes between the connection and what is done with it.
+    """
+    if net not in _opened:
+        _opened[net] = sockets = []
+        weakref.finalize(net, _close_all, sockets)
+    _opened[net].append(sock)
     try:
         return await _connect(self, net, sock, *rest, **more)
     except BaseException:
         sock.close()
         raise
+
+
+def _close_all(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
 
 
 KafkaNetSocket.sock_connect = _connect_or_close
