@@ -42,7 +42,8 @@ async def _connect_or_close(self: KafkaNetSocket, net: Any, sock: socket.socket,
     It does if connecting is refused, or a ``close`` comes between the connection and what is done with it.
     """
     if net not in _opened:
-        _opened[net] = sockets = []
+        sockets: list[socket.socket] = []
+        _opened[net] = sockets
         weakref.finalize(net, _close_all, sockets)
     _opened[net].append(sock)
     try:
