@@ -222,6 +222,7 @@ class Lanes:
         """
         times: list[float] = []
         for order in self._open(tasks=tasks):
+            order.ripen(self.sendable, now, self.linger)
             if _top(order.due) is not None or _top(order.full) is not None:
                 return now
             by_age, by_linger = _top(order.by_arrival), _top(order.by_ripeness)
