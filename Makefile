@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test check lint types layers simulate chaos outage mutants docs bench lock clean
+.PHONY: install demo test check lint types layers simulate chaos outage mutants day docs bench lock clean
 .DEFAULT_GOAL := check
 
 $(STAMP): requirements.txt pyproject.toml
@@ -52,6 +52,9 @@ chaos: $(STAMP)  ## kills, cuts and faults on real parts, then a judge: make cha
 
 outage: $(STAMP)  ## the API away for five minutes with a million events behind it: memory, membership, speed
 	$(BIN)/python -m benchmarks.outage
+
+day: $(STAMP)  ## a factory's day of 20,000 items in every format and mode, on the real broker
+	$(BIN)/python -m tests.factory
 
 bench: $(STAMP)  ## throughput beside the floor, on the real broker
 	$(BIN)/python -m benchmarks.run

@@ -150,11 +150,13 @@ class Runner:
     def _drain(self) -> bool:
         """Let what is in flight end, commit and leave the group; whether all of that was done in time."""
         self.state = State.STOPPING
-        count = len(self.pipeline.windows.in_flight)
+        tasks = len(self.pipeline.uploads.tasks)
+        count = len(self.pipeline.windows.in_flight) - tasks
         log.info(
-            "stopping: %s request%s in flight, waited for up to %g s; a second signal leaves at once",
+            "stopping: %s request%s in flight%s, waited for up to %g s; a second signal leaves at once",
             count or "no",
             "" if count == 1 else "s",
+            f" and {tasks} task{'' if tasks == 1 else 's'} at work" if tasks else "",
             self._stop_seconds,
         )
         self._source.pause()
@@ -174,7 +176,7 @@ class Runner:
         return done and acknowledged
 
     def _in_flight(self) -> bool:
-        return bool(self.pipeline.uploads.in_flight or self.pipeline.unacknowledged)
+        return self.pipeline.awaiting or self.pipeline.unacknowledged
 
     # -- a turn --------------------------------------------------------------------------------------------------
 

@@ -7,13 +7,16 @@ row has lingered, or when a row in it is awaited by a later row of its key; for 
 
 The linger counts *sendable time*: time in which a request could have started and nothing was closable. While
 requests are scarce it stands still, because waiting costs nothing then and fills windows.
+
+Rows that go asynchronously share a lane only with rows of the same data, so there may be as many lanes as rows. No step
+looks at all of them: which lane is next stands in heaps by the lanes' oldest rows.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from heapq import nlargest
+from heapq import heappop, heappush, nlargest
 from itertools import islice
 
 from consumer.core.model import Row, Stage
@@ -26,6 +29,8 @@ PATIENCE_LINGERS = 5.0
 MAX_WINDOW_BYTES = 1_000_000
 
 LaneKey = tuple[str, tuple[str, ...], bool, bool]
+#: A time, the lane's ``number`` and its ``serial`` at that time, and the lane.
+Entry = tuple[float, int, int, "Lane"]
 #: What a window is made of: data key, rows, and why it was closed.
 Cut = tuple[str, list[Row], str]
 
@@ -33,14 +38,72 @@ Cut = tuple[str, list[Row], str]
 class Lane:
     """Ready rows of one data key and field set, about in the order of their arrival."""
 
-    __slots__ = ("awaited", "by_task", "data_key", "rows", "size")
+    __slots__ = (
+        "awaited",
+        "by_task",
+        "data_key",
+        "due",
+        "first",
+        "full",
+        "key",
+        "number",
+        "rows",
+        "serial",
+        "size",
+        "windows",
+    )
 
-    def __init__(self, data_key: str, *, by_task: bool) -> None:
-        self.data_key = data_key
-        self.by_task = by_task
+    def __init__(self, key: LaneKey, number: int) -> None:
+        self.key = key
+        self.number = number  #: in the order in which lanes came into being: of two as old as each other the first goes
+        self.data_key, _, _, self.by_task = key
         self.rows: deque[Row] = deque()
         self.size = 0
         self.awaited = 0  #: rows in it that later rows wait for
+        self.first: Row | None = None  #: its oldest row when it was placed last
+        self.serial = 0  #: of its entries that hold: a new one whenever its oldest row is another; 0: none hold
+        self.due = False  #: it has an entry among the due ones
+        self.full = False  #: it has an entry among the full ones
+        self.windows = 0  #: full windows that could be cut from it
+
+
+class Order:
+    """Lanes by their oldest rows. An entry that holds no more is dropped when it comes to the top."""
+
+    __slots__ = ("by_arrival", "by_ripeness", "due", "full")
+
+    def __init__(self) -> None:
+        self.by_ripeness: list[Entry] = []  #: that are not due by having lingered, by the reading at which they began
+        self.by_arrival: list[Entry] = []  #: that are not due by their age
+        self.due: list[Entry] = []  #: closable ones, by arrival
+        self.full: list[Entry] = []  #: full ones, by arrival
+
+    def ripen(self, sendable: float, now: float, linger: float) -> None:
+        """Let lanes become due by these readings of sendable time and of the clock."""
+        patience = PATIENCE_LINGERS * linger
+        while (entry := _top(self.by_ripeness)) is not None and sendable - entry[0] >= linger:
+            heappop(self.by_ripeness)
+            self.make_due(entry[3])
+        while (entry := _top(self.by_arrival)) is not None and now - entry[0] >= patience:
+            heappop(self.by_arrival)
+            self.make_due(entry[3])
+
+    def make_due(self, lane: Lane) -> None:
+        """The lane is closable, full or not."""
+        if not lane.due:
+            lane.due = True
+            heappush(self.due, (lane.rows[0].arrived, lane.number, lane.serial, lane))
+
+
+def _top(heap: list[Entry]) -> Entry | None:
+    """The first entry that holds."""
+    while heap and heap[0][2] != heap[0][3].serial:
+        heappop(heap)
+    return heap[0] if heap else None
+
+
+def _oldest(heaps: Iterable[list[Entry]]) -> Entry | None:
+    return min((entry for heap in heaps if (entry := _top(heap)) is not None), default=None)
 
 
 class Lanes:
@@ -51,8 +114,12 @@ class Lanes:
         self.linger = linger
         self.max_bytes = MAX_WINDOW_BYTES
         self.sendable = 0.0  #: seconds of sendable time so far
+        self.full_windows = 0  #: how many full windows could be cut now
         self._sendable_since: float | None = None
         self._lanes: dict[LaneKey, Lane] = {}
+        # Those that go asynchronously apart, as tasks may be full while other requests can start.
+        self._orders = {False: Order(), True: Order()}
+        self._number = self._serial = 0
 
     def __len__(self) -> int:
         """Ready rows."""
@@ -65,11 +132,6 @@ class Lanes:
         """The lanes with the most rows, at most so many."""
         return nlargest(count, self._lanes.values(), key=lambda lane: len(lane.rows))
 
-    @property
-    def full_windows(self) -> int:
-        """How many full windows could be cut now."""
-        return sum(len(lane.rows) // self.max_rows for lane in self._lanes.values())
-
     def rows(self) -> Iterator[Row]:
         """All ready rows."""
         for lane in self._lanes.values():
@@ -79,6 +141,7 @@ class Lanes:
         """Take in rows that became ready; those that are rejected already, and cannot be sent, are given back."""
         rejected: list[Row] = []
         lanes = self._lanes
+        touched: dict[Lane, None] = {}
         shape: tuple[str, ...] | None = None
         lane: Lane | None = None
         sendable = self.sendable
@@ -91,7 +154,9 @@ class Lanes:
                 key = (row.data_key, row.shape, row.suspect, row.by_task)
                 lane = lanes.get(key)
                 if lane is None:
-                    lane = lanes[key] = Lane(row.data_key, by_task=row.by_task)
+                    self._number += 1
+                    lane = lanes[key] = Lane(key, self._number)
+                touched[lane] = None
                 shape = None if row.suspect else row.shape
             queue = lane.rows
             row.stage = READY
@@ -105,6 +170,8 @@ class Lanes:
             lane.size += row.size
             if row.awaited:
                 lane.awaited += 1
+        for lane in touched:
+            self._place(lane)
         return rejected
 
     def urge(self, rows: Iterable[Row]) -> None:
@@ -112,7 +179,35 @@ class Lanes:
         for row in rows:
             if row.stage == Stage.READY:
                 assert row.data_key is not None
-                self._lanes[(row.data_key, row.shape, row.suspect, row.by_task)].awaited += 1
+                lane = self._lanes[(row.data_key, row.shape, row.suspect, row.by_task)]
+                lane.awaited += 1
+                self._place(lane)
+
+    def _place(self, lane: Lane) -> None:
+        """Enter a lane that has rows where it belongs now."""
+        first, order = lane.rows[0], self._orders[lane.by_task]
+        if first is not lane.first:
+            self._serial += 1
+            lane.first, lane.serial, lane.due, lane.full = first, self._serial, False, False
+            heappush(order.by_ripeness, (first.ripe, lane.number, lane.serial, lane))
+            heappush(order.by_arrival, (first.arrived, lane.number, lane.serial, lane))
+        if lane.awaited:
+            order.make_due(lane)
+        if not lane.full and (len(lane.rows) >= self.max_rows or lane.size >= self.max_bytes):
+            lane.full = True
+            heappush(order.full, (first.arrived, lane.number, lane.serial, lane))
+        windows = len(lane.rows) // self.max_rows
+        self.full_windows += windows - lane.windows
+        lane.windows = windows
+
+    def _place_anew(self, lane: Lane) -> None:
+        """The lane was changed: what was entered for it holds no more; without rows it is no more."""
+        lane.first, lane.serial = None, 0
+        if lane.rows:
+            self._place(lane)
+        else:
+            del self._lanes[lane.key]
+            self.full_windows -= lane.windows
 
     def pass_time(self, now: float, *, sendable: bool) -> None:
         """Advance the sendable time to ``now``; ``sendable``: whether it goes on running from here."""
@@ -125,16 +220,20 @@ class Lanes:
 
         ``tasks``: whether lanes of rows that go asynchronously count.
         """
-        due: float | None = None
-        for lane in self._lanes.values():
-            if lane.by_task and not tasks:
-                continue
-            first = lane.rows[0]
-            at = first.arrived + PATIENCE_LINGERS * self.linger
-            if self._sendable_since is not None:
-                at = min(at, now + self.linger - (self.sendable - first.ripe))
-            due = at if due is None else min(due, at)
-        return due
+        times: list[float] = []
+        for order in self._open(tasks=tasks):
+            order.ripen(self.sendable, now, self.linger)
+            if _top(order.due) is not None or _top(order.full) is not None:
+                return now
+            by_age, by_linger = _top(order.by_arrival), _top(order.by_ripeness)
+            if by_age is not None:
+                times.append(by_age[0] + PATIENCE_LINGERS * self.linger)
+            if by_linger is not None and self._sendable_since is not None:
+                times.append(now + self.linger - (self.sendable - by_linger[0]))
+        return min(times, default=None)
+
+    def _open(self, *, tasks: bool) -> list[Order]:
+        return list(self._orders.values()) if tasks else [self._orders[False]]
 
     def cut(self, now: float, *, due_or_not: bool = False, tasks: bool = True) -> Cut | None:
         """The rows of the next window by the rule, or None while no lane is closable.
@@ -143,33 +242,22 @@ class Lanes:
         ``due_or_not``: any lane will do, for a trial or a probe; the reason is then "drain". ``tasks``: whether rows
         that go asynchronously may go now.
         """
-        best_full: Lane | None = None
-        best_due: tuple[LaneKey, str] | None = None
-        full_key: LaneKey | None = None
-        due_at = full_at = now + 1.0
-        patience = PATIENCE_LINGERS * self.linger
-        for key, lane in self._lanes.items():
-            if lane.by_task and not tasks:
-                continue
-            first = lane.rows[0]
-            if len(lane.rows) >= self.max_rows or lane.size >= self.max_bytes:
-                if best_full is None or first.arrived < full_at:
-                    best_full, full_key, full_at = lane, key, first.arrived
-            elif (
-                due_or_not
-                or lane.awaited
-                or self.sendable - first.ripe >= self.linger
-                or now - first.arrived >= patience
-            ) and (best_due is None or first.arrived < due_at):
-                best_due, due_at = (key, "drain" if due_or_not else "due"), first.arrived
-        if full_key is not None and (best_due is None or full_at <= due_at or now - due_at < patience):
-            return self._take(full_key, "full")
-        if best_due is not None:
-            return self._take(*best_due)
+        orders = self._open(tasks=tasks)
+        for order in orders:
+            order.ripen(self.sendable, now, self.linger)
+        full = _oldest(order.full for order in orders)
+        closable = [order.due for order in orders]
+        if due_or_not:
+            closable += [order.by_arrival for order in orders]
+        due = _oldest(closable)
+        # A full lane may be among the due ones, too; then no full one is older than that.
+        if full is not None and (due is None or full[0] <= due[0] or now - due[0] < PATIENCE_LINGERS * self.linger):
+            return self._take(full[3], "full")
+        if due is not None:
+            return self._take(due[3], "drain" if due_or_not else "due")
         return None
 
-    def _take(self, key: LaneKey, reason: str) -> Cut:
-        lane = self._lanes[key]
+    def _take(self, lane: Lane, reason: str) -> Cut:
         queue = lane.rows
         rows: list[Row] = []
         size = 0
@@ -188,20 +276,20 @@ class Lanes:
         if reason == "full" and len(rows) < self.max_rows:
             reason = "bytes"
         lane.size -= size
-        if not queue:
-            del self._lanes[key]
+        self._place_anew(lane)
         return lane.data_key, rows, reason
 
     def limit_bytes(self, rows: list[Row]) -> None:
         """Remember that a request of these rows was too large (413)."""
         if len(rows) > 1:
             self.max_bytes = max(1, min(self.max_bytes, sum(row.size for row in rows) // 2))
+            for lane in self._lanes.values():
+                self._place(lane)
 
     def remove_done(self) -> None:
         """Take out the rows that were released while they waited here."""
-        for key, lane in list(self._lanes.items()):
+        for lane in list(self._lanes.values()):
             lane.rows = deque(row for row in lane.rows if row.stage != Stage.DONE)
             lane.size = sum(row.size for row in lane.rows)
             lane.awaited = sum(row.awaited for row in lane.rows)
-            if not lane.rows:
-                del self._lanes[key]
+            self._place_anew(lane)

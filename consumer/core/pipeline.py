@@ -26,7 +26,7 @@ from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.tasks import TASKS_PER_REQUEST, Task, Tasks
 from consumer.core.uploads import Notice, Result, Uploads
-from consumer.core.windows import Window, Windows
+from consumer.core.windows import Place, Window, Windows
 
 #: Bounds of how long an event took from its time in Kafka to settlement, seconds: from a moment to a day of outage.
 AGES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
@@ -380,6 +380,14 @@ class Pipeline:
     def unsettled(self) -> int:
         """Rows that are read and not settled."""
         return self.flow.rows
+
+    @property
+    def awaiting(self) -> bool:
+        """Whether a request is in flight, or a task at work that something unsettled waits for."""
+        return any(
+            window.place is Place.IN_FLIGHT or any(row.stage != Stage.DONE for row in window.rows)
+            for window in self.uploads.in_flight
+        )
 
     @property
     def unacknowledged(self) -> bool:

@@ -28,11 +28,15 @@ from consumer.core.windows import Window
 FIRST_WAIT = 0.5
 LONGER = 1.5
 LONGEST_WAIT = 15.0
+#: Waits are no longer after so many: a task that is asked about for a day would have a wait beyond all numbers.
+MOST_LONGER = 20
 #: A task that the API does not know this often in a row is lost. More than once, as it may be a moment behind.
 UNKNOWN_LIMIT = 3
 #: Tasks at work, for each request that may be in flight: more would wait at the API instead of here.
 TASKS_PER_REQUEST = 4
 
+#: The answers that there is no such task.
+UNKNOWN = frozenset({404, 410})
 COMPLETE = frozenset({"complete", "completed", "success", "succeeded", "successful", "done", "finished"})
 FAILED = frozenset({"failed", "failure", "error", "errored", "cancelled", "canceled", "aborted", "rejected"})
 #: Where the state and the reason of a failure may stand.
@@ -48,6 +52,7 @@ class Task(msgspec.Struct, eq=False, gc=False):
     started_at: float
     ask_at: float  #: when it is asked about next
     asked: int = 0  #: times it was asked about
+    asked_at: float = 0.0  #: when it was asked about last
     failures: int = 0  #: questions in a row that were not answered
     unknown: int = 0  #: answers in a row that there is no such task
     asking: bool = False  #: an answer is awaited
@@ -87,6 +92,7 @@ class Tasks:
         if due is not None:
             due.asking = True
             due.asked += 1
+            due.asked_at = now
         return due
 
     def answered(self, task: Task, reply: Reply, now: float, policy: RetryPolicy, draw: float) -> Outcome | None:
@@ -114,9 +120,9 @@ class Tasks:
                 return Outcome(Reading.ACCEPTED, affected=affected, task_id=task.id)
             if state in FAILED:
                 return Outcome(Reading.NONE_NAMED, text=f"the task failed: {reason_of(reply)}", task_id=task.id)
-            task.ask_at = now + min(LONGEST_WAIT, FIRST_WAIT * LONGER**task.asked)
+            task.ask_at = now + min(LONGEST_WAIT, FIRST_WAIT * LONGER ** min(task.asked, MOST_LONGER))
             return None
-        if reply.status in (404, 410):
+        if reply.status in UNKNOWN:
             task.unknown += 1
             if task.unknown >= UNKNOWN_LIMIT:
                 return Outcome(Reading.LOST, text="the API does not know the task any more")
@@ -125,6 +131,11 @@ class Tasks:
         task.failures += 1
         task.ask_at = now + FIRST_WAIT + policy.delay(task.failures, draw)
         return None
+
+
+def told_of_task(reply: Reply) -> bool:
+    """Whether an answer tells anything of the task: its state, or that there is none."""
+    return (reply.status == 200 and reply.document is not None) or reply.status in UNKNOWN
 
 
 def state_of(document: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from consumer.core.outcomes import Outcome, Reading, brief, classify
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.rows import go_by_task
-from consumer.core.tasks import Task, Tasks
+from consumer.core.tasks import Task, Tasks, told_of_task
 from consumer.core.windows import PARTS, Place, Window, Windows
 
 #: Bounds of the histograms: how long a request took, seconds; and rows of a window.
@@ -160,12 +160,19 @@ class Uploads:
 
     def questioned(self, task: Task, reply: Reply, now: float) -> Result:
         """A question about a task was answered, or got no answer: what becomes of its window, if the task has ended."""
+        if not task.asking:
+            return Result()  # it was answered before
         self.gate.questioned()
         self._heard(reply, now, failed=reply.status is None or reply.status >= 500)
         if reply.status == 401:
             self._pause(Pause.UNAUTHORIZED, brief(reply), now)
         elif reply.status == 429 or (reply.status is not None and reply.retry_after is not None):
+            if reply.status == 429:
+                self.gate.pace.refused(task.asked_at, now)
             self._slow_down(reply, now)
+        elif not told_of_task(reply) and now >= self._tell_failure_at:
+            self._tell_failure_at = now + TELL_AGAIN_SECONDS
+            self.notices.append(Notice("warning", f"a task cannot be asked about ({brief(reply)}); it is asked again"))
         outcome = self.tasks.answered(task, reply, now, self._policy, self._draw())
         if outcome is None:
             return Result()
@@ -177,7 +184,6 @@ class Uploads:
         """The API has taken the window over: so it works; what becomes of the rows, the task's end tells."""
         self._closed_circuit(now)
         window.place = Place.TASK
-        window.failures = 0
         self.tasks.start(window, task_id, now)
         if self._trying(window) and not self.gate.rejecting:
             window.on_trial = False
@@ -281,11 +287,13 @@ class Uploads:
             self._slow_down(reply, now)
         if reading not in (Reading.FAILED, Reading.LOST, Reading.UNSENT):
             return
+        # What a task came to is not in the answer to the question: that it is at work may be the last that was told.
+        told = brief(reply) if outcome.status == reply.status else outcome.text
         if self.gate.failed(window.number, now):
-            text = f"the API fails for several windows ({brief(reply)}): one request at a time until it is back"
+            text = f"the API fails for several windows ({told}): one request at a time until it is back"
             self.notices.append(Notice("warning", text))
         elif now >= self._tell_failure_at:
-            self.notices.append(Notice("warning", f"a request failed ({brief(reply)}); its rows are sent again"))
+            self.notices.append(Notice("warning", f"a request failed ({told}); its rows are sent again"))
         else:
             return
         self._tell_failure_at = now + TELL_AGAIN_SECONDS
@@ -484,7 +492,7 @@ class Uploads:
                 elif self._passing - window.failing_since >= self._policy.give_up:
                     self._reject(
                         window,
-                        Rejection("api_error", outcome.text, None, "upload", reply.status),
+                        Rejection("api_error", outcome.text, None, "upload", outcome.status),
                         result,
                         now,
                     )

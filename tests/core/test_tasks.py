@@ -241,6 +241,78 @@ def test_an_answer_to_another_than_the_documented_one_pauses_and_nothing_is_lost
     assert bench.settled()
 
 
+def test_tasks_that_get_lost_again_and_again_are_started_less_and_less_often() -> None:
+    """A wrong path of the tasks, say: every start is answered, and no task is known afterwards."""
+    bench = bench_with_a_task("C1", retry=RetryPolicy(base=1.0, cap=60.0))
+    (partition,) = bench.pipeline.partitions
+    starts = [bench.now]
+    for number in range(500):
+        bench.read(partition, f"E{number}")  # others pass: it is not the API's trouble
+        for attempt in list(bench.open):
+            if attempt.by_task:
+                starts.append(bench.now)
+            bench.answer(attempt, started(number) if attempt.by_task else accepted(attempt))
+        for task in list(bench.questions):
+            bench.tell(GONE, task)
+        bench.pass_time(1)
+    waits = [after - before for before, after in itertools.pairwise(starts)]
+    assert len(waits) > 8
+    assert sum(waits[4:8]) > 2 * sum(waits[:4])
+
+
+def test_what_is_told_of_a_task_over_its_deadline_is_that_and_not_the_answer_that_it_is_at_work() -> None:
+    bench = bench_with_a_task("C1")
+    while bench.now <= 1000.0 + DEADLINE + LONGEST_WAIT and not bench.open:
+        bench.pass_time(1)
+        for task in list(bench.questions):
+            bench.tell(RUNNING, task)
+    assert [text for text in bench.notices if "request failed" in text] == [
+        "a request failed (the task did not end within 100 s); its rows are sent again"
+    ]
+
+
+def test_a_row_whose_tasks_never_end_is_given_up_while_others_pass_and_its_letter_says_why() -> None:
+    bench = Bench(task_deadline=20.0, retry=RetryPolicy(base=0.1, cap=1.0, give_up=200.0))
+    partition = bench.partition()
+    bench.read(partition, "BAD", key="case_code", by_task=True)
+    for number in range(2_000):
+        if bench.letters:
+            break
+        for attempt in list(bench.open):
+            bench.answer(attempt, started(number) if attempt.by_task else accepted(attempt))
+        for task in list(bench.questions):
+            bench.tell(RUNNING, task)
+        if number % 5 == 0:
+            bench.read(partition, f"E{number}")
+        bench.pass_time(1)
+    why = bench.letters[0].rejection
+    assert (why.reason, why.message, why.http_status) == ("api_error", "the task did not end within 20 s", None)
+
+
+def test_a_task_may_be_asked_about_for_weeks() -> None:
+    bench = Bench(task_deadline=1e9)
+    bench.read(bench.partition(), "C1", key="case_code", by_task=True)
+    bench.answer(bench.only, started())
+    for _ in range(3_000):
+        bench.pass_time(LONGEST_WAIT)
+        bench.tell(RUNNING)
+    bench.pass_time(LONGEST_WAIT)
+    bench.tell(COMPLETE)
+    assert bench.settled()
+
+
+def test_that_tasks_cannot_be_asked_about_is_told() -> None:
+    bench = bench_with_a_task("C1")
+    for _ in range(3):
+        bench.pass_time(5)
+        bench.tell(answered(403, {"detail": "You do not have permission."}))
+    told = "a task cannot be asked about (HTTP 403: You do not have permission.); it is asked again"
+    assert bench.notices.count(told) == 1
+    bench.pass_time(30)
+    bench.tell(answered(403, {"detail": "You do not have permission."}))
+    assert bench.notices.count(told) == 2
+
+
 # -- the gate --------------------------------------------------------------------------------------------------------
 
 
@@ -347,6 +419,16 @@ def test_a_throttled_question_holds_back_the_whole_process() -> None:
     assert len(bench.questions) == 1
 
 
+def test_a_question_that_is_throttled_slows_the_pace() -> None:
+    bench = bench_with_a_task(rate=10.0)
+    assert bench.pipeline.gate.pace.budget == 10.0
+    bench.pass_time(1)
+    bench.tell(answered(429, {"detail": "Request was throttled."}, retry_after=1.0))
+    budget = bench.pipeline.gate.pace.budget
+    assert budget is not None
+    assert budget < 10.0
+
+
 def test_the_start_of_a_task_ends_a_pause_for_the_token_as_an_accepted_window_does() -> None:
     bench = Bench(concurrency=2)
     partition = bench.partition()
@@ -415,6 +497,7 @@ def test_a_revocation_finds_a_task_at_work_and_its_late_end_settles_nothing() ->
     fresh = bench.partition()
     bench.read(fresh, "C1", key="case_code", by_task=True)
     assert bench.open == [], "its code is in the hands of a task still"
+    assert not bench.pipeline.awaiting, "a stop need not wait for what settles nothing"
     bench.pass_time(1)
     bench.tell(COMPLETE)
     assert partition.ledger.accepted == 0
@@ -450,3 +533,11 @@ def test_a_second_answer_about_a_task_changes_nothing() -> None:
     bench.pipeline.questioned(task, FAILED, bench.now)
     assert bench.settled()
     assert bench.reasons() == {}
+    partition = bench.partition(1)
+    for number in range(4):
+        bench.read(partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number))
+    bench.tick()
+    while bench.open:
+        bench.answer(bench.open[0], started(len(bench.sent)))
+    bench.pass_time(60)
+    assert len(bench.questions) == QUESTIONS, "nor does it make room for one more question"
