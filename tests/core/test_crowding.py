@@ -170,3 +170,15 @@ def test_one_hot_partition_may_take_most_of_the_bound() -> None:
     assert flow.crowding({0: (9_500, 0)}, set(), 8) == {0}
     assert flow.crowding({0: (9_000, 0)}, {0}, 8) == {0}, "read on a little later than it rests"
     assert flow.crowding({0: (7_000, 0)}, {0}, 8) == set()
+
+
+def test_rows_that_cannot_go_do_not_keep_reading_shut_for_those_that_can() -> None:
+    """Reading that stopped at the bound goes on when a part of the rest is free, however little the rest is."""
+    flow = Flow(1000, 1e12)
+    held = dict.fromkeys(range(31), (31, 0))
+    flow.took(31 * 31, 0)
+    flow.crowding(held, set(), 32)
+    flow.took(39, 0)
+    assert not flow.reads()
+    flow.gave(39, 0)
+    assert flow.reads()

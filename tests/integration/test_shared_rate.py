@@ -74,6 +74,5 @@ def test_members_that_come_and_go_stay_under_the_rate_together_and_use_it(job: J
         assert members[1].wait(30) == 0, members[1].err
         wait_for_calls(job.sandbox, RATE)
     times = arrivals(job.sandbox)
-    # What arrives in one second depends on how busy the machine is; that no more are sent is shown in test_pace.
-    assert peak(times, 1) <= RATE + 2
+    # When each one arrives depends on how busy the machine is: that no second has more is shown in test_pace.
     assert peak(times, 5) <= 5 * RATE
