@@ -76,6 +76,7 @@ WEATHER: Sequence[dict[str, object]] = (
     {"kind": "timeout_after", "every": 6, "seconds": 4},
     {"kind": "timeout_before", "every": 6, "seconds": 4},
     {"kind": "late", "every": 5, "seconds": 4},
+    {"kind": "late", "every": 5, "seconds": 7.5},  # beyond the session of a member that is killed meanwhile
     {"kind": "latency", "seconds": 0.5},
     {"kind": "latency", "seconds": 4.5, "every": 7},
     {"kind": "garbage", "every": 9},

@@ -63,8 +63,8 @@ class Line:
         if share < 0.40:
             return self._unit_update(draw.choice(self._units[:HOT_GROUPS]) if draw.random() < 0.5 else self._units[-1])
         if share < 0.60:  # hot codes
-            group, code = self._codes[draw.randrange(min(HOT_GROUPS, len(self._codes)))]
-            return self._item(group, code, {"line": f"L{draw.randrange(9)}"})
+            group = draw.choice(self._units[:HOT_GROUPS])
+            return self._item(group, f"CODE-{group}-0", {"line": f"L{draw.randrange(9)}"})
         if share < 0.62:
             group = draw.choice(self._units)
             return self._item(group, f"UNKNOWN{self._number}", {"line": "L0"})
