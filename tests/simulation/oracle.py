@@ -160,7 +160,8 @@ class Oracle(Witness):
     def leaving(self, process: Process, epochs: Sequence[object], *, lost: bool) -> None:
         for epoch in epochs:
             self._epochs[epoch].leaving = True
-        self._seen["lost" if lost else "revoked"] += bool(epochs)
+        if epochs:
+            self._seen["lost" if lost else "revoked"] += 1
         self._tell(process, f"{'loses' if lost else 'is to give up'} {[self._epochs[e].number for e in epochs]}")
 
     def gone(self, process: Process, epochs: Sequence[object]) -> None:
@@ -207,7 +208,8 @@ class Oracle(Witness):
         book.position = max(book.position, position)
 
     def held(self, process: Process, *, held: bool) -> None:
-        self._seen["map near its room"] += held
+        if held:
+            self._seen["map near its room"] += 1
         self._tell(process, "reads a partition no more: its map is nearly full" if held else "reads it on")
 
     def polled(self, process: Process) -> None:
@@ -392,7 +394,8 @@ class Oracle(Witness):
                 self._condemned.setdefault(call.tags[0], set()).add(reason)
         errors = document.get("errors") if isinstance(document, dict) else None
         if status != 400 or not errors:
-            self._seen["bisect"] += status == 400 and len(call.tags) > 1
+            if status == 400 and len(call.tags) > 1:
+                self._seen["bisect"] += 1
             return
         by_value = {item[call.data_key]: tag for item, tag in zip(call.items, call.tags, strict=True)}
         for error in errors:
