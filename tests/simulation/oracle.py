@@ -1,7 +1,7 @@
 """The judge of a run. It shares no code with the program, and sees only what crosses the border of a process.
 
-From what was published, read, sent, applied, answered, dead-lettered and committed it keeps books of its own, and holds them to
-the invariants I1 to I9 at every step; the message of a Violation begins with the one that is broken.
+From what was published, read, sent, applied, answered, dead-lettered and committed it keeps books of its own, and holds
+them to the invariants I1 to I9 at every step; the message of a Violation begins with the one that is broken.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import bisect
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tests.simulation.maps import covered_by
 from tests.simulation.process import Process
@@ -26,7 +25,7 @@ SPIN = 5000
 KEYS_OF_ONE_CODE = ("extended_id", "serial_number")
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818 - it names what does not hold
     """An invariant does not hold."""
 
 

@@ -76,7 +76,7 @@ def _claims_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _double_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = pipeline.settle
+    real = offsets.settle
 
     def settle(rows: list[Any], timestamps: list[int]) -> int:
         for row in rows[:1]:

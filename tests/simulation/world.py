@@ -43,7 +43,7 @@ NOT_LOOKED = {-1: (-1, -1)}
 
 @contextmanager
 def scaled(plan: Scenario) -> Iterator[None]:
-    """The program's own measures for settled maps as the scenario wants them: else no map would ever be near its room."""
+    """The program's measures for settled maps as the scenario wants them: else no map would ever be near its room."""
     before = offsets.MAX_METADATA, offsets.MIN_METADATA, offsets.MAX_READ, runner.BATCH
     offsets.MAX_METADATA, offsets.MAX_READ, runner.BATCH = plan.map_room, plan.batch, plan.batch
     offsets.MIN_METADATA = min(offsets.MIN_METADATA, plan.map_room // 2)
