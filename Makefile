@@ -27,6 +27,10 @@ test: $(STAMP)  ## every test, on a real Apache Kafka: side by side, then alone 
 	$(BIN)/python -m pytest -m alone || failed=1; \
 	exit $$failed
 
+SEEDS ?= 2000
+simulate: $(STAMP)  ## SEEDS=2000 runs of the deterministic simulation; SEED=123 replays one with its trace
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
 check: $(STAMP) lint types layers  ## the inner loop
 	$(BIN)/python -m pytest -q tests/core
 
