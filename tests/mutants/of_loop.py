@@ -75,8 +75,8 @@ MUTANTS = (
         (
             Edit(
                 MEMBERSHIP,
-                "            self.doubtful = True\n            self._asked = False\n",
-                "            self.doubtful = True\n",
+                "        if self._asked:\n",
+                "        if self.doubtful:\n",
             ),
         ),
         LOOP_TESTS,
