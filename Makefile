@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test check lint types layers mutants docs bench lock clean
+.PHONY: install demo test simulate check lint types layers mutants docs bench lock clean
 .DEFAULT_GOAL := check
 
 $(STAMP): requirements.txt pyproject.toml
@@ -20,6 +20,10 @@ demo: $(STAMP)  ## the whole system on this machine, nothing to install or start
 
 test: $(STAMP)  ## every test, the ones on a real Apache Kafka included
 	$(BIN)/python -m pytest
+
+SEEDS ?= 2000
+simulate: $(STAMP)  ## SEEDS=2000 runs of the deterministic simulation; SEED=123 replays one with its trace
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 check: $(STAMP) lint types layers  ## the inner loop
 	$(BIN)/python -m pytest -q tests/core

@@ -332,7 +332,7 @@ class Runner:
 
         Runs inside ``poll``: it turns the loop for the partitions that stay, but never reads.
         """
-        self.rebalances += 1
+        self.rebalances += bool(partitions)
         pipeline = self.pipeline
         self._intake.forget(partitions)
         pipeline.withdraw(partitions, self._clock())

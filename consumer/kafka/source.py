@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from consumer.config.librdkafka import COOPERATIVE
 from consumer.core.offsets import Commit, Partition
-from consumer.errors import ConfigError
+from consumer.errors import ConfigError, UserError
 from consumer.kafka.client import PartitionId, create_client
 from consumer.kafka.patterns import for_the_broker
 from consumer.kafka.reader import Listener, Reader, ReadFrom
@@ -31,6 +31,7 @@ LOOK_AGAIN_SECONDS = 0.02
 JOIN_AGAIN_SECONDS = 1.0
 _MARK = b"CGMDv2:"
 _STRATEGY = "partition.assignment.strategy"
+_FENCED = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
 _NOT_RELEASED = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
 
 
@@ -85,10 +86,13 @@ class Source(Reader):
     # -- assignment ----------------------------------------------------------------------------------------------
 
     def _on_assign(self, _: Consumer, assigned: list[TopicPartition]) -> None:
-        if assigned:
-            self._assign([(tp.topic, tp.partition) for tp in assigned])
-        else:
+        if not assigned:
             self._listener.on_assigned([])
+            return
+        try:
+            self._assign([(tp.topic, tp.partition) for tp in assigned])
+        except KafkaException as error:  # it must not cross librdkafka; ``poll`` raises
+            self._fatal = UserError(f"Kafka: what the group assigned cannot be read: {error.args[0].str()}")
 
     def _on_revoke(self, _: Consumer, revoked: list[TopicPartition]) -> None:
         self._gone(revoked, lost=self._thrown_out())
@@ -98,7 +102,8 @@ class Source(Reader):
 
     def _thrown_out(self) -> bool:
         """Whether the client knows that it is no member any more: it calls that a revocation if one was under way."""
-        metadata = self._consumer.consumer_group_metadata()  # as librdkafka writes it: a mark, the generation, names
+        # As librdkafka writes it: a mark, the generation, names. A client that is closed has none.
+        metadata = self._consumer.consumer_group_metadata() or b""
         generation = int.from_bytes(metadata[len(_MARK) :][:4], sys.byteorder, signed=True)
         return self._consumer.memberid() is None or (metadata.startswith(_MARK) and generation < 0)
 
@@ -122,6 +127,10 @@ class Source(Reader):
         self._apply_pause(self._owned)
 
     def _ended(self, error: KafkaError) -> None:
+        if _FENCED in error.str():
+            why = f"another process uses kafka.instance_id = {self._instance_id}"
+            self._fatal = UserError(f"Kafka: {error.str()}: {why}; give each process an id of its own")
+            return
         if _NOT_RELEASED not in error.str():
             super()._ended(error)
             return

@@ -1,7 +1,7 @@
 """A simulated API: what it applies, and every way in which it answers, fails to, or is not there.
 
-What it says of a row is decided by what was published (``kinds``), what it does to a request by chance (``Faults``), and what it
-is at the moment by its ``mode``. It knows nothing of the consumer.
+What it says of a row is decided by what was published (``kinds``), what it does to a request by chance (``Faults``),
+and what it is at the moment by its ``mode``. It knows nothing of the consumer.
 """
 
 from __future__ import annotations

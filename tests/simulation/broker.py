@@ -1,6 +1,6 @@
-"""A simulated Kafka cluster: the partitions' records, the group's committed offsets, the dead-letter topic, and outages.
+"""A simulated Kafka cluster: partitions of records, the group's committed offsets, the dead-letter topic, outages.
 
-Who owns which partition is the group's affair (``group``); what a client makes of all this is ``source`` and ``letters``.
+Who owns which partition is the group's affair (``group``); what a client makes of it, ``source``'s and ``adapters``'.
 """
 
 from __future__ import annotations

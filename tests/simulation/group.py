@@ -1,9 +1,9 @@
 """A simulated group coordinator: members, sessions, generations, and who owns which partition.
 
-What of Kafka's protocols a member can notice is modelled, their requests are not: a rebalance waits for members that are
-silent or still in a callback; a partition is given on only when its owner gave it up or was thrown out; each rebalance has
-a new generation, and a commit of another one is refused. A commit of a partition that another member owns is not: the broker
-does not fence by partition.
+What of Kafka's protocols a member can notice is modelled, their requests are not: a rebalance waits for members that
+are silent or still in a callback; a partition is given on only when its owner gave it up or was thrown out; each
+rebalance has a new generation, and a commit of another one is refused. A commit of a partition that another member owns
+is not: the broker does not fence by partition.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Group:
             self._soon()
 
     def silent(self, member_id: str, since: float = 0.0) -> None:
-        """No heartbeat of it comes any more: it is thrown out a session time-out after the last, ``since`` seconds ago."""
+        """No heartbeat comes any more: it is thrown out a session time-out after the last, ``since`` seconds ago."""
         member = self.members.get(member_id)
         if member is not None and not member.silent:
             member.silent = True

@@ -1,4 +1,4 @@
-"""A second reader of the settled map in a commit's metadata, written from its description in ``docs/architecture.md`` alone."""
+"""A second reader of the settled map in a commit's metadata, written from its description, not from its code."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The judge of a run. It shares no code with the program, and sees only what crosses the border of a process.
 
-From what was published, read, sent, applied, answered, dead-lettered and committed it keeps books of its own, and holds them to
-the invariants I1 to I9 at every step; the message of a Violation begins with the one that is broken.
+From what was published, read, sent, applied, answered, dead-lettered and committed it keeps books of its own, and holds
+them to the invariants I1 to I9 at every step; the message of a Violation begins with the one that is broken.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import bisect
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tests.simulation.maps import covered_by
 from tests.simulation.process import Process
@@ -26,7 +25,7 @@ SPIN = 5000
 KEYS_OF_ONE_CODE = ("extended_id", "serial_number")
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818 - it names what does not hold
     """An invariant does not hold."""
 
 
@@ -165,7 +164,8 @@ class Oracle(Witness):
     def leaving(self, process: Process, epochs: Sequence[object], *, lost: bool) -> None:
         for epoch in epochs:
             self._epochs[epoch].leaving = True
-        self._seen["lost" if lost else "revoked"] += bool(epochs)
+        if epochs:
+            self._seen["lost" if lost else "revoked"] += 1
         self._tell(process, f"{'loses' if lost else 'is to give up'} {[self._epochs[e].number for e in epochs]}")
 
     def gone(self, process: Process, epochs: Sequence[object]) -> None:
@@ -212,7 +212,8 @@ class Oracle(Witness):
         book.position = max(book.position, position)
 
     def held(self, process: Process, *, held: bool) -> None:
-        self._seen["map near its room"] += held
+        if held:
+            self._seen["map near its room"] += 1
         self._tell(process, "reads a partition no more: its map is nearly full" if held else "reads it on")
 
     def polled(self, process: Process) -> None:
@@ -397,7 +398,8 @@ class Oracle(Witness):
                 self._condemned.setdefault(call.tags[0], set()).add(reason)
         errors = document.get("errors") if isinstance(document, dict) else None
         if status != 400 or not errors:
-            self._seen["bisect"] += status == 400 and len(call.tags) > 1
+            if status == 400 and len(call.tags) > 1:
+                self._seen["bisect"] += 1
             return
         by_value = {item[call.data_key]: tag for item, tag in zip(call.items, call.tags, strict=True)}
         for error in errors:

@@ -1,8 +1,8 @@
 """A simulated process: one owner thread, threads beside it, and what can befall it between any two effects.
 
-Every call of an adapter and every wait of the owner loop is a *step*. Before or after any of them the process can be killed
-(as by kill -9) or frozen (as by SIGSTOP, or a machine without a processor to spare). What it had sent by then is on its
-way all the same.
+Every call of an adapter and every wait of the owner loop is a *step*. Before or after any of them the process can be
+killed (as by kill -9) or frozen (as by SIGSTOP, or a machine without a processor to spare). What it had sent by then is
+on its way all the same.
 """
 
 from __future__ import annotations

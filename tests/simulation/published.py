@@ -119,29 +119,38 @@ class Publisher:
             data |= INVALID[invalid]
             if invalid == "key_blank":
                 key = ("extended_id", data.pop("extended_id"))
-        padding = {"source": "p" * draw.randint(0, mix.padding)} if mix.padding else {}
         rows = [PublishedRow((number, offset, 0), key, joins, invalid)]
         if also is not None:
             data["tag"] = f"{number}.{offset}.{PAIR}"
             rows.append(PublishedRow((number, offset, 1), also))
-        if also is None and key[0] == "extended_id" and not padding and draw.random() >= mix.envelope:
-            event: dict[str, Any] = {key[0]: key[1], **data}
-        else:
-            event = {"event_id": f"e{offset}", "key_value": key[1], "scm_data": data, **padding}
-            if key[0] != "extended_id":
-                event["data_key"] = key[0]
-            if also is not None:
-                event["also_update"] = {"data_key": also[0], "key_value": also[1]}
-        value_bytes = json.dumps(event).encode()
+        raw = json.dumps(self._event(offset, key, data, also)).encode()
         if not invalid:
-            point = draw.random()
-            for kind, share in mix.kinds.items():
-                point -= share
-                if point < 0:
-                    self.kinds[number, offset, draw.randrange(len(rows))] = kind
-                    break
-        self._logs[number].append(key[1].encode(), value_bytes, int(now * 1000), gap)
-        self._keep(PublishedRecord(number, offset, tuple(rows), len(value_bytes)))
+            self._mark(rows)
+        self._logs[number].append(key[1].encode(), raw, int(now * 1000), gap)
+        self._keep(PublishedRecord(number, offset, tuple(rows), len(raw)))
+
+    def _event(self, offset: int, key: Key, data: dict[str, Any], also: Key | None) -> dict[str, Any]:
+        """The event of a row: flat, or in an envelope where it must be, or by chance."""
+        draw, mix = self._draw, self._mix
+        padding = {"source": "p" * draw.randint(0, mix.padding)} if mix.padding else {}
+        usual = key[0] == "extended_id"
+        if also is None and usual and not padding and draw.random() >= mix.envelope:
+            return {key[0]: key[1], **data}
+        event: dict[str, Any] = {"event_id": f"e{offset}", "key_value": key[1], "scm_data": data, **padding}
+        if not usual:
+            event["data_key"] = key[0]
+        if also is not None:
+            event["also_update"] = {"data_key": also[0], "key_value": also[1]}
+        return event
+
+    def _mark(self, rows: list[PublishedRow]) -> None:
+        """By chance, the API has something against one of the rows."""
+        point = self._draw.random()
+        for kind, share in self._mix.kinds.items():
+            point -= share
+            if point < 0:
+                self.kinds[self._draw.choice(rows).tag] = kind
+                return
 
     def beat(self, number: int, value: str, now: float) -> None:
         """One good record about a code of its own."""

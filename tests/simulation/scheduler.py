@@ -1,8 +1,8 @@
 """Simulated time: one heap of events, and tasks that wait for it.
 
 Nothing here runs beside anything else. A task (the owner loop of a process) is a greenlet: when it waits, it hands
-control back to the scheduler, which does the next event, whatever that belongs to. Two events of one moment happen in the
-order in which they were planned, so a run is decided by its inputs alone.
+control back to the scheduler, which does the next event, whatever that belongs to. Two events of one moment happen in
+the order in which they were planned, so a run is decided by its inputs alone.
 """
 
 from __future__ import annotations

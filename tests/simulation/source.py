@@ -1,10 +1,11 @@
-"""The simulated source: what ``consumer.kafka.source`` does, as far as the owner loop can tell, over simulated Kafka."""
+"""The simulated source: what ``consumer.kafka.source`` does, as far as the owner loop can tell."""
 
 from __future__ import annotations
 
 import random
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -313,10 +314,8 @@ class SimSource:
             return Partition(TOPIC, number, log.begin if self._start_from == "earliest" else log.end, None)
         offset, metadata = committed
         skips: SettledMap = NOTHING
-        try:
+        with suppress(MapError):
             skips = decode(metadata, number, offset)
-        except MapError:
-            pass
         return Partition(TOPIC, number, offset, offset, skips, metadata)
 
     def _on_revoke(self, member: str, numbers: list[int]) -> None:

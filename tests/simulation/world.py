@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from consumer import runner
@@ -42,7 +43,7 @@ NOT_LOOKED = {-1: (-1, -1)}
 
 @contextmanager
 def scaled(plan: Scenario) -> Iterator[None]:
-    """The program's own measures for settled maps as the scenario wants them: else no map would ever be near its room."""
+    """The program's measures for settled maps as the scenario wants them: else no map would ever be near its room."""
     before = offsets.MAX_METADATA, offsets.MIN_METADATA, offsets.MAX_READ, runner.BATCH
     offsets.MAX_METADATA, offsets.MAX_READ, runner.BATCH = plan.map_room, plan.batch, plan.batch
     offsets.MIN_METADATA = min(offsets.MIN_METADATA, plan.map_room // 2)
@@ -217,9 +218,9 @@ class World:
         for at in times:
             scheduler.at(BEGIN + settled + at, self._publish)
         for happening in plan.happenings:
-            scheduler.at(BEGIN + happening.at, lambda what=happening: self._happen(what))
+            scheduler.at(BEGIN + happening.at, partial(self._happen, happening))
         for place in range(plan.members):
-            scheduler.at(BEGIN + self.draw.choice((0.0, self.draw.uniform(0.0, 10.0))), lambda p=place: self._start(p))
+            scheduler.at(BEGIN + self.draw.choice((0.0, self.draw.uniform(0.0, 10.0))), partial(self._start, place))
         scheduler.run(lambda: False, BEGIN + max(plan.trouble_for, settled + plan.publish_for))
         self._finish()
 
@@ -240,7 +241,8 @@ class World:
     def _start(self, place: int) -> None:
         if self.restarts and self.members[place] is None:
             number = len(self.lives)
-            name = f"{chr(ord('A') + place)}{sum(l.process.name[0] == chr(ord('A') + place) for l in self.lives) + 1}"
+            letter = chr(ord("A") + place)
+            name = f"{letter}{sum(life.process.name[0] == letter for life in self.lives) + 1}"
             life = Life(self, name, number, instance=f"i{place}" if self.plan.static else "")
             self.lives.append(life)
             self.members[place] = life
@@ -275,7 +277,7 @@ class World:
         life = self.members[what.member]
         acts: dict[str, Callable[[], object]] = {
             "another": lambda: self._another(what.more),
-            "shuffle": lambda: self.group.shuffle() and self._count("shuffle"),
+            "shuffle": self._shuffle,
             "broker away": lambda: self._broker_away(what.more),
             "letters away": lambda: self._letters_away(what.more),
             "api": lambda: self._api_mode(*what.more),
@@ -290,8 +292,7 @@ class World:
         if what.what == "kill":
             self._kill(life)
         elif what.what == "stop":
-            self.tell(life.process.name, "is asked to stop")
-            life.runner.signal()
+            self._stop(life)
             if self.draw.random() < 0.2:
                 self.scheduler.after(self.draw.uniform(0.0, 3.0), life.runner.signal)
         elif what.what == "freeze":
@@ -307,6 +308,10 @@ class World:
     def _count(self, what: str) -> None:
         self.seen[what] += 1
 
+    def _shuffle(self) -> None:
+        if self.group.shuffle():
+            self._count("shuffle")
+
     def _another(self, seconds: float) -> None:
         """One more member, for a while."""
         self._count("another")
@@ -315,7 +320,12 @@ class World:
         self._start(place)
         life = self.members[place]
         assert life is not None
-        self.scheduler.after(seconds, lambda: life.process.alive and life.runner.signal())
+        self.scheduler.after(seconds, lambda: self._stop(life))
+
+    def _stop(self, life: Life) -> None:
+        if life.process.alive:
+            self.tell(life.process.name, "is asked to stop")
+            life.runner.signal()
 
     def _broker_away(self, seconds: float) -> None:
         if self.broker.away:
@@ -383,7 +393,7 @@ class World:
         self.oracle.judge(self.broker.committed, [log.end for log in self.logs])
 
     def _beat(self, count: int) -> None:
-        """While something is left to settle, other rows come: only then can a row's own fault be told from the API's."""
+        """While something is left to settle, others come: only then can a row's own fault be told from the API's."""
         if self._beats:
             number = count % self.plan.partitions
             self.publisher.beat(number, f"beat{count}", EPOCH + self.scheduler.now)
