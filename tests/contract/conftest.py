@@ -45,7 +45,7 @@ def letters(request: pytest.FixtureRequest) -> Iterator[LettersSite]:
 
 
 @pytest.fixture
-def unsafe_letters(kafka: Kafka) -> Iterator[RealLetters]:
-    """A topic that a leader would write, but not so that it is safe; and one that writes to it."""
-    with closing(RealLetters(kafka, few_replicas=True)) as made:
+def refused_letters(kafka: Kafka) -> Iterator[RealLetters]:
+    """A topic to which the broker does not write what is sent to it, at first; and one that writes to it."""
+    with closing(RealLetters(kafka, refusing=True)) as made:
         yield made

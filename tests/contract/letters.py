@@ -58,14 +58,13 @@ class LettersSite(Protocol):
 class RealLetters:
     """``consumer.kafka.dead_letter`` on a real broker; the topic is not there at first."""
 
-    def __init__(self, kafka: Kafka, *, few_replicas: bool = False) -> None:
-        """``few_replicas``: the topic is there, with fewer replicas than must have a record before it counts."""
+    def __init__(self, kafka: Kafka, *, refusing: bool = False) -> None:
+        """``refusing``: the topic is there, and every letter is too large for it at first."""
         self._kafka = kafka
         self._topic = unique("contract.dlq")
-        self._few = few_replicas
-        if few_replicas:
-            kafka.create_topic(self._topic, 1, {"min.insync.replicas": "2"})
-        self._there = False
+        self._there = refusing
+        if refusing:
+            kafka.create_topic(self._topic, 1, {"max.message.bytes": "50"})
         self._results: SimpleQueue[list[Row]] = SimpleQueue()
         self._acknowledged: list[Row] = []
         self._letters = DeadLetters(
@@ -79,8 +78,8 @@ class RealLetters:
         self._letters.send(letter)
 
     def make_writable(self) -> None:
-        if self._few:
-            self._kafka.configure_topic(self._topic, {"min.insync.replicas": "1"})
+        if self._there:
+            self._kafka.configure_topic(self._topic, {"max.message.bytes": "1000000"})
         else:
             self._kafka.create_topic(self._topic, 1)
         self._there = True

@@ -128,8 +128,8 @@ class Site(Protocol):
     def do(self, member: Member, act: Callable[[Source], object]) -> None:
         """Have something done on the thread of a member's owner, between two turns of it."""
 
-    def members(self) -> int:
-        """How many members the coordinator counts."""
+    def members(self) -> list[int]:
+        """How many partitions the coordinator has said that each of its members is to have, in order of size."""
 
     def throw_out(self, member: Member) -> None:
         """Let the coordinator put a member out of the group, as when its session has expired."""

@@ -68,8 +68,8 @@ class RealSite:
     def do(self, member: Member, act: Callable[[SourcePort], object]) -> None:
         act(member.source)
 
-    def members(self) -> int:
-        return self._kafka.count_members(self.group)
+    def members(self) -> list[int]:
+        return sorted(self._kafka.members(self.group))
 
     def throw_out(self, member: Member) -> None:
         assert isinstance(member.source, Source)

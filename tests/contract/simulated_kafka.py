@@ -85,8 +85,8 @@ class SimulatedSite:
         self._lives[member].wake()
         self.turn_until(lambda: bool(done), "the member's owner does it")
 
-    def members(self) -> int:
-        return len(self._group.members)
+    def members(self) -> list[int]:
+        return sorted(len(member.owned - member.revoking) for member in self._group.members.values())
 
     def throw_out(self, member: Member) -> None:
         assert isinstance(member.source, SimSource)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 CORE = "tests/core/test_pipeline_properties.py"
+SIMULATION = "tests/mutants/few_seeds.py"
 
 
 class Edit(NamedTuple):
@@ -21,7 +22,7 @@ class Mutant(NamedTuple):
 
     breaks: str
     edits: tuple[Edit, ...]
-    tests: tuple[str, ...] = (CORE,)
+    tests: tuple[str, ...] = (CORE, SIMULATION)
 
 
 class StaleMutantError(Exception):

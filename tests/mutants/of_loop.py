@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import Edit, Mutant
+from tests.mutants.mutant import SIMULATION, Edit, Mutant
 
 RUNNER, RESTING, MEMBERSHIP = "runner.py", "resting.py", "membership.py"
 LOOP_TESTS = (
@@ -10,6 +10,7 @@ LOOP_TESTS = (
     "tests/core/test_runner_revocation.py",
     "tests/core/test_runner_stop.py",
     "tests/core/test_runner_schemas.py",
+    SIMULATION,
 )
 
 MUTANTS = (
@@ -75,8 +76,8 @@ MUTANTS = (
         (
             Edit(
                 MEMBERSHIP,
-                "            self.doubtful = True\n            self._asked = False\n",
-                "            self.doubtful = True\n",
+                "        if self._asked:\n",
+                "        if self.doubtful:\n",
             ),
         ),
         LOOP_TESTS,

@@ -139,6 +139,16 @@ def run(mutants: Iterable[Mutant], jobs: int) -> list[Result]:
         return list(threads.map(one, mutants))
 
 
+def unmutated(mutants: Iterable[Mutant]) -> str:
+    """What fails of the mutants' tests while nothing is broken: it could catch nothing; empty if all pass."""
+    tests = dict.fromkeys(test for mutant in mutants for test in mutant.tests)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as work:
+        verdict, problem = _run(tests, copy_of(ROOT, Path(work)))
+    if verdict.caught_by:
+        return f"{verdict.caught_by}: {verdict.assertion}"
+    return problem or "".join(verdict.other[:1])
+
+
 def _tell(result: Result) -> None:
     mark = "caught " if result.caught else "MISSED "
     said = result.verdict.assertion if result.caught else result.outcome
@@ -171,6 +181,9 @@ def main() -> int:
         parser.error("--record writes the table of all mutants")
     chosen = [m for m in MUTANTS if given.only in m.breaks or any(given.only in edit.file for edit in m.edits)]
     began = time.monotonic()
+    if failure := unmutated(chosen):
+        sys.stderr.write(f"a test fails though nothing is broken: {failure}\n")
+        return 1
     results = run(chosen, given.jobs)
     missed = [result for result in results if not result.caught]
     took = time.monotonic() - began

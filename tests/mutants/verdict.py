@@ -84,7 +84,8 @@ def statement(error: BaseException, tests: Path) -> str | None:
     if not isinstance(error, AssertionError) or tests not in _raised_in(error.__traceback__).parents:
         return None
     own = str(error).partition("\n")[0]
-    if not own or own.startswith("assert "):  # a comparison, as pytest writes it out
+    # A comparison, as pytest writes it out; or the patience with a real part is over, which may have any cause.
+    if not own or own.startswith(("assert ", "not within ")):
         return None
     return first_line
 

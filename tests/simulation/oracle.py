@@ -472,12 +472,7 @@ class Oracle(Witness):
         ranges = covered_by(metadata, number, offset)
         if metadata and not ranges:
             raise Violation(f"I7: a commit of {epoch} carries no map that can be read: {metadata}")
-        unread = _from(epoch.position, ranges)
-        known = _from(epoch.position, epoch.map)
-        if not known >= unread:
-            raise Violation(f"I3: the map of {epoch} tells of what was not read: {min(unread - known)}")
-        if not unread >= known and not (epoch.refusals or epoch.sparse):
-            raise Violation(f"I7: the map of {epoch} forgets what its first one says of {min(known - unread)}")
+        self._check_unread(epoch, ranges)
         beyond = [o for o in epoch.read if o >= offset]
         for other in beyond:
             if other in epoch.open:
@@ -490,6 +485,15 @@ class Oracle(Witness):
             self._seen["map near its room"] += 1
         if len(metadata) > room:
             raise Violation(f"I7: a map of {len(metadata)} characters, {room} are allowed")
+
+    def _check_unread(self, epoch: Epoch, ranges: Sequence[tuple[int, int]]) -> None:
+        """Of positions that were not read yet, a map tells what the one that the assignment began with told."""
+        unread = _from(epoch.position, ranges)
+        known = _from(epoch.position, epoch.map)
+        if not known >= unread:
+            raise Violation(f"I3: the map of {epoch} tells of what was not read: {min(unread - known)}")
+        if not unread >= known and not (epoch.refusals or epoch.sparse):
+            raise Violation(f"I7: the map of {epoch} forgets what its first one says of {min(known - unread)}")
 
     def committed(
         self, process: Process, epoch: object, offset: int, metadata: str, refused: str | None, told: str | None

@@ -269,7 +269,7 @@ class SimSource:
                     self._gone(list(self._owned), lost=True)
                 self._join_soon()
             elif what == "revoke":
-                # Also when it is no member any more: what waited to be told is told as it was said, and the loss behind it.
+                # Also when it is no member any more: what waited is told, and the rest of the loss behind it.
                 self._on_revoke(*more)
             elif more[0] == self.member:
                 self._on_assign(more[1])
@@ -319,7 +319,7 @@ class SimSource:
         return Partition(TOPIC, number, offset, offset, skips, metadata)
 
     def _on_revoke(self, member: str, numbers: list[int]) -> None:
-        self._gone(numbers, lost=False)
+        self._gone(numbers, lost=member != self.member)  # thrown out since it was told
         self._give_up(member, numbers)
 
     def _give_up(self, member: str, numbers: list[int]) -> None:

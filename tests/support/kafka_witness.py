@@ -185,10 +185,11 @@ class Kafka:
             found = {p.partition: consumer.committed(p, metadata=True) for p in _partitions(consumer, topic)}
         return {partition: commit for partition, commit in found.items() if commit is not None}
 
-    def count_members(self, group: str) -> int:
-        """How many members a group has."""
+    def members(self, group: str) -> list[int]:
+        """How many partitions each member of a group has, as the coordinator has said."""
         (found,) = self._admin.describe_consumer_groups([group]).values()
-        return len(found.result(ANSWER_SECONDS).members)
+        members = found.result(ANSWER_SECONDS).members
+        return [len(member.assignment.topic_partitions) if member.assignment else 0 for member in members]
 
     def remove_member(self, group: str, member: str) -> None:
         """Put a member out of its group, as when its session has expired."""
