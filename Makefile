@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test check lint types layers docs day bench lock clean
+.PHONY: install demo test check lint types layers simulate chaos outage mutants day docs bench lock clean
 .DEFAULT_GOAL := check
 
 $(STAMP): requirements.txt pyproject.toml
@@ -27,6 +27,10 @@ test: $(STAMP)  ## every test, on a real Apache Kafka: side by side, then alone 
 	$(BIN)/python -m pytest -m alone || failed=1; \
 	exit $$failed
 
+SEEDS ?= 2000
+simulate: $(STAMP)  ## SEEDS=2000 runs of the deterministic simulation; SEED=123 replays one with its trace
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
 check: $(STAMP) lint types layers  ## the inner loop
 	$(BIN)/python -m pytest -q tests/core
 
@@ -40,9 +44,18 @@ types: $(STAMP)
 layers: $(STAMP)
 	$(BIN)/lint-imports
 
+mutants: $(STAMP)  ## deliberate breaks of the program, one by one, and which test catches each
+	$(BIN)/python -m tests.mutants.run --record
+
 docs: $(STAMP)  ## the pages that are written from code
 	$(BIN)/python -m consumer.config.page > docs/configuration.md
 	$(BIN)/python -m consumer.ops.metrics_page > docs/metrics.md
+
+chaos: $(STAMP)  ## kills, cuts and faults on real parts, then a judge: make chaos SEED=7 MINUTES=15
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+
+outage: $(STAMP)  ## the API away for five minutes with a million events behind it: memory, membership, speed
+	$(BIN)/python -m benchmarks.outage
 
 day: $(STAMP)  ## a factory's day of 20,000 items in every format and mode, on the real broker
 	$(BIN)/python -m tests.factory

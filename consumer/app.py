@@ -26,7 +26,7 @@ from consumer.kafka.ends import PATIENCE_SECONDS, Ends
 from consumer.kafka.onlooker import Onlooker
 from consumer.kafka.reader import ReadFrom
 from consumer.kafka.receipts import Receipts
-from consumer.kafka.source import Source
+from consumer.kafka.source import COMMIT_WAIT_SECONDS, Source
 from consumer.ops.paths import server_of
 from consumer.ports import Result
 from consumer.runner import Runner
@@ -100,6 +100,7 @@ class App:
             self._registry.ask if self._registry is not None else None,
         )
         poll_interval = int(kafka.client.get("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)) / 1000
+        longest = poll_interval - POLL_MARGIN_SECONDS - COMMIT_WAIT_SECONDS
         self.runner = Runner(
             Pipeline(rules(settings), random.random),
             intake,
@@ -107,7 +108,7 @@ class App:
             time.monotonic,
             commit_interval=kafka.commit_interval_seconds,
             stop_seconds=limits.stop_seconds,
-            revoke_seconds=max(0.0, min(settings.api.timeout_seconds + 5.0, poll_interval - POLL_MARGIN_SECONDS)),
+            revoke_seconds=max(0.0, min(settings.api.timeout_seconds + 5.0, longest)),
             session_seconds=math.inf if dry else int(kafka.client.get(SESSION_TIMEOUT, SESSION_TIMEOUT_MS)) / 1000,
             until_end=until_end,
             show_keys=settings.log.keys,

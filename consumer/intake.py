@@ -10,7 +10,6 @@ from typing import Any
 from consumer.core.model import BadEvent, Event, Record, Row
 from consumer.core.offsets import Partition
 from consumer.core.rows import RowMaker, refused_row
-from consumer.core.settled_map import NOTHING
 from consumer.formats import NeedsSchema
 
 
@@ -61,16 +60,16 @@ class Intake:
         stash = self.waiting.get(partition)
         if stash is None and room <= 0:
             stash = self.waiting[partition] = Stash()
-        skips = partition.skips if offset < partition.skips.end else NOTHING
+        # By the messages, not by the position: their partition's end may have been told with them, and be beyond them.
+        skips = partition.skips if messages and messages[0].offset() < partition.skips.end else None
         for message in messages:
             value = message.value()
             offset = message.offset()
-            if value is None or (skips and offset in skips):
-                records.append(Record(partition, offset, None, 0))
+            if value is None or (skips is not None and offset in skips):
+                records.append(Record(partition, offset, None, 0, read_at=now))
                 continue
-            record = Record(partition, offset, message, len(value), message.timestamp()[1])
+            record = Record(partition, offset, message, len(value), message.timestamp()[1], now)
             records.append(record)
-            made: list[Row] = []
             if stash is None:
                 try:
                     made = make(decode(value), record)

@@ -1,7 +1,7 @@
 """Which partitions are not read on for the time being, and why; the others go on.
 
-There are two reasons, and neither ends the other: the settled map of a partition has no room for more, or its next
-record waits for a schema.
+There are three reasons, and none ends another: the settled map of a partition has no room for more, its next record
+waits for a schema, or its rows that cannot go would leave the others no room.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ class Resting:
         self._intake = intake
         self._source = source
         self.full: set[Partition] = set()  #: partitions whose settled map has no room for more
+        self.crowding: set[Partition] = set()  #: partitions whose rows that cannot go would leave the others no room
+        self._told: set[Partition] = set()  # those that this was said of: once for each assignment
 
     def __contains__(self, partition: Partition) -> bool:
         # What is only short of room for its rows does not rest: nothing is read then.
         stash = self._intake.waiting.get(partition)
-        return partition in self.full or (stash is not None and stash.schema_id is not None)
+        waits = stash is not None and stash.schema_id is not None
+        return waits or partition in self.full or partition in self.crowding
 
     def was_read(self, partition: Partition, room: int) -> None:
         """Something of this partition was taken in: it may have to rest from now on."""
@@ -45,6 +48,19 @@ class Resting:
             self.full.discard(partition)
             self.tell(partition)
 
+    def crowd(self, crowding: set[Partition]) -> None:
+        """These partitions, and no others, would leave the others no room."""
+        before, self.crowding = self.crowding, crowding
+        fresh = sorted(map(str, crowding - self._told))
+        self._told |= crowding
+        if fresh:
+            log.warning(
+                "%s: rows that cannot be sent yet fill much of the limits; reading waits, so that others have room",
+                ", ".join(fresh),
+            )
+        for partition in crowding ^ before:
+            self.tell(partition)
+
     def tell(self, partition: Partition) -> None:
         """Have the source read on, or not, as it is now."""
         self._source.hold(partition, held=partition in self)
@@ -52,3 +68,5 @@ class Resting:
     def forget(self, partitions: Collection[Partition]) -> None:
         """These partitions are gone."""
         self.full.difference_update(partitions)
+        self.crowding.difference_update(partitions)
+        self._told.difference_update(partitions)

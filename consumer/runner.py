@@ -228,7 +228,7 @@ class Runner:
             self._full_since = None
             if self._source.paused:
                 self._source.resume()
-            self._more = self._poll(max(1, min(BATCH, flow.room)))
+            self._more = self._poll(min(BATCH, flow.room_at_once))
             return
         if self._full_since is None:
             self._full_since = now
@@ -254,6 +254,8 @@ class Runner:
             records, rows, position = self._intake.take(partition, messages, now, room)
             self.pipeline.arrived(partition, records, rows, position, now)
             self.resting.was_read(partition, map_room)
+        if taken and self.pipeline.flow.tight:
+            self._look_for_crowding()
         if self._until_end and self._source.stopped:
             partition, cause = next(iter(self._source.stopped.items()))
             self.stop(UserError(f"{partition} is stopped ({cause}): its end cannot be reached"))
@@ -266,10 +268,14 @@ class Runner:
             self._next_commit_at = now
         return now
 
+    def _look_for_crowding(self) -> None:
+        self.resting.crowd(self.pipeline.crowding(self.resting.crowding, self._clock()))
+
     def _act(self) -> None:
         """Do what the core says now."""
         now = self._clock()
         self.pipeline.observe(self._wall_clock() * 1000)
+        self.pipeline.resting = bool(self.resting.full or self.resting.crowding)
         self.pipeline.silent = self.state is not State.RUNNING or self._membership.doubtful
         effects = self.pipeline.tick(now)
         for attempt in effects.send:
@@ -312,6 +318,8 @@ class Runner:
             self._membership.asked()
             self._source.commit(due)
         self.resting.look(room_of(len(self.pipeline.partitions)))
+        if self.resting.crowding or self.pipeline.flow.tight:
+            self._look_for_crowding()
 
     def schema_answered(self, schema_id: int) -> None:
         """A schema was looked up: what waits for it is taken in. On the owner's thread only."""
@@ -362,7 +370,7 @@ class Runner:
 
         Runs inside ``poll``: it turns the loop for the partitions that stay, but never reads.
         """
-        self.rebalances += 1
+        self.rebalances += bool(partitions)
         pipeline = self.pipeline
         self._intake.forget(partitions)
         pipeline.withdraw(partitions, self._clock())

@@ -1,4 +1,4 @@
-"""How the tests run beside each other, and what their summary tells.
+"""How the tests run beside each other, the Kafka that they share, and what their summary tells.
 
 ``make test`` runs two parts: the files side by side, then by themselves the tests that measure time or processor time
 (the marker ``alone``), which other work would disturb.
@@ -6,13 +6,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-from tests.support.kafka_sources import USED
+from tests.support.kafka_broker import BrokerUnavailable
+from tests.support.kafka_sources import USED, open_kafka
+from tests.support.kafka_witness import Kafka
 
 HERE = Path(__file__).parent
 #: The folders whose files take longest come first: what begins last should be short, or one worker ends long after the
@@ -43,6 +47,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _rank(item: pytest.Item) -> int:
     folder = item.path.relative_to(HERE).parts[0]
     return SLOWEST_FIRST.index(folder) if folder in SLOWEST_FIRST else len(SLOWEST_FIRST)
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
+    """The Kafka that all tests share: use topics and groups of your own (``unique``)."""
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(open_kafka())
+        except BrokerUnavailable as reason:
+            pytest.fail(str(reason), pytrace=False)
+        request.config.stash[USED] = (found.source, found.notice)
+        yield found
 
 
 # -- which Kafka it was ------------------------------------------------------------------------------------------------

@@ -161,7 +161,11 @@ class Api(Section):
         "failing.",
     )
     concurrency: int = Field(8, ge=1, le=512, description="Requests in flight.")
-    requests_per_second: NotNegative = Field(10.0, description="Requests a second, every call counted; 0: no limit.")
+    requests_per_second: NotNegative = Field(
+        10.0,
+        description="Requests a second of the whole group, every call counted; each member takes the share of its "
+        "partitions. 0: no limit.",
+    )
     connect_timeout_seconds: Positive = Field(5, le=86400, description="Time to connect.")
     timeout_seconds: Positive = Field(
         75, le=86400, description="Time for a whole call; the API itself gives up at about 60."
@@ -181,7 +185,9 @@ class Retry(Section):
     """When a failed call is tried again: full jitter, doubling."""
 
     base_seconds: Positive = Field(0.5, description="Upper bound of the first delay.")
-    cap_seconds: Positive = Field(60, description="Upper bound of any delay.")
+    cap_seconds: Positive = Field(
+        60, description="Upper bound of any delay; while nothing at all is accepted, it is 3 s, or less."
+    )
     max_retry_after_seconds: NotNegative = Field(900, description="Longest wait the API may ask for.")
     give_up_seconds: NotNegative = Field(
         3600,

@@ -77,6 +77,9 @@ class Claims:
             if keys is None:
                 keys = by_key[row.data_key] = {}
             held = keys.setdefault(value, row)
+            if held is row and not row.joins:
+                ready.append(row)  # as nearly all are
+                continue
             if held is not row:
                 _wait(keys, value, held, row, urged, shared=False)
             for join in row.joins:

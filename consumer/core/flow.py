@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from typing import TypeVar
+
+P = TypeVar("P")
+
 #: Reading starts again when this share of a bound is free, so that it does not stutter at the bound.
 RESUME_SHARE = 0.9
+#: How rows that cannot go share the bounds: half belongs to the owned partitions, to each as much; of the other half a
+#: partition may take so many times as much as is left of it; and, once it rests for that, it is read on when it holds
+#: only so many times as much. So one hot partition gets most of the bound, and whatever some do, all others have room.
+CROWDING = 4.0
+CROWDING_NO_MORE = 2.0
 
 
 class Flow:
     """Rows and bytes that are read and not settled, and whether there is room for more."""
 
-    __slots__ = ("_max_bytes", "_max_rows", "full", "rows", "size")
+    __slots__ = ("_idle", "_max_bytes", "_max_rows", "full", "rows", "size")
 
     def __init__(self, max_rows: int, max_bytes: float) -> None:
         self._max_rows = max_rows
@@ -17,6 +27,7 @@ class Flow:
         self.rows = 0
         self.size = 0
         self.full = False
+        self._idle = (0.0, 0.0)  # rows and bytes that could not go when it was last looked
 
     def took(self, rows: int, size: int) -> None:
         """Rows and bytes were taken in."""
@@ -30,11 +41,45 @@ class Flow:
 
     def reads(self) -> bool:
         """Whether there is room to read more."""
+        rows, size = self._idle if self.full else (0.0, 0.0)
         share = RESUME_SHARE if self.full else 1.0
-        self.full = self.rows >= self._max_rows * share or self.size >= self._max_bytes * share
+        # Of what is taken by rows that can go: those that cannot may take all the rest for a long time.
+        self.full = (
+            self.rows >= rows + (self._max_rows - rows) * share or self.size >= size + (self._max_bytes - size) * share
+        )
         return not self.full
 
     @property
     def room(self) -> int:
         """Rows that may still be read before the bound; negative: so many more than it are."""
         return self._max_rows - self.rows
+
+    @property
+    def room_at_once(self) -> int:
+        """Records that may be read at once: not all that is free, so that no partition takes it in one go."""
+        free = self._max_rows - self.rows
+        return max(1, free // 8 if self.tight else min(free, self._max_rows // 2))
+
+    @property
+    def tight(self) -> bool:
+        """Whether so much is taken that one partition may be crowding out the others."""
+        share = 0.5 * CROWDING / (1.0 + CROWDING)
+        return self.rows > share * self._max_rows or self.size > share * self._max_bytes
+
+    def crowding(self, idle: Mapping[P, tuple[int, int]], resting: Collection[P], owned: int) -> set[P]:
+        """The partitions that are to rest, so that the others have room (I8).
+
+        ``idle``: rows and bytes of each partition that cannot go now; ``resting``: those that rest for this already.
+        """
+        rows = {partition: float(held[0]) for partition, held in idle.items()}
+        sizes = {partition: float(held[1]) for partition, held in idle.items()}
+        crowding = _crowding(rows, resting, self._max_rows, owned) | _crowding(sizes, resting, self._max_bytes, owned)
+        self._idle = sum(rows.values()), sum(sizes.values())
+        return crowding
+
+
+def _crowding(held: Mapping[P, float], resting: Collection[P], bound: float, owned: int) -> set[P]:
+    own = 0.5 * bound / (owned + 1)
+    more = {partition: count - own for partition, count in held.items() if count > own}
+    left = max(0.0, 0.5 * bound - sum(more.values()))
+    return {p for p, count in more.items() if count > left * (CROWDING_NO_MORE if p in resting else CROWDING)}

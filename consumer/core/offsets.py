@@ -99,10 +99,17 @@ class Partition:
         return self.records[0].read_at if self.watermark < self.position and self.records else None
 
     def settled_runs(self) -> Runs:
-        """What is settled beyond the watermark, as half-open ranges."""
+        """What is settled beyond the watermark, as half-open ranges.
+
+        With what the last map says of positions that are not read yet: the next owner must know of them, too.
+        """
         offsets = self._unsettled_offsets()
         behind = zip(offsets, [*offsets[1:], self.position], strict=False)
-        return [(offset + 1, after) for offset, after in behind if offset + 1 < after]
+        runs = [(offset + 1, after) for offset, after in behind if offset + 1 < after]
+        unread = self.skips.behind(self.position) if self.skips.end > self.position else []
+        if runs and unread and runs[-1][1] == unread[0][0]:
+            runs[-1] = (runs[-1][0], unread.pop(0)[1])
+        return runs + unread
 
     def outgrows(self, room: int) -> bool:
         """Whether, after one more read, the settled map might not fit into so many characters any more (I7).
@@ -160,7 +167,8 @@ def settle(rows: Iterable[Row], timestamps: list[int]) -> int:
     Adds the records' times in Kafka to ``timestamps``. The one place where a record is settled; one pass, as every row
     comes through here.
     """
-    size = 0
+    size = accepted = 0
+    partition: Partition | None = None  # of the records accepted last, which are counted together
     for row in rows:
         row.stage = DONE
         record = row.record
@@ -171,13 +179,22 @@ def settle(rows: Iterable[Row], timestamps: list[int]) -> int:
         record.raw = None
         timestamps.append(record.timestamp)
         size += record.size
-        ledger = record.partition.ledger
-        ledger.unsettled -= 1
         if record.rejected:
-            ledger.rejected += 1
-        else:
-            ledger.accepted += 1
+            record.partition.ledger.unsettled -= 1
+            record.partition.ledger.rejected += 1
+            continue
+        if record.partition is not partition:
+            _accept(partition, accepted)
+            partition, accepted = record.partition, 0
+        accepted += 1
+    _accept(partition, accepted)
     return size
+
+
+def _accept(partition: Partition | None, records: int) -> None:
+    if partition is not None:
+        partition.ledger.unsettled -= records
+        partition.ledger.accepted += records
 
 
 class Commit(msgspec.Struct, frozen=True, gc=False):
@@ -207,7 +224,7 @@ def due_commits(partitions: Collection[Partition], *, anew: bool = False) -> lis
             continue
         offset = partition.watermark
         metadata = ""
-        if partition.records:
+        if partition.records or partition.skips.end > offset:
             metadata = encode(partition.number, offset, partition.settled_runs(), min(room, partition.room))
         if anew or offset != partition.committed or metadata != partition.metadata:
             due.append(Commit(partition, offset, metadata))

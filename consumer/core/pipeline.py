@@ -8,6 +8,7 @@ from the partitions when one can be sent, never stored.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import accumulate, chain
 
@@ -29,6 +30,8 @@ from consumer.core.windows import Place, Window, Windows
 
 #: Bounds of how long an event took from its time in Kafka to settlement, seconds: from a moment to a day of outage.
 AGES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
+#: Dead letters that are not acknowledged for so long wait for their topic, seconds.
+LETTERS_LATE_SECONDS = 2.0
 #: Full windows in stock beyond one for each request that can be in flight.
 SPARE_WINDOWS = 8
 
@@ -122,6 +125,7 @@ class Pipeline:
         self._timers: list[tuple[float, int, Row]] = []  #: parked rows, and held claims of settled ones
         self._timer_number = 0
         self._stock = rules.concurrency + SPARE_WINDOWS
+        self.resting = False  #: a partition is not read on until more of it is settled
         self.silent = False  #: nothing is uploaded, for good or for now
         self._counts: dict[str, int] = {}  # partitions of each topic that the group reads; empty: not known
         self._ahead = 0.0  # seconds that the wall clock is ahead of the owner's
@@ -148,7 +152,6 @@ class Pipeline:
         partition.read(records, position)
         size = expected = 0
         for record in records:
-            record.read_at = now
             if record.open:
                 size += record.size
                 expected += record.open
@@ -174,11 +177,18 @@ class Pipeline:
     def ended(self, attempt: Attempt, reply: Reply, now: float) -> None:
         """An attempt ended. A second end of the same attempt changes nothing."""
         if attempt.window.is_in_flight(attempt.number):
+            self.uploads.starved = self._starved
             self._carry_out(self.uploads.ended(attempt.window, reply, now), now)
 
     def questioned(self, task: Task, reply: Reply, now: float) -> None:
         """A question about a task was answered, or got no answer."""
+        self.uploads.starved = self._starved
         self._carry_out(self.uploads.questioned(task, reply, now), now)
+
+    @property
+    def _starved(self) -> bool:
+        """Whether nothing can be read or sent but what was sent already."""
+        return (self.flow.full or self.resting) and not self.lanes
 
     def _carry_out(self, result: Result, now: float) -> None:
         if result.accepted:
@@ -346,6 +356,26 @@ class Pipeline:
         """
         return self.flow.room + undecoded if self.lanes.full_windows < self._stock else 0
 
+    def crowding(self, resting: Collection[Partition], now: float) -> set[Partition]:
+        """The partitions that are to rest because their rows that cannot go now would leave the others no room (I8).
+
+        ``resting``: those that do already. Rows that cannot go wait for earlier ones, a retry or a time; or they are
+        rejected, and the dead-letter topic does not keep up.
+        """
+        letters = self._unacknowledged
+        late = letters and now - next(iter(letters)).arrived >= LETTERS_LATE_SECONDS
+        rows: Counter[Partition] = Counter()
+        sizes: Counter[Partition] = Counter()
+        records: set[Record] = set()
+        for row in chain(self._rows_held_back(), letters if late else ()):
+            record = row.record
+            rows[record.partition] += 1
+            if record not in records:
+                records.add(record)
+                sizes[record.partition] += record.size
+        idle = {partition: (count, sizes[partition]) for partition, count in rows.items()}
+        return self.flow.crowding(idle, resting, len(self.partitions))
+
     @property
     def unsettled(self) -> int:
         """Rows that are read and not settled."""
@@ -477,7 +507,11 @@ class Pipeline:
 
     def _rows_at_rest(self, partitions: set[Partition]) -> Iterator[Row]:
         """The rows of these partitions that are neither in flight nor on their way to the dead-letter topic."""
-        parked = (row for _, _, row in self._timers if row.stage == Stage.PARKED)
-        for row in chain(self.claims.waiting(), self.lanes.rows(), self.windows.rows_at_rest(), parked):
+        for row in chain(self._rows_held_back(), self.lanes.rows()):
             if row.record.partition in partitions:
                 yield row
+
+    def _rows_held_back(self) -> Iterator[Row]:
+        """The rows that wait for something else than a request."""
+        parked = (row for _, _, row in self._timers if row.stage == Stage.PARKED)
+        return chain(self.claims.waiting(), self.windows.rows_at_rest(), parked)

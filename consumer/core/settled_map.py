@@ -55,6 +55,11 @@ class SettledMap:
     def __bool__(self) -> bool:
         return bool(self._starts)
 
+    def behind(self, position: int) -> Runs:
+        """What is settled from this position on."""
+        runs = zip(self._starts, self._ends, strict=True)
+        return [(max(start, position), end) for start, end in runs if end > position]
+
     @property
     def end(self) -> int:
         """Behind the last settled position; 0 for an empty map."""

@@ -93,6 +93,7 @@ class Uploads:
         self._accepted_sent_at = -1.0  #: when the latest request that was accepted was sent
         self._accepted_at = -1.0
         self._passing = 0.0  #: the passing clock: seconds in which windows were being accepted
+        self.starved = False  #: nothing is ready, and no more is read until windows succeed
         self._fruitless: Counter[str] = Counter()
         self._repeating = False  #: a row has been sent again because an answer did not confirm it
         self.held_until = -1.0  #: no row's claim is held longer than this by a lost answer
@@ -153,7 +154,9 @@ class Uploads:
         if reading is Reading.STARTED:
             self._started(window, outcome.task_id, now)
             return Result()
-        return self._ended(window, outcome, reply, now, lost_until=window.sent_at + self._max_processing)
+        # A process that got no time in between sent it later than it was handed out: that time counts.
+        sent_at = max(window.sent_at, now - reply.seconds)
+        return self._ended(window, outcome, reply, now, lost_until=sent_at + self._max_processing)
 
     def questioned(self, task: Task, reply: Reply, now: float) -> Result:
         """A question about a task was answered, or got no answer: what becomes of its window, if the task has ended."""
@@ -313,9 +316,7 @@ class Uploads:
         self._closed_circuit(now)
         self.accepted_windows += 1
         self._accepted_sent_at = max(self._accepted_sent_at, window.sent_at)
-        if self._accepted_at >= 0:
-            self._passing += min(max(0.0, now - self._accepted_at), self._passing_gap)
-        self._accepted_at = now
+        self._pass(now)
         self.gate.accepted()
         if trial:
             self._unblock()
@@ -342,6 +343,12 @@ class Uploads:
             self._tell_no_codes_at = now + TELL_AGAIN_SECONDS
             share = f"{idle} or more of {len(window.rows)} updates by {window.data_key}"
             self.notices.append(Notice("warning", f"{share} changed nothing: no code has that value"))
+
+    def _pass(self, now: float) -> None:
+        """The passing clock goes on."""
+        if self._accepted_at >= 0:
+            self._passing += min(max(0.0, now - self._accepted_at), self._passing_gap)
+        self._accepted_at = now
 
     def _repeat_unconfirmed(self, window: Window, missing: list[Row], result: Result) -> None:
         absent = {id(row) for row in missing}
@@ -470,6 +477,11 @@ class Uploads:
         others_pass = self.accepted_windows > window.passed_mark
         if outcome.reading in (Reading.FAILED, Reading.LOST):
             window.faults += 1
+            window.blamed = window.blamed or others_pass
+            if self.starved and window.blamed:
+                # No others can pass any more, and that they did before has to do: or this would never end.
+                others_pass = True
+                self._pass(now)
             if window.faults >= FAULTS_BEFORE_SPLIT and others_pass and self._halve(window, "halved"):
                 return
             if window.faults >= FAULTS_BEFORE_SPLIT and others_pass and self._single_rows_by_task:

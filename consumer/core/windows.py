@@ -38,6 +38,7 @@ class Window(msgspec.Struct, eq=False, gc=False):
     failures: int = 0  #: in a row, for the back-off
     faults: int = 0  #: 5xx and time-outs since the first one, while other windows may pass
     passed_mark: int = -1  #: accepted windows of the process when it first failed or was not sent; -1: it did not
+    blamed: bool = False  #: it, or the window it is a part of, failed while others passed
     failing_since: float = -1.0  #: reading of the passing clock when it, as a single row, first failed; -1: it did not
     refused_at: float = -1.0  #: when it, or the window it is a part of, was last answered 403..406; -1: never
     refusals: int = 0
@@ -235,6 +236,7 @@ class Windows:
         """A part of a window; it takes over when the whole was refused: the others' passing since then counts."""
         part = self.make(window.data_key, rows, "split")
         part.refused_at = window.refused_at
+        part.blamed = window.blamed
         return part
 
     # -- rows that are taken away --------------------------------------------------------------------------------

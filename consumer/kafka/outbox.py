@@ -30,6 +30,8 @@ IDLE_SECONDS = 0.5
 CLOSE_SECONDS = 5.0
 #: How long the number of the topic's partitions is believed.
 METADATA_SECONDS = 60.0
+#: Errors after which a new client goes on: some were seen to stand still for minutes after the broker was back.
+RENEWING = (KafkaError._FATAL, KafkaError._MSG_TIMED_OUT, KafkaError._TRANSPORT)
 #: A record that was legal compressed may be larger than a producer's default limit when it is written again.
 MAX_MESSAGE_BYTES = 100_000_000
 
@@ -227,7 +229,7 @@ class Outbox(ABC, Generic[Content]):
             "nothing is lost, their rows wait",
             logging.ERROR,
         )
-        if error.fatal() or code == KafkaError._FATAL:
+        if error.fatal() or code in RENEWING:
             self._renew()
 
     def _retry(self, writing: Writing[Content], delay: float) -> None:
@@ -235,7 +237,7 @@ class Outbox(ABC, Generic[Content]):
         heapq.heappush(self._retries, (time.monotonic() + delay, self._retry_number, writing))
 
     def _renew(self) -> None:
-        """A fatal error ends an idempotent client: a new one produces again what the old one did not acknowledge."""
+        """The client cannot go on: a new one produces again what the old one did not acknowledge."""
         self._producer = None
         pending, self._pending = self._pending, {}
         for writing in pending:

@@ -19,11 +19,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from consumer.config.librdkafka import COOPERATIVE
 from consumer.core.offsets import Commit, Partition
-from consumer.errors import ConfigError
+from consumer.errors import ConfigError, UserError
 from consumer.kafka.client import PartitionId, create_client
 from consumer.kafka.ends import partitions_of
 from consumer.kafka.patterns import for_the_broker
-from consumer.kafka.reader import Listener, Reader, ReadFrom, StoppingError
+from consumer.kafka.reader import Listener, Reader, ReadFrom
 
 #: How long a commit that is waited for (revocation, stop) may take; librdkafka itself knows no bound.
 COMMIT_WAIT_SECONDS = 5.0
@@ -32,6 +32,7 @@ LOOK_AGAIN_SECONDS = 0.02
 JOIN_AGAIN_SECONDS = 1.0
 _MARK = b"CGMDv2:"
 _STRATEGY = "partition.assignment.strategy"
+_FENCED = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
 _NOT_RELEASED = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
 #: How often it is looked at whether the group has rebalanced: the number of its topics' partitions may have changed.
 COUNT_SECONDS = 1.0
@@ -87,25 +88,23 @@ class Source(Reader):
             # With this protocol, no callback tells of an empty assignment; but the member's epoch changes.
             self._not_joined = None
             self._listener.on_joined()
+        batches = super().poll(count)
         if time.monotonic() >= self._count_at:
             self._count_again()
-        return super().poll(count)
+        return batches
 
     # -- assignment ----------------------------------------------------------------------------------------------
 
     def _on_assign(self, _: Consumer, assigned: list[TopicPartition]) -> None:
-        if assigned:
-            self._assign([(tp.topic, tp.partition) for tp in assigned])
-        else:
+        # They are counted when the callback is over: after list_topics inside one, the next one ends the process.
+        self._counted_in, self._count_at = _NOT_ALL, 0.0
+        if not assigned:
             self._listener.on_assigned([])
-        try:
-            found = self._insist(
-                lambda: [TopicPartition(*key) for key in partitions_of(self._consumer, self._topics)[0]],
-                "the topics' partitions",
-            )
-        except StoppingError:
             return
-        self._counted([(tp.topic, tp.partition) for tp in found])
+        try:
+            self._assign([(tp.topic, tp.partition) for tp in assigned])
+        except KafkaException as error:  # it must not cross librdkafka; ``poll`` raises
+            self._fatal = UserError(f"Kafka: what the group assigned cannot be read: {error.args[0].str()}")
 
     def _count_again(self) -> None:
         """Count the partitions anew if the group has rebalanced without telling this member, as nothing changed for it.
@@ -134,7 +133,8 @@ class Source(Reader):
 
     def _thrown_out(self) -> bool:
         """Whether the client knows that it is no member any more: it calls that a revocation if one was under way."""
-        metadata = self._consumer.consumer_group_metadata()  # as librdkafka writes it: a mark, the generation, names
+        # As librdkafka writes it: a mark, the generation, names. A client that is closed has none.
+        metadata = self._consumer.consumer_group_metadata() or b""
         generation = int.from_bytes(metadata[len(_MARK) :][:4], sys.byteorder, signed=True)
         return self._consumer.memberid() is None or (metadata.startswith(_MARK) and generation < 0)
 
@@ -158,6 +158,10 @@ class Source(Reader):
         self._apply_pause(self._owned)
 
     def _ended(self, error: KafkaError) -> None:
+        if _FENCED in error.str():
+            why = f"another process uses kafka.instance_id = {self._instance_id}"
+            self._fatal = UserError(f"Kafka: {error.str()}: {why}; give each process an id of its own")
+            return
         if _NOT_RELEASED not in error.str():
             super()._ended(error)
             return
@@ -171,6 +175,7 @@ class Source(Reader):
         self._join_again_at = None
         self._consumer.close()
         self._committing.clear()
+        self._counted_in = None
         self._consumer = create_client(Consumer, self._config)
         self.subscribe()
 

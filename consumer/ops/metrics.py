@@ -136,7 +136,7 @@ METRICS = (
         "gauge",
         "Rows that wait for a retry of their request (retry), for the API to know their key (unknown_key), for an "
         "earlier row of their code (earlier_row), until a lost call can no longer take effect (late_answer), or for "
-        "their schema from the registry (schema; a record counts as a row).",
+        "their schema from the registry or for room for their many rows (schema; a record counts as a row).",
         lambda s: s.rows.parked,
         ("cause",),
         "rows",
@@ -283,7 +283,8 @@ METRICS = (
     Declared(
         "paused_partitions",
         "gauge",
-        "Partitions that are not read for now: no room for rows or in the settled map, or a schema is awaited.",
+        "Partitions that are not read for now: no room for rows (of all, or of its own) or in the settled map, or a "
+        "schema is awaited.",
         lambda s: sum(p.paused for p in s.partitions),
         unit="partitions",
     ),

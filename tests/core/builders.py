@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
 import orjson
 
 from consumer.core.model import Record, Rejection, Row
@@ -183,8 +184,10 @@ class Bench:
         raise AssertionError("the pipeline sends without end at one moment")
 
     def answer(self, attempt: Attempt, reply: Reply, *, tick: bool = True) -> None:
-        """An attempt ended."""
+        """An attempt ended; where the reply does not say how long the call took, since the attempt was sent."""
         self.open.remove(attempt)
+        if not reply.seconds:
+            reply = msgspec.structs.replace(reply, seconds=self.now - attempt.window.sent_at)
         self.pipeline.ended(attempt, reply, self.now)
         if tick:
             self.tick()

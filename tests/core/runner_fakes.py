@@ -220,7 +220,7 @@ class World:
         """Turn the loop until something holds, at most so much simulated time."""
         end = self.results.now + seconds
         while not done():
-            assert self.results.now < end, "it did not happen in time"
+            assert self.results.now < end, f"I8: it did not happen within {seconds:g} simulated seconds"
             self.runner.turn()
 
     def turn_for(self, seconds: float) -> None:

@@ -134,7 +134,7 @@ def _unit(value: str, pallet: str = "") -> Row:
 def test_children_are_packed_into_one_case_side_by_side() -> None:
     claims = Claims()
     children = [_packed(value, "C1") for value in "ABC"]
-    assert claims.queue(children) == (children, [])
+    assert claims.queue(children) == (children, []), "I8: children of one case wait for each other"
 
 
 def test_an_update_by_the_case_waits_for_all_its_children_and_they_for_it() -> None:

@@ -225,6 +225,8 @@ def test_an_event_that_is_refused_costs_the_others_of_its_document_nothing() -> 
 def test_an_event_with_one_name_that_means_nothing_is_refused_whole() -> None:
     rows = rows_of(document(aggregation(SSCC, ITEM, "?"), aggregation(SSCC, "ABCDEFGH-2")))
     assert [row.value for row in rows] == [None, "ABCDEFGH-2"]
+    rows = rows_of(document(object_event(ITEM, "?", bizStep="shipping"), aggregation(SSCC, "ABCDEFGH-2")))
+    assert [row.value for row in rows] == [None, "ABCDEFGH-2"]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from consumer.core.model import BadEvent, Event, Record, Row
 from consumer.core.rows import RowMaker
 from consumer.formats import FORMATS, decoder
 from consumer.formats.schemas import read_schema
+from tests.core.epcis import ITEM, SSCC, aggregation, document, rules
 
 AVRO_SCHEMA = fastavro.parse_schema(read_schema("scm_event.avsc"))
 WHEN = "2024-05-01T23:30:00+02:00"
@@ -354,6 +355,9 @@ def test_unknown_format_is_an_error_of_the_program() -> None:
 # -- properties ------------------------------------------------------------------------------------
 
 MAKER = RowMaker("extended_id", ("packed_on",))
+RULES = rules()
+PACKED = document(aggregation(SSCC, ITEM, "ABCDEFGH-1"))
+CLOUD = {"specversion": "1.0", "id": "c-1", "data": ENVELOPE}
 pieces = st.sampled_from(
     [
         *(b"{", b"}", b"[", b"]", b":", b",", b'"', b'"scm_data"', b'"key_value"', b'"K"', b"NaN", b"1e9"),
@@ -372,7 +376,7 @@ pieces = st.sampled_from(
 )
 broken = st.builds(
     lambda raw, at, junk: raw[: at % len(raw)] + junk + raw[at % len(raw) + len(junk) :],
-    st.sampled_from([avro(AVRO_EVENT), envelope(), b'{"extended_id":"K","n":1.5}']),
+    st.sampled_from([avro(AVRO_EVENT), envelope(), b'{"extended_id":"K","n":1.5}', dumped(PACKED), dumped(CLOUD)]),
     st.integers(0, 1000),
     st.binary(max_size=3),
 )
@@ -385,7 +389,7 @@ def test_any_bytes_give_an_event_or_are_refused_and_every_row_can_be_sent(form: 
     rows: list[Row] = []
     refused: BadEvent | None = None
     try:
-        rows = MAKER.rows(decoder(form)(raw), Record(None, 0, None, 0))
+        rows = MAKER.rows(decoder(form, rules=RULES)(raw), Record(None, 0, None, 0))
     except BadEvent as bad:
         refused = bad
     for row in rows:

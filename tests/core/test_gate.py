@@ -43,7 +43,7 @@ def test_no_rate_is_no_limit() -> None:
 def test_a_throttle_holds_back_the_whole_process_for_as_long_as_the_api_says() -> None:
     gate = _gate()
     assert gate.throttled(10, 5) == 5
-    assert not gate.admits(14.9)
+    assert not gate.admits(14.9), "a request starts before the time that the API asked for"
     assert gate.admits(15)
     assert gate.throttled_seconds == 5
 
@@ -98,7 +98,7 @@ def _failing_gate() -> Gate:
     """A gate whose circuit opened at 0 with nothing in flight."""
     gate = _gate()
     opened = [gate.failed(window, 0) for window in range(CIRCUIT_WINDOWS)]
-    assert opened == [False] * (CIRCUIT_WINDOWS - 1) + [True]
+    assert opened == [False] * (CIRCUIT_WINDOWS - 1) + [True], "the circuit opens with so many windows, not before"
     return gate
 
 
@@ -165,7 +165,7 @@ def test_any_success_closes_the_circuit() -> None:
     gate = _failing_gate()
     gate.failed(7, 0)
     assert gate.answered() == 2
-    assert gate.admits(0)
+    assert gate.admits(0), "I8: the circuit stays open though the API answers"
     assert gate.answered() == 0, "it was closed already"
 
 

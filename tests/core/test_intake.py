@@ -7,6 +7,7 @@ import pytest
 from consumer.core.model import Record, Row
 from consumer.core.offsets import Partition
 from consumer.core.rows import RowMaker
+from consumer.core.settled_map import SettledMap
 from consumer.formats import Schemas, decoder
 from consumer.intake import Intake
 from tests.core.runner_fakes import Message
@@ -53,6 +54,7 @@ def test_records_carry_what_a_dead_letter_and_the_memory_bound_need(bench: Bench
     good, bad, none = plain(5, "A"), Message(7, b"{"), Message(9, None)
     records, rows, position = bench.take(good, bad, none)
     assert position == 10
+    assert len(records) == 3, "I5: what was read is not counted"
     assert [(r.offset, r.raw, r.size, r.open) for r in records] == [
         (5, good, len(good.value() or b""), 1),
         (7, bad, 1, 1),
@@ -64,9 +66,30 @@ def test_records_carry_what_a_dead_letter_and_the_memory_bound_need(bench: Bench
     assert not bench.intake.waiting
 
 
+def test_what_was_settled_before_is_a_record_without_rows_and_nothing_else_is(bench: Bench) -> None:
+    bench.partition.skips = SettledMap([(3, 5), (7, 8)])
+    records, rows, position = bench.take(*(plain(offset, f"K{offset}") for offset in range(10)))
+    assert position == 10
+    assert [record.offset for record in records] == list(range(10)), "I5: what was read is not counted"
+    sent = [row.value for row in rows]
+    assert not {"K3", "K4", "K7"} & set(sent), "I7: what the settled map names is sent again"
+    assert sent == [f"K{offset}" for offset in (0, 1, 2, 5, 6, 8, 9)], "I1: what the map does not name is skipped"
+    assert [record.open for record in records] == [1, 1, 1, 0, 0, 1, 1, 0, 1, 1]
+
+
 def test_no_messages_change_no_position(bench: Bench) -> None:
     bench.partition.position = 12
     assert bench.take() == ([], [], 12)
+
+
+def test_what_was_settled_before_is_skipped_though_the_end_was_told_with_it(bench: Bench) -> None:
+    """I7: the client tells of a partition's end in the same poll as of its last records, before they are taken in."""
+    bench.partition.skips = SettledMap([(1, 3)])
+    bench.partition.position = 4
+    records, rows, position = bench.take(*(plain(offset, f"C{offset}") for offset in range(4)))
+    assert [record.offset for record in records] == [0, 1, 2, 3]
+    assert [row.value for row in rows] == ["C0", "C3"]
+    assert position == 4
 
 
 def test_from_the_first_unknown_schema_on_records_wait_and_tombstones_do_not(bench: Bench) -> None:
@@ -82,7 +105,7 @@ def test_from_the_first_unknown_schema_on_records_wait_and_tombstones_do_not(ben
 def test_what_is_read_while_waiting_is_kept_behind(bench: Bench) -> None:
     bench.take(framed(0, 7, "A"))
     _, rows, _ = bench.take(plain(1, "B"), framed(2, 7, "C"))
-    assert not rows
+    assert not rows, "I2: a record passes an earlier one that waits for its schema"
     assert bench.learn(7) == (3, ["A", "B", "C"])
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from consumer.core.ledger import Ledger
 from consumer.core.model import Record, Row
-from consumer.core.offsets import Commit, Partition, due_commits, settle
+from consumer.core.offsets import MAX_READ, Commit, Partition, due_commits, settle
+from consumer.core.settled_map import decode, encode
 
 
 def _read(partition: Partition, *offsets: int, size: int = 10) -> list[Record]:
@@ -83,7 +84,53 @@ def test_a_partition_that_was_taken_away_commits_nothing() -> None:
     _settle(record)
     partition.forget()
     assert not partition.owned
-    assert due_commits([partition]) == []
+    assert due_commits([partition]) == [], "I3: a partition that is not owned is committed"
+
+
+def test_what_a_map_names_and_is_not_read_yet_stays_in_the_next_commit() -> None:
+    """A member that dies right after it took over must not have made its successor forget."""
+    metadata = encode(0, 5, [(6, 9), (12, 20)], 4000)
+    partition = Partition("events", 0, 5, 5, decode(metadata, 0, 5), metadata)
+    assert due_commits([partition]) == [], "I7: the settled map is forgotten before it was used"
+    (first,) = _read(partition, 5)
+    assert due_commits([partition]) == [], "I7: the settled map is forgotten before it was used"
+    _settle(first)
+    (commit,) = due_commits([partition])
+    assert commit.offset == 6
+    assert decode(commit.metadata, 0, 6).behind(0) == [(6, 9), (12, 20)]
+    second = Record(partition, 6, None, 0)
+    partition.read([second], 9)
+    partition.skip(second)
+    (third,) = _read(partition, 9)
+    assert third.offset == partition.watermark == 9
+    (commit,) = due_commits([partition])
+    assert decode(commit.metadata, 0, 9).behind(0) == [(12, 20)]
+
+
+def test_a_run_that_is_read_in_part_stays_one_run() -> None:
+    partition = Partition("events", 0, 5, 5, decode(encode(0, 5, [(6, 20)], 4000), 0, 5))
+    _read(partition, 5)
+    partition.position = 10
+    assert partition.settled_runs() == [(6, 20)]
+
+
+def test_reading_stops_before_the_map_could_outgrow_its_room() -> None:
+    """Whatever then settles of what was read, the map of it fits (I7)."""
+    for seed in range(20):
+        draw = random.Random(seed)
+        partition = Partition("events", 0, 0, 0)
+        room = draw.choice((500, 1000, 4000))
+        while not partition.outgrows(room) and partition.position < 60_000:
+            records = _read(partition, *range(partition.position, partition.position + draw.choice((1, 50, MAX_READ))))
+            for record in records[partition.watermark == records[0].offset :]:
+                if draw.random() < 0.98:
+                    _settle(record)
+        assert partition.position < 60_000, "I7: reading goes on though the map has no room left"
+        for record in list(partition.records)[1:]:
+            if not record.settled and draw.random() < 0.5:
+                _settle(record)
+        runs = partition.settled_runs()
+        assert decode(encode(0, 0, runs, room), 0, 0).behind(0) == runs, "I7: the map outgrew its room"
 
 
 def test_the_ledger_tells_accepted_rejected_skipped_and_released_apart() -> None:

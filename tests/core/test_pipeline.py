@@ -232,7 +232,7 @@ def test_reading_stops_at_the_bound_of_rows_and_goes_on_when_there_is_room() -> 
     bench.read(partition, *names("A", 90), tick=False)
     flow = bench.pipeline.flow
     assert flow.reads()
-    assert flow.room == 10
+    assert (flow.room, flow.room_at_once) == (10, 1), "a part of it at once"
     bench.read(partition, *names("B", 10))
     assert not flow.reads()
     bench.accept()

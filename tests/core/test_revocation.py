@@ -182,7 +182,7 @@ def test_an_answer_about_a_window_is_not_held_against_what_a_revocation_left_of_
     bench.pipeline.revoked([going], bench.now)
     bench.answer(attempt, answered(status))
     bench.pass_time(60, always)
-    assert bench.reasons() == {}
+    assert bench.reasons() == {}, "I1: a good row is rejected for what was said of others"
     assert bench.settled()
 
 
@@ -244,8 +244,7 @@ def test_a_letter_of_a_revoked_partition_settles_nothing_and_frees_its_key() -> 
     bench.read(new, "A")
     assert values(bench.only) == ["A"]
     bench.pipeline.acknowledged([row], bench.now)
-    assert old.ledger.as_dict()["released"] == 1
-    assert old.ledger.as_dict()["rejected"] == 0
+    assert (old.ledger.released, old.ledger.rejected) == (1, 0), "I5: a late acknowledgement changes a revoked ledger"
     assert bench.pipeline.letters_pending == 0
 
 

@@ -194,7 +194,9 @@ def test_key_that_is_longer_than_a_value_may_be_is_the_apis_to_judge() -> None:
 
 def test_unit_that_is_itself_a_code_gives_two_rows_with_the_same_fields() -> None:
     fields = {"ship_date": "2024-05-02", "n": 1, "case_code": "12", "status": 0, "activation_status": 1}
-    first, second = make(Event(fields, "case_code", "12", also_update=("serial_number", "12")))
+    rows = make(Event(fields, "case_code", "12", also_update=("serial_number", "12")))
+    assert len(rows) == 2, "I1: one of the two rows that an event asks for is lost"
+    first, second = rows
     assert (first.data_key, first.value) == ("case_code", "12")
     assert (second.data_key, second.value) == ("serial_number", "12")
     assert first.item == {"case_code": "12", "ship_date": "2024-05-02", "n": "1", "activation_status": "1"}

@@ -85,7 +85,7 @@ def test_no_attempt_may_start_later_than_the_session_time_out_after_the_last_pol
     world.turn_until(lambda: len(world.sent) == 20)
     for now, start_by in world.start_by:
         polled = max(at for at, _ in world.source.polls if at <= now)
-        assert start_by <= polled + SESSION_SECONDS
+        assert start_by <= polled + SESSION_SECONDS, "fencing: a request may start after the session has expired"
         assert start_by > now
 
 
@@ -234,7 +234,7 @@ def test_a_failed_commit_is_not_sent_again_but_a_new_one_is_built() -> None:
     world.source.commit_answers = "broker away"
     world.start()
     world.turn_for(3)
-    assert partition.committed == 0
+    assert partition.committed == 0, "I3: a failed commit is recorded as committed"
     offsets = [commit[0] for commit in world.source.commits]
     assert offsets == sorted(offsets)
     assert len(set(offsets)) > 1
@@ -254,7 +254,7 @@ def test_without_room_nothing_is_read_but_a_record_a_second_and_then_the_partiti
     began = world.results.now
     world.turn_for(1.9)
     assert not world.source.paused
-    assert sum(count for at, count in world.source.polls if at > began) <= 2
+    assert sum(count for at, count in world.source.polls if at > began) <= 2, "I6: reading goes on without room"
     world.turn_for(0.2)
     assert world.source.paused
     before = world.pipeline.unsettled
@@ -274,7 +274,21 @@ def test_reading_goes_on_when_there_is_room_again() -> None:
     for attempt in world.unanswered:
         world.results.put((Call(attempt), accepted(attempt)))
     world.turn_until(lambda: partition.committed == 100)
-    assert not world.source.paused
+    assert not world.source.paused, "I8: paused though there is room"
+
+
+def test_a_partition_whose_map_has_no_room_is_held_and_read_on_when_it_has() -> None:
+    world = World(concurrency=400, max_rows=1)
+    world.api = lambda attempt: None if int(values(attempt)[0][1:]) < 300 else accepted(attempt)
+    partition = world.partition(0, *keys_of("A", 3000))
+    partition.room = 500
+    world.start()
+    world.turn_for(10)
+    assert partition in world.source.held, "I7: reading goes on though the settled map has no room left"
+    assert partition.position < 3000
+    for attempt in world.unanswered:
+        world.results.put((Call(attempt), accepted(attempt)))
+    world.turn_until(lambda: partition.committed == 3000)
 
 
 def test_a_short_stall_pauses_nothing() -> None:

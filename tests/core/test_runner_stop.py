@@ -28,7 +28,7 @@ def test_a_stop_reads_and_sends_no_more_awaits_what_is_in_flight_commits_and_lea
     world = World(max_unsettled_rows=60)
     world.latency = 5.0
     partition = world.partition(0, *keys_of("A", 1000))
-    assert _run(world, signal_at=1.0) == 0
+    assert _run(world, signal_at=1.0) == 0, "I7: a stop leaves requests in flight: they are sent again"
     assert len(world.sent_values()) == 20, "two windows in flight at the signal, and no more after it"
     assert partition.committed == 20
     assert world.source.closed

@@ -58,7 +58,7 @@ def test_a_map_never_takes_more_than_was_foreseen_whatever_settles(seed: int, ba
     for share in (0.0, 0.5, 0.9, 1.0):
         left = [0, *(place for place in unsettled if draw.random() >= share), count]
         runs = [(base + place + 1, base + after) for place, after in itertools.pairwise(left) if place + 1 < after]
-        assert len(encode(7, base, runs, PLENTY)) <= foreseen
+        assert len(encode(7, base, runs, PLENTY)) <= foreseen, "I7: a map takes more than was foreseen"
 
 
 def test_a_row_that_is_stuck_costs_a_few_characters_however_much_is_settled_behind_it() -> None:
@@ -79,6 +79,15 @@ def test_nothing_settled_is_no_text_and_no_text_is_nothing_settled() -> None:
     assert decode("", 0, 5) is NOTHING
 
 
+def _refusal(text: str, partition: int, base: int) -> str:
+    """Why a text is no map of this commit; empty: it is trusted."""
+    try:
+        decode(text, partition, base)
+    except MapError as error:
+        return str(error)
+    return ""
+
+
 TEXT = encode(2, 40, [(41, 45), (50, 60)], PLENTY)
 
 
@@ -95,8 +104,7 @@ TEXT = encode(2, 40, [(41, 45), (50, 60)], PLENTY)
     ],
 )
 def test_what_cannot_be_trusted_is_refused(text: str, partition: int, base: int, why: str) -> None:
-    with pytest.raises(MapError, match=why):
-        decode(text, partition, base)
+    assert why in _refusal(text, partition, base), "I1: a foreign map is trusted: what it names would be skipped"
 
 
 @given(st.integers(0, len(TEXT) - 1), st.characters(max_codepoint=127))
@@ -104,8 +112,7 @@ def test_a_damaged_character_is_noticed(place: int, character: str) -> None:
     damaged = TEXT[:place] + character + TEXT[place + 1 :]
     if damaged == TEXT:
         return
-    with pytest.raises(MapError):
-        decode(damaged, 2, 40)
+    assert _refusal(damaged, 2, 40), "I1: a damaged map is trusted: what it names would be skipped"
 
 
 @given(st.text(max_size=80))

@@ -153,6 +153,17 @@ def test_of_many_records_with_many_rows_only_what_there_is_room_for_is_made_at_o
     assert world.pipeline.flow.rows == world.pipeline.flow.size == 0
 
 
+def test_what_waits_for_room_never_waits_for_itself() -> None:
+    """While answers are slow, a record is taken now and then as a sign of life, beyond the bound."""
+    world = site(max_unsettled_rows=6, max_rows=100)
+    world.latency = 1.9
+    partition = world.partition(0)
+    world.source.logs[partition] = [several(at, *codes(f"R{at}", 20)) for at in range(40)]
+    world.start()
+    world.turn_until(lambda: partition.committed == 40, 600)
+    assert len(set(world.sent_values())) == 40 * 20
+
+
 def test_what_waits_for_room_is_unsettled_and_goes_with_its_partition() -> None:
     world = site(max_unsettled_rows=10)
     world.api = lambda _: None

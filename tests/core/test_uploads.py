@@ -62,7 +62,7 @@ def test_rows_left_out_twice_are_accepted_and_counted_as_unconfirmed() -> None:
     bench.read(bench.partition(), "A", "B", "C")
     bench.answer(bench.only, accepted(bench.only, without="B", affected=2))
     bench.answer(bench.only, answered(200, {"items": {}, "codes_affected": 0}))
-    assert bench.settled()
+    assert bench.settled(), "I7: a row that is accepted, unconfirmed, is sent once more"
     assert bench.pipeline.uploads.unconfirmed == 1
     assert bench.reasons() == {}
     assert len(bench.sent) == 2
@@ -222,9 +222,21 @@ def test_an_unknown_key_is_tried_again_for_its_grace_and_then_rejected() -> None
     assert bench.pipeline.unsettled == 1, "the other row is settled, this one is not"
     assert _repeated(bench, "A") > 5
     bench.pass_time(2, api)
-    assert bench.reasons() == {"A": "unknown_key"}
+    assert bench.reasons() == {"A": "unknown_key"}, "I8: a row waits for its key beyond the grace"
     assert bench.now - began == pytest.approx(601)
     assert bench.settled()
+
+
+def test_an_unknown_keys_grace_holds_no_row_of_another_code() -> None:
+    bench = Bench(retry=RetryPolicy(unknown_key_grace=600))
+    partition = bench.partition()
+    bench.read(partition, "A", "B", "C")
+    bench.answer(bench.only, naming(error_of("B", field="extended_id")))
+    assert [values(attempt) for attempt in bench.open] == [["A", "C"]], "I8: rows wait for another row's unknown key"
+    bench.accept()
+    bench.read(partition, "D")
+    bench.accept()
+    assert partition.ledger.accepted == 3, "I8: rows wait for another row's unknown key"
 
 
 def test_an_unknown_key_that_becomes_known_within_its_grace_is_accepted() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from consumer.core.gate import CIRCUIT_WINDOWS, PROBE_SECONDS
@@ -258,7 +259,7 @@ def test_a_single_row_that_fails_while_others_are_accepted_is_given_up() -> None
         bench.read(partition, f"N{step}", tick=False)
         bench.pass_time(1, api)
     assert bench.reasons() == {"P": "api_error"}
-    assert 590 <= bench.now - began <= 620
+    assert 590 <= bench.now - began <= 620, "I1: a row is given up before its time, or I8: after it"
     assert bench.buried[0].rejection.http_status == 500
     assert "boom" in bench.buried[0].rejection.message
 
@@ -274,6 +275,49 @@ def test_giving_up_counts_only_time_in_which_others_were_accepted(give_up: float
         bench.pass_time(0.1, api)
         bench.pass_time(give_up * 4, lambda _: answered(500))  # an outage of everything
     assert bench.reasons() == {}, "others were accepted for about a second of all this time"
+
+
+def test_a_row_whose_followers_fill_the_memory_is_given_up_though_nothing_else_can_be_accepted() -> None:
+    """I8: else nothing would be read any more, nothing else accepted, and the row never given up."""
+    bench = Bench(max_rows=1, linger=0.1, max_unsettled_rows=10, retry=RetryPolicy(base=0.5, cap=5, give_up=600))
+    partition = bench.partition()
+    api = rejecting(["P"], lambda _, __: answered(500))
+    bench.read(partition, "P", tick=False)
+    bench.pass_time(10, api)
+    bench.read(partition, *names("N", 9), tick=False)  # they are accepted: so it is the row's own fault
+    bench.pass_time(1, api)
+    bench.read(partition, *["P"] * 9, tick=False)
+    assert not bench.pipeline.reads()
+    began = bench.now
+    while not bench.reasons() and bench.now < began + 2000:
+        bench.pass_time(5, api)
+        assert not bench.pipeline.reads() or bench.reasons()
+    assert bench.reasons() == {"P": "api_error"}
+    assert 550 <= bench.now - began <= 700
+
+
+def test_a_part_of_a_window_that_failed_while_others_passed_is_given_up_though_nothing_else_can_be_accepted() -> None:
+    """I8: what showed that the fault is in the whole window holds for its parts."""
+    bench = Bench(max_rows=2, linger=0.1, max_unsettled_rows=40, retry=RetryPolicy(base=0.5, cap=5, give_up=60))
+    partition = bench.partition()
+    rejects = rejecting(["P", "Q"], lambda _, __: answered(500))
+    bench.read(partition, "P", "Q", tick=False)
+    bench.pass_time(0.1, rejects)
+    bench.read(partition, "N", tick=False)
+    bench.pass_time(0.2, rejects)
+    assert {len(attempt.items) for attempt in bench.sent if "P" in values(attempt)} == {2}, "not divided yet"
+    bench.read(partition, *["P"] * 40, tick=False)
+    assert not bench.pipeline.reads()
+    bench.pass_time(300, rejects)
+    assert bench.reasons() == {"P": "api_error", "Q": "api_error"}
+
+
+def test_memory_full_of_rows_of_one_code_is_no_reason_to_give_it_up_in_an_outage() -> None:
+    bench = Bench(max_rows=1, linger=0.1, max_unsettled_rows=10, retry=RetryPolicy(base=0.5, cap=5, give_up=60))
+    bench.read(bench.partition(), *["P"] * 10, tick=False)
+    assert not bench.pipeline.reads()
+    bench.pass_time(3600, lambda _: answered(503))
+    assert bench.reasons() == {}, "nothing shows that it is not the API"
 
 
 def test_give_up_zero_is_never() -> None:
@@ -347,6 +391,22 @@ def test_the_wait_counts_from_the_last_lost_call() -> None:
     bench.pass_time(sent_at + 63 - bench.now)
     assert bench.open == []
     bench.pass_time(2.1)
+    assert values(bench.only) == ["A"]
+
+
+def test_the_wait_counts_from_when_the_call_was_made_and_not_from_when_it_was_handed_out() -> None:
+    """I9: a process that got no time for a while makes its calls late; they can take effect as much later."""
+    bench = Bench(max_processing=65.0, retry=RetryPolicy(base=1, cap=1))
+    bench.read(bench.partition(), "A", "A")
+    bench.pass_time(30)
+    made_at = bench.now
+    bench.pass_time(2)
+    bench.answer(bench.only, msgspec.structs.replace(lost(), seconds=bench.now - made_at))
+    bench.pass_time(1)
+    bench.accept()
+    bench.pass_time(made_at + 65 - bench.now - 0.01)
+    assert bench.open == [], "the lost call could still take effect"
+    bench.pass_time(0.02)
     assert values(bench.only) == ["A"]
 
 

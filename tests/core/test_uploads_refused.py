@@ -33,7 +33,7 @@ def test_a_refusal_pauses_asks_who_we_are_tries_one_window_and_goes_on(status: i
     bench.tick()
     for attempt in list(bench.open):
         bench.answer(attempt, answered(status))
-    assert bench.open == []
+    assert bench.open == [], "a request is sent while uploading is paused"
     while not bench.asks:
         bench.pass_time(0.1)
     assert len(bench.sent) == 3, "nothing is sent before the question is answered"

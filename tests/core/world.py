@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+import msgspec
+
 from consumer.core.model import Record, Rejection, Row
 from consumer.core.offsets import Partition, due_commits
 from consumer.core.pipeline import Attempt, Letter, Pipeline, Rules
@@ -19,7 +21,7 @@ from consumer.core.retry import RetryPolicy
 from consumer.core.settled_map import decode
 from consumer.core.tasks import Task
 from tests.core.api_model import ApiModel, tag_of
-from tests.core.builders import EPSILON, row_of
+from tests.core.builders import EPSILON, accepted, row_of
 
 PARTITIONS = 3
 UNIT_OF = {"extended_id": "case_code", "case_code": "pallet_code"}  #: what a row of a data key may join
@@ -77,6 +79,8 @@ class Epoch:
     done: set[Tag] = field(default_factory=set)  #: accepted (the answer was delivered), or letter acknowledged
     sizes: dict[int, int] = field(default_factory=dict)
     counts: dict[int, int] = field(default_factory=dict)  #: rows of the record at an offset
+    settled_before: set[int] = field(default_factory=set)  #: offsets that were settled at the last commit before it
+    rejected: set[int] = field(default_factory=set)  #: offsets of which a letter is acknowledged
     withdrawn: bool = False
     final: dict[str, int] | None = None  #: the ledger when it was revoked
 
@@ -106,6 +110,10 @@ class World:
         self.hold: dict[Tag, float] = {}  #: a lost call of this row may take effect until then
         self.left_out: set[Tag] = set()
         self.failed_once: set[Tag] = set()
+        self.unknown_since: dict[Tag, float] = {}  #: when the API first said that it does not know the key
+        self.out_of_grace: set[Tag] = set()
+        self.ended: list[Attempt] = []
+        self.settled_at: list[set[int]] = [set() for _ in range(PARTITIONS)]  #: offsets, as of the last commit
         self.seen = self.api.seen  #: what happened, for the coverage of a run
         for number in range(PARTITIONS):
             self.assign(number)
@@ -119,7 +127,7 @@ class World:
         committed = self.committed[number]
         skips = decode(self.metadata[number], number, committed or 0)
         partition = Partition("events", number, committed or 0, committed, skips, self.metadata[number])
-        epoch = Epoch(partition, len(self.epochs))
+        epoch = Epoch(partition, len(self.epochs), settled_before=set(self.settled_at[number]))
         self.epochs.append(epoch)
         self.owned[number] = epoch
         self.pipeline.assigned(partition)
@@ -136,7 +144,9 @@ class World:
         records: list[Record] = []
         rows: list[Row] = []
         position = partition.position
-        for offset in sorted(o for o in log.records if o >= partition.position)[: min(count, room)]:
+        left = sorted(o for o in log.records if o >= partition.position)
+        taken = left[: min(count, room)]
+        for offset in taken:
             specs = log.records[offset]
             if offset in partition.skips:
                 for place, spec in enumerate(specs):
@@ -163,10 +173,10 @@ class World:
                 rows.append(row)
                 epoch.rows[tag] = row
             position = offset + 1
+        if len(taken) == len(left):
+            position = log.end  # the client tells of the end, whatever gap is before it
         if position == partition.position:
             return
-        if position > max(log.records):
-            position = log.end
         self.pipeline.arrived(partition, records, rows, position, self.now)
         assert self.pipeline.flow.rows <= self.rules.max_unsettled_rows + 3 * count, "I6: rows beyond the bound"
 
@@ -201,6 +211,7 @@ class World:
     def answer(self, attempt: Attempt, kind: str) -> None:
         """An attempt ends; ``kind``: by the content of the window and the API's mode, or a trouble on the way."""
         self.open.remove(attempt)
+        self.ended.append(attempt)
         rows = self.held.pop(id(attempt))
         reply = self.api.reply(attempt, [row for _, row in rows], kind, self.now)
         if reply.status is None and reply.sent:
@@ -208,6 +219,9 @@ class World:
                 self.hold[tag] = max(self.hold.get(tag, 0.0), attempt.window.sent_at + MAX_PROCESSING)
         if reply.status is None or reply.status >= 500 or reply.status == 408:
             self.failed_once |= {tag for tag, _ in rows}
+        if reply.status == 400 and isinstance(reply.document, dict):
+            for error in reply.document["errors"]:
+                self._named(error, rows)
         if reply.status == 200 and reply.document is not None and "task_id" in reply.document:
             self.in_tasks[id(attempt.window)] = rows
         elif reply.status == 200 and reply.document is not None:
@@ -219,6 +233,7 @@ class World:
                         self.left_out.add(tag)  # it may be repeated once
                     else:
                         epoch.done.add(tag)
+        reply = msgspec.structs.replace(reply, seconds=self.now - attempt.window.sent_at)
         self.pipeline.ended(attempt, reply, self.now)
 
     def answer_question(self, task: Task, kind: str) -> None:
@@ -240,6 +255,33 @@ class World:
                     self.hold[tag] = self.now + MAX_PROCESSING
                     self.failed_once.add(tag)
 
+    def _named(self, error: dict[str, Any], rows: list[tuple[Tag, Row]]) -> None:
+        """A 400 names a row; by its key value as an unknown key."""
+        grace = self.rules.retry.unknown_key_grace
+        for tag, row in rows:
+            if row.value == error.get("key_value") and grace and not self.rules.pause_after_rejections:
+                since = self.unknown_since.setdefault(tag, self.now)
+                if self.now >= since + grace and self.epochs[tag[1]].final is None:
+                    self.out_of_grace.add(tag)
+
+    def answer_again(self, index: int) -> None:
+        """An attempt that has ended is answered once more, as accepted; that must change nothing."""
+        if not self.ended:
+            return
+        attempt = self.ended[index % len(self.ended)]
+        before = self._books()
+        try:
+            self.pipeline.ended(attempt, accepted(attempt), self.now)
+        except Exception as error:
+            raise AssertionError(f"I5: a second answer to an attempt is taken in: {error!r}") from None
+        assert self._books() == before, "I5: a second answer to an attempt changes something"
+        self.seen.add("second answer")
+
+    def _books(self) -> tuple[Any, ...]:
+        flow, pipeline = self.pipeline.flow, self.pipeline
+        ledgers = [epoch.partition.ledger.as_dict() for epoch in self.epochs]
+        return ledgers, flow.rows, flow.size, len(pipeline.claims), pipeline.gate.in_flight, len(pipeline.windows.live)
+
     def answer_me(self) -> None:
         """``GET /me`` is answered as the mode says."""
         if self.asks_open:
@@ -255,6 +297,7 @@ class World:
             self.buried[_place(tag)] = letter.rejection.reason
             if epoch.final is None:
                 epoch.done.add(tag)
+                epoch.rejected.add(tag[2])
         self.pipeline.acknowledged([letter.row for letter in done], self.now)
 
     def become(self, mode: str) -> None:
@@ -265,6 +308,9 @@ class World:
 
     def commit(self) -> None:
         """A commit is built from what is owned now, and acknowledged."""
+        for epoch in self.owned.values():
+            undone = {tag[2] for tag in epoch.rows if tag not in epoch.done}
+            self.settled_at[epoch.partition.number] |= epoch.counts.keys() - undone
         for commit in due_commits(self.pipeline.partitions):
             partition = commit.partition
             self.committed[partition.number] = commit.offset
@@ -276,8 +322,15 @@ class World:
         epoch = self.owned.get(number)
         if epoch is None:
             return
+        if lost_already and len(self.open) > 1:
+            self.answer(self.open[0], "normal")  # an answer that came in the same turn: nothing was done for it yet
         epoch.withdrawn = True
         self.pipeline.withdraw([epoch.partition], self.now)
+        at_rest = chain(
+            self.pipeline.lanes.rows(), self.pipeline.windows.rows_at_rest(), self.pipeline.claims.waiting()
+        )
+        left = [_tag(row) for row in at_rest if row.record.partition is epoch.partition]
+        assert not left, f"fencing: rows of a withdrawn partition can still be sent: {left}"
         self.check()
         if not lost_already:
             for _ in range(8):
@@ -307,14 +360,16 @@ class World:
         busy = {_key(row) for _, row in chain.from_iterable(away)}
         assert len(set(keys)) == len(keys), "I4: two rows of one key in one window"
         assert not busy & set(keys), "I4: a key is in flight twice"
-        assert len({key for key, _ in keys}) == 1
+        assert len({key for key, _ in keys}) == 1, "a window holds one data key"
         assert len({tuple(sorted(row.item)) for _, row in rows}) == 1, "a window holds one set of fields"
-        assert 0 < len(rows) <= self.rules.max_rows
+        assert 0 < len(rows) <= self.rules.max_rows, "a window holds 1 to max_rows rows"
         for tag, row in rows:
             epoch = self.epochs[tag[1]]
-            assert not epoch.withdrawn, f"a row of a withdrawn partition is sent: {tag}"
+            assert not epoch.withdrawn, f"fencing: a row of a withdrawn partition is sent: {tag}"
+            assert tag not in self.out_of_grace, f"I8: {tag} waits for its unknown key beyond the grace"
             assert tag not in epoch.done, f"I7: a settled row is sent again: {tag}"
             assert tag[2] >= (epoch.partition.started_at), f"I7: {tag} is before the committed offset"
+            assert tag[2] not in epoch.settled_before, f"I7: {tag} was settled at the last commit, and is sent again"
             assert row.item["kind"] != "invalid", "a row that fails validation is sent"
             for earlier, other in epoch.rows.items():
                 if earlier < tag and _in_order(other, row):
@@ -327,11 +382,11 @@ class World:
                     raise AssertionError(f"I2: {tag} is sent while a lost call of {earlier} may still take effect")
         self.open.append(attempt)
         self.held[id(attempt)] = rows
-        assert len(self.open) <= self.rules.concurrency, "more in flight than the concurrency"
+        assert len(self.open) <= self.rules.concurrency, "I6: more requests in flight than the concurrency"
 
     def _check_letter(self, letter: Letter) -> None:
         tag, kind, reason = _tag(letter.row), letter.row.item["kind"], letter.rejection.reason
-        assert not self.epochs[tag[1]].final, "a letter of a revoked partition is written"
+        assert not self.epochs[tag[1]].final, "fencing: a letter of a revoked partition is written"
         fine = {
             "unknown_key": ("unknown",),
             "rejected_by_api": ("unknown", "forbidden", "huge"),
@@ -351,10 +406,11 @@ class World:
             assert ledger.balanced, f"I5: the ledger of {epoch.partition} does not balance: {ledger.as_dict()}"
             assert ledger.consumed == len(epoch.counts), "I5: consumed is not what was read"
             if epoch.final is not None:
-                assert ledger.as_dict() == epoch.final, "a late result changed the ledger of a revoked partition"
+                assert ledger.as_dict() == epoch.final, "I5: a late result changed the ledger of a revoked partition"
                 continue
             open_offsets = {tag[2] for tag in epoch.rows if tag not in epoch.done}
             assert ledger.unsettled >= len(open_offsets - self._maybe_settled(epoch)), "I1: settled without an outcome"
+            self._check_counts(epoch)
             if not epoch.withdrawn:
                 unsettled += len([tag for tag in epoch.rows if tag not in epoch.done and tag not in self.left_out])
             size += sum(epoch.sizes[o] for o in open_offsets - self._maybe_settled(epoch))
@@ -364,11 +420,22 @@ class World:
             for tag in epoch.rows:
                 if tag not in epoch.done and tag not in self.left_out:
                     assert offset <= tag[2], f"I3: a commit of {offset} passes the unsettled {tag}"
-            assert offset <= max(self.logs[partition.number].end, partition.position)
+            end = max(self.logs[partition.number].end, partition.position)
+            assert offset <= end, "I3: a commit beyond the end"
         flow = self.pipeline.flow
         assert flow.rows >= unsettled, "I6: unsettled rows are not counted"
         assert flow.size >= size, "I6: unsettled bytes are not counted"
         assert flow.rows >= 0 <= flow.size, "I6: more was given back than taken"
+
+    def _check_counts(self, epoch: Epoch) -> None:
+        """Each record is counted by what became of it (I5)."""
+        ledger = epoch.partition.ledger
+        skipped = sum(not count for count in epoch.counts.values())
+        assert ledger.skipped == skipped, f"I5: {ledger.skipped} skipped, not {skipped}"
+        ended = epoch.counts.keys() - {tag[2] for tag in epoch.rows if tag not in epoch.done}
+        least = len(epoch.rejected & ended)
+        most = len(epoch.rejected & (ended | self._maybe_settled(epoch)))
+        assert least <= ledger.rejected <= most, f"I5: {ledger.rejected} rejected, not {least}"
 
     def _maybe_settled(self, epoch: Epoch) -> set[int]:
         """Offsets with a row that was left out of an answer: accepted if it is not repeated."""
@@ -394,12 +461,16 @@ class World:
             self._turn(0.25)
             if not self.pipeline.unsettled and not len(self.pipeline.claims):
                 break
+        for number, log in enumerate(self.logs):
+            log.end += 2  # a gap at the end: control records of a transaction
+            self.read(number, 5)
         pipeline = self.pipeline
         assert (pipeline.flow.rows, pipeline.flow.size) == (0, 0), "I6: something settled is counted still"
-        assert (len(pipeline.claims), len(pipeline.lanes), len(pipeline.windows.live)) == (0, 0, 0)
+        left = len(pipeline.claims), len(pipeline.lanes), len(pipeline.windows.live)
+        assert left == (0, 0, 0), f"I6: claims, ready rows or windows are left: {left}"
         self.commit()
         for number, log in enumerate(self.logs):
-            assert self.committed[number] == log.end, "I1: committed to the end"
+            assert self.committed[number] == log.end, "I8: committed to the end"
             for offset, specs in log.records.items():
                 for place, spec in enumerate(specs):
                     self._check_fate((number, offset, place), spec)

@@ -1,9 +1,9 @@
-"""A Kafka for the tests of this folder, and one they may break."""
+"""What the tests of this folder share: a Kafka that they may break, a sandbox, a job."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,20 +11,7 @@ import pytest
 from consumer.sandbox import Sandbox
 from tests.support.job import Job
 from tests.support.kafka_broker import BrokerUnavailable, JvmBroker
-from tests.support.kafka_sources import USED, open_kafka
 from tests.support.kafka_witness import Kafka
-
-
-@pytest.fixture(scope="session")
-def kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
-    """The Kafka that all tests share: use topics and groups of your own (``unique``)."""
-    with ExitStack() as stack:
-        try:
-            found = stack.enter_context(open_kafka())
-        except BrokerUnavailable as reason:
-            pytest.fail(str(reason), pytrace=False)
-        request.config.stash[USED] = (found.source, found.notice)
-        yield found
 
 
 @pytest.fixture

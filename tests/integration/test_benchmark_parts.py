@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,10 +12,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from benchmarks import report
+import consumer
+from benchmarks import compare, report
 from benchmarks.backlog import Backlog, events, key_hash, produce
 from benchmarks.measure import Cost, measure
-from benchmarks.run import Bench, BenchmarkError, run_floor
+from benchmarks.run import PROJECT, Bench, BenchmarkError, run_floor
 from benchmarks.standin import StandIn, Stats
 from tests.support.kafka_witness import Kafka, unique
 
@@ -160,3 +163,25 @@ def test_the_median_of_the_rounds_is_shown() -> None:
         for peak in (10.0, 99.0, 20.0)
     ]
     assert report.medians(rounds)["floor", 0, 1]["peak_mib"] == 20.0
+
+
+def test_the_other_checkouts_code_is_what_runs(tmp_path: Path) -> None:
+    shutil.copytree(PROJECT / "consumer", tmp_path / "consumer", ignore=shutil.ignore_patterns("__pycache__"))
+    module = tmp_path / "consumer" / "__init__.py"
+    module.write_text(module.read_text().replace(consumer.__version__, "99.9"))
+    command, variables = compare.code_of(tmp_path)
+    done = subprocess.run([*command, "--version"], cwd="/", env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "99.9"
+
+
+def test_two_checkouts_are_compared_round_by_round() -> None:
+    def run(cpu: float, busy: float) -> report.Run:
+        stats = Stats(10, 1_000, 0, 0, 1, 1_000, "", busy, 0.1)
+        return report.Run("product", 0, 8, Cost(0, cpu, 0.0, busy + 1, 50.0), stats)
+
+    # The machine was half as quick in the second round, for both.
+    assert compare.summary([(run(1.1, 1.0), run(1.0, 1.0)), (run(2.2, 2.0), run(2.0, 2.0)), (run(1.0, 1.0),) * 2]) == [
+        "CPU us/row: 1.100 of the other's (1.000 to 1.100)",
+        "rows/s: 1.000 of the other's (1.000 to 1.000)",
+        "peak MiB: 1.000 of the other's (1.000 to 1.000)",
+    ]

@@ -47,10 +47,14 @@ def test_members_that_come_and_go_stay_under_the_rate_together_and_use_it(job: J
     sections: dict[str, Any] = {"api": {"requests_per_second": RATE}, "kafka": {"group_protocol": protocol}}
     job.sandbox.faults.add("latency", seconds=0.15)
     with ExitStack() as stack:
-        members = [stack.enter_context(job.process(name="m1", **sections))]
+
+        def member(name: str) -> ConsumerProcess:
+            return stack.enter_context(ConsumerProcess(job.folder, job.settings(**sections), "run", name=name))
+
+        members = [member("first")]
         wait_for_calls(job.sandbox, RATE)
         for count in (2, 3):
-            members.append(stack.enter_context(job.process(name=f"m{count}", **sections)))
+            members.append(member(str(count)))
 
             def shares() -> list[dict[str, Any]]:
                 told = [status(member) for member in members]
@@ -65,13 +69,10 @@ def test_members_that_come_and_go_stay_under_the_rate_together_and_use_it(job: J
             before = wait_for_calls(job.sandbox, 3 * RATE)
             balanced = arrivals(job.sandbox)[before : before + 3 * RATE]
             used = (len(balanced) - 1) / (balanced[-1] - balanced[0])
-            print(f"{protocol}, {count} members: {used:.2f} requests a second")
             assert used >= 0.8 * RATE
         members[1].signal(signal.SIGTERM)
         assert members[1].wait(30) == 0, members[1].err
         wait_for_calls(job.sandbox, RATE)
     times = arrivals(job.sandbox)
-    print(f"{protocol}: at most {peak(times, 1)} in a second, {peak(times, 5)} in five, of {len(times)}")
-    # What arrives in one second depends on how busy the machine is; that no more are sent is shown in test_pace.
-    assert peak(times, 1) <= RATE + 2
+    # When each one arrives depends on how busy the machine is: that no second has more is shown in test_pace.
     assert peak(times, 5) <= 5 * RATE

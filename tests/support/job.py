@@ -45,9 +45,9 @@ class Job:
             del base["kafka.client"]["session.timeout.ms"]  # the brokers' to say
         return base
 
-    def process(self, *arguments: str, name: str = "consumer", **sections: dict[str, Any]) -> ConsumerProcess:
+    def process(self, *arguments: str, **sections: dict[str, Any]) -> ConsumerProcess:
         """The consumer with these arguments after ``run``."""
-        return ConsumerProcess(self.folder, self.settings(**sections), "run", *arguments, name=name)
+        return ConsumerProcess(self.folder, self.settings(**sections), "run", *arguments)
 
     def run_to_end(self, **sections: dict[str, Any]) -> str:
         """Run until the end is reached; what it printed."""

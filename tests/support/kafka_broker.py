@@ -100,6 +100,11 @@ class JvmBroker:
         """Process id of the running broker."""
         return self._running().pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not ended since."""
+        return self._process is not None
+
     def start(self) -> JvmBroker:
         """Start the node and wait until it answers a metadata request; format its folder the first time.
 

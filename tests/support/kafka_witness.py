@@ -10,33 +10,52 @@ import secrets
 import socket
 import time
 import warnings
+import weakref
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, Producer
 from confluent_kafka import TopicPartition as ConfluentPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 with warnings.catch_warnings():
     # Importing it reads its protocol's definitions with functions that Python 3.11 and 3.12 warn of.
     warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
-    from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+    from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+    from kafka.admin import KafkaAdminClient, MemberToRemove
+    from kafka.errors import NoError
     from kafka.net.inet import KafkaNetSocket
+
+__all__ = ["Kafka", "KafkaProducer", "ToSend", "Witnessed", "unique"]
 
 Headers = list[tuple[str, bytes]]
 
 _connect = KafkaNetSocket.sock_connect
+_opened: weakref.WeakKeyDictionary[Any, list[socket.socket]] = weakref.WeakKeyDictionary()
 
 
 async def _connect_or_close(self: KafkaNetSocket, net: Any, sock: socket.socket, *rest: Any, **more: Any) -> Any:
-    """Close the socket if connecting is refused, or cut short by a ``close``: kafka-python 3.0 forgets it."""
+    """Close the socket if connecting is refused, or else with its client: kafka-python 3.0 forgets one now and then.
+
+    It does if connecting is refused, or a ``close`` comes between the connection and what is done with it.
+    """
+    if net not in _opened:
+        sockets: list[socket.socket] = []
+        _opened[net] = sockets
+        weakref.finalize(net, _close_all, sockets)
+    _opened[net].append(sock)
     try:
         return await _connect(self, net, sock, *rest, **more)
     except BaseException:
         sock.close()
         raise
+
+
+def _close_all(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
 
 
 KafkaNetSocket.sock_connect = _connect_or_close
@@ -93,6 +112,18 @@ class Kafka:
                 raise TimeoutError(f"topic {name} has no leader for each of {partitions} partitions")
             time.sleep(0.01)
         return name
+
+    def configure_topic(self, name: str, config: Mapping[str, str]) -> None:
+        """Set properties of a topic."""
+        wanted = ConfigResource(
+            ConfigResource.Type.TOPIC,
+            name,
+            incremental_configs=[
+                ConfigEntry(*pair, incremental_operation=AlterConfigOpType.SET) for pair in config.items()
+            ],
+        )
+        for answer in self._admin.incremental_alter_configs([wanted]).values():
+            answer.result(ANSWER_SECONDS)
 
     def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
         """Remove each partition's records below an offset, as retention would."""
@@ -153,6 +184,18 @@ class Kafka:
         with closing(self._consumer(committed_only=False, group=group)) as consumer:
             found = {p.partition: consumer.committed(p, metadata=True) for p in _partitions(consumer, topic)}
         return {partition: commit for partition, commit in found.items() if commit is not None}
+
+    def members(self, group: str) -> list[int]:
+        """How many partitions each member of a group has, as the coordinator has said."""
+        (found,) = self._admin.describe_consumer_groups([group]).values()
+        members = found.result(ANSWER_SECONDS).members
+        return [len(member.assignment.topic_partitions) if member.assignment else 0 for member in members]
+
+    def remove_member(self, group: str, member: str) -> None:
+        """Put a member out of its group, as when its session has expired."""
+        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap, api_version=self.api_version)) as admin:
+            for answer in admin.remove_group_members(group, [MemberToRemove(member_id=member)]).values():
+                assert answer is NoError, f"{member} stays in {group}: {answer}"
 
     def _request_topic(self, name: str, partitions: int, config: Mapping[str, str]) -> None:
         new = NewTopic(name, partitions, replication_factor=1, config=dict(config))

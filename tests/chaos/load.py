@@ -1,0 +1,166 @@
+"""What the line publishes during the run, and what is to become of each record.
+
+Every event carries its own number, so that each row the API applies tells which record it came from. A group (a unit
+with its codes) is one record key and so one partition. A code joins one unit and never leaves it, and every unit is
+updated a last time at the end: so what the API has to hold in the end follows from the topic alone.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tests.support.kafka_witness import KafkaProducer
+
+PARTITIONS = 8
+NUMBER = "step"  #: field with the event's number, in updates of a code
+UNIT = "case_code"
+UNIT_NUMBER = "unit_step"  #: the same, in updates of a unit
+HOT_GROUPS = 6
+CODES_OF_A_UNIT = 12
+FLUSH_SECONDS = 120.0
+PATIENCE_MS = 3_600_000
+
+
+def partition_of(key: bytes) -> int:
+    """The partition of a group."""
+    return zlib.crc32(key) % PARTITIONS
+
+
+class Line:
+    """A seeded line: an endless stream of events, and at any time the events that close it."""
+
+    def __init__(self, seed: int) -> None:
+        self._draw = random.Random(seed)
+        self._number = 0
+        self._group = 0
+        self._units: list[str] = []
+        self._codes: list[tuple[str, str]] = []  # (group, code)
+        self._packing: list[tuple[str, str]] = []  # (unit, code) still to join
+
+    def events(self) -> Iterator[tuple[bytes, bytes | None]]:
+        """Record key and value, one after the other."""
+        while True:
+            yield self._next()
+
+    def closing(self) -> list[tuple[bytes, bytes | None]]:
+        """A last update of every unit."""
+        return [self._unit_update(unit) for unit in self._units]
+
+    def _next(self) -> tuple[bytes, bytes | None]:
+        draw = self._draw
+        share = draw.random()
+        if not self._units or share < 0.01:
+            return self._new_unit()
+        if share < 0.30 and self._packing:
+            unit, code = self._packing.pop(0)
+            return self._item(unit, code, {UNIT: unit})
+        if share < 0.40:
+            return self._unit_update(draw.choice(self._units[:HOT_GROUPS]) if draw.random() < 0.5 else self._units[-1])
+        if share < 0.60:  # hot codes
+            group = draw.choice(self._units[:HOT_GROUPS])
+            return self._item(group, f"CODE-{group}-0", {"line": f"L{draw.randrange(9)}"})
+        if share < 0.62:
+            group = draw.choice(self._units)
+            return self._item(group, f"UNKNOWN{self._number}", {"line": "L0"})
+        if share < 0.63:
+            group, code = draw.choice(self._codes)
+            return self._item(group, code, {"activation_status": "9"})
+        if share < 0.635:
+            self._number += 1
+            return draw.choice(self._units).encode(), b"\xff\xfe no event " + str(self._number).encode()
+        if share < 0.64:
+            return draw.choice(self._units).encode(), None
+        if share < 0.80:
+            group, code = draw.choice(self._codes)
+            return self._item(group, code, {"line": f"L{draw.randrange(9)}", "market": draw.choice(["cn", "de", ""])})
+        self._group += 1
+        name = f"single-{self._group}"
+        self._codes.append((name, f"CODE-{name}"))
+        return self._item(name, f"CODE-{name}", {"line": "L1"})
+
+    def _new_unit(self) -> tuple[bytes, bytes | None]:
+        unit = f"case-{len(self._units)}"
+        codes = [(unit, f"CODE-{unit}-{child}") for child in range(CODES_OF_A_UNIT)]
+        self._units.append(unit)
+        self._codes += codes
+        self._packing += codes[1:]
+        return self._item(unit, codes[0][1], {UNIT: unit})  # no update of a unit comes before its first code
+
+    def _item(self, group: str, code: str, fields: Mapping[str, str]) -> tuple[bytes, bytes | None]:
+        self._number += 1
+        item = {"extended_id": code, NUMBER: str(self._number), **fields}
+        return group.encode(), json.dumps(item).encode()
+
+    def _unit_update(self, unit: str) -> tuple[bytes, bytes | None]:
+        self._number += 1
+        event = {"data_key": UNIT, "key_value": unit, "scm_data": {UNIT_NUMBER: str(self._number)}}
+        return unit.encode(), json.dumps(event).encode()
+
+
+class Publisher:
+    """Publishes a line at a steady pace from a thread of its own, through broker restarts, nothing twice.
+
+    With kafka-python: librdkafka's idempotent producer was seen to stand still for ever after a broker was back.
+    """
+
+    def __init__(self, bootstrap: str, topic: str, line: Line, per_second: float, ahead: int) -> None:
+        self._line = line
+        self._topic = topic
+        self._per_second = per_second
+        self._ahead = ahead  # published at once, at the start
+        self._stop = threading.Event()
+        self._failed: list[Exception] = []
+        self.published = 0
+        self.acknowledged = 0
+        self._producer = KafkaProducer(
+            bootstrap_servers=bootstrap,
+            enable_idempotence=True,
+            linger_ms=20,
+            request_timeout_ms=10_000,
+            delivery_timeout_ms=PATIENCE_MS,
+            max_block_ms=PATIENCE_MS,
+        )
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Publish the closing events, and wait until all is acknowledged."""
+        self._stop.set()
+        self._thread.join()
+        for key, value in self._line.closing():
+            self._produce(key, value)
+        self._producer.flush(timeout=FLUSH_SECONDS)
+        self._producer.close(timeout=FLUSH_SECONDS)
+        left = self.published - self.acknowledged
+        if left or self._failed:
+            raise RuntimeError(f"{left} events unacknowledged, {len(self._failed)} failed: {self._failed[:1]}")
+
+    def _run(self) -> None:
+        began = time.monotonic()
+        for key, value in self._line.events():
+            try:
+                self._produce(key, value)
+            except Exception as error:  # whatever it is, the run is void: told by close
+                self._failed.append(error)
+                return
+            due = began + (self.published - self._ahead) / self._per_second
+            if self._stop.wait(max(0.0, due - time.monotonic())):
+                return
+
+    def _produce(self, key: bytes, value: bytes | None) -> None:
+        def done(_: Any) -> None:
+            self.acknowledged += 1
+
+        self.published += 1
+        sent = self._producer.send(self._topic, value=value, key=key, partition=partition_of(key))
+        sent.add_callback(done)
+        sent.add_errback(self._failed.append)

@@ -1,0 +1,63 @@
+"""What a run was, and what the judge says of it, for a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tests.chaos.evidence import Evidence
+from tests.chaos.judge import Verdict
+
+#: Findings of one kind that are shown in full.
+SHOWN = 5
+
+
+def report(evidence: Evidence, verdict: Verdict) -> str:
+    """Figures first, then every finding."""
+    ends = [life.end for life in evidence.lives]
+    kills = list(verdict.repeats_by_kill.values())
+    by_end = verdict.repeats_of_end
+    lines = [
+        f"seed {evidence.seed}, {evidence.seconds:.0f} s",
+        f"done: {listed(evidence.actions)}",
+        f"members: {len(ends)} lives, {ends.count('kill')} killed, {ends.count('stop')} stopped in order",
+        f"group: {len(evidence.generations)} generations (rebalances), {len(evidence.commits)} commits",
+        f"API faults that struck: {listed(evidence.faults)}",
+        f"records {len(evidence.records)}, requests {len(evidence.requests)}, rows applied "
+        f"{len(evidence.applications)}, letters {verdict.letters} ({verdict.letters_repeated} repeated)",
+        f"drained in {evidence.drain_seconds:.1f} s; /status looked at {evidence.looks} times, at most "
+        f"{evidence.most_unsettled} of {evidence.max_unsettled_rows} rows unsettled",
+        f"lost: {verdict.lost}",
+        f"order inversions: {verdict.inversions}",
+        f"  explained and counted apart: {listed(verdict.late)}",
+        f"  rows sent after the partition was given away: {listed(verdict.late_sends)}",
+        f"unexplained repeats: {verdict.unexplained}",
+        f"  explained: {listed(verdict.repeats)}",
+        f"  across the end of an epoch, by how it ended: {listed(by_end)}",
+        f"  after {len(kills)} kills: {sum(kills)} repeats, at most {max(kills, default=0)} of one; the oldest "
+        f"answer that was not committed was {verdict.oldest_repeat:.2f} s old",
+        f"  after a stop in order: {by_end['stop']} repeats",
+    ]
+    if verdict.findings:
+        lines.append(f"FAILED: {len(verdict.findings)} findings (seed {evidence.seed})")
+        lines += shortened(verdict.findings)
+    else:
+        lines.append("PASSED")
+    return "\n".join(lines)
+
+
+def shortened(findings: Sequence[str]) -> list[str]:
+    """The first findings of each kind (the word before the colon), and how many more there are."""
+    kinds: dict[str, list[str]] = {}
+    for finding in findings:
+        kinds.setdefault(finding.partition(":")[0], []).append(finding)
+    lines: list[str] = []
+    for kind, found in kinds.items():
+        lines += [f"- {finding}" for finding in found[:SHOWN]]
+        if len(found) > SHOWN:
+            lines.append(f"- {kind}: {len(found) - SHOWN} more")
+    return lines
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """``name count``, the largest first."""
+    return ", ".join(f"{name} {n}" for name, n in sorted(counts.items(), key=lambda item: -item[1])) or "none"

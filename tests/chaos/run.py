@@ -1,0 +1,147 @@
+"""A run from its beginning to its evidence."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from consumer.sandbox import Sandbox
+from tests.chaos.driver import Driver, say
+from tests.chaos.evidence import Application, Evidence, Record, Request
+from tests.chaos.load import Line, Publisher
+from tests.chaos.offsets_topic import history
+from tests.chaos.stage import (
+    COMMIT_INTERVAL,
+    GROUP,
+    LETTERS,
+    MAX_PROCESSING,
+    MAX_UNSETTLED_ROWS,
+    REQUEST_TIMEOUT,
+    TOPIC,
+    Stage,
+    set_up,
+)
+from tests.chaos.watcher import Watcher
+from tests.support.kafka_witness import Kafka, Witnessed
+
+EVIDENCE = "evidence.pickle"  #: beside the members' logs
+PER_SECOND = 100.0
+AHEAD = 1500
+#: With everything healthy, something is committed at least this often until all is; and all of it in this time.
+DRAIN_STALL_SECONDS = 60.0
+DRAIN_SECONDS = 900.0
+
+
+def run(seed: int, plan: Callable[[Driver], None], members: int, folder: Path) -> Evidence:
+    """Drive the plan, drain, and collect the evidence; what there is of it is also kept in the folder."""
+    began = time.monotonic()
+    with set_up(folder) as stage:
+        driver = Driver(stage, seed)
+        publisher = Publisher(stage.broker.bootstrap, TOPIC, Line(seed), PER_SECOND, AHEAD)
+        watcher = Watcher(driver.members)
+        publisher.start()
+        watcher.start()
+        try:
+            driver.begin(members)
+            plan(driver)
+            say("settle")
+            driver.settle()
+            publisher.close()
+            if publisher.published < PER_SECOND * (time.monotonic() - began) / 2:
+                driver.findings.append(f"void: the line stood still: {publisher.published} events only")
+            say("drain")
+            drained_in = _drain(stage, driver)
+            driver.dismiss()
+        finally:
+            watcher.close()
+            for member in driver.members():
+                member.process.__exit__(None, None, None)
+        say("collect")
+        evidence = _collect(stage, driver, watcher, seed)
+        evidence.drain_seconds = drained_in
+        evidence.seconds = time.monotonic() - began
+    (folder / EVIDENCE).write_bytes(pickle.dumps(evidence))
+    return evidence
+
+
+def _drain(stage: Stage, driver: Driver) -> float:
+    """Until everything is committed; how long that took. What does not end is a finding."""
+    began = moved = time.monotonic()
+    ends = {partition: end for partition, end in stage.kafka.end_offsets(TOPIC).items() if end}
+    last: dict[int, int] = {}
+    while True:
+        committed = stage.kafka.committed(GROUP, TOPIC)
+        now = time.monotonic()
+        if all(committed.get(partition) == end for partition, end in ends.items()):
+            return now - began
+        if committed != last:
+            last, moved = committed, now
+        if now - moved > DRAIN_STALL_SECONDS or now - began > DRAIN_SECONDS:
+            left = {p: (committed.get(p), end) for p, end in ends.items() if committed.get(p) != end}
+            driver.findings.append(f"stuck: not committed to the end {now - began:.0f} s after the last fault: {left}")
+            return now - began
+        driver.watch_over()
+        time.sleep(0.2)
+
+
+def _collect(stage: Stage, driver: Driver, watcher: Watcher, seed: int) -> Evidence:
+    kafka, sandbox = stage.kafka, stage.sandbox
+    commits, generations = history(kafka, GROUP, TOPIC)
+    return Evidence(
+        seed=seed,
+        commit_interval=COMMIT_INTERVAL,
+        max_processing=MAX_PROCESSING,
+        request_timeout=REQUEST_TIMEOUT,
+        max_unsettled_rows=MAX_UNSETTLED_ROWS,
+        lives=stage.lives,
+        troubles=driver.troubles,
+        requests=_requests(stage),
+        applications=_applications(sandbox),
+        records=_records(kafka, TOPIC),
+        letters=_records(kafka, LETTERS),
+        commits=commits,
+        generations=generations,
+        committed=kafka.committed(GROUP, TOPIC),
+        ends=kafka.end_offsets(TOPIC),
+        state=sandbox.state()["codes"],
+        broken_rules={rule: about["count"] for rule, about in sandbox.rules()["broken"].items()},
+        looks=watcher.looks,
+        most_unsettled=watcher.most_unsettled,
+        actions=driver.actions,
+        faults=driver.faults,
+        seen=driver.findings + watcher.findings,
+    )
+
+
+def _requests(stage: Stage) -> list[Request]:
+    found: list[Request] = []
+    for entry in stage.sandbox.journal()["requests"]:
+        seen = stage.seen[entry["request"]]
+        found.append(
+            Request(
+                entry["request"],
+                seen.life,
+                seen.received,
+                seen.answered,
+                entry["status"],
+                entry["fault"] or "",
+                entry["rows"],
+            )
+        )
+    return found
+
+
+def _applications(sandbox: Sandbox) -> list[Application]:
+    return [
+        Application(row["seq"], row["request"], row["data_key"], row["key_value"], row["fields"], row["at"])
+        for row in sandbox.journal()["rows"]
+    ]
+
+
+def _records(kafka: Kafka, topic: str) -> list[Record]:
+    def record(found: Witnessed) -> Record:
+        return Record(found.partition, found.offset, found.key, found.value, found.headers)
+
+    return [record(found) for found in kafka.read_all(topic)]

@@ -1,0 +1,23 @@
+"""The short round of chaos, for CI: a fixed seed, everything at least once, three kills."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+SEED = 20
+#: The round takes a minute; each wait in it has a deadline of its own that says what was waited for.
+SECONDS = 900
+
+
+def test_a_short_round_of_chaos_loses_nothing_and_repeats_nothing_without_a_reason() -> None:
+    command = [sys.executable, "-m", "tests.chaos", "--seed", str(SEED), "--minutes", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    told = f"{done.stdout}\n{done.stderr}"  # what was found, and where the evidence is
+    assert done.returncode == 0, told
+    counts = re.search(r"^done: (.*)$", done.stdout, re.MULTILINE)
+    assert counts is not None, told
+    actions = dict(action.rsplit(" ", 1) for action in counts[1].split(", "))
+    assert int(actions["kill"]) >= 3, told
+    assert {"suspend", "restart_broker", "cut_kafka", "cut_api", "stop"} <= actions.keys(), told

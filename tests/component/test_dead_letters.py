@@ -1,0 +1,89 @@
+"""The writer of dead letters, with a client that does what a real one was seen to do, and cannot be told to do."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from contextlib import closing
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from consumer.core.model import Record, Rejection, Row, Stage
+from consumer.core.offsets import Partition
+from consumer.core.pipeline import Letter
+from consumer.kafka import dead_letter
+from consumer.kafka.dead_letter import DeadLetters
+from tests.core.runner_fakes import Message
+
+TOPIC = "letters"
+
+
+class Client:
+    """A producer that tells of each message what ``outcome`` says: an error, or None for an acknowledgement."""
+
+    def __init__(self, outcome: int | None, metadata: int | None = None) -> None:
+        self._outcome = None if outcome is None else KafkaError(outcome)
+        self._metadata = metadata
+        self._told: list[Callable[[KafkaError | None, Any], None]] = []
+        self.produced = 0
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        if self._metadata is not None:
+            raise KafkaException(KafkaError(self._metadata))
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: None})})
+
+    def produce(self, topic: str, *, on_delivery: Callable[[KafkaError | None, Any], None], **_: Any) -> None:
+        self.produced += 1
+        self._told.append(on_delivery)
+
+    def poll(self, timeout: float) -> None:
+        told, self._told = self._told, []
+        for tell in told:
+            tell(self._outcome, None)
+
+
+class WithHeaders(Message):
+    """A record that has none."""
+
+    def headers(self) -> None:
+        return None
+
+
+def letter(offset: int) -> Letter:
+    record = Record(Partition("events", 0, 0, 0), offset, WithHeaders(offset, b"x"), 1)
+    row = Row(record, "extended_id", f"C{offset}", {}, (), 0)
+    row.stage = Stage.LETTER
+    return Letter(row, Rejection("invalid_event", "no", None, "decode"))
+
+
+@pytest.mark.parametrize(
+    "standing",
+    [Client(KafkaError._MSG_TIMED_OUT), Client(KafkaError._FATAL), Client(None, metadata=KafkaError._TRANSPORT)],
+    ids=["timed out", "fatal", "no metadata"],
+)
+def test_after_a_client_that_stands_still_a_new_one_writes_what_is_left(
+    standing: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I8: whatever keeps a client from writing, the letters do not wait for it for ever."""
+    clients = [standing, Client(None), Client(None)]
+    made: list[Client] = []
+
+    def make(*_: Any) -> Client:
+        made.append(clients[min(len(made), 2)])
+        return made[-1]
+
+    monkeypatch.setattr(dead_letter, "create_client", make)
+    monkeypatch.setattr(dead_letter, "RETRY_FIRST_SECONDS", 0.01)
+    acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
+    letters = [letter(offset) for offset in range(3)]
+    with closing(DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")) as writer:
+        for one in letters:
+            writer.send(one)
+        done: list[Row] = []
+        while len(done) < len(letters):
+            done += acknowledged.get(timeout=10)
+    assert {row.value for row in done} == {"C0", "C1", "C2"}
+    assert len(made) >= 2

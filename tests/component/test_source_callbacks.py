@@ -1,0 +1,53 @@
+"""The client inside its callbacks: what is asked of it there must leave it able to go on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+#: A commit's answer that arrives while an assignment is taken in is served by the same poll, right after it. In a
+#: process of its own, as the library's answer to a mistake here is to end the process.
+PROGRAM = """
+import sys, time
+from consumer.core.offsets import Commit
+from consumer.kafka.embedded import EmbeddedKafka
+from consumer.kafka.reader import ReadFrom
+from consumer.kafka.source import Source
+
+class Listener:
+    stopping = leaves_at_once = False
+    counted = committed = None
+    def on_assigned(self, partitions):
+        if partitions:
+            source.commit([Commit(partition, 1, "") for partition in partitions])
+            time.sleep(0.5)  # its answer is here before the callback ends
+    def on_committed(self, commits, error, *, too_large=False):
+        self.committed = error or "acknowledged"
+    def on_counted(self, counts):
+        self.counted = dict(counts)
+    def on_revoked(self, partitions, *, lost):
+        pass
+    def on_joined(self):
+        pass
+    def on_waiting(self):
+        pass
+
+listener = Listener()
+with EmbeddedKafka() as kafka:
+    kafka.create_topic("events")
+    source = Source(listener, ReadFrom(kafka.bootstrap_servers, "group", ["events"], "earliest", "stop", {}))
+    source.subscribe()
+    until = time.monotonic() + 30
+    while not (listener.committed and listener.counted) and time.monotonic() < until:
+        source.poll(10)
+        time.sleep(0.01)
+    print(listener.committed, listener.counted)
+    sys.stdout.flush()
+    source.close(10)
+"""
+
+
+def test_a_commits_answer_behind_an_assignment_in_one_poll_is_taken_in() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=90)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("acknowledged {'events': "), done.stdout + done.stderr

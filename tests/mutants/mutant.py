@@ -1,0 +1,42 @@
+"""A mutant: one deliberate break of the program, given as exact text, and the tests that should catch it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+CORE = "tests/core/test_pipeline_properties.py"
+SIMULATION = "tests/mutants/few_seeds.py"
+
+
+class Edit(NamedTuple):
+    """In ``file`` under consumer/, ``old`` becomes ``new``; it must stand there exactly once."""
+
+    file: str
+    old: str
+    new: str
+
+
+class Mutant(NamedTuple):
+    """``breaks``: what is broken, for people. ``tests``: what is run, in this order, until it is caught."""
+
+    breaks: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...] = (CORE, SIMULATION)
+
+
+class StaleMutantError(Exception):
+    """The text that a mutant changes is not there, or not once only: the table must follow the program."""
+
+
+def mutated(mutant: Mutant, root: Path) -> dict[Path, str]:
+    """The changed files under ``root``, with their new text; raises StaleMutantError."""
+    changed: dict[Path, str] = {}
+    for edit in mutant.edits:
+        path = root / "consumer" / edit.file
+        text = changed.get(path) or path.read_text()
+        found = text.count(edit.old)
+        if found != 1:
+            raise StaleMutantError(f"{mutant.breaks}: found {found} times in {edit.file}, not once:\n{edit.old}")
+        changed[path] = text.replace(edit.old, edit.new)
+    return changed

@@ -1,0 +1,77 @@
+"""Breaks of what speaks to Kafka and to the API: caught on the real parts, by the contract tests."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Edit, Mutant
+
+READER, SOURCE, LETTERS = "kafka/reader.py", "kafka/source.py", "kafka/dead_letter.py"
+CLIENT, TRANSPORT = "scantrust/client.py", "scantrust/transport.py"
+SOURCE_TESTS = "tests/contract/test_source.py"
+API_TESTS = "tests/contract/test_api.py"
+
+MUTANTS = (
+    Mutant(
+        "a partition is read from its beginning, whatever the group has committed",
+        (
+            Edit(
+                READER,
+                "starts = {key: tp.offset for key, tp in committed.items()}",
+                "starts = dict.fromkeys(committed, 0)",
+            ),
+        ),
+        (f"{SOURCE_TESTS}::test_a_partition_begins_at_its_committed_offset_with_the_metadata_of_that_commit[real]",),
+    ),
+    Mutant(
+        "offsets at the end that hold no record are not passed: the position is 'last + 1'",
+        (Edit(READER, "partition.position = max(partition.position, message.offset() or 0)", "pass"),),
+        (f"{SOURCE_TESTS}::test_the_position_passes_what_holds_no_record[real]",),
+    ),
+    Mutant(
+        "a pause is said before the assignment only, where the client ignores it",
+        (
+            Edit(
+                READER,
+                "        self._apply_pause(keys)  # only after the assignment: before it, a pause is ignored\n",
+                "",
+            ),
+        ),
+        (f"{SOURCE_TESTS}::test_a_pause_from_before_the_assignment_holds[real]",),
+    ),
+    Mutant(
+        "how a commit ended is not looked at",
+        (Edit(SOURCE, "failed.setdefault(error or tp.error, [])", "failed.setdefault(None, [])"),),
+        (f"{SOURCE_TESTS}::test_metadata_that_is_too_large_is_told_and_nothing_of_its_partition_is_committed[real]",),
+    ),
+    Mutant(
+        "a dead letter counts when it was sent, whatever the broker says",
+        (
+            Edit(
+                LETTERS,
+                "            if error is None:\n                self._done",
+                "            if True:\n                self._done",
+            ),
+        ),
+        ("tests/contract/test_letters.py::test_a_letter_that_the_broker_refuses_is_not_acknowledged_and_tried_again",),
+    ),
+    Mutant(
+        "a dead letter of a revoked partition is written",
+        (Edit(LETTERS, "if row.stage != Stage.LETTER or raw is None:", "if raw is None:"),),
+        (
+            "tests/contract/test_letters.py::"
+            "test_a_letter_of_a_partition_that_was_taken_away_is_not_written_any_more[real]",
+        ),
+    ),
+    Mutant(
+        "a request is sent after its time to start has passed",
+        (
+            Edit(CLIENT, "if call.began > start_by:", "if False:"),
+            Edit(TRANSPORT, "if now > call.start_by or now >= call.deadline:", "if now >= call.deadline:"),
+        ),
+        (f"{API_TESTS}::test_a_call_whose_time_to_start_has_passed_is_not_sent[real]",),
+    ),
+    Mutant(
+        "a lost answer is told as a request that was never sent",
+        (Edit(CLIENT, "return Reply(None, sent=call.sent, error=words", "return Reply(None, sent=False, error=words"),),
+        (f"{API_TESTS}::test_without_an_answer_nobody_knows_whether_it_was_applied[real-reset-applied0]",),
+    ),
+)

@@ -1,0 +1,141 @@
+"""Breaks of what is counted and committed: watermark, settled map, ledger, memory bound."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Edit, Mutant
+
+OFFSETS, MAP, FLOW, PIPELINE, INTAKE = (
+    "core/offsets.py",
+    "core/settled_map.py",
+    "core/flow.py",
+    "core/pipeline.py",
+    "intake.py",
+)
+OFFSETS_TESTS = ("tests/core/test_offsets.py",)
+MAP_TESTS = ("tests/core/test_settled_map.py",)
+INTAKE_TESTS = ("tests/core/test_intake.py",)
+
+MUTANTS = (
+    Mutant("commit before settle", (Edit(OFFSETS, "offset = partition.watermark\n", "offset = partition.position\n"),)),
+    Mutant(
+        "watermark off by one",
+        (Edit(OFFSETS, "return records[0].offset if records", "return records[0].offset + 1 if records"),),
+    ),
+    Mutant(
+        "a record counts as settled with the first of its rows",
+        (
+            Edit(
+                OFFSETS,
+                "        if record.open:\n            continue\n        record.settled",
+                "        if record.settled:\n            continue\n        record.settled",
+            ),
+        ),
+    ),
+    Mutant(
+        "a partition that was taken away is committed",
+        (Edit(OFFSETS, "        if not partition.owned:\n            continue\n", ""),),
+        OFFSETS_TESTS,
+    ),
+    Mutant(
+        "a commit carries no settled map",
+        (Edit(OFFSETS, "        if partition.records or partition.skips.end > offset:\n", "        if False:\n"),),
+    ),
+    Mutant(
+        "what the map names is forgotten by the first commit after a restart",
+        (
+            Edit(OFFSETS, "if partition.records or partition.skips.end > offset:", "if partition.records:"),
+            Edit(OFFSETS, "        return runs + unread\n", "        return runs\n"),
+        ),
+    ),
+    Mutant(
+        "a map is committed only when the watermark moves",
+        (
+            Edit(
+                OFFSETS,
+                "offset != partition.committed or metadata != partition.metadata",
+                "offset != partition.committed",
+            ),
+        ),
+    ),
+    Mutant(
+        "map off by one: the unsettled record before a run counts as settled",
+        (Edit(OFFSETS, "runs = [(offset + 1, after)", "runs = [(offset, after)"),),
+    ),
+    Mutant(
+        "map off by one where it is read",
+        (Edit(MAP, "yield at + ones.start(), at + ones.end()", "yield at + ones.start() + 1, at + ones.end() + 1"),),
+    ),
+    Mutant(
+        "map of another version is trusted",
+        (Edit(MAP, "parts[0] != VERSION or len(parts) != 5", "len(parts) != 5"),),
+        MAP_TESTS,
+    ),
+    Mutant(
+        "map at another offset is trusted",
+        (Edit(MAP, "parts[1:3] != [str(partition), str(base)]", "parts[1] != str(partition)"),),
+        MAP_TESTS,
+    ),
+    Mutant(
+        "map of another partition is trusted",
+        (Edit(MAP, "parts[1:3] != [str(partition), str(base)]", "parts[2] != str(base)"),),
+        MAP_TESTS,
+    ),
+    Mutant(
+        "the map's checksum is not looked at",
+        (Edit(MAP, '    if f"{zlib.crc32(whole.encode()):08x}" != checksum:\n', "    if False:\n"),),
+        MAP_TESTS,
+    ),
+    Mutant(
+        "reading goes on when the map has no room left",
+        (Edit(OFFSETS, "return characters(self._map_may_take()) > room", "return False"),),
+        OFFSETS_TESTS,
+    ),
+    Mutant(
+        "the map's room is judged by what is settled now, not by what may settle",
+        (Edit(MAP, "each = 1 + _size(end - unsettled[0])", "each = 0"),),
+        MAP_TESTS,
+    ),
+    Mutant("what the map names is sent again", (Edit(INTAKE, "skips and offset in skips", "False"),), INTAKE_TESTS),
+    Mutant(
+        "a record behind one that waits for its schema passes it",
+        (Edit(INTAKE, "        stash = self.waiting.get(partition)\n", "        stash = None\n"),),
+        INTAKE_TESTS,
+    ),
+    Mutant(
+        "a tombstone is passed over without being counted",
+        (Edit(INTAKE, "                records.append(Record(partition, offset, None, 0))\n", ""),),
+        INTAKE_TESTS,
+    ),
+    Mutant(
+        "ledger: an accepted record counts twice",
+        (Edit(OFFSETS, "            ledger.accepted += 1", "            ledger.accepted += 2"),),
+    ),
+    Mutant("ledger: a settled record stays unsettled", (Edit(OFFSETS, "        ledger.unsettled -= 1\n", ""),)),
+    Mutant(
+        "ledger: what a revocation releases is not counted",
+        (Edit(OFFSETS, "        self.ledger.released += self.ledger.unsettled\n", ""),),
+    ),
+    Mutant(
+        "ledger: skipped counted as accepted", (Edit(OFFSETS, "self.ledger.skipped += 1", "self.ledger.accepted += 1"),)
+    ),
+    Mutant(
+        "ledger: rejected counted as accepted", (Edit(OFFSETS, "        if record.rejected:\n", "        if False:\n"),)
+    ),
+    Mutant(
+        "memory bound: bytes of settled records are not given back",
+        (Edit(OFFSETS, "        size += record.size\n        ledger", "        ledger"),),
+    ),
+    Mutant(
+        "memory bound: settled rows are not given back",
+        (Edit(PIPELINE, "self.flow.gave(len(rows), settle(", "self.flow.gave(0, settle("),),
+    ),
+    Mutant(
+        "memory bound: released rows are not given back",
+        (Edit(PIPELINE, "self.flow.gave(len(waiting) + len(holding), 0)", "self.flow.gave(len(waiting), 0)"),),
+    ),
+    Mutant("memory bound: not looked at", (Edit(FLOW, "        return not self.full", "        return True"),)),
+    Mutant(
+        "memory bound: bytes not looked at",
+        (Edit(FLOW, " or self.size >= self._max_bytes * share", ""),),
+    ),
+)

@@ -1,0 +1,167 @@
+"""Breaks of order: claims, lanes, windows, and what a lost answer holds."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import CORE, Edit, Mutant
+
+CLAIMS, LANES, WINDOWS = "core/claims.py", "core/lanes.py", "core/windows.py"
+PIPELINE, UPLOADS, OUTCOMES = "core/pipeline.py", "core/uploads.py", "core/outcomes.py"
+
+MUTANTS = (
+    Mutant(
+        "claims ignored: a row is ready though an earlier one holds its key",
+        (Edit(CLAIMS, "            if row.blocked:\n", "            if False:\n"),),
+    ),
+    Mutant(
+        "a key goes to the latest that waits instead of the first",
+        (Edit(CLAIMS, "line.waiting.popleft()", "line.waiting.pop()"),),
+    ),
+    Mutant(
+        "exclusive claims treated as shared",
+        (
+            Edit(
+                CLAIMS,
+                "_wait(keys, value, held, row, urged, shared=False)",
+                "_wait(keys, value, held, row, urged, shared=True)",
+            ),
+        ),
+    ),
+    Mutant(
+        "shared claims treated as exclusive: a unit's children go one after the other",
+        (
+            Edit(CLAIMS, "elif type(held) is Line and held.shared and not held.waiting:", "elif False:"),
+            Edit(
+                CLAIMS,
+                "_wait(keys, value, held, row, urged, shared=True)",
+                "_wait(keys, value, held, row, urged, shared=False)",
+            ),
+        ),
+        ("tests/core/test_claims.py", CORE),
+    ),
+    Mutant(
+        "joins ignored: nothing holds a unit while codes are put into it",
+        (
+            Edit(CLAIMS, "            for join in row.joins:\n", "            for join in ():\n"),
+            Edit(CLAIMS, "            for key, joined in row.joins:\n", "            for key, joined in ():\n"),
+            Edit(CLAIMS, "yield from row.joins", "yield from ()"),
+        ),
+    ),
+    Mutant(
+        "a row joins a unit past an update that waits for it",
+        (Edit(CLAIMS, "held.shared and not held.waiting:", "held.shared:"),),
+    ),
+    Mutant(
+        "claims forgotten on retry: a row that failed stands behind the later ones of its key",
+        (
+            Edit(
+                PIPELINE,
+                "        result = self.uploads.ended(window, reply, now)\n",
+                "        if reply.status != 200:\n"
+                "            self._ready(self.claims.free(window.rows))\n"
+                "            self.claims.queue(window.rows)\n"
+                "        result = self.uploads.ended(window, reply, now)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "claims freed when the dead letter is written, not when it is acknowledged",
+        (
+            Edit(
+                PIPELINE,
+                "self._letters.append(Letter(row, rejection))",
+                "self._letters.append(Letter(row, rejection))\n        self._ready(self.claims.free([row]))",
+            ),
+            Edit(
+                PIPELINE,
+                "        self._settle(settled, now)",
+                "        self.flow.gave(len(settled), settle(settled, self._settled_timestamps))",
+            ),
+            Edit(PIPELINE, "        self._free(lettered, now)\n", ""),
+        ),
+    ),
+    Mutant(
+        "claims of rows in flight freed at the revocation",
+        (
+            Edit(PIPELINE, "self._free(lettered, now)", "self._free(lettered + in_flight, now)"),
+            Edit(PIPELINE, "self._free(result.orphans, now)", "pass"),
+        ),
+    ),
+    Mutant(
+        "grant after revoke: waiting rows of a revoked partition stay in line",
+        (
+            Edit(
+                PIPELINE,
+                "            if row.stage == Stage.WAITING:\n",
+                "            if row.stage == Stage.WAITING:\n                continue\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "rows of a revoked partition stay in parked windows",
+        (Edit(PIPELINE, "        self.windows.remove_done()\n", ""),),
+    ),
+    Mutant(
+        "rows of a revoked partition stay in lanes",
+        (Edit(PIPELINE, "        self.lanes.remove_done()\n", ""),),
+    ),
+    Mutant(
+        "nothing is held after a lost answer: it may overwrite the next row of the key",
+        (Edit(UPLOADS, "until = max(window.sent_at, now - reply.seconds) + self._max_processing", "until = now"),),
+    ),
+    Mutant(
+        "a claim is freed when its row settles, though a lost call of it may still take effect",
+        (Edit(PIPELINE, "if now < self.uploads.held_until:", "if False:"),),
+    ),
+    Mutant(
+        "a lost answer taken for a request that was never sent",
+        (Edit(OUTCOMES, "Reading.LOST if reply.sent else Reading.UNSENT", "Reading.UNSENT"),),
+    ),
+    Mutant(
+        "a claim is held half as long as a lost call can take",
+        (
+            Edit(
+                UPLOADS,
+                "row.hold_until = max(row.hold_until, until)",
+                "row.hold_until = until - self._max_processing / 2",
+            ),
+        ),
+    ),
+    Mutant(
+        "a bisected window loses a row",
+        (Edit(WINDOWS, "return rows[:cut], rows[cut:]", "return rows[:cut], rows[cut + 1 :] or rows[cut:]"),),
+    ),
+    Mutant(
+        "a halved window loses a row",
+        (Edit(WINDOWS, "(rows[:middle], rows[middle:])", "(rows[:middle], rows[middle + 1 :] or rows[middle:])"),),
+    ),
+    Mutant(
+        "halves of a window overlap: a row is sent in both",
+        (Edit(WINDOWS, "(rows[:middle], rows[middle:])", "(rows[:middle], rows[middle - 1 :])"),),
+    ),
+    Mutant(
+        "the rest of a bisected window is forgotten when its first part ends",
+        (
+            Edit(
+                WINDOWS,
+                "        if rest is not None:\n            self.queue(rest)",
+                "        if False:\n            self.queue(rest)",
+            ),
+        ),
+    ),
+    Mutant(
+        "a parked window is forgotten",
+        (Edit(WINDOWS, "        heapq.heappush(self._parked, (until, window.number, window))\n", ""),),
+    ),
+    Mutant(
+        "an answer to an earlier attempt counts for the present one",
+        (Edit(WINDOWS, "self.place is Place.IN_FLIGHT and self.attempts == attempt", "self.place is Place.IN_FLIGHT"),),
+    ),
+    Mutant(
+        "a second answer to the same attempt counts again",
+        (Edit(WINDOWS, "self.place is Place.IN_FLIGHT and self.attempts == attempt", "self.attempts == attempt"),),
+    ),
+    Mutant(
+        "windows mix data keys and sets of fields",
+        (Edit(LANES, "row.shape is not shape or row.data_key != lane.data_key or row.suspect", "False"),),
+    ),
+)

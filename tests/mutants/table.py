@@ -1,0 +1,7 @@
+"""Every deliberate break, in the order of the printed table."""
+
+from __future__ import annotations
+
+from tests.mutants import of_adapters, of_loop, of_offsets, of_order, of_uploads
+
+MUTANTS = (*of_order.MUTANTS, *of_offsets.MUTANTS, *of_uploads.MUTANTS, *of_loop.MUTANTS, *of_adapters.MUTANTS)

@@ -1,0 +1,223 @@
+"""The simulated upload pool and the simulated dead-letter producer: threads of a process that talk to the outside."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import orjson
+
+from consumer.core.model import Row, Stage
+from consumer.core.pipeline import Attempt, Letter
+from consumer.core.reply import Reply
+from consumer.core.tasks import Task
+from consumer.ports import Result
+from tests.simulation.api import Answer, Api
+from tests.simulation.broker import Broker
+from tests.simulation.process import Process
+from tests.simulation.witness import Call, Tag, Witness, tag_of
+
+
+@dataclass(frozen=True)
+class Done:
+    """A call that the pool made; ``call`` None: it was not sent, or it was ``GET /me``."""
+
+    subject: Attempt | None
+    call: Call | None = None
+
+
+class Results(SimpleQueue[Result]):
+    """The owner's queue of results: waiting on it lets simulated time pass.
+
+    ``pause``: lets at most so much time pass, less when ``put`` is called. What is taken out is told to the witness.
+    """
+
+    def __init__(self, process: Process, pause: Callable[[float], None], witness: Witness) -> None:
+        self._process = process
+        self._pause = pause
+        self._witness = witness
+        self._items: deque[Result] = deque()
+
+    def put(self, item: Result, block: bool = True, timeout: float | None = None) -> None:
+        self._items.append(item)
+        self._process.wake()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Result:
+        assert timeout is not None, "the loop must not wait without a bound"
+        self._process.step("get")
+        if not self._items:
+            self._pause(timeout)
+        return self._pop()
+
+    def get_nowait(self) -> Result:
+        if not self._items:
+            self._pause(0.0)
+        return self._pop()
+
+    def _pop(self) -> Result:
+        if not self._items:
+            raise Empty
+        result = self._items.popleft()
+        if isinstance(result, tuple):
+            done, reply = result
+            if isinstance(done, Done) and done.call is not None:
+                self._witness.answered(done.call, reply.status, reply.document)
+        elif isinstance(result, list):
+            self._witness.acknowledged(self._process, [(tag_of_row(row), row.record.partition) for row in result])
+        return result
+
+
+@dataclass
+class Pace:
+    """How the threads of a process get on; shares from 0 to 1, times in seconds."""
+
+    timeout: float = 75.0  #: of a whole call
+    start: tuple[float, float] = (0.0, 0.001)  #: until a worker begins a call
+    unsent: float = 0.0  #: calls that find no connection
+    twice: float = 0.0  #: results that come twice
+
+
+class SimApi:
+    """The upload pool: a call a job; what it brings comes through the results."""
+
+    def __init__(
+        self, process: Process, api: Api, results: Results, draw: random.Random, pace: Pace, witness: Witness
+    ) -> None:
+        self._process = process
+        self._scheduler = process.scheduler
+        self._api = api
+        self._results = results
+        self._draw = draw
+        self._pace = pace
+        self._witness = witness
+        self._calls = 0
+
+    def send(self, attempt: Attempt, start_by: float) -> None:
+        """A worker makes the call, if it is not too late when it comes to it."""
+        self._process.step("send")
+        items = [dict(item) for item in attempt.items]
+        epochs: list[object] = [row.record.partition for row in attempt.window.rows]
+        self._witness.handed(self._process, epochs)
+        delay = self._draw.uniform(*self._pace.start)
+        self._process.thread(delay, lambda: self._begin(attempt, items, epochs, start_by))
+        self._process.step("sent")
+
+    def question(self, task: Task) -> None:
+        """No task is ever started here."""
+        raise AssertionError(f"a question about {task}")
+
+    def ask(self) -> None:
+        """``GET /me``."""
+        self._process.step("ask")
+        self._api.me(lambda answer: self._process.thread(0.0, lambda: self._give(Done(None), answer, 0.0)))
+
+    def _begin(self, attempt: Attempt, items: list[dict[str, str]], epochs: list[object], start_by: float) -> None:
+        now = self._scheduler.now
+        if now > start_by or self._draw.random() < self._pace.unsent:
+            self._give(Done(attempt), Answer(None, sent=False), now)
+            return
+        self._calls += 1
+        call = Call(self._calls, self._process, attempt.data_key, items, epochs, now)
+        done = Done(attempt, call)
+        open_ = [True]
+
+        def end(answer: Answer) -> None:
+            if open_:
+                open_.clear()
+                self._give(done, answer, now)
+
+        self._witness.sent(call)
+        self._api.upload(call, lambda answer: self._process.thread(0.0, lambda: end(answer)))
+        self._process.thread(self._pace.timeout, lambda: end(Answer(None)))
+
+    def _give(self, done: Done, answer: Answer, began: float) -> None:
+        document: Any = None
+        if answer.status is not None and answer.body:
+            try:
+                document = orjson.loads(answer.body)
+            except orjson.JSONDecodeError:
+                document = None
+        reply = Reply(
+            answer.status,
+            answer.body,
+            document if isinstance(document, dict) else None,
+            answer.retry_after,
+            sent=answer.sent,
+            error="" if answer.status is not None else "lost" if answer.sent else "not sent",
+            seconds=self._scheduler.now - began,
+        )
+        self._results.put((done, reply))
+        if self._draw.random() < self._pace.twice:
+            self._process.thread(self._draw.uniform(0.0, 2.0), lambda: self._results.put((done, reply)))
+
+
+@dataclass
+class Writing:
+    """How writing to the dead-letter topic goes."""
+
+    latency: tuple[float, float] = (0.002, 0.05)
+    acks_lost: float = 0.0  #: letters that are written, and written again because nobody said so
+    retry: tuple[float, float] = (0.5, 15.0)  #: first and longest back-off
+    twice: float = 0.0  #: acknowledgements that come twice
+
+
+class SimLetters:
+    """The dead-letter producer: letters in, acknowledgements through the results, in batches."""
+
+    def __init__(
+        self,
+        process: Process,
+        broker: Broker,
+        results: Results,
+        draw: random.Random,
+        writing: Writing,
+        witness: Witness,
+    ) -> None:
+        self._process = process
+        self._broker = broker
+        self._results = results
+        self._draw = draw
+        self._writing = writing
+        self._witness = witness
+
+    def send(self, letter: Letter) -> None:
+        """Hand in a letter."""
+        self._process.step("letter")
+        self._process.thread(self._draw.uniform(*self._writing.latency) / 2, lambda: self._produce(letter, 0))
+
+    def _produce(self, letter: Letter, tries: int) -> None:
+        row = letter.row
+        if row.stage != Stage.LETTER or row.record.raw is None:
+            return  # its partition was taken away: the next owner writes it
+        # It is on its way: what becomes of the process does not change that.
+        self._process.scheduler.after(
+            self._draw.uniform(*self._writing.latency) / 2, lambda: self._arrive(letter, tries)
+        )
+
+    def _arrive(self, letter: Letter, tries: int) -> None:
+        first, longest = self._writing.retry
+        again = min(longest, first * 2.0**tries)
+        if self._broker.away or not self._broker.letters_writable:
+            self._process.thread(again, lambda: self._produce(letter, tries + 1))
+            return
+        tag = tag_of_row(letter.row)
+        self._broker.letters.append((tag[0], tag[1], letter.rejection.reason, dict(letter.row.item)))
+        self._witness.lettered(self._process, tag, letter.rejection.reason)
+        if self._draw.random() < self._writing.acks_lost:
+            self._process.thread(again, lambda: self._produce(letter, tries + 1))
+            return
+        back = self._draw.uniform(*self._writing.latency) / 2
+        self._process.thread(back, lambda: self._results.put([letter.row]))
+        if self._draw.random() < self._writing.twice:
+            self._process.thread(back + 0.5, lambda: self._results.put([letter.row]))
+
+
+def tag_of_row(row: Row) -> Tag:
+    """The tag of a row; what could not be read has none, and is the first row of its record."""
+    if "tag" in row.item and row.data_key is not None:
+        return tag_of(row.item, row.data_key)
+    return row.record.partition.number, row.record.offset, 0

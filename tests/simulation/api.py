@@ -1,0 +1,174 @@
+"""A simulated API: what it applies, and every way in which it answers, fails to, or is not there.
+
+What it says of a row is decided by what was published (``kinds``), what it does to a request by chance (``Faults``),
+and what it is at the moment by its ``mode``. It knows nothing of the consumer.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.witness import Call, Tag, Witness
+
+#: What the API says by its mode, whatever the request.
+MODES: dict[str, tuple[int, ...]] = {
+    "unauthorized": (401,),
+    "forbidden": (403,),
+    "moved": (404, 405, 301),
+    "down": (500, 502, 503, 504),
+}
+#: What it says to a window that holds a row of a kind, in this order; the others are fine with it.
+KINDS: dict[str, int] = {"forbidden": 403, "huge": 413, "odd": 400, "unknown": 400, "refused": 400, "cursed": 500}
+
+
+@dataclass
+class Faults:
+    """What happens to requests, each with its share from 0 to 1; times in seconds."""
+
+    latency: tuple[float, float] = (0.02, 0.3)
+    shares: Mapping[str, float] = field(default_factory=dict)  #: by name, as in ``Api._strike``
+    max_processing: float = 65.0
+    naming: tuple[str, ...] = ("all", "first", "line", "none")  #: how a 400 tells what is wrong
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What comes back; ``status`` None: the connection was lost."""
+
+    status: int | None
+    body: bytes = b""
+    retry_after: float | None = None
+    sent: bool = True
+
+
+class Api:
+    """The server. ``kinds``: what is special about published rows, by tag; it may change as time passes."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        draw: random.Random,
+        kinds: Mapping[Tag, str],
+        faults: Faults,
+        witness: Witness,
+        *,
+        seen: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._scheduler = scheduler
+        self._draw = draw
+        self._kinds = kinds
+        self.faults = faults
+        self._witness = witness
+        self._seen = seen
+        self.mode = "healthy"
+        self.applied = 0  #: rows
+
+    def upload(self, call: Call, answer: Callable[[Answer], object]) -> None:
+        """A request arrives; ``answer`` is called when the client has what there is to have."""
+        draw, low_high = self._draw, self.faults.latency
+        there, back = draw.uniform(*low_high) / 2, draw.uniform(*low_high) / 2
+        fault = self._fault()
+        if fault == "reset":  # lost on the way there
+            self._later(there, lambda: answer(Answer(None)))
+        elif fault == "answer lost":
+            self._later(there, lambda: self._work(call))
+            self._later(there + back, lambda: answer(Answer(None)))
+        elif fault == "late":  # the client hears that the connection is lost, and the API works on
+            self._later(there, lambda: answer(Answer(None)))
+            latest = self.faults.max_processing * 0.999
+            self._later(draw.uniform(there, max(there, latest)), lambda: self._late(call))
+        elif fault == "slow":
+            works = draw.uniform(there, self.faults.max_processing * 0.999)
+            self._later(works, lambda: self._respond(call, back, answer))
+        else:
+            self._later(there, lambda: self._respond(call, back, answer, fault))
+
+    def me(self, answer: Callable[[Answer], object]) -> None:
+        """Who am I."""
+        status = 503 if self.mode == "down" else {"unauthorized": 401}.get(self.mode, 200)
+        if self._draw.random() < self.faults.shares.get("reset", 0.0):
+            status = 500
+        self._later(self._draw.uniform(*self.faults.latency), lambda: answer(Answer(status, b"{}")))
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _later(self, seconds: float, do: Callable[[], object]) -> None:
+        self._scheduler.after(seconds, do)
+
+    def _fault(self) -> str:
+        point = self._draw.random()
+        for name, share in self.faults.shares.items():
+            point -= share
+            if point < 0:
+                self._seen(name)
+                return name
+        return ""
+
+    def _late(self, call: Call) -> None:
+        if self._work(call).status == 200:
+            self._seen("applied late")
+
+    def _respond(self, call: Call, back: float, answer: Callable[[Answer], object], fault: str = "") -> None:
+        found = self._strike(call, fault) or self._work(call, partial=fault if fault.startswith("partial") else "")
+        self._later(back, lambda: answer(found))
+
+    def _strike(self, call: Call, fault: str) -> Answer | None:
+        """What a fault makes of a request before anything is done with it."""
+        draw = self._draw
+        match fault:
+            case "busy":
+                return Answer(draw.choice((408, 500, 502, 503, 504)), b"busy", draw.choice((None, None, 0.0, 1.0)))
+            case "throttle":
+                after = draw.choice((None, 0.0, 0.5, 2.0, 5.0))
+                return Answer(429, b'{"detail": "Request was throttled."}', after)
+            case "garbage":
+                status, body = draw.choice(((200, b"<html>"), (200, b"[]"), (302, b""), (200, b'{"items": 1}')))
+                return Answer(status, body)
+            case "odd 400":
+                return Answer(400, draw.choice((b"<html>Bad Request</html>", b'{"errors": []}', b'{"detail": "no"}')))
+        return None
+
+    def _work(self, call: Call, partial: str = "") -> Answer:
+        """The request is judged and, if nothing is wrong with it, applied."""
+        if self.mode != "healthy":
+            return Answer(self._draw.choice(MODES[self.mode]), b'{"detail": "not now"}')
+        kinds = {self._kinds.get(tag) for tag in call.tags}
+        for kind, status in KINDS.items():
+            if kind in kinds:
+                self._seen(f"{kind} row")
+                return self._bad_request(call, kind) if status == 400 else Answer(status, b'{"detail": "no"}')
+        places = list(range(len(call.items)))
+        listed = places
+        affected = len(places)
+        if partial and len(places) > 1:
+            left_out = set(self._draw.sample(places, self._draw.randint(1, len(places) - 1)))
+            listed = [place for place in places if place not in left_out]
+            affected = len(listed)
+            if partial == "partial, not applied":
+                places = listed
+        self.applied += len(places)
+        self._witness.applied(call, places)
+        items = {}
+        for place in listed:
+            item = call.items[place]
+            items[item[call.data_key]] = [name for name in item if name != call.data_key]
+        return Answer(200, json.dumps({"codes_affected": affected, "items": items}).encode())
+
+    def _bad_request(self, call: Call, kind: str) -> Answer:
+        """A 400 in one of the ways that this API is known or feared to have."""
+        naming = "none" if kind == "odd" else self._draw.choice(self.faults.naming)
+        if naming == "none":
+            return Answer(400, b"<html>Bad Request</html>")
+        named = []
+        for line, (tag, item) in enumerate(zip(call.tags, call.items, strict=True), 1):
+            found = self._kinds.get(tag)
+            if found in ("unknown", "refused"):
+                where: dict[str, Any] = {"line": line} if naming == "line" else {"key_value": item[call.data_key]}
+                what = call.data_key if found == "unknown" else "intended_market"
+                named.append({**where, "field": what, "message": "no"})
+        return Answer(400, json.dumps({"errors": named[:1] if naming == "first" else named}).encode())

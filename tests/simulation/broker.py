@@ -1,0 +1,122 @@
+"""A simulated Kafka cluster: partitions of records, the group's committed offsets, the dead-letter topic, outages.
+
+Who owns which partition is the group's affair (``group``); what a client makes of it, ``source``'s and ``adapters``'.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+TOPIC = "scm.events"
+#: Characters of metadata that a broker takes for a partition; more fails with OFFSET_METADATA_TOO_LARGE.
+MAX_METADATA = 4095
+
+
+class Message:
+    """A record as the client gives it."""
+
+    __slots__ = ("_headers", "_key", "_number", "_offset", "_timestamp", "_value")
+
+    def __init__(self, number: int, offset: int, key: bytes | None, value: bytes | None, timestamp: int) -> None:
+        self._number = number
+        self._offset = offset
+        self._key = key
+        self._value = value
+        self._timestamp = timestamp
+
+    def topic(self) -> str:
+        return TOPIC
+
+    def partition(self) -> int:
+        return self._number
+
+    def offset(self) -> int:
+        return self._offset
+
+    def key(self) -> bytes | None:
+        return self._key
+
+    def value(self) -> bytes | None:
+        return self._value
+
+    def headers(self) -> list[tuple[str, bytes]] | None:
+        return None
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self._timestamp
+
+    def error(self) -> None:
+        return None
+
+
+class Log(Protocol):
+    """One partition as the broker holds it. ``begin``: its first offset; ``end``: the next one that is written."""
+
+    begin: int
+    end: int
+
+    def read(self, position: int, count: int) -> Sequence[Message]:
+        """At most ``count`` records from a position on."""
+
+
+class ListLog:
+    """A log that is written as the simulation goes; offsets may have gaps, also behind the last record."""
+
+    def __init__(self, number: int, begin: int = 0) -> None:
+        self.number = number
+        self.begin = begin
+        self.end = begin
+        self._offsets: list[int] = []
+        self._messages: list[Message] = []
+
+    def append(self, key: bytes | None, value: bytes | None, timestamp: int, gap: int = 0) -> int:
+        """Write a record, ``gap`` offsets behind the end; its offset."""
+        offset = self.end + gap
+        self._offsets.append(offset)
+        self._messages.append(Message(self.number, offset, key, value, timestamp))
+        self.end = offset + 1
+        return offset
+
+    def pass_over(self, count: int) -> None:
+        """The next offsets hold no record: control records, or what compaction removed."""
+        self.end += count
+
+    def read(self, position: int, count: int) -> Sequence[Message]:
+        first = bisect_left(self._offsets, position)
+        return self._messages[first : first + count]
+
+
+class LazyLog:
+    """A log of very many records, each made when it is read."""
+
+    def __init__(self, number: int, count: int, value: Callable[[int], bytes], timestamp: int) -> None:
+        self.number = number
+        self.begin = 0
+        self.end = count
+        self._value = value
+        self._timestamp = timestamp
+
+    def read(self, position: int, count: int) -> Sequence[Message]:
+        offsets = range(position, min(position + count, self.end))
+        return [Message(self.number, offset, None, self._value(offset), self._timestamp) for offset in offsets]
+
+
+class Broker:
+    """The cluster. While it is away nothing is read, committed, looked up or written."""
+
+    def __init__(self, logs: Sequence[Log], *, max_metadata: int = MAX_METADATA) -> None:
+        self.logs = list(logs)
+        self.max_metadata = max_metadata
+        self.away = False
+        self.committed: dict[int, tuple[int, str]] = {}  #: by partition: offset, metadata
+        self.letters_writable = True
+        self.letters: list[tuple[int, int, str, dict[str, str]]] = []  #: partition, offset, reason, row
+
+    def commit(self, number: int, offset: int, metadata: str) -> str | None:
+        """Take a commit of one partition; None, or why it is refused."""
+        if len(metadata) > self.max_metadata:
+            return "OFFSET_METADATA_TOO_LARGE"
+        self.committed[number] = (offset, metadata)
+        return None

@@ -1,0 +1,252 @@
+"""A simulated group coordinator: members, sessions, generations, and who owns which partition.
+
+What of Kafka's protocols a member can notice is modelled, their requests are not: a rebalance waits for members that
+are silent or still in a callback; a partition is given on only when its owner gave it up or was thrown out; each
+rebalance has a new generation, and a commit of another one is refused. A commit of a partition that another member owns
+is not: the broker does not fence by partition.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tests.simulation.scheduler import Event, Scheduler
+
+
+class Client(Protocol):
+    """A member's client, as the coordinator reaches it."""
+
+    def told(self, member: str, what: str, numbers: list[int], generation: int) -> None:
+        """``what`` is assign, revoke or lost; these partitions; as of a generation."""
+
+
+@dataclass(eq=False)
+class Member:
+    """One member as the coordinator sees it."""
+
+    id: str
+    client: Client
+    instance: str
+    owned: set[int] = field(default_factory=set)
+    revoking: set[int] = field(default_factory=set)  #: it was told to give these up and has not done so yet
+    silent: bool = False  #: no heartbeat comes from it
+    expires: Event | None = None
+    told_at: float = 0.0  #: when what it was told last arrives
+
+
+class Group:
+    """The coordinator. ``eager``: a rebalance takes all partitions from all members first. Times in seconds."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        partitions: int,
+        draw: random.Random,
+        *,
+        session: float,
+        heartbeat: float,
+        eager: bool = False,
+    ) -> None:
+        self._scheduler = scheduler
+        self._partitions = partitions
+        self._draw = draw
+        self.session = session
+        self.heartbeat = heartbeat
+        self.eager = eager
+        self.members: dict[str, Member] = {}  #: in the order they joined
+        self.generation = 0
+        self.rebalances = 0
+        self.away = False
+        self._due: Event | None = None
+        self._waits = False  # a rebalance is wanted, and waits for a member
+        self._joined = 0
+        self._fenced: set[str] = set()  # ids of static members that were replaced
+
+    # -- what clients do -----------------------------------------------------------------------------------------
+
+    def join(self, client: Client, instance: str = "") -> str:
+        """A member joins: its id. One with the ``instance`` of an earlier one takes its place, without a rebalance."""
+        self._joined += 1
+        member = Member(f"m{self._joined}", client, instance)
+        before = next((m for m in self.members.values() if instance and m.instance == instance), None)
+        self.members[member.id] = member
+        if before is None:
+            self._soon()
+            return member.id
+        self._fenced.add(before.id)
+        self._forget(before)
+        member.owned = before.owned
+        self._tell(member, "assign", sorted(member.owned))
+        if before.revoking or self._waits:
+            self._soon()
+        return member.id
+
+    def leave(self, member_id: str) -> None:
+        """A member leaves; a static one only falls silent."""
+        member = self.members.get(member_id)
+        if member is None:
+            return
+        if member.instance:
+            self.silent(member_id)
+        else:
+            self._forget(member)
+            self._soon()
+
+    def silent(self, member_id: str, since: float = 0.0) -> None:
+        """No heartbeat comes any more: it is thrown out a session time-out after the last, ``since`` seconds ago."""
+        member = self.members.get(member_id)
+        if member is not None and not member.silent:
+            member.silent = True
+            self._expect(member, self.session - since)
+
+    def _expect(self, member: Member, seconds: float) -> None:
+        if not self.away:
+            member.expires = self._scheduler.after(seconds, lambda: self._expire(member))
+
+    def heard(self, member_id: str) -> bool:
+        """A heartbeat comes again; whether it is a member still."""
+        member = self.members.get(member_id)
+        if member is None:
+            return False
+        member.silent = False
+        if member.expires is not None:
+            member.expires.cancel()
+            member.expires = None
+        if self._waits:
+            self._soon()
+        return True
+
+    def gave_up(self, member_id: str, numbers: list[int]) -> None:
+        """A member has given up partitions, as it was told."""
+        member = self.members.get(member_id)
+        if member is None:
+            return
+        member.owned.difference_update(numbers)
+        member.revoking.difference_update(numbers)
+        self._soon()
+
+    def refuses(self, member_id: str, generation: int) -> str | None:
+        """Why a commit is refused, or None: then it counts as a heartbeat, too."""
+        if member_id in self._fenced:
+            return "FENCED_INSTANCE_ID"
+        member = self.members.get(member_id)
+        if member is None:
+            return "UNKNOWN_MEMBER_ID"
+        if generation != self.generation:
+            return "ILLEGAL_GENERATION"
+        if member.expires is not None:
+            member.expires.cancel()
+            self._expect(member, self.session)
+        return None
+
+    def owner(self, number: int) -> str | None:
+        """The id of the member that owns a partition."""
+        return next((m.id for m in self.members.values() if number in m.owned), None)
+
+    # -- what happens to the group -------------------------------------------------------------------------------
+
+    def shuffle(self) -> bool:
+        """Some partitions are taken from their owners for no reason, and given on or back; whether there were any."""
+        owners = [m for m in self.members.values() if m.owned and not m.revoking and not m.silent]
+        if not owners or self._held_up():
+            return False
+        for member in self._draw.sample(owners, self._draw.randint(1, len(owners))):
+            owned = sorted(member.owned)
+            self._revoke(member, self._draw.sample(owned, self._draw.randint(1, len(owned))))
+        return True
+
+    def go_away(self) -> None:
+        """The coordinator is not there: nobody is thrown out, nothing is rebalanced."""
+        self.away = True
+        for member in self.members.values():
+            if member.expires is not None:
+                member.expires.cancel()
+                member.expires = None
+
+    def come_back(self) -> None:
+        """The coordinator is there again; every member has a whole session time-out to be heard of."""
+        self.away = False
+        for member in self.members.values():
+            if member.silent:
+                self._expect(member, self.session)
+        self._soon()
+
+    def expire(self, member_id: str) -> None:
+        """A member is put out of the group."""
+        self._expire(self.members[member_id])
+
+    def _expire(self, member: Member) -> None:
+        if self.members.get(member.id) is member:
+            self._forget(member)
+            self._soon()
+
+    def _forget(self, member: Member) -> None:
+        del self.members[member.id]
+        if member.expires is not None:
+            member.expires.cancel()
+
+    # -- rebalances ----------------------------------------------------------------------------------------------
+
+    def _soon(self) -> None:
+        if self._due is None:
+            self._due = self._scheduler.after(self._draw.uniform(0.02, self.heartbeat), self._rebalance)
+
+    def _held_up(self) -> bool:
+        """Whether a member cannot take part yet."""
+        return self.away or any(m.silent or m.revoking for m in self.members.values())
+
+    def _rebalance(self) -> None:
+        self._due = None
+        self._waits = True
+        if self._held_up():
+            return  # whatever ends that comes back here
+        if self.eager and any(m.owned for m in self.members.values()):
+            wanted = self._targets()
+            if any(wanted[m.id] != m.owned for m in self.members.values()):
+                for member in self.members.values():
+                    if member.owned:
+                        self._revoke(member, sorted(member.owned))
+                return
+        self._waits = False
+        self.generation += 1
+        self.rebalances += 1
+        wanted = self._targets()
+        owned = set().union(*(m.owned for m in self.members.values()))
+        for member in self.members.values():
+            surplus = member.owned - wanted[member.id]
+            fresh = wanted[member.id] - owned
+            member.owned |= fresh
+            self._tell(member, "assign", sorted(fresh))
+            if surplus:
+                self._revoke(member, sorted(surplus))
+
+    def _targets(self) -> dict[str, set[int]]:
+        """Balanced, and sticky: a member keeps what it owns up to its share."""
+        members = sorted(self.members.values(), key=lambda m: -len(m.owned))  # stable: else as they joined
+        if not members:
+            return {}
+        share, more = divmod(self._partitions, len(members))
+        wanted: dict[str, set[int]] = {}
+        room: list[str] = []
+        for place, member in enumerate(members):
+            quota = share + (place < more)
+            wanted[member.id] = set(sorted(member.owned)[:quota])
+            room += [member.id] * (quota - len(wanted[member.id]))
+        free = [n for n in range(self._partitions) if not any(n in kept for kept in wanted.values())]
+        self._draw.shuffle(room)
+        for number, member_id in zip(free, room, strict=True):
+            wanted[member_id].add(number)
+        return wanted
+
+    def _revoke(self, member: Member, numbers: list[int]) -> None:
+        member.revoking.update(numbers)
+        self._tell(member, "revoke", sorted(numbers))
+
+    def _tell(self, member: Member, what: str, numbers: list[int]) -> None:
+        """It arrives a little later, in the order in which it was said."""
+        generation = self.generation
+        at = max(member.told_at, self._scheduler.now + self._draw.uniform(0.001, self.heartbeat / 2))
+        member.told_at = at
+        self._scheduler.at(at, lambda: member.client.told(member.id, what, numbers, generation))

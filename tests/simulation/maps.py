@@ -1,0 +1,43 @@
+"""A second reader of the settled map in a commit's metadata, written from its description, not from its code."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+
+
+def covered_by(metadata: str, partition: int, base: int) -> list[tuple[int, int]]:
+    """The half-open ranges of offsets that a map names, in order; none, if it is no map of this commit."""
+    words = metadata.split(" ")
+    if len(words) != 5 or words[0] != "v1" or words[1] != str(partition) or words[2] != str(base):
+        return []
+    if int(words[4], 16) != zlib.crc32(metadata[: metadata.rindex(" ")].encode()):
+        return []
+    data = list(base64.b64decode(words[3] + "==="[: -len(words[3]) % 4]))
+    at = base
+    found: list[tuple[int, int]] = []
+    for _ in range(_number(data)):
+        at += _number(data)
+        length = _number(data)
+        found.append((at, at + length))
+        at += length
+    for byte in data:
+        for bit in range(8):
+            if byte >> bit & 1:
+                if found and found[-1][1] == at:
+                    found[-1] = (found[-1][0], at + 1)
+                else:
+                    found.append((at, at + 1))
+            at += 1
+    return found
+
+
+def _number(data: list[int]) -> int:
+    """An unsigned LEB128 number off the front."""
+    number = shift = 0
+    while True:
+        byte = data.pop(0)
+        number |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return number

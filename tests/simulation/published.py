@@ -1,0 +1,171 @@
+"""What is published: records as bytes, and what the oracle and the API may know of them."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.simulation.broker import ListLog
+from tests.simulation.witness import PAIR, Tag
+
+#: A key that rows are about, or are put into: data key and value.
+Key = tuple[str, str]
+
+#: Records without a row that can be sent, by the reason of their dead letter; None: skipped by rule.
+BROKEN: dict[str, tuple[bytes | None, str | None]] = {
+    "tombstone": (None, None),
+    "undecodable": (b"{ this is no JSON", "undecodable"),
+    "binary": (b"\x07\xff\xfe", "undecodable"),
+    "list": (b"[1, 2]", "invalid_event"),
+    "no key": (b'{"note": "whose?"}', "key_missing"),
+}
+#: Rows that break a rule, by the reason of their dead letter.
+INVALID: dict[str, dict[str, str]] = {
+    "key_blank": {"extended_id": "  "},
+    "value_too_long": {"note": "x" * 51},
+    "forbidden_field": {"date_consumed": "2024-01-01"},
+    "invalid_value": {"activation_status": "7"},
+}
+UNIT = "case_code"
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One row of a record: its key, the unit it is put into, and why it can never be sent (empty: it can)."""
+
+    tag: Tag
+    key: Key
+    joins: tuple[Key, ...] = ()
+    invalid: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedRecord:
+    """One record; without rows it is skipped by rule."""
+
+    number: int
+    offset: int
+    rows: tuple[PublishedRow, ...]
+    size: int
+
+
+@dataclass
+class Mix:
+    """What is published, by shares from 0 to 1."""
+
+    codes: int = 20  #: different codes of a partition
+    shared: float = 0.1  #: rows about codes that every partition has
+    envelope: float = 0.3
+    joins: float = 0.0  #: rows that put their code into a unit
+    units: float = 0.0  #: rows about a unit
+    pairs: float = 0.0  #: records that update a code and its unit
+    broken: float = 0.02
+    invalid: float = 0.02
+    kinds: dict[str, float] = field(default_factory=dict)  #: of what the API has against a row (api.KINDS)
+    gaps: float = 0.05  #: records with a gap before them
+    gap: int = 3  #: the longest
+    shapes: int = 2  #: different sets of fields
+    padding: int = 0  #: the longest text beside the row, which only makes the record bigger
+
+
+class Publisher:
+    """Writes to the logs, and keeps what it wrote."""
+
+    def __init__(
+        self,
+        logs: list[ListLog],
+        draw: random.Random,
+        mix: Mix,
+        published: Callable[[PublishedRecord], object] = lambda _: None,
+    ) -> None:
+        self._published = published
+        self._logs = logs
+        self._draw = draw
+        self._mix = mix
+        self.records: dict[tuple[int, int], PublishedRecord] = {}
+        self.kinds: dict[Tag, str] = {}
+
+    def publish(self, number: int, now: float) -> None:
+        """One record of the mix."""
+        draw, mix = self._draw, self._mix
+        gap = draw.randint(1, mix.gap) if draw.random() < mix.gaps else 0
+        offset = self._logs[number].end + gap
+        if draw.random() < mix.broken:
+            self._write(number, draw.choice(list(BROKEN)), offset, gap, now)
+            return
+        place = "s" if draw.random() < mix.shared else str(number)
+        value = f"{place}-{draw.randrange(mix.codes)}"
+        unit = f"u{place}-{draw.randrange(max(1, mix.codes // 8))}"
+        data: dict[str, Any] = {"tag": f"{number}.{offset}.0"}
+        if draw.randrange(mix.shapes):
+            data["note"] = draw.choice(("a", "b", "\u00e9\u4e2d"))
+        key: Key = ("extended_id", value)
+        joins: tuple[Key, ...] = ()
+        point = draw.random()
+        also: Key | None = None
+        invalid = ""
+        if point < mix.units:
+            key = (UNIT, unit)
+        elif point < mix.units + mix.joins:
+            data[UNIT] = unit
+            joins = ((UNIT, unit),)
+        elif point < mix.units + mix.joins + mix.pairs:
+            also = (UNIT, unit)
+        elif draw.random() < mix.invalid:
+            invalid = draw.choice(list(INVALID))
+            data |= INVALID[invalid]
+            if invalid == "key_blank":
+                key = ("extended_id", data.pop("extended_id"))
+        rows = [PublishedRow((number, offset, 0), key, joins, invalid)]
+        if also is not None:
+            data["tag"] = f"{number}.{offset}.{PAIR}"
+            rows.append(PublishedRow((number, offset, 1), also))
+        raw = json.dumps(self._event(offset, key, data, also)).encode()
+        if not invalid:
+            self._mark(rows)
+        self._logs[number].append(key[1].encode(), raw, int(now * 1000), gap)
+        self._keep(PublishedRecord(number, offset, tuple(rows), len(raw)))
+
+    def _event(self, offset: int, key: Key, data: dict[str, Any], also: Key | None) -> dict[str, Any]:
+        """The event of a row: flat, or in an envelope where it must be, or by chance."""
+        draw, mix = self._draw, self._mix
+        padding = {"source": "p" * draw.randint(0, mix.padding)} if mix.padding else {}
+        usual = key[0] == "extended_id"
+        if also is None and usual and not padding and draw.random() >= mix.envelope:
+            return {key[0]: key[1], **data}
+        event: dict[str, Any] = {"event_id": f"e{offset}", "key_value": key[1], "scm_data": data, **padding}
+        if not usual:
+            event["data_key"] = key[0]
+        if also is not None:
+            event["also_update"] = {"data_key": also[0], "key_value": also[1]}
+        return event
+
+    def _mark(self, rows: list[PublishedRow]) -> None:
+        """By chance, the API has something against one of the rows."""
+        point = self._draw.random()
+        for kind, share in self._mix.kinds.items():
+            point -= share
+            if point < 0:
+                self.kinds[self._draw.choice(rows).tag] = kind
+                return
+
+    def beat(self, number: int, value: str, now: float) -> None:
+        """One good record about a code of its own."""
+        offset = self._logs[number].end
+        event = json.dumps({"extended_id": value, "tag": f"{number}.{offset}.0"}).encode()
+        self._logs[number].append(None, event, int(now * 1000))
+        row = PublishedRow((number, offset, 0), ("extended_id", value))
+        self._keep(PublishedRecord(number, offset, (row,), len(event)))
+
+    def _write(self, number: int, name: str, offset: int, gap: int, now: float) -> None:
+        value, reason = BROKEN[name]
+        self._logs[number].append(b"k", value, int(now * 1000), gap)
+        rows = () if reason is None else (PublishedRow((number, offset, 0), ("", ""), (), reason),)
+        self._keep(PublishedRecord(number, offset, rows, len(value or b"")))
+
+    def _keep(self, record: PublishedRecord) -> None:
+        self.records[record.number, record.offset] = record
+        self._published(record)

@@ -1,0 +1,104 @@
+"""Running seeds: one with its trace, or many beside each other, with what they covered."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import multiprocessing
+import os
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tests.simulation.oracle import Violation
+from tests.simulation.scenario import Scenario, scenario
+from tests.simulation.trace import Trace
+from tests.simulation.world import World
+
+#: What at least a tenth of the seeds must have been through (issue: guarantees), by what the run calls it.
+REQUIRED = {
+    "revoke-and-return": ("revoke-and-return",),
+    "crash between two effects": ("crash between effects",),
+    "late result": ("late result",),
+    "a map near its room": ("map near its room",),
+    "bisect": ("bisect",),
+    "throttle": ("throttle",),
+    "lost answer": ("lost answer",),
+}
+REQUIRED_SHARE = 0.1
+#: Seeds that one worker takes at a time.
+CHUNK = 10
+
+
+@dataclass
+class Outcome:
+    """What one seed brought; ``failure``: what the oracle says, or where the program broke."""
+
+    seed: int
+    failure: str = ""
+    seen: Counter[str] = field(default_factory=Counter)
+    events: int = 0
+    seconds: float = 0.0  #: simulated
+
+
+def run_seed(seed: int, trace: Trace | None = None, plan: Scenario | None = None) -> Outcome:
+    """One seed from beginning to end."""
+    with _quiet(trace):
+        world = World(plan or scenario(seed), trace)
+        outcome = Outcome(seed, seen=world.seen)
+        try:
+            world.run()
+        except Violation as violation:
+            outcome.failure = str(violation)
+        except Exception:
+            outcome.failure = traceback.format_exc()
+        outcome.events = world.scheduler.events
+        outcome.seconds = world.seconds
+        if trace is not None and outcome.failure:
+            trace.tell("", outcome.failure)
+    return outcome
+
+
+def run_seeds(seeds: Iterable[int], workers: int = 0) -> Iterator[Outcome]:
+    """Many seeds, over all processors, as they end."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers or os.cpu_count(), initializer=gc.freeze) as pool:
+        yield from pool.imap_unordered(run_seed, seeds, chunksize=CHUNK)
+
+
+def coverage(outcomes: Iterable[Outcome]) -> dict[str, float]:
+    """For everything that was seen, the share of seeds in which it was; what is required comes first."""
+    seeds = 0
+    counts: Counter[str] = Counter()
+    for outcome in outcomes:
+        seeds += 1
+        counts.update(what for what, times in outcome.seen.items() if times)
+    shares = {what: counts[what] / max(1, seeds) for what in sorted(counts)}
+    required = {name: max(shares.get(what, 0.0) for what in whats) for name, whats in REQUIRED.items()}
+    return required | {what: share for what, share in shares.items() if what not in required}
+
+
+def told(outcome: Outcome, trace: Trace) -> str:
+    """A failing seed for people: what broke, how to see it again, and what led to it."""
+    lines = "\n".join(trace.lines)
+    return f"{lines}\n\nseed {outcome.seed}: {outcome.failure}\nreplay: make simulate SEED={outcome.seed}\n"
+
+
+@contextmanager
+def _quiet(trace: Trace | None) -> Iterator[None]:
+    """The program's own log goes to the trace, or nowhere."""
+    logger = logging.getLogger("consumer")
+    level, propagates = logger.level, logger.propagate
+    logger.propagate = False
+    logger.setLevel(logging.INFO if trace is not None else logging.CRITICAL + 1)
+    if trace is not None:
+        logger.addHandler(trace)
+    try:
+        yield
+    finally:
+        logger.propagate = propagates
+        logger.setLevel(level)
+        if trace is not None:
+            logger.removeHandler(trace)

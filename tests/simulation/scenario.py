@@ -1,0 +1,248 @@
+"""From one integer to everything that a run is: settings, what is published and when, and what goes wrong."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from consumer.core.pipeline import Rules
+from consumer.core.retry import RetryPolicy
+from tests.simulation.adapters import Pace, Writing
+from tests.simulation.api import MODES, Faults
+from tests.simulation.broker import MAX_METADATA
+from tests.simulation.process import Strike
+from tests.simulation.published import Mix
+from tests.simulation.source import Link
+
+#: What a process does between two effects, where it can be struck, with how often that happens in a life, about.
+STEPS = {
+    "get": 300,
+    "poll": 300,
+    "send": 60,
+    "sent": 60,
+    "commit": 40,
+    "committed": 40,
+    "letter": 15,
+    "ask": 2,
+    "look-up": 2,
+    "assigned": 2,
+    "revoke": 2,
+    "revoked": 2,
+    "last commit": 2,
+    "last committed": 2,
+    "has committed": 2,
+    "close": 1,
+}
+#: Everything that can go wrong, with its share of the seeds.
+TROUBLES = {
+    "kill": 0.35,
+    "strike": 0.5,
+    "stop": 0.25,
+    "freeze": 0.3,
+    "members": 0.3,
+    "shuffle": 0.35,
+    "cut": 0.15,
+    "broker away": 0.15,
+    "letters": 0.25,
+    "api mode": 0.3,
+    "busy": 0.35,
+    "throttle": 0.3,
+    "reset": 0.25,
+    "answer lost": 0.3,
+    "late": 0.35,
+    "slow": 0.25,
+    "garbage": 0.1,
+    "odd 400": 0.12,
+    "partial": 0.2,
+    "unsent": 0.15,
+    "twice": 0.3,
+    "commits": 0.25,
+    "kinds": 0.5,
+    "map": 0.35,
+    "tight": 0.2,
+    "units": 0.35,
+}
+
+
+@dataclass
+class Happening:
+    """Something that happens at a time, seconds from the start; ``more``: for how long, or to what."""
+
+    at: float
+    what: str
+    member: int = 0
+    more: Any = None
+
+
+@dataclass
+class Scenario:
+    """All that a seed decides before the run; what is left to chance is drawn in the run, from the same seed."""
+
+    seed: int
+    partitions: int = 3
+    members: int = 1
+    eager: bool = False
+    static: bool = False
+    start_from: str = "earliest"
+    session: float = 10.0
+    heartbeat: float = 1.0
+    max_poll: float = 60.0
+    commit_interval: float = 0.5
+    timeout: float = 8.0
+    revoke_seconds: float = 13.0
+    stretch: float = 1.0  #: longest wait of a turn that has nothing to do; 0: every turn is taken
+    rules: Rules = field(default_factory=Rules)
+    map_room: int = 4000  #: characters that the program gives a settled map
+    batch: int = 500  #: records that it reads at once
+    max_metadata: int = MAX_METADATA
+    mix: Mix = field(default_factory=Mix)
+    faults: Faults = field(default_factory=Faults)
+    link: Link = field(default_factory=Link)
+    pace: Pace = field(default_factory=Pace)
+    writing: Writing = field(default_factory=Writing)
+    records: int = 300
+    publish_for: float = 20.0
+    trouble_for: float = 40.0
+    happenings: list[Happening] = field(default_factory=list)
+    strikes: dict[int, list[Strike]] = field(default_factory=dict)  #: by life of the whole run, from 0
+    troubles: list[str] = field(default_factory=list)
+
+
+def scenario(seed: int) -> Scenario:
+    """The scenario of a seed."""
+    draw = random.Random(f"scenario {seed}")
+    troubles = [name for name, share in TROUBLES.items() if draw.random() < share]
+    max_processing = draw.choice((4.0, 7.0, 12.0))
+    plan = Scenario(
+        seed,
+        partitions=draw.randint(1, 5),
+        members=draw.choice((1, 1, 2, 2, 3)),
+        eager=draw.random() < 0.2,
+        static=draw.random() < 0.1,
+        timeout=draw.choice((5.0, 8.0, 10.0)),
+        revoke_seconds=draw.choice((0.2, 1.0, 15.0)),
+        records=draw.randint(100, 400),
+        publish_for=draw.choice((0.1, 5.0, 20.0, 30.0)),
+        stretch=0.0 if seed % 100 == 50 else draw.choice((0.3, 1.0, 1.0)),
+        troubles=troubles,
+        rules=Rules(
+            max_rows=draw.choice((1, 3, 5, 10, 20)),
+            linger=draw.choice((0.0, 0.2, 1.0)),
+            concurrency=draw.choice((1, 2, 4, 8)),
+            rate=draw.choice((0.0, 0.0, 5.0, 20.0)),
+            max_processing=max_processing,
+            pause_after_rejections=draw.choice((0, 0, 10, 1000)),
+            max_unsettled_rows=draw.choice((40, 150)) if "tight" in troubles else 20_000,
+            max_unsettled_bytes=draw.choice((3_000.0, 20_000.0)) if "tight" in troubles else 1e8,
+            retry=RetryPolicy(
+                base=0.2,
+                cap=draw.choice((1.0, 5.0)),
+                max_retry_after=10.0,
+                give_up=draw.choice((0.0, 10.0, 20.0)),
+                unknown_key_grace=draw.choice((0.0, 0.0, 3.0, 20.0)),
+            ),
+        ),
+    )
+    _publishing(plan, draw)
+    _network(plan, draw)
+    _api(plan, draw, max_processing)
+    _life(plan, draw)
+    plan.happenings.sort(key=lambda happening: happening.at)
+    return plan
+
+
+def _publishing(plan: Scenario, draw: random.Random) -> None:
+    mix = plan.mix
+    mix.codes = draw.choice((3, 10, 30, 100))
+    mix.shared = draw.choice((0.0, 0.1, 0.5))
+    mix.shapes = draw.choice((1, 2))
+    mix.gaps = draw.choice((0.0, 0.05, 0.3))
+    if "units" in plan.troubles:
+        mix.units, mix.joins, mix.pairs = draw.choice(((0.1, 0.3, 0.0), (0.05, 0.2, 0.1), (0.2, 0.2, 0.2)))
+    if "kinds" in plan.troubles:
+        kinds = draw.sample(("forbidden", "huge", "odd", "unknown", "refused", "cursed"), draw.randint(1, 3))
+        if {"tight", "map"} & set(plan.troubles) and "forbidden" in kinds:
+            kinds.remove("forbidden")  # without room for other rows, nothing shows that it is the row's fault
+        if not plan.rules.retry.give_up and "cursed" in kinds:
+            kinds.remove("cursed")  # it would be tried for ever
+        # Few rows fail with a 500: were there one in each window, nothing would tell them from an outage.
+        mix.kinds = {kind: 0.01 if kind == "cursed" else draw.choice((0.01, 0.05)) for kind in kinds}
+    if "map" in plan.troubles:
+        # A map thirty times smaller, and reading in pieces that fit to it; at times a topic with large gaps.
+        plan.map_room, plan.batch = draw.choice((120, 160)), 40
+        mix.gaps, mix.gap = draw.choice(((0.0, 1), (0.0, 1), (1.0, 30)))
+        mix.codes = 100
+        plan.publish_for = 0.1
+        plan.partitions, plan.records = draw.choice((1, 2)), draw.randint(250, 400)
+    if draw.random() < 0.2:
+        mix.padding = 200
+
+
+def _network(plan: Scenario, draw: random.Random) -> None:
+    link, pace, writing = plan.link, plan.pace, plan.writing
+    pace.timeout = plan.timeout
+    link.resume = draw.choice((0.02, 0.2, 1.0))
+    if draw.random() < 0.2:
+        plan.start_from = "latest"
+    if "commits" in plan.troubles:
+        link.commit_latency = draw.choice(((0.001, 0.02), (0.1, 2.0), (0.5, 6.0)))
+        link.commits_fail, link.commits_vanish, link.answers_vanish = (draw.choice((0.0, 0.2)) for _ in range(3))
+    if draw.random() < 0.1:
+        plan.max_metadata = draw.choice((0, 100, 300))
+    if "letters" in plan.troubles:
+        writing.latency = draw.choice(((0.002, 0.05), (0.1, 3.0)))
+        writing.acks_lost = draw.choice((0.0, 0.3))
+        plan.happenings.append(Happening(draw.uniform(0.0, 20.0), "letters away", more=draw.uniform(1.0, 20.0)))
+    if "twice" in plan.troubles:
+        pace.twice = writing.twice = 0.2
+    if "unsent" in plan.troubles:
+        pace.unsent = 0.1
+    if draw.random() < 0.2:
+        pace.start = (0.0, draw.choice((0.01, 0.05)))
+
+
+def _api(plan: Scenario, draw: random.Random, max_processing: float) -> None:
+    shares: dict[str, float] = {}
+    for fault in ("busy", "throttle", "reset", "answer lost", "late", "slow", "garbage", "odd 400"):
+        if fault in plan.troubles:
+            shares[fault] = draw.choice((0.02, 0.1, 0.2))
+    if "partial" in plan.troubles:
+        shares[draw.choice(("partial", "partial, not applied"))] = draw.choice((0.1, 0.3))
+    plan.faults = Faults(
+        latency=draw.choice(((0.02, 0.3), (0.2, 2.0))),
+        shares=shares,
+        max_processing=max_processing,
+        naming=draw.choice((("all",), ("first",), ("line",), ("none",), ("all", "first", "line", "none"))),
+    )
+    if "api mode" in plan.troubles:
+        for _ in range(draw.randint(1, 2)):
+            mode = draw.choice(list(MODES))
+            plan.happenings.append(Happening(draw.uniform(0.0, 25.0), "api", more=(mode, draw.uniform(0.5, 15.0))))
+
+
+def _life(plan: Scenario, draw: random.Random) -> None:
+    def happen(what: str, count: tuple[int, int], longest: float = 0.0) -> None:
+        for _ in range(draw.randint(*count)):
+            at = draw.uniform(0.5, plan.trouble_for)
+            plan.happenings.append(Happening(at, what, draw.randrange(plan.members), draw.uniform(0.0, longest)))
+
+    if "kill" in plan.troubles:
+        happen("kill", (1, 4))
+    if "stop" in plan.troubles:
+        happen("stop", (1, 3))
+    if "freeze" in plan.troubles:
+        happen("freeze", (1, 3), 2.5 * plan.session)
+    if "members" in plan.troubles:
+        happen("another", (1, 2), 15.0)
+    if "shuffle" in plan.troubles:
+        happen("shuffle", (1, 6))
+    if "cut" in plan.troubles:
+        happen("cut", (1, 2), 2.0 * plan.session)
+    if "broker away" in plan.troubles:
+        happen("broker away", (1, 2), 2.0 * plan.session)
+    if "strike" in plan.troubles:
+        for life in draw.sample(range(4), draw.randint(1, 3)):
+            step = draw.choice(list(STEPS))
+            frozen = draw.choice((0.0, 0.0, draw.uniform(0.01, 2.0 * plan.session)))
+            plan.strikes[life] = [Strike(step, draw.randint(1, STEPS[step]), frozen)]

@@ -1,0 +1,105 @@
+"""What the simulation tells whoever watches it: everything that crosses the border of a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tests.simulation.process import Process
+
+#: A row in its record: partition, offset, place in the record.
+Tag = tuple[int, int, int]
+
+
+#: The place in the tag of a record that makes two rows.
+PAIR = "pair"
+
+
+class Call:
+    """An upload as the API sees it: sent by a process at a time; ``items`` as they are in the body.
+
+    ``epochs``: for each row the assignment that it was read in, as the object that stands for it.
+    """
+
+    __slots__ = ("data_key", "epochs", "items", "number", "process", "sent_at", "tags")
+
+    def __init__(
+        self,
+        number: int,
+        process: Process,
+        data_key: str,
+        items: list[dict[str, str]],
+        epochs: list[object],
+        sent_at: float,
+    ) -> None:
+        self.number = number
+        self.process = process
+        self.data_key = data_key
+        self.items = items
+        self.epochs = epochs
+        self.sent_at = sent_at
+        self.tags = [tag_of(item, data_key) for item in items]
+
+
+def tag_of(item: dict[str, str], data_key: str) -> Tag:
+    """The tag that every row of the simulation carries, as ``PARTITION.OFFSET.PLACE``.
+
+    The two rows of one record have the same fields; of these, the one with the usual data key comes first.
+    """
+    number, offset, place = item["tag"].split(".")
+    return int(number), int(offset), int(data_key != "extended_id") if place == PAIR else int(place)
+
+
+class Witness:
+    """Does nothing with it."""
+
+    def began(self, process: Process, ledger: Callable[[], dict[str, int]]) -> None:
+        """A process begins; ``ledger`` tells its own counts."""
+
+    def assigned(
+        self, process: Process, epoch: object, number: int, start: int, committed: tuple[int, str] | None
+    ) -> None:
+        """A process is about to be given a partition: where it begins, and the commit that said so."""
+
+    def leaving(self, process: Process, epochs: Sequence[object], *, lost: bool) -> None:
+        """Partitions are about to be taken from a process: its callback begins."""
+
+    def gone(self, process: Process, epochs: Sequence[object]) -> None:
+        """Partitions were taken from a process: its callback has returned."""
+
+    def read(self, process: Process, epoch: object, offsets: Sequence[int]) -> None:
+        """A process is about to be given records."""
+
+    def reached(self, process: Process, epoch: object, position: int) -> None:
+        """A process is told where a partition ends."""
+
+    def held(self, process: Process, *, held: bool) -> None:
+        """A process does not read a partition on, or does again."""
+
+    def polled(self, process: Process) -> None:
+        """A process is about to poll: a turn has ended."""
+
+    def handed(self, process: Process, epochs: Sequence[object]) -> None:
+        """The owner of a process hands in an upload: for each row, the assignment it was read in."""
+
+    def sent(self, call: Call) -> None:
+        """An upload leaves a process."""
+
+    def applied(self, call: Call, rows: Sequence[int]) -> None:
+        """The API applies rows of a call, by their places in it."""
+
+    def answered(self, call: Call, status: int | None, document: object) -> None:
+        """The answer to a call is taken in by the owner of its process; None: it was lost."""
+
+    def lettered(self, process: Process, tag: Tag, reason: str) -> None:
+        """A dead letter is in the dead-letter topic."""
+
+    def acknowledged(self, process: Process, letters: Sequence[tuple[Tag, object]]) -> None:
+        """The acknowledgement of dead letters is taken in by the owner of their process: tags and epochs."""
+
+    def committing(self, process: Process, commits: Sequence[tuple[object, int, str]]) -> None:
+        """A process sends a commit: epoch, offset, metadata."""
+
+    def committed(
+        self, process: Process, epoch: object, offset: int, metadata: str, refused: str | None, told: str | None
+    ) -> None:
+        """A commit has arrived at the broker, and is taken or refused; ``told``: how it ends for the client."""

@@ -1,0 +1,412 @@
+"""One run: the members of a group over simulated surroundings, through everything that their scenario says."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from consumer import runner
+from consumer.core import offsets
+from consumer.core.pipeline import Pipeline
+from consumer.core.rows import RowMaker
+from consumer.errors import UserError
+from consumer.formats import decoder
+from consumer.intake import Intake
+from consumer.runner import Runner
+from tests.simulation.adapters import Results, SimApi, SimLetters
+from tests.simulation.api import Api
+from tests.simulation.broker import Broker, ListLog
+from tests.simulation.group import Group
+from tests.simulation.oracle import Limits, Oracle, Violation
+from tests.simulation.process import Process
+from tests.simulation.published import UNIT, Publisher
+from tests.simulation.scenario import Happening, Scenario
+from tests.simulation.scheduler import BEGIN, Scheduler
+from tests.simulation.source import SimSource
+from tests.simulation.trace import Trace
+
+#: The wall clock when the simulated one is at zero, seconds.
+EPOCH = 1_700_000_000.0
+#: With nothing going wrong any more, everything is settled and committed within this time (I8), seconds.
+PROGRESS_BOUND = 900.0
+#: What the threads of a process may take for a turn that waits for nothing, seconds.
+TURN = (0.0001, 0.001)
+
+
+#: What is undone when nobody has looked.
+NOT_LOOKED = {-1: (-1, -1)}
+
+
+@contextmanager
+def scaled(plan: Scenario) -> Iterator[None]:
+    """The program's measures for settled maps as the scenario wants them: else no map would ever be near its room."""
+    before = offsets.MAX_METADATA, offsets.MIN_METADATA, offsets.MAX_READ, runner.BATCH
+    offsets.MAX_METADATA, offsets.MAX_READ, runner.BATCH = plan.map_room, plan.batch, plan.batch
+    offsets.MIN_METADATA = min(offsets.MIN_METADATA, plan.map_room // 2)
+    try:
+        yield
+    finally:
+        offsets.MAX_METADATA, offsets.MIN_METADATA, offsets.MAX_READ, runner.BATCH = before
+
+
+class Life:
+    """One process of a member, from its start to its end."""
+
+    def __init__(self, world: World, name: str, number: int, *, instance: str = "") -> None:
+        plan = world.plan
+        self.world = world
+        self.draw = random.Random(f"{plan.seed} {name}")
+        strikes = plan.strikes.get(number, []) if world.troubled else []
+        self.process = Process(
+            world.scheduler, name, self._run, strikes=list(strikes), struck=lambda what: self._struck(what)
+        )
+        self.process.on_kill.append(lambda: world.buried(self))
+        self.ended = False
+        self.results = Results(self.process, self._pause, world.oracle)
+        self.pipeline = Pipeline(plan.rules, self.draw.random)
+        self.runner = Runner(
+            self.pipeline,
+            Intake(decoder("auto"), RowMaker("extended_id", logistic_units=(UNIT,))),
+            self.results,
+            world.scheduler.clock,
+            commit_interval=plan.commit_interval,
+            stop_seconds=plan.timeout + 5.0,
+            revoke_seconds=plan.revoke_seconds,
+            session_seconds=plan.session,
+            wall_clock=lambda: EPOCH + world.scheduler.now,
+        )
+        self.source = SimSource(
+            self.process,
+            self.runner,
+            world.broker,
+            world.group,
+            self.draw,
+            link=world.link,
+            start_from=plan.start_from,
+            instance=instance,
+            max_poll=plan.max_poll,
+            witness=world.oracle,
+        )
+        self.runner.attach(
+            self.source,
+            SimApi(self.process, world.api, self.results, self.draw, world.pace, world.oracle),
+            SimLetters(self.process, world.broker, self.results, self.draw, world.writing, world.oracle),
+        )
+        world.oracle.began(self.process, lambda: self.runner.ledger().as_dict())
+
+    def _run(self) -> None:
+        try:
+            code: Any = self.runner.run()
+        except UserError as error:
+            code = error
+        self.ended = True
+        self.process.end()
+        self.world.ended(self, code)
+
+    def _struck(self, what: str) -> None:
+        self.world.tell(self.process.name, what)
+        self.world.seen["crash between effects" if "killed" in what else "frozen between effects"] += 1
+
+    # -- a turn's wait -------------------------------------------------------------------------------------------
+
+    def _pause(self, timeout: float) -> None:
+        """The owner waits for results: as long as nothing else can matter to it, its turns are not taken one by one."""
+        process, now = self.process, self.world.scheduler.now
+        if not timeout:
+            process.sleep(self.draw.uniform(*TURN))
+            return
+        stretch = self.world.plan.stretch
+        if not stretch:
+            process.rest(timeout)
+            return
+        until = now + stretch
+        wakes_at = self.pipeline.wakes_at(now)
+        if wakes_at is not None:
+            until = min(until, max(wakes_at, now + timeout))
+        runner = self.runner
+        if not self.source.committing:
+            until = min(until, max(runner._next_commit_at, now + timeout))
+        process.rest(until - now)
+
+
+class World:
+    """The surroundings, the members, and what happens to them."""
+
+    def __init__(self, plan: Scenario, trace: Trace | None = None) -> None:
+        self.plan = plan
+        self.trace = trace
+        self.scheduler = scheduler = Scheduler()
+        if trace is not None:
+            trace.clock = lambda: self.seconds
+        self.seen: Counter[str] = Counter()
+        self.draw = random.Random(f"world {plan.seed}")
+        self.logs = [ListLog(number, begin=self.draw.choice((0, 0, 100))) for number in range(plan.partitions)]
+        self.broker = Broker(self.logs, max_metadata=plan.max_metadata)
+        self.group = Group(
+            scheduler,
+            plan.partitions,
+            random.Random(f"group {plan.seed}"),
+            session=plan.session,
+            heartbeat=plan.heartbeat,
+            eager=plan.eager,
+        )
+        self.publisher = Publisher(
+            self.logs,
+            random.Random(f"publisher {plan.seed}"),
+            plan.mix,
+            lambda record: self.oracle.published(record),
+        )
+        rules = plan.rules
+        limits = Limits(
+            rules.max_unsettled_rows, rules.max_unsettled_bytes, rules.max_processing, plan.map_room, plan.batch
+        )
+        self.oracle = Oracle(scheduler, self.publisher.records, limits, self.seen, self._owns, trace)
+        self.api = Api(
+            scheduler,
+            random.Random(f"api {plan.seed}"),
+            self.publisher.kinds,
+            plan.faults,
+            self.oracle,
+            seen=lambda what: self.seen.update((what,)),
+        )
+        self.link, self.pace, self.writing = plan.link, plan.pace, plan.writing
+        self.troubled = True  #: things go wrong
+        self.restarts = True  #: a process that ends is followed by another
+        self._beats = True
+        self.lives: list[Life] = []
+        self.members: list[Life | None] = [None] * plan.members
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return self.scheduler.now - BEGIN
+
+    def tell(self, who: str, what: str) -> None:
+        """A line of the trace."""
+        if self.trace is not None:
+            self.trace.tell(who, what)
+
+    def _owns(self, process: Process, number: int) -> bool:
+        """Whether the group has a partition with a process."""
+        owner = self.group.owner(number)
+        return any(life.process is process and life.source.member == owner for life in self.lives if not life.ended)
+
+    # -- a run ---------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """All of it; raises Violation when the oracle finds something."""
+        try:
+            with scaled(self.plan):
+                self._run()
+        finally:
+            for life in self.lives:
+                if not life.ended:
+                    life.process.kill()
+
+    def _run(self) -> None:
+        plan, scheduler = self.plan, self.scheduler
+        count = plan.records
+        if plan.start_from == "latest":
+            for log in self.logs:
+                log.pass_over(self.draw.randint(0, 50))
+        times = sorted(self.draw.uniform(0.0, plan.publish_for) for _ in range(count))
+        settled = 5.0 if plan.start_from == "latest" else 0.0
+        for at in times:
+            scheduler.at(BEGIN + settled + at, self._publish)
+        for happening in plan.happenings:
+            scheduler.at(BEGIN + happening.at, partial(self._happen, happening))
+        for place in range(plan.members):
+            scheduler.at(BEGIN + self.draw.choice((0.0, self.draw.uniform(0.0, 10.0))), partial(self._start, place))
+        scheduler.run(lambda: False, BEGIN + max(plan.trouble_for, settled + plan.publish_for))
+        self._finish()
+
+    def _publish(self) -> None:
+        number = self.draw.randrange(self.plan.partitions)
+        self.publisher.publish(number, EPOCH + self.scheduler.now)
+        if self.draw.random() < 0.02:
+            self.logs[number].pass_over(self.draw.randint(1, 3))
+        self._arrived(number)
+
+    def _arrived(self, number: int) -> None:
+        for life in self.members:
+            if life is not None and life.process.running:
+                life.source.arrived(number)
+
+    # -- members -------------------------------------------------------------------------------------------------
+
+    def _start(self, place: int) -> None:
+        if self.restarts and self.members[place] is None:
+            number = len(self.lives)
+            letter = chr(ord("A") + place)
+            name = f"{letter}{sum(life.process.name[0] == letter for life in self.lives) + 1}"
+            life = Life(self, name, number, instance=f"i{place}" if self.plan.static else "")
+            self.lives.append(life)
+            self.members[place] = life
+            self.tell(name, "starts")
+            life.process.start()
+
+    def ended(self, life: Life, code: object) -> None:
+        """A process ended by itself."""
+        self.tell(life.process.name, f"ended: {code}")
+        self.oracle.ended(life.process)
+        self._restart(life)
+
+    def _restart(self, life: Life) -> None:
+        place = self.members.index(life)
+        self.members[place] = None
+        if place < self.plan.members and self.restarts:
+            self.scheduler.after(self.draw.uniform(0.1, 12.0), lambda: self._start(place))
+
+    def _kill(self, life: Life) -> None:
+        self.tell(life.process.name, "is killed")
+        life.process.kill()
+
+    def buried(self, life: Life) -> None:
+        """A process was killed."""
+        life.ended = True
+        self.oracle.ended(life.process)
+        self._restart(life)
+
+    # -- what happens --------------------------------------------------------------------------------------------
+
+    def _happen(self, what: Happening) -> None:
+        life = self.members[what.member]
+        acts: dict[str, Callable[[], object]] = {
+            "another": lambda: self._another(what.more),
+            "shuffle": self._shuffle,
+            "broker away": lambda: self._broker_away(what.more),
+            "letters away": lambda: self._letters_away(what.more),
+            "api": lambda: self._api_mode(*what.more),
+        }
+        if what.what in acts:
+            self.tell("", f"{what.what} {what.more if what.more else ''}")
+            acts[what.what]()
+            return
+        if life is None or not life.process.alive:
+            return
+        self._count(what.what)
+        if what.what == "kill":
+            self._kill(life)
+        elif what.what == "stop":
+            self._stop(life)
+            if self.draw.random() < 0.2:
+                self.scheduler.after(self.draw.uniform(0.0, 3.0), life.runner.signal)
+        elif what.what == "freeze":
+            self.tell(life.process.name, f"is frozen for {what.more:.1f} s")
+            if what.more > self.plan.session:
+                self._count("frozen past the session")
+            life.process.freeze(what.more)
+        elif what.what == "cut":
+            self.tell(life.process.name, f"cannot reach the broker for {what.more:.1f} s")
+            life.source.cut()
+            self.scheduler.after(what.more, life.source.mend)
+
+    def _count(self, what: str) -> None:
+        self.seen[what] += 1
+
+    def _shuffle(self) -> None:
+        if self.group.shuffle():
+            self._count("shuffle")
+
+    def _another(self, seconds: float) -> None:
+        """One more member, for a while."""
+        self._count("another")
+        place = len(self.members)
+        self.members.append(None)
+        self._start(place)
+        life = self.members[place]
+        assert life is not None
+        self.scheduler.after(seconds, lambda: self._stop(life))
+
+    def _stop(self, life: Life) -> None:
+        if life.process.alive:
+            self.tell(life.process.name, "is asked to stop")
+            life.runner.signal()
+
+    def _broker_away(self, seconds: float) -> None:
+        if self.broker.away:
+            return
+        self._count("broker away")
+        self.broker.away = True
+        self.group.go_away()
+        self.scheduler.after(seconds, self._broker_back)
+
+    def _broker_back(self) -> None:
+        if self.broker.away:
+            self.tell("", "the broker is back")
+            self.broker.away = False
+            self.group.come_back()
+
+    def _letters_away(self, seconds: float) -> None:
+        self._count("letters away")
+        self.broker.letters_writable = False
+        self.scheduler.after(seconds, self._letters_back)
+
+    def _letters_back(self) -> None:
+        self.broker.letters_writable = True
+
+    def _api_mode(self, mode: str, seconds: float) -> None:
+        self._count(f"api {mode}")
+        self.api.mode = mode
+        self.scheduler.after(seconds, lambda: setattr(self.api, "mode", "healthy"))
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Nothing goes wrong any more: everything is settled, committed and judged."""
+        self.tell("", "from now on nothing goes wrong")
+        self.troubled = False
+        self._broker_back()
+        self._letters_back()
+        self.api.mode = "healthy"
+        self.api.faults.shares = {}
+        self.api.faults.latency = (0.02, 0.3)
+        link, pace, writing = self.link, self.pace, self.writing
+        link.commits_fail = link.commits_vanish = link.answers_vanish = 0.0
+        link.commit_latency = (0.001, 0.02)
+        pace.unsent = pace.twice = writing.acks_lost = writing.twice = 0.0
+        pace.start = (0.0, 0.001)
+        writing.latency = (0.002, 0.05)
+        for life in list(self.members):
+            if life is not None:
+                life.process.spare()
+                life.source.mend()
+        self._beat(0)
+        until = self.scheduler.now + PROGRESS_BOUND
+        goal = [log.end for log in self.logs]
+        if not self.scheduler.run(lambda: not self._undone(goal), until):
+            raise Violation(f"I8: not settled {PROGRESS_BOUND:g} s after the last trouble: {self._undone(goal)}")
+        self._beats = False
+        goal = [log.end for log in self.logs]
+        if not self.scheduler.run(lambda: not self._undone(goal), until):
+            raise Violation(f"I8: not settled {PROGRESS_BOUND:g} s after the last trouble: {self._undone(goal)}")
+        self.restarts = False
+        for life in self.members:
+            if life is not None:
+                life.runner.signal()
+        if not self.scheduler.run(lambda: not any(self.members), self.scheduler.now + 60.0):
+            raise Violation("I8: a member does not stop")
+        self.oracle.judge(self.broker.committed, [log.end for log in self.logs])
+
+    def _beat(self, count: int) -> None:
+        """While something is left to settle, others come: only then can a row's own fault be told from the API's."""
+        if self._beats:
+            number = count % self.plan.partitions
+            self.publisher.beat(number, f"beat{count}", EPOCH + self.scheduler.now)
+            self._arrived(number)
+            self.scheduler.after(0.5 if self.plan.mix.kinds else 2.0, lambda: self._beat(count + 1))
+
+    def _undone(self, goal: list[int]) -> dict[int, tuple[int, int]]:
+        """Partitions whose committed offset has not reached their goal: that, and the goal."""
+        if self.scheduler.events % 32:
+            return NOT_LOOKED
+        committed = {number: offset for number, (offset, _) in self.broker.committed.items()}
+        return {
+            number: (committed.get(number, -1), end)
+            for number, end in enumerate(goal)
+            if committed.get(number, -1) < end
+        }
