@@ -175,6 +175,28 @@ def test_a_stop_waits_for_tasks_no_longer_than_its_bound(job: Job) -> None:
     assert job.sandbox.state()["codes"]["code-1"] == {"line": "L1"}
 
 
+def test_a_rebalance_waits_for_the_tasks_at_work_so_that_nothing_is_sent_twice_and_the_order_is_kept(job: Job) -> None:
+    job.sandbox.pace = Pace(task_seconds=0.5)
+    job.sandbox.faults.add("task_slow", seconds=0.8, every=3)
+    publish(job, packed_and_shipped(20, 8))
+
+    def committed() -> bool:
+        ends = {number: end for number, end in job.kafka.end_offsets(job.topic).items() if end}
+        return job.kafka.committed(job.group, job.topic).items() >= ends.items()
+
+    how: dict[str, dict[str, Any]] = {"api": {"mode": "async"}}
+    with job.process(name="first", **how) as first:
+        wait_until(lambda: len(job.sandbox.tasks()) >= 10, 60)
+        with job.process(name="second", **how) as second:
+            first.wait_for_line("revoked: ", 60)
+            wait_until(committed, 60)
+            for member in (first, second):
+                member.signal(signal.SIGTERM)
+                assert member.wait(30) == 0
+    assert_shipped(job, 20, 8)
+    assert assert_in_order(job, [], []) == 0
+
+
 # -- kill -9 ---------------------------------------------------------------------------------------------------------
 
 Update = tuple[str, str, str]
