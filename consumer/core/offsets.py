@@ -81,6 +81,8 @@ class Partition:
         self._map_most = 0  # bytes that the map of what is unsettled before _map_end can take
         self._map_end = start
         self.undecoded = 0  #: records whose rows are not made yet
+        if skips:
+            self._unsettled_offsets()
 
     def __repr__(self) -> str:
         return f"{self.topic}[{self.number}]"
@@ -99,10 +101,14 @@ class Partition:
         return self.records[0].read_at if self.watermark < self.position and self.records else None
 
     def settled_runs(self) -> Runs:
-        """What is settled beyond the watermark, as half-open ranges."""
+        """What is settled beyond the watermark, as half-open ranges; not read yet counts, if it was settled before."""
         offsets = self._unsettled_offsets()
         behind = zip(offsets, [*offsets[1:], self.position], strict=False)
-        return [(offset + 1, after) for offset, after in behind if offset + 1 < after]
+        runs = [(offset + 1, after) for offset, after in behind if offset + 1 < after]
+        unread = self.skips.beyond(self.position)
+        if runs and unread and runs[-1][1] == unread[0][0]:
+            unread[0] = (runs.pop()[0], unread[0][1])
+        return runs + unread
 
     def outgrows(self, room: int) -> bool:
         """Whether, after one more read, the settled map might not fit into so many characters any more (I7).
@@ -116,14 +122,19 @@ class Partition:
         return characters(self._map_may_take()) > room
 
     def _map_may_take(self) -> int:
-        return self._map_most + (self.position + MAX_READ - self._map_end) // 8 + 1
+        return self._map_most + max(0, self.position + MAX_READ - self._map_end) // 8 + 1
 
     def _unsettled_offsets(self) -> list[int]:
         """The offsets of what is unsettled; drops the records that are settled, and measures the map anew."""
         unsettled = [record for record in self.records if not record.settled]
         self.records = deque(unsettled)
         offsets = [record.offset for record in unsettled]
-        self._map_most, self._map_end = most_bytes(offsets, self.position), self.position
+        end = self.position
+        unsettled_or_unread = list(offsets)
+        for start, after in self.skips.beyond(self.position):  # what is not read yet, and was settled before
+            unsettled_or_unread += range(end, start)
+            end = after
+        self._map_most, self._map_end = most_bytes(unsettled_or_unread, end), end
         return offsets
 
     def metadata_refused(self) -> None:
@@ -207,7 +218,7 @@ def due_commits(partitions: Collection[Partition], *, anew: bool = False) -> lis
             continue
         offset = partition.watermark
         metadata = ""
-        if partition.records:
+        if partition.records or partition.skips.end > offset:
             metadata = encode(partition.number, offset, partition.settled_runs(), min(room, partition.room))
         if anew or offset != partition.committed or metadata != partition.metadata:
             due.append(Commit(partition, offset, metadata))

@@ -60,6 +60,14 @@ class SettledMap:
         """Behind the last settled position; 0 for an empty map."""
         return self._ends[-1] if self._ends else 0
 
+    def beyond(self, position: int) -> Runs:
+        """What is settled from this position on."""
+        index = bisect_right(self._ends, position)
+        runs = list(zip(self._starts[index:], self._ends[index:], strict=True))
+        if runs and runs[0][0] < position:
+            runs[0] = (position, runs[0][1])
+        return runs
+
     @property
     def count(self) -> int:
         """How many positions are settled."""
