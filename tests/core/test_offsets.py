@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from consumer.core.ledger import Ledger
 from consumer.core.model import Record, Row
 from consumer.core.offsets import MAX_READ, Commit, Partition, due_commits, settle
-from consumer.core.settled_map import decode, encode
+from consumer.core.settled_map import SettledMap, decode, encode
 
 
 def _read(partition: Partition, *offsets: int, size: int = 10) -> list[Record]:
@@ -76,6 +76,32 @@ def test_a_partition_without_a_committed_offset_commits_where_it_began() -> None
     partition = Partition("events", 0, 42, None)
     _read(partition, 42)
     assert due_commits([partition]) == [Commit(partition, 42, "")]
+
+
+def test_what_was_settled_before_stays_in_the_map_though_it_is_not_read_yet() -> None:
+    """I7: a partition that changes hands twice, before the first new owner has read all that the map named."""
+    partition = Partition("events", 0, 5, 5, SettledMap([(7, 9), (12, 20)]), "before")
+    assert decode(due_commits([partition])[0].metadata, 0, 5).beyond(0) == [(7, 9), (12, 20)]
+    records = _read(partition, 5, 6, 7, 8, 9, 10, 11, 12, 13)
+    for record in records[2:]:
+        _settle(record)
+    assert decode(due_commits([partition])[0].metadata, 0, 5).beyond(0) == [(7, 20)]
+    for record in records[:2]:
+        _settle(record)
+    (commit,) = due_commits([partition])
+    assert commit.offset == 14
+    assert decode(commit.metadata, 0, 14).beyond(0) == [(14, 20)]
+    _settle(_read(partition, 14, 15, 16, 17, 18, 19, 20)[-1])
+    for record in list(partition.records):
+        _settle(record)
+    assert [(c.offset, c.metadata) for c in due_commits([partition])] == [(21, "")]
+
+
+def test_what_is_not_read_yet_counts_for_the_room_of_the_map() -> None:
+    runs = [(offset, offset + 1) for offset in range(1000, 40_000, 20)]
+    partition = Partition("events", 0, 5, 5, SettledMap(runs), "before")
+    assert not Partition("events", 0, 5, 5).outgrows(4000)
+    assert partition.outgrows(4000)
 
 
 def test_a_partition_that_was_taken_away_commits_nothing() -> None:
