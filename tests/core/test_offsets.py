@@ -123,14 +123,14 @@ def test_what_a_map_names_and_is_not_read_yet_stays_in_the_next_commit() -> None
     _settle(first)
     (commit,) = due_commits([partition])
     assert commit.offset == 6
-    assert decode(commit.metadata, 0, 6).behind(0) == [(6, 9), (12, 20)]
+    assert decode(commit.metadata, 0, 6).beyond(0) == [(6, 9), (12, 20)]
     second = Record(partition, 6, None, 0)
     partition.read([second], 9)
     partition.skip(second)
     (third,) = _read(partition, 9)
     assert third.offset == partition.watermark == 9
     (commit,) = due_commits([partition])
-    assert decode(commit.metadata, 0, 9).behind(0) == [(12, 20)]
+    assert decode(commit.metadata, 0, 9).beyond(0) == [(12, 20)]
 
 
 def test_a_run_that_is_read_in_part_stays_one_run() -> None:
@@ -156,7 +156,7 @@ def test_reading_stops_before_the_map_could_outgrow_its_room() -> None:
             if not record.settled and draw.random() < 0.5:
                 _settle(record)
         runs = partition.settled_runs()
-        assert decode(encode(0, 0, runs, room), 0, 0).behind(0) == runs, "I7: the map outgrew its room"
+        assert decode(encode(0, 0, runs, room), 0, 0).beyond(0) == runs, "I7: the map outgrew its room"
 
 
 def test_the_ledger_tells_accepted_rejected_skipped_and_released_apart() -> None:
