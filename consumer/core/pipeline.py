@@ -75,6 +75,7 @@ class Receipt(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     rows: list[Row]
     unconfirmed: list[Row]  #: those among them that no answer listed
+    unlisted: dict[int, list[str]]  #: by the id of a row, its fields that the answer did not list
     affected: int | None  #: codes that the request changed, all its rows together, if the API told
     task_id: str  #: empty: the request was synchronous
 
@@ -472,7 +473,9 @@ class Pipeline:
         for row in result.accepted:
             row.stage = Stage.RECEIPT
             self._unacknowledged[row] = None
-        self._receipts.append(Receipt(result.accepted, result.unconfirmed, result.affected, result.task_id))
+        self._receipts.append(
+            Receipt(result.accepted, result.unconfirmed, result.unlisted, result.affected, result.task_id)
+        )
 
     def _settle(self, rows: list[Row], now: float) -> None:
         """These rows are done; the rows that waited for them alone are ready."""

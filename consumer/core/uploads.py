@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from itertools import chain
 
 import msgspec
 
@@ -48,6 +49,7 @@ class Result(msgspec.Struct, gc=False):
 
     accepted: list[Row] = []
     unconfirmed: list[Row] = []  #: of the accepted ones: no answer listed them
+    unlisted: dict[int, list[str]] = {}  #: by the id of an accepted row, its fields that the answer did not list
     affected: int | None = None  #: codes that the request changed, all its rows together, if the API told
     task_id: str = ""  #: of the task by which the rows were accepted
     rejected: list[tuple[Row, Rejection]] = []
@@ -321,7 +323,8 @@ class Uploads:
         if trial:
             self._unblock()
         if outcome.unlisted:
-            for field, count in outcome.unlisted.items():
+            result.unlisted = outcome.unlisted
+            for field, count in Counter(chain.from_iterable(outcome.unlisted.values())).items():
                 self.fields_not_confirmed.count(field, count)
         result.accepted = window.rows
         result.affected, result.task_id = outcome.affected, outcome.task_id
