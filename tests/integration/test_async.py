@@ -12,7 +12,7 @@ import pytest
 
 from consumer.sandbox import Pace
 from tests.support.job import Job
-from tests.support.process import wait_until
+from tests.support.process import ConsumerProcess, wait_until
 
 Event = tuple[str, dict[str, Any]]
 
@@ -184,10 +184,10 @@ def test_a_rebalance_waits_for_the_tasks_at_work_so_that_nothing_is_sent_twice_a
         ends = {number: end for number, end in job.kafka.end_offsets(job.topic).items() if end}
         return job.kafka.committed(job.group, job.topic).items() >= ends.items()
 
-    how: dict[str, dict[str, Any]] = {"api": {"mode": "async"}}
-    with job.process(name="first", **how) as first:
+    settings = job.settings(api={"mode": "async"})
+    with ConsumerProcess(job.folder / "first", settings, "run") as first:
         wait_until(lambda: len(job.sandbox.tasks()) >= 10, 60)
-        with job.process(name="second", **how) as second:
+        with ConsumerProcess(job.folder / "second", settings, "run") as second:
             first.wait_for_line("revoked: ", 60)
             wait_until(committed, 60)
             for member in (first, second):
