@@ -184,10 +184,10 @@ def test_a_rebalance_waits_for_the_tasks_at_work_so_that_nothing_is_sent_twice_a
         ends = {number: end for number, end in job.kafka.end_offsets(job.topic).items() if end}
         return job.kafka.committed(job.group, job.topic).items() >= ends.items()
 
-    how: dict[str, dict[str, Any]] = {"api": {"mode": "async"}}
-    with ConsumerProcess(job.folder, job.settings(**how), "run", name="first") as first:
+    settings = job.settings(api={"mode": "async"})
+    with ConsumerProcess(job.folder / "first", settings, "run") as first:
         wait_until(lambda: len(job.sandbox.tasks()) >= 10, 60)
-        with ConsumerProcess(job.folder, job.settings(**how), "run", name="second") as second:
+        with ConsumerProcess(job.folder / "second", settings, "run") as second:
             first.wait_for_line("revoked: ", 60)
             wait_until(committed, 60)
             for member in (first, second):
