@@ -124,7 +124,7 @@ MUTANTS = (
     Mutant(
         "rows that an answer leaves out are sent again and again",
         (
-            Edit(UPLOADS, "if allowed and not row.confirmed_once]", "]"),
+            Edit("core/confirming.py", "if allowed and not row.confirmed_once]", "]"),
             Edit(OUTCOMES, "missing = [row for row in missing if row.confirmed_once]", "pass"),
         ),
         ("tests/core/test_uploads.py",),
