@@ -7,6 +7,7 @@ bring nothing; then it counts as accepted, unconfirmed.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 
 from consumer.core.counting import Tally
 from consumer.core.model import KEYS_OF_ONE_CODE, Row
@@ -30,7 +31,7 @@ class Confirming:
     def count(self, window: Window, outcome: Outcome) -> str:
         """Keep what the answer tells; what a person wants to know of it, or nothing."""
         if outcome.unlisted:
-            for field, count in outcome.unlisted.items():
+            for field, count in Counter(chain.from_iterable(outcome.unlisted.values())).items():
                 self.fields_not_confirmed.count(field, count)
         if outcome.affected is None:
             return ""

@@ -31,6 +31,7 @@ class Receipt(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     rows: list[Row]
     unconfirmed: list[Row]  #: those among them that no answer listed
+    unlisted: dict[int, list[str]]  #: by the id of a row, its fields that the answer did not list
     affected: int | None  #: codes that the request changed, all its rows together, if the API told
     task_id: str  #: empty: the request was synchronous
 

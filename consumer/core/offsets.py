@@ -81,6 +81,8 @@ class Partition:
         self._map_most = 0  # bytes that the map of what is unsettled before _map_end can take
         self._map_end = start
         self.undecoded = 0  #: records whose rows are not made yet
+        if skips:
+            self._unsettled_offsets()
 
     def __repr__(self) -> str:
         return f"{self.topic}[{self.number}]"
@@ -106,9 +108,9 @@ class Partition:
         offsets = self._unsettled_offsets()
         behind = zip(offsets, [*offsets[1:], self.position], strict=False)
         runs = [(offset + 1, after) for offset, after in behind if offset + 1 < after]
-        unread = self.skips.behind(self.position) if self.skips.end > self.position else []
+        unread = self.skips.beyond(self.position)
         if runs and unread and runs[-1][1] == unread[0][0]:
-            runs[-1] = (runs[-1][0], unread.pop(0)[1])
+            unread[0] = (runs.pop()[0], unread[0][1])
         return runs + unread
 
     def outgrows(self, room: int) -> bool:
@@ -123,14 +125,19 @@ class Partition:
         return characters(self._map_may_take()) > room
 
     def _map_may_take(self) -> int:
-        return self._map_most + (self.position + MAX_READ - self._map_end) // 8 + 1
+        return self._map_most + max(0, self.position + MAX_READ - self._map_end) // 8 + 1
 
     def _unsettled_offsets(self) -> list[int]:
         """The offsets of what is unsettled; drops the records that are settled, and measures the map anew."""
         unsettled = [record for record in self.records if not record.settled]
         self.records = deque(unsettled)
         offsets = [record.offset for record in unsettled]
-        self._map_most, self._map_end = most_bytes(offsets, self.position), self.position
+        end = self.position
+        unsettled_or_unread = list(offsets)
+        for start, after in self.skips.beyond(self.position):  # what is not read yet, and was settled before
+            unsettled_or_unread += range(end, start)
+            end = after
+        self._map_most, self._map_end = most_bytes(unsettled_or_unread, end), end
         return offsets
 
     def metadata_refused(self) -> None:

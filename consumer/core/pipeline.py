@@ -436,7 +436,9 @@ class Pipeline:
         for row in result.accepted:
             row.stage = Stage.RECEIPT
             self._unacknowledged[row] = None
-        self._receipts.append(Receipt(result.accepted, result.unconfirmed, result.affected, result.task_id))
+        self._receipts.append(
+            Receipt(result.accepted, result.unconfirmed, result.unlisted, result.affected, result.task_id)
+        )
 
     def _settle(self, rows: list[Row], now: float) -> None:
         """These rows are done; the rows that waited for them alone are ready."""

@@ -55,15 +55,18 @@ class SettledMap:
     def __bool__(self) -> bool:
         return bool(self._starts)
 
-    def behind(self, position: int) -> Runs:
-        """What is settled from this position on."""
-        runs = zip(self._starts, self._ends, strict=True)
-        return [(max(start, position), end) for start, end in runs if end > position]
-
     @property
     def end(self) -> int:
         """Behind the last settled position; 0 for an empty map."""
         return self._ends[-1] if self._ends else 0
+
+    def beyond(self, position: int) -> Runs:
+        """What is settled from this position on."""
+        index = bisect_right(self._ends, position)
+        runs = list(zip(self._starts[index:], self._ends[index:], strict=True))
+        if runs and runs[0][0] < position:
+            runs[0] = (position, runs[0][1])
+        return runs
 
     @property
     def count(self) -> int:

@@ -47,6 +47,7 @@ class Result(msgspec.Struct, gc=False):
 
     accepted: list[Row] = []
     unconfirmed: list[Row] = []  #: of the accepted ones: no answer listed them
+    unlisted: dict[int, list[str]] = {}  #: by the id of an accepted row, its fields that the answer did not list
     affected: int | None = None  #: codes that the request changed, all its rows together, if the API told
     task_id: str = ""  #: of the task by which the rows were accepted
     rejected: list[tuple[Row, Rejection]] = []
@@ -265,6 +266,7 @@ class Uploads:
         if told:
             self.api.changed_nothing(told, now)
         result.accepted, result.unconfirmed = window.rows, outcome.missing
+        result.unlisted = outcome.unlisted
         result.affected, result.task_id = outcome.affected, outcome.task_id
         result.again = self.confirming.again(window, outcome.missing)
         if result.again:

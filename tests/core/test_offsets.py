@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from consumer.core.ledger import Ledger
 from consumer.core.model import Record, Row
 from consumer.core.offsets import MAX_READ, Commit, Partition, due_commits, settle
-from consumer.core.settled_map import decode, encode
+from consumer.core.settled_map import SettledMap, decode, encode
 
 
 def _read(partition: Partition, *offsets: int, size: int = 10) -> list[Record]:
@@ -78,6 +78,32 @@ def test_a_partition_without_a_committed_offset_commits_where_it_began() -> None
     assert due_commits([partition]) == [Commit(partition, 42, "")]
 
 
+def test_what_was_settled_before_stays_in_the_map_though_it_is_not_read_yet() -> None:
+    """I7: a partition that changes hands twice, before the first new owner has read all that the map named."""
+    partition = Partition("events", 0, 5, 5, SettledMap([(7, 9), (12, 20)]), "before")
+    assert decode(due_commits([partition])[0].metadata, 0, 5).beyond(0) == [(7, 9), (12, 20)]
+    records = _read(partition, 5, 6, 7, 8, 9, 10, 11, 12, 13)
+    for record in records[2:]:
+        _settle(record)
+    assert decode(due_commits([partition])[0].metadata, 0, 5).beyond(0) == [(7, 20)]
+    for record in records[:2]:
+        _settle(record)
+    (commit,) = due_commits([partition])
+    assert commit.offset == 14
+    assert decode(commit.metadata, 0, 14).beyond(0) == [(14, 20)]
+    _settle(_read(partition, 14, 15, 16, 17, 18, 19, 20)[-1])
+    for record in list(partition.records):
+        _settle(record)
+    assert [(c.offset, c.metadata) for c in due_commits([partition])] == [(21, "")]
+
+
+def test_what_is_not_read_yet_counts_for_the_room_of_the_map() -> None:
+    runs = [(offset, offset + 1) for offset in range(1000, 40_000, 20)]
+    partition = Partition("events", 0, 5, 5, SettledMap(runs), "before")
+    assert not Partition("events", 0, 5, 5).outgrows(4000)
+    assert partition.outgrows(4000)
+
+
 def test_a_partition_that_was_taken_away_commits_nothing() -> None:
     partition = Partition("events", 0, 0, 0)
     (record,) = _read(partition, 0)
@@ -97,14 +123,14 @@ def test_what_a_map_names_and_is_not_read_yet_stays_in_the_next_commit() -> None
     _settle(first)
     (commit,) = due_commits([partition])
     assert commit.offset == 6
-    assert decode(commit.metadata, 0, 6).behind(0) == [(6, 9), (12, 20)]
+    assert decode(commit.metadata, 0, 6).beyond(0) == [(6, 9), (12, 20)]
     second = Record(partition, 6, None, 0)
     partition.read([second], 9)
     partition.skip(second)
     (third,) = _read(partition, 9)
     assert third.offset == partition.watermark == 9
     (commit,) = due_commits([partition])
-    assert decode(commit.metadata, 0, 9).behind(0) == [(12, 20)]
+    assert decode(commit.metadata, 0, 9).beyond(0) == [(12, 20)]
 
 
 def test_a_run_that_is_read_in_part_stays_one_run() -> None:
@@ -130,7 +156,7 @@ def test_reading_stops_before_the_map_could_outgrow_its_room() -> None:
             if not record.settled and draw.random() < 0.5:
                 _settle(record)
         runs = partition.settled_runs()
-        assert decode(encode(0, 0, runs, room), 0, 0).behind(0) == runs, "I7: the map outgrew its room"
+        assert decode(encode(0, 0, runs, room), 0, 0).beyond(0) == runs, "I7: the map outgrew its room"
 
 
 def test_the_ledger_tells_accepted_rejected_skipped_and_released_apart() -> None:

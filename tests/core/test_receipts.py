@@ -113,6 +113,17 @@ def test_a_receipt_tells_what_was_sent_and_what_the_answer_said() -> None:
     }
 
 
+def test_a_receipt_tells_which_fields_the_answer_did_not_list() -> None:
+    bench = ReceiptBench()
+    bench.read(bench.partition(), "A", "B", note="x", color="red")
+    listed = {"items": {"A": ["note", "color"], "B": ["note"]}, "codes_affected": 2}
+    bench.answer(bench.only, answered(200, listed))
+    (receipt,) = bench.receipts
+    told = [content_of(row, Accepted(receipt, datetime.now(UTC), False)) for row in receipt.rows]
+    assert ["fields_not_confirmed" in content for content in told] == [False, True]
+    assert told[1]["fields_not_confirmed"] == ["color"]
+
+
 def test_a_receipt_of_a_task_names_the_task() -> None:
     bench = ReceiptBench()
     bench.read(bench.partition(), "C1", key="case_code", by_task=True)

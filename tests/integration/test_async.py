@@ -12,7 +12,7 @@ import pytest
 
 from consumer.sandbox import Pace
 from tests.support.job import Job
-from tests.support.process import wait_until
+from tests.support.process import ConsumerProcess, wait_until
 
 Event = tuple[str, dict[str, Any]]
 
@@ -173,6 +173,28 @@ def test_a_stop_waits_for_tasks_no_longer_than_its_bound(job: Job) -> None:
     job.sandbox.pace = Pace(task_seconds=0.1)
     job.run_to_end(api={"mode": "async"})
     assert job.sandbox.state()["codes"]["code-1"] == {"line": "L1"}
+
+
+def test_a_rebalance_waits_for_the_tasks_at_work_so_that_nothing_is_sent_twice_and_the_order_is_kept(job: Job) -> None:
+    job.sandbox.pace = Pace(task_seconds=0.5)
+    job.sandbox.faults.add("task_slow", seconds=0.8, every=3)
+    publish(job, packed_and_shipped(20, 8))
+
+    def committed() -> bool:
+        ends = {number: end for number, end in job.kafka.end_offsets(job.topic).items() if end}
+        return job.kafka.committed(job.group, job.topic).items() >= ends.items()
+
+    how: dict[str, dict[str, Any]] = {"api": {"mode": "async"}}
+    with ConsumerProcess(job.folder, job.settings(**how), "run", name="first") as first:
+        wait_until(lambda: len(job.sandbox.tasks()) >= 10, 60)
+        with ConsumerProcess(job.folder, job.settings(**how), "run", name="second") as second:
+            first.wait_for_line("revoked: ", 60)
+            wait_until(committed, 60)
+            for member in (first, second):
+                member.signal(signal.SIGTERM)
+                assert member.wait(30) == 0
+    assert_shipped(job, 20, 8)
+    assert assert_in_order(job, [], []) == 0
 
 
 # -- kill -9 ---------------------------------------------------------------------------------------------------------

@@ -162,8 +162,11 @@ def _publishing(plan: Scenario, draw: random.Random) -> None:
         mix.units, mix.joins, mix.pairs = draw.choice(((0.1, 0.3, 0.0), (0.05, 0.2, 0.1), (0.2, 0.2, 0.2)))
     if "kinds" in plan.troubles:
         kinds = draw.sample(("forbidden", "huge", "odd", "unknown", "refused", "cursed"), draw.randint(1, 3))
-        if {"tight", "map"} & set(plan.troubles) and "forbidden" in kinds:
-            kinds.remove("forbidden")  # without room for other rows, nothing shows that it is the row's fault
+        # Without room for other rows, nothing shows whose fault it is that these fail (docs/simulation.md).
+        if {"tight", "map"} & set(plan.troubles):
+            kinds = [kind for kind in kinds if kind != "forbidden"]
+        if "map" in plan.troubles:
+            kinds = [kind for kind in kinds if kind != "cursed"]
         if not plan.rules.retry.give_up and "cursed" in kinds:
             kinds.remove("cursed")  # it would be tried for ever
         # Few rows fail with a 500: were there one in each window, nothing would tell them from an outage.
