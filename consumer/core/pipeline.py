@@ -16,6 +16,7 @@ import msgspec
 
 from consumer.core.claims import Claims
 from consumer.core.counting import Histogram, Tally
+from consumer.core.effects import Attempt, Effects, Letter, Receipt
 from consumer.core.flow import Flow
 from consumer.core.gate import Gate
 from consumer.core.lanes import Lanes
@@ -25,8 +26,8 @@ from consumer.core.offsets import Partition, settle
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.tasks import TASKS_PER_REQUEST, Task, Tasks
-from consumer.core.uploads import Notice, Result, Uploads
-from consumer.core.windows import Place, Window, Windows
+from consumer.core.uploads import Result, Uploads
+from consumer.core.windows import Place, Windows
 
 #: Bounds of how long an event took from its time in Kafka to settlement, seconds: from a moment to a day of outage.
 AGES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
@@ -51,44 +52,6 @@ class Rules(msgspec.Struct, frozen=True):
     task_deadline: float = 3600.0
     receipts: bool = False  #: an accepted row is settled when its receipt is acknowledged
     single_rows_by_task: bool = False  #: a single row that keeps failing goes asynchronously
-
-
-class Attempt(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """One sending of a window: what an answer is matched with."""
-
-    window: Window
-    number: int
-    data_key: str
-    items: list[dict[str, str]]
-    by_task: bool = False  #: asynchronously: its answer is a task's number
-
-
-class Letter(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """One rejected row on its way to the dead-letter topic."""
-
-    row: Row
-    rejection: Rejection
-
-
-class Receipt(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """The accepted rows of one request, on their way to the receipts topic."""
-
-    rows: list[Row]
-    unconfirmed: list[Row]  #: those among them that no answer listed
-    unlisted: dict[int, list[str]]  #: by the id of a row, its fields that the answer did not list
-    affected: int | None  #: codes that the request changed, all its rows together, if the API told
-    task_id: str  #: empty: the request was synchronous
-
-
-class Effects(msgspec.Struct, gc=False):
-    """What is to be done now."""
-
-    send: list[Attempt] = []
-    questions: list[Task] = []  #: ask how these tasks are
-    letters: list[Letter] = []
-    receipts: list[Receipt] = []
-    ask: bool = False  #: call ``GET /me``, with the token read again
-    notices: list[Notice] = []
 
 
 class Pipeline:
@@ -210,7 +173,7 @@ class Pipeline:
 
     def me_answered(self, reply: Reply, now: float) -> None:
         """``GET /me`` was answered."""
-        self.uploads.me_answered(reply, now)
+        self.uploads.api.me_answered(reply, now)
 
     def acknowledged(self, rows: Iterable[Row], now: float) -> None:
         """Their topic has these rows' letters or receipts, on all in-sync replicas."""
@@ -297,7 +260,7 @@ class Pipeline:
         effects.letters = [letter for letter in self._letters if letter.row.stage == Stage.LETTER]
         self._letters.clear()
         effects.receipts, self._receipts = self._receipts, []
-        effects.notices, self.uploads.notices = self.uploads.notices, []
+        effects.notices, self.uploads.api.notices = self.uploads.api.notices, []
         return effects
 
     def _requests(self, effects: Effects, now: float) -> None:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from consumer.core.effects import Receipt
 from consumer.core.model import Row, Stage
-from consumer.core.pipeline import Receipt
 from consumer.kafka.outbox import Outbox, Produced, Writing
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from consumer.core.effects import Letter
 from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets import Partition
-from consumer.core.pipeline import Letter
 from consumer.kafka import dead_letter
 from consumer.kafka.dead_letter import DeadLetters
 from tests.core.runner_fakes import Message

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import orjson
 
+from consumer.core.effects import Attempt, Effects, Letter
 from consumer.core.model import Record, Rejection, Row
 from consumer.core.offsets import Partition
-from consumer.core.pipeline import Attempt, Effects, Letter, Pipeline, Rules
+from consumer.core.pipeline import Pipeline, Rules
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.rows import go_by_task

@@ -14,9 +14,10 @@ from typing import Any
 
 import orjson
 
+from consumer.core.effects import Attempt, Letter
 from consumer.core.model import Event
 from consumer.core.offsets import Commit, Partition
-from consumer.core.pipeline import Attempt, Letter, Pipeline, Rules
+from consumer.core.pipeline import Pipeline, Rules
 from consumer.core.reply import Reply
 from consumer.core.rows import RowMaker
 from consumer.core.tasks import Task

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumer.core.effects import Attempt
 from consumer.core.flow import Flow
 from consumer.core.offsets import Partition
-from consumer.core.pipeline import Attempt
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from tests.core.builders import accepted, answered, lost, values

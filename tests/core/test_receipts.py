@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from consumer.core.effects import Effects, Receipt
 from consumer.core.model import Row, Stage
 from consumer.core.offsets import Partition
-from consumer.core.pipeline import Effects, Receipt
 from consumer.kafka.receipts import Accepted, content_of
 from tests.core.builders import Bench, accepted, answered, error_of, naming, values
 

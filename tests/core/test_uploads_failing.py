@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from consumer.core.effects import Attempt
 from consumer.core.gate import CIRCUIT_WINDOWS, PROBE_SECONDS
-from consumer.core.pipeline import Attempt
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from tests.core.builders import (

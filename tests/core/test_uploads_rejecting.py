@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from consumer.core.effects import Attempt
 from consumer.core.gate import Pause
 from consumer.core.model import Rejection
-from consumer.core.pipeline import Attempt
 from consumer.core.reply import Reply
 from tests.core.builders import (
     Bench,

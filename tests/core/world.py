@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
+from consumer.core.effects import Attempt, Letter
 from consumer.core.model import Record, Rejection, Row
 from consumer.core.offsets import Partition, due_commits
-from consumer.core.pipeline import Attempt, Letter, Pipeline, Rules
+from consumer.core.pipeline import Pipeline, Rules
 from consumer.core.retry import RetryPolicy
 from consumer.core.settled_map import decode
 from consumer.core.tasks import Task

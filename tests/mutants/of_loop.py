@@ -124,7 +124,7 @@ MUTANTS = (
         (
             Edit(
                 RUNNER,
-                "            if partition not in intake.waiting:\n                self.resting.tell(partition)\n",
+                "        self.resting.tell(partition)\n",
                 "",
             ),
         ),
