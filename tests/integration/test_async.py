@@ -152,13 +152,14 @@ def test_rows_of_a_task_that_never_ends_go_again_after_its_deadline(job: Job) ->
 
 
 def test_a_stop_waits_for_the_tasks_at_work_so_that_nothing_is_sent_again(job: Job) -> None:
-    job.sandbox.pace = Pace(task_seconds=2.0)
+    job.sandbox.pace = Pace(task_seconds=5.0)
     publish(job, [(f"code-{n}", {"extended_id": f"code-{n}", "line": f"L{n % 3}"}) for n in range(30)])
     with job.process(api={"mode": "async"}) as consumer:
         wait_until(lambda: len(job.sandbox.tasks()) >= 3, 60)
         consumer.signal(signal.SIGTERM)
         consumer.wait_for_line(r"stopping: .* and \d+ tasks? at work", 10)
         assert consumer.wait(30) == 0
+    job.sandbox.pace = Pace(task_seconds=0.1)
     job.run_to_end(api={"mode": "async"})
     assert sorted(row["key_value"] for row in job.sandbox.journal()["rows"]) == sorted(f"code-{n}" for n in range(30))
 
