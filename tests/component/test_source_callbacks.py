@@ -1,4 +1,4 @@
-"""The client inside its callbacks, and while the broker is away: what is asked of it must leave the loop able to go on."""
+"""The client inside its callbacks, and while the broker is away: what is asked of it must let the loop go on."""
 
 from __future__ import annotations
 
