@@ -31,6 +31,9 @@ SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 6
 ROWS = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 99.0, 100.0)
 #: After this many 5xx or time-outs of one window, while others pass, the fault is sought in the window.
 FAULTS_BEFORE_SPLIT = 3
+#: Where nothing can pass any more, a window is halved all the same, while there are at most so many: a good part that
+#: passes shows that the API works. In an outage that leaves only so many small windows behind.
+FEW_WINDOWS = 16
 #: After so many failed probes it was an outage: what failed meanwhile says nothing about the windows. After fewer it
 #: may have been windows that fail by their own fault, which must not be pardoned again and again.
 OUTAGE_PROBES = 10
@@ -394,11 +397,12 @@ class Uploads:
         if outcome.reading in (Reading.FAILED, Reading.LOST):
             window.faults += 1
             window.blamed = window.blamed or others_pass
-            if self.starved and window.blamed:
+            if window.blamed and self.starved and self._others_blamed:
                 # No others can pass any more, and that they did before has to do: or this would never end.
                 others_pass = True
                 self._pass(now)
-            if window.faults >= FAULTS_BEFORE_SPLIT and others_pass and self._halve(window, "halved"):
+            seeks = others_pass or (self.starved and len(self.windows.live) <= FEW_WINDOWS)
+            if window.faults >= FAULTS_BEFORE_SPLIT and seeks and self._halve(window, "halved"):
                 return
             if window.faults >= FAULTS_BEFORE_SPLIT and others_pass and self._single_rows_by_task:
                 self._single_by_task(window)
@@ -416,6 +420,11 @@ class Uploads:
         # As long as nothing passes it is the API's trouble: its end is to be noticed soon.
         cap = math.inf if others_pass else PROBE_SECONDS
         self.windows.park(window, now + self._policy.delay(window.failures, self._draw(), cap))
+
+    @property
+    def _others_blamed(self) -> bool:
+        """Whether all that is unsettled failed while others passed; one that did not may fail by the API's fault."""
+        return all(window.blamed for window in self.windows.live)
 
     def _single_by_task(self, window: Window) -> None:
         """A single row that the synchronous call keeps failing for: it may touch too many codes for it."""

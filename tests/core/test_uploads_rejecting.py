@@ -137,8 +137,7 @@ def test_a_trial_whose_named_rows_were_all_taken_away_goes_again_with_the_others
     while not bench.open:
         bench.pass_time(1)
     taken = [value for value in values(bench.only) if value.startswith("A")]
-    assert len(taken) == 5
-    assert len(values(bench.only)) == 10, "rows of both partitions are tried"
+    assert (len(taken), len(values(bench.only))) == (5, 10), "rows of both partitions are tried"
     bench.pipeline.revoked([going], bench.now)
     bench.answer(bench.only, naming(*map(error_of, taken)))
     bench.pass_time(60, always)
