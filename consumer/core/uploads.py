@@ -291,10 +291,11 @@ class Uploads:
         if self.gate.rejecting:
             # Nothing is dead-lettered while everything is rejected; what was not named may do, and so may rows that
             # were not tried yet: they go before the ones that were.
-            named = self.windows.make(window.data_key, [row for row, _ in outcome.rejected], "rest")
-            named.trials = window.trials + 1
-            self.windows.queue(named)
-            self.resent["rows_named"] += len(named.rows)
+            if outcome.rejected:  # else all that were named were taken away meanwhile
+                named = self.windows.make(window.data_key, [row for row, _ in outcome.rejected], "rest")
+                named.trials = window.trials + 1
+                self.windows.queue(named)
+                self.resent["rows_named"] += len(named.rows)
             if trial and outcome.others:
                 self.gate.trial_again(now)
             elif trial:
