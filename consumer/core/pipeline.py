@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from itertools import accumulate, chain
+from itertools import chain
 
 import msgspec
 
@@ -23,6 +23,7 @@ from consumer.core.lanes import Lanes
 from consumer.core.ledger import Ledger, Ledgers
 from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets import Partition, settle
+from consumer.core.pace import places
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.tasks import TASKS_PER_REQUEST, Task, Tasks
@@ -400,16 +401,10 @@ class Pipeline:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _deal(self, now: float) -> None:
-        """Tell the pace which of the group's partitions are ours, all of them in an order that every member knows."""
-        if not self._counts:
-            return
-        first = dict(zip(sorted(self._counts), accumulate(self._counts[t] for t in sorted(self._counts)), strict=True))
-        own = sorted(
-            first[p.topic] - self._counts[p.topic] + p.number
-            for p in self.partitions
-            if p.number < self._counts.get(p.topic, 0)
-        )
-        self.gate.pace.deal(own, sum(self._counts.values()), now + self._ahead, now)
+        """Tell the pace which of the group's partitions are ours."""
+        if self._counts:
+            own = places(self._counts, self.partitions)
+            self.gate.pace.deal(own, sum(self._counts.values()), now + self._ahead, now)
 
     def _queue(self, rows: list[Row], now: float) -> None:
         """Rows arrive: they claim their codes."""
