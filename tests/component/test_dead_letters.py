@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException
 from consumer.core.effects import Letter
 from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets import Partition
-from consumer.kafka import dead_letter
+from consumer.kafka import outbox
 from consumer.kafka.dead_letter import DeadLetters
 from tests.core.runner_fakes import Message
 
@@ -75,8 +75,8 @@ def test_after_a_client_that_stands_still_a_new_one_writes_what_is_left(
         made.append(clients[min(len(made), 2)])
         return made[-1]
 
-    monkeypatch.setattr(dead_letter, "create_client", make)
-    monkeypatch.setattr(dead_letter, "RETRY_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(outbox, "create_client", make)
+    monkeypatch.setattr(outbox, "RETRY_FIRST_SECONDS", 0.01)
     acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
     letters = [letter(offset) for offset in range(3)]
     with closing(DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")) as writer:
