@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check lint types layers simulate chaos outage mutants day docs bench lock clean
+.PHONY: help install demo test check lint types layers simulate chaos outage mutants day fuzz docs bench lock clean
 .DEFAULT_GOAL := check
 
 help:  ## this list; without a target: check
@@ -62,6 +62,10 @@ outage: $(STAMP)  ## the API away for five minutes with a million events behind 
 
 day: $(STAMP)  ## a factory's day of 20,000 items in every format and mode, on the real broker
 	$(BIN)/python -m tests.factory
+
+INPUTS ?= 1000000
+fuzz: $(STAMP)  ## INPUTS=1000000 records of all formats, whole and broken: rows, or a reason, soon
+	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
 
 bench: $(STAMP)  ## throughput beside the floor, on the real broker
 	$(BIN)/python -m benchmarks.run
