@@ -1,8 +1,8 @@
 """The core as a whole: inputs in, effects out; it composes the parts and decides nothing itself.
 
-Inputs: records arrived, an attempt ended, letters were acknowledged, partitions came or went, time is now T.
-Effects: send these windows, ask ``GET /me``, write these dead letters, read on or not, wake at T. Commits are read
-from the partitions when one can be sent, never stored.
+Inputs: records arrived, an attempt ended, a question about a task was answered, letters and receipts were acknowledged,
+partitions came or went, time is now T. Effects: see ``effects``. Besides, the loop asks whether to read on and when to
+wake. Commits are read from the partitions when one can be sent, never stored.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class Pipeline:
     def withdraw(self, partitions: Collection[Partition], now: float) -> None:
         """These partitions are about to be taken away: nothing of them is sent from now on.
 
-        Rows in flight (to the API or the dead-letter topic) may still end and settle; see ``busy``.
+        Rows in flight (to the API or to a topic of ours) may still end and settle; see ``busy``.
         """
         going = set(partitions)
         waiting: list[Row] = []
@@ -467,7 +467,7 @@ class Pipeline:
                 self._free([row], now)
 
     def _rows_at_rest(self, partitions: set[Partition]) -> Iterator[Row]:
-        """The rows of these partitions that are neither in flight nor on their way to the dead-letter topic."""
+        """The rows of these partitions that are neither in flight nor on their way to a topic of ours."""
         for row in chain(self._rows_held_back(), self.lanes.rows()):
             if row.record.partition in partitions:
                 yield row
