@@ -1,8 +1,8 @@
 """The core as a whole: inputs in, effects out; it composes the parts and decides nothing itself.
 
-Inputs: records arrived, an attempt ended, letters were acknowledged, partitions came or went, time is now T.
-Effects: send these windows, ask ``GET /me``, write these dead letters, read on or not, wake at T. Commits are read
-from the partitions when one can be sent, never stored.
+Inputs: records arrived, an attempt ended, a question about a task was answered, letters and receipts were acknowledged,
+partitions came or went, time is now T. Effects: see ``effects``. Besides, the loop asks whether to read on and when to
+wake. Commits are read from the partitions when one can be sent, never stored.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from itertools import accumulate, chain
+from itertools import chain
 
 import msgspec
 
@@ -23,6 +23,7 @@ from consumer.core.lanes import Lanes
 from consumer.core.ledger import Ledger, Ledgers
 from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets import Partition, settle
+from consumer.core.pace import places
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.tasks import TASKS_PER_REQUEST, Task, Tasks
@@ -191,7 +192,7 @@ class Pipeline:
     def withdraw(self, partitions: Collection[Partition], now: float) -> None:
         """These partitions are about to be taken away: nothing of them is sent from now on.
 
-        Rows in flight (to the API or the dead-letter topic) may still end and settle; see ``busy``.
+        Rows in flight (to the API or to a topic of ours) may still end and settle; see ``busy``.
         """
         going = set(partitions)
         waiting: list[Row] = []
@@ -400,16 +401,10 @@ class Pipeline:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _deal(self, now: float) -> None:
-        """Tell the pace which of the group's partitions are ours, all of them in an order that every member knows."""
-        if not self._counts:
-            return
-        first = dict(zip(sorted(self._counts), accumulate(self._counts[t] for t in sorted(self._counts)), strict=True))
-        own = sorted(
-            first[p.topic] - self._counts[p.topic] + p.number
-            for p in self.partitions
-            if p.number < self._counts.get(p.topic, 0)
-        )
-        self.gate.pace.deal(own, sum(self._counts.values()), now + self._ahead, now)
+        """Tell the pace which of the group's partitions are ours."""
+        if self._counts:
+            own = places(self._counts, self.partitions)
+            self.gate.pace.deal(own, sum(self._counts.values()), now + self._ahead, now)
 
     def _queue(self, rows: list[Row], now: float) -> None:
         """Rows arrive: they claim their codes."""
@@ -472,7 +467,7 @@ class Pipeline:
                 self._free([row], now)
 
     def _rows_at_rest(self, partitions: set[Partition]) -> Iterator[Row]:
-        """The rows of these partitions that are neither in flight nor on their way to the dead-letter topic."""
+        """The rows of these partitions that are neither in flight nor on their way to a topic of ours."""
         for row in chain(self._rows_held_back(), self.lanes.rows()):
             if row.record.partition in partitions:
                 yield row

@@ -1,7 +1,7 @@
 """Windows, the rows of one request each, and where each of them is between its cut and its end.
 
-A window is in one place: queued (to be sent as soon as the gate lets it), parked (until a time), in flight, or
-behind the first part of a bisected window. Its rows keep their claims in all of them.
+A window is in one place: queued (to be sent as soon as the gate lets it), parked (until a time), in flight, in the
+hands of the API as a task, or behind the first part of a bisected window. Its rows keep their claims in all of them.
 """
 
 from __future__ import annotations

@@ -122,11 +122,11 @@ def test_several_windows_failing_open_the_circuit_one_probe_at_a_time_until_any_
     assert bench.settled()
 
 
-def _after_an_hour(reply: Reply, rows: int = 200) -> Bench:
-    """A bench with so many rows whose API has been away for an hour."""
+def _after_an_hour(reply: Reply) -> Bench:
+    """A bench with 200 rows whose API has been away for an hour."""
     bench = Bench(max_rows=10, concurrency=8, linger=0.1, retry=RetryPolicy(cap=60, give_up=600))
     partition = bench.partition()
-    bench.read(partition, *names("A", rows), tick=False)
+    bench.read(partition, *names("A", 200), tick=False)
     bench.pass_time(60, lambda _: reply)
     before = len(bench.sent)
     bench.pass_time(3600, lambda _: reply)
