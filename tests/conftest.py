@@ -33,6 +33,7 @@ class ByFile(LoadFileScheduling):  # type: ignore[misc]  # the library has no ty
         return WHOLE if nodeid.startswith(WHOLE) else str(super()._split_scope(nodeid))
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
     """How xdist deals out the tests."""
     return ByFile(config, log)

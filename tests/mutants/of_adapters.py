@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Edit, Mutant
 
-READER, SOURCE, LETTERS = "kafka/reader.py", "kafka/source.py", "kafka/dead_letter.py"
+READER, SOURCE, LETTERS, OUTBOX = "kafka/reader.py", "kafka/source.py", "kafka/dead_letter.py", "kafka/outbox.py"
 CLIENT, TRANSPORT = "scantrust/client.py", "scantrust/transport.py"
 SOURCE_TESTS = "tests/contract/test_source.py"
 API_TESTS = "tests/contract/test_api.py"
@@ -46,7 +46,7 @@ MUTANTS = (
         "a dead letter counts when it was sent, whatever the broker says",
         (
             Edit(
-                LETTERS,
+                OUTBOX,
                 "            if error is None:\n                self._done",
                 "            if True:\n                self._done",
             ),

@@ -95,7 +95,11 @@ MUTANTS = (
         (Edit(MAP, "each = 1 + _size(end - unsettled[0])", "each = 0"),),
         MAP_TESTS,
     ),
-    Mutant("what the map names is sent again", (Edit(INTAKE, "skips and offset in skips", "False"),), INTAKE_TESTS),
+    Mutant(
+        "what the map names is sent again",
+        (Edit(INTAKE, "(skips is not None and offset in skips)", "False"),),
+        INTAKE_TESTS,
+    ),
     Mutant(
         "a record behind one that waits for its schema passes it",
         (Edit(INTAKE, "        stash = self.waiting.get(partition)\n", "        stash = None\n"),),
@@ -103,14 +107,17 @@ MUTANTS = (
     ),
     Mutant(
         "a tombstone is passed over without being counted",
-        (Edit(INTAKE, "                records.append(Record(partition, offset, None, 0))\n", ""),),
+        (Edit(INTAKE, "                records.append(Record(partition, offset, None, 0, read_at=now))\n", ""),),
         INTAKE_TESTS,
     ),
     Mutant(
         "ledger: an accepted record counts twice",
-        (Edit(OFFSETS, "            ledger.accepted += 1", "            ledger.accepted += 2"),),
+        (Edit(OFFSETS, "        accepted += 1\n", "        accepted += 2\n"),),
     ),
-    Mutant("ledger: a settled record stays unsettled", (Edit(OFFSETS, "        ledger.unsettled -= 1\n", ""),)),
+    Mutant(
+        "ledger: a settled record stays unsettled",
+        (Edit(OFFSETS, "        partition.ledger.unsettled -= records\n", ""),),
+    ),
     Mutant(
         "ledger: what a revocation releases is not counted",
         (Edit(OFFSETS, "        self.ledger.released += self.ledger.unsettled\n", ""),),
@@ -123,7 +130,7 @@ MUTANTS = (
     ),
     Mutant(
         "memory bound: bytes of settled records are not given back",
-        (Edit(OFFSETS, "        size += record.size\n        ledger", "        ledger"),),
+        (Edit(OFFSETS, "        size += record.size\n", ""),),
     ),
     Mutant(
         "memory bound: settled rows are not given back",
@@ -136,6 +143,6 @@ MUTANTS = (
     Mutant("memory bound: not looked at", (Edit(FLOW, "        return not self.full", "        return True"),)),
     Mutant(
         "memory bound: bytes not looked at",
-        (Edit(FLOW, " or self.size >= self._max_bytes * share", ""),),
+        (Edit(FLOW, " or self.size >= size + (self._max_bytes - size) * share", ""),),
     ),
 )

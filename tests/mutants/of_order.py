@@ -55,11 +55,11 @@ MUTANTS = (
         (
             Edit(
                 PIPELINE,
-                "        result = self.uploads.ended(window, reply, now)\n",
-                "        if reply.status != 200:\n"
-                "            self._ready(self.claims.free(window.rows))\n"
-                "            self.claims.queue(window.rows)\n"
-                "        result = self.uploads.ended(window, reply, now)\n",
+                "            self._carry_out(self.uploads.ended(attempt.window, reply, now), now)\n",
+                "            if reply.status != 200:\n"
+                "                self._ready(self.claims.free(attempt.window.rows))\n"
+                "                self.claims.queue(attempt.window.rows)\n"
+                "            self._carry_out(self.uploads.ended(attempt.window, reply, now), now)\n",
             ),
         ),
     ),
@@ -106,7 +106,7 @@ MUTANTS = (
     ),
     Mutant(
         "nothing is held after a lost answer: it may overwrite the next row of the key",
-        (Edit(UPLOADS, "until = max(window.sent_at, now - reply.seconds) + self._max_processing", "until = now"),),
+        (Edit(UPLOADS, "lost_until=sent_at + self._max_processing", "lost_until=now"),),
     ),
     Mutant(
         "a claim is freed when its row settles, though a lost call of it may still take effect",
@@ -121,8 +121,8 @@ MUTANTS = (
         (
             Edit(
                 UPLOADS,
-                "row.hold_until = max(row.hold_until, until)",
-                "row.hold_until = until - self._max_processing / 2",
+                "row.hold_until = max(row.hold_until, lost_until)",
+                "row.hold_until = lost_until - self._max_processing / 2",
             ),
         ),
     ),

@@ -107,8 +107,8 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                'return Outcome(Reading.UNEXPECTED, text=f"not the',
-                'return Outcome(Reading.ACCEPTED, text=f"not the',
+                "(affected is not None and type(affected) is not int):\n        return Outcome(Reading.UNEXPECTED",
+                "(affected is not None and type(affected) is not int):\n        return Outcome(Reading.ACCEPTED",
             ),
         ),
     ),
@@ -184,12 +184,18 @@ MUTANTS = (
     ),
     Mutant(
         "circuit never opens",
-        (Edit(GATE, "        if len(self._failing) < CIRCUIT_WINDOWS:\n", "        if True:\n"),),
+        (Edit(GATE, "self.circuit_open = self.circuit_open or opens", "self.circuit_open = False"),),
         GATE_TESTS,
     ),
     Mutant(
         "circuit never closes",
-        (Edit(GATE, "was_open, self.circuit_open = self.circuit_open, False", "was_open = self.circuit_open"),),
+        (
+            Edit(
+                GATE,
+                "        self._throttles = 0\n        self.circuit_open = False\n",
+                "        self._throttles = 0\n",
+            ),
+        ),
         GATE_TESTS,
     ),
     Mutant("Retry-After ignored", (Edit(GATE, "        self.throttled_until = until\n", ""),), GATE_TESTS),
