@@ -107,7 +107,7 @@ def test_together_members_stay_at_or_under_the_rate_in_any_second_however_they_s
         for _ in range(3):
             starts += _run(pace, begin + 4, begin=begin, late=lambda: draw.choice((0.0, 0.005, 0.02, 0.3)))
             begin += 4 + draw.random()
-    assert not starts or _peak(starts) <= rate
+    assert not starts or _peak(starts) <= rate, "the group starts more requests in a second than its rate"
 
 
 def test_sharing_members_use_nearly_all_of_the_rate() -> None:
@@ -134,7 +134,7 @@ def test_in_the_moment_of_a_rebalance_the_group_stays_at_or_under_the_rate(
     back_at = left_at + 0.004
     old.deal(list(range(8)), 8, WALL + back_at, back_at)
     starts += _run(old, left_at + 10, begin=back_at) + _run(new, left_at + 10, begin=left_at)
-    assert _peak(starts) <= RATE
+    assert _peak(starts) <= RATE, "the group starts more requests in a second than its rate"
 
 
 def test_a_wall_clock_that_was_set_back_or_forward_holds_nobody_up() -> None:

@@ -42,6 +42,7 @@ def bench_with_accepted(*keys: str) -> tuple[ReceiptBench, Partition]:
 
 def test_an_accepted_row_is_settled_when_its_receipt_is_acknowledged_and_not_before() -> None:
     bench, partition = bench_with_accepted("A", "B")
+    assert partition.watermark == 0, "I3: settled before its receipt is acknowledged"
     assert (partition.watermark, bench.pipeline.receipts_pending, bench.pipeline.letters_pending) == (0, 2, 0)
     assert bench.pipeline.unacknowledged
     bench.receive()
@@ -79,7 +80,7 @@ def test_a_partition_that_goes_is_busy_until_its_receipts_are_there_and_then_rel
     assert partition.ledger.as_dict()["released"] == 1
     assert receipt.rows[0].stage == Stage.DONE, "it is not written any more"
     bench.pipeline.acknowledged(receipt.rows, bench.now)
-    assert partition.ledger.accepted == 0
+    assert partition.ledger.as_dict()["accepted"] == 0, "I5: a late receipt settles what was released"
 
 
 def test_unconfirmed_rows_say_so() -> None:

@@ -164,6 +164,25 @@ def test_what_waits_for_room_never_waits_for_itself() -> None:
     assert len(set(world.sent_values())) == 40 * 20
 
 
+def test_what_waited_for_its_schema_in_many_partitions_and_then_for_room_never_waits_for_itself() -> None:
+    """Each of these records counts as a row, and there are as many as the bound allows rows."""
+    asked: list[int] = []
+    schemas = Schemas(lambda: 0.0)
+    world = site(schemas, asked, max_unsettled_rows=6, max_rows=100)
+    partitions = [world.partition(number) for number in range(8)]
+    for number, partition in enumerate(partitions):
+        world.source.logs[partition] = [
+            Message(at, b"\x00\x00\x00\x00\x07" + (several(at, *codes(f"P{number}R{at}", 20)).value() or b""))
+            for at in range(3)
+        ]
+    world.start()
+    world.turn_for(3)
+    assert world.pipeline.unsettled >= 6, "no room is left"
+    schemas.learn(7, "JSON", "{}")
+    world.runner.schema_answered(7)
+    world.turn_until(lambda: all(partition.committed == 3 for partition in partitions), 600)
+
+
 def test_what_waits_for_room_is_unsettled_and_goes_with_its_partition() -> None:
     world = site(max_unsettled_rows=10)
     world.api = lambda _: None

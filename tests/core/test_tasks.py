@@ -43,6 +43,9 @@ def test_rows_of_the_same_data_share_a_call_and_others_do_not() -> None:
     bench.read(partition, "C4", key="case_code", by_task=True, tick=False, ship_date="2026-01-01")
     bench.read(partition, "P1", key="pallet_code", by_task=True, tick=False, ship_date="2026-01-01")
     bench.tick()
+    for attempt in bench.open:
+        sets = {tuple(sorted((n, v) for n, v in item.items() if n != attempt.data_key)) for item in attempt.items}
+        assert len(sets) == 1, f"I1: a task sets one set of data, and these rows have {len(sets)}: {attempt.items}"
     assert sorted(values(attempt) for attempt in bench.open) == [["C1", "C2", "C4"], ["C3"], ["P1"]]
     assert all(attempt.by_task for attempt in bench.open)
 
@@ -371,7 +374,7 @@ def test_as_many_tasks_are_at_work_as_are_allowed_and_other_rows_go_on() -> None
     while bench.open:
         started_tasks += 1
         bench.answer(bench.open[0], started(started_tasks))
-    assert most <= started_tasks < most + 2, "those that were being started at the bound come on top"
+    assert most <= started_tasks < most + 2, "I6: only those that were being started at the bound come on top"
     bench.read(partition, "E1", "E2")
     assert values(bench.only) == ["E1", "E2"]
     bench.accept()

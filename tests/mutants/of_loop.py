@@ -1,10 +1,14 @@
-"""Breaks of the owner loop: commits, revocations, back-pressure."""
+"""Breaks of the owner loop: commits, revocations, back-pressure, and its share of the group's requests."""
 
 from __future__ import annotations
 
 from tests.mutants.mutant import SIMULATION, Edit, Mutant
 
 RUNNER, RESTING, MEMBERSHIP = "runner.py", "resting.py", "membership.py"
+PIPELINE, PACE = "core/pipeline.py", "core/pace.py"
+SEVERAL_TESTS = ("tests/core/test_several.py",)
+CROWDING_TESTS = ("tests/core/test_crowding.py",)
+PACE_TESTS = ("tests/core/test_pace.py",)
 LOOP_TESTS = (
     "tests/core/test_runner.py",
     "tests/core/test_runner_revocation.py",
@@ -124,10 +128,45 @@ MUTANTS = (
         (
             Edit(
                 RUNNER,
-                "        self.resting.tell(partition)\n",
-                "",
+                "decoded(partition, records, rows, now)\n        self.resting.tell(partition)\n",
+                "decoded(partition, records, rows, now)\n",
             ),
         ),
         LOOP_TESTS,
+    ),
+    Mutant(
+        "the group's doubt about a member holds nothing back",
+        (Edit(RUNNER, " or self._membership.doubtful", ""),),
+        LOOP_TESTS,
+    ),
+    Mutant(
+        "a record that proves to have no rows is never settled",
+        (Edit(PIPELINE, "gave(0, record.size)\n                partition.skip(record)\n", "gave(0, record.size)\n"),),
+        SEVERAL_TESTS,
+    ),
+    Mutant(
+        "what waits for room waits for itself",
+        (Edit(PIPELINE, "return self.flow.room + undecoded if", "return self.flow.room if"),),
+        SEVERAL_TESTS,
+    ),
+    Mutant(
+        "rows that cannot go may take all of the memory",
+        (Edit(RUNNER, "self.pipeline.crowding(self.resting.crowding, self._clock())", "set()"),),
+        CROWDING_TESTS,
+    ),
+    Mutant(
+        "a partition that crowded out the others is never read on",
+        (Edit(RESTING, "for partition in crowding ^ before:", "for partition in crowding - before:"),),
+        CROWDING_TESTS,
+    ),
+    Mutant(
+        "a member starts requests in the slots of partitions that others own",
+        (Edit(PACE, "self._own[which]) / self._slots", "which) / self._slots"),),
+        PACE_TESTS,
+    ),
+    Mutant(
+        "slots that were let pass are saved up",
+        (Edit(PACE, "return max(self._next, self._ordinal(", "return self._next or max(0.0, self._ordinal("),),
+        PACE_TESTS,
     ),
 )

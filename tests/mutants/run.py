@@ -19,6 +19,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import msgspec
+import pytest
 
 from tests.mutants.mutant import Mutant, mutated
 from tests.mutants.table import MUTANTS
@@ -44,6 +45,8 @@ key in partition order
 
 | break | in | caught by | what it says |
 | --- | --- | --- | --- |"""
+#: How a run ends that has not come to its tests.
+NO_RUN = (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED)
 #: A run that takes longer has caught nothing.
 RUN_SECONDS = 600.0
 
@@ -115,8 +118,9 @@ def _run(tests: Iterable[str], copy: Path) -> tuple[Verdict, str]:
         )
     except subprocess.TimeoutExpired:
         return Verdict(), f"not caught: no end within {RUN_SECONDS:g} s"
-    with suppress(FileNotFoundError):
-        return msgspec.json.decode(file.read_bytes(), type=Verdict), ""
+    if done.returncode not in NO_RUN:
+        with suppress(FileNotFoundError):
+            return msgspec.json.decode(file.read_bytes(), type=Verdict), ""
     return Verdict(), f"no verdict: {(done.stdout + done.stderr)[-300:]}"
 
 

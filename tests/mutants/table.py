@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from tests.mutants import of_adapters, of_loop, of_offsets, of_order, of_uploads
+from tests.mutants import of_adapters, of_loop, of_offsets, of_order, of_tasks, of_uploads
 
-MUTANTS = (*of_order.MUTANTS, *of_offsets.MUTANTS, *of_uploads.MUTANTS, *of_loop.MUTANTS, *of_adapters.MUTANTS)
+MUTANTS = (
+    *of_order.MUTANTS,
+    *of_offsets.MUTANTS,
+    *of_uploads.MUTANTS,
+    *of_tasks.MUTANTS,
+    *of_loop.MUTANTS,
+    *of_adapters.MUTANTS,
+)

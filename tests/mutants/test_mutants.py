@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutants.mutant import Edit, Mutant, StaleMutantError, mutated
-from tests.mutants.run import ROOT, Result, copy_of, judge, page
+from tests.mutants.run import ROOT, Result, copy_of, judge, page, unmutated
 from tests.mutants.table import MUTANTS
 from tests.mutants.verdict import Verdict
 
@@ -75,6 +75,12 @@ def test_nothing_else_does(copy: Path, probe: str, edit: Edit | None) -> None:
     result = _judged(copy, probe, edit)
     assert not result.caught
     assert "not caught" in result.outcome
+
+
+def test_tests_that_do_not_run_while_nothing_is_broken_are_told() -> None:
+    """They would catch nothing, or seem to have looked and missed it."""
+    nowhere = Mutant("no test", (), ("tests/mutants/few_seeds.py::no_such_test",))
+    assert "no_such_test" in unmutated([nowhere])
 
 
 def test_the_page_shows_who_caught_what_and_what_is_missed() -> None:

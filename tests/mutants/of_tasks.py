@@ -1,0 +1,82 @@
+"""Breaks of asynchronous uploads, and of receipts."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Edit, Mutant
+
+TASKS, OUTCOMES, UPLOADS, PIPELINE, WINDOWS, ROWS = (
+    "core/tasks.py",
+    "core/outcomes.py",
+    "core/uploads.py",
+    "core/pipeline.py",
+    "core/windows.py",
+    "core/rows.py",
+)
+TASKS_TESTS = ("tests/core/test_tasks.py",)
+RECEIPTS_TESTS = ("tests/core/test_receipts.py",)
+
+MUTANTS = (
+    Mutant(
+        "a task that has begun counts as accepted",
+        (Edit(OUTCOMES, "return Outcome(Reading.STARTED, task_id", "return Outcome(Reading.ACCEPTED, task_id"),),
+    ),
+    Mutant(
+        "the rows of a failed task count as accepted",
+        (
+            Edit(
+                TASKS, 'return Outcome(Reading.NONE_NAMED, text=f"the task', 'return Outcome(Reading.ACCEPTED, text=f"'
+            ),
+        ),
+    ),
+    Mutant(
+        "a task that nobody knows any more counts as accepted",
+        (Edit(TASKS, 'Outcome(Reading.LOST, text="the API', 'Outcome(Reading.ACCEPTED, text="the API'),),
+    ),
+    Mutant(
+        "nothing is held after a task was lost: it may overwrite the next row of the key",
+        (Edit(UPLOADS, "lost_until=now + self._max_processing", "lost_until=now"),),
+    ),
+    Mutant(
+        "the end of a task settles rows of a partition that was taken away meanwhile",
+        (
+            Edit(
+                WINDOWS,
+                "[window for window in self.live if window.away]",
+                "[window for window in self.live if window.place is Place.IN_FLIGHT]",
+            ),
+        ),
+    ),
+    Mutant(
+        "rows of different data share a task, which sets those of the first",
+        (Edit(ROWS, "    row.shape = tuple(text for pair in data for text in pair)\n", ""),),
+        TASKS_TESTS,
+    ),
+    Mutant(
+        "tasks at work not bounded",
+        (Edit(TASKS, "return len(self._tasks) >= self._most", "return False"),),
+        TASKS_TESTS,
+    ),
+    Mutant(
+        "an accepted row is settled without its receipt",
+        (
+            Edit(
+                PIPELINE,
+                "                self._receipt(result)\n",
+                "                self._receipt(result)\n                self.acknowledged(result.accepted, now)\n",
+            ),
+        ),
+        RECEIPTS_TESTS,
+    ),
+    Mutant(
+        "a receipt of a revoked partition settles its row",
+        (
+            Edit(
+                PIPELINE,
+                "            del self._unacknowledged[row]\n            row.stage = Stage.DONE\n",
+                "            row.stage = Stage.DONE\n",
+            ),
+            Edit(PIPELINE, "        self._free(lettered, now)\n", ""),
+        ),
+        RECEIPTS_TESTS,
+    ),
+)
