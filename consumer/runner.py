@@ -189,7 +189,7 @@ class Runner:
         return True
 
     def _lost_call(self) -> bool:
-        """Whether a lost call may still overwrite what the next owner sends; at an end that was reached none follows."""
+        """Whether a lost call may still overwrite what the next owner sends; none follows an end that was reached."""
         return self._signals > 0 and self._clock() < lost_until(self.pipeline.partitions)
 
     def _in_flight(self) -> bool:
@@ -393,7 +393,7 @@ class Runner:
         pipeline.withdraw(partitions, self._clock())
         if not lost and self.state is not State.STOPPED:
             deadline = self._clock() + self._revoke_seconds
-            # A lost call may still take effect: its claims hold back later rows here, but no other member knows of them.
+            # A lost call may still take effect: its claims hold back later rows here, but no other member knows them.
             while (
                 (pipeline.busy(partitions) or self._clock() < lost_until(partitions))
                 and self._clock() < min(deadline, self._stop_by)
