@@ -74,7 +74,7 @@ class Flow:
         rows = {partition: float(held[0]) for partition, held in idle.items()}
         sizes = {partition: float(held[1]) for partition, held in idle.items()}
         crowding = _crowding(rows, resting, self._max_rows, owned) | _crowding(sizes, resting, self._max_bytes, owned)
-        self._idle = sum(rows.values()), sum(sizes.values())
+        self._idle = min(self._max_rows, sum(rows.values())), min(self._max_bytes, sum(sizes.values()))
         return crowding
 
 
