@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test check lint types layers simulate chaos outage mutants day docs bench lock clean
+.PHONY: help install demo test check lint types layers simulate chaos outage mutants day fuzz docs bench lock clean
 .DEFAULT_GOAL := check
+
+help:  ## this list; without a target: check
+	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | while read -r name what; do printf '%-10s %s\n' "$$name" "$$what"; done
 
 $(STAMP): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -31,17 +34,17 @@ SEEDS ?= 2000
 simulate: $(STAMP)  ## SEEDS=2000 runs of the deterministic simulation; SEED=123 replays one with its trace
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
-check: $(STAMP) lint types layers  ## the inner loop
+check: $(STAMP) lint types layers  ## the inner loop: lint, types, layers, and the tests of the core
 	$(BIN)/python -m pytest -q tests/core
 
-lint: $(STAMP)
+lint: $(STAMP)  ## form and style
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(STAMP)
+types: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 
-layers: $(STAMP)
+layers: $(STAMP)  ## who may import whom
 	$(BIN)/lint-imports
 
 mutants: $(STAMP)  ## deliberate breaks of the program, one by one, and which test catches each
@@ -60,6 +63,10 @@ outage: $(STAMP)  ## the API away for five minutes with a million events behind 
 day: $(STAMP)  ## a factory's day of 20,000 items in every format and mode, on the real broker
 	$(BIN)/python -m tests.factory
 
+INPUTS ?= 1000000
+fuzz: $(STAMP)  ## INPUTS=1000000 records of all formats, whole and broken: rows, or a reason, soon
+	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
+
 bench: $(STAMP)  ## throughput beside the floor, on the real broker
 	$(BIN)/python -m benchmarks.run
 
@@ -70,5 +77,5 @@ lock:  ## pin everything anew, with hashes and without addresses (takes uv)
 	$(LOCK) --constraint requirements.txt --output-file deploy/requirements.txt pyproject.toml
 	$(LOCK) --constraint requirements.txt --output-file deploy/requirements-build.txt requirements-build.in
 
-clean:
+clean:  ## forget the venv and what was fetched
 	rm -rf $(VENV) .cache

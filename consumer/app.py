@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from consumer import __version__, dry_run
 from consumer.config.settings import Settings
+from consumer.core.effects import Attempt
 from consumer.core.gate import QUESTIONS
-from consumer.core.pipeline import Attempt, Pipeline, Rules
+from consumer.core.pipeline import Pipeline, Rules
 from consumer.core.retry import RetryPolicy
 from consumer.core.rows import RowMaker, TaskRowMaker
 from consumer.core.tasks import Task

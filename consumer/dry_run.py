@@ -15,7 +15,7 @@ import msgspec
 import orjson
 
 from consumer.config.settings import Settings
-from consumer.core.pipeline import Attempt, Letter
+from consumer.core.effects import Attempt, Letter
 from consumer.core.reply import Reply
 from consumer.core.tasks import Task
 from consumer.ports import Result

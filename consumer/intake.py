@@ -113,7 +113,7 @@ class Intake:
             except BadEvent as bad:
                 made = [refused_row(record, bad)]
             except NeedsSchema as needs:
-                if records or needs.schema_id not in self._asked:
+                if needs.schema_id != stash.schema_id or records or needs.schema_id not in self._asked:
                     self._await(stash, needs.schema_id, now)
                 return records, rows
             record.open = len(made)

@@ -6,8 +6,8 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
+from consumer.core.effects import Letter
 from consumer.core.model import Record
-from consumer.core.pipeline import Letter
 
 #: Dead letters are summed up in a line at most this often.
 EVERY_SECONDS = 5.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from consumer.core.effects import Attempt, Letter, Receipt
 from consumer.core.model import Row
 from consumer.core.offsets import Commit, Partition
-from consumer.core.pipeline import Attempt, Letter, Receipt
 from consumer.core.reply import Reply
 from consumer.core.tasks import Task
 

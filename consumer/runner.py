@@ -168,12 +168,22 @@ class Runner:
         done = not self._in_flight()
         if self.leaves_at_once:
             return False
-        acknowledged = self._source.commit_and_wait(due_commits(self.pipeline.partitions))
+        acknowledged = self._commit_at_last()
         self.final_ledger = self.ledger()
         self.state = State.STOPPED
         self.left = self._source.close(LEAVE_SECONDS)
         self._letter_log.tell()
         return done and acknowledged
+
+    def _commit_at_last(self) -> bool:
+        """Commit what is left; in a rebalance that is refused until this member has taken part, so it is tried on."""
+        until = min(self._stop_by, self._clock() + LEAVE_SECONDS)
+        while not self._source.commit_and_wait(due_commits(self.pipeline.partitions)):
+            if self.leaves_at_once or self._clock() >= until:
+                return False
+            self._collect(WAIT_IDLE_SECONDS)
+            self._poll(1)  # paused: this serves callbacks only
+        return True
 
     def _in_flight(self) -> bool:
         return self.pipeline.awaiting or self.pipeline.unacknowledged

@@ -22,7 +22,7 @@ def command() -> None:
     """
 
 
-@command.command("show")
+@command.command("show", short_help="The configuration in effect, secrets hidden.")
 @pass_options
 def show(options: Options) -> None:
     """The configuration in effect, as TOML: environment over file over default, secrets hidden.
@@ -41,7 +41,7 @@ def show(options: Options) -> None:
     _print(shown_configuration(load_with_origins(options.config, needs_token=False)))
 
 
-@command.command("schema")
+@command.command("schema", short_help="The JSON schema of the file, for editors.")
 def schema() -> None:
     """The JSON schema of the file, for editors and checks.
 
@@ -57,7 +57,7 @@ def schema() -> None:
     _print(json.dumps(json_schema(), indent=2) + "\n")
 
 
-@command.command("example")
+@command.command("example", short_help="A commented file with every key.")
 def example() -> None:
     """A commented file with every key: what is to be set, and the defaults of the rest.
 

@@ -44,9 +44,9 @@ def command(
 
     CSV as the portal's template: a header with the data key and the field names, then a code a line; UTF-8, separated
     by comma, semicolon or tab. Cells are kept exactly ("001" stays "001"); an empty one says nothing about its field.
-    NDJSON: an event a line, an envelope or a flat object; it is published as it stands if it has the format of
-    events.format. The file's ending tells which (.csv, .tsv, .ndjson, .jsonl), else its first character: { or [ is
-    NDJSON.
+    NDJSON: an event a line (an envelope, a flat object, EPCIS 2.0, or a CloudEvent around one); it is published as it
+    stands if it has the format of events.format. The file's ending tells which (.csv, .tsv, .ndjson, .jsonl), else its
+    first character: { or [ is NDJSON.
 
     Every line is checked by the consumer's rules. One that would become a dead letter is told by its number and not
     published; the others are. The topic must exist; no API token is needed.

@@ -59,8 +59,7 @@ Examples:
   scm-consumer sandbox --fault throttle:first=3,retry_after=2 --fault rate_limit:per_second=10
   curl -X POST http://127.0.0.1:8080/sandbox/faults -d '{{"kind": "status", "code": 503}}'
   scm-consumer sandbox --fault task_slow:every=3,seconds=5 --fault task_lost:first=1
-  curl -X POST http://127.0.0.1:8080/sandbox/units \
-      -d '{{"field": "pallet_code", "units": ["P1", "P2"], "codes": 5000}}'
+  curl -X POST http://127.0.0.1:8080/sandbox/units -d '{{"field": "pallet_code", "units": ["P1", "P2"], "codes": 5000}}'
 """
 
 

@@ -45,8 +45,9 @@ def command(options: Options, *, key: str, since: float | None, as_json: bool) -
     """What became of the events of KEY, a code or a logistic unit: its exact value, under whatever data key.
 
     A line for each: when it was published, where it is, what it sets, and its fate. unsettled: read or not, it is
-    neither accepted nor dead-lettered. accepted: its receipt says so. dead_lettered: with the reason. unknown: it is
-    settled, but without receipts.topic nobody wrote down whether it was accepted.
+    neither accepted nor dead-lettered. accepted: its receipt says so. dead_lettered: with the reason. skipped: it sets
+    nothing by the rules. unknown: it is settled, but nobody wrote down whether it was accepted (that takes
+    receipts.topic), or it cannot be read here.
 
     All of kafka.topics, the dead-letter topic and the receipts topic are read, so on long topics --since saves time. It
     disturbs nothing: it joins no group and commits nothing.

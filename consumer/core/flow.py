@@ -43,10 +43,7 @@ class Flow:
         """Whether there is room to read more."""
         rows, size = self._idle if self.full else (0.0, 0.0)
         share = RESUME_SHARE if self.full else 1.0
-        # Of what is taken by rows that can go: those that cannot may take all the rest for a long time.
-        self.full = (
-            self.rows >= rows + (self._max_rows - rows) * share or self.size >= size + (self._max_bytes - size) * share
-        )
+        self.full = self.rows >= _end(rows, self._max_rows, share) or self.size >= _end(size, self._max_bytes, share)
         return not self.full
 
     @property
@@ -74,8 +71,13 @@ class Flow:
         rows = {partition: float(held[0]) for partition, held in idle.items()}
         sizes = {partition: float(held[1]) for partition, held in idle.items()}
         crowding = _crowding(rows, resting, self._max_rows, owned) | _crowding(sizes, resting, self._max_bytes, owned)
-        self._idle = min(self._max_rows, sum(rows.values())), min(self._max_bytes, sum(sizes.values()))
+        self._idle = sum(rows.values()), sum(sizes.values())
         return crowding
+
+
+def _end(idle: float, bound: float, share: float) -> float:
+    """Up to where is read: a share of what rows that can go may take; those that cannot may take the rest for long."""
+    return min(bound, idle + (bound - idle) * share)  # records of many rows may be beyond the bound
 
 
 def _crowding(held: Mapping[P, float], resting: Collection[P], bound: float, owned: int) -> set[P]:

@@ -93,9 +93,9 @@ class Stage(IntEnum):
     WINDOWED = 2  #: in a closed window: in flight, or parked for a retry
     PARKED = 3  #: alone, until a time (unknown key's grace)
     LETTER = 4  #: on its way to the dead-letter topic
-    RECEIPT = 7  #: accepted; its receipt is on its way to the receipts topic
-    GHOST = 5  #: settled or released, but a lost call of it may still take effect: its claim is held
-    DONE = 6  #: settled or released
+    RECEIPT = 5  #: accepted; its receipt is on its way to the receipts topic
+    GHOST = 6  #: settled or released, but a lost call of it may still take effect: its claim is held
+    DONE = 7  #: settled or released
 
 
 class Row(msgspec.Struct, eq=False, gc=False):

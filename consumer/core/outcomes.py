@@ -6,7 +6,6 @@ Source of the rules: the upload guide's responses, and the contract's table of t
 
 from __future__ import annotations
 
-from collections import Counter
 from enum import Enum
 from typing import Any
 
@@ -46,7 +45,7 @@ class Outcome(msgspec.Struct, gc=False):
     others: list[Row] = []  #: of ROWS_NAMED: the rows that were not named
     affected: int | None = None  #: of ACCEPTED: codes that the request changed, all rows together, if the API told
     missing: list[Row] = []  #: of ACCEPTED: rows that the answer does not confirm
-    unlisted: Counter[str] | None = None  #: of ACCEPTED: fields that ``items`` does not list, with counts
+    unlisted: dict[int, list[str]] = {}  #: of ACCEPTED: by the id of the row, its fields that ``items`` does not list
     text: str = ""  #: for people: what came back
     status: int | None = None  #: HTTP status of a refusal
     task_id: str = ""  #: of an asynchronous upload
@@ -114,7 +113,7 @@ def _read_200(data_key: str, rows: list[Row], reply: Reply) -> Outcome:
     if not isinstance(items, dict) or (affected is not None and type(affected) is not int):
         return Outcome(Reading.UNEXPECTED, text=f"not the documented answer; {describe(reply)}")
     missing: list[Row] = []
-    unlisted: Counter[str] | None = None
+    unlisted: dict[int, list[str]] = {}
     for row in rows:
         listed = items.get(row.value)
         if listed is None:
@@ -122,8 +121,7 @@ def _read_200(data_key: str, rows: list[Row], reply: Reply) -> Outcome:
         elif isinstance(listed, list) and len(listed) < len(row.item) - 1:
             names = {name for name in listed if isinstance(name, str)}
             fields = [name for name in row.item if name not in names and name != data_key]
-            unlisted = unlisted or Counter()
-            unlisted.update(fields)
+            unlisted[id(row)] = fields
     if missing:
         if data_key not in KEYS_OF_ONE_CODE or affected is None or affected >= len(rows):
             missing = []

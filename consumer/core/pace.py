@@ -19,7 +19,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+
+from consumer.core.offsets import Partition
 
 #: Requests are paced this share of the rate, so that jitter on the way does not make eleven of ten in a second.
 PACE_SHARE = 0.95
@@ -33,6 +36,16 @@ FASTER = 0.01
 CAREFUL = 0.005
 #: "Near" is from this share of the pace of the last 429 to as much above it.
 NEAR = 0.1
+
+
+def places(counts: Mapping[str, int], partitions: Iterable[Partition]) -> list[int]:
+    """Where these partitions stand among all of the topics, in an order that every member knows.
+
+    ``counts``: partitions of each topic that the group reads.
+    """
+    topics = sorted(counts)
+    behind = dict(zip(topics, accumulate((counts[topic] for topic in topics), initial=0), strict=False))
+    return sorted(behind[p.topic] + p.number for p in partitions if p.number < counts.get(p.topic, 0))
 
 
 class Pace:

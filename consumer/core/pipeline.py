@@ -1,8 +1,8 @@
 """The core as a whole: inputs in, effects out; it composes the parts and decides nothing itself.
 
-Inputs: records arrived, an attempt ended, letters were acknowledged, partitions came or went, time is now T.
-Effects: send these windows, ask ``GET /me``, write these dead letters, read on or not, wake at T. Commits are read
-from the partitions when one can be sent, never stored.
+Inputs: records arrived, an attempt ended, a question about a task was answered, letters and receipts were acknowledged,
+partitions came or went, time is now T. Effects: see ``effects``. Besides, the loop asks whether to read on and when to
+wake. Commits are read from the partitions when one can be sent, never stored.
 """
 
 from __future__ import annotations
@@ -10,23 +10,25 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from itertools import accumulate, chain
+from itertools import chain
 
 import msgspec
 
 from consumer.core.claims import Claims
 from consumer.core.counting import Histogram, Tally
+from consumer.core.effects import Attempt, Effects, Letter, Receipt
 from consumer.core.flow import Flow
 from consumer.core.gate import Gate
 from consumer.core.lanes import Lanes
 from consumer.core.ledger import Ledger, Ledgers
 from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets import Partition, settle
+from consumer.core.pace import places
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.tasks import TASKS_PER_REQUEST, Task, Tasks
-from consumer.core.uploads import Notice, Result, Uploads
-from consumer.core.windows import Place, Window, Windows
+from consumer.core.uploads import Result, Uploads
+from consumer.core.windows import Place, Windows
 
 #: Bounds of how long an event took from its time in Kafka to settlement, seconds: from a moment to a day of outage.
 AGES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
@@ -51,43 +53,6 @@ class Rules(msgspec.Struct, frozen=True):
     task_deadline: float = 3600.0
     receipts: bool = False  #: an accepted row is settled when its receipt is acknowledged
     single_rows_by_task: bool = False  #: a single row that keeps failing goes asynchronously
-
-
-class Attempt(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """One sending of a window: what an answer is matched with."""
-
-    window: Window
-    number: int
-    data_key: str
-    items: list[dict[str, str]]
-    by_task: bool = False  #: asynchronously: its answer is a task's number
-
-
-class Letter(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """One rejected row on its way to the dead-letter topic."""
-
-    row: Row
-    rejection: Rejection
-
-
-class Receipt(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """The accepted rows of one request, on their way to the receipts topic."""
-
-    rows: list[Row]
-    unconfirmed: list[Row]  #: those among them that no answer listed
-    affected: int | None  #: codes that the request changed, all its rows together, if the API told
-    task_id: str  #: empty: the request was synchronous
-
-
-class Effects(msgspec.Struct, gc=False):
-    """What is to be done now."""
-
-    send: list[Attempt] = []
-    questions: list[Task] = []  #: ask how these tasks are
-    letters: list[Letter] = []
-    receipts: list[Receipt] = []
-    ask: bool = False  #: call ``GET /me``, with the token read again
-    notices: list[Notice] = []
 
 
 class Pipeline:
@@ -209,7 +174,7 @@ class Pipeline:
 
     def me_answered(self, reply: Reply, now: float) -> None:
         """``GET /me`` was answered."""
-        self.uploads.me_answered(reply, now)
+        self.uploads.api.me_answered(reply, now)
 
     def acknowledged(self, rows: Iterable[Row], now: float) -> None:
         """Their topic has these rows' letters or receipts, on all in-sync replicas."""
@@ -227,7 +192,7 @@ class Pipeline:
     def withdraw(self, partitions: Collection[Partition], now: float) -> None:
         """These partitions are about to be taken away: nothing of them is sent from now on.
 
-        Rows in flight (to the API or the dead-letter topic) may still end and settle; see ``busy``.
+        Rows in flight (to the API or to a topic of ours) may still end and settle; see ``busy``.
         """
         going = set(partitions)
         waiting: list[Row] = []
@@ -296,7 +261,7 @@ class Pipeline:
         effects.letters = [letter for letter in self._letters if letter.row.stage == Stage.LETTER]
         self._letters.clear()
         effects.receipts, self._receipts = self._receipts, []
-        effects.notices, self.uploads.notices = self.uploads.notices, []
+        effects.notices, self.uploads.api.notices = self.uploads.api.notices, []
         return effects
 
     def _requests(self, effects: Effects, now: float) -> None:
@@ -436,16 +401,10 @@ class Pipeline:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _deal(self, now: float) -> None:
-        """Tell the pace which of the group's partitions are ours, all of them in an order that every member knows."""
-        if not self._counts:
-            return
-        first = dict(zip(sorted(self._counts), accumulate(self._counts[t] for t in sorted(self._counts)), strict=True))
-        own = sorted(
-            first[p.topic] - self._counts[p.topic] + p.number
-            for p in self.partitions
-            if p.number < self._counts.get(p.topic, 0)
-        )
-        self.gate.pace.deal(own, sum(self._counts.values()), now + self._ahead, now)
+        """Tell the pace which of the group's partitions are ours."""
+        if self._counts:
+            own = places(self._counts, self.partitions)
+            self.gate.pace.deal(own, sum(self._counts.values()), now + self._ahead, now)
 
     def _queue(self, rows: list[Row], now: float) -> None:
         """Rows arrive: they claim their codes."""
@@ -472,7 +431,9 @@ class Pipeline:
         for row in result.accepted:
             row.stage = Stage.RECEIPT
             self._unacknowledged[row] = None
-        self._receipts.append(Receipt(result.accepted, result.unconfirmed, result.affected, result.task_id))
+        self._receipts.append(
+            Receipt(result.accepted, result.unconfirmed, result.unlisted, result.affected, result.task_id)
+        )
 
     def _settle(self, rows: list[Row], now: float) -> None:
         """These rows are done; the rows that waited for them alone are ready."""
@@ -506,7 +467,7 @@ class Pipeline:
                 self._free([row], now)
 
     def _rows_at_rest(self, partitions: set[Partition]) -> Iterator[Row]:
-        """The rows of these partitions that are neither in flight nor on their way to the dead-letter topic."""
+        """The rows of these partitions that are neither in flight nor on their way to a topic of ours."""
         for row in chain(self._rows_held_back(), self.lanes.rows()):
             if row.record.partition in partitions:
                 yield row

@@ -1,7 +1,8 @@
 """From a closed window to an outcome for each of its rows: sent, sent again, divided, held back.
 
-What an answer means is read in ``outcomes``; here stands what follows from it, given what the rest of the process
-sees. Where each window is meanwhile is kept in ``windows``.
+What an answer means is read in ``outcomes``, what it says about the API is kept in ``api_health``, what it leaves open
+in ``confirming``; here stands what follows for the rows, given what the rest of the process sees. Where each window is
+meanwhile is kept in ``windows``.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from collections.abc import Callable
 
 import msgspec
 
-from consumer.core.counting import Histogram, Tally
-from consumer.core.gate import ADVICE, PROBE_SECONDS, Gate, Pause, Step
+from consumer.core.api_health import ApiHealth
+from consumer.core.confirming import Confirming
+from consumer.core.counting import Histogram
+from consumer.core.gate import PROBE_SECONDS, Gate, Pause, Step
 from consumer.core.lanes import Lanes
-from consumer.core.model import KEYS_OF_ONE_CODE, Rejection, Row, Stage
+from consumer.core.model import Rejection, Row, Stage
 from consumer.core.outcomes import Outcome, Reading, brief, classify
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.rows import go_by_task
-from consumer.core.tasks import Task, Tasks, told_of_task
+from consumer.core.tasks import Task, Tasks
 from consumer.core.windows import PARTS, Place, Window, Windows
 
 #: Bounds of the histograms: how long a request took, seconds; and rows of a window.
@@ -28,18 +31,17 @@ SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 6
 ROWS = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 99.0, 100.0)
 #: After this many 5xx or time-outs of one window, while others pass, the fault is sought in the window.
 FAULTS_BEFORE_SPLIT = 3
+#: Where nothing can pass any more, a window is halved all the same, while there are at most so many: a good part that
+#: passes shows that the API works. In an outage that leaves only so many small windows behind.
+FEW_WINDOWS = 16
 #: After so many failed probes it was an outage: what failed meanwhile says nothing about the windows. After fewer it
 #: may have been windows that fail by their own fault, which must not be pardoned again and again.
 OUTAGE_PROBES = 10
 #: A window that was tried alone this often while uploading is paused, and failed, is divided.
 TRIALS_BEFORE_SPLIT = 2
-#: After this many repeats of unconfirmed rows that confirmed nothing, a data key's rows are repeated no more.
-FRUITLESS_REPEATS = 20
 #: The most that passes on the passing clock between two accepted windows, so that an outage does not count: seconds,
 #: and as a share of the time after which a row is given up.
 PASSING_GAP = 60.0
-#: That requests fail is told again after this many seconds.
-TELL_AGAIN_SECONDS = 30.0
 PASSING_SHARE = 0.05
 
 
@@ -48,6 +50,7 @@ class Result(msgspec.Struct, gc=False):
 
     accepted: list[Row] = []
     unconfirmed: list[Row] = []  #: of the accepted ones: no answer listed them
+    unlisted: dict[int, list[str]] = {}  #: by the id of an accepted row, its fields that the answer did not list
     affected: int | None = None  #: codes that the request changed, all its rows together, if the API told
     task_id: str = ""  #: of the task by which the rows were accepted
     rejected: list[tuple[Row, Rejection]] = []
@@ -55,13 +58,6 @@ class Result(msgspec.Struct, gc=False):
     later: list[tuple[float, Row]] = []  #: ready once more from a time on
     orphans: list[Row] = []  #: their partition was taken away meanwhile: only their claims are freed
     data_key: str = ""  #: of the window
-
-
-class Notice(msgspec.Struct, frozen=True):
-    """Something a person wants to know: a change of the process's state."""
-
-    level: str
-    text: str
 
 
 class Uploads:
@@ -83,6 +79,7 @@ class Uploads:
         self._lanes = lanes
         self.windows = windows
         self.gate = gate
+        self.api = ApiHealth(gate)
         self._policy = policy
         self._draw = draw
         self._max_processing = max_processing
@@ -94,14 +91,8 @@ class Uploads:
         self._accepted_at = -1.0
         self._passing = 0.0  #: the passing clock: seconds in which windows were being accepted
         self.starved = False  #: nothing is ready, and no more is read until windows succeed
-        self._fruitless: Counter[str] = Counter()
-        self._repeating = False  #: a row has been sent again because an answer did not confirm it
         self.held_until = -1.0  #: no row's claim is held longer than this by a lost answer
         self.revoked_at = -1.0  #: when rows were last taken away
-        self.notices: list[Notice] = []
-        self._tell_failure_at = 0.0
-        self.last_error: str | None = None  #: how the latest call failed; None: it was answered
-        self.failing_since: float | None = None  #: since when no call was answered; None: the latest one was
         self.requests: Counter[str] = Counter()  #: ended attempts, by what the answer meant
         self.tasks_ended: Counter[str] = Counter()  #: asynchronous uploads, by what their end meant
         self.request_seconds = Histogram(SECONDS)  #: of those that were sent
@@ -109,10 +100,7 @@ class Uploads:
         self.resent: Counter[str] = Counter()  #: rows that go again, by cause
         self.closed: Counter[str] = Counter()  #: windows by the reason they closed
         self.window_rows = Histogram(ROWS)  #: rows of closed windows
-        self.unconfirmed = 0
-        self.codes_affected = Tally()  #: by data key, as far as the API told
-        self._tell_no_codes_at = 0.0
-        self.fields_not_confirmed = Tally()
+        self.confirming = Confirming()
 
     # -- sending -------------------------------------------------------------------------------------------------
 
@@ -148,7 +136,7 @@ class Uploads:
         outcome = classify(window.data_key, window.rows, reply, by_task=window.by_task)
         reading = outcome.reading
         self.requests[reading.value] += 1
-        self._heard(reply, now, failed=reading in (Reading.FAILED, Reading.LOST, Reading.UNSENT))
+        self.api.heard(reply, now, failed=reading in (Reading.FAILED, Reading.LOST, Reading.UNSENT))
         if reading is not Reading.UNSENT:
             self.request_seconds.observe(reply.seconds)
         if reading is Reading.STARTED:
@@ -163,16 +151,7 @@ class Uploads:
         if not task.asking:
             return Result()  # it was answered before
         self.gate.questioned()
-        self._heard(reply, now, failed=reply.status is None or reply.status >= 500)
-        if reply.status == 401:
-            self._pause(Pause.UNAUTHORIZED, brief(reply), now)
-        elif reply.status == 429 or (reply.status is not None and reply.retry_after is not None):
-            if reply.status == 429:
-                self.gate.pace.refused(task.asked_at, now)
-            self._slow_down(reply, now)
-        elif not told_of_task(reply) and now >= self._tell_failure_at:
-            self._tell_failure_at = now + TELL_AGAIN_SECONDS
-            self.notices.append(Notice("warning", f"a task cannot be asked about ({brief(reply)}); it is asked again"))
+        self.api.questioned(task, reply, now)
         outcome = self.tasks.answered(task, reply, now, self._policy, self._draw())
         if outcome is None:
             return Result()
@@ -187,7 +166,7 @@ class Uploads:
         self.tasks.start(window, task_id, now)
         if self._trying(window) and not self.gate.rejecting:
             window.on_trial = False
-            self._unblock()
+            self.api.unblock()
 
     def _trying(self, window: Window) -> bool:
         """Whether this is the one window that is tried while uploading is paused."""
@@ -200,15 +179,6 @@ class Uploads:
             self.retries[outcome.reading.value] += 1
             self.resent[outcome.reading.value] += len(window.rows)
         return result
-
-    def _heard(self, reply: Reply, now: float, *, failed: bool) -> None:
-        """Keep since when the API does not answer, and how the latest call failed."""
-        if not failed:
-            self.failing_since = self.last_error = None
-            return
-        self.last_error = brief(reply)
-        if self.failing_since is None:
-            self.failing_since = now
 
     def _judge(self, window: Window, outcome: Outcome, reply: Reply, now: float, lost_until: float) -> Result:
         """What becomes of the rows and the window; ``lost_until``: as long a lost call of it may take effect."""
@@ -230,10 +200,10 @@ class Uploads:
             self._rows_named(window, outcome, result, now, trial=trial)
         elif outcome.reading in (Reading.UNAUTHORIZED, Reading.UNEXPECTED):
             pause = Pause.UNAUTHORIZED if outcome.reading is Reading.UNAUTHORIZED else Pause.UNEXPECTED
-            self._pause(pause, brief(reply), now)
+            self.api.pause(pause, brief(reply), now)
             self._tried(window, now) if trial else self.windows.queue(window)
         elif trial or (self.gate.rejecting and outcome.reading in (Reading.NONE_NAMED, Reading.TOO_LARGE)):
-            self._learn(window, outcome, reply, now)
+            self.api.learn(window, outcome, reply, now)
             self.gate.trial_inconclusive(now)
             self._tried(window, now)
         elif outcome.reading in (Reading.NONE_NAMED, Reading.TOO_LARGE):
@@ -267,46 +237,21 @@ class Uploads:
 
     def _nobody_waits(self, window: Window, outcome: Outcome, reply: Reply, now: float, *, trial: bool) -> None:
         """An answer for rows that were all taken away: it still tells how the API is."""
-        self._learn(window, outcome, reply, now)
+        self.api.learn(window, outcome, reply, now)
         if outcome.reading is Reading.ACCEPTED:
             self.gate.accepted()
         if outcome.reading in (Reading.ACCEPTED, Reading.ROWS_NAMED, Reading.NONE_NAMED, Reading.TOO_LARGE):
             self._closed_circuit(now)
         if trial and outcome.reading is Reading.ACCEPTED:
-            self._unblock()
+            self.api.unblock()
         elif trial:
             self.gate.trial_inconclusive(now)
         self.windows.end(window)
 
-    def _learn(self, window: Window, outcome: Outcome, reply: Reply, now: float) -> None:
-        """What an answer says about the API, whatever becomes of the rows."""
-        reading = outcome.reading
-        if reading is Reading.THROTTLED:
-            self.gate.pace.refused(window.sent_at, now)
-        if reading is Reading.THROTTLED or (reading is Reading.FAILED and reply.retry_after is not None):
-            self._slow_down(reply, now)
-        if reading not in (Reading.FAILED, Reading.LOST, Reading.UNSENT):
-            return
-        # What a task came to is not in the answer to the question: that it is at work may be the last that was told.
-        told = brief(reply) if outcome.status == reply.status else outcome.text
-        if self.gate.failed(window.number, now):
-            text = f"the API fails for several windows ({told}): one request at a time until it is back"
-            self.notices.append(Notice("warning", text))
-        elif now >= self._tell_failure_at:
-            self.notices.append(Notice("warning", f"a request failed ({told}); its rows are sent again"))
-        else:
-            return
-        self._tell_failure_at = now + TELL_AGAIN_SECONDS
-
-    def _slow_down(self, reply: Reply, now: float) -> None:
-        wait = self.gate.throttled(now, reply.retry_after)
-        self.notices.append(Notice("info", f"the API asks to slow down: no request for {wait:.1f} s"))
-
     def _closed_circuit(self, now: float) -> None:
-        probes = self.gate.answered()
+        probes = self.api.answers_again()
         if not probes:
             return
-        self.notices.append(Notice("info", "the API answers again: full speed"))
         if probes >= OUTAGE_PROBES:
             self.windows.pardon(now, passed=self.accepted_windows)
         # Those that failed often may be at fault themselves: they go on waiting, or they would open it again.
@@ -319,30 +264,24 @@ class Uploads:
         self._pass(now)
         self.gate.accepted()
         if trial:
-            self._unblock()
-        if outcome.unlisted:
-            for field, count in outcome.unlisted.items():
-                self.fields_not_confirmed.count(field, count)
-        result.accepted = window.rows
+            self.api.unblock()
+        told = self.confirming.count(window, outcome)
+        if told:
+            self.api.changed_nothing(told, now)
+        result.accepted, result.unconfirmed = window.rows, outcome.missing
+        result.unlisted = outcome.unlisted
         result.affected, result.task_id = outcome.affected, outcome.task_id
-        if outcome.affected is not None:
-            self._affected(window, outcome.affected, now)
-        if outcome.missing or self._repeating:
-            self._repeat_unconfirmed(window, outcome.missing, result)
+        result.again = self.confirming.again(window, outcome.missing)
+        if result.again:
+            once_more = {id(row) for row in result.again}
+            result.accepted = [row for row in window.rows if id(row) not in once_more]
+            result.unconfirmed = [row for row in outcome.missing if id(row) not in once_more]
+            self.resent["unconfirmed"] += len(result.again)
         rest, window.rest = window.rest, None
         self.windows.end(window)
         if rest is not None:
             # This part of a window that was rejected whole passes, so the fault is in the rest.
             self.windows.divide(rest) if len(rest.rows) > 1 else self.windows.queue(rest)
-
-    def _affected(self, window: Window, affected: int, now: float) -> None:
-        """Keep how many codes were changed; a unit that no code is in is told, as nothing else tells it."""
-        self.codes_affected.count(window.data_key, affected)
-        idle = len(window.rows) - affected
-        if idle > 0 and window.data_key not in KEYS_OF_ONE_CODE and now >= self._tell_no_codes_at:
-            self._tell_no_codes_at = now + TELL_AGAIN_SECONDS
-            share = f"{idle} or more of {len(window.rows)} updates by {window.data_key}"
-            self.notices.append(Notice("warning", f"{share} changed nothing: no code has that value"))
 
     def _pass(self, now: float) -> None:
         """The passing clock goes on."""
@@ -350,43 +289,23 @@ class Uploads:
             self._passing += min(max(0.0, now - self._accepted_at), self._passing_gap)
         self._accepted_at = now
 
-    def _repeat_unconfirmed(self, window: Window, missing: list[Row], result: Result) -> None:
-        absent = {id(row) for row in missing}
-        repeats = [row for row in window.rows if row.confirmed_once]
-        if repeats:
-            fruitful = any(id(row) not in absent for row in repeats)
-            self._fruitless[window.data_key] = 0 if fruitful else self._fruitless[window.data_key] + len(repeats)
-        allowed = self._fruitless[window.data_key] < FRUITLESS_REPEATS
-        again = [row for row in missing if allowed and not row.confirmed_once]
-        if len(missing) > len(again):
-            repeated = {id(row) for row in again}
-            result.unconfirmed = [row for row in missing if id(row) not in repeated]
-            self.unconfirmed += len(result.unconfirmed)
-        if again:
-            for row in again:
-                row.confirmed_once = True
-            self._repeating = True
-            once_more = {id(row) for row in again}
-            result.accepted = [row for row in window.rows if id(row) not in once_more]
-            result.again = again
-            self.resent["unconfirmed"] += len(again)
-
     def _rows_named(self, window: Window, outcome: Outcome, result: Result, now: float, *, trial: bool) -> None:
         self._closed_circuit(now)
         if self.gate.rejecting:
             # Nothing is dead-lettered while everything is rejected; what was not named may do, and so may rows that
             # were not tried yet: they go before the ones that were.
-            named = self.windows.make(window.data_key, [row for row, _ in outcome.rejected], "rest")
-            named.trials = window.trials + 1
-            self.windows.queue(named)
-            self.resent["rows_named"] += len(named.rows)
+            if outcome.rejected:  # else all that were named were taken away meanwhile
+                named = self.windows.make(window.data_key, [row for row, _ in outcome.rejected], "rest")
+                named.trials = window.trials + 1
+                self.windows.queue(named)
+                self.resent["rows_named"] += len(named.rows)
             if trial and outcome.others:
                 self.gate.trial_again(now)
             elif trial:
                 self.gate.block(Pause.EVERYTHING_REJECTED, now)
         else:
             if trial:
-                self._unblock()
+                self.api.unblock()
             for row, why in outcome.rejected:
                 if why.reason == "unknown_key" and self._grace(row, result, now):
                     continue
@@ -421,7 +340,7 @@ class Uploads:
     def _count_rejections(self, count: int, now: float) -> None:
         if self.gate.rejected(count):
             text = f"{self.gate.rejections_in_a_row} rejections in a row and nothing accepted"
-            self._pause(Pause.EVERYTHING_REJECTED, text, now)
+            self.api.pause(Pause.EVERYTHING_REJECTED, text, now)
 
     def _seek(self, window: Window, why: Rejection, result: Result, now: float) -> None:
         """The window is rejected whole: seek the bad row, or reject the only one."""
@@ -461,12 +380,12 @@ class Uploads:
         if part and window.refusals <= TRIALS_BEFORE_SPLIT:
             self.windows.park(window, now + self._policy.delay(window.refusals, self._draw()))
         else:
-            self._pause(Pause.REFUSED, brief(reply), now)
+            self.api.pause(Pause.REFUSED, brief(reply), now)
             self.windows.queue(window)
 
     def _again(self, window: Window, outcome: Outcome, reply: Reply, result: Result, now: float) -> None:
         """429, 408, 5xx, a lost answer, not sent: the same rows again."""
-        self._learn(window, outcome, reply, now)
+        self.api.learn(window, outcome, reply, now)
         window.failures += 1
         if outcome.reading is Reading.THROTTLED:
             self.windows.queue(window)  # the gate holds it back
@@ -478,11 +397,12 @@ class Uploads:
         if outcome.reading in (Reading.FAILED, Reading.LOST):
             window.faults += 1
             window.blamed = window.blamed or others_pass
-            if self.starved and window.blamed:
+            if window.blamed and self.starved and self._others_blamed:
                 # No others can pass any more, and that they did before has to do: or this would never end.
                 others_pass = True
                 self._pass(now)
-            if window.faults >= FAULTS_BEFORE_SPLIT and others_pass and self._halve(window, "halved"):
+            seeks = others_pass or (self.starved and len(self.windows.live) <= FEW_WINDOWS)
+            if window.faults >= FAULTS_BEFORE_SPLIT and seeks and self._halve(window, "halved"):
                 return
             if window.faults >= FAULTS_BEFORE_SPLIT and others_pass and self._single_rows_by_task:
                 self._single_by_task(window)
@@ -501,23 +421,17 @@ class Uploads:
         cap = math.inf if others_pass else PROBE_SECONDS
         self.windows.park(window, now + self._policy.delay(window.failures, self._draw(), cap))
 
+    @property
+    def _others_blamed(self) -> bool:
+        """Whether all that is unsettled failed while others passed; one that did not may fail by the API's fault."""
+        return all(window.blamed for window in self.windows.live)
+
     def _single_by_task(self, window: Window) -> None:
         """A single row that the synchronous call keeps failing for: it may touch too many codes for it."""
         if not window.by_task:
             window.by_task = True
             for row in window.rows:
                 go_by_task(row)
-
-    # -- the pause -----------------------------------------------------------------------------------------------
-
-    def _pause(self, pause: Pause, told: str, now: float) -> None:
-        if self.gate.block(pause, now):
-            text = f"uploading is paused: {told}; nothing is lost; {ADVICE[pause]}"
-            self.notices.append(Notice("error", text))
-
-    def _unblock(self) -> None:
-        self.gate.unblock()
-        self.notices.append(Notice("info", "uploading goes on"))
 
     def _tried(self, window: Window, now: float) -> None:
         """The window was tried alone and failed: others are tried before it, then its parts."""
@@ -527,13 +441,3 @@ class Uploads:
             window.refused_at = now
         if window.trials < TRIALS_BEFORE_SPLIT or not self._halve(window, "trial"):
             self.windows.queue(window)
-
-    def me_answered(self, reply: Reply, now: float) -> None:
-        """``GET /me`` was answered; only a 200 lets a window be tried."""
-        self._heard(reply, now, failed=reply.status is None or reply.status >= 500)
-        if reply.status == 429:
-            self.gate.pace.refused(self.gate.asked_at, now)
-            self.gate.throttled(now, reply.retry_after)
-        self.gate.told(now, passed=reply.status == 200)
-        if reply.status != 200:
-            self.notices.append(Notice("debug", f"GET /api/v2/me/: {brief(reply)}"))

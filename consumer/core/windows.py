@@ -1,7 +1,7 @@
 """Windows, the rows of one request each, and where each of them is between its cut and its end.
 
-A window is in one place: queued (to be sent as soon as the gate lets it), parked (until a time), in flight, or
-behind the first part of a bisected window. Its rows keep their claims in all of them.
+A window is in one place: queued (to be sent as soon as the gate lets it), parked (until a time), in flight, in the
+hands of the API as a task, or behind the first part of a bisected window. Its rows keep their claims in all of them.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ class Windows:
         self._queued: dict[bool, list[tuple[float, int, Window]]] = {False: [], True: []}
         self._parked: list[tuple[float, int, Window]] = []
         self._number = 0
+        self._failed_went = False  # the window that went last had failed before
 
     def make(self, data_key: str, rows: list[Row], reason: str) -> Window:
         """A window of these rows, numbered; it is nowhere yet."""
@@ -108,8 +109,9 @@ class Windows:
         ``alone``: as a pause's trial or a circuit's probe. ``tasks``: whether a further task may be started.
         """
         self._queue_due(now)
-        window = self._trial(now, tasks=tasks) if alone else self._pop(tasks=tasks) or self._cut(now, tasks=tasks)
+        window = self._trial(now, tasks=tasks) if alone else self._usual(now, tasks=tasks)
         if window is not None:
+            self._failed_went = window.times_failed > 0
             self.live[window] = None
             window.place = Place.IN_FLIGHT
             window.attempts += 1
@@ -150,6 +152,14 @@ class Windows:
     def _cut(self, now: float, *, tasks: bool, due_or_not: bool = False) -> Window | None:
         cut = self._lanes.cut(now, due_or_not=due_or_not, tasks=tasks)
         return None if cut is None else self.make(*cut)
+
+    def _usual(self, now: float, *, tasks: bool) -> Window | None:
+        """Windows go before rows that are in none yet; but none that failed goes twice while these could go.
+
+        Where requests are few, its back-off may always be over when the next can start, and it is the oldest.
+        """
+        fresh = self._cut(now, tasks=tasks) if self._failed_went else None
+        return fresh or self._pop(tasks=tasks) or self._cut(now, tasks=tasks)
 
     def _trial(self, now: float, *, tasks: bool) -> Window | None:
         """The one window to try, as a pause's trial or a circuit's probe: the one that failed least.
@@ -236,6 +246,7 @@ class Windows:
         """A part of a window; it takes over when the whole was refused: the others' passing since then counts."""
         part = self.make(window.data_key, rows, "split")
         part.refused_at = window.refused_at
+        part.passed_mark = window.passed_mark
         part.blamed = window.blamed
         return part
 

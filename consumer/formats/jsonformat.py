@@ -50,10 +50,14 @@ def json_decoder(read_epcis: ReadMembers) -> Decoder:
     """
 
     def read(members: dict[str, Any]) -> Event:
+        if "scm_data" not in members and "specversion" in members and is_cloud_event(members):
+            # One in another is none: JSON can be nested more deeply than calls can.
+            return cloud_event(members, read_event)
+        return read_event(members)
+
+    def read_event(members: dict[str, Any]) -> Event:
         if "scm_data" in members:
             return envelope_event(members)
-        if "specversion" in members and is_cloud_event(members):
-            return cloud_event(members, read)
         if "@context" in members or ("type" in members and _is_epcis(members["type"])):
             return read_epcis(members)
         return Event(members)

@@ -55,13 +55,12 @@ _CURES = {
 class Teller:
     """Says each kind of trouble once, and again only after a while: a broker that is down is not a line a second."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._told: dict[object, float] = {}
 
     def tell(self, key: object, text: str, level: int = logging.WARNING) -> None:
         """Log ``text`` unless trouble of this ``key`` was told in the last half minute."""
-        now = self._clock()
+        now = time.monotonic()
         if now - self._told.get(key, -TELL_AGAIN_SECONDS) >= TELL_AGAIN_SECONDS:
             self._told[key] = now
             log.log(level, "%s", text)

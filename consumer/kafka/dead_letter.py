@@ -7,8 +7,8 @@ from typing import Any
 
 from confluent_kafka import Message
 
+from consumer.core.effects import Letter
 from consumer.core.model import Stage
-from consumer.core.pipeline import Letter
 from consumer.kafka.outbox import Headers, Outbox, Produced, Writing
 
 #: The message of a letter that was refused for its size.

@@ -106,12 +106,14 @@ class Ends:
         return ends_of(self._consumer, keys)
 
 
-def partitions_of(consumer: Consumer, topics: Sequence[str]) -> tuple[list[PartitionId], str]:
+def partitions_of(
+    consumer: Consumer, topics: Sequence[str], timeout: float = CALL_SECONDS
+) -> tuple[list[PartitionId], str]:
     """The partitions of those topics that are there, and what to say of one that is not, or "".
 
     Raises KafkaException when no broker answers.
     """
-    found = consumer.list_topics(timeout=CALL_SECONDS).topics
+    found = consumer.list_topics(timeout=timeout).topics
     keys: dict[PartitionId, None] = {}  # patterns may overlap
     problem = ""
     for wanted in topics:

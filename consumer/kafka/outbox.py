@@ -98,6 +98,7 @@ class Outbox(ABC, Generic[Content]):
         self._partitions_at = -METADATA_SECONDS
         # Made at once, so that a property it cannot take is told at the start and not with the first record.
         self._producer: Producer | None = create_client(Producer, self._config)
+        self._renewals = 0
         self._thread: threading.Thread | None = None
         self._closing = False
 
@@ -156,8 +157,11 @@ class Outbox(ABC, Generic[Content]):
             return taken
 
     def _produce(self, writing: Writing[Content]) -> None:
+        # A number, not the client: who holds the callback would hold the client, and it could never end.
+        renewals = self._renewals
+
         def delivered(error: KafkaError | None, _: Message) -> None:
-            if producer is not self._producer:
+            if renewals != self._renewals:
                 return  # produced again by a new client
             self._pending.pop(writing, None)
             if error is None:
@@ -239,6 +243,7 @@ class Outbox(ABC, Generic[Content]):
     def _renew(self) -> None:
         """The client cannot go on: a new one produces again what the old one did not acknowledge."""
         self._producer = None
+        self._renewals += 1
         pending, self._pending = self._pending, {}
         for writing in pending:
             self._retry(writing, 0.0)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from consumer.core.effects import Receipt
 from consumer.core.model import Row, Stage
-from consumer.core.pipeline import Receipt
 from consumer.kafka.outbox import Outbox, Produced, Writing
 
 
@@ -37,6 +37,8 @@ def content_of(row: Row, accepted: Accepted) -> dict[str, Any]:
         "unconfirmed": accepted.unconfirmed,
     }
     told |= {"task_id": receipt.task_id} if receipt.task_id else {"http_status": 200}
+    if id(row) in receipt.unlisted:
+        told["fields_not_confirmed"] = receipt.unlisted[id(row)]
     if receipt.affected is not None:
         told |= {"codes_affected": receipt.affected, "request_rows": len(receipt.rows)}
     return told

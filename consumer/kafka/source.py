@@ -36,6 +36,9 @@ _FENCED = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
 _NOT_RELEASED = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
 #: How often it is looked at whether the group has rebalanced: the number of its topics' partitions may have changed.
 COUNT_SECONDS = 1.0
+#: How long counting may hold up the loop, and how long it is left alone when no broker has answered.
+COUNT_WAIT_SECONDS = 3.0
+COUNT_PAUSE_SECONDS = 10.0
 #: Stands for the group's metadata when not all partitions could be counted: it equals none.
 _NOT_ALL = object()
 
@@ -115,9 +118,9 @@ class Source(Reader):
         if self._counted_in is None or self._consumer.consumer_group_metadata() == self._counted_in:
             return
         try:
-            self._counted(partitions_of(self._consumer, self._topics)[0])
+            self._counted(partitions_of(self._consumer, self._topics, COUNT_WAIT_SECONDS)[0])
         except KafkaException:
-            return  # the next time, then
+            self._count_at = time.monotonic() + COUNT_PAUSE_SECONDS
 
     def _counted(self, keys: list[PartitionId]) -> None:
         self._listener.on_counted(Counter(topic for topic, _ in keys))

@@ -201,9 +201,9 @@ def _rows(pipeline: Pipeline) -> Rows:
         receipts_pending=pipeline.receipts_pending,
         accepted=dict(pipeline.rows_accepted),
         rejected=dict(pipeline.rows_rejected),
-        unconfirmed=uploads.unconfirmed,
-        fields_not_confirmed=dict(uploads.fields_not_confirmed),
-        codes_affected=dict(uploads.codes_affected),
+        unconfirmed=uploads.confirming.unconfirmed,
+        fields_not_confirmed=dict(uploads.confirming.fields_not_confirmed),
+        codes_affected=dict(uploads.confirming.codes_affected),
         resent=dict(uploads.resent),
     )
 
@@ -252,7 +252,7 @@ def _requests(pipeline: Pipeline) -> Requests:
 def _api(pipeline: Pipeline, now: float) -> Api:
     gate = pipeline.gate
     # With nothing left to send, and no pause to end, no call will be made that could be answered.
-    since = pipeline.uploads.failing_since if pipeline.unsettled or gate.pause is not None else None
+    since = pipeline.uploads.api.failing_since if pipeline.unsettled or gate.pause is not None else None
     return Api(
         blocked=gate.pause.value if gate.pause is not None else None,
         blocked_seconds=_rounded(now - gate.paused_since) if gate.pause is not None else 0.0,
@@ -260,7 +260,7 @@ def _api(pipeline: Pipeline, now: float) -> Api:
         throttled_for_seconds=_rounded(gate.throttled_until - now),
         throttled_seconds=_rounded(gate.throttled_seconds),
         budget=None if gate.pace.budget is None else round(gate.pace.budget, 3),
-        last_error=pipeline.uploads.last_error,
+        last_error=pipeline.uploads.api.last_error,
         failing_seconds=None if since is None else _rounded(now - since),
     )
 

@@ -6,6 +6,7 @@ import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,7 +17,7 @@ from consumer.config.settings import Settings
 from consumer.core.model import Row
 from consumer.core.offsets import Partition
 from consumer.core.rows import RowMaker
-from consumer.formats import Schemas, decoder
+from consumer.formats import EpcisRules, Schemas, decoder
 from consumer.intake import Intake
 from consumer.kafka.scan import Scan, Settled
 from consumer.schema_registry import Found, Registry, connect
@@ -24,14 +25,24 @@ from consumer.schema_registry import Found, Registry, connect
 #: How long the registry may take for a schema.
 SCHEMA_SECONDS = 15.0
 
+#: In JSON with escapes, and in EPCIS, a key may stand in another way than it is sent.
+_MAY_BE_WRITTEN_OTHERWISE = (b"\\", b"epc", b"EPC", b"parentID")
+
 #: A record: topic, partition, offset.
 Place = tuple[str, int, int]
+
+
+class Unread(Enum):
+    """Why there is no row of a record."""
+
+    NO_SCHEMA = "no schema"  #: the registry does not give it
+    NOTHING_SET = "nothing set"  #: by the rules
 
 
 class Fate(msgspec.Struct, frozen=True):
     """One row of the code, and what became of it. The field names are those of ``--json``."""
 
-    fate: str  #: unsettled, accepted, dead_lettered, unknown
+    fate: str  #: unsettled, accepted, dead_lettered, skipped, unknown
     told: str  #: more, for people
     at: str  #: the event's time in Kafka, RFC 3339
     topic: str
@@ -48,7 +59,9 @@ class Told(NamedTuple):
 
     fate: str
     told: str
-    data_key: str | None
+    data_key: str | None  #: None: the record, or a part of it, could not be made a row
+    item: dict[str, str] | None  #: the row as it was sent; None: not told
+    at: int  #: when that was written, milliseconds since the epoch
 
 
 class Search:
@@ -66,12 +79,13 @@ class Search:
         """Everything that is known of the code since a time (Unix seconds), about in the order of the events."""
         settings = self._settings
         keys = self._scan.partitions(settings.kafka.topics)
+        found = list(self._events(keys, since))
+        settled = self._scan.settled(keys)
+        # After what is settled: a row's letter or receipt is there before the row is settled.
         told = self._told(settings.dead_letter.topic, since, _letter)
         if settings.receipts.topic:
             for place, more in self._told(settings.receipts.topic, since, _receipt).items():
                 told.setdefault(place, []).extend(more)
-        found = list(self._events(keys, since))
-        settled = self._scan.settled(keys)  # after the events: a moment later more is settled, never less
         found.sort(key=lambda pair: pair[0].timestamp()[1])
         for message, row in found:
             place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
@@ -81,18 +95,21 @@ class Search:
             for entry in told[place]:
                 yield self._gone(place, entry)
 
-    def _fate(self, message: Message, row: Row | None, told: list[Told], settled: Settled) -> Fate:
+    def _fate(self, message: Message, row: Row | Unread, told: list[Told], settled: Settled) -> Fate:
         offset = message.offset() or 0
-        data_key = None if row is None else row.data_key
-        mine = next((entry for entry in told if row is None or entry.data_key in (None, data_key)), None)
+        data_key = None if isinstance(row, Unread) else row.data_key
+        mine = _of_row(row, told)
         if mine is not None:
             fate, more = mine.fate, mine.told
+        elif row is Unread.NOTHING_SET:
+            fate, more = "skipped", "by the rules there is nothing to set"
         elif offset not in settled:
             where = "nothing is committed yet" if settled.committed is None else f"committed: {settled.committed}"
             fate, more = "unsettled", where
-        elif row is None or row.rejection is not None:
-            why = "it cannot be read" if row is None or row.rejection is None else row.rejection.message
-            fate, more = "dead_lettered", f"its letter is not in the topic any more; {why}"
+        elif isinstance(row, Unread):
+            fate, more = "unknown", "settled; the schema registry does not give its schema, so it cannot be read here"
+        elif row.rejection is not None:
+            fate, more = "dead_lettered", f"its letter is not in the topic any more; {row.rejection.message}"
         elif self._settings.receipts.topic:
             fate, more = "unknown", "settled; accepted or not: there is no receipt, perhaps from before there were any"
         else:
@@ -107,8 +124,8 @@ class Search:
             offset=offset,
             data_key=data_key,
             key_value=self._key,
-            event_id=(row.record.event_id if row is not None else None) or where_from,
-            fields=None if row is None else {name: text for name, text in row.item.items() if name != row.data_key},
+            event_id=(None if isinstance(row, Unread) else row.record.event_id) or where_from,
+            fields=None if isinstance(row, Unread) or row.value is None else _fields(row),
         )
 
     def _gone(self, place: Place, entry: Told) -> Fate:
@@ -118,8 +135,8 @@ class Search:
 
     # -- events ----------------------------------------------------------------------------------------------------
 
-    def _events(self, keys: Sequence[tuple[str, int]], since: float | None) -> Iterator[tuple[Message, Row | None]]:
-        """The rows of the code; None for a record that names it and cannot be read."""
+    def _events(self, keys: Sequence[tuple[str, int]], since: float | None) -> Iterator[tuple[Message, Row | Unread]]:
+        """The rows of the code; for a record that names it and makes no row of it, why: a refused row, or Unread."""
         reader = _Reader(self._settings)
         try:
             for message in self._scan.records(keys, since):
@@ -131,18 +148,16 @@ class Search:
                     continue
                 rows = reader.rows(message)
                 if not rows and self._bytes in raw:
-                    yield message, None
-                for row in rows:
-                    if row.value == self._key:
+                    yield message, Unread.NO_SCHEMA if rows is None else Unread.NOTHING_SET
+                for row in rows or ():
+                    if row.value == self._key or (row.value is None and self._bytes in raw):
                         yield message, row
-                    elif row.value is None and self._bytes in raw:
-                        yield message, None
         finally:
             reader.close()
 
     def _may_hold(self, raw: bytes) -> bool:
         """Whether to decode a record at all: JSON may write a key with escapes, EPCIS inside a longer name."""
-        return self._bytes in raw or b"\\" in raw or b"epc" in raw
+        return self._bytes in raw or any(sign in raw for sign in _MAY_BE_WRITTEN_OTHERWISE)
 
     # -- what our own topics say -------------------------------------------------------------------------------------
 
@@ -170,10 +185,11 @@ class _Reader:
             self._registry = Registry(client, registry.url, lambda number, answer: self._answers.put((number, answer)))
         maker = RowMaker(events.data_key, date_fields=events.date_fields, logistic_units=events.logistic_units)
         ask = None if self._registry is None else self._registry.ask
-        self._intake = Intake(decoder(events.format, self._schemas), maker, ask)
+        rules = EpcisRules(events.logistic_units, **settings.epcis.model_dump())
+        self._intake = Intake(decoder(events.format, self._schemas, rules), maker, ask)
 
-    def rows(self, message: Message) -> list[Row]:
-        """Its rows; none if it cannot be read without a schema that the registry does not give."""
+    def rows(self, message: Message) -> list[Row] | None:
+        """Its rows; None if it cannot be read without a schema that the registry does not give."""
         partition = Partition(message.topic() or "", message.partition() or 0, message.offset() or 0, None)
         _, rows, _ = self._intake.take(partition, [message], 0.0)
         while partition in self._intake.waiting:
@@ -181,7 +197,7 @@ class _Reader:
                 number, answer = self._answers.get(timeout=SCHEMA_SECONDS)
             except queue.Empty:
                 self._intake.forget([partition])
-                return []
+                return None
             assert self._schemas is not None
             if isinstance(answer, Found):
                 self._schemas.learn(number, *answer)
@@ -196,14 +212,44 @@ class _Reader:
             self._registry.close()
 
 
+def _fields(row: Row) -> dict[str, str]:
+    return {name: text for name, text in row.item.items() if name != row.data_key}
+
+
+def _of_row(row: Row | Unread, told: list[Told]) -> Told | None:
+    """What is told of this row, last where several things are; None: nothing, or not certainly of it.
+
+    A record can hold several rows, of one code even: that one of them was rejected says nothing of the others.
+    """
+    if isinstance(row, Unread):
+        mine = told
+    elif row.value is None:
+        mine = [entry for entry in told if entry.data_key is None]
+    else:
+        of_key = [entry for entry in told if entry.data_key == row.data_key]
+        mine = [entry for entry in of_key if entry.item == row.item] or [e for e in of_key if e.item is None]
+        if not mine and row.record.open == 1:  # it was read by other rules then
+            mine = told
+    return max(mine, key=lambda entry: entry.at, default=None)
+
+
 def _letter(message: Message, key: str) -> tuple[Place, Told] | None:
     found: Any = message.headers() or []  # pairs, whatever its stub says
     headers = {str(name): (value or b"").decode("utf-8", "replace") for name, value in found}
     place = _place(headers.get("__connect.errors.topic"), headers, "__connect.errors.")
-    if place is None or headers.get("scm.key_value", key) != key:
+    named = headers.get("scm.key_value")
+    if place is None or named not in (None, key):
         return None
+    if named is None and key.encode("utf-8", "surrogateescape") not in (message.value() or b""):
+        return None  # of a record that could not be read, and is not about this code
     told = f"{headers.get('scm.reason', '?')}: {headers.get('scm.message', '')}"
-    return place, Told("dead_lettered", f"{told} ({_time(message)})", headers.get("scm.data_key"))
+    try:
+        item = orjson.loads(headers.get("scm.row", "null"))
+    except orjson.JSONDecodeError:
+        item = None
+    return place, Told(
+        "dead_lettered", f"{told} ({_time(message)})", headers.get("scm.data_key"), item, message.timestamp()[1]
+    )
 
 
 def _receipt(message: Message, key: str) -> tuple[Place, Told] | None:
@@ -218,7 +264,10 @@ def _receipt(message: Message, key: str) -> tuple[Place, Told] | None:
         return None
     how = f"task {content['task_id']}" if "task_id" in content else f"HTTP {content.get('http_status')}"
     unconfirmed = ", not confirmed by the answer" if content.get("unconfirmed") else ""
-    return place, Told("accepted", f"{content.get('accepted_at')}, {how}{unconfirmed}", content.get("data_key"))
+    data_key, fields = content.get("data_key"), content.get("fields")
+    item = {data_key: key, **fields} if isinstance(data_key, str) and isinstance(fields, dict) else None
+    told = f"{content.get('accepted_at')}, {how}{unconfirmed}"
+    return place, Told("accepted", told, data_key, item, message.timestamp()[1])
 
 
 def _place(topic: Any, told: dict[str, Any], prefix: str) -> Place | None:

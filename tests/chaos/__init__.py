@@ -11,8 +11,9 @@ generation of the group with its owners. It does not believe the consumer's logs
 
 Words. A *life* is a process from its start to its end. An *epoch* is a partition in the hands of one member, from the
 generation in which it got it to the generation in which another member has it; a life that is thrown out and joins
-again is a new member. A call is *sent in* the newest epoch that its life had of the partition when the sandbox
-received it.
+again is a new member, and one that was suspended or cut off from Kafka begins a new epoch with each generation around
+that time, as it may have given itself up. A call is *sent in* the newest epoch that its life had of the partition
+when the sandbox received it.
 
 Lost. Every record is applied (the row as published), or dead-lettered (key and value byte for byte, with the reason
 that the events page gives for it), or a tombstone; and the group's committed offsets are the topic's ends.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tests.chaos.evidence import CommitEntry, Generation
+
+#: How long a member that is cut off may take to give itself up.
+SESSION_SECONDS = 6.0
 
 
 class Epoch(NamedTuple):
@@ -22,14 +25,22 @@ class Epoch(NamedTuple):
 class Ownership:
     """The epochs of every partition, and the commits between them."""
 
-    def __init__(self, generations: Sequence[Generation], commits: Sequence[CommitEntry]) -> None:
+    def __init__(
+        self,
+        generations: Sequence[Generation],
+        commits: Sequence[CommitEntry],
+        away: Callable[[str, float, float], bool] = lambda _life, _begin, _end: False,
+    ) -> None:
+        """``away``: whether a life was suspended or cut off from Kafka at some time between two."""
         self._epochs: dict[int, list[Epoch]] = defaultdict(list)
         owners: dict[int, tuple[str, str]] = {}
+        before = 0.0
         for generation in generations:
             for partition, owner in generation.owners.items():
-                if owners.get(partition) != owner:
+                # A member that was away may have taken it for lost, though the group had not: it begins anew.
+                if owners.get(partition) != owner or away(owner[0], before - SESSION_SECONDS, generation.at):
                     self._epochs[partition].append(Epoch(generation.place, generation.at, *owner))
-            owners = dict(generation.owners)
+            owners, before = dict(generation.owners), generation.at
         self._commits: dict[int, list[CommitEntry]] = defaultdict(list)
         for commit in commits:
             self._commits[commit.partition].append(commit)
@@ -44,6 +55,10 @@ class Ownership:
         epochs = self._epochs[partition]
         index = bisect_right(epochs, at, key=lambda epoch: epoch.begin)
         return epochs[index - 1] if index else None
+
+    def closed(self, partition: int, epoch: Epoch) -> float:
+        """When the next epoch of the partition began; for ever, if there was none."""
+        return next((e.begin for e in self._epochs[partition] if e.place > epoch.place), float("inf"))
 
     def base(self, partition: int, epoch: Epoch) -> CommitEntry | None:
         """The commit that stood when the epoch began."""

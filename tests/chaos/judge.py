@@ -104,12 +104,16 @@ class _Judge:
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
         self._found = Verdict(findings=list(evidence.seen))
-        self._ownership = Ownership(evidence.generations, evidence.commits)
+        self._ownership = Ownership(evidence.generations, evidence.commits, self._away)
         self._lives: dict[str, Life] = {life.name: life for life in evidence.lives}
         self._wanted = {(record.partition, record.offset): wanted(record) for record in evidence.records}
         self._records = {self._wanted[(record.partition, record.offset)].number: record for record in evidence.records}
         self._late_keys: set[tuple[str, str]] = set()
         self._last_commits: dict[tuple[str, float], float] = {}
+
+    def _away(self, life: str, begin: float, end: float) -> bool:
+        kinds = ("kafka", "suspended")
+        return any(t.kind in kinds and t.touches(life, begin, end) for t in self._evidence.troubles)
 
     def verdict(self) -> Verdict:
         sent = list(self._sent())
@@ -281,7 +285,8 @@ class _Judge:
         until = epoch.begin if ended is None else min(ended, epoch.begin)
         if answered >= until:
             return f"in flight at the end ({how})"
-        if answered >= self._last_commit(one.epoch.member, epoch.begin) - self._slack(one, until):
+        closed = min(epoch.begin, self._ownership.closed(one.record.partition, one.epoch))
+        if answered >= self._last_commit(one.epoch.member, closed) - self._slack(one, until):
             if how == "kill":
                 self._found.oldest_repeat = max(self._found.oldest_repeat, until - answered)
             return f"answered since the last commit ({how})"

@@ -75,9 +75,9 @@ class Toxiproxy:
         self._process.kill()
         self._process.wait()
 
-    def proxy(self, name: str, upstream: str, port: int = 0) -> Proxy:
-        """A new proxy to ``upstream`` (host:port); ``port`` 0: any free one."""
-        asked = {"name": name, "listen": f"127.0.0.1:{port}", "upstream": upstream, "enabled": True}
+    def proxy(self, name: str, upstream: str) -> Proxy:
+        """A new proxy to ``upstream`` (host:port), on any free port."""
+        asked = {"name": name, "listen": "127.0.0.1:0", "upstream": upstream, "enabled": True}
         made = self.ask("POST", "/proxies", asked)
         return Proxy(self, name, str(made["listen"]))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,6 @@ from consumer.sandbox import Sandbox
 from tests.component.wire import TOKEN, Wire, answer, free_port, make_certificate, saying
 
 NOW = 1_700_000_000.0
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
 
 
 def checked(url: str, token: str = TOKEN, **settings: Any) -> dict[str, Check]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import queue
+import weakref
 from collections.abc import Callable
 from contextlib import closing
 from types import SimpleNamespace
@@ -11,10 +13,10 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from consumer.core.effects import Letter
 from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets import Partition
-from consumer.core.pipeline import Letter
-from consumer.kafka import dead_letter
+from consumer.kafka import outbox
 from consumer.kafka.dead_letter import DeadLetters
 from tests.core.runner_fakes import Message
 
@@ -75,8 +77,8 @@ def test_after_a_client_that_stands_still_a_new_one_writes_what_is_left(
         made.append(clients[min(len(made), 2)])
         return made[-1]
 
-    monkeypatch.setattr(dead_letter, "create_client", make)
-    monkeypatch.setattr(dead_letter, "RETRY_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(outbox, "create_client", make)
+    monkeypatch.setattr(outbox, "RETRY_FIRST_SECONDS", 0.01)
     acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
     letters = [letter(offset) for offset in range(3)]
     with closing(DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")) as writer:
@@ -87,3 +89,41 @@ def test_after_a_client_that_stands_still_a_new_one_writes_what_is_left(
             done += acknowledged.get(timeout=10)
     assert {row.value for row in done} == {"C0", "C1", "C2"}
     assert len(made) >= 2
+
+
+def test_a_client_that_was_replaced_ends_though_it_never_told_of_all_its_letters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """librdkafka keeps the callbacks of what it still holds; in an outage its threads would pile up."""
+    kept: list[Any] = []  # as the library holds them: no garbage collector sees them
+    made: list[weakref.ref[Client]] = []
+
+    class Standing(Client):
+        """Tells that its first letter took too long, and nothing of the second."""
+
+        def produce(self, topic: str, *, on_delivery: Callable[[KafkaError | None, Any], None], **more: Any) -> None:
+            kept.append(on_delivery)
+            if self.produced < 1:
+                super().produce(topic, on_delivery=on_delivery, **more)
+
+        def poll(self, timeout: float) -> None:
+            if len(kept) > 1:
+                super().poll(timeout)
+
+    def make(*_: Any) -> Client:
+        client = Client(None) if made else Standing(KafkaError._MSG_TIMED_OUT)
+        made.append(weakref.ref(client))
+        return client
+
+    monkeypatch.setattr(outbox, "create_client", make)
+    monkeypatch.setattr(outbox, "RETRY_FIRST_SECONDS", 0.01)
+    acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
+    with closing(DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")) as writer:
+        for offset in range(2):
+            writer.send(letter(offset))
+        done: list[Row] = []
+        while len(done) < 2:
+            done += acknowledged.get(timeout=10)
+        assert len(kept) == 2
+        gc.collect()
+        assert made[0]() is None, "a replaced client lives on"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,18 +9,6 @@ import requests
 
 from consumer.sandbox import Sandbox
 from tests.support.sandbox_client import ME, UPLOAD, Client, rows
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[Client]:
-    with Client(sandbox) as connected:
-        yield connected
 
 
 def code(sandbox: Sandbox, extended_id: str) -> Any:

@@ -26,12 +26,6 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[Client]:
-    with Client(sandbox) as connected:
-        yield connected
-
-
 def codes(sandbox: Sandbox) -> Any:
     return sandbox.state()["codes"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,18 +13,6 @@ import requests
 
 from consumer.sandbox import Pace, Sandbox
 from tests.support.sandbox_client import ME, UPLOAD, Client, rows, wait_until
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[Client]:
-    with Client(sandbox) as connected:
-        yield connected
 
 
 def test_the_journal_has_every_applied_row_and_every_call_in_one_sequence(client: Client) -> None:

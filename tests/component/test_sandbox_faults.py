@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,6 @@ import requests
 from consumer.sandbox import FaultError, Sandbox
 from consumer.sandbox.kinds import KINDS
 from tests.support.sandbox_client import Client, rows, wait_until
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[Client]:
-    with Client(sandbox) as connected:
-        yield connected
 
 
 def switch_on(client: Client, kind: str, **parameters: object) -> None:

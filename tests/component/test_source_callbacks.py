@@ -1,4 +1,4 @@
-"""The client inside its callbacks: what is asked of it there must leave it able to go on."""
+"""The client inside its callbacks, and while the broker is away: what is asked of it must let the loop go on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 #: A commit's answer that arrives while an assignment is taken in is served by the same poll, right after it. In a
 #: process of its own, as the library's answer to a mistake here is to end the process.
 PROGRAM = """
-import sys, time
+import os, sys, time
 from consumer.core.offsets import Commit
 from consumer.kafka.embedded import EmbeddedKafka
 from consumer.kafka.reader import ReadFrom
@@ -42,8 +42,19 @@ with EmbeddedKafka() as kafka:
         source.poll(10)
         time.sleep(0.01)
     print(listener.committed, listener.counted)
+    kafka.close()
+    source._counted_in, source._count_at = "another generation", 0.0  # the group has rebalanced; then the broker went
+    longest = polls = 0
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        began = time.monotonic()
+        source.poll(10)
+        longest, polls = max(longest, time.monotonic() - began), polls + 1
+        time.sleep(0.05)
+    print(longest < 4, polls > 20, longest, polls)
     sys.stdout.flush()
-    source.close(10)
+    source.close(0.1)
+    os._exit(0)
 """
 
 
@@ -51,3 +62,4 @@ def test_a_commits_answer_behind_an_assignment_in_one_poll_is_taken_in() -> None
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=90)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("acknowledged {'events': "), done.stdout + done.stderr
+    assert "\nTrue True " in done.stdout, "the broker is away, and the loop stands still with it: " + done.stdout

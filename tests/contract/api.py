@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Protocol
 
+from consumer.core.effects import Attempt
 from consumer.core.model import Record, Row
 from consumer.core.offsets import Partition
-from consumer.core.pipeline import Attempt
 from consumer.core.reply import Reply
 from consumer.core.windows import Window
 from consumer.sandbox import Sandbox

@@ -9,9 +9,9 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
+from consumer.core.effects import Letter
 from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets import Partition
-from consumer.core.pipeline import Letter
 from consumer.kafka.dead_letter import DeadLetters
 from tests.simulation.adapters import Results, SimLetters, Writing
 from tests.simulation.broker import Broker, Message

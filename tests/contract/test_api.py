@@ -30,7 +30,7 @@ def test_an_accepted_window_lists_every_row_with_its_fields_and_counts_the_codes
     assert reply.document["items"] == {"A": ["tag"], "B": ["tag"], "C": ["tag"]}
     assert reply.document["codes_affected"] == 3
     outcome = _outcome(rows, reply)
-    assert (outcome.reading, outcome.missing, outcome.unlisted) == (Reading.ACCEPTED, [], None)
+    assert (outcome.reading, outcome.missing, outcome.unlisted) == (Reading.ACCEPTED, [], {})
     assert api.applied() == ["A", "B", "C"]
 
 

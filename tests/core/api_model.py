@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 import random
 
+from consumer.core.effects import Attempt
 from consumer.core.model import Row
-from consumer.core.pipeline import Attempt
 from consumer.core.reply import Reply
 from tests.core.builders import EPSILON, accepted, answered, error_of, lost, naming, unsent
 

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import orjson
 
+from consumer.core.effects import Attempt, Effects, Letter
 from consumer.core.model import Record, Rejection, Row
 from consumer.core.offsets import Partition
-from consumer.core.pipeline import Attempt, Effects, Letter, Pipeline, Rules
+from consumer.core.pipeline import Pipeline, Rules
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.rows import go_by_task
@@ -170,9 +171,9 @@ class Bench:
         if api is not None:
             self.serve(api)
 
-    def serve(self, api: Api, *, limit: int = 100_000) -> None:
+    def serve(self, api: Api) -> None:
         """Answer every open attempt, letter and question at once, until nothing more is sent at this time."""
-        for _ in range(limit):
+        for _ in range(100_000):
             if self.letters:
                 self.acknowledge()
             elif self.open:
@@ -212,13 +213,12 @@ class Bench:
         self.pipeline.me_answered(answered(status, {}), self.now)
         self.tick()
 
-    def acknowledge(self, *, tick: bool = True) -> None:
+    def acknowledge(self) -> None:
         """The dead-letter topic has every letter written so far."""
         done, self.letters = self.letters, []
         self.buried += done
         self.pipeline.acknowledged([letter.row for letter in done], self.now)
-        if tick:
-            self.tick()
+        self.tick()
 
     # -- what a test looks at ------------------------------------------------------------------------------------
 

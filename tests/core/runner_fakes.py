@@ -14,9 +14,10 @@ from typing import Any
 
 import orjson
 
+from consumer.core.effects import Attempt, Letter
 from consumer.core.model import Event
 from consumer.core.offsets import Commit, Partition
-from consumer.core.pipeline import Attempt, Letter, Pipeline, Rules
+from consumer.core.pipeline import Pipeline, Rules
 from consumer.core.reply import Reply
 from consumer.core.rows import RowMaker
 from consumer.core.tasks import Task
@@ -100,6 +101,7 @@ class FakeSource:
         self.polls: list[tuple[float, int]] = []
         self.commits: list[dict[int, int]] = []
         self.waited: list[dict[int, int]] = []
+        self.refusals = 0  #: of commits that are waited for, to come
         self.pauses: list[tuple[float, bool]] = []
         self.commit_answers: str | None = "at once"  #: at once, never, or an error's text
         self.closed = False
@@ -155,6 +157,10 @@ class FakeSource:
 
     def commit_and_wait(self, commits: list[Commit]) -> bool:
         self.waited.append({commit.partition.number: commit.offset for commit in commits})
+        if self.refusals:
+            self.refusals -= 1
+            self.world.runner.on_committed(commits, "refused")
+            return False
         self.world.runner.on_committed(commits, None)
         return True
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from consumer.core.effects import Attempt
 from consumer.core.model import Row
 from consumer.core.offsets import Partition, due_commits
-from consumer.core.pipeline import Attempt, Pipeline
+from consumer.core.pipeline import Pipeline
 from consumer.core.rows import RowMaker
 from consumer.core.settled_map import decode
 from consumer.formats import decoder

@@ -76,3 +76,11 @@ def test_binary_data_is_refused() -> None:
 def test_an_upload_item_with_a_field_of_that_name_is_none() -> None:
     assert items(FLAT | {"specversion": 1}) == [FLAT | {"specversion": "1"}]
     assert items(FLAT | {"specversion": 1, "data": "x"}, "flat") == [FLAT | {"specversion": "1", "data": "x"}]
+
+
+def test_however_deep_one_lies_in_another_it_is_no_event_and_ends_nothing() -> None:
+    for depth in (2, 600, 900):
+        raw = b'{"specversion":"1.0","data":' * depth + dumped(FLAT) + b"}" * depth
+        with pytest.raises(BadEvent) as raised:
+            rows_of(raw)
+        assert raised.value.reason == "key_missing"

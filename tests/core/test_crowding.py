@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumer.core.effects import Attempt
 from consumer.core.flow import Flow
 from consumer.core.offsets import Partition
-from consumer.core.pipeline import Attempt
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from tests.core.builders import accepted, answered, lost, values
@@ -191,4 +191,16 @@ def test_rows_that_cannot_go_do_not_keep_reading_shut_for_those_that_can() -> No
     flow.took(39, 0)
     assert not flow.reads()
     flow.gave(39, 0)
+    assert flow.reads()
+
+
+def test_beyond_the_bound_nothing_is_read_though_rows_that_could_not_go_have_gone_since_it_was_looked() -> None:
+    """I6: a record of many rows was taken in whole."""
+    flow = Flow(20, 1e9)
+    flow.took(40, 0)
+    assert not flow.reads()
+    flow.crowding({0: (40, 0)}, set(), 1)
+    flow.gave(19, 0)
+    assert not flow.reads(), "I6: it is read without room"
+    flow.gave(3, 0)
     assert flow.reads()

@@ -45,8 +45,8 @@ def test_every_row_is_printed_once_in_the_body_that_would_be_sent_and_settled_at
     assert [item["extended_id"] for body in bodies for item in body["items"]] == keys_of("A", 25)
     assert bodies[0]["items"][3] == {"extended_id": "A3", "note": "3"}
     assert world.runner.ledger().accepted == 25
-    assert world.pipeline.uploads.unconfirmed == 0
-    assert world.pipeline.uploads.fields_not_confirmed == {}
+    assert world.pipeline.uploads.confirming.unconfirmed == 0
+    assert world.pipeline.uploads.confirming.fields_not_confirmed == {}
 
 
 def test_rows_of_one_code_are_in_requests_of_their_own_in_order(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import pytest
 
-from consumer.core.pipeline import Attempt
+from consumer.core.effects import Attempt
 from consumer.core.rows import RowMaker, TaskRowMaker
 from consumer.formats import decoder
 from consumer.formats.encode import encoder

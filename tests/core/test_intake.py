@@ -173,3 +173,15 @@ def test_partition_that_goes_is_forgotten(bench: Bench) -> None:
     bench.take(framed(0, 7, "A"))
     bench.intake.forget([bench.partition, Partition("events", 5, 0, 0)])
     assert not bench.intake.waiting
+
+
+def test_a_record_that_waited_for_room_waits_for_its_schema_though_another_partition_has_asked_for_it(
+    bench: Bench,
+) -> None:
+    bench.take(framed(0, 7, "A"))
+    other = Partition("events", 1, 0, 0)
+    bench.intake.take(other, [framed(0, 7, "B")], bench.now, room=0)
+    assert bench.intake.retry(other, bench.now) == ([], [])
+    assert bench.asked == [7]
+    assert bench.intake.waiting[other].schema_id == 7, "it is read on, and tried at every turn"
+    assert bench.intake.short_of_room() == []

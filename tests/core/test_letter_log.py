@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from consumer.core.effects import Letter
 from consumer.core.model import Record, Rejection, Row
 from consumer.core.offsets import Partition
-from consumer.core.pipeline import Letter
 from consumer.letter_log import EVERY_SECONDS, LetterLog
 
 

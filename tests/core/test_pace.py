@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core.pace import Pace
+from consumer.core.offsets import Partition
+from consumer.core.pace import Pace, places
 
 RATE = 10.0
 #: The wall clock when the owner's clock of a simulated member says 0.
@@ -235,3 +236,19 @@ def test_however_many_429_come_a_little_of_the_pace_is_left() -> None:
         pace.refused(at, at)
     assert pace.budget is not None
     assert pace.budget >= 0.2
+
+
+def test_every_member_finds_each_partition_at_the_same_place_and_each_place_has_one() -> None:
+    counts = {"packed": 3, "scanned": 2, "shipped": 4}
+    everything = [Partition(topic, number, 0, 0) for topic, count in counts.items() for number in range(count)]
+    for seed in range(20):
+        random.Random(seed).shuffle(everything)
+        known = dict(random.Random(seed).sample(list(counts.items()), 3))
+        shares = [places(known, everything[:4]), places(dict(reversed(known.items())), everything[4:])]
+        assert sorted(shares[0] + shares[1]) == list(range(9))
+    assert places(counts, [Partition("scanned", 1, 0, 0), Partition("packed", 0, 0, 0)]) == [0, 4]
+
+
+def test_a_partition_that_the_group_is_not_known_to_read_has_no_place() -> None:
+    fresh = [Partition("packed", 3, 0, 0), Partition("unheard", 0, 0, 0), Partition("packed", 2, 0, 0)]
+    assert places({"packed": 3}, fresh) == [2]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from consumer.core.effects import Attempt
 from consumer.core.model import Record, Rejection, Row
 from consumer.core.offsets import Commit, Partition, due_commits
-from consumer.core.pipeline import Attempt
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from tests.core.builders import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from consumer.core.effects import Effects, Receipt
 from consumer.core.model import Row, Stage
 from consumer.core.offsets import Partition
-from consumer.core.pipeline import Effects, Receipt
 from consumer.kafka.receipts import Accepted, content_of
 from tests.core.builders import Bench, accepted, answered, error_of, naming, values
 
@@ -112,6 +112,17 @@ def test_a_receipt_tells_what_was_sent_and_what_the_answer_said() -> None:
         "codes_affected": 1,
         "request_rows": 1,
     }
+
+
+def test_a_receipt_tells_which_fields_the_answer_did_not_list() -> None:
+    bench = ReceiptBench()
+    bench.read(bench.partition(), "A", "B", note="x", color="red")
+    listed = {"items": {"A": ["note", "color"], "B": ["note"]}, "codes_affected": 2}
+    bench.answer(bench.only, answered(200, listed))
+    (receipt,) = bench.receipts
+    told = [content_of(row, Accepted(receipt, datetime.now(UTC), False)) for row in receipt.rows]
+    assert ["fields_not_confirmed" in content for content in told] == [False, True]
+    assert told[1]["fields_not_confirmed"] == ["color"]
 
 
 def test_a_receipt_of_a_task_names_the_task() -> None:

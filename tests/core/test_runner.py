@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
+from consumer.core.effects import Letter
 from consumer.core.offsets import Commit, Partition
-from consumer.core.pipeline import Letter
 from consumer.core.retry import RetryPolicy
 from consumer.core.settled_map import SettledMap
 from consumer.runner import BATCH

@@ -103,6 +103,18 @@ def test_the_bound_of_the_stop_ends_it_with_exit_1_and_what_is_settled_is_commit
     assert partition.committed == 1
 
 
+@pytest.mark.parametrize(("refusals", "exit_code"), [(3, 0), (10_000, 1)])
+def test_a_last_commit_that_is_refused_in_a_rebalance_is_tried_on_for_a_while(refusals: int, exit_code: int) -> None:
+    """I7: a stop that falls into a rebalance repeats nothing; each try comes after a poll, which lets it take part."""
+    world = World()
+    partition = world.partition(0, "A", "B")
+    world.source.refusals = refusals
+    assert _run(world, signal_at=2.0) == exit_code
+    assert len(world.source.waited) > min(refusals, 3)
+    assert partition.committed == (2 if exit_code == 0 else partition.committed)
+    assert world.source.closed
+
+
 def test_a_second_signal_ends_at_once_with_exit_1() -> None:
     world = World()
     world.api = lambda _: None

@@ -332,7 +332,7 @@ def test_while_no_call_is_answered_the_last_failure_is_told_and_since_when() -> 
     world.start()
     told = _take(world).api
     assert (told.last_error, told.failing_seconds) == (None, None)
-    world.turn_until(lambda: world.pipeline.uploads.failing_since is not None)
+    world.turn_until(lambda: world.pipeline.uploads.api.failing_since is not None)
     world.turn_for(16)
     told = _take(world).api
     assert told.last_error == unsent().error
@@ -349,20 +349,20 @@ def test_an_answer_that_rejects_rows_is_an_answer_and_a_5xx_is_told_without_its_
     bench.read(bench.partition(), "A", "B")
     first, second = bench.open
     bench.answer(first, answered(503, {"detail": "busy", "code": "A"}), tick=False)
-    assert (uploads.last_error, uploads.failing_since) == ("HTTP 503: busy", bench.now)
+    assert (uploads.api.last_error, uploads.api.failing_since) == ("HTTP 503: busy", bench.now)
     bench.answer(second, naming(error_of("B")), tick=False)
-    assert (uploads.last_error, uploads.failing_since) == (None, None)
+    assert (uploads.api.last_error, uploads.api.failing_since) == (None, None)
 
 
 def test_while_uploading_is_paused_the_question_that_is_not_answered_is_told() -> None:
     bench = Bench()
     bench.read(bench.partition(), "A")
     bench.answer(bench.only, answered(401))
-    assert bench.pipeline.uploads.failing_since is None
+    assert bench.pipeline.uploads.api.failing_since is None
     bench.pipeline.me_answered(unsent(), bench.now)
-    assert bench.pipeline.uploads.last_error == unsent().error
+    assert bench.pipeline.uploads.api.last_error == unsent().error
     bench.pipeline.me_answered(answered(401), bench.now)
-    assert bench.pipeline.uploads.failing_since is None
+    assert bench.pipeline.uploads.api.failing_since is None
 
 
 def test_commits_count_by_how_they_ended() -> None:

@@ -100,7 +100,7 @@ def test_the_state_may_stand_in_an_object_of_its_own() -> None:
     bench.pass_time(1)
     bench.tell(answered(200, {"task": {"state": "complete", "codes_affected": 7}}))
     assert bench.settled()
-    assert bench.pipeline.uploads.codes_affected == {"case_code": 7}
+    assert bench.pipeline.uploads.confirming.codes_affected == {"case_code": 7}
 
 
 @pytest.mark.parametrize("document", [{}, {"state": "pending"}, {"state": "queued"}, {"state": 7}, {"status": None}])

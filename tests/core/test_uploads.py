@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from consumer.core.effects import Attempt
 from consumer.core.gate import Pause
-from consumer.core.pipeline import Attempt
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from tests.core.builders import (
@@ -54,7 +54,7 @@ def test_rows_that_a_200_leaves_out_join_a_later_window_once_and_settle_when_con
     assert partition.watermark == 1
     bench.accept()
     assert bench.settled()
-    assert bench.pipeline.uploads.unconfirmed == 0
+    assert bench.pipeline.uploads.confirming.unconfirmed == 0
 
 
 def test_rows_left_out_twice_are_accepted_and_counted_as_unconfirmed() -> None:
@@ -63,7 +63,7 @@ def test_rows_left_out_twice_are_accepted_and_counted_as_unconfirmed() -> None:
     bench.answer(bench.only, accepted(bench.only, without="B", affected=2))
     bench.answer(bench.only, answered(200, {"items": {}, "codes_affected": 0}))
     assert bench.settled(), "I7: a row that is accepted, unconfirmed, is sent once more"
-    assert bench.pipeline.uploads.unconfirmed == 1
+    assert bench.pipeline.uploads.confirming.unconfirmed == 1
     assert bench.reasons() == {}
     assert len(bench.sent) == 2
 
@@ -90,7 +90,7 @@ def test_after_twenty_fruitless_repeats_of_a_data_key_there_are_no_more() -> Non
             bench.answer(attempt, accepted(attempt, without=[left_out]))
     assert bench.settled()
     assert len(bench.sent) == 60 + 20
-    assert bench.pipeline.uploads.unconfirmed == 60
+    assert bench.pipeline.uploads.confirming.unconfirmed == 60
 
 
 def test_a_repeat_that_confirms_something_begins_the_count_anew() -> None:
@@ -122,7 +122,7 @@ def test_a_200_without_the_fields_sent_counts_them_and_accepts() -> None:
     bench.read(bench.partition(), "A", note="x", market="cn")
     bench.answer(bench.only, answered(200, {"items": {"A": ["note"]}, "codes_affected": 1}))
     assert bench.settled()
-    assert bench.pipeline.uploads.fields_not_confirmed == {"market": 1}
+    assert bench.pipeline.uploads.confirming.fields_not_confirmed == {"market": 1}
 
 
 def test_a_200_that_is_not_the_documented_answer_pauses_and_settles_nothing() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from consumer.core.effects import Attempt
 from consumer.core.gate import CIRCUIT_WINDOWS, PROBE_SECONDS
-from consumer.core.pipeline import Attempt
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from tests.core.builders import (
@@ -122,11 +122,11 @@ def test_several_windows_failing_open_the_circuit_one_probe_at_a_time_until_any_
     assert bench.settled()
 
 
-def _after_an_hour(reply: Reply, rows: int = 200) -> Bench:
-    """A bench with so many rows whose API has been away for an hour."""
+def _after_an_hour(reply: Reply) -> Bench:
+    """A bench with 200 rows whose API has been away for an hour."""
     bench = Bench(max_rows=10, concurrency=8, linger=0.1, retry=RetryPolicy(cap=60, give_up=600))
     partition = bench.partition()
-    bench.read(partition, *names("A", rows), tick=False)
+    bench.read(partition, *names("A", 200), tick=False)
     bench.pass_time(60, lambda _: reply)
     before = len(bench.sent)
     bench.pass_time(3600, lambda _: reply)
@@ -318,6 +318,48 @@ def test_memory_full_of_rows_of_one_code_is_no_reason_to_give_it_up_in_an_outage
     assert not bench.pipeline.reads()
     bench.pass_time(3600, lambda _: answered(503))
     assert bench.reasons() == {}, "nothing shows that it is not the API"
+
+
+def test_an_outage_that_finds_a_window_which_failed_before_gives_no_row_up_though_memory_fills() -> None:
+    """That others fail now that never were at fault shows that it is the API."""
+    bench = Bench(max_rows=10, linger=0.1, max_unsettled_rows=200, retry=RetryPolicy(base=4, cap=5, give_up=60))
+    partition = bench.partition()
+    unlucky = rejecting(["U000"], lambda _, __: answered(503))
+    bench.read(partition, *names("U", 10), tick=False)
+    bench.pass_time(0.1, unlucky)
+    window = bench.sent[0].window
+    bench.read(partition, *names("N", 10), tick=False)  # these are accepted meanwhile
+    while window.faults < 2:
+        bench.pass_time(0.05, unlucky)
+    assert (bench.pipeline.unsettled, len(window.rows)) == (10, 10)
+    bench.read(partition, *names("G", 190), tick=False)
+    assert not bench.pipeline.reads()
+    bench.pass_time(3600, lambda _: answered(503))
+    assert not bench.pipeline.lanes, "everything was tried in the outage"
+    assert bench.reasons() == {}, "an outage gives good rows up"
+    bench.pass_time(60, always)
+    assert bench.settled()
+    assert bench.reasons() == {}
+
+
+def test_a_window_that_goes_on_failing_does_not_take_every_request_where_they_are_few() -> None:
+    """I8: its back-off is over before the next request may start, and it is always the oldest."""
+    bench = Bench(max_rows=1, rate=0.2, retry=RetryPolicy(base=0.5, cap=5, give_up=0))
+    partition = bench.partition()
+    bench.read(partition, "P", *names("N", 20), tick=False)
+    bench.pass_time(600, rejecting(["P"], lambda _, __: answered(500)))
+    assert bench.pipeline.unsettled == 1, "others wait for one that fails"
+
+
+def test_bad_rows_that_are_all_a_new_process_can_send_are_told_from_good_ones() -> None:
+    """I8: what passed before it began, and what other members see pass, it does not know."""
+    bench = Bench(max_rows=10, linger=0.1, max_unsettled_rows=30, retry=RetryPolicy(base=0.5, cap=5, give_up=60))
+    bad = ["A003", "B001", "B008"]
+    bench.read(bench.partition(), *names("A", 10), *names("B", 10), *["A000"] * 10, tick=False)
+    assert not bench.pipeline.reads()
+    bench.pass_time(600, rejecting(bad, lambda _, __: answered(500)))
+    assert bench.settled()
+    assert bench.reasons() == dict.fromkeys(bad, "api_error")
 
 
 def test_give_up_zero_is_never() -> None:

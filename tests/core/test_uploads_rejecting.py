@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from consumer.core.effects import Attempt
 from consumer.core.gate import Pause
 from consumer.core.model import Rejection
-from consumer.core.pipeline import Attempt
 from consumer.core.reply import Reply
 from tests.core.builders import (
     Bench,
@@ -124,4 +124,21 @@ def test_a_firewalls_400_counts_as_rejections_too() -> None:
     assert bench.pipeline.gate.pause is Pause.EVERYTHING_REJECTED
     assert len(bench.reasons()) <= 30
     bench.pass_time(3600, always)
+    assert bench.settled()
+
+
+def test_a_trial_whose_named_rows_were_all_taken_away_goes_again_with_the_others() -> None:
+    bench = Bench(max_rows=10, pause_after_rejections=10, concurrency=1)
+    going, staying = bench.partition(0), bench.partition(1)
+    bench.read(going, *names("A", 15), tick=False)
+    bench.read(staying, *names("B", 5), tick=False)
+    bench.pass_time(0, _reject_all)
+    assert bench.pipeline.gate.pause is Pause.EVERYTHING_REJECTED
+    while not bench.open:
+        bench.pass_time(1)
+    taken = [value for value in values(bench.only) if value.startswith("A")]
+    assert (len(taken), len(values(bench.only))) == (5, 10), "rows of both partitions are tried"
+    bench.pipeline.revoked([going], bench.now)
+    bench.answer(bench.only, naming(*map(error_of, taken)))
+    bench.pass_time(60, always)
     assert bench.settled()

@@ -244,11 +244,11 @@ def test_four_data_keys_at_ten_requests_a_second_still_fill_their_windows() -> N
     assert sum(sizes) / len(sizes) >= 95
 
 
-def _search(bad: Iterable[int], count: int = 100) -> tuple[int, int, list[str]]:
+def _search(bad: Iterable[int]) -> tuple[int, int, list[str]]:
     """Requests, and rejected rows, of one window of which the API only says that it is bad."""
     bench = _bench(linger=0.0)
     known = {f"A{number:03d}" for number in bad}
-    bench.read(bench.partition(), *names("A", count), tick=False)
+    bench.read(bench.partition(), *names("A", 100), tick=False)
     bench.pass_time(1.0, rejecting(known, lambda _, __: answered(400, body=b"<html>Bad Request</html>")))
     assert bench.settled()
     assert set(bench.reasons()) == known, "a good row was dead-lettered, or a bad one was not"

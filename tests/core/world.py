@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
+from consumer.core.effects import Attempt, Letter
 from consumer.core.model import Record, Rejection, Row
 from consumer.core.offsets import Partition, due_commits
-from consumer.core.pipeline import Attempt, Letter, Pipeline, Rules
+from consumer.core.pipeline import Pipeline, Rules
 from consumer.core.retry import RetryPolicy
 from consumer.core.settled_map import decode
 from consumer.core.tasks import Task
@@ -288,9 +289,9 @@ class World:
             self.asks_open -= 1
             self.pipeline.me_answered(self.api.me(), self.now)
 
-    def acknowledge(self, count: int = 1_000) -> None:
-        """The dead-letter topic has the oldest ``count`` letters."""
-        done, self.letters = self.letters[:count], self.letters[count:]
+    def acknowledge(self) -> None:
+        """The dead-letter topic has every letter written so far."""
+        done, self.letters = self.letters, []
         for letter in done:
             tag = _tag(letter.row)
             epoch = self.epochs[tag[1]]

@@ -84,9 +84,9 @@ class Happening:
     what: What
 
 
-def day(items: int, seed: int = 1) -> list[Happening]:
+def day(items: int) -> list[Happening]:
     """So many items' day, the orders side by side."""
-    rng = random.Random(seed)
+    rng = random.Random(1)
     per_order = ITEMS_OF_A_CASE * CASES_OF_A_PALLET * PALLETS_OF_AN_ORDER
     orders = [
         deque(_order(number, min(per_order, items - first), rng))

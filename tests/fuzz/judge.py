@@ -11,9 +11,10 @@ from typing import Any
 import orjson
 
 from consumer.config.settings import Epcis
+from consumer.core.effects import Letter
 from consumer.core.model import Record, Row
 from consumer.core.offsets import Partition
-from consumer.core.pipeline import Letter, Pipeline, Rules
+from consumer.core.pipeline import Pipeline, Rules
 from consumer.core.rows import MAX_ROWS, RowMaker
 from consumer.core.validation import MAX_VALUE, REASONS
 from consumer.formats import FORMATS, EpcisRules, Schemas, decoder

@@ -12,7 +12,7 @@ import pytest
 
 from consumer.sandbox import Pace
 from tests.support.job import Job
-from tests.support.process import wait_until
+from tests.support.process import ConsumerProcess, wait_until
 
 Event = tuple[str, dict[str, Any]]
 
@@ -152,13 +152,14 @@ def test_rows_of_a_task_that_never_ends_go_again_after_its_deadline(job: Job) ->
 
 
 def test_a_stop_waits_for_the_tasks_at_work_so_that_nothing_is_sent_again(job: Job) -> None:
-    job.sandbox.pace = Pace(task_seconds=2.0)
+    job.sandbox.pace = Pace(task_seconds=5.0)
     publish(job, [(f"code-{n}", {"extended_id": f"code-{n}", "line": f"L{n % 3}"}) for n in range(30)])
     with job.process(api={"mode": "async"}) as consumer:
         wait_until(lambda: len(job.sandbox.tasks()) >= 3, 60)
         consumer.signal(signal.SIGTERM)
         consumer.wait_for_line(r"stopping: .* and \d+ tasks? at work", 10)
         assert consumer.wait(30) == 0
+    job.sandbox.pace = Pace(task_seconds=0.1)
     job.run_to_end(api={"mode": "async"})
     assert sorted(row["key_value"] for row in job.sandbox.journal()["rows"]) == sorted(f"code-{n}" for n in range(30))
 
@@ -184,10 +185,10 @@ def test_a_rebalance_waits_for_the_tasks_at_work_so_that_nothing_is_sent_twice_a
         ends = {number: end for number, end in job.kafka.end_offsets(job.topic).items() if end}
         return job.kafka.committed(job.group, job.topic).items() >= ends.items()
 
-    how: dict[str, dict[str, Any]] = {"api": {"mode": "async"}}
-    with job.process(name="first", **how) as first:
+    settings = job.settings(api={"mode": "async"})
+    with ConsumerProcess(job.folder / "first", settings, "run") as first:
         wait_until(lambda: len(job.sandbox.tasks()) >= 10, 60)
-        with job.process(name="second", **how) as second:
+        with ConsumerProcess(job.folder / "second", settings, "run") as second:
             first.wait_for_line("revoked: ", 60)
             wait_until(committed, 60)
             for member in (first, second):

@@ -112,7 +112,7 @@ MUTANTS = (
     ),
     Mutant(
         "ledger: an accepted record counts twice",
-        (Edit(OFFSETS, "        accepted += 1\n", "        accepted += 2\n"),),
+        (Edit(OFFSETS, "ledger.accepted += records", "ledger.accepted += 2 * records"),),
     ),
     Mutant(
         "ledger: a settled record stays unsettled",
@@ -130,7 +130,7 @@ MUTANTS = (
     ),
     Mutant(
         "memory bound: bytes of settled records are not given back",
-        (Edit(OFFSETS, "        size += record.size\n", ""),),
+        (Edit(OFFSETS, "        size += record.size\n        if record.rejected", "        if record.rejected"),),
     ),
     Mutant(
         "memory bound: settled rows are not given back",
@@ -143,6 +143,6 @@ MUTANTS = (
     Mutant("memory bound: not looked at", (Edit(FLOW, "        return not self.full", "        return True"),)),
     Mutant(
         "memory bound: bytes not looked at",
-        (Edit(FLOW, " or self.size >= size + (self._max_bytes - size) * share", ""),),
+        (Edit(FLOW, " or self.size >= _end(size, self._max_bytes, share)", ""),),
     ),
 )

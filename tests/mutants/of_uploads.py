@@ -107,8 +107,8 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "(affected is not None and type(affected) is not int):\n        return Outcome(Reading.UNEXPECTED",
-                "(affected is not None and type(affected) is not int):\n        return Outcome(Reading.ACCEPTED",
+                'return Outcome(Reading.UNEXPECTED, text=f"not the documented answer; {describe(reply)}")\n    missing',
+                'return Outcome(Reading.ACCEPTED, text=f"not the documented answer; {describe(reply)}")\n    missing',
             ),
         ),
     ),
@@ -124,7 +124,7 @@ MUTANTS = (
     Mutant(
         "rows that an answer leaves out are sent again and again",
         (
-            Edit(UPLOADS, "if allowed and not row.confirmed_once]", "]"),
+            Edit("core/confirming.py", "if allowed and not row.confirmed_once]", "]"),
             Edit(OUTCOMES, "missing = [row for row in missing if row.confirmed_once]", "pass"),
         ),
         ("tests/core/test_uploads.py",),
@@ -184,18 +184,12 @@ MUTANTS = (
     ),
     Mutant(
         "circuit never opens",
-        (Edit(GATE, "self.circuit_open = self.circuit_open or opens", "self.circuit_open = False"),),
+        (Edit(GATE, "opens = not self.circuit_open and len(self._failing) >= CIRCUIT_WINDOWS", "opens = False"),),
         GATE_TESTS,
     ),
     Mutant(
         "circuit never closes",
-        (
-            Edit(
-                GATE,
-                "        self._throttles = 0\n        self.circuit_open = False\n",
-                "        self._throttles = 0\n",
-            ),
-        ),
+        (Edit(GATE, "        self.circuit_open = False\n        return probes\n", "        return probes\n"),),
         GATE_TESTS,
     ),
     Mutant("Retry-After ignored", (Edit(GATE, "        self.throttled_until = until\n", ""),), GATE_TESTS),

@@ -150,7 +150,7 @@ def unmutated(mutants: Iterable[Mutant]) -> str:
         verdict, problem = _run(tests, copy_of(ROOT, Path(work)))
     if verdict.caught_by:
         return f"{verdict.caught_by}: {verdict.assertion}"
-    return problem or "".join(verdict.other[:1])
+    return problem or "".join(verdict.other[:1]) or ("" if verdict.passed else "no test ran at all")
 
 
 def _tell(result: Result) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
+from consumer.core.effects import Attempt, Letter
 from consumer.core.model import Row, Stage
-from consumer.core.pipeline import Attempt, Letter
 from consumer.core.reply import Reply
 from consumer.core.tasks import Task
 from consumer.ports import Result

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tests.simulation.oracle import Violation
-from tests.simulation.scenario import Scenario, scenario
+from tests.simulation.scenario import scenario
 from tests.simulation.trace import Trace
 from tests.simulation.world import World
 
@@ -44,10 +44,10 @@ class Outcome:
     seconds: float = 0.0  #: simulated
 
 
-def run_seed(seed: int, trace: Trace | None = None, plan: Scenario | None = None) -> Outcome:
+def run_seed(seed: int, trace: Trace | None = None) -> Outcome:
     """One seed from beginning to end."""
     with _quiet(trace):
-        world = World(plan or scenario(seed), trace)
+        world = World(scenario(seed), trace)
         outcome = Outcome(seed, seen=world.seen)
         try:
             world.run()

@@ -44,8 +44,8 @@ every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
 class Group(Job):
     """Members of one group that work on a backlog of updates."""
 
-    def __init__(self, kafka: Kafka, sandbox: Sandbox, folder: Path, partitions: int = PARTITIONS) -> None:
-        super().__init__(kafka, sandbox, folder, partitions)
+    def __init__(self, kafka: Kafka, sandbox: Sandbox, folder: Path) -> None:
+        super().__init__(kafka, sandbox, folder, PARTITIONS)
         self.stack = ExitStack()
         self.updates = 0
 

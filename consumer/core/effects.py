@@ -1,0 +1,54 @@
+"""What the core asks for: the words in which it speaks to the loop and its adapters."""
+
+from __future__ import annotations
+
+import msgspec
+
+from consumer.core.model import Rejection, Row
+from consumer.core.tasks import Task
+from consumer.core.windows import Window
+
+
+class Attempt(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One sending of a window: what an answer is matched with."""
+
+    window: Window
+    number: int
+    data_key: str
+    items: list[dict[str, str]]
+    by_task: bool = False  #: asynchronously: its answer is a task's number
+
+
+class Letter(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One rejected row on its way to the dead-letter topic."""
+
+    row: Row
+    rejection: Rejection
+
+
+class Receipt(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """The accepted rows of one request, on their way to the receipts topic."""
+
+    rows: list[Row]
+    unconfirmed: list[Row]  #: those among them that no answer listed
+    unlisted: dict[int, list[str]]  #: by the id of a row, its fields that the answer did not list
+    affected: int | None  #: codes that the request changed, all its rows together, if the API told
+    task_id: str  #: empty: the request was synchronous
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something a person wants to know: a change of the process's state."""
+
+    level: str
+    text: str
+
+
+class Effects(msgspec.Struct, gc=False):
+    """What is to be done now."""
+
+    send: list[Attempt] = []
+    questions: list[Task] = []  #: ask how these tasks are
+    letters: list[Letter] = []
+    receipts: list[Receipt] = []
+    ask: bool = False  #: call ``GET /me``, with the token read again
+    notices: list[Notice] = []
