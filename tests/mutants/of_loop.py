@@ -44,8 +44,19 @@ MUTANTS = (
         (
             Edit(
                 RUNNER,
-                "                pipeline.busy(partitions) and self._clock()",
-                "                False and self._clock()",
+                "(pipeline.busy(partitions) or self._clock() < lost_until(partitions))",
+                "(self._clock() < lost_until(partitions))",
+            ),
+        ),
+        LOOP_TESTS,
+    ),
+    Mutant(
+        "a revocation does not wait for calls whose answer was lost",
+        (
+            Edit(
+                RUNNER,
+                "(pipeline.busy(partitions) or self._clock() < lost_until(partitions))",
+                "pipeline.busy(partitions)",
             ),
         ),
         LOOP_TESTS,
@@ -115,7 +126,7 @@ MUTANTS = (
     ),
     Mutant(
         "a stop does not wait for what is in flight",
-        (Edit(RUNNER, "while self._in_flight() and not self.leaves_at_once and", "while False and"),),
+        (Edit(RUNNER, "(self._in_flight() or self._lost_call()) and", "self._lost_call() and"),),
         LOOP_TESTS,
     ),
     Mutant(
