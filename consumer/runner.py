@@ -293,7 +293,7 @@ class Runner:
         now = self._clock()
         self.pipeline.observe(self._wall_clock() * 1000)
         self.pipeline.resting = bool(self.resting.full or self.resting.crowding)
-        self.pipeline.silent = self.state is not State.RUNNING or self._membership.doubtful
+        self.pipeline.silent = self.state is not State.RUNNING or self._membership.doubtful(now)
         effects = self.pipeline.tick(now)
         for attempt in effects.send:
             self._api.send(attempt, self._membership.start_by)
@@ -330,9 +330,10 @@ class Runner:
         if now < self._next_commit_at or self._source.committing:
             return
         self._next_commit_at = now + self._commit_interval
-        due = due_commits(self.pipeline.partitions, anew=self._membership.doubtful)
+        anew = bool(self.pipeline.unsettled) and self._membership.asks(now)
+        due = due_commits(self.pipeline.partitions, anew=anew)
         if due:
-            self._membership.asked()
+            self._membership.asked(now)
             self._source.commit(due)
         self.resting.look(room_of(len(self.pipeline.partitions)))
         if self.resting.crowding or self.pipeline.flow.tight:
@@ -372,6 +373,7 @@ class Runner:
     def on_assigned(self, partitions: list[Partition]) -> None:
         """Partitions came; none, when the group has none for this member."""
         self.joined = True
+        self._membership.assigned(self._clock())
         self.rebalances += 1
         for partition in partitions:
             self.pipeline.assigned(partition)

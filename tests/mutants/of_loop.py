@@ -14,6 +14,7 @@ LOOP_TESTS = (
     "tests/core/test_runner_revocation.py",
     "tests/core/test_runner_stop.py",
     "tests/core/test_runner_schemas.py",
+    "tests/core/test_membership.py",
     SIMULATION,
 )
 
@@ -78,12 +79,18 @@ MUTANTS = (
     ),
     Mutant(
         "a request is sent however long ago the group was heard of",
-        (Edit(MEMBERSHIP, "return self._polled_at + self._holds", "return math.inf"),),
+        (
+            Edit(
+                MEMBERSHIP,
+                "return self._polled_at + min(2 / 3 * self._session, LONGEST_GAP_SECONDS)",
+                "return math.inf",
+            ),
+        ),
         LOOP_TESTS,
     ),
     Mutant(
         "a member that stood still goes on sending before the group has confirmed it",
-        (Edit(MEMBERSHIP, "            self.doubtful = True\n", ""),),
+        (Edit(MEMBERSHIP, "            self._gap_since = True\n", ""),),
         LOOP_TESTS,
     ),
     Mutant(
@@ -92,9 +99,14 @@ MUTANTS = (
             Edit(
                 MEMBERSHIP,
                 "        if self._asked:\n",
-                "        if self.doubtful:\n",
+                "        if self._gap_since:\n",
             ),
         ),
+        LOOP_TESTS,
+    ),
+    Mutant(
+        "a member that is cut off from the group goes on sending",
+        (Edit(MEMBERSHIP, " or now - self._heard_at > 2 / 3 * self._session", ""),),
         LOOP_TESTS,
     ),
     Mutant(
@@ -147,7 +159,7 @@ MUTANTS = (
     ),
     Mutant(
         "the group's doubt about a member holds nothing back",
-        (Edit(RUNNER, " or self._membership.doubtful", ""),),
+        (Edit(RUNNER, " or self._membership.doubtful(now)", ""),),
         LOOP_TESTS,
     ),
     Mutant(
