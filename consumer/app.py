@@ -29,7 +29,7 @@ from consumer.kafka.reader import ReadFrom
 from consumer.kafka.receipts import Receipts
 from consumer.kafka.source import COMMIT_WAIT_SECONDS, Source
 from consumer.ops.paths import server_of
-from consumer.ports import Result
+from consumer.ports import Results
 from consumer.runner import Runner
 from consumer.scantrust.client import Client
 from consumer.scantrust.pool import Job, Pool
@@ -48,7 +48,7 @@ SESSION_TIMEOUT_MS = "45000"  # also what brokers come with for group_protocol c
 class UploadApi:
     """The pool of upload workers as the owner loop sees it."""
 
-    def __init__(self, settings: Settings, results: queue.SimpleQueue[Result]) -> None:
+    def __init__(self, settings: Settings, results: Results) -> None:
         api = settings.api
         self._token = TokenSource(api.token.get_secret_value(), api.token_file)
 
@@ -93,7 +93,7 @@ class App:
         if dry:
             settings = dry_run.settings_of(settings)
         kafka, limits = settings.kafka, settings.limits
-        results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        results: Results = queue.Queue()
         decode, self._registry = self._decoding(settings, results)
         intake = Intake(
             decode,
@@ -185,7 +185,7 @@ class App:
         else:
             self.runner.stop(UserError(f"the output cannot be written: {error.strerror}"))
 
-    def _decoding(self, settings: Settings, results: queue.SimpleQueue[Result]) -> tuple[Decoder, Registry | None]:
+    def _decoding(self, settings: Settings, results: Results) -> tuple[Decoder, Registry | None]:
         """The decoder of the configured format, and the schema registry that it needs if there is one."""
         registry, events = settings.schema_registry, settings.events
         epcis = EpcisRules(events.logistic_units, **settings.epcis.model_dump())

@@ -7,7 +7,6 @@ BODY}``; ``{"dead_letter": {…}}`` with what the letter would tell; at the end 
 from __future__ import annotations
 
 import os
-import queue
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ from consumer.config.settings import Settings
 from consumer.core.effects import Attempt, Letter
 from consumer.core.reply import Reply
 from consumer.core.tasks import Task
-from consumer.ports import Result
+from consumer.ports import Results
 from consumer.scantrust.client import task_body
 
 
@@ -52,7 +51,7 @@ class Call(msgspec.Struct, frozen=True, eq=False, gc=False):
 class DryApi:
     """Accepts every window as the documented answer would, at once."""
 
-    def __init__(self, lines: Lines, results: queue.SimpleQueue[Result]) -> None:
+    def __init__(self, lines: Lines, results: Results) -> None:
         self._lines = lines
         self._results = results
 
@@ -83,7 +82,7 @@ class DryApi:
 class DryLetters:
     """Acknowledges every dead letter at once."""
 
-    def __init__(self, lines: Lines, results: queue.SimpleQueue[Result]) -> None:
+    def __init__(self, lines: Lines, results: Results) -> None:
         self._lines = lines
         self._results = results
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -61,3 +62,6 @@ class Call(Protocol):
 #: What comes back: a call with its answer, rows whose letters or receipts are safe, or something to
 #: do on the owner's thread.
 Result = tuple[Call, Reply] | list[Row] | Callable[[], None]
+#: No SimpleQueue: until Python 3.13 its ``get`` waits for ever, whatever its time-out, when a signal interrupts it and
+#: the time is over once the handler is through; and signals come to the owner's thread.
+Results = queue.Queue[Result]

@@ -23,7 +23,7 @@ from consumer.errors import UserError
 from consumer.intake import Intake
 from consumer.letter_log import LetterLog
 from consumer.membership import Membership
-from consumer.ports import Api, Letters, Receipts, Result, Source
+from consumer.ports import Api, Letters, Receipts, Result, Results, Source
 from consumer.resting import Resting
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Runner:
         self,
         pipeline: Pipeline,
         intake: Intake,
-        results: queue.SimpleQueue[Result],
+        results: Results,
         clock: Callable[[], float],
         *,
         commit_interval: float,

@@ -10,9 +10,11 @@ piece.
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -24,6 +26,8 @@ from consumer.kafka.client import PartitionId, create_client
 from consumer.kafka.ends import partitions_of
 from consumer.kafka.patterns import for_the_broker
 from consumer.kafka.reader import Listener, Reader, ReadFrom
+
+log = logging.getLogger(__name__)
 
 #: How long a commit that is waited for (revocation, stop) may take; librdkafka itself knows no bound.
 COMMIT_WAIT_SECONDS = 5.0
@@ -45,6 +49,23 @@ COUNT_PAUSE_SECONDS = 10.0
 _NOT_ALL = object()
 
 
+def _inside(callback: Callable[[Source, Any, Any], None]) -> Callable[[Source, Any, Any], None]:
+    """A callback of the client, out of which nothing is raised: the next poll does that instead.
+
+    An exception that crosses the client comes out in the call that served the callback, which may be a close, and up to
+    Python 3.11 as a SystemError that does not tell what it was.
+    """
+
+    def guarded(self: Source, who: Any, what: Any) -> None:
+        try:
+            callback(self, who, what)
+        except Exception as error:
+            log.exception("%s", callback.__name__.strip("_"))
+            self._fatal = UserError(f"Kafka: a fault in the program ({type(error).__name__}); see the log above")
+
+    return guarded
+
+
 class Source(Reader):
     """One member of the group."""
 
@@ -58,6 +79,7 @@ class Source(Reader):
     ) -> None:
         self._group_protocol = group_protocol
         self._instance_id = instance_id
+        self._closing = False
         self._join_again_at: float | None = None  # with a new client: this one cannot go on
         self._not_joined: object = None  # the group's metadata before it has answered; None: nothing to compare with
         self._counted_in: object = None  # the group's metadata when the partitions were counted
@@ -101,6 +123,7 @@ class Source(Reader):
 
     # -- assignment ----------------------------------------------------------------------------------------------
 
+    @_inside
     def _on_assign(self, _: Consumer, assigned: list[TopicPartition]) -> None:
         # They are counted when the callback is over: after list_topics inside one, the next one ends the process.
         self._counted_in, self._count_at = _NOT_ALL, 0.0
@@ -131,9 +154,12 @@ class Source(Reader):
         known = self._owned.keys() <= set(keys)
         self._counted_in = self._consumer.consumer_group_metadata() if known else _NOT_ALL
 
+    @_inside
     def _on_revoke(self, _: Consumer, revoked: list[TopicPartition]) -> None:
-        self._gone(revoked, lost=self._thrown_out())
+        # A client that is closing must not be asked: it may be past answering.
+        self._gone(revoked, lost=not self._closing and self._thrown_out())
 
+    @_inside
     def _on_lost(self, _: Consumer, revoked: list[TopicPartition]) -> None:
         self._gone(revoked, lost=True)
 
@@ -179,11 +205,18 @@ class Source(Reader):
     def _join_again(self) -> None:
         """Join with a new client; the group refuses this static member for as long as it knows one before it."""
         self._join_again_at = None
+        self._closing = True
         self._consumer.close()
+        self._closing = False
         self._committing.clear()
         self._counted_in = None
         self._consumer = create_client(Consumer, self._config)
         self.subscribe()
+
+    def close(self, timeout: float) -> bool:
+        """Leave the group, as every reader."""
+        self._closing = True
+        return super().close(timeout)
 
     # -- committing ----------------------------------------------------------------------------------------------
     #
@@ -209,6 +242,7 @@ class Source(Reader):
             self._committing.pop()
             self._listener.on_committed(commits, error.args[0].str())
 
+    @_inside
     def _on_commit(self, error: KafkaError | None, answered: list[TopicPartition]) -> None:
         offsets = {(tp.topic, tp.partition): tp.offset for tp in answered}
         while self._committing:

@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue, SimpleQueue
 from typing import Any, Literal
 
 import msgspec
@@ -37,7 +37,7 @@ class Pool:
     a worker met a bug. ``client_factory`` is called in the worker's thread. To be used from one thread.
     """
 
-    def __init__(self, client_factory: Callable[[], Client], size: int, results: SimpleQueue[Any]) -> None:
+    def __init__(self, client_factory: Callable[[], Client], size: int, results: Queue[Any]) -> None:
         self._client_factory = client_factory
         self._size = size
         self._results = results

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from queue import SimpleQueue
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -29,12 +29,12 @@ from tests.component.wire import (
     wait_until,
 )
 
-Results = SimpleQueue[tuple[Job, Reply]]
+Results = Queue[tuple[Job, Reply]]
 
 
 @contextmanager
 def pool_to(url: str, size: int = 4, timeout: float = 5.0) -> Iterator[tuple[Pool, Results]]:
-    results: Results = SimpleQueue()
+    results: Results = Queue()
     token = TokenSource(TOKEN)
     pool = Pool(lambda: Client(url, token, connect_timeout=2, timeout=timeout), size, results)
     try:
@@ -153,7 +153,7 @@ class _Faulty(Client):
 def test_a_bug_in_a_worker_costs_neither_the_job_nor_the_worker_and_is_logged_without_values(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    results: Results = SimpleQueue()
+    results: Results = Queue()
     with Wire(saying(answer())) as wire:
         pool = Pool(lambda: _Faulty(wire.url, TokenSource(TOKEN), connect_timeout=2, timeout=5), 1, results)
         for number in range(4):
@@ -174,7 +174,7 @@ def test_a_bug_in_a_worker_costs_neither_the_job_nor_the_worker_and_is_logged_wi
 
 
 def test_a_client_that_cannot_be_made_is_an_unsent_job_each_time_and_tried_again() -> None:
-    results: Results = SimpleQueue()
+    results: Results = Queue()
     made: list[int] = []
 
     def factory() -> Client:

@@ -57,3 +57,46 @@ def test_a_signal_while_the_program_is_loaded_stops_it_in_order(
         process.kill()
     assert process.returncode == code, err
     assert "0 consumed" in out
+
+
+#: A busy machine: the handler is through when the wait that it interrupts has long been over.
+BUSY = """
+import sys, time
+from consumer.runner import Runner
+
+handle = Runner.signal
+
+def slowly(self, exit_code=0):
+    handle(self, exit_code)
+    time.sleep(0.2)
+
+Runner.signal = slowly
+sys.argv = ["scm-consumer", "run"]
+from consumer.cli import main
+main()
+"""
+
+
+def test_a_signal_that_is_handled_longer_than_the_loop_would_have_waited_stops_it_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "scm-consumer.toml").write_text(
+        '[kafka]\nbootstrap_servers = "127.0.0.1:1"\n[api]\nbase_url = "http://127.0.0.1:1"\ntoken = "t"\n'
+        '[ops]\nlisten = ""\n'
+    )
+    log = tmp_path / "log"
+    with log.open("w") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-c", BUSY],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=subprocess.DEVNULL,
+            stderr=err,
+        )
+    try:
+        # It waits in a turn nearly all the time: it has nothing to do, and says first that there is no broker.
+        wait_until(lambda: "check kafka.bootstrap_servers" in log.read_text(), 30)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    assert "stopping: no requests in flight" in log.read_text()

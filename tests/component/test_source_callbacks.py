@@ -63,3 +63,77 @@ def test_a_commits_answer_behind_an_assignment_in_one_poll_is_taken_in() -> None
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("acknowledged {'events': "), done.stdout + done.stderr
     assert "\nTrue True " in done.stdout, "the broker is away, and the loop stands still with it: " + done.stdout
+
+
+#: What the client raises in C leaves a callback without its type; a client that was closed raises so at any time.
+REFUSED = """
+import sys, threading, time
+from confluent_kafka import Consumer
+from consumer.errors import UserError
+from consumer.kafka.embedded import EmbeddedKafka
+from consumer.kafka.reader import ReadFrom
+from consumer.kafka.source import Source
+
+def refuse(*_, **__):
+    gone.memberid()
+
+class Closing:  # answers no question about its group any more, and does all the rest
+    def __init__(self, client):
+        self._client = client
+    def __getattr__(self, name):
+        return refuse if name in ("consumer_group_metadata", "memberid") else getattr(self._client, name)
+
+class Listener:
+    stopping = leaves_at_once = False
+    assigned = revoked = 0
+    def on_assigned(self, partitions):
+        self.assigned += len(partitions)
+        if sys.argv[1] == "assigned" and partitions:
+            refuse()
+    def on_committed(self, commits, error, *, too_large=False):
+        pass
+    def on_counted(self, counts):
+        pass
+    def on_revoked(self, partitions, *, lost):
+        self.revoked += len(partitions)
+    def on_joined(self):
+        pass
+    def on_waiting(self):
+        pass
+
+gone = Consumer({"bootstrap.servers": "127.0.0.1:1", "group.id": "gone"})
+gone.close()
+listener = Listener()
+threading.excepthook = lambda told: print("in a thread:", told.exc_value)
+with EmbeddedKafka() as kafka:
+    kafka.create_topic("events")
+    source = Source(listener, ReadFrom(kafka.bootstrap_servers, "group", ["events"], "earliest", "stop", {}))
+    source.subscribe()
+    until = time.monotonic() + 30
+    try:
+        while not listener.assigned and time.monotonic() < until:
+            source.poll(10)
+            time.sleep(0.01)
+        source.poll(10)
+    except UserError as error:
+        print(error)
+    source._consumer = Closing(source._consumer)
+    print(source.close(20), listener.assigned == listener.revoked > 0)
+"""
+
+
+def _refused(where: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", REFUSED, where]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
+
+
+def test_a_client_that_is_closing_is_asked_nothing_and_what_it_revokes_is_taken_in() -> None:
+    done = _refused("revoked")
+    assert done.stdout == "True True\n", done.stdout + done.stderr
+
+
+def test_what_is_raised_in_a_callback_does_not_cross_the_client_but_ends_the_reading() -> None:
+    done = _refused("assigned")
+    first, _, rest = done.stdout.partition("\n")
+    assert first == "Kafka: a fault in the program (RuntimeError); see the log above", done.stdout + done.stderr
+    assert rest.startswith("True "), done.stdout + done.stderr

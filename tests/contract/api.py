@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from queue import Queue
 from typing import Protocol
 
 from consumer.core.effects import Attempt
@@ -66,7 +66,7 @@ class RealApi:
 
     def __init__(self) -> None:
         self._sandbox = Sandbox(token="right").start()
-        self._results: SimpleQueue[tuple[Job, Reply]] = SimpleQueue()
+        self._results: Queue[tuple[Job, Reply]] = Queue()
         self._token = "right"
         self._pool = Pool(self._client, 1, self._results)
 

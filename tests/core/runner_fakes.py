@@ -55,10 +55,11 @@ class Message:
         return 1, int((EPOCH + BEGIN) * 1000)  # published at the start
 
 
-class Results(queue.SimpleQueue[Result]):
+class Results(queue.Queue[Result]):
     """The queue of results over a simulated clock: a wait passes the time and does what is due."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.now = BEGIN
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -77,6 +78,8 @@ class Results(queue.SimpleQueue[Result]):
         self._due = [(max(at, self.now), number, do) for at, number, do in sorted(self._due)]
 
     def get(self, block: bool = True, timeout: float | None = None) -> Result:
+        if not block:
+            return super().get(block=False)
         assert timeout is not None, "the loop must not wait without a bound"
         assert timeout <= 0.05, "a turn waits 50 ms at most"
         end = self.now + timeout
@@ -85,7 +88,7 @@ class Results(queue.SimpleQueue[Result]):
             do()
         if self.empty():
             self.now = max(self.now, end)
-        return super().get_nowait()
+        return super().get(block=False)
 
 
 class FakeSource:

@@ -6,7 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from typing import Any
 
 import orjson
@@ -30,7 +30,7 @@ class Done:
     call: Call | None = None
 
 
-class Results(SimpleQueue[Result]):
+class Results(Queue[Result]):
     """The owner's queue of results: waiting on it lets simulated time pass.
 
     ``pause``: lets at most so much time pass, less when ``put`` is called. What is taken out is told to the witness.
