@@ -4,6 +4,10 @@ A process that was suspended, or a machine that stood still, does not know it: t
 to others meanwhile, and the client may learn that only a moment after it goes on. So after a gap between two polls
 nothing is uploaded until the group has acknowledged a commit that was sent after the gap; it takes none from a member
 that it has thrown out.
+
+Nor does a process know it that is cut off from Kafka, but not from the API: its polls go on. So nothing is uploaded,
+either, when the last sign of the group is older than two thirds of its session; while there is work, it is asked for
+one in time.
 """
 
 from __future__ import annotations
@@ -25,11 +29,13 @@ class Membership:
     """
 
     def __init__(self, session_seconds: float) -> None:
-        self._holds = 2 / 3 * session_seconds
+        self._session = session_seconds
         self._gap = min(session_seconds / 3, LONGEST_GAP_SECONDS) if session_seconds < math.inf else math.inf
         self._polled_at = math.inf
-        self.doubtful = False  #: nothing is to be uploaded now
+        self._gap_since = False  # no commit that was sent after the last gap was acknowledged yet
         self._asked = False
+        self._asked_at = -math.inf
+        self._heard_at = -math.inf  # when the latest sign of the group was asked for
 
     def polled(self, now: float) -> bool:
         """The client was polled, or the loop is inside of its callbacks; whether there was a gap."""
@@ -39,7 +45,7 @@ class Membership:
                 "this process stood still for %.1f s: nothing is uploaded until the group has confirmed this member",
                 now - self._polled_at,
             )
-            self.doubtful = True
+            self._gap_since = True
             self._asked = False
         self._polled_at = now
         return gap
@@ -51,14 +57,28 @@ class Membership:
     @property
     def start_by(self) -> float:
         """When an upload must have begun: a worker that stood still, too, must not begin it later."""
-        return self._polled_at + self._holds
+        return self._polled_at + min(2 / 3 * self._session, LONGEST_GAP_SECONDS)
 
-    def asked(self) -> None:
+    def doubtful(self, now: float) -> bool:
+        """Whether nothing is to be uploaded now."""
+        return self._gap_since or now - self._heard_at > 2 / 3 * self._session
+
+    def asks(self, now: float) -> bool:
+        """Whether the group should be asked for a sign, by a commit that may say nothing new."""
+        return self._gap_since or now - self._heard_at > self._session / 3
+
+    def asked(self, now: float) -> None:
         """A commit is sent; the only one in flight."""
-        self._asked = self.doubtful
+        self._asked = self._gap_since
+        self._asked_at = now
 
     def confirmed(self) -> None:
         """The group took a commit: in doubt, it ends it if it was sent after the gap."""
+        self._heard_at = max(self._heard_at, self._asked_at)
         if self._asked:
             log.info("the group has confirmed this member")
-            self.doubtful = self._asked = False
+            self._gap_since = self._asked = False
+
+    def assigned(self, now: float) -> None:
+        """The group gave this member an assignment, which is a sign of it; it ends no gap."""
+        self._heard_at = max(self._heard_at, now)

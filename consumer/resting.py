@@ -43,8 +43,11 @@ class Resting:
             self.tell(partition)
 
     def look(self, room: int) -> None:
-        """Read on where the settled map has room again."""
-        for partition in [p for p in self.full if not p.outgrows(room // 2)]:
+        """Read on where the settled map has room again; and where all is settled, so that nothing else makes any.
+
+        What an earlier owner settled of positions that are not read yet may by itself take more than half of the room.
+        """
+        for partition in [p for p in self.full if p.watermark == p.position or not p.outgrows(room // 2)]:
             self.full.discard(partition)
             self.tell(partition)
 

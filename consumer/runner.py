@@ -12,7 +12,7 @@ import math
 import queue
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 
 from consumer.core.ledger import Ledger
@@ -153,15 +153,18 @@ class Runner:
         tasks = len(self.pipeline.uploads.tasks)
         count = len(self.pipeline.windows.in_flight) - tasks
         log.info(
-            "stopping: %s request%s in flight%s, waited for up to %g s; a second signal leaves at once",
+            "stopping: %s request%s in flight%s%s, waited for up to %g s; a second signal leaves at once",
             count or "no",
             "" if count == 1 else "s",
             f" and {tasks} task{'' if tasks == 1 else 's'} at work" if tasks else "",
+            ", and a call whose answer was lost may still take effect" if self._lost_call() else "",
             self._stop_seconds,
         )
         self._source.pause()
         try:
-            while self._in_flight() and not self.leaves_at_once and self._clock() < self._stop_by:
+            while (
+                (self._in_flight() or self._lost_call()) and not self.leaves_at_once and self._clock() < self._stop_by
+            ):
                 self.turn()
         except UserError as error:
             self._end = error
@@ -184,6 +187,10 @@ class Runner:
             self._collect(WAIT_IDLE_SECONDS)
             self._poll(1)  # paused: this serves callbacks only
         return True
+
+    def _lost_call(self) -> bool:
+        """Whether a lost call may still overwrite what the next owner sends; none follows an end that was reached."""
+        return self._signals > 0 and self._clock() < lost_until(self.pipeline.partitions)
 
     def _in_flight(self) -> bool:
         return self.pipeline.awaiting or self.pipeline.unacknowledged
@@ -286,7 +293,7 @@ class Runner:
         now = self._clock()
         self.pipeline.observe(self._wall_clock() * 1000)
         self.pipeline.resting = bool(self.resting.full or self.resting.crowding)
-        self.pipeline.silent = self.state is not State.RUNNING or self._membership.doubtful
+        self.pipeline.silent = self.state is not State.RUNNING or self._membership.doubtful(now)
         effects = self.pipeline.tick(now)
         for attempt in effects.send:
             self._api.send(attempt, self._membership.start_by)
@@ -323,9 +330,10 @@ class Runner:
         if now < self._next_commit_at or self._source.committing:
             return
         self._next_commit_at = now + self._commit_interval
-        due = due_commits(self.pipeline.partitions, anew=self._membership.doubtful)
+        anew = bool(self.pipeline.unsettled) and self._membership.asks(now)
+        due = due_commits(self.pipeline.partitions, anew=anew)
         if due:
-            self._membership.asked()
+            self._membership.asked(now)
             self._source.commit(due)
         self.resting.look(room_of(len(self.pipeline.partitions)))
         if self.resting.crowding or self.pipeline.flow.tight:
@@ -365,6 +373,7 @@ class Runner:
     def on_assigned(self, partitions: list[Partition]) -> None:
         """Partitions came; none, when the group has none for this member."""
         self.joined = True
+        self._membership.assigned(self._clock())
         self.rebalances += 1
         for partition in partitions:
             self.pipeline.assigned(partition)
@@ -386,8 +395,11 @@ class Runner:
         pipeline.withdraw(partitions, self._clock())
         if not lost and self.state is not State.STOPPED:
             deadline = self._clock() + self._revoke_seconds
+            # A lost call may still take effect: its claims hold back later rows here, but no other member knows them.
             while (
-                pipeline.busy(partitions) and self._clock() < min(deadline, self._stop_by) and not self.leaves_at_once
+                (pipeline.busy(partitions) or self._clock() < lost_until(partitions))
+                and self._clock() < min(deadline, self._stop_by)
+                and not self.leaves_at_once
             ):
                 self._collect(WAIT_IDLE_SECONDS)
                 # What ended without being settled is not sent again from here.
@@ -423,6 +435,11 @@ class Runner:
     def ledger(self) -> Ledger:
         """The counts of all partitions this process has had, as of now."""
         return self.pipeline.ledger()
+
+
+def lost_until(partitions: Iterable[Partition]) -> float:
+    """Until when a call with rows of these partitions whose answer was lost may take effect; the owner's clock."""
+    return max((partition.lost_until for partition in partitions), default=0.0)
 
 
 def _listed(partitions: list[Partition]) -> str:

@@ -230,7 +230,9 @@ class Limits(Section):
     max_unsettled_mib: Positive = Field(
         64, description="MiB of records read and not settled; up to 16 MiB fetched ahead come on top."
     )
-    stop_seconds: NotNegative = Field(80, description="How long a stop waits for requests in flight.")
+    stop_seconds: NotNegative = Field(
+        80, description="How long a stop waits for requests in flight, and until lost calls can no longer take effect."
+    )
 
 
 class Log(Section):

@@ -46,6 +46,7 @@ class Partition:
         "_map_most",
         "committed",
         "ledger",
+        "lost_until",
         "metadata",
         "number",
         "owned",
@@ -81,6 +82,7 @@ class Partition:
         self._map_most = 0  # bytes that the map of what is unsettled before _map_end can take
         self._map_end = start
         self.undecoded = 0  #: records whose rows are not made yet
+        self.lost_until = 0.0  #: a call with rows of it whose answer was lost may take effect until then
         if skips:
             self._unsettled_offsets()
 

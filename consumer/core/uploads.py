@@ -186,6 +186,8 @@ class Uploads:
             self.held_until = max(self.held_until, lost_until)
             for row in window.rows:
                 row.hold_until = max(row.hold_until, lost_until)
+                partition = row.record.partition
+                partition.lost_until = max(partition.lost_until, lost_until)
         result = Result()
         # Only while rows were taken away since it was sent can some of its rows be done.
         reduced = window.sent_at <= self.revoked_at and any(row.stage == Stage.DONE for row in window.rows)

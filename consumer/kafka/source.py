@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: How long a commit that is waited for (revocation, stop) may take; librdkafka itself knows no bound.
 COMMIT_WAIT_SECONDS = 5.0
+#: A commit without an answer for so long holds back no other.
+COMMIT_LOST_SECONDS = 10.0
 #: Time between two looks for a commit, and between two tries to join as a static member that is not released yet.
 LOOK_AGAIN_SECONDS = 0.02
 JOIN_AGAIN_SECONDS = 1.0
@@ -82,6 +84,7 @@ class Source(Reader):
         self._not_joined: object = None  # the group's metadata before it has answered; None: nothing to compare with
         self._counted_in: object = None  # the group's metadata when the partitions were counted
         self._count_at = 0.0
+        self._committing_since = 0.0
         self._committing: deque[dict[PartitionId, Commit]] = deque()  # in the order they were sent
         more: dict[str, Any] = {"group.protocol": group_protocol, "on_commit": self._on_commit}
         if group_protocol == "classic":
@@ -222,11 +225,15 @@ class Source(Reader):
 
     @property
     def committing(self) -> bool:
-        """Whether a commit is in flight; there is one at a time, but for those of a revocation."""
-        return bool(self._committing)
+        """Whether a commit is in flight; there is one at a time, but for those of a revocation.
+
+        One that is not answered for long does not count any more: the client may have forgotten it with its group.
+        """
+        return bool(self._committing) and time.monotonic() - self._committing_since < COMMIT_LOST_SECONDS
 
     def commit(self, commits: list[Commit]) -> None:
         """Send a commit; ``on_committed`` tells how it ended."""
+        self._committing_since = time.monotonic()
         self._committing.append({(c.partition.topic, c.partition.number): c for c in commits})
         offsets = [TopicPartition(c.partition.topic, c.partition.number, c.offset, c.metadata) for c in commits]
         try:
@@ -237,10 +244,10 @@ class Source(Reader):
 
     @_inside
     def _on_commit(self, error: KafkaError | None, answered: list[TopicPartition]) -> None:
-        keys = {(tp.topic, tp.partition) for tp in answered}
+        offsets = {(tp.topic, tp.partition): tp.offset for tp in answered}
         while self._committing:
             sent = self._committing.popleft()
-            if sent.keys() == keys:
+            if {key: commit.offset for key, commit in sent.items()} == offsets:
                 break
         else:
             return

@@ -172,6 +172,16 @@ def test_one_hot_partition_may_take_most_of_the_bound() -> None:
     assert flow.crowding({0: (7_000, 0)}, {0}, 8) == set()
 
 
+def test_more_than_the_bound_is_never_read_however_much_of_it_cannot_go() -> None:
+    """A record can bring more than the bound, and when that was looked at last, all of it could not go."""
+    flow = Flow(1000, 1e12)
+    flow.took(1100, 0)
+    assert not flow.reads()
+    flow.crowding({0: (1100, 0)}, set(), 2)
+    flow.gave(95, 0)
+    assert not flow.reads(), f"I6: {flow.rows} rows are unsettled, 1000 are allowed, and more is read"
+
+
 def test_rows_that_cannot_go_do_not_keep_reading_shut_for_those_that_can() -> None:
     """Reading that stopped at the bound goes on when a part of the rest is free, however little the rest is."""
     flow = Flow(1000, 1e12)

@@ -105,7 +105,7 @@ def _failing_gate() -> Gate:
 def test_several_distinct_windows_failing_open_the_circuit_for_one_probe_at_a_time() -> None:
     gate = _failing_gate()
     probe_at = gate.opens_at(0)
-    assert probe_at == 1
+    assert probe_at == 1, "I6: the API fails for several windows, and all go on at once"
     gate.start(1)
     assert not gate.admits(1)
     gate.ended()

@@ -10,6 +10,7 @@ import orjson
 from consumer.core.effects import Letter
 from consumer.core.offsets import Commit, Partition
 from consumer.core.retry import RetryPolicy
+from consumer.core.settled_map import SettledMap
 from consumer.runner import BATCH
 from tests.core.builders import accepted, answered, error_of, naming, values
 from tests.core.runner_fakes import (
@@ -289,6 +290,20 @@ def test_a_partition_whose_map_has_no_room_is_held_and_read_on_when_it_has() -> 
     for attempt in world.unanswered:
         world.results.put((Call(attempt), accepted(attempt)))
     world.turn_until(lambda: partition.committed == 3000)
+
+
+def test_a_partition_with_nothing_unsettled_is_read_on_however_much_room_the_map_takes_of_what_is_not_read_yet() -> (
+    None
+):
+    """An earlier owner settled much of it, with many gaps: only reading on makes room."""
+    world = World()
+    partition = world.partition(0, *keys_of("A", 9500))
+    partition.skips = SettledMap((start, start + 29) for start in range(500, 9500, 30))
+    partition.room = 500
+    world.start()
+    world.turn_until(lambda: partition in world.source.held)
+    world.turn_until(lambda: partition.committed == 9500)
+    assert len(world.sent_values()) == 500 + 300
 
 
 def test_a_short_stall_pauses_nothing() -> None:

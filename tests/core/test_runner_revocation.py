@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from consumer.core.offsets import Partition
-from tests.core.builders import accepted, answered, error_of, naming, values
+from consumer.core.retry import RetryPolicy
+from tests.core.builders import accepted, answered, error_of, lost, naming, values
 from tests.core.runner_fakes import (
     REVOKE_SECONDS,
     Call,
@@ -53,6 +54,34 @@ def test_the_wait_in_a_revocation_is_bounded_and_a_late_answer_settles_nothing()
     assert going.ledger.as_dict()["accepted"] == 0
     assert going.ledger.as_dict()["released"] == 1
     assert all(commit.get(0, 0) == 0 for commit in world.source.commits + world.source.waited)
+
+
+def test_a_revocation_waits_until_a_lost_call_can_no_longer_overwrite_what_the_next_owner_sends() -> None:
+    """Fencing, I9: the claims that hold back later rows of its code are known here only."""
+    world = World(max_processing=6.0, retry=RetryPolicy(base=0.1, cap=0.1))
+    world.api = lambda attempt: lost() if len(world.sent) == 1 else accepted(attempt)
+    going = world.partition(0, "A", "B")
+    world.start()
+    world.turn_until(lambda: going.ledger.accepted == 2)
+    sent_at = world.start_by[0][0]
+    _revoke(world, going)
+    world.turn_until(lambda: not going.owned)
+    assert world.results.now >= sent_at + 6.0, "I9: a lost call may overwrite what the next owner sends"
+    assert world.results.now <= sent_at + 6.2
+    assert world.source.waited == [{0: 2}]
+
+
+def test_a_revocation_waits_for_lost_calls_of_other_partitions_not_at_all() -> None:
+    world = World(max_processing=6.0, retry=RetryPolicy(base=0.1, cap=0.1))
+    world.api = lambda attempt: lost() if len(world.sent) == 1 else accepted(attempt)
+    staying = world.partition(0, "A")
+    going = world.partition(1)
+    world.start()
+    world.turn_until(lambda: staying.ledger.accepted == 1)
+    began = world.results.now
+    _revoke(world, going)
+    world.turn_until(lambda: not going.owned)
+    assert world.results.now - began <= 0.2
 
 
 def test_partitions_that_stay_go_on_during_the_wait() -> None:

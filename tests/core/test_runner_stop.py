@@ -6,9 +6,10 @@ import logging
 
 import pytest
 
+from consumer.core.retry import RetryPolicy
 from consumer.errors import UserError
 from consumer.runner import BLOCKED_SECONDS, State
-from tests.core.builders import accepted, answered, error_of, naming, values
+from tests.core.builders import accepted, answered, error_of, lost, naming, values
 from tests.core.runner_fakes import (
     STOP_SECONDS,
     World,
@@ -178,3 +179,16 @@ def test_without_an_end_to_reach_a_pause_is_waited_out() -> None:
     world.me = 200
     world.api = accepted
     world.turn_until(lambda: partition.committed == 1, 200)
+
+
+@pytest.mark.parametrize("signalled", [True, False])
+def test_a_stop_that_was_asked_for_waits_for_lost_calls_and_an_end_that_was_reached_does_not(signalled: bool) -> None:
+    """Fencing, I9: what the next owner sends must not be overwritten by a call that was lost."""
+    world = World(max_processing=6.0, retry=RetryPolicy(base=0.1, cap=0.1))
+    world.api = lambda attempt: lost() if len(world.sent) == 1 else accepted(attempt)
+    partition = world.partition(0, "A")
+    world.results.at(1.0, world.runner.signal if signalled else lambda: world.runner.stop(0))
+    assert world.runner.run() == 0
+    waited = world.results.now - world.start_by[0][0]
+    assert 6.0 <= waited <= 6.2 if signalled else waited <= 1.5
+    assert partition.committed == 1

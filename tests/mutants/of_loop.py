@@ -14,6 +14,7 @@ LOOP_TESTS = (
     "tests/core/test_runner_revocation.py",
     "tests/core/test_runner_stop.py",
     "tests/core/test_runner_schemas.py",
+    "tests/core/test_membership.py",
     SIMULATION,
 )
 
@@ -44,8 +45,19 @@ MUTANTS = (
         (
             Edit(
                 RUNNER,
-                "                pipeline.busy(partitions) and self._clock()",
-                "                False and self._clock()",
+                "(pipeline.busy(partitions) or self._clock() < lost_until(partitions))",
+                "(self._clock() < lost_until(partitions))",
+            ),
+        ),
+        LOOP_TESTS,
+    ),
+    Mutant(
+        "a revocation does not wait for calls whose answer was lost",
+        (
+            Edit(
+                RUNNER,
+                "(pipeline.busy(partitions) or self._clock() < lost_until(partitions))",
+                "pipeline.busy(partitions)",
             ),
         ),
         LOOP_TESTS,
@@ -67,12 +79,18 @@ MUTANTS = (
     ),
     Mutant(
         "a request is sent however long ago the group was heard of",
-        (Edit(MEMBERSHIP, "return self._polled_at + self._holds", "return math.inf"),),
+        (
+            Edit(
+                MEMBERSHIP,
+                "return self._polled_at + min(2 / 3 * self._session, LONGEST_GAP_SECONDS)",
+                "return math.inf",
+            ),
+        ),
         LOOP_TESTS,
     ),
     Mutant(
         "a member that stood still goes on sending before the group has confirmed it",
-        (Edit(MEMBERSHIP, "            self.doubtful = True\n", ""),),
+        (Edit(MEMBERSHIP, "            self._gap_since = True\n", ""),),
         LOOP_TESTS,
     ),
     Mutant(
@@ -81,9 +99,14 @@ MUTANTS = (
             Edit(
                 MEMBERSHIP,
                 "        if self._asked:\n",
-                "        if self.doubtful:\n",
+                "        if self._gap_since:\n",
             ),
         ),
+        LOOP_TESTS,
+    ),
+    Mutant(
+        "a member that is cut off from the group goes on sending",
+        (Edit(MEMBERSHIP, " or now - self._heard_at > 2 / 3 * self._session", ""),),
         LOOP_TESTS,
     ),
     Mutant(
@@ -115,7 +138,7 @@ MUTANTS = (
     ),
     Mutant(
         "a stop does not wait for what is in flight",
-        (Edit(RUNNER, "while self._in_flight() and not self.leaves_at_once and", "while False and"),),
+        (Edit(RUNNER, "(self._in_flight() or self._lost_call()) and", "self._lost_call() and"),),
         LOOP_TESTS,
     ),
     Mutant(
@@ -136,7 +159,7 @@ MUTANTS = (
     ),
     Mutant(
         "the group's doubt about a member holds nothing back",
-        (Edit(RUNNER, " or self._membership.doubtful", ""),),
+        (Edit(RUNNER, " or self._membership.doubtful(now)", ""),),
         LOOP_TESTS,
     ),
     Mutant(

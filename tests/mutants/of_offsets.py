@@ -143,6 +143,6 @@ MUTANTS = (
     Mutant("memory bound: not looked at", (Edit(FLOW, "        return not self.full", "        return True"),)),
     Mutant(
         "memory bound: bytes not looked at",
-        (Edit(FLOW, " or self.size >= size + (self._max_bytes - size) * share", ""),),
+        (Edit(FLOW, " or self.size >= _end(size, self._max_bytes, share)", ""),),
     ),
 )

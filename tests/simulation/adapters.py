@@ -24,9 +24,9 @@ from tests.simulation.witness import Call, Tag, Witness, tag_of
 
 @dataclass(frozen=True)
 class Done:
-    """A call that the pool made; ``call`` None: it was not sent, or it was ``GET /me``."""
+    """A call that the pool made; ``call`` None: it was not sent, or it was no upload."""
 
-    subject: Attempt | None
+    subject: Attempt | Task | None
     call: Call | None = None
 
 
@@ -66,6 +66,8 @@ class Results(Queue[Result]):
             done, reply = result
             if isinstance(done, Done) and done.call is not None:
                 self._witness.answered(done.call, reply.status, reply.document)
+            elif isinstance(done.subject, Task):
+                self._witness.told_of_task(self._process, done.subject.id, reply.status, reply.document)
         elif isinstance(result, list):
             self._witness.acknowledged(self._process, [(tag_of_row(row), row.record.partition) for row in result])
         return result
@@ -101,33 +103,46 @@ class SimApi:
         self._process.step("send")
         items = [dict(item) for item in attempt.items]
         epochs: list[object] = [row.record.partition for row in attempt.window.rows]
+        tags = [_tag_sent(item, row) for item, row in zip(items, attempt.window.rows, strict=True)]
         self._witness.handed(self._process, epochs)
         delay = self._draw.uniform(*self._pace.start)
-        self._process.thread(delay, lambda: self._begin(attempt, items, epochs, start_by))
+        self._process.thread(delay, lambda: self._begin(attempt, items, epochs, tags, start_by))
         self._process.step("sent")
 
     def question(self, task: Task) -> None:
-        """No task is ever started here."""
-        raise AssertionError(f"a question about {task}")
+        """A worker asks how a task is."""
+        self._process.step("question")
+        began, open_ = self._scheduler.now, [True]
+
+        def end(answer: Answer) -> None:
+            if open_:
+                open_.clear()
+                self._give(Done(task), answer, began)
+
+        self._api.tell(task.id, lambda answer: self._process.thread(0.0, lambda: end(answer)))
+        self._process.thread(self._pace.timeout, lambda: end(Answer(None)))
 
     def ask(self) -> None:
         """``GET /me``."""
         self._process.step("ask")
         self._api.me(lambda answer: self._process.thread(0.0, lambda: self._give(Done(None), answer, 0.0)))
 
-    def _begin(self, attempt: Attempt, items: list[dict[str, str]], epochs: list[object], start_by: float) -> None:
+    def _begin(
+        self, attempt: Attempt, items: list[dict[str, str]], epochs: list[object], tags: list[Tag], start_by: float
+    ) -> None:
         now = self._scheduler.now
         if now > start_by or self._draw.random() < self._pace.unsent:
             self._give(Done(attempt), Answer(None, sent=False), now)
             return
         self._calls += 1
-        call = Call(self._calls, self._process, attempt.data_key, items, epochs, now)
+        call = Call(self._calls, self._process, attempt.data_key, items, epochs, now, tags, by_task=attempt.by_task)
         done = Done(attempt, call)
         open_ = [True]
 
         def end(answer: Answer) -> None:
             if open_:
                 open_.clear()
+                call.heard = answer.status is not None
                 self._give(done, answer, now)
 
         self._witness.sent(call)
@@ -151,7 +166,7 @@ class SimApi:
             seconds=self._scheduler.now - began,
         )
         self._results.put((done, reply))
-        if self._draw.random() < self._pace.twice:
+        if self._draw.random() < self._pace.twice and not isinstance(done.subject, Task):
             self._process.thread(self._draw.uniform(0.0, 2.0), lambda: self._results.put((done, reply)))
 
 
@@ -214,6 +229,12 @@ class SimLetters:
         self._process.thread(back, lambda: self._results.put([letter.row]))
         if self._draw.random() < self._writing.twice:
             self._process.thread(back + 0.5, lambda: self._results.put([letter.row]))
+
+
+def _tag_sent(item: dict[str, str], row: Row) -> Tag:
+    """The tag of what is sent; an item without one is taken for its row."""
+    assert row.data_key is not None
+    return tag_of(item, row.data_key) if "tag" in item else tag_of_row(row)
 
 
 def tag_of_row(row: Row) -> Tag:

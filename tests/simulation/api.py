@@ -7,6 +7,7 @@ and what it is at the moment by its ``mode``. It knows nothing of the consumer.
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ MODES: dict[str, tuple[int, ...]] = {
     "moved": (404, 405, 301),
     "down": (500, 502, 503, 504),
 }
+#: After so many answers that there is no such task nobody waits for it any more (docs/async.md).
+UNKNOWN_LIMIT = 3
 #: What it says to a window that holds a row of a kind, in this order; the others are fine with it.
 KINDS: dict[str, int] = {"forbidden": 403, "huge": 413, "odd": 400, "unknown": 400, "refused": 400, "cursed": 500}
 
@@ -34,6 +37,9 @@ class Faults:
     shares: Mapping[str, float] = field(default_factory=dict)  #: by name, as in ``Api._strike``
     max_processing: float = 65.0
     naming: tuple[str, ...] = ("all", "first", "line", "none")  #: how a 400 tells what is wrong
+    task_seconds: float = 2.0  #: what a task takes at most
+    task_ends: Mapping[str, float] = field(default_factory=dict)  #: failed, forgotten, endless; else complete
+    task_deadline: float = 60.0  #: an endless task may take effect until so long after its start, and a call's time
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,17 @@ class Answer:
     body: bytes = b""
     retry_after: float | None = None
     sent: bool = True
+
+
+@dataclass
+class Work:
+    """A task: a call that is worked on after it was answered."""
+
+    call: Call
+    end: str  #: what is said of it once it has ended: complete or failed; forgotten: nothing; endless: it never has
+    over: bool = False
+    unknown: int = 0  #: times it was said that there is no such task
+    given_up_at: float = math.inf  #: when that was said often enough
 
 
 class Api:
@@ -67,6 +84,7 @@ class Api:
         self._seen = seen
         self.mode = "healthy"
         self.applied = 0  #: rows
+        self._tasks: dict[str, Work] = {}
 
     def upload(self, call: Call, answer: Callable[[Answer], object]) -> None:
         """A request arrives; ``answer`` is called when the client has what there is to have."""
@@ -95,6 +113,84 @@ class Api:
             status = 500
         self._later(self._draw.uniform(*self.faults.latency), lambda: answer(Answer(status, b"{}")))
 
+    def tell(self, task_id: str, answer: Callable[[Answer], object]) -> None:
+        """How is a task."""
+        there, back = (self._draw.uniform(*self.faults.latency) / 2 for _ in range(2))
+        fault = self._fault()
+        if fault in ("reset", "answer lost"):
+            self._later(there, lambda: answer(Answer(None)))
+            return
+
+        def respond() -> None:
+            found = self._strike_question(fault) or self._state(self._tasks[task_id])
+            self._later(back, lambda: answer(found))
+
+        self._later(there, respond)
+
+    # -- tasks ---------------------------------------------------------------------------------------------------
+
+    def _strike_question(self, fault: str) -> Answer | None:
+        """What a fault makes of a question: nothing of it is about the task."""
+        if fault == "garbage":
+            return Answer(200, b"<html>")
+        return self._strike(fault) if fault in ("busy", "throttle") else None
+
+    def _state(self, task: Work) -> Answer:
+        if self.mode != "healthy":
+            answer = Answer(self._draw.choice(MODES[self.mode]), b'{"detail": "not now"}')
+        elif task.end == "forgotten" and task.over:
+            answer = Answer(404, b'{"detail": "Not found."}')
+        else:
+            state = task.end if task.over else self._draw.choice(("pending", "in-progress"))
+            answer = Answer(200, json.dumps({"state": state}).encode())
+        if answer.status == 404:
+            task.unknown += 1
+            if task.unknown == UNKNOWN_LIMIT:
+                task.given_up_at = self._scheduler.now
+        return answer
+
+    def _start(self, call: Call, kinds: set[str | None]) -> Answer:
+        """A task begins: it takes effect when it ends, and those that nobody can wait for, at any time."""
+        draw, faults = self._draw, self.faults
+        end, point = "complete", draw.random()
+        for name, share in faults.task_ends.items():
+            point -= share
+            if point < 0:
+                end = name
+                break
+        if end == "complete" and kinds & {"odd", "unknown", "refused"}:
+            end = "failed"
+        task_id = f"t{len(self._tasks)}"
+        task = self._tasks[task_id] = Work(call, end)
+        self._seen(f"task {end}")
+        takes = draw.uniform(0.0, faults.task_seconds)
+        longest = 0.999 * faults.max_processing
+        if end == "forgotten":
+            self._later(takes, lambda: setattr(task, "over", True))
+            self._later(draw.uniform(0.0, takes + longest), lambda: self._take_effect(task))
+        elif end == "endless":
+            self._later(draw.uniform(0.0, faults.task_deadline + longest), lambda: self._take_effect(task))
+        else:
+            self._later(takes, lambda: self._end(task))
+        return Answer(200, json.dumps({"task_id": task_id}).encode())
+
+    def _end(self, task: Work) -> None:
+        task.over = True
+        if self._take_effect(task) is False:
+            task.end = "forgotten"
+
+    def _take_effect(self, task: Work) -> bool:
+        """What a task does to codes; False: it does nothing, as nobody waits for it any more."""
+        call, now, longest = task.call, self._scheduler.now, 0.999 * self.faults.max_processing
+        if now > task.given_up_at + longest or (not call.heard and now > call.sent_at + longest):
+            return False  # else its order could not be kept by anyone (docs/async.md)
+        places = list(range(len(call.items)))
+        if task.end == "failed":  # it may have been done in part
+            places = sorted(self._draw.sample(places, self._draw.randint(0, len(places) - 1)))
+        self.applied += len(places)
+        self._witness.applied(call, places)
+        return True
+
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _later(self, seconds: float, do: Callable[[], object]) -> None:
@@ -114,10 +210,10 @@ class Api:
             self._seen("applied late")
 
     def _respond(self, call: Call, back: float, answer: Callable[[Answer], object], fault: str = "") -> None:
-        found = self._strike(call, fault) or self._work(call, partial=fault if fault.startswith("partial") else "")
+        found = self._strike(fault) or self._work(call, partial=fault if fault.startswith("partial") else "")
         self._later(back, lambda: answer(found))
 
-    def _strike(self, call: Call, fault: str) -> Answer | None:
+    def _strike(self, fault: str) -> Answer | None:
         """What a fault makes of a request before anything is done with it."""
         draw = self._draw
         match fault:
@@ -139,9 +235,11 @@ class Api:
             return Answer(self._draw.choice(MODES[self.mode]), b'{"detail": "not now"}')
         kinds = {self._kinds.get(tag) for tag in call.tags}
         for kind, status in KINDS.items():
-            if kind in kinds:
+            if kind in kinds and (not call.by_task or kind in ("forbidden", "huge")):
                 self._seen(f"{kind} row")
                 return self._bad_request(call, kind) if status == 400 else Answer(status, b'{"detail": "no"}')
+        if call.by_task:
+            return self._start(call, kinds)
         places = list(range(len(call.items)))
         listed = places
         affected = len(places)

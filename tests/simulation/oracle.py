@@ -20,6 +20,8 @@ from tests.simulation.witness import Call, Tag, Witness
 
 #: Records that one sign of life after another may bring while there is no room, until reading is paused.
 SIGNS_OF_LIFE = 4
+#: After so many answers that there is no such task it is lost (docs/async.md).
+UNKNOWN_TASK = 3
 #: Turns in one moment that no honest loop takes.
 SPIN = 5000
 KEYS_OF_ONE_CODE = ("extended_id", "serial_number")
@@ -38,11 +40,21 @@ class Limits:
     max_processing: float
     map_room: int
     batch: int
+    task_deadline: float
 
 
 def _from(position: int, ranges: Sequence[tuple[int, int]]) -> set[int]:
     """The offsets from a position on that a map names."""
     return {offset for start, end in ranges for offset in range(max(start, position), end)}
+
+
+@dataclass
+class TaskBook:
+    """The books of one task."""
+
+    call: Call
+    started_at: float  #: when its process heard of it
+    unknown: int = 0  #: answers that there is no such task, since the last one that told of it
 
 
 class Epoch:
@@ -116,6 +128,7 @@ class Oracle(Witness):
         self._in_flight: dict[Process, dict[Key, list[tuple[Call, Tag, bool]]]] = {}
         self._lost: dict[Process, dict[Key, list[tuple[float, Tag, bool]]]] = {}
         self._open_calls: set[Call] = set()
+        self._tasks: dict[tuple[Process, str], TaskBook] = {}
         self._latest: dict[tuple[int, Key, bool], tuple[int, Epoch]] = {}
         self.applied_tags: set[Tag] = set()
         self._excused: set[Tag] = set()
@@ -271,7 +284,8 @@ class Oracle(Witness):
     def sent(self, call: Call) -> None:
         process, now = call.process, self._scheduler.now
         self._open_calls.add(call)
-        self._tell(process, f"sends #{call.number}: {_shown(call.tags)}")
+        self._tell(process, f"sends #{call.number}{' as a task' if call.by_task else ''}: {_shown(call.tags)}")
+        self._check_content(call)
         flight = self._in_flight[process]
         for tag, key_of_epoch in zip(call.tags, call.epochs, strict=True):
             epoch = self._epochs[key_of_epoch]
@@ -296,6 +310,18 @@ class Oracle(Witness):
                             f"I4: {tag} is sent while a lost call with {other_tag} of {key} may take effect"
                         )
                 held.append((call, tag, exclusive))
+
+    def _check_content(self, call: Call) -> None:
+        """Each row goes under its own key; those of a task have the same data, as a task sets one set of it."""
+        for tag, item in zip(call.tags, call.items, strict=True):
+            row = self._rows_of(tag).get(tag)
+            if row is not None and row.key != (call.data_key, item[call.data_key]):
+                raise Violation(f"I1: {call.process.name} sends {tag} under another key: {item}")
+        data = {tuple(sorted((n, v) for n, v in item.items() if n != call.data_key)) for item in call.items}
+        if call.by_task and len(data) > 1:
+            raise Violation(f"I1: {call.process.name} sends rows of different data as one task: {data}")
+        if call.by_task and len(call.items) > 1:
+            self._seen["several rows in a task"] += 1
 
     def _check_fence(self, call: Call, epoch: Epoch) -> None:
         """Nothing leaves a member whose partition another one has begun with."""
@@ -354,6 +380,11 @@ class Oracle(Witness):
         self._open_calls.discard(call)
         process = call.process
         self._tell(process, f"takes in #{call.number}: {'lost' if status is None else status}")
+        task_id = document.get("task_id") if isinstance(document, dict) else None
+        if call.by_task and status == 200 and task_id:
+            self._seen["async"] += 1
+            self._tasks[process, task_id] = TaskBook(call, self._scheduler.now)
+            return  # its rows are in flight until the task has ended
         self._land(call, lost=status is None)
         self._condemn(call, status, document)
         items = document.get("items") if isinstance(document, dict) else None
@@ -371,11 +402,37 @@ class Oracle(Witness):
                     continue
             self._settle(epoch, tag)
 
-    def _land(self, call: Call, *, lost: bool) -> None:
+    def told_of_task(self, process: Process, task_id: str, status: int | None, document: object) -> None:
+        """A task that is complete settles its rows; one that nobody can tell of may take effect still."""
+        book = self._tasks.get((process, task_id))
+        if book is None:
+            raise Violation(f"I4: {process.name} asks about the task {task_id}, which has ended")
+        call = book.call
+        state = document.get("state") if isinstance(document, dict) and status == 200 else None
+        if state:
+            book.unknown = 0
+        book.unknown += status in (404, 410)
+        ended = state in ("complete", "failed")
+        lost = book.unknown >= UNKNOWN_TASK or self._scheduler.now - book.started_at >= self._limits.task_deadline
+        self._tell(process, f"hears of {task_id} (#{call.number}): {state or status}{', lost' if lost else ''}")
+        if not ended and not lost:
+            return
+        del self._tasks[process, task_id]
+        self._land(call, lost=not ended, sent_at=self._scheduler.now)
+        if state == "complete":
+            for tag, key in zip(call.tags, call.epochs, strict=True):
+                self._settle(self._epochs[key], tag)
+        elif len(call.tags) == 1:
+            reason = "rejected_by_api" if state == "failed" else "api_error"
+            self._condemned.setdefault(call.tags[0], set()).add(reason)
+        if not ended:
+            self._seen["lost task"] += 1
+
+    def _land(self, call: Call, *, lost: bool, sent_at: float | None = None) -> None:
         """Its rows are in flight no more; if it was lost, it may take effect still."""
         process = call.process
         flight = self._in_flight[process]
-        until = call.sent_at + self._limits.max_processing
+        until = (call.sent_at if sent_at is None else sent_at) + self._limits.max_processing
         for tag in call.tags:
             for key, exclusive in _claims(self._rows_of(tag)[tag]):
                 flight[key] = [entry for entry in flight[key] if entry[0] is not call]

@@ -68,6 +68,7 @@ class Mix:
     gaps: float = 0.05  #: records with a gap before them
     gap: int = 3  #: the longest
     shapes: int = 2  #: different sets of fields
+    bare_units: bool = False  #: rows about a unit carry no tag, so that several may have the same data
     padding: int = 0  #: the longest text beside the row, which only makes the record bigger
 
 
@@ -109,6 +110,8 @@ class Publisher:
         invalid = ""
         if point < mix.units:
             key = (UNIT, unit)
+            if mix.bare_units:
+                data = {"note": draw.choice(("a", "a", "b"))}
         elif point < mix.units + mix.joins:
             data[UNIT] = unit
             joins = ((UNIT, unit),)

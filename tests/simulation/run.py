@@ -26,6 +26,7 @@ REQUIRED = {
     "bisect": ("bisect",),
     "throttle": ("throttle",),
     "lost answer": ("lost answer",),
+    "async": ("async",),
 }
 REQUIRED_SHARE = 0.1
 #: Seeds that one worker takes at a time.

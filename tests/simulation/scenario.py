@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from consumer.core.pipeline import Rules
 from consumer.core.retry import RetryPolicy
 from tests.simulation.adapters import Pace, Writing
@@ -63,6 +65,8 @@ TROUBLES = {
     "tight": 0.2,
     "units": 0.35,
 }
+#: The share of the seeds in which updates by unit go as asynchronous tasks.
+TASKS = 0.2
 
 
 @dataclass
@@ -93,6 +97,7 @@ class Scenario:
     revoke_seconds: float = 13.0
     stretch: float = 1.0  #: longest wait of a turn that has nothing to do; 0: every turn is taken
     rules: Rules = field(default_factory=Rules)
+    tasks: bool = False  #: updates by unit go asynchronously, and single rows that keep failing
     map_room: int = 4000  #: characters that the program gives a settled map
     batch: int = 500  #: records that it reads at once
     max_metadata: int = MAX_METADATA
@@ -148,6 +153,7 @@ def scenario(seed: int) -> Scenario:
     _network(plan, draw)
     _api(plan, draw, max_processing)
     _life(plan, draw)
+    _tasks(plan, random.Random(f"tasks {seed}"))
     plan.happenings.sort(key=lambda happening: happening.at)
     return plan
 
@@ -249,3 +255,21 @@ def _life(plan: Scenario, draw: random.Random) -> None:
             step = draw.choice(list(STEPS))
             frozen = draw.choice((0.0, 0.0, draw.uniform(0.01, 2.0 * plan.session)))
             plan.strikes[life] = [Strike(step, draw.randint(1, STEPS[step]), frozen)]
+
+
+def _tasks(plan: Scenario, draw: random.Random) -> None:
+    if draw.random() >= TASKS:
+        return
+    plan.tasks = True
+    plan.troubles.append("tasks")
+    plan.mix.bare_units = True
+    if not plan.mix.units:
+        plan.mix.units, plan.mix.joins, plan.mix.pairs = draw.choice(((0.3, 0.3, 0.0), (0.2, 0.2, 0.1)))
+    deadline = draw.choice((5.0, 15.0, 60.0))
+    plan.rules = msgspec.structs.replace(plan.rules, task_deadline=deadline, single_rows_by_task=True)
+    plan.faults.task_deadline = deadline
+    plan.faults.task_seconds = draw.choice((0.1, 2.0, 8.0))
+    ends = {end: draw.choice((0.0, 0.05, 0.2)) for end in ("failed", "forgotten", "endless")}
+    plan.faults.task_ends = ends
+    if draw.random() < 0.3:  # killed with tasks at work, between two questions
+        plan.strikes[0] = [*plan.strikes.get(0, []), Strike("question", draw.randint(1, 10), 0.0)]

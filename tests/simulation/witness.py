@@ -17,10 +17,11 @@ PAIR = "pair"
 class Call:
     """An upload as the API sees it: sent by a process at a time; ``items`` as they are in the body.
 
-    ``epochs``: for each row the assignment that it was read in, as the object that stands for it.
+    ``epochs``: for each row the assignment that it was read in, as the object that stands for it. ``tags``: the rows'.
+    ``by_task``: it starts a task. ``heard``: its answer has come to its process.
     """
 
-    __slots__ = ("data_key", "epochs", "items", "number", "process", "sent_at", "tags")
+    __slots__ = ("by_task", "data_key", "epochs", "heard", "items", "number", "process", "sent_at", "tags")
 
     def __init__(
         self,
@@ -30,6 +31,9 @@ class Call:
         items: list[dict[str, str]],
         epochs: list[object],
         sent_at: float,
+        tags: list[Tag],
+        *,
+        by_task: bool,
     ) -> None:
         self.number = number
         self.process = process
@@ -37,11 +41,13 @@ class Call:
         self.items = items
         self.epochs = epochs
         self.sent_at = sent_at
-        self.tags = [tag_of(item, data_key) for item in items]
+        self.tags = tags
+        self.by_task = by_task
+        self.heard = False
 
 
 def tag_of(item: dict[str, str], data_key: str) -> Tag:
-    """The tag that every row of the simulation carries, as ``PARTITION.OFFSET.PLACE``.
+    """The tag that the rows of the simulation carry, as ``PARTITION.OFFSET.PLACE``; units in tasks carry none.
 
     The two rows of one record have the same fields; of these, the one with the usual data key comes first.
     """
@@ -89,6 +95,9 @@ class Witness:
 
     def answered(self, call: Call, status: int | None, document: object) -> None:
         """The answer to a call is taken in by the owner of its process; None: it was lost."""
+
+    def told_of_task(self, process: Process, task_id: str, status: int | None, document: object) -> None:
+        """The answer to a question about a task is taken in by the owner of a process; None: it was lost."""
 
     def lettered(self, process: Process, tag: Tag, reason: str) -> None:
         """A dead letter is in the dead-letter topic."""

@@ -12,7 +12,7 @@ from typing import Any
 from consumer import runner
 from consumer.core import offsets
 from consumer.core.pipeline import Pipeline
-from consumer.core.rows import RowMaker
+from consumer.core.rows import RowMaker, TaskRowMaker
 from consumer.errors import UserError
 from consumer.formats import decoder
 from consumer.intake import Intake
@@ -68,9 +68,11 @@ class Life:
         self.ended = False
         self.results = Results(self.process, self._pause, world.oracle)
         self.pipeline = Pipeline(plan.rules, self.draw.random)
+        units: dict[str, Any] = {"logistic_units": (UNIT,)}
+        maker = TaskRowMaker("extended_id", every=False, **units) if plan.tasks else RowMaker("extended_id", **units)
         self.runner = Runner(
             self.pipeline,
-            Intake(decoder("auto"), RowMaker("extended_id", logistic_units=(UNIT,))),
+            Intake(decoder("auto"), maker),
             self.results,
             world.scheduler.clock,
             commit_interval=plan.commit_interval,
@@ -162,7 +164,12 @@ class World:
         )
         rules = plan.rules
         limits = Limits(
-            rules.max_unsettled_rows, rules.max_unsettled_bytes, rules.max_processing, plan.map_room, plan.batch
+            rules.max_unsettled_rows,
+            rules.max_unsettled_bytes,
+            rules.max_processing,
+            plan.map_room,
+            plan.batch,
+            rules.task_deadline,
         )
         self.oracle = Oracle(scheduler, self.publisher.records, limits, self.seen, self._owns, trace)
         self.api = Api(
@@ -267,6 +274,8 @@ class World:
 
     def buried(self, life: Life) -> None:
         """A process was killed."""
+        if life.pipeline.uploads.tasks:
+            self._count("killed with tasks at work")
         life.ended = True
         self.oracle.ended(life.process)
         self._restart(life)
@@ -364,6 +373,7 @@ class World:
         self._letters_back()
         self.api.mode = "healthy"
         self.api.faults.shares = {}
+        self.api.faults.task_ends = {}
         self.api.faults.latency = (0.02, 0.3)
         link, pace, writing = self.link, self.pace, self.writing
         link.commits_fail = link.commits_vanish = link.answers_vanish = 0.0
