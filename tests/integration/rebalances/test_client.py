@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from consumer.core.offsets import Commit, Partition
 from consumer.kafka.reader import ReadFrom
@@ -23,6 +23,7 @@ class Told:
         self.owned: list[Partition] = []
         self.revoked: list[bool] = []
         self.ends: list[str | None] = []
+        self.batches: list[tuple[Partition, list[Message]]] = []  #: what came with the assignment
 
     def on_assigned(self, partitions: list[Partition]) -> None:
         self.owned += partitions
@@ -45,7 +46,12 @@ def source_of(group: Group, told: Told, properties: dict[str, str], on_out_of_ra
     source = Source(told, reading)
     group.stack.callback(source.close, 10.0)
     source.subscribe()
-    wait_until(lambda: (source.poll(1), len(told.owned) == PARTITIONS)[1], 30)
+
+    def assigned() -> bool:
+        told.batches += source.poll(1)  # the poll that tells of the assignment may give a record, too
+        return len(told.owned) == PARTITIONS
+
+    wait_until(assigned, 30)
     return source
 
 
@@ -88,7 +94,8 @@ def test_in_an_eager_group_too_reading_goes_on_behind_a_gap_that_retention_made(
     seen: dict[int, list[int]] = {0: [], 1: []}
 
     def read() -> bool:
-        for partition, messages in source.poll(3):
+        early, told.batches = told.batches, []
+        for partition, messages in early + source.poll(3):
             seen[partition.number] += [offset for message in messages if (offset := message.offset()) is not None]
             partition.position = seen[partition.number][-1] + 1
         return [len(offsets) for offsets in seen.values()] == [5, 20]
