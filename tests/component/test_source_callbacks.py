@@ -9,6 +9,7 @@ import sys
 #: process of its own, as the library's answer to a mistake here is to end the process.
 PROGRAM = """
 import os, sys, time
+from confluent_kafka import TopicPartition
 from consumer.core.offsets import Commit
 from consumer.kafka.embedded import EmbeddedKafka
 from consumer.kafka.reader import ReadFrom
@@ -20,7 +21,10 @@ class Listener:
     def on_assigned(self, partitions):
         if partitions:
             source.commit([Commit(partition, 1, "") for partition in partitions])
-            time.sleep(0.5)  # its answer is here before the callback ends
+            # Its answer is here before the callback ends: that to a later question on the same connection is.
+            names = [TopicPartition(partition.topic, partition.number) for partition in partitions]
+            while any(found.offset != 1 for found in source._consumer.committed(names, timeout=5)):
+                time.sleep(0.01)
     def on_committed(self, commits, error, *, too_large=False):
         self.committed = error or "acknowledged"
     def on_counted(self, counts):

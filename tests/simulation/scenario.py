@@ -171,7 +171,8 @@ def _publishing(plan: Scenario, draw: random.Random) -> None:
         # Without room for other rows, nothing shows whose fault it is that these fail (docs/simulation.md).
         if {"tight", "map"} & set(plan.troubles):
             kinds = [kind for kind in kinds if kind != "forbidden"]
-        if "map" in plan.troubles:
+        # The same, where all that there is room for may wait behind the one row that fails.
+        if "map" in plan.troubles or ("tight" in plan.troubles and mix.codes < 10):
             kinds = [kind for kind in kinds if kind != "cursed"]
         if not plan.rules.retry.give_up and "cursed" in kinds:
             kinds.remove("cursed")  # it would be tried for ever
