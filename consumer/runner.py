@@ -33,10 +33,9 @@ BATCH = 500
 #: A turn's longest wait while something is unsettled, and while nothing is.
 WAIT_BUSY_SECONDS = 0.005
 WAIT_IDLE_SECONDS = 0.05
-#: While there is no room to read, one record is taken this often, so that the group knows this member lives.
+#: While nothing is to be read, one record is taken this often, so that the group knows this member lives; at the bounds
+#: of memory the partitions are paused instead. Pausing sooner would cost more than it saves.
 SIGN_OF_LIFE_SECONDS = 1.0
-#: No room for this long: the partitions are paused. Pausing sooner would cost more than it saves.
-STALL_SECONDS = 2.0
 #: With an end to reach, a pause this long is a failure.
 BLOCKED_SECONDS = 300.0
 #: How long leaving the group may take.
@@ -90,7 +89,6 @@ class Runner:
         self._end: int | UserError | None = None  # exit code or failure that stops the loop
         self._stop_by = math.inf  # when a stop waits no longer
         self._next_commit_at = 0.0
-        self._full_since: float | None = None
         self._more = False  # the last read was full: there is more to read now
         self.left = False  #: the group was left in time: no thread of the client is still busy with it
         self.final_ledger: Ledger | None = None  #: as it was when the group was left
@@ -242,19 +240,17 @@ class Runner:
             return
         self._make_rows()
         if self.pipeline.reads():
-            self._full_since = None
             if self._source.paused:
                 self._source.resume()
             self._more = self._poll(min(BATCH, flow.room_at_once))
             return
-        if self._full_since is None:
-            self._full_since = now
         if self._source.paused:
             self._poll(BATCH)
-        elif flow.full and now - self._full_since >= STALL_SECONDS:
-            self._source.pause()
         elif self._membership.silent_for(now) >= SIGN_OF_LIFE_SECONDS:
-            self._poll(1)
+            if self.pipeline.flow.full:  # even one more would be beyond the bound
+                self._source.pause()
+            else:
+                self._poll(1)
 
     def _poll(self, count: int) -> bool:
         """Read at most ``count`` records; whether there were as many."""

@@ -114,8 +114,8 @@ MUTANTS = (
         (
             Edit(
                 RUNNER,
-                "        if self.pipeline.reads():\n            self._full_since = None\n",
-                "        if True:\n            self._full_since = None\n",
+                "        if self.pipeline.reads():\n            if self._source.paused:\n                self._source.resume()\n",
+                "        if True:\n            if self._source.paused:\n                self._source.resume()\n",
             ),
         ),
         LOOP_TESTS,

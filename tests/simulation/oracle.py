@@ -18,8 +18,6 @@ from tests.simulation.scheduler import Scheduler
 from tests.simulation.trace import Trace
 from tests.simulation.witness import Call, Tag, Witness
 
-#: Records that one sign of life after another may bring while there is no room, until reading is paused.
-SIGNS_OF_LIFE = 4
 #: After so many answers that there is no such task it is lost (docs/async.md).
 UNKNOWN_TASK = 3
 #: Turns in one moment that no honest loop takes.
@@ -122,7 +120,6 @@ class Oracle(Witness):
         self._unsettled: Counter[Process] = Counter()  #: rows
         self._bytes: Counter[Process] = Counter()
         self._room: Counter[Process] = Counter()  #: records that the poll under way may bring
-        self._signs: Counter[Process] = Counter()  #: records that were read without room
         self._claims: dict[tuple[int, Key], list[tuple[int, int, bool]]] = {}
         self._floor: dict[int, int] = {}  #: where a partition without a commit was begun last
         self._in_flight: dict[Process, dict[Key, list[tuple[Call, Tag, bool]]]] = {}
@@ -240,20 +237,15 @@ class Oracle(Witness):
         self._room[process] = max(0, self._limits.rows - self._unsettled[process])
         if self._bytes[process] >= self._limits.bytes:
             self._room[process] = 0
-        if self._room[process]:
-            self._signs[process] = 0
 
     def _check_memory(self, process: Process, records: int) -> None:
-        """I6: a poll brings no more than there was room for; without any, a record now and then as a sign of life."""
-        if self._room[process]:
-            self._room[process] -= records
-            if self._room[process] < 0:
-                raise Violation(f"I6: {process.name} reads {-self._room[process]} records more than it has room for")
-            self._room[process] = max(self._room[process], 1)
-            return
-        self._signs[process] += records
-        if self._signs[process] > SIGNS_OF_LIFE:
-            raise Violation(f"I6: {process.name} reads on without room: {self._unsettled[process]} rows are unsettled")
+        """I6: a poll brings no more than there was room for."""
+        self._room[process] -= records
+        if self._room[process] < 0:
+            raise Violation(
+                f"I6: {process.name} reads {-self._room[process]} records more than it has room for: "
+                f"{self._unsettled[process]} rows are unsettled"
+            )
 
     def _check_ledger(self, process: Process, ledger: dict[str, int]) -> None:
         counts: Counter[str] = Counter()
