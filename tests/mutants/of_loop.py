@@ -114,8 +114,8 @@ MUTANTS = (
         (
             Edit(
                 RUNNER,
-                "        if self.pipeline.reads():\n            if self._source.paused:\n                self._source.resume()\n",
-                "        if True:\n            if self._source.paused:\n                self._source.resume()\n",
+                "        if self.pipeline.reads():\n            if self._source.paused:\n",
+                "        if True:\n            if self._source.paused:\n",
             ),
         ),
         LOOP_TESTS,
