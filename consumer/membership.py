@@ -29,7 +29,7 @@ class Membership:
     """
 
     def __init__(self, session_seconds: float) -> None:
-        self._session = session_seconds
+        self.session = session_seconds  #: the group's session time-out, seconds
         self._gap = min(session_seconds / 3, LONGEST_GAP_SECONDS) if session_seconds < math.inf else math.inf
         self._polled_at = math.inf
         self._gap_since = False  # no commit that was sent after the last gap was acknowledged yet
@@ -57,15 +57,15 @@ class Membership:
     @property
     def start_by(self) -> float:
         """When an upload must have begun: a worker that stood still, too, must not begin it later."""
-        return self._polled_at + min(2 / 3 * self._session, LONGEST_GAP_SECONDS)
+        return self._polled_at + min(2 / 3 * self.session, LONGEST_GAP_SECONDS)
 
     def doubtful(self, now: float) -> bool:
         """Whether nothing is to be uploaded now."""
-        return self._gap_since or now - self._heard_at > 2 / 3 * self._session
+        return self._gap_since or now - self._heard_at > 2 / 3 * self.session
 
     def asks(self, now: float) -> bool:
         """Whether the group should be asked for a sign, by a commit that may say nothing new."""
-        return self._gap_since or now - self._heard_at > self._session / 3
+        return self._gap_since or now - self._heard_at > self.session / 3
 
     def asked(self, now: float) -> None:
         """A commit is sent; the only one in flight."""

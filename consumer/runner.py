@@ -177,11 +177,20 @@ class Runner:
         return done and acknowledged
 
     def _commit_at_last(self) -> bool:
-        """Commit what is left; in a rebalance that is refused until this member has taken part, so it is tried on."""
-        until = min(self._stop_by, self._clock() + LEAVE_SECONDS)
+        """Commit what is left, and try on for as long as a rebalance may take in which a member is dead.
+
+        In a rebalance a commit is refused until this member has taken part, or waits behind its own joining: a broker
+        answers the requests of a connection in their order, and a joining only when a dead member's session is over.
+        """
+        until = min(self._stop_by, self._clock() + self._membership.session + LEAVE_SECONDS)
+        told = False
         while not self._source.commit_and_wait(due_commits(self.pipeline.partitions)):
             if self.leaves_at_once or self._clock() >= until:
                 return False
+            if not told:
+                left = until - self._clock()
+                log.warning("the last commit is not confirmed: tried for %.0f s more; a second signal ends that", left)
+                told = True
             self._collect(WAIT_IDLE_SECONDS)
             self._poll(1)  # paused: this serves callbacks only
         return True

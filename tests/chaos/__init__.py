@@ -34,9 +34,10 @@ Repeats. A row that was applied again, its applications taken in the order in wh
 * the answer to the first call was lost: a fault that loses it, a call that outlasts the client's time-out, a cut of
   the connection to the API, or a suspension of the member, at the time of the call;
 * or its epoch ended by a kill, a suspension or a cut from Kafka, and the first call was in flight then, or had been
-  answered since the last commit that this member got acknowledged (of whatever partition: a commit holds all that is
-  due). An answer counts as later than a commit when it is at most a second older (longer while Kafka is cut off), as
-  it has to travel and the commit may be on its way;
+  answered since the last commit that this member got through was built (of whatever partition: a commit holds all
+  that is due). One is under way at a time, so it was built when the one before it was acknowledged or later; it may be
+  under way for long, as a broker answers a connection's requests in their order, and a member's joining waits for the
+  others. An answer counts as later when it is at most a second older, as it has to travel;
 * or its epoch ended by a stop in order or a rebalance, and the first call was still unanswered when the next epoch
   began.
 

@@ -66,14 +66,22 @@ class Ownership:
         index = bisect_right(commits, epoch.place, key=lambda commit: commit.place)
         return commits[index - 1] if index else None
 
-    def last_commit_of(self, member: str, before: float) -> float:
-        """When the newest commit of anything that this member owned was acknowledged, until then; 0 for never.
+    def last_built_of(self, member: str, before: float) -> float:
+        """When the newest commit that this member got through until then was built, at the earliest; 0 for never.
 
-        A commit holds all that is due of all the partitions that a member owns.
+        That is when the one before it was acknowledged, as one is under way at a time. It may be under way for long: a
+        broker answers the requests of a connection in their order, so while the group rebalances a commit waits behind
+        the member's own joining, which waits for the other members. A commit holds all that is due of all the
+        partitions that a member owns.
         """
+        latest = 0.0
         for commit in reversed(self.commits):
-            if commit.at <= before:
-                owner = self.newest(commit.partition, commit.at)
-                if owner is not None and owner.member == member:
-                    return commit.at
+            if commit.at > before:
+                continue
+            owner = self.newest(commit.partition, commit.at)
+            if owner is None or owner.member != member:
+                continue
+            if latest and commit.at < latest:
+                return commit.at
+            latest = commit.at
         return 0.0

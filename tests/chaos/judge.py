@@ -14,7 +14,7 @@ from tests.chaos.evidence import Application, Evidence, Life, Record, Request
 from tests.chaos.load import NUMBER, UNIT, UNIT_NUMBER
 from tests.chaos.offsets_topic import names
 
-#: Between the API's answer and the commit that can hold it: answers travel, and a commit may just have been built.
+#: Between the API's answer and the commit that can hold it: answers travel.
 SLACK_SECONDS = 1.0
 #: A member that stops or hands over waits for its answers: no time passes, but that of two clocks' readings.
 HANDOVER_SECONDS = 0.25
@@ -23,6 +23,7 @@ LOST = frozenset(
     ("late", "timeout_after", "reset_after", "reset_midway", "trickle", "garbage", "empty", "huge", "reset_unread")
 )
 UNKNOWN = "UNKNOWN"
+LOST_ANSWER = "answer lost"
 
 
 class Wanted(NamedTuple):
@@ -45,7 +46,7 @@ class Verdict:
     late: Counter[str] = field(default_factory=Counter)  #: inversions that §7 explains, by what they are
     late_sends: Counter[str] = field(default_factory=Counter)  #: applied rows sent after the partition was lost
     repeats: Counter[str] = field(default_factory=Counter)  #: explained, by cause
-    repeats_of_end: Counter[str] = field(default_factory=Counter)  #: all that follow an epoch's end, by how it ended
+    repeats_of_end: Counter[str] = field(default_factory=Counter)  #: of answered calls, by how their epoch ended
     unexplained: int = 0
     repeats_by_kill: dict[str, int] = field(default_factory=dict)
     oldest_repeat: float = 0.0  #: seconds from an answer that came to the kill that lost it
@@ -109,7 +110,7 @@ class _Judge:
         self._wanted = {(record.partition, record.offset): wanted(record) for record in evidence.records}
         self._records = {self._wanted[(record.partition, record.offset)].number: record for record in evidence.records}
         self._late_keys: set[tuple[str, str]] = set()
-        self._last_commits: dict[tuple[str, float], float] = {}
+        self._last_builts: dict[tuple[str, float], float] = {}
 
     def _away(self, life: str, begin: float, end: float) -> bool:
         kinds = ("kafka", "suspended")
@@ -256,7 +257,7 @@ class _Judge:
         why = self._why_repeated(one, again)
         if one.epoch != again.epoch:
             how = self._end_of(one.epoch, one, again.epoch)
-            self._found.repeats_of_end[how] += 1
+            self._found.repeats_of_end[how] += why != LOST_ANSWER
             if how == "kill":
                 self._found.repeats_by_kill[one.epoch.life] += 1
         if why:
@@ -270,13 +271,13 @@ class _Judge:
         """The explanation; empty: there is none."""
         lost = self._answer_lost(one)
         if one.epoch == again.epoch:
-            return "answer lost" if lost else ""
+            return LOST_ANSWER if lost else ""
         epoch = again.epoch
         base = self._ownership.base(again.record.partition, epoch)
         if base is not None and names(base, one.record.offset) and epoch.place > one.epoch.place:
             return ""  # the commit said that it is settled
         if lost:
-            return "answer lost"
+            return LOST_ANSWER
         how = self._end_of(one.epoch, one, epoch)
         answered = one.request.answered
         if how in ("stop", "rebalance"):
@@ -286,9 +287,9 @@ class _Judge:
         if answered >= until:
             return f"in flight at the end ({how})"
         closed = min(epoch.begin, self._ownership.closed(one.record.partition, one.epoch))
-        if answered >= self._last_commit(one.epoch.member, closed) - self._slack(one, until):
+        if answered >= self._last_built(one.epoch.member, closed) - SLACK_SECONDS:
             if how == "kill":
-                self._found.oldest_repeat = max(self._found.oldest_repeat, until - answered)
+                self._found.oldest_repeat = max(self._found.oldest_repeat, min(until, closed) - answered)
             return f"answered since the last commit ({how})"
         return ""
 
@@ -317,20 +318,11 @@ class _Judge:
             return "kafka"
         return "stop" if life.ended is not None and life.ended <= end else "rebalance"
 
-    def _last_commit(self, member: str, before: float) -> float:
+    def _last_built(self, member: str, before: float) -> float:
         key = (member, before)
-        if key not in self._last_commits:
-            self._last_commits[key] = self._ownership.last_commit_of(member, before)
-        return self._last_commits[key]
-
-    def _slack(self, one: Sent, until: float) -> float:
-        """How much older than the last commit an answer may be: longer where Kafka was cut off, or the member stood."""
-        begin = one.request.answered - SLACK_SECONDS
-        return SLACK_SECONDS + sum(
-            min(trouble.end, until) - max(trouble.begin, begin)
-            for trouble in self._evidence.troubles
-            if trouble.kind in ("kafka", "suspended") and trouble.touches(one.epoch.life, begin, until)
-        )
+        if key not in self._last_builts:
+            self._last_builts[key] = self._ownership.last_built_of(member, before)
+        return self._last_builts[key]
 
     # -- the end -------------------------------------------------------------------------------------------------
 

@@ -32,10 +32,10 @@ def report(evidence: Evidence, verdict: Verdict) -> str:
         f"  rows sent after the partition was given away: {listed(verdict.late_sends)}",
         f"unexplained repeats: {verdict.unexplained}",
         f"  explained: {listed(verdict.repeats)}",
-        f"  across the end of an epoch, by how it ended: {listed(by_end)}",
+        f"  of answered calls, by how their epoch ended: {listed(+by_end)}",
         f"  after {len(kills)} kills: {sum(kills)} repeats, at most {max(kills, default=0)} of one; the oldest "
         f"answer that was not committed was {verdict.oldest_repeat:.2f} s old",
-        f"  after a stop in order: {by_end['stop']} repeats",
+        f"  after a stop in order: {by_end['stop']} repeats of answered calls",
     ]
     if verdict.findings:
         lines.append(f"FAILED: {len(verdict.findings)} findings (seed {evidence.seed})")

@@ -204,21 +204,28 @@ def test_a_repeat_in_one_epoch_needs_a_lost_answer() -> None:
         assert run.verdict().unexplained == unexplained, fault
 
 
-def test_after_a_kill_only_what_was_answered_since_the_last_commit_is_explained() -> None:
+def test_after_a_kill_only_what_was_answered_since_the_last_commit_was_built_is_explained() -> None:
+    for commits, unexplained in (((), 0), ((15,), 0), ((11, 15), 0), ((14, 15), 1), ((11, 14, 15), 1)):
+        run = Run()
+        for at in commits:
+            run.commit(at, 0)
+        verdict = repeated(run, 12)
+        assert verdict.unexplained == unexplained, commits
+        assert kinds(verdict) == ({"repeat"} if unexplained else set())
+
+
+def test_the_entries_of_one_commit_are_one() -> None:
     run = Run()
+    run.evidence.generations = [replace_owners(run.evidence.generations[0], {0: A, 1: A}), run.evidence.generations[1]]
     run.commit(15, 0)
-    assert repeated(run, 18.9).findings == []
-    run = Run()
-    run.commit(15, 0)
-    verdict = repeated(run, 12)
-    assert verdict.unexplained == 1
-    assert kinds(verdict) == {"repeat"}
+    run.evidence.commits.append(CommitEntry(1, 15, 1, 7, ""))
+    assert repeated(run, 12).unexplained == 0
 
 
 def test_a_commit_of_another_partition_counts_as_it_holds_all_that_is_due() -> None:
     run = Run()
     run.evidence.generations = [replace_owners(run.evidence.generations[0], {0: A, 1: A}), run.evidence.generations[1]]
-    run.evidence.commits.append(CommitEntry(1, 15, 1, 7, ""))
+    run.evidence.commits += [CommitEntry(1, 14, 1, 7, ""), CommitEntry(2, 15, 1, 8, "")]
     assert repeated(run, 12).unexplained == 1
 
 
@@ -249,9 +256,16 @@ def test_a_member_that_was_cut_from_kafka_may_have_answers_that_it_could_not_com
     run.evidence.troubles = [Trouble("kafka", "a", 13, 19, "down")]
     assert repeated(run, 18).findings == []
     run = Run(end="stop", ended=40)
+    run.commit(16, 0)
     run.commit(17, 0)
     run.evidence.troubles = [Trouble("kafka", "a", 17.5, 19, "down")]
     assert repeated(run, 14).unexplained == 1
+
+
+def test_repeats_of_answered_calls_are_counted_by_how_the_epoch_ended() -> None:
+    for first, counted in (({}, 1), ({"status": None, "fault": "reset_after"}, 0)):
+        verdict = repeated(Run(end="stop", ended=HANDOVER - 0.05), 15, **first)
+        assert verdict.repeats_of_end["stop"] == counted
 
 
 def test_rows_sent_by_a_member_that_was_told_in_order_that_the_partition_goes_are_found() -> None:

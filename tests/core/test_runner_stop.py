@@ -116,6 +116,20 @@ def test_a_last_commit_that_is_refused_in_a_rebalance_is_tried_on_for_a_while(re
     assert world.source.closed
 
 
+def test_a_last_commit_is_tried_on_for_as_long_as_a_dead_members_session_keeps_a_rebalance_waiting() -> None:
+    """I7: the broker keeps it behind this member's own joining until then."""
+    world = World(session_seconds=12.0)
+    partition = world.partition(0, "A", "B")
+    world.source.refusals = 10_000
+
+    def the_session_is_over() -> None:
+        world.source.refusals = 0
+
+    world.results.at(14.0, the_session_is_over)
+    assert _run(world, signal_at=2.0) == 0
+    assert partition.committed == 2
+
+
 def test_a_second_signal_ends_at_once_with_exit_1() -> None:
     world = World()
     world.api = lambda _: None

@@ -82,7 +82,7 @@ MUTANTS = (
         (
             Edit(
                 MEMBERSHIP,
-                "return self._polled_at + min(2 / 3 * self._session, LONGEST_GAP_SECONDS)",
+                "return self._polled_at + min(2 / 3 * self.session, LONGEST_GAP_SECONDS)",
                 "return math.inf",
             ),
         ),
@@ -106,7 +106,7 @@ MUTANTS = (
     ),
     Mutant(
         "a member that is cut off from the group goes on sending",
-        (Edit(MEMBERSHIP, " or now - self._heard_at > 2 / 3 * self._session", ""),),
+        (Edit(MEMBERSHIP, " or now - self._heard_at > 2 / 3 * self.session", ""),),
         LOOP_TESTS,
     ),
     Mutant(
