@@ -183,6 +183,10 @@ class Runner:
         answers the requests of a connection in their order, and a joining only when a dead member's session is over.
         """
         until = min(self._stop_by, self._clock() + self._membership.session + LEAVE_SECONDS)
+        while self._source.committing and not self.leaves_at_once and self._clock() < until:
+            # One that is on its way may be sent once more by the client, and must not come after the last.
+            self._collect(WAIT_BUSY_SECONDS)
+            self._poll(1)
         told = False
         while not self._source.commit_and_wait(due_commits(self.pipeline.partitions)):
             if self.leaves_at_once or self._clock() >= until:

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 COMMIT_WAIT_SECONDS = 5.0
 #: A commit without an answer for so long holds back no other.
 COMMIT_LOST_SECONDS = 10.0
+#: When a connection is back, what the client sends once more it sends within this time (``retry.backoff.max.ms``).
+SENT_AGAIN_SECONDS = 1.0
 #: Time between two looks for a commit, and between two tries to join as a static member that is not released yet.
 LOOK_AGAIN_SECONDS = 0.02
 JOIN_AGAIN_SECONDS = 1.0
@@ -245,12 +247,13 @@ class Source(Reader):
     @_inside
     def _on_commit(self, error: KafkaError | None, answered: list[TopicPartition]) -> None:
         offsets = {(tp.topic, tp.partition): tp.offset for tp in answered}
-        while self._committing:
-            sent = self._committing.popleft()
-            if {key: commit.offset for key, commit in sent.items()} == offsets:
-                break
-        else:
+        told = [{key: commit.offset for key, commit in sent.items()} for sent in self._committing]
+        if offsets not in told:
+            self._overtaken(error, answered)
             return
+        for _ in range(told.index(offsets)):
+            self._committing.popleft()  # this one has overtaken it
+        sent = self._committing.popleft()
         failed: dict[KafkaError | None, list[Commit]] = {}
         for tp in answered:
             failed.setdefault(error or tp.error, []).append(sent[(tp.topic, tp.partition)])
@@ -258,13 +261,27 @@ class Source(Reader):
             too_large = why is not None and why.code() == KafkaError.OFFSET_METADATA_TOO_LARGE
             self._listener.on_committed(commits, None if why is None else why.str(), too_large=too_large)
 
+    def _overtaken(self, error: KafkaError | None, answered: list[TopicPartition]) -> None:
+        """The group took a commit after a later one: what it has is what this one said.
+
+        The client sends a commit that was on its way when a connection broke once more, a while after the connection is
+        back. One that was waiting for the connection goes at once.
+        """
+        for tp in answered:
+            partition = self._owned.get((tp.topic, tp.partition))
+            if partition is not None and error is None and tp.error is None:
+                partition.committed, partition.metadata = tp.offset, (tp.metadata or "").rstrip("\0")
+
     def commit_and_wait(self, commits: list[Commit]) -> bool:
         """Commit and wait until the group has it, at most five seconds, as on revocation; whether it has."""
         if not commits:
             return True
+        # One that is on its way for so long may be sent once more, and put the group back: then this one is, too.
+        overtakes = bool(self._committing) and time.monotonic() - self._committing_since > SENT_AGAIN_SECONDS
         self.commit(commits)
         wanted = {(c.partition.topic, c.partition.number): c for c in commits}
-        until = time.monotonic() + COMMIT_WAIT_SECONDS
+        now = time.monotonic()
+        until, sure_at = now + COMMIT_WAIT_SECONDS, now + SENT_AGAIN_SECONDS if overtakes else now
         while time.monotonic() < until and not self._listener.leaves_at_once:
             # In steps, so that a second signal is seen between them. The answer comes after the commit's own, on
             # the same connection; the commit's callback is not served while this one runs.
@@ -273,8 +290,12 @@ class Source(Reader):
             except KafkaException:
                 found = []
             if found and all(tp.error is None for tp in found):
+                has = all(_has(tp, wanted[(tp.topic, tp.partition)]) for tp in found)
                 # If it is not this commit, it was refused: this member was thrown out.
-                return all(_has(tp, wanted[(tp.topic, tp.partition)]) for tp in found)
+                if not overtakes or (has and time.monotonic() >= sure_at):
+                    return has
+                if not has:
+                    self.commit(commits)
             time.sleep(LOOK_AGAIN_SECONDS)
         return False
 

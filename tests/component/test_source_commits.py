@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition
 
-from consumer.core.offsets import Commit, Partition
+from consumer.core.offsets import Commit, Partition, due_commits
 from consumer.kafka import source as module
 from consumer.kafka.reader import ReadFrom
 from consumer.kafka.source import Source
@@ -68,4 +68,38 @@ def test_a_commit_that_is_never_answered_holds_back_no_other(source: Source, mon
     answer(source, 2)
     assert ended(source) == [([2], None)], "the answer is told of the commit that it belongs to"
     answer(source, 1)
-    assert len(ended(source)) == 1, "an answer that comes too late tells of nothing"
+    assert len(ended(source)) == 1, "an answer that comes too late is none of another commit"
+
+
+def test_a_commit_that_is_taken_after_a_later_one_is_followed_by_another(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I7: the client sends one that a broken connection had taken along once more, behind what was said since."""
+    monkeypatch.setattr(module, "COMMIT_LOST_SECONDS", 0.0)
+    partition = Partition("events", 0, 7, 0)
+    source._owned[("events", 0)] = partition
+    source.commit([Commit(partition, 5, "")])
+    source.commit([Commit(partition, 7, "")])
+    answer(source, 7)
+    partition.committed = 7  # as the loop does
+    assert due_commits([partition]) == []
+    source.commit([Commit(partition, 8, "")])
+    answer(source, 5)
+    assert due_commits([partition]) == [Commit(partition, 7, "")], "the group is left with what it was told before"
+    answer(source, 8)
+    assert [offsets for offsets, _ in ended(source)] == [[7], [8]], "one that comes too late hides no other"
+
+
+def test_a_last_commit_that_is_put_back_by_an_earlier_one_is_sent_again(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SENT_AGAIN_SECONDS", 0.1)
+    client: Any = source._consumer
+    sent: list[int] = []
+    client.commit = lambda *, offsets, asynchronous: sent.append(offsets[0].offset)
+    looks = iter([7, 5])
+    client.committed = lambda partitions, timeout: [TopicPartition("events", 0, next(looks, sent[-1]))]
+    source.commit([commit(5)])
+    source._committing_since -= 1.0  # it is on its way for that long
+    assert source.commit_and_wait([commit(7)])
+    assert sent == [5, 7, 7]

@@ -130,6 +130,22 @@ def test_a_last_commit_is_tried_on_for_as_long_as_a_dead_members_session_keeps_a
     assert partition.committed == 2
 
 
+def test_a_stop_awaits_the_commit_that_is_on_its_way_before_it_sends_the_last() -> None:
+    """I7: the client may send it once more, and must not put the group back."""
+    world = World()
+    partition = world.partition(0, "A", "B")
+    world.source.commit_answers = None
+
+    def it_is_answered() -> None:
+        assert not world.source.waited, "I7: the last commit goes while another is on its way"
+        world.source.committing = False
+
+    world.results.at(5.0, it_is_answered)
+    assert _run(world, signal_at=2.0) == 0
+    assert world.results.now >= 5.0
+    assert partition.committed == 2
+
+
 def test_a_second_signal_ends_at_once_with_exit_1() -> None:
     world = World()
     world.api = lambda _: None
