@@ -29,7 +29,7 @@ class Membership:
     """
 
     def __init__(self, session_seconds: float) -> None:
-        self.session = session_seconds  #: the group's session time-out, seconds
+        self.session = session_seconds
         self._gap = min(session_seconds / 3, LONGEST_GAP_SECONDS) if session_seconds < math.inf else math.inf
         self._polled_at = math.inf
         self._gap_since = False  # no commit that was sent after the last gap was acknowledged yet

@@ -260,7 +260,7 @@ class Runner:
         if self._source.paused:
             self._poll(BATCH)
         elif self._membership.silent_for(now) >= SIGN_OF_LIFE_SECONDS:
-            if self.pipeline.flow.full:  # even one more would be beyond the bound
+            if flow.full:  # there may be no room for even one
                 self._source.pause()
             else:
                 self._poll(1)
@@ -290,7 +290,8 @@ class Runner:
     def _polled(self) -> float:
         """The client was polled, now; after a gap the group is asked at once whether it still counts this member."""
         now = self._clock()
-        if self._membership.polled(now):
+        # A stop sends nothing more, and waits for its commits inside of one turn.
+        if self.state is State.RUNNING and self._membership.polled(now):
             self._next_commit_at = now
         return now
 

@@ -231,7 +231,9 @@ class Limits(Section):
         64, description="MiB of records read and not settled; up to 16 MiB fetched ahead come on top."
     )
     stop_seconds: NotNegative = Field(
-        80, description="How long a stop waits for requests in flight, and until lost calls can no longer take effect."
+        80,
+        description="How long a stop waits for requests in flight, until lost calls can no longer take effect, and for "
+        "its last commit.",
     )
 
 

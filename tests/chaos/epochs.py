@@ -72,7 +72,9 @@ class Ownership:
         That is when the one before it was acknowledged, as one is under way at a time. It may be under way for long: a
         broker answers the requests of a connection in their order, so while the group rebalances a commit waits behind
         the member's own joining, which waits for the other members. A commit holds all that is due of all the
-        partitions that a member owns.
+        partitions that a member owns. (That of a revocation holds less, and may go while another is under way; and
+        the client sends one again if the connection broke. Then this may be later than it should be, which finds fault
+        with what is right, and never the reverse.)
         """
         latest = 0.0
         for commit in reversed(self.commits):

@@ -94,7 +94,6 @@ class Evidence:
     """Everything about one run."""
 
     seed: int
-    commit_interval: float
     max_processing: float
     request_timeout: float
     max_unsettled_rows: int

@@ -24,6 +24,7 @@ LOST = frozenset(
 )
 UNKNOWN = "UNKNOWN"
 LOST_ANSWER = "answer lost"
+IN_FLIGHT = "in flight at the end"
 
 
 class Wanted(NamedTuple):
@@ -49,7 +50,7 @@ class Verdict:
     repeats_of_end: Counter[str] = field(default_factory=Counter)  #: of answered calls, by how their epoch ended
     unexplained: int = 0
     repeats_by_kill: dict[str, int] = field(default_factory=dict)
-    oldest_repeat: float = 0.0  #: seconds from an answer that came to the kill that lost it
+    oldest_repeat: float = 0.0  #: seconds from an answer to the kill that lost it, or to the next epoch
     letters: int = 0
     letters_repeated: int = 0
 
@@ -257,7 +258,7 @@ class _Judge:
         why = self._why_repeated(one, again)
         if one.epoch != again.epoch:
             how = self._end_of(one.epoch, one, again.epoch)
-            self._found.repeats_of_end[how] += why != LOST_ANSWER
+            self._found.repeats_of_end[how] += why != LOST_ANSWER and not why.startswith(IN_FLIGHT)
             if how == "kill":
                 self._found.repeats_by_kill[one.epoch.life] += 1
         if why:
@@ -281,11 +282,11 @@ class _Judge:
         how = self._end_of(one.epoch, one, epoch)
         answered = one.request.answered
         if how in ("stop", "rebalance"):
-            return f"in flight at the end ({how})" if answered >= epoch.begin - HANDOVER_SECONDS else ""
+            return f"{IN_FLIGHT} ({how})" if answered >= epoch.begin - HANDOVER_SECONDS else ""
         ended = self._lives[one.epoch.life].ended if how == "kill" else None
         until = epoch.begin if ended is None else min(ended, epoch.begin)
         if answered >= until:
-            return f"in flight at the end ({how})"
+            return f"{IN_FLIGHT} ({how})"
         closed = min(epoch.begin, self._ownership.closed(one.record.partition, one.epoch))
         if answered >= self._last_built(one.epoch.member, closed) - SLACK_SECONDS:
             if how == "kill":

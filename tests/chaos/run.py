@@ -13,7 +13,6 @@ from tests.chaos.evidence import Application, Evidence, Record, Request
 from tests.chaos.load import Line, Publisher
 from tests.chaos.offsets_topic import history
 from tests.chaos.stage import (
-    COMMIT_INTERVAL,
     GROUP,
     LETTERS,
     MAX_PROCESSING,
@@ -93,7 +92,6 @@ def _collect(stage: Stage, driver: Driver, watcher: Watcher, seed: int) -> Evide
     commits, generations = history(kafka, GROUP, TOPIC)
     return Evidence(
         seed=seed,
-        commit_interval=COMMIT_INTERVAL,
         max_processing=MAX_PROCESSING,
         request_timeout=REQUEST_TIMEOUT,
         max_unsettled_rows=MAX_UNSETTLED_ROWS,

@@ -31,7 +31,7 @@ class Run:
     """A run of one partition, written down step by step; ``a`` owns it from 10.0 on, ``b`` from HANDOVER on."""
 
     def __init__(self, end: str = "kill", ended: float = HANDOVER - 1) -> None:
-        self.evidence = Evidence(0, 0.5, max_processing=9, request_timeout=3, max_unsettled_rows=100)
+        self.evidence = Evidence(0, max_processing=9, request_timeout=3, max_unsettled_rows=100)
         self.evidence.lives = [Life("a", 0, 9.0, ended, end, 0), Life("b", 1, 9.0, 40.0, "stop", 0)]
         self.evidence.generations = [Generation(0, 10.0, 1, 1, {0: A}), Generation(50, HANDOVER, 2, 1, {0: B})]
         self._place = 0
@@ -252,6 +252,7 @@ def test_after_a_stop_or_a_handover_only_what_was_unanswered_is_explained(answer
 
 def test_a_member_that_was_cut_from_kafka_may_have_answers_that_it_could_not_commit() -> None:
     run = Run(end="stop", ended=40)
+    run.commit(12.5, 0)
     run.commit(13, 0)
     run.evidence.troubles = [Trouble("kafka", "a", 13, 19, "down")]
     assert repeated(run, 18).findings == []
@@ -263,8 +264,9 @@ def test_a_member_that_was_cut_from_kafka_may_have_answers_that_it_could_not_com
 
 
 def test_repeats_of_answered_calls_are_counted_by_how_the_epoch_ended() -> None:
-    for first, counted in (({}, 1), ({"status": None, "fault": "reset_after"}, 0)):
-        verdict = repeated(Run(end="stop", ended=HANDOVER - 0.05), 15, **first)
+    lost = {"status": None, "fault": "reset_after"}
+    for answered, first, counted in ((15, {}, 1), (15, lost, 0), (HANDOVER - 0.1, {}, 0)):
+        verdict = repeated(Run(end="stop", ended=HANDOVER - 0.05), answered, **first)
         assert verdict.repeats_of_end["stop"] == counted
 
 

@@ -154,7 +154,6 @@ def test_of_many_records_with_many_rows_only_what_there_is_room_for_is_made_at_o
 
 
 def test_what_waits_for_room_never_waits_for_itself() -> None:
-    """While answers are slow."""
     world = site(max_unsettled_rows=6, max_rows=100)
     world.latency = 1.9
     partition = world.partition(0)

@@ -117,7 +117,7 @@ class Oracle(Witness):
         self._owners: dict[int, Epoch] = {}  #: the latest assignment of each partition, by the group's word
         self._ledgers: dict[Process, Callable[[], dict[str, int]]] = {}
         self._books: dict[Process, list[Epoch]] = {}
-        self._unsettled: Counter[Process] = Counter()  #: rows
+        self._unsettled: Counter[Process] = Counter()  #: records: each is a row at the least
         self._bytes: Counter[Process] = Counter()
         self._room: Counter[Process] = Counter()  #: records that the poll under way may bring
         self._claims: dict[tuple[int, Key], list[tuple[int, int, bool]]] = {}
@@ -183,9 +183,9 @@ class Oracle(Witness):
             epoch = self._epochs[key]
             epoch.ended = True
             epoch.counts["released"] += epoch.counts.pop("unsettled", 0)
-            for offset, places in epoch.open.items():
+            for offset in epoch.open:
                 record = self._records[epoch.number, offset]
-                self._unsettled[process] -= len(places)
+                self._unsettled[process] -= 1
                 self._bytes[process] -= record.size
         self._tell(process, f"has given up {[self._epochs[e].number for e in epochs]}")
 
@@ -213,7 +213,7 @@ class Oracle(Witness):
             book.counts["unsettled"] += 1
             book.read.append(offset)
             book.open[offset] = {row.tag[2] for row in record.rows}
-            self._unsettled[process] += len(record.rows)
+            self._unsettled[process] += 1
             self._bytes[process] += record.size
         self._tell(process, f"reads {book.number}: {offsets[0]}..{offsets[-1]}")
 
@@ -244,7 +244,7 @@ class Oracle(Witness):
         if self._room[process] < 0:
             raise Violation(
                 f"I6: {process.name} reads {-self._room[process]} records more than it has room for: "
-                f"{self._unsettled[process]} rows are unsettled"
+                f"{self._unsettled[process]} are unsettled"
             )
 
     def _check_ledger(self, process: Process, ledger: dict[str, int]) -> None:
@@ -488,9 +488,9 @@ class Oracle(Witness):
         self._settled_ever.add(tag)
         epoch.maybe.discard(tag)
         places.discard(tag[2])
-        self._unsettled[process] -= 1
         if places:
             return
+        self._unsettled[process] -= 1
         del epoch.open[tag[1]]
         record = self._records[tag[:2]]
         self._bytes[process] -= record.size
