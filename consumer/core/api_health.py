@@ -74,6 +74,7 @@ class ApiHealth:
         self.heard(reply, now, failed=reply.status is None or reply.status >= 500)
         if reply.status == 429:
             self._gate.pace.refused(self._gate.asked_at, now)
+        if reply.status == 429 or (reply.status is not None and reply.retry_after is not None):
             self._gate.throttled(now, reply.retry_after)
         self._gate.told(now, passed=reply.status == 200)
         if reply.status != 200:

@@ -39,6 +39,8 @@ class _PlainEnvelope(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _decode_plain_flat = msgspec.json.Decoder(dict[str, _Plain]).decode
 _decode_plain_envelope = msgspec.json.Decoder(_PlainEnvelope).decode
+#: Members that only objects of other kinds have.
+_OTHERS = frozenset(("scm_data", "@context", "specversion"))
 _NOT_PLAIN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -65,7 +67,7 @@ def json_decoder(read_epcis: ReadMembers) -> Decoder:
     def decode(raw: bytes) -> Event:
         try:
             fields = _decode_plain_flat(raw)
-            if "scm_data" not in fields:
+            if _OTHERS.isdisjoint(fields) and ("type" not in fields or fields["type"] not in TYPES):
                 return Event(fields, plain=True)
         except _NOT_PLAIN:
             pass

@@ -13,13 +13,14 @@ from consumer.kafka.outbox import Headers, Outbox, Produced, Writing
 
 #: The message of a letter that was refused for its size.
 SHORT_MESSAGE = 100
-ADDED_PREFIXES = ("__connect.errors.", "scm.")
+#: And any other of its headers: a key, or a field's name, may be as long as the record, which is in the letter anyway.
+SHORT_VALUE = 1000
 
 
 def headers_of(letter: Letter, original: Headers, version: str, *, short: bool = False) -> Headers:
     """The headers of a letter: the record's own, then ours; earlier copies of ours are replaced.
 
-    ``short``: without ``scm.row`` and with a cut message, for a letter that was too large.
+    ``short``: without ``scm.row``, with a cut message and no long values, for a letter that was too large.
     """
     row, why = letter.row, letter.rejection
     record = row.record
@@ -43,8 +44,9 @@ def headers_of(letter: Letter, original: Headers, version: str, *, short: bool =
         "scm.event_id": record.event_id or f"{partition.topic}-{partition.number}-{record.offset}",
         "scm.consumer": version,
     }
-    own = [(name, value) for name, value in original if not name.startswith(ADDED_PREFIXES)]
-    return own + [(n, str(v).encode("utf-8", "replace")) for n, v in added.items() if v is not None]
+    own = [(name, value) for name, value in original if name not in added]
+    most = SHORT_VALUE if short else None
+    return own + [(n, str(v)[:most].encode("utf-8", "replace")) for n, v in added.items() if v is not None]
 
 
 class DeadLetters(Outbox[Letter]):

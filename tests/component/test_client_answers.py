@@ -92,6 +92,16 @@ def test_a_body_that_is_no_json_object_has_no_document(body: bytes) -> None:
     assert (reply.status, reply.body, reply.document) == (200, body, None)
 
 
+@pytest.mark.parametrize("status", ["400 Bad Request", "401 Unauthorized", "403 Forbidden", "502 Bad Gateway"])
+def test_an_answer_that_shows_the_request_does_not_show_the_token(status: str) -> None:
+    """What the API answers goes into logs, the status and dead letters."""
+    body = b'{"detail": "blocked: Authorization: UAT ' + TOKEN.encode() + b'"}'
+    with Wire(saying(answer(status, body))) as wire, client_to(wire.url) as client:
+        for reply in (client.upload("extended_id", ITEMS), client.task("t1")):
+            assert reply.document == {"detail": "blocked: Authorization: UAT (hidden)"}
+            assert TOKEN.encode() not in reply.body
+
+
 def test_a_chunked_answer_is_read_whole_and_the_connection_kept() -> None:
     chunks = b'7\r\n{"items\r\n0C;x=y\r\n": {"A":[]}}\r\n0\r\nTrailer: x\r\n\r\n'
     with (
@@ -219,6 +229,7 @@ def _http_date(seconds: float) -> str:
     [
         (["Retry-After: 17"], b"{}", 17.0),
         (["Retry-After:  1.5 "], b"{}", 1.5),
+        (["Retry-After: 12345678901"], b"{}", 12345678901.0),
         (["Retry-After: 0"], b'{"detail": "Expected available in 9 seconds."}', 0.0),
         (["Date: Wed, 21 Oct 2015 07:28:00 GMT", "Retry-After: Wed, 21 Oct 2015 07:28:30 GMT"], b"", 30.0),
         (["Date: Wed, 21 Oct 2015 07:28:30 GMT", "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT"], b"", 0.0),

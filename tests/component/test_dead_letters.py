@@ -17,7 +17,8 @@ from consumer.core.effects import Letter
 from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets import Partition
 from consumer.kafka import outbox
-from consumer.kafka.dead_letter import DeadLetters
+from consumer.kafka.dead_letter import DeadLetters, headers_of
+from consumer.kafka.outbox import Headers
 from tests.core.runner_fakes import Message
 
 TOPIC = "letters"
@@ -127,3 +128,26 @@ def test_a_client_that_was_replaced_ends_though_it_never_told_of_all_its_letters
         assert len(kept) == 2
         gc.collect()
         assert made[0]() is None, "a replaced client lives on"
+
+
+def test_a_letter_that_was_too_large_has_no_long_header_whatever_the_event_says() -> None:
+    """I8: a key or a field's name as long as a record would keep its letter from the topic for ever."""
+    long = "x" * 500_000
+    record = Record(Partition("events", 0, 0, 0), 1, None, 1, event_id=long)
+    row = Row(record, long, long, {long: long}, (), 1)
+    one = Letter(row, Rejection("value_too_long", long, long))
+    assert sum(len(value or b"") for _, value in headers_of(one, [], "1")) > 2_000_000
+    assert sum(len(value or b"") for _, value in headers_of(one, [], "1", short=True)) < 10_000
+
+
+def test_only_the_headers_that_a_letter_adds_replace_those_of_the_record() -> None:
+    own: Headers = [
+        ("scm.line", b"7"),
+        ("__connect.errors.task.id", b"1"),
+        ("scm.reason", b"an earlier one"),
+        ("scm.row", b"an earlier one"),
+    ]
+    names = [name for name, _ in headers_of(letter(1), own, "1")]
+    assert names[:2] == ["scm.line", "__connect.errors.task.id"]
+    assert names.count("scm.reason") == 1
+    assert "scm.row" not in names, "there is no row, and the earlier copy is none"

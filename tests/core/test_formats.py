@@ -418,6 +418,20 @@ def test_flat_and_envelope_of_the_same_data_give_equal_rows(key: str, data: dict
     assert decoder("auto")(dumped({"extended_id": key, **data})) == flat
 
 
+@pytest.mark.parametrize("other", [{}, {"n": 1}, {"n": None}])
+@pytest.mark.parametrize("telling", [{"@context": "x"}, {"type": "ObjectEvent"}])
+def test_what_kind_an_object_is_does_not_depend_on_the_kinds_of_its_values(
+    telling: dict[str, str], other: dict[str, Any]
+) -> None:
+    with pytest.raises(BadEvent):
+        decoder("auto")(dumped({"extended_id": "ABC", **telling, "a": "b", **other}))
+
+
+def test_a_type_that_is_none_of_epcis_is_a_field() -> None:
+    event = decoder("auto")(dumped({"extended_id": "ABC", "type": "box"}))
+    assert event == Event({"extended_id": "ABC", "type": "box"}, plain=True)
+
+
 avro_values = st.none() | st.text() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False)
 
 

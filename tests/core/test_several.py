@@ -13,7 +13,7 @@ from consumer.core.model import BadEvent, Event, Record, Row, Several
 from consumer.core.rows import MAX_ROWS, RowMaker
 from consumer.formats import Schemas, decoder
 from consumer.intake import Intake
-from tests.core.builders import accepted, answered
+from tests.core.builders import accepted, answered, values
 from tests.core.epcis import object_event, rules
 from tests.core.runner_fakes import Message, World
 
@@ -161,6 +161,21 @@ def test_what_waits_for_room_never_waits_for_itself() -> None:
     world.start()
     world.turn_until(lambda: partition.committed == 40, 600)
     assert len(set(world.sent_values())) == 40 * 20
+
+
+def test_what_waits_for_room_waits_for_stuck_rows_and_not_for_itself() -> None:
+    """I8: rows that cannot go, and the records that wait for room, are more than the bound together."""
+    world = site(max_unsettled_rows=6, max_rows=1, concurrency=8)
+    stuck = set(codes("R0", 20)[:4])
+    world.api = lambda attempt: None if stuck & set(values(attempt)) else accepted(attempt)
+    partition = world.partition(0)
+    world.source.logs[partition] = [
+        several(0, *codes("R0", 20)),
+        *[several(at, *codes(f"R{at}", 1)) for at in range(1, 9)],
+    ]
+    world.start()
+    world.turn_for(60)
+    assert set(codes("R1", 1)) & set(world.sent_values()), "I8: what waits for room waits for itself"
 
 
 def test_what_waited_for_its_schema_in_many_partitions_and_then_for_room_never_waits_for_itself() -> None:

@@ -80,6 +80,21 @@ def test_retry_after_of_a_503_holds_back_the_whole_process_too() -> None:
     assert len(bench.open) == 2
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_holds_back_the_question_who_we_are_too(status: int) -> None:
+    bench = Bench()
+    bench.read(bench.partition(), "A")
+    bench.answer(bench.only, answered(401))
+    bench.pass_time(20)
+    bench.asks_open -= 1
+    bench.pipeline.me_answered(answered(status, retry_after=300.0), bench.now)
+    asked = bench.asks
+    bench.pass_time(299)
+    assert bench.asks == asked
+    bench.pass_time(2)
+    assert bench.asks == asked + 1
+
+
 def test_retry_after_is_bounded() -> None:
     bench = Bench(retry=RetryPolicy(max_retry_after=900))
     bench.read(bench.partition(), "A")

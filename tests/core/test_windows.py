@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from consumer.core.lanes import MAX_WINDOW_BYTES, PATIENCE_LINGERS
-from consumer.core.model import Row
+from consumer.core.lanes import MAX_WINDOW_BYTES, PATIENCE_LINGERS, Lanes
+from consumer.core.model import Record, Row
 from consumer.core.offsets import Partition
 from consumer.core.windows import bisect
 from tests.core.builders import Bench, accepted, always, answered, names, rejecting, rows_of, values
@@ -92,6 +92,22 @@ def test_a_window_holds_one_data_key_and_one_set_of_fields() -> None:
     for attempt in bench.sent:
         assert len({tuple(sorted(item)) for item in attempt.items}) == 1
         assert {next(iter(item)) for item in attempt.items} == {attempt.data_key}
+
+
+def test_rows_that_become_ready_together_go_to_lanes_of_their_own_kind() -> None:
+    record = Record(Partition("events", 0, 0, None), 0, None, 10)
+    lanes = Lanes(100, LINGER)
+    lanes.add(
+        Row(record, key, "A", {key: "A", field: "x"}, (key, field), 10)
+        for key, field in (("extended_id", "note"), ("extended_id", "market"), ("serial_number", "note"))
+    )
+    cuts = [lanes.cut(0.0, due_or_not=True) for _ in range(3)]
+    kinds = [(cut[0], [tuple(row.item) for row in cut[1]]) for cut in cuts if cut is not None]
+    assert kinds == [
+        ("extended_id", [("extended_id", "note")]),
+        ("extended_id", [("extended_id", "market")]),
+        ("serial_number", [("serial_number", "note")]),
+    ], "a window mixes data keys or sets of fields"
 
 
 def test_rows_of_all_partitions_share_windows() -> None:

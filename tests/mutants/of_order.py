@@ -163,5 +163,6 @@ MUTANTS = (
     Mutant(
         "windows mix data keys and sets of fields",
         (Edit(LANES, "row.shape is not shape or row.data_key != lane.data_key or row.suspect", "False"),),
+        ("tests/core/test_windows.py",),
     ),
 )
