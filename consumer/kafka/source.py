@@ -276,12 +276,13 @@ class Source(Reader):
         """Commit and wait until the group has it, at most five seconds, as on revocation; whether it has."""
         if not commits:
             return True
-        # One that is on its way for so long may be sent once more, and put the group back: then this one is, too.
-        overtakes = bool(self._committing) and time.monotonic() - self._committing_since > SENT_AGAIN_SECONDS
+        now = time.monotonic()
+        # Each that is on its way for so long may be sent once more, and put the group back: then this one is, too.
+        again = len(self._committing) if now - self._committing_since > SENT_AGAIN_SECONDS else 0
+        sure_at = now + SENT_AGAIN_SECONDS if again else now
         self.commit(commits)
         wanted = {(c.partition.topic, c.partition.number): c for c in commits}
-        now = time.monotonic()
-        until, sure_at = now + COMMIT_WAIT_SECONDS, now + SENT_AGAIN_SECONDS if overtakes else now
+        until = now + COMMIT_WAIT_SECONDS
         while time.monotonic() < until and not self._listener.leaves_at_once:
             # In steps, so that a second signal is seen between them. The answer comes after the commit's own, on
             # the same connection; the commit's callback is not served while this one runs.
@@ -290,12 +291,14 @@ class Source(Reader):
             except KafkaException:
                 found = []
             if found and all(tp.error is None for tp in found):
-                has = all(_has(tp, wanted[(tp.topic, tp.partition)]) for tp in found)
-                # If it is not this commit, it was refused: this member was thrown out.
-                if not overtakes or (has and time.monotonic() >= sure_at):
-                    return has
-                if not has:
+                if all(_has(tp, wanted[(tp.topic, tp.partition)]) for tp in found):
+                    if time.monotonic() >= sure_at:
+                        return True
+                elif again:
+                    again -= 1
                     self.commit(commits)
+                else:
+                    return False  # it was refused: this member was thrown out
             time.sleep(LOOK_AGAIN_SECONDS)
         return False
 

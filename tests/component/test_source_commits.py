@@ -103,3 +103,16 @@ def test_a_last_commit_that_is_put_back_by_an_earlier_one_is_sent_again(
     source._committing_since -= 1.0  # it is on its way for that long
     assert source.commit_and_wait([commit(7)])
     assert sent == [5, 7, 7]
+
+
+@pytest.mark.parametrize("under_way", [0, 1])
+def test_a_last_commit_that_is_refused_is_not_sent_over_and_over(source: Source, under_way: int) -> None:
+    client: Any = source._consumer
+    sent: list[int] = []
+    client.commit = lambda *, offsets, asynchronous: sent.append(offsets[0].offset)
+    client.committed = lambda partitions, timeout: [TopicPartition("events", 0, 3)]
+    for _ in range(under_way):
+        source.commit([commit(5)])
+        source._committing_since -= 2.0
+    assert not source.commit_and_wait([commit(7)])
+    assert sent.count(7) == 1 + under_way
