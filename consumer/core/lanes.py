@@ -27,6 +27,8 @@ READY, WINDOWED = Stage.READY, Stage.WINDOWED
 PATIENCE_LINGERS = 5.0
 #: More bytes than this are not put into one request, whatever the API would take.
 MAX_WINDOW_BYTES = 1_000_000
+#: After so many seconds without a 413, each accepted request at the limit doubles it: the limit may have gone.
+LIMIT_HOLDS_SECONDS = 60.0
 
 LaneKey = tuple[str, tuple[str, ...], bool, bool]
 #: A time, the lane's ``number`` and its ``serial`` at that time, and the lane.
@@ -113,6 +115,7 @@ class Lanes:
         self.max_rows = max_rows
         self.linger = linger
         self.max_bytes = MAX_WINDOW_BYTES
+        self._limited_at = 0.0  # when a request was too large last
         self.sendable = 0.0  #: seconds of sendable time so far
         self.full_windows = 0  #: how many full windows could be cut now
         self._sendable_since: float | None = None
@@ -279,12 +282,27 @@ class Lanes:
         self._place_anew(lane)
         return lane.data_key, rows, reason
 
-    def limit_bytes(self, rows: list[Row]) -> None:
+    def limit_bytes(self, rows: list[Row], now: float) -> None:
         """Remember that a request of these rows was too large (413)."""
+        self._limited_at = now
         if len(rows) > 1:
-            self.max_bytes = max(1, min(self.max_bytes, sum(row.size for row in rows) // 2))
-            for lane in self._lanes.values():
-                self._place(lane)
+            self._limit(max(1, min(self.max_bytes, sum(row.size for row in rows) // 2)))
+
+    def passed(self, rows: list[Row], now: float) -> None:
+        """Take in that a request of these rows was not too large."""
+        if self.max_bytes >= MAX_WINDOW_BYTES or now - self._limited_at < LIMIT_HOLDS_SECONDS:
+            return
+        if 2 * sum(row.size for row in rows) > self.max_bytes:
+            self._limit(min(MAX_WINDOW_BYTES, 2 * self.max_bytes))
+
+    def _limit(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        for lane in self._lanes.values():
+            self._place_anew(lane)
+
+    def has(self, *, by_task: bool) -> bool:
+        """Tell whether a row of this kind is ready."""
+        return any(lane.by_task is by_task for lane in self._lanes.values())
 
     def remove_done(self) -> None:
         """Take out the rows that were released while they waited here."""

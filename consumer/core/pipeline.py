@@ -142,18 +142,11 @@ class Pipeline:
     def ended(self, attempt: Attempt, reply: Reply, now: float) -> None:
         """An attempt ended. A second end of the same attempt changes nothing."""
         if attempt.window.is_in_flight(attempt.number):
-            self.uploads.starved = self._starved
             self._carry_out(self.uploads.ended(attempt.window, reply, now), now)
 
     def questioned(self, task: Task, reply: Reply, now: float) -> None:
         """A question about a task was answered, or got no answer."""
-        self.uploads.starved = self._starved
         self._carry_out(self.uploads.questioned(task, reply, now), now)
-
-    @property
-    def _starved(self) -> bool:
-        """Whether nothing can be read or sent but what was sent already."""
-        return (self.flow.full or self.resting) and not self.lanes
 
     def _carry_out(self, result: Result, now: float) -> None:
         if result.accepted:
@@ -174,7 +167,7 @@ class Pipeline:
 
     def me_answered(self, reply: Reply, now: float) -> None:
         """``GET /me`` was answered."""
-        self.uploads.api.me_answered(reply, now)
+        self.uploads.me_answered(reply, now)
 
     def acknowledged(self, rows: Iterable[Row], now: float) -> None:
         """Their topic has these rows' letters or receipts, on all in-sync replicas."""
@@ -252,9 +245,9 @@ class Pipeline:
         self._run_timers(now)
         self.lanes.pass_time(now, sendable=False)
         effects = Effects()
-        asks_at = self.gate.asks_at(now)
+        asks_at = None if self.silent else self.uploads.asks_at(now)
         if asks_at is not None and asks_at <= now:
-            self.gate.ask(now)
+            self.uploads.ask(now)
             effects.ask = True
         self._requests(effects, now)
         self.lanes.pass_time(now, sendable=not self.silent and self.gate.idle(now))
@@ -293,7 +286,7 @@ class Pipeline:
 
     def wakes_at(self, now: float) -> float | None:
         """When ``tick`` has something to do if no input comes before, seconds; None: never."""
-        times = [self._timers[0][0] if self._timers else None, self.gate.asks_at(now)]
+        times = [self._timers[0][0] if self._timers else None, None if self.silent else self.uploads.asks_at(now)]
         questions_at = self.gate.questions_at(now) if self.uploads.tasks else None
         next_at = self.uploads.tasks.next_at() if questions_at is not None else None
         if questions_at is not None and next_at is not None:

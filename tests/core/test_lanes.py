@@ -77,7 +77,7 @@ def test_the_next_window_is_the_one_that_looking_at_every_lane_finds(seed: int) 
                     gone.stage = Stage.DONE
             lanes.remove_done()
         elif act < 0.46 and lanes.max_bytes > 600_000:
-            lanes.limit_bytes(big)
+            lanes.limit_bytes(big, now)
         elif act < 0.7:
             now += rng.random()
             lanes.pass_time(now, sendable=rng.random() < 0.6)

@@ -218,7 +218,8 @@ class World:
         if reply.status is None and reply.sent:
             for tag, _ in rows:
                 self.hold[tag] = max(self.hold.get(tag, 0.0), attempt.window.sent_at + MAX_PROCESSING)
-        if reply.status is None or reply.status >= 500 or reply.status == 408:
+        odd = reply.status == 200 and reply.document is None
+        if odd or reply.status is None or reply.status in (403, 408) or reply.status >= 500:
             self.failed_once |= {tag for tag, _ in rows}
         if reply.status == 400 and isinstance(reply.document, dict):
             for error in reply.document["errors"]:
@@ -250,7 +251,9 @@ class World:
         self.pipeline.questioned(task, reply, self.now)
         if task not in self.pipeline.uploads.tasks:
             del self.in_tasks[id(task.window)]
-            if ended not in ("complete", "failed"):
+            if ended == "failed":
+                self.failed_once |= {tag for tag, _ in rows}
+            elif ended != "complete":
                 self.seen.add("lost task")
                 for tag, _ in rows:
                     self.hold[tag] = self.now + MAX_PROCESSING

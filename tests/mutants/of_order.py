@@ -127,26 +127,12 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "a bisected window loses a row",
-        (Edit(WINDOWS, "return rows[:cut], rows[cut:]", "return rows[:cut], rows[cut + 1 :] or rows[cut:]"),),
+        "a divided window loses a row",
+        (Edit(WINDOWS, "rows[start : start + size], PART)", "rows[start : start + max(1, size - 1)], PART)"),),
     ),
     Mutant(
-        "a halved window loses a row",
-        (Edit(WINDOWS, "(rows[:middle], rows[middle:])", "(rows[:middle], rows[middle + 1 :] or rows[middle:])"),),
-    ),
-    Mutant(
-        "halves of a window overlap: a row is sent in both",
-        (Edit(WINDOWS, "(rows[:middle], rows[middle:])", "(rows[:middle], rows[middle - 1 :])"),),
-    ),
-    Mutant(
-        "the rest of a bisected window is forgotten when its first part ends",
-        (
-            Edit(
-                WINDOWS,
-                "        if rest is not None:\n            self.queue(rest)",
-                "        if False:\n            self.queue(rest)",
-            ),
-        ),
+        "parts of a window overlap: a row is sent in both",
+        (Edit(WINDOWS, "rows[start : start + size], PART)", "rows[start : start + size + 1], PART)"),),
     ),
     Mutant(
         "a parked window is forgotten",
