@@ -42,6 +42,7 @@ class Outcome:
     seen: Counter[str] = field(default_factory=Counter)
     events: int = 0
     seconds: float = 0.0  #: simulated
+    went_on: float = 0.0  #: seconds until all was settled that waits for no row at fault
 
 
 def run_seed(seed: int, trace: Trace | None = None) -> Outcome:
@@ -57,6 +58,7 @@ def run_seed(seed: int, trace: Trace | None = None) -> Outcome:
             outcome.failure = traceback.format_exc()
         outcome.events = world.scheduler.events
         outcome.seconds = world.seconds
+        outcome.went_on = world.went_on
         if trace is not None and outcome.failure:
             trace.tell("", outcome.failure)
     return outcome
