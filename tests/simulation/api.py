@@ -48,6 +48,8 @@ BODIES: dict[str, bytes] = {
     "garbled": b'{"items": 1}',
     "redirected": b"",
 }
+#: A task that takes so many seconds is a long one.
+LONG = 15.0
 #: How an answer tells the state of a task, with a word for success of the question beside it.
 SHAPES: tuple[Callable[[str], dict[str, Any]], ...] = (
     lambda state: {"state": state},
@@ -125,6 +127,7 @@ class Api:
         self.tasks_broken = False  #: every task fails, whatever its rows
         self.tasks_stuck = False  #: no task ends
         self.me_status: int | None = None  #: what ``GET /me`` always says
+        self.asked = 0  #: times that ``GET /me`` was called
         self._held_up: list[Callable[[], object]] = []  #: ends of tasks that are stuck
         self.applied = 0  #: rows
         self._tasks: dict[str, Work] = {}
@@ -151,6 +154,7 @@ class Api:
 
     def me(self, answer: Callable[[Answer], object]) -> None:
         """Who am I."""
+        self.asked += 1
         status = 503 if self.mode == "down" else {"unauthorized": 401, "turmoil": 401}.get(self.mode, 200)
         if status == 200 and self.me_status is not None:
             status = self.me_status
@@ -217,6 +221,8 @@ class Api:
         task = self._tasks[task_id] = Work(call, shape, end)
         self._seen(f"task {end}")
         takes = draw.uniform(0.0, faults.task_seconds)
+        if takes > LONG:
+            self._seen("long task")
         longest = 0.999 * faults.max_processing
         if end == "forgotten":
             self._later(takes, lambda: setattr(task, "over", True))
@@ -306,6 +312,8 @@ class Api:
         for kind, status in KINDS.items():
             if kind in kinds and (not call.by_task or kind not in ("odd", "unknown", "refused", "cursed")):
                 self._seen(f"{kind} row")
+                if kind in TELLING_NOTHING:
+                    self._seen("a row that tells nothing")
                 body = BODIES.get(kind, b'{"detail": "no"}')
                 return self._bad_request(call, kind) if status == 400 else Answer(status, body)
         if call.by_task:

@@ -1,4 +1,4 @@
-"""Documents of EPCIS that are published: several events, several codes, a parent and its children, faults among them."""
+"""Documents of EPCIS that are published: several events and codes, parents and children, faults among them."""
 
 from __future__ import annotations
 
@@ -62,6 +62,8 @@ class DocumentWriter:
         bad = draw.randint(1, count) if draw.random() < self._faults else 0
         rows: list[PublishedRow] = []
         events = [self._event((number, offset), place, at, rows, faulty=at == bad) for at in range(1, count + 1)]
+        if not rows:  # else it would be skipped by rule, but only once there is room to read it
+            events.append(self._event((number, offset), place, count + 1, rows, faulty=True))
         return {"type": "EPCISDocument", "epcisBody": {"eventList": events}}, rows
 
     def _event(
@@ -81,7 +83,7 @@ class DocumentWriter:
             row(("", ""), (), "invalid_event")
             made |= draw.choice(({"bizStep": "unheard_of"}, {"bizStep": "inspecting", "quantityList": [1]}))
             return made | {"type": "ObjectEvent", "action": "OBSERVE", "epcList": codes}
-        match draw.choice(("codes", "codes", "pack", "pack", "unit", "nothing")):
+        match draw.choice(("codes", "codes", "pack", "pack", "unit", "nothing")) if not faulty else "codes":
             case "codes":
                 fields["note"] = made["note"] = draw.choice(("a", "b", "\u00e9\u4e2d"))
                 if faulty:

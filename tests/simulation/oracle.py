@@ -47,6 +47,7 @@ class Limits:
     revoke: float = 0.0  #: how long a revocation waits at most
     stop: float = 0.0  #: and a stop
     receipts: bool = False
+    give_up: float = 0.0
 
 
 def _from(position: int, ranges: Sequence[tuple[int, int]]) -> set[int]:
@@ -156,6 +157,8 @@ class Oracle(Witness):
         self._receipted: set[Tag] = set()
         self._accepted: set[Tag] = set()
         self._blameless: set[Call] = set()
+        self._spared: dict[Tag, str] = {}  #: why an answer that speaks against a row does not count
+        self._failing: dict[tuple[Process, Tag], float] = {}  #: since when each fails by itself, telling nothing
         self._paused: dict[Process, float] = {}  #: since when a process is paused by a 401
         self.applied_tags: set[Tag] = set()
         self._excused: set[Tag] = set()
@@ -185,6 +188,8 @@ class Oracle(Witness):
     def ended(self, process: Process) -> None:
         """A process is no more."""
         for epoch in self._books[process]:
+            if any(len(places) < len(self._rows[epoch.number, o]) for o, places in epoch.open.items()):
+                self._seen["a half-settled record at the end of a process"] += 1
             epoch.killed |= epoch.gone_at is None
             epoch.ended = True
 
@@ -229,6 +234,9 @@ class Oracle(Witness):
     def published(self, record: PublishedRecord) -> None:
         """A record was written."""
         self._rows[record.number, record.offset] = {row.tag: row for row in record.rows}
+        if len(record.rows) > 1:
+            self._seen["a record of several rows"] += 1
+            self._seen["a document of several rows"] += record.rows[-1].event > 1
         for row in record.rows:
             for key, exclusive in _claims(row):
                 self._claims.setdefault((record.number, key), []).append((record.offset, row.tag[2], exclusive))
@@ -367,9 +375,7 @@ class Oracle(Witness):
     def _rows_of(self, tag: Tag) -> dict[Tag, PublishedRow]:
         return self._rows.get(tag[:2], {})
 
-    def tag(
-        self, number: int, offset: int, data_key: str | None, item: Mapping[str, str], message: str = ""
-    ) -> Tag:
+    def tag(self, number: int, offset: int, data_key: str | None, item: Mapping[str, str], message: str = "") -> Tag:
         """By what is in the item; place -1: its record has no row like that."""
         at = number, offset
         if data_key is not None and "tag" in item:
@@ -382,7 +388,7 @@ class Oracle(Witness):
         return rows[0].tag if rows else (*at, -1)
 
     def _check_order(self, epoch: Epoch, key: Key, tag: Tag, *, exclusive: bool) -> None:
-        """I2: every earlier row of the key is settled."""
+        """I2: every earlier row of the key is settled, and its record with it."""
         number = epoch.number
         for offset, place, other in self._claims.get((number, key), ()):
             if offset >= tag[1]:
@@ -391,6 +397,9 @@ class Oracle(Witness):
                 if (number, offset, place) in epoch.maybe:
                     continue
                 raise Violation(f"I2: {tag} of {key} is sent before {(number, offset, place)} is settled")
+            if (exclusive or other) and offset in epoch.open and not epoch.undecided(offset):
+                # A repeat of that record would say of the key once more what this row has changed.
+                raise Violation(f"I2: {tag} of {key} is sent before the record of {(number, offset, place)} is settled")
 
     def applied(self, call: Call, rows: Sequence[int]) -> None:
         """I9: the API sees a key's rows in their order, but for what nobody could hold back or keep from a repeat."""
@@ -514,9 +523,12 @@ class Oracle(Witness):
             for tag, key in zip(call.tags, call.epochs, strict=True):
                 self._accept(call, self._epochs[key], tag)
             self._unpause(call)
-        elif len(call.tags) == 1 and not self._holds_back(call) and call not in self._blameless:
-            reason = "rejected_by_api" if state == "failed" else "api_error"
-            self._condemned.setdefault(call.tags[0], set()).add(reason)
+        elif call in self._blameless:
+            self._spare(call, "its task failed as all did")
+        elif self._holds_back(call):
+            self._spare(call, "uploading is paused, and its task was not on trial")
+        elif len(call.tags) == 1:
+            self._blame(call, "rejected_by_api" if state == "failed" else "api_error")
         if not ended:
             self._seen["lost task"] += 1
 
@@ -546,9 +558,9 @@ class Oracle(Witness):
             self._seen["answer to an older call while paused"] += 1
             if len(call.tags) == 1 and status is not None and 400 <= status < 500:
                 self._seen["a single row rejected while paused"] += 1
+            self._spare(call, "uploading is paused, and it is neither named nor on trial")
         elif len(call.tags) == 1 and status not in (401, 429):
-            reason = "rejected_by_api" if status in (400, 403, 404, 405, 406, 413) else "api_error"
-            self._condemned.setdefault(call.tags[0], set()).add(reason)
+            self._blame(call, "rejected_by_api" if status in (400, 403, 404, 405, 406, 413) else "api_error")
         errors = document.get("errors") if isinstance(document, dict) else None
         if status != 400 or not errors:
             if status == 400 and len(call.tags) > 1:
@@ -565,11 +577,23 @@ class Oracle(Witness):
         if named:
             self._unpause(call)
 
+    def _blame(self, call: Call, reason: str) -> None:
+        """The only row of a call was at fault, or may have been."""
+        tag = call.tags[0]
+        self._condemned.setdefault(tag, set()).add(reason)
+        if reason == "api_error":
+            self._failing.setdefault((call.process, tag), self._scheduler.now)
+
+    def _spare(self, call: Call, why: str) -> None:
+        for tag in call.tags:
+            self._spared[tag] = why
+
     def _meant(self, call: Call, line: int) -> Tag | None:
         """The row that an API means by a line: none, where its lines are not counted from 1 and it is a good one."""
         tag = call.tags[line - 1] if 1 <= line <= len(call.tags) else None
         if tag is not None and tag not in self._kinds:
             self._seen["a good row named by its line"] += 1
+            self._spared[tag] = "its line was named, but lines are not counted from 1"
         return tag if tag in self._kinds else None
 
     def _holds_back(self, call: Call) -> bool:
@@ -592,7 +616,15 @@ class Oracle(Witness):
             raise Violation(f"I1: a dead letter of {tag}, which was not published")
         why = rows[tag].invalid
         if reason != why if why else reason not in self._condemned.get(tag, ()):
-            raise Violation(f"I1: {tag} is dead-lettered as {reason}, for which nothing gave reason")
+            spared = self._spared.get(tag, "")
+            hint = f" ({spared})" if spared else ""
+            raise Violation(f"I1: {tag} is dead-lettered as {reason}, for which nothing gave reason{hint}")
+        failed_for = self._scheduler.now - self._failing.get((process, tag), self._scheduler.now)
+        if reason == "api_error" and (not self._limits.give_up or failed_for < self._limits.give_up):
+            raise Violation(
+                f"I1: {tag} is dead-lettered as {reason} after {failed_for:.1f} s of failing by itself, "
+                f"{self._limits.give_up:g} s are set"
+            )
         self._tell(process, f"has dead-lettered {tag}: {reason}")
         self._seen[f"letter {reason}"] += 1
         self._lettered[tag] = reason
@@ -685,6 +717,8 @@ class Oracle(Witness):
         if metadata and not ranges:
             raise Violation(f"I7: a commit of {epoch} carries no map that can be read: {metadata}")
         self._check_unread(epoch, ranges)
+        if any(len(places) < len(self._rows[number, o]) for o, places in epoch.open.items()):
+            self._seen["a half-settled record at a commit"] += 1
         beyond = [o for o in epoch.read if o >= offset]
         for other in beyond:
             if other in epoch.open:
@@ -719,6 +753,10 @@ class Oracle(Witness):
     def is_done(self, tag: Tag) -> bool:
         """Whether a row was ever settled, or cannot be: it was written before the group's time, or rejected."""
         return tag in self._settled_ever or tag in self._lettered or tag[1] < self._floor.get(tag[0], 0)
+
+    def in_task(self, tag: Tag) -> bool:
+        """Whether a row is in a task that has not ended, for what its process knows."""
+        return any(tag in book.call.tags for book in self._tasks.values())
 
     def units_of(self, tag: Tag) -> list[Key]:
         """Return the units that a row is about, or puts its code into."""

@@ -1,4 +1,4 @@
-"""What must go on whatever other rows do (I8): the rows that wait for no row that is at fault, and how long they may take.
+"""What must go on whatever other rows do (I8): the rows that wait for no row that is at fault.
 
 A row waits for another where both claim a key, one of them alone, and the other came first; a record's rows hold what
 they claim until all of it is settled. Between partitions, either may come first.
@@ -6,7 +6,7 @@ they claim until all of it is settled. Between partitions, either may come first
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from tests.simulation.documents import Key, PublishedRow
@@ -22,18 +22,12 @@ class _Held(NamedTuple):
     at_fault: bool  #: the row itself is, or waits for one that is
 
 
-def independent(
-    records: Mapping[tuple[int, int], PublishedRecord], at_fault: Callable[[PublishedRow], bool]
-) -> list[Tag]:
+def independent(records: Mapping[tuple[int, int], PublishedRecord], at_fault: Collection[Tag]) -> list[Tag]:
     """Return the rows that neither are at fault nor wait for one that is, in the order of their partitions."""
-    waiting: set[Tag] = set()
+    waiting = set(at_fault)
     rows = [row for at in sorted(records) for row in records[at].rows]
-    records_at_fault: set[tuple[int, int]] = set()
+    records_at_fault = {tag[:2] for tag in waiting}
     held: dict[Key, list[_Held]] = {}
-    for row in rows:
-        if not row.invalid and at_fault(row):
-            waiting.add(row.tag)
-            records_at_fault.add(row.tag[:2])
     found = -1
     while found != len(waiting):
         found = len(waiting)

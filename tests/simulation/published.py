@@ -164,6 +164,15 @@ class Publisher:
         row = PublishedRow((number, offset, 0), ("extended_id", value), (), "", {"tag": f"{number}.{offset}.0"})
         self._keep(PublishedRecord(number, offset, (row,), len(event)))
 
+    def unit(self, number: int, value: str, now: float) -> None:
+        """One good record about a unit that no code is in; it shares its data with no other."""
+        offset = self._logs[number].end
+        fields = {"tag": f"{number}.{offset}.0"}
+        event = json.dumps({"data_key": UNIT, "key_value": value, "scm_data": fields}).encode()
+        self._logs[number].append(None, event, int(now * 1000))
+        row = PublishedRow((number, offset, 0), (UNIT, value), (), "", fields)
+        self._keep(PublishedRecord(number, offset, (row,), len(event)))
+
     def _write(self, number: int, name: str, offset: int, gap: int, now: float) -> None:
         value, reason = BROKEN[name]
         self._logs[number].append(b"k", value, int(now * 1000), gap)

@@ -67,7 +67,7 @@ TROUBLES = {
     "units": 0.35,
 }
 #: The share of the seeds in which updates by unit go as asynchronous tasks.
-TASKS = 0.3
+TASKS = 0.35
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Scenario:
     strikes: dict[int, list[Strike]] = field(default_factory=dict)  #: by life of the whole run, from 0
     troubles: list[str] = field(default_factory=list)
     me_status: int | None = None  #: what ``GET /me`` says as long as the API is well
-    ending: Ending = Ending()
+    ending: Ending = field(default_factory=Ending)
 
 
 def scenario(seed: int) -> Scenario:

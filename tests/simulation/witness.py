@@ -60,7 +60,7 @@ class Witness:
         offset: int,
         data_key: str | None,
         item: Mapping[str, str],
-        message: str = "",  # noqa: ARG002
+        message: str = "",
     ) -> Tag:
         """Return the tag of a row by what is in it, or by the record that it is said to come from.
 

@@ -20,11 +20,11 @@ from consumer.runner import Runner
 from tests.simulation.adapters import Results, SimApi, SimLetters
 from tests.simulation.api import TELLING_NOTHING, Api
 from tests.simulation.broker import Broker, ListLog
+from tests.simulation.documents import RULES, UNIT, PublishedRow
 from tests.simulation.group import Group
+from tests.simulation.happening import Happening
 from tests.simulation.oracle import Limits, Oracle, Violation
 from tests.simulation.process import Process
-from tests.simulation.documents import RULES, UNIT, PublishedRow
-from tests.simulation.happening import Happening
 from tests.simulation.progress import independent
 from tests.simulation.published import Publisher
 from tests.simulation.receipts import ReceiptsTopic, SimReceipts
@@ -43,6 +43,10 @@ PROGRESS_BOUND = 900.0
 GOING_ON = 60.0
 GOING_ON_AT_FAULT = 10.0
 GOING_ON_TASK = 15.0
+#: While rows are refused in a way that may be the whole process's fault, it asks who it is so often, and for each row.
+PAUSES = 15
+PAUSES_OF_A_ROW = 3
+REFUSED = ("forbidden", "redirected", "unprocessable", "walled", "garbled")
 #: An API that took small windows only takes large ones again for so long before it is looked at how full they are.
 AFTER_SMALL_WINDOWS = 60.0
 #: What the threads of a process may take for a turn that waits for nothing, seconds.
@@ -188,6 +192,7 @@ class World:
             plan.revoke_seconds,
             plan.timeout + 5.0,
             rules.receipts,
+            rules.retry.give_up,
         )
         self.oracle = Oracle(
             scheduler, self.publisher.records, limits, self.seen, self._owns, trace, self.publisher.kinds
@@ -426,6 +431,7 @@ class World:
             if life is not None:
                 life.process.spare()
                 life.source.mend()
+        asked = self.api.asked
         self._let_go_on()
         if self.plan.ending.quiet:
             self._beat(0)
@@ -438,6 +444,7 @@ class World:
         goal = [log.end for log in self.logs]
         if not self.scheduler.run(lambda: not self._undone(goal), until):
             raise Violation(f"I8: not settled {PROGRESS_BOUND:g} s after the last trouble: {self._left(goal)}")
+        self._check_pauses(self.api.asked - asked)
         self.restarts = False
         for life in self.members:
             if life is not None:
@@ -449,13 +456,18 @@ class World:
     def _let_go_on(self) -> None:
         """Whatever waits for no row at fault, and for no task that is stuck, is settled in bounded time (I8)."""
         ending, api = self.plan.ending, self.api
-        api.tasks_stuck = ending.stuck
+        if ending.stuck:
+            api.tasks_stuck = True
+            self._fill_tasks()
         if not ending.quiet:
             self._beat(0)
         records = self.publisher.records
-        open_ = [tag for tag in independent(records, self._at_fault) if not self.oracle.is_done(tag)]
+        at_fault = {
+            row.tag for record in records.values() for row in record.rows if not row.invalid and self._at_fault(row)
+        }
+        open_ = [tag for tag in independent(records, at_fault) if not self.oracle.is_done(tag)]
         self._count("quiet end" if ending.quiet else "busy end")
-        bound, began = self._bound(open_), self.scheduler.now
+        bound, began = self._bound(open_, len(at_fault)), self.scheduler.now
 
         def done() -> bool:
             while open_ and self.oracle.is_done(open_[-1]):
@@ -470,6 +482,24 @@ class World:
             )
         self.went_on = (self.scheduler.now - began) / bound
         api.unstick()
+
+    def _check_pauses(self, asked: int) -> None:
+        """The API is well: a row that is refused pauses uploading a few times, not again and again."""
+        refused = sum(kind in REFUSED for kind in self.publisher.kinds.values())
+        bound = PAUSES + PAUSES_OF_A_ROW * refused
+        self.seen["asked most"] = asked
+        if self.plan.me_status is None and asked > bound:
+            raise Violation(f"I8: GET /me is asked {asked} times after the last trouble, with {refused} refused rows")
+
+    def _fill_tasks(self) -> None:
+        """More updates go by tasks than may be at work, or wait in stock, and behind them good rows that do not."""
+        now, plan = EPOCH + self.scheduler.now, self.plan
+        for place in range(10 * plan.rules.concurrency + 40):
+            self.publisher.unit(place % plan.partitions, f"u-stuck-{place}", now)
+        for place in range(10 * plan.partitions):
+            self.publisher.beat(place % plan.partitions, f"beside{place}", now)
+        for number in range(plan.partitions):
+            self._arrived(number)
 
     def _fill_windows(self) -> None:
         """Many good rows arrive at once: the API takes large windows again, and gets them."""
@@ -488,15 +518,14 @@ class World:
         most = self.plan.rules.max_rows
         if max(sizes[2 * len(sizes) // 3 :], default=most) < most / 2:
             raise Violation(
-                f"I8: windows stay small, {sizes[-1]} of {most} rows at the end of {burst} rows in {len(sizes)} requests, "
+                f"I8: windows stay small, {sizes[-1]} of {most} rows at the end of {burst} in {len(sizes)} requests, "
                 f"{AFTER_SMALL_WINDOWS:g} s and more after the API took small ones only"
             )
 
-    def _bound(self, open_: list[Tag]) -> float:
+    def _bound(self, open_: list[Tag], at_fault: int) -> float:
         """How long rows may take that wait for no row at fault, seconds."""
-        rules, records = self.plan.rules, self.publisher.records
+        rules = self.plan.rules
         each = max(0.3 / rules.concurrency, 1.0 / rules.rate if rules.rate else 0.0)
-        at_fault = sum(self._at_fault(row) for record in records.values() for row in record.rows)
         units = Counter(key for tag in open_ for key in self.oracle.units_of(tag))
         chain = max(units.values(), default=0) if self.plan.tasks else 0
         return GOING_ON + 2 * each * len(open_) + GOING_ON_AT_FAULT * at_fault + GOING_ON_TASK * chain
@@ -504,7 +533,7 @@ class World:
     def _at_fault(self, row: PublishedRow) -> bool:
         """Whether a row, and what waits for it, may take long by what the API has against it, or by its task."""
         plan, kind = self.plan, self.publisher.kinds.get(row.tag)
-        if plan.ending.stuck and row.key[0] == UNIT:
+        if plan.ending.stuck and (row.key[0] == UNIT or self.oracle.in_task(row.tag)):
             return True
         if kind is None:
             return False
