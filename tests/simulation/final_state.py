@@ -36,7 +36,6 @@ class Difference:
     held: Tag | None
     expected: Tag | None
     late: bool  #: what stands there was set by a call that took effect after its owner's time
-    unsure: bool = False
 
     def __str__(self) -> str:
         return f"in the end {self.field} of {self.what} stands as {self.held} said, not as {self.expected} did"
@@ -46,6 +45,7 @@ class Difference:
 class FinalState:
     """What took effect, in the order in which it did."""
 
+    reached_later: int = 0  #: codes that an update by their unit reached which was published before they were put in
     _held: dict[Place, dict[str, tuple[Tag, bool]]] = field(default_factory=dict)
     _reached: dict[Reach, dict[str, tuple[Tag, bool]]] = field(default_factory=dict)
     _members: dict[Place, dict[Key, None]] = field(default_factory=dict)
@@ -80,6 +80,7 @@ class FinalState:
                 held = self._reached.get((number, unit, code), {})
                 what = f"{code}, which was put into {unit}, by partition {number}"
                 found += _compare(what, fields, held)
+        self.reached_later = len(self._reached.keys() - replay.reached.keys())
         return found
 
 

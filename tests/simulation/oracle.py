@@ -795,6 +795,7 @@ class Oracle(Witness):
             if not difference.late:
                 raise Violation(f"I9: {difference}")
             self._seen["final state by a late call"] += 1
+        self._seen["an update by unit repeated after a code was put in"] += self._state.reached_later
 
 
 def _asks_for(row: PublishedRow, data_key: str, item: Mapping[str, str]) -> bool:
