@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
@@ -13,9 +12,11 @@ from consumer.core.retry import RetryPolicy
 from tests.simulation.adapters import Pace, Writing
 from tests.simulation.api import MODES, Faults
 from tests.simulation.broker import MAX_METADATA
+from tests.simulation.happening import Happening
 from tests.simulation.process import Strike
 from tests.simulation.published import Mix
 from tests.simulation.source import Link
+from tests.simulation.uploading import Ending, plan_uploading
 
 #: What a process does between two effects, where it can be struck, with how often that happens in a life, about.
 STEPS = {
@@ -66,17 +67,7 @@ TROUBLES = {
     "units": 0.35,
 }
 #: The share of the seeds in which updates by unit go as asynchronous tasks.
-TASKS = 0.2
-
-
-@dataclass
-class Happening:
-    """Something that happens at a time, seconds from the start; ``more``: for how long, or to what."""
-
-    at: float
-    what: str
-    member: int = 0
-    more: Any = None
+TASKS = 0.35
 
 
 @dataclass
@@ -112,6 +103,8 @@ class Scenario:
     happenings: list[Happening] = field(default_factory=list)
     strikes: dict[int, list[Strike]] = field(default_factory=dict)  #: by life of the whole run, from 0
     troubles: list[str] = field(default_factory=list)
+    me_status: int | None = None  #: what ``GET /me`` says as long as the API is well
+    ending: Ending = field(default_factory=Ending)
 
 
 def scenario(seed: int) -> Scenario:
@@ -154,6 +147,7 @@ def scenario(seed: int) -> Scenario:
     _api(plan, draw, max_processing)
     _life(plan, draw)
     _tasks(plan, random.Random(f"tasks {seed}"))
+    plan_uploading(plan)
     plan.happenings.sort(key=lambda happening: happening.at)
     return plan
 
@@ -227,7 +221,7 @@ def _api(plan: Scenario, draw: random.Random, max_processing: float) -> None:
     )
     if "api mode" in plan.troubles:
         for _ in range(draw.randint(1, 2)):
-            mode = draw.choice(list(MODES))
+            mode = draw.choice([mode for mode in MODES if mode != "turmoil"])
             plan.happenings.append(Happening(draw.uniform(0.0, 25.0), "api", more=(mode, draw.uniform(0.5, 15.0))))
 
 
