@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
@@ -13,6 +12,8 @@ from consumer.core.retry import RetryPolicy
 from tests.simulation.adapters import Pace, Writing
 from tests.simulation.api import MODES, Faults
 from tests.simulation.broker import MAX_METADATA
+from tests.simulation.cluster import shape
+from tests.simulation.happening import Happening
 from tests.simulation.process import Strike
 from tests.simulation.published import Mix
 from tests.simulation.source import Link
@@ -70,16 +71,6 @@ TASKS = 0.2
 
 
 @dataclass
-class Happening:
-    """Something that happens at a time, seconds from the start; ``more``: for how long, or to what."""
-
-    at: float
-    what: str
-    member: int = 0
-    more: Any = None
-
-
-@dataclass
 class Scenario:
     """All that a seed decides before the run; what is left to chance is drawn in the run, from the same seed."""
 
@@ -88,6 +79,13 @@ class Scenario:
     members: int = 1
     eager: bool = False
     static: bool = False
+    protocol: str = "classic"
+    on_out_of_range: str = "stop"
+    until_end: bool = False
+    refuses: bool = False  #: the API refuses connections for longer than a run with an end waits
+    stride: int = 1  #: offsets that a record takes (broker.ListLog)
+    log_trouble: str = ""
+    fault_at: dict[int, int] = field(default_factory=dict)  #: by life: its how manieth last commit is a fault
     start_from: str = "earliest"
     session: float = 10.0
     heartbeat: float = 1.0
@@ -152,6 +150,7 @@ def scenario(seed: int) -> Scenario:
     _publishing(plan, draw)
     _network(plan, draw)
     _api(plan, draw, max_processing)
+    shape(plan, random.Random(f"cluster {seed}"))
     _life(plan, draw)
     _tasks(plan, random.Random(f"tasks {seed}"))
     plan.happenings.sort(key=lambda happening: happening.at)

@@ -20,11 +20,15 @@ from consumer.runner import Runner
 from tests.simulation.adapters import Results, SimApi, SimLetters
 from tests.simulation.api import Api
 from tests.simulation.broker import Broker, ListLog
+from tests.simulation.cluster import Cluster
+from tests.simulation.consumer_group import ConsumerGroup
 from tests.simulation.group import Group
+from tests.simulation.group_watch import GroupWatch
+from tests.simulation.happening import Happening
 from tests.simulation.oracle import Limits, Oracle, Violation
 from tests.simulation.process import Process
 from tests.simulation.published import UNIT, Publisher
-from tests.simulation.scenario import Happening, Scenario
+from tests.simulation.scenario import Scenario
 from tests.simulation.scheduler import BEGIN, Scheduler
 from tests.simulation.source import SimSource
 from tests.simulation.trace import Trace
@@ -59,6 +63,8 @@ class Life:
     def __init__(self, world: World, name: str, number: int, *, instance: str = "") -> None:
         plan = world.plan
         self.world = world
+        self.instance = instance
+        self.until_end = plan.until_end and world.troubled
         self.draw = random.Random(f"{plan.seed} {name}")
         strikes = plan.strikes.get(number, []) if world.troubled else []
         self.process = Process(
@@ -79,6 +85,7 @@ class Life:
             stop_seconds=plan.timeout + 5.0,
             revoke_seconds=plan.revoke_seconds,
             session_seconds=plan.session,
+            until_end=self.until_end,
             wall_clock=lambda: EPOCH + world.scheduler.now,
         )
         self.source = SimSource(
@@ -92,19 +99,43 @@ class Life:
             instance=instance,
             max_poll=plan.max_poll,
             witness=world.oracle,
+            watch=world.watch,
+            on_out_of_range=lambda: plan.on_out_of_range,
+            fault_at=plan.fault_at.get(number, 0) if world.troubled else 0,
         )
         self.runner.attach(
             self.source,
-            SimApi(self.process, world.api, self.results, self.draw, world.pace, world.oracle),
+            SimApi(self.process, world.api, self.results, self.draw, world.pace, world.oracle, world.watch),
             SimLetters(self.process, world.broker, self.results, self.draw, world.writing, world.oracle),
         )
         world.oracle.began(self.process, lambda: self.runner.ledger().as_dict())
+        self._frozen_at = 0.0
+        self.process.on_stop.append(lambda: setattr(self, "_frozen_at", world.scheduler.now))
+        self.process.on_thaw.append(
+            lambda: world.watch.stood_still(self.process, world.scheduler.now - self._frozen_at)
+        )
+        if self.until_end:
+            world.watch.has_end(self.process)
+            goal = {log.number: log.end for log in world.logs if log.end > log.begin}
+            self.process.thread(0.3, lambda: self._look_for_the_end(goal))
+
+    def _look_for_the_end(self, goal: dict[int, int]) -> None:
+        """As ``consumer.kafka.ends``: stop when the group has committed what there was at the start."""
+        broker = self.world.broker
+        if not broker.away and all(broker.committed.get(n, (-1, ""))[0] >= end for n, end in goal.items()):
+            self.results.put(lambda: self.runner.stop(0))
+        else:
+            self.process.thread(0.3, lambda: self._look_for_the_end(goal))
 
     def _run(self) -> None:
         try:
             code: Any = self.runner.run()
         except UserError as error:
             code = error
+        if not self.source.closed and not self.runner.leaves_at_once:
+            raise Violation(f"I8: {self.process.name} has ended ({code}) and has not left the group")
+        if self.until_end and code == 0 and not self.runner._signals:
+            self.world.watch.reached_end(self.process)
         self.ended = True
         self.process.end()
         self.world.ended(self, code)
@@ -135,6 +166,11 @@ class Life:
         process.rest(until - now)
 
 
+def times_end(plan: Scenario) -> float:
+    """When the last thing that lasts is over, seconds from the start."""
+    return max((h.at + h.more for h in plan.happenings if h.what == "refuse"), default=0.0)
+
+
 class World:
     """The surroundings, the members, and what happens to them."""
 
@@ -146,9 +182,13 @@ class World:
             trace.clock = lambda: self.seconds
         self.seen: Counter[str] = Counter()
         self.draw = random.Random(f"world {plan.seed}")
-        self.logs = [ListLog(number, begin=self.draw.choice((0, 0, 100))) for number in range(plan.partitions)]
+        self.logs = [
+            ListLog(number, begin=self.draw.choice((0, 0, 100)), stride=plan.stride)
+            for number in range(plan.partitions)
+        ]
         self.broker = Broker(self.logs, max_metadata=plan.max_metadata)
-        self.group = Group(
+        kind = ConsumerGroup if plan.protocol == "consumer" else Group
+        self.group = kind(
             scheduler,
             plan.partitions,
             random.Random(f"group {plan.seed}"),
@@ -172,6 +212,7 @@ class World:
             rules.task_deadline,
         )
         self.oracle = Oracle(scheduler, self.publisher.records, limits, self.seen, self._owns, trace)
+        self.watch = GroupWatch(scheduler, self.seen, self.oracle, session=plan.session, rate=rules.rate)
         self.api = Api(
             scheduler,
             random.Random(f"api {plan.seed}"),
@@ -184,6 +225,7 @@ class World:
         self.troubled = True  #: things go wrong
         self.restarts = True  #: a process that ends is followed by another
         self._beats = True
+        self.cluster = Cluster(self)
         self.lives: list[Life] = []
         self.members: list[Life | None] = [None] * plan.members
 
@@ -228,15 +270,39 @@ class World:
             scheduler.at(BEGIN + happening.at, partial(self._happen, happening))
         for place in range(plan.members):
             scheduler.at(BEGIN + self.draw.choice((0.0, self.draw.uniform(0.0, 10.0))), partial(self._start, place))
-        scheduler.run(lambda: False, BEGIN + max(plan.trouble_for, settled + plan.publish_for))
+        if plan.on_out_of_range == "stop":
+            self.cluster.operate()
+        scheduler.run(lambda: False, BEGIN + max(plan.trouble_for, settled + plan.publish_for, times_end(plan)))
         self._finish()
 
     def _publish(self) -> None:
-        number = self.draw.randrange(self.plan.partitions)
+        number = self.draw.randrange(len(self.logs))
+        if self._rests(number):
+            self.scheduler.after(0.5, self._publish)
+            return
         self.publisher.publish(number, EPOCH + self.scheduler.now)
         if self.draw.random() < 0.02:
             self.logs[number].pass_over(self.draw.randint(1, 3))
         self._arrived(number)
+
+    def _rests(self, number: int) -> bool:
+        """Whether nothing is written to a partition: it is not there, or no client has seen yet that it was cut.
+
+        Behind a cut, what is written before a client looks takes the place of what was there, and nobody can tell.
+        """
+        return number in self.broker.deleted or self.logs[number].unseen
+
+    def living(self) -> list[Life]:
+        """The processes that are not dead, also those that stand still."""
+        return [life for life in self.members if life is not None and life.process.alive]
+
+    def begin(self, place: int, instance: str = "") -> None:
+        """Start a process, if there is none in its place."""
+        self._start(place, instance)
+
+    def bury(self, life: Life) -> None:
+        """Kill a process."""
+        self._kill(life)
 
     def _arrived(self, number: int) -> None:
         for life in self.members:
@@ -245,12 +311,12 @@ class World:
 
     # -- members -------------------------------------------------------------------------------------------------
 
-    def _start(self, place: int) -> None:
+    def _start(self, place: int, instance: str = "") -> None:
         if self.restarts and self.members[place] is None:
             number = len(self.lives)
             letter = chr(ord("A") + place)
             name = f"{letter}{sum(life.process.name[0] == letter for life in self.lives) + 1}"
-            life = Life(self, name, number, instance=f"i{place}" if self.plan.static else "")
+            life = Life(self, name, number, instance=instance or (f"i{place}" if self.plan.static else ""))
             self.lives.append(life)
             self.members[place] = life
             self.tell(name, "starts")
@@ -260,6 +326,7 @@ class World:
         """A process ended by itself."""
         self.tell(life.process.name, f"ended: {code}")
         self.oracle.ended(life.process)
+        self.watch.forget(life.process)
         self._restart(life)
 
     def _restart(self, life: Life) -> None:
@@ -278,6 +345,7 @@ class World:
             self._count("killed with tasks at work")
         life.ended = True
         self.oracle.ended(life.process)
+        self.watch.forget(life.process)
         self._restart(life)
 
     # -- what happens --------------------------------------------------------------------------------------------
@@ -295,7 +363,7 @@ class World:
             self.tell("", f"{what.what} {what.more if what.more else ''}")
             acts[what.what]()
             return
-        if life is None or not life.process.alive:
+        if self.cluster.acts(what.what, what.more, what.member) or life is None or not life.process.alive:
             return
         self._count(what.what)
         if what.what == "kill":
@@ -328,8 +396,8 @@ class World:
         self.members.append(None)
         self._start(place)
         life = self.members[place]
-        assert life is not None
-        self.scheduler.after(seconds, lambda: self._stop(life))
+        if life is not None:  # else nobody is to run
+            self.scheduler.after(seconds, lambda: self._stop(life))
 
     def _stop(self, life: Life) -> None:
         if life.process.alive:
@@ -342,6 +410,8 @@ class World:
         self._count("broker away")
         self.broker.away = True
         self.group.go_away()
+        for life in self.living():
+            life.source.disconnected()
         self.scheduler.after(seconds, self._broker_back)
 
     def _broker_back(self) -> None:
@@ -349,6 +419,8 @@ class World:
             self.tell("", "the broker is back")
             self.broker.away = False
             self.group.come_back()
+            for life in self.living():
+                life.source.connected()
 
     def _letters_away(self, seconds: float) -> None:
         self._count("letters away")
@@ -371,6 +443,7 @@ class World:
         self.troubled = False
         self._broker_back()
         self._letters_back()
+        self.cluster.end()
         self.api.mode = "healthy"
         self.api.faults.shares = {}
         self.api.faults.task_ends = {}
@@ -385,15 +458,16 @@ class World:
             if life is not None:
                 life.process.spare()
                 life.source.mend()
+        self.scheduler.run(lambda: not self.cluster.busy, self.scheduler.now + 120.0)
         self._beat(0)
         until = self.scheduler.now + PROGRESS_BOUND
         goal = [log.end for log in self.logs]
         if not self.scheduler.run(lambda: not self._undone(goal), until):
-            raise Violation(f"I8: not settled {PROGRESS_BOUND:g} s after the last trouble: {self._undone(goal)}")
+            raise Violation(f"I8: not settled {PROGRESS_BOUND:g} s after the last trouble: {self._left(goal)}")
         self._beats = False
         goal = [log.end for log in self.logs]
         if not self.scheduler.run(lambda: not self._undone(goal), until):
-            raise Violation(f"I8: not settled {PROGRESS_BOUND:g} s after the last trouble: {self._undone(goal)}")
+            raise Violation(f"I8: not settled {PROGRESS_BOUND:g} s after the last trouble: {self._left(goal)}")
         self.restarts = False
         for life in self.members:
             if life is not None:
@@ -405,18 +479,20 @@ class World:
     def _beat(self, count: int) -> None:
         """While something is left to settle, others come: only then can a row's own fault be told from the API's."""
         if self._beats:
-            number = count % self.plan.partitions
-            self.publisher.beat(number, f"beat{count}", EPOCH + self.scheduler.now)
-            self._arrived(number)
+            number = count % len(self.logs)
+            if not self._rests(number):
+                self.publisher.beat(number, f"beat{count}", EPOCH + self.scheduler.now)
+                self._arrived(number)
             self.scheduler.after(0.5 if self.plan.mix.kinds else 2.0, lambda: self._beat(count + 1))
 
     def _undone(self, goal: list[int]) -> dict[int, tuple[int, int]]:
         """Partitions whose committed offset has not reached their goal: that, and the goal."""
-        if self.scheduler.events % 32:
-            return NOT_LOOKED
+        return NOT_LOOKED if self.scheduler.events % 32 else self._left(goal)
+
+    def _left(self, goal: list[int]) -> dict[int, tuple[int, int]]:
         committed = {number: offset for number, (offset, _) in self.broker.committed.items()}
         return {
             number: (committed.get(number, -1), end)
             for number, end in enumerate(goal)
-            if committed.get(number, -1) < end
+            if not end <= committed.get(number, -1) <= self.logs[number].end  # beyond it lies what was made anew
         }

@@ -1,0 +1,16 @@
+"""Something that a seed decides to let happen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class Happening:
+    """Something that happens at a time, seconds from the start; ``more``: for how long, or to what."""
+
+    at: float
+    what: str
+    member: int = 0
+    more: Any = None
