@@ -152,3 +152,21 @@ class Broker:
             return "OFFSET_METADATA_TOO_LARGE"
         self.committed[number] = (offset, metadata)
         return None
+
+    def delete(self, number: int, *, forgets: bool) -> None:
+        """Delete the topic of a partition; ``forgets``: and what the group has committed of it, as the real one does.
+
+        Offsets that a person restored stand, and so does what a member commits when the topic was made anew.
+        """
+        self.deleted.add(number)
+        if forgets:
+            self.committed.pop(number, None)
+            self.committed_of.pop(number, None)
+
+    def make_anew(self, number: int, *, stride: int = 1) -> ListLog:
+        """Make a topic again: another topic under the same name. With ``stride`` 2, all its offsets are odd."""
+        old = self.logs[number]
+        fresh = self.logs[number] = ListLog(number, stride=stride, topic=old.topic, topic_id=old.topic_id + 1)
+        fresh.end = stride - 1
+        self.deleted.discard(number)
+        return fresh

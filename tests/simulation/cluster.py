@@ -229,11 +229,8 @@ class Cluster:
         forgets = self._draw.random() < 0.7
         for number in numbers:
             log = world.logs[number]
-            broker.deleted.add(number)
             world.oracle.removed(number, log.begin, log.end)
-            if forgets:  # as the real one does; offsets that somebody restored stand
-                broker.committed.pop(number, None)
-                broker.committed_of.pop(number, None)
+            broker.delete(number, forgets=forgets)
         if not broker.committed:
             world.oracle.late.clear()  # the group begins as one that has committed nothing
         world.seen["topic made anew"] += 1
@@ -242,11 +239,7 @@ class Cluster:
 
         def anew() -> None:
             for number in numbers:
-                old = world.logs[number]
-                fresh = ListLog(number, 0, stride=2, topic_id=old.topic_id + 1)
-                fresh.end = 1
-                world.logs[number] = broker.logs[number] = fresh
-                broker.deleted.discard(number)
+                world.logs[number] = broker.make_anew(number, stride=2)
             world.tell("", "the topic is made anew")
             if noticed:
                 world.scheduler.after(self._draw.uniform(0.0, 5.0), world.group.shuffle)

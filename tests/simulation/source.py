@@ -152,6 +152,7 @@ class SimSource:
         self._cut_timer: Event | None = None
         self._unheard: list[tuple[str, str, list[int], int]] = []  # said while the line was cut
         self._line_free_at = 0.0
+        self._answers_at = 0.0  # when the last answer comes: they come in the order of the requests
         self._polled_at = 0.0
         self._first = 0
         self._fatal: UserError | None = None
@@ -625,10 +626,10 @@ class SimSource:
 
     def _thawed(self) -> None:
         buffered, self._buffered = self._buffered, []
-        wait = 0.0
         for do in buffered:
-            wait += self._draw.uniform(0.0, BUFFERED)
-            self._process.thread(wait, do)
+            wait = self._draw.uniform(0.0, BUFFERED)
+            self._answers_at = max(self._answers_at, self._scheduler.now) + wait
+            self._process.thread(self._answers_at - self._scheduler.now, do)
         self._process.thread(self._draw.uniform(0.0, 0.05), self._beat)  # it is overdue
 
     def _beat(self) -> None:
@@ -744,10 +745,10 @@ class SimSource:
         if worst is not None:  # librdkafka does not tell which partition it was: all of the commit count as failed
             errors = [worst] * len(errors)
         if 0.0 <= fate < link.answers_vanish:
-            errors, wait = ["timed out"] * len(errors), ANSWER_WAIT
-        else:
-            wait = self._latency()
-        self._scheduler.after(wait, lambda: self._socket(lambda: self._answer_comes(sent, errors, line)))
+            self._process.thread(ANSWER_WAIT, lambda: self._commit_answered(sent, ["timed out"] * len(errors)))
+            return
+        at = self._answers_at = max(self._answers_at, self._scheduler.now + self._latency())
+        self._scheduler.at(at, lambda: self._socket(lambda: self._answer_comes(sent, errors, line)))
 
     def _answer_comes(self, sent: _Sent, errors: list[str | None], line: int) -> None:
         if line == self._line or self._closed:  # else the connection broke before it came
