@@ -14,6 +14,7 @@ import msgspec
 
 from tests.simulation.broker import TOPIC, ListLog
 from tests.simulation.happening import Happening
+from tests.simulation.maps import covered_by
 from tests.simulation.source import COUNT_PAUSE
 
 if TYPE_CHECKING:
@@ -22,20 +23,21 @@ if TYPE_CHECKING:
 
 #: The share of the seeds with each.
 SHARES = {
-    "consumer protocol": 0.2,
+    "consumer protocol": 0.25,
     "static": 0.25,
     "replaced": 0.15,
-    "long interval": 0.12,
-    "stood still": 0.15,
-    "log": 0.5,
-    "partitions": 0.25,
-    "several members": 0.25,
-    "fault": 0.15,
-    "no start": 0.2,
-    "until end": 0.2,
+    "long interval": 0.14,
+    "stood still": 0.18,
+    "log": 0.55,
+    "partitions": 0.3,
+    "several members": 0.3,
+    "fault": 0.2,
+    "no start": 0.22,
+    "until end": 0.35,
+    "broken line": 0.2,
 }
 #: What befalls a log; one of them in a run.
-LOGS = ("retention", "anew", "lagging copy")
+LOGS = ("retention", "anew", "lagging copy", "lagging copy")
 #: The other topic that matches the pattern.
 MORE = "scm.more"
 #: The session that the program assumes for the consumer protocol, seconds.
@@ -56,6 +58,7 @@ def shape(plan: Scenario, draw: random.Random) -> None:
     if "consumer protocol" in troubles:
         plan.protocol, plan.eager = "consumer", False
         plan.session = CONSUMER_SESSION
+        plan.static = plan.static or draw.random() < 0.5
     if "several members" in troubles:
         _several(plan, draw)
     if plan.session > 20.0:
@@ -63,7 +66,7 @@ def shape(plan: Scenario, draw: random.Random) -> None:
     _befall(plan, draw, troubles)
     if "log" in troubles:
         _log(plan, draw)
-    elif "until end" in troubles and "partitions" not in troubles:
+    if "until end" in troubles and plan.log_trouble in ("", "retention"):
         _until_end(plan, draw)
 
 
@@ -78,8 +81,14 @@ def _befall(plan: Scenario, draw: random.Random, troubles: list[str]) -> None:
             _happen(plan, draw.uniform(1.0, 20.0), "freeze", draw.uniform(10.5, 20.0), draw)
     if "fault" in troubles:
         plan.fault_at = {life: draw.randint(1, 2) for life in range(4)}
-        for _ in range(2):
-            _happen(plan, draw.uniform(1.0, plan.trouble_for), "shuffle", None, draw)
+        for _ in range(4):
+            _happen(plan, draw.uniform(1.0, 25.0), "shuffle", None, draw)
+    if plan.protocol == "consumer" and plan.static:
+        _happen(plan, draw.uniform(3.0, 20.0), "kill", None, draw)
+    if "broken line" in troubles:
+        plan.link.commit_latency = draw.choice(((0.1, 1.0), (0.5, 2.0)))
+        for _ in range(4):
+            _happen(plan, draw.uniform(1.0, 25.0), draw.choice(("cut", "broker away")), draw.uniform(0.1, 3.0), draw)
     if "partitions" in troubles:
         what = draw.choice(("partition added", "topic added"))
         _happen(plan, draw.uniform(3.0, max(4.0, plan.publish_for)), what, None, draw)
@@ -98,7 +107,7 @@ def _several(plan: Scenario, draw: random.Random) -> None:
     plan.members = draw.choice((2, 3))
     plan.partitions = max(plan.partitions, plan.members)
     plan.rules = msgspec.structs.replace(plan.rules, rate=draw.choice((5.0, 10.0, 20.0)), max_rows=draw.choice((1, 3)))
-    if draw.random() < 0.5:
+    if draw.random() < 0.7:
         _happen(plan, draw.choice((0.0, draw.uniform(0.0, 20.0))), "no count", draw.uniform(5.0, 30.0), draw)
 
 
@@ -114,6 +123,8 @@ def _log(plan: Scenario, draw: random.Random) -> None:
 
 def _until_end(plan: Scenario, draw: random.Random) -> None:
     plan.until_end = True
+    if plan.on_out_of_range == "stop":  # it would end at once, and be started again, until somebody sets the offsets
+        plan.on_out_of_range = "earliest"
     if draw.random() < 0.6:
         plan.members = 1
         for happening in plan.happenings:
@@ -208,19 +219,29 @@ class Cluster:
     def _cut(self) -> None:
         """A copy that lags behind takes over a partition: its end lies before what was read or committed."""
         world = self._world
-        numbers = [number for number, log in enumerate(world.logs) if log.end - log.begin >= 6 and not log.end % 2]
-        if not numbers:
+        found = [number for number, log in enumerate(world.logs) if log.end - log.begin >= 6 and not log.end % 2]
+        mapped = [number for number in found if self._mapped(number) is not None]
+        if not found:
             return
-        number = self._draw.choice(numbers)
+        number = self._draw.choice(mapped or found)
         log = world.logs[number]
-        reach = max(6, min(60, log.end - log.begin))
-        end = log.end - 2 * self._draw.randint(1, reach // 2 - 1)
+        most = min(30, (log.end - log.begin) // 2 - 1)
+        end = log.end - 2 * self._draw.randint(1, most)
+        beyond = self._mapped(number)
+        if beyond is not None:  # what is committed is there still, and what its map names is not
+            end = self._draw.randrange(beyond[0] + beyond[0] % 2, max(beyond) + 1, 2)
         world.oracle.removed(number, end, log.end)
         log.cut(end)
-        world.seen["lagging copy"] += 1
         committed = world.broker.committed.get(number, (0, ""))
-        world.seen["map beyond the end"] += committed[0] <= log.end and bool(committed[1])
+        world.seen["lagging copy"] += 1
+        world.seen["map beyond the end"] += beyond is not None
         world.tell("", f"a lagging copy of {number} takes over: it ends at {log.end}, committed {committed}")
+
+    def _mapped(self, number: int) -> tuple[int, int] | None:
+        """Between what the committed offset and its map's last position lie, if there is a map; even numbers apart."""
+        offset, metadata = self._world.broker.committed.get(number, (0, ""))
+        ranges = covered_by(metadata, number, offset)
+        return (offset, ranges[-1][1] - 2) if ranges and ranges[-1][1] - offset >= 4 else None
 
     def _delete(self) -> None:
         """The topic is deleted, and a while later made anew. The broker removes the group's offsets with it."""

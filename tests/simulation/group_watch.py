@@ -136,6 +136,7 @@ class GroupWatch:
 
     def jumped(self, process: Process, number: int, position: int, start: int, rule: str) -> None:
         """A client goes on elsewhere, by the setting for what is out of range."""
+        self._seen["out of range"] += 1
         self._seen[f"out of range: {rule}"] += 1
         self._oracle.tell(process, f"goes on at {start} of {number}: nothing is at {position}")
         if rule == "latest":

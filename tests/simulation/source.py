@@ -369,6 +369,7 @@ class SimSource:
 
     def _stop_reading(self, partition: Partition, position: int) -> None:
         log.error("%s is stopped: offset %s is no longer there", partition, position)
+        self._tell_jump(partition.number, position, position, "stop")
         self.stopped[partition] = "out_of_range"
 
     def _tell_jump(self, number: int, position: int, start: int, rule: str) -> None:

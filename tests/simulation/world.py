@@ -226,6 +226,12 @@ class World:
         self.restarts = True  #: a process that ends is followed by another
         self._beats = True
         self.cluster = Cluster(self)
+        for what, holds in (
+            ("the consumer protocol", plan.protocol == "consumer"),
+            ("static members", plan.static),
+            ("a long commit interval", plan.commit_interval > plan.session / 3),
+        ):
+            self.seen[what] += holds
         self.lives: list[Life] = []
         self.members: list[Life | None] = [None] * plan.members
 
