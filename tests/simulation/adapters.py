@@ -126,7 +126,7 @@ class SimApi:
     def question(self, task: Task) -> None:
         """A worker asks how a task is."""
         self._process.step("question")
-        self._started()
+        self._started(small=True)
         began, open_ = self._scheduler.now, [True]
 
         def end(answer: Answer) -> None:
@@ -143,15 +143,15 @@ class SimApi:
     def ask(self) -> None:
         """``GET /me``."""
         self._process.step("ask")
-        self._started()
+        self._started(small=True)
         if self._pace.refused:
             self._refuse(Done(None))
             return
         self._api.me(lambda answer: self._process.thread(0.0, lambda: self._give(Done(None), answer, 0.0)))
 
-    def _started(self) -> None:
+    def _started(self, *, small: bool = False) -> None:
         if self._watch is not None:
-            self._watch.requested(self._process)
+            self._watch.requested(self._process, small=small)
 
     def _refuse(self, done: Done) -> None:
         """There is no connection to be had."""

@@ -346,8 +346,9 @@ class Cluster:
             return
         world.seen["replaced while it stood still"] += 1
         life.process.freeze(seconds)
-        world.members.append(None)
-        world.begin(len(world.members) - 1, instance=life.instance)
+        world.members.append(life)  # nobody starts it again: the other has its place
+        world.members[place] = None
+        world.begin(place)
 
     def _refuse(self, seconds: float) -> None:
         world = self._world

@@ -21,6 +21,9 @@ class Client(Protocol):
     def told(self, member: str, what: str, numbers: list[int], generation: int) -> None:
         """``what`` is assign, revoke, epoch or lost; these partitions; as of a generation."""
 
+    def replaced(self) -> None:
+        """Another member has come with its instance id."""
+
     def joined(self) -> None:
         """Its joining is answered, and with it what had to wait behind that on the same connection."""
 
@@ -82,6 +85,7 @@ class Group:
             self._soon()
             return member.id
         self._fenced.add(before.id)
+        before.client.replaced()
         self._forget(before)
         member.owned = before.owned
         self._tell(member, "assign", sorted(member.owned))
@@ -146,6 +150,10 @@ class Group:
             member.expires.cancel()
             self._expect(member, self.session)
         return None
+
+    def fenced(self, member_id: str) -> bool:
+        """Whether another member has come with its instance id."""
+        return member_id in self._fenced
 
     def joining(self, member_id: str) -> bool:
         """Whether a member waits for the answer to its joining.

@@ -170,6 +170,10 @@ class Oracle(Witness):
         entries = (until for held in self._lost[process].values() for until, _, _ in held)
         return max(entries, default=0.0)
 
+    def has_partitions(self, process: Process) -> bool:
+        """Whether a process has partitions."""
+        return any(not epoch.ended for epoch in self._books[process])
+
     def works(self, process: Process) -> bool:
         """Whether a process has records to settle."""
         return self._unsettled[process] > 0

@@ -77,6 +77,7 @@ class _Sent:
     fate: float  #: what becomes of it on its way, from 0 to 1
     line: int  #: the connection that it went over last; NO_LINE: none yet
     arrived: bool = False
+    again: bool = False  #: it was on a connection that broke
 
     @property
     def offsets(self) -> dict[int, int]:
@@ -296,13 +297,13 @@ class SimSource:
             log = self._broker.logs[number]
             if self._reachable:
                 fetch.known_end = log.end
-                log.unseen = False
                 if "7" in MENDED and fetch.topic_id != log.topic_id:
                     self._another_topic(partition)
                     continue
                 if not log.begin <= fetch.position <= log.end:
                     self._out_of_range(partition)
                     continue
+                log.unseen = False
             messages: list[Message] = []
             if count > 0 and fetch.position < fetch.known_end:
                 messages = list(log.read(fetch.position, count))
@@ -358,6 +359,7 @@ class SimSource:
         if rule == "stop":
             self._stop_reading(partition, fetch.position)
             return
+        held.unseen = False
         start = held.begin if rule == "earliest" else held.end
         self._tell_jump(number, fetch.position, start, rule)
         if start < partition.position:
@@ -606,10 +608,16 @@ class SimSource:
         """There is a connection again: what waits for it goes at once, what is sent once more goes a while later."""
         if not self._reachable:
             return
+        at = again_at = self._scheduler.now
         for sent in self._unanswered:
-            if sent.line != self._line:
-                bounds = (0.0, SENT_WHEN_BACK) if sent.line == NO_LINE else (SENT_WHEN_BACK, SENT_AGAIN)
-                self._put(sent, self._scheduler.now + self._draw.uniform(*bounds))
+            if sent.line == NO_LINE:
+                at += self._draw.uniform(0.0, SENT_WHEN_BACK / len(self._unanswered))
+                self._put(sent, at)
+            elif sent.line != self._line:
+                sent.again = True
+                again_at = max(again_at, self._scheduler.now + self._draw.uniform(SENT_WHEN_BACK, SENT_AGAIN))
+                self._put(sent, again_at)
+        self._line_free_at = at
 
     def _put(self, sent: _Sent, at: float) -> None:
         """It goes over the connection that there is now, and arrives then."""
@@ -639,9 +647,19 @@ class SimSource:
             return
         if not self._reachable:
             self._process.thread(self._group.heartbeat, self._beat)
+        elif self._group.fenced(self.member):
+            self._process.thread(self._latency(), self._fence)
         elif not self._group.heard(self.member):
             member = self.member
             self._process.thread(self._latency(), lambda: self._lost(member))
+
+    def replaced(self) -> None:
+        """Another member has its instance id: the answer to its next heartbeat tells it."""
+        self._process.thread(self._draw.uniform(0.0, self._group.heartbeat), self._beat)
+
+    def _fence(self) -> None:
+        self._fatal = UserError("Kafka: FENCED_INSTANCE_ID: this member cannot go on")
+        self._process.wake()
 
     def cut(self) -> None:
         """The broker cannot be reached from here."""
@@ -726,7 +744,7 @@ class SimSource:
             self._process.thread(ANSWER_WAIT, lambda: self._commit_answered(sent, ["timed out"] * len(sent.commits)))
             return
         fate -= link.commits_vanish
-        if sent.arrived and self._watch is not None:
+        if sent.again and self._watch is not None:
             self._watch.sent_again(self._process)
         sent.arrived, sent.fate = True, 1.0
         why = self._group.refuses(sent.member, sent.generation)
@@ -763,7 +781,7 @@ class SimSource:
         if "UNKNOWN_MEMBER_ID" in errors:
             self._lost(sent.member)
         if "FENCED_INSTANCE_ID" in errors:
-            self._fatal = UserError("Kafka: FENCED_INSTANCE_ID: this member cannot go on")
+            self._fence()
 
     def _on_commit(self, answered: _Sent, errors: list[str | None]) -> None:
         if self._watch is not None and not any(errors):
@@ -800,6 +818,9 @@ class SimSource:
         for commit in answered.commits:
             number = commit.partition.number
             partition = self._owned.get(number)
-            if partition is commit.partition and self._group.owner(number) == self.member:
+            if number in self._broker.deleted or number not in self._fetches:
+                continue
+            same = self._fetches[number].topic_id == self._broker.logs[number].topic_id
+            if same and partition is commit.partition and self._group.owner(number) == self.member:
                 has = self._broker.committed.get(number)
                 self._watch.believes(self._process, number, (partition.committed, partition.metadata), has)

@@ -302,9 +302,9 @@ class World:
         """The processes that are not dead, also those that stand still."""
         return [life for life in self.members if life is not None and life.process.alive]
 
-    def begin(self, place: int, instance: str = "") -> None:
+    def begin(self, place: int) -> None:
         """Start a process, if there is none in its place."""
-        self._start(place, instance)
+        self._start(place)
 
     def bury(self, life: Life) -> None:
         """Kill a process."""
@@ -317,12 +317,12 @@ class World:
 
     # -- members -------------------------------------------------------------------------------------------------
 
-    def _start(self, place: int, instance: str = "") -> None:
+    def _start(self, place: int) -> None:
         if self.restarts and self.members[place] is None:
             number = len(self.lives)
             letter = chr(ord("A") + place)
             name = f"{letter}{sum(life.process.name[0] == letter for life in self.lives) + 1}"
-            life = Life(self, name, number, instance=instance or (f"i{place}" if self.plan.static else ""))
+            life = Life(self, name, number, instance=f"i{place}" if self.plan.static else "")
             self.lives.append(life)
             self.members[place] = life
             self.tell(name, "starts")
