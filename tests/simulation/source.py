@@ -815,6 +815,8 @@ class SimSource:
         """With nothing on its way, the program knows what the group has."""
         if self._watch is None or any(errors) or self._unanswered or not self._reachable:
             return
+        if any(what == "answer" for what, _ in self._ops):
+            return
         for commit in answered.commits:
             number = commit.partition.number
             partition = self._owned.get(number)
