@@ -27,13 +27,13 @@ SHARES = {
     "static": 0.25,
     "replaced": 0.15,
     "long interval": 0.14,
-    "stood still": 0.18,
+    "stood still": 0.25,
     "log": 0.55,
     "partitions": 0.3,
     "several members": 0.3,
     "fault": 0.2,
     "no start": 0.22,
-    "until end": 0.35,
+    "until end": 0.42,
     "broken line": 0.2,
 }
 #: What befalls a log; one of them in a run.
@@ -76,8 +76,8 @@ def _befall(plan: Scenario, draw: random.Random, troubles: list[str]) -> None:
         seconds = draw.uniform(6.0, min(30.0, 2.5 * plan.session))
         _happen(plan, draw.uniform(2.0, plan.trouble_for - seconds), "replaced", seconds, draw)
     if "stood still" in troubles:
-        plan.link.commit_latency = draw.choice(((0.3, 1.5), (0.5, 3.0)))
-        for _ in range(2):
+        plan.link.commit_latency = draw.choice(((0.5, 2.0), (1.0, 3.0)))
+        for _ in range(3):
             _happen(plan, draw.uniform(1.0, 20.0), "freeze", draw.uniform(10.5, 20.0), draw)
     if "fault" in troubles:
         plan.fault_at = {life: draw.randint(1, 2) for life in range(4)}

@@ -44,10 +44,11 @@ COUNT_PAUSE = 10.0
 NO_LINE = -1
 #: What was in a socket while the process stood still is taken in within this time after it goes on.
 BUFFERED = 0.3
-#: Parts of what the program promises that this source does, and that the program does not do yet (issue 12, by number):
-#: "4": what comes later begins at its beginning; "7": a map is cut at the partition's end, and a topic that was made
-#: anew is another one; "17": one look-up that fails holds up no other partition; "3": a fault in a revocation ends the
-#: process, and commits are told apart by their maps, too.
+#: What the real source is to do and does not do yet (issue 12, by number). Where it does, its number goes in here, so
+#: that this one does as well, and once all are in, the branches that ask for them go: "3": commits are told apart by
+#: their maps, too, a fault in a revocation ends the process, and what ends it is raised once; "4": what comes later
+#: begins at its beginning; "7": a map is cut at the partition's end, and a topic that was made anew is another one;
+#: "17": a start that is not known holds up no other partition.
 MENDED: set[str] = set()
 
 
@@ -80,9 +81,10 @@ class _Sent:
     again: bool = False  #: it was on a connection that broke
 
     @property
-    def offsets(self) -> dict[int, int]:
-        """What its answer names, by partition."""
-        return {commit.partition.number: commit.offset for commit in self.commits}
+    def says(self) -> dict[int, tuple[int, str]]:
+        """What its answer names, by partition, as far as the program looks at it."""
+        maps = "3" in MENDED
+        return {c.partition.number: (c.offset, c.metadata if maps else "") for c in self.commits}
 
 
 @dataclass
@@ -157,6 +159,7 @@ class SimSource:
         self._polled_at = 0.0
         self._first = 0
         self._fatal: UserError | None = None
+        self._raised = False
         self._closed = False
         process.on_stop.append(lambda: group.silent(self.member, self._since_heartbeat()))
         process.on_kill.append(self._behind.clear)  # its connection is closed
@@ -176,7 +179,8 @@ class SimSource:
         """Serve the callbacks; then what has arrived, at most ``count`` records, by partition and in order."""
         self._process.step("poll")
         self._witness.polled(self._process)
-        if self._fatal is not None:
+        if self._fatal is not None and not ("3" in MENDED and self._raised):
+            self._raised = True
             raise self._fatal
         self._polled_at = self._scheduler.now
         if self._watch is not None:
@@ -234,6 +238,8 @@ class SimSource:
         if self._revoking and self._fault_at:
             self._fault_at -= 1
             if not self._fault_at:
+                if self._watch is not None:
+                    self._watch.faulted(self._process)
                 raise RuntimeError("a fault in the program, inside a revocation")
         now = self._scheduler.now
         # Each that is on its way for so long may be sent once more, and put the group back: then this one is, too.
@@ -541,9 +547,9 @@ class SimSource:
             self._listener.on_revoked(partitions, lost=lost)
         except Exception as error:
             log.info("a fault in a revocation: %s", error)
-            if self._watch is not None:
-                self._watch.faulted(self._process)
             if "3" in MENDED:
+                for partition in partitions:
+                    partition.owned = False
                 self._fatal = UserError("Kafka: a fault in the program; see the log above")
         self._revoking = False
         self._process.step("revoked")
@@ -786,17 +792,17 @@ class SimSource:
     def _on_commit(self, answered: _Sent, errors: list[str | None]) -> None:
         if self._watch is not None and not any(errors):
             self._watch.confirmed(self._process, answered.at)
-        told = [sent.offsets for sent in self._committing]
-        if "3" in MENDED:
-            place = next((place for place, sent in enumerate(self._committing) if sent is answered), -1)
-        else:  # the client tells offsets only, and by these the program finds what it had sent
-            place = told.index(answered.offsets) if answered.offsets in told else -1
+        told = [sent.says for sent in self._committing]
+        place = told.index(answered.says) if answered.says in told else -1
+        taken = [commit for commit, error in zip(answered.commits, errors, strict=True) if error is None]
         if place < 0:
-            self._overtaken(answered, errors)
+            self._group_has(taken, [])
         else:
             for _ in range(place):
-                self._committing.popleft()
+                self._committing.popleft()  # this one has overtaken it
             sent = self._committing.popleft()
+            if "3" in MENDED:
+                self._group_has(taken, sent.commits)
             failed: dict[str | None, list[Commit]] = {}
             for commit, error in zip(sent.commits, errors, strict=True):
                 failed.setdefault(error, []).append(commit)
@@ -804,11 +810,11 @@ class SimSource:
                 self._listener.on_committed(commits, why, too_large=why == "OFFSET_METADATA_TOO_LARGE")
         self._compare(answered, errors)
 
-    def _overtaken(self, answered: _Sent, errors: list[str | None]) -> None:
-        """The group took a commit after a later one: what it has is what this one said."""
-        for commit, error in zip(answered.commits, errors, strict=True):
+    def _group_has(self, taken: list[Commit], sent: list[Commit]) -> None:
+        """What the group has is what it took last, also where the owned partition did not say it."""
+        for commit in taken:
             partition = self._owned.get(commit.partition.number)
-            if partition is not None and error is None:
+            if partition is not None and not any(other.partition is partition for other in sent):
                 partition.committed, partition.metadata = commit.offset, commit.metadata
 
     def _compare(self, answered: _Sent, errors: list[str | None]) -> None:
