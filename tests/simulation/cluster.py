@@ -28,13 +28,14 @@ SHARES = {
     "replaced": 0.15,
     "long interval": 0.14,
     "stood still": 0.25,
-    "log": 0.55,
+    "log": 0.6,
     "partitions": 0.3,
-    "several members": 0.3,
-    "fault": 0.2,
+    "several members": 0.33,
+    "fault": 0.25,
     "no start": 0.22,
     "until end": 0.42,
-    "broken line": 0.2,
+    "broken line": 0.25,
+    "forgotten": 0.25,
 }
 #: What befalls a log; one of them in a run.
 LOGS = ("retention", "anew", "lagging copy", "lagging copy")
@@ -89,6 +90,8 @@ def _befall(plan: Scenario, draw: random.Random, troubles: list[str]) -> None:
         plan.link.commit_latency = draw.choice(((0.1, 1.0), (0.5, 2.0)))
         for _ in range(4):
             _happen(plan, draw.uniform(1.0, 25.0), draw.choice(("cut", "broker away")), draw.uniform(0.1, 3.0), draw)
+    if "forgotten" in troubles:
+        plan.link.commits_forgotten = draw.choice((0.05, 0.2))
     if "partitions" in troubles:
         what = draw.choice(("partition added", "topic added"))
         _happen(plan, draw.uniform(3.0, max(4.0, plan.publish_for)), what, None, draw)

@@ -103,6 +103,11 @@ class GroupWatch:
         self._seen["commit waits behind a joining"] += 1
         self._oracle.tell(process, "has a commit that waits behind its joining")
 
+    def forgotten(self, process: Process) -> None:
+        """A commit is lost, and its client never says so."""
+        self._seen["commit forgotten"] += 1
+        self._oracle.tell(process, "has a commit that its client forgets")
+
     def sent_again(self, process: Process) -> None:
         """A commit arrives once more."""
         self._seen["commit sent once more"] += 1

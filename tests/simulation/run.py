@@ -35,6 +35,7 @@ REQUIRED = {
     "a long commit interval": ("a long commit interval",),
     "a commit behind a joining": ("commit waits behind a joining",),
     "a commit sent once more": ("commit sent once more",),
+    "a commit that is forgotten": ("commit forgotten",),
     "a fault in a revocation": ("fault in a revocation",),
     "a start that is not known": ("one start unknown",),
     "out of range": ("out of range",),

@@ -61,6 +61,7 @@ class Link:
     commits_fail: float = 0.0  #: commits that the broker refuses with a passing error
     commits_vanish: float = 0.0  #: commits that never arrive
     answers_vanish: float = 0.0  #: commits that are taken, and whose answer is lost
+    commits_forgotten: float = 0.0  #: commits that never arrive, and of which the client never tells
     resume: float = 0.2  #: before a partition is read (on) after it was assigned or resumed
     no_count_until: float = 0.0  #: the partitions cannot be counted until then
     no_start_until: dict[int, float] = field(default_factory=dict)  #: where it begins and ends is not told until then
@@ -750,6 +751,16 @@ class SimSource:
             self._process.thread(ANSWER_WAIT, lambda: self._commit_answered(sent, ["timed out"] * len(sent.commits)))
             return
         fate -= link.commits_vanish
+        if fate < link.commits_forgotten:
+            self._unanswered = [other for other in self._unanswered if other is not sent]
+            if self._watch is not None:
+                self._watch.forgotten(self._process)
+            return
+        self._taken_in(sent, fate - link.commits_forgotten, line)
+
+    def _taken_in(self, sent: _Sent, fate: float, line: int) -> None:
+        """The broker takes or refuses it, and answers."""
+        link = self.link
         if sent.again and self._watch is not None:
             self._watch.sent_again(self._process)
         sent.arrived, sent.fate = True, 1.0

@@ -455,7 +455,7 @@ class World:
         self.api.faults.task_ends = {}
         self.api.faults.latency = (0.02, 0.3)
         link, pace, writing = self.link, self.pace, self.writing
-        link.commits_fail = link.commits_vanish = link.answers_vanish = 0.0
+        link.commits_fail = link.commits_vanish = link.answers_vanish = link.commits_forgotten = 0.0
         link.commit_latency = (0.001, 0.02)
         pace.unsent = pace.twice = writing.acks_lost = writing.twice = 0.0
         pace.start = (0.0, 0.001)
