@@ -33,6 +33,7 @@ class Member:
 
     def __init__(self) -> None:
         self.count = 500  #: records of a poll
+        self.joined = False  #: the group has answered, without an assignment
         self.idle = False  #: it polls no more, as a process that hangs
         self.stopping = False
         self.leaves_at_once = False
@@ -85,7 +86,7 @@ class Member:
         """How many partitions there are matters to the pace only."""
 
     def on_joined(self) -> None:
-        """Nothing depends on it here."""
+        self.joined = True
 
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
         self.went.append(([partition.number for partition in partitions], lost))
@@ -122,8 +123,24 @@ class Site(Protocol):
     def committed(self) -> dict[int, tuple[int, str]]:
         """What the group has committed: offset and metadata by partition."""
 
-    def member(self, *, start_from: str = "earliest", instance: str = "", max_poll: float = 300.0) -> Member:
+    def member(
+        self,
+        *,
+        start_from: str = "earliest",
+        instance: str = "",
+        max_poll: float = 300.0,
+        protocol: str = "classic",
+    ) -> Member:
         """A new member, that has subscribed; ``max_poll``: seconds that it may go without a poll."""
+
+    def trim(self, number: int, begin: int) -> None:
+        """Let retention remove what lies before an offset."""
+
+    def delete_topic(self) -> None:
+        """Delete the topic, and wait until it is gone."""
+
+    def make_anew(self) -> None:
+        """Make the topic again."""
 
     def do(self, member: Member, act: Callable[[Source], object]) -> None:
         """Have something done on the thread of a member's owner, between two turns of it."""

@@ -167,6 +167,8 @@ class Oracle(Witness):
         self._lettered: dict[Tag, str] = {}
         self._settled_ever: set[Tag] = set()
         self._turns = (0.0, 0)
+        self._removed: set[tuple[int, int]] = set()  #: records that the brokers hold no more, whatever became of them
+        self.late: set[int] = set()  #: partitions that came when the group had commits: they are read from their begin
         self.rows_sent = 0
         self.sizes: list[int] = []  #: rows of each call, in the order they were sent
         self.repeats = 0
@@ -176,6 +178,39 @@ class Oracle(Witness):
     def _tell(self, process: Process, what: str) -> None:
         if self._trace is not None:
             self._trace.tell(process.name, what)
+
+    def tell(self, process: Process, what: str) -> None:
+        """A line of the trace, of one who watches beside the oracle."""
+        self._tell(process, what)
+
+    # -- what is beside the records --------------------------------------------------------------------------------
+
+    def removed(self, number: int, begin: int, end: int) -> None:
+        """Records are no more: nothing is promised of them. The oracle excuses each, and counts those not settled."""
+        for offset in range(begin, end):
+            record = self._records.get((number, offset))
+            if record is not None and (number, offset) not in self._removed:
+                self._removed.add((number, offset))
+                if any(row.tag not in self._settled_ever for row in record.rows):
+                    self._seen["removed before it was settled"] += 1
+
+    def map_cut(self, epoch: object, end: int) -> None:
+        """What the map of an assignment's commit says of offsets from ``end`` on is about other records."""
+        book = self._epochs[epoch]
+        book.map = [(begin, min(after, end)) for begin, after in book.map if begin < end]
+
+    def lost_until(self, process: Process) -> float:
+        """Until when a call of a process whose answer was lost may take effect."""
+        entries = (until for held in self._lost[process].values() for until, _, _ in held)
+        return max(entries, default=0.0)
+
+    def has_partitions(self, process: Process) -> bool:
+        """Whether a process has partitions."""
+        return any(not epoch.ended for epoch in self._books[process])
+
+    def works(self, process: Process) -> bool:
+        """Whether a process has records to settle."""
+        return self._unsettled[process] > 0
 
     # -- lives and assignments -----------------------------------------------------------------------------------
 
@@ -202,7 +237,7 @@ class Oracle(Witness):
         before = [e for e in self._epochs.values() if e.number == number]
         if any(e.process is process for e in before):
             self._seen["revoke-and-return"] += 1
-        if committed is None:
+        if committed is None and number not in self.late:
             self._floor[number] = start
         book = Epoch(len(self._epochs), process, number, start, committed)
         self._epochs[epoch] = book
@@ -771,8 +806,8 @@ class Oracle(Witness):
             if committed[number] != (end, ""):
                 raise Violation(f"I1: partition {number} is committed to {committed[number]}, it ends at {end}")
         for (number, offset), record in self._records.items():
-            if offset < self._floor.get(number, 0):
-                continue  # before the group's time
+            if offset < self._floor.get(number, 0) or (number, offset) in self._removed:
+                continue  # before the group's time, or no more
             for row in record.rows:
                 fine = row.tag in self.applied_tags or row.tag in self._lettered or self._left_out[row.tag]
                 if not fine or (row.invalid and row.tag not in self._lettered):
