@@ -126,8 +126,8 @@ class Claims:
             if row.rejection is not None and not _has_key(row):
                 ready.append(row)
                 continue
-            if several and row.record in several:
-                several[row.record].rows[row] = None
+            if several and (own := several.get(row.record)) is not None:
+                own.rows[row] = None
             key: Any = row.data_key
             value: Any = row.value
             keys = by_key.get(key)
@@ -214,9 +214,9 @@ class Claims:
         by_key = self._held
         several = self._several
         for row in rows:
-            if several and row.record in several:
+            if several and (own := several.get(row.record)) is not None:
                 if not row.record.settled:
-                    self._keep(row, ready)
+                    self._keep(row, own, ready)
                     continue
                 self._release(row.record, ready)
             if row.rejection is not None and not _has_key(row):
@@ -247,26 +247,32 @@ class Claims:
         return ready
 
     def _release(self, record: Record, ready: list[Row]) -> None:
+        by_key = self._held
         for key, value in self._several.pop(record).held:
-            self._leave(key, value, record, ready)
+            keys = by_key[key]
+            if keys[value] is record and len(keys) > 1:
+                del keys[value]
+            else:
+                self._leave(key, value, record, ready)
 
-    def _keep(self, row: Row, ready: list[Row]) -> None:
+    def _keep(self, row: Row, several: Several, ready: list[Row]) -> None:
         """Let a record that is not settled hold what a row of it did that is done."""
         record = row.record
-        several = self._several[record]
         several.rows.pop(row, None)
-        for key, value in _claims(row):
-            line = self._held[key][value]
+        for claim in _claims(row):
+            key, value = claim
+            keys = self._held[key]
+            line = keys[value]
             if type(line) is not Line:
                 assert line is row, "a row frees a claim that it does not hold"
-                self._held[key][value] = record
-                several.held.append((key, value))
+                keys[value] = record
+                several.held.append(claim)
                 continue
             shared = line.remove(row)
             if record in line.holders:
                 shared = line.remove(record) and shared
             else:
-                several.held.append((key, value))
+                several.held.append(claim)
             line.add(record, shared=shared)
             self._admit(line, ready)
 
@@ -338,10 +344,10 @@ class Claims:
         return any(type(line) is Line and row in line.holders and line.waiting for line in found)
 
 
-def _claims(row: Row) -> Iterator[tuple[str, str]]:
-    if row.data_key is not None and row.value is not None and _has_key(row):
-        yield row.data_key, row.value
-        yield from row.joins
+def _claims(row: Row) -> tuple[tuple[str, str], ...]:
+    if row.data_key is None or row.value is None or (row.rejection is not None and not _has_key(row)):
+        return ()
+    return ((row.data_key, row.value), *row.joins)
 
 
 def _has_key(row: Row) -> bool:

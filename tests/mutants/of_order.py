@@ -46,7 +46,7 @@ MUTANTS = (
         (
             Edit(CLAIMS, "            for join in row.joins:\n", "            for join in ():\n"),
             Edit(CLAIMS, "            for unit, joined in row.joins:\n", "            for unit, joined in ():\n"),
-            Edit(CLAIMS, "yield from row.joins", "yield from ()"),
+            Edit(CLAIMS, "return ((row.data_key, row.value), *row.joins)", "return ((row.data_key, row.value),)"),
         ),
     ),
     Mutant(
