@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from heapq import heappop, heappush, nlargest
+from heapq import heapify, heappop, heappush, nlargest
 from itertools import islice
 
 from consumer.core.model import Row, Stage
@@ -25,6 +25,8 @@ READY, WINDOWED = Stage.READY, Stage.WINDOWED
 
 #: Older than this many lingers by the wall clock, a row goes before full windows.
 PATIENCE_LINGERS = 5.0
+#: Entries that hold no more are not looked for while there are only so many.
+SPARE_ENTRIES = 16
 #: More bytes than this are not put into one request, whatever the API would take.
 MAX_WINDOW_BYTES = 1_000_000
 #: After so many seconds without a 413, each accepted request at the limit doubles it: the limit may have gone.
@@ -70,15 +72,31 @@ class Lane:
 
 
 class Order:
-    """Lanes by their oldest rows. An entry that holds no more is dropped when it comes to the top."""
+    """Lanes by their oldest rows, in four heaps with at most one entry of each lane that holds.
 
-    __slots__ = ("by_arrival", "by_ripeness", "due", "full")
+    An entry that holds no more is dropped when it comes to the top; and all such are dropped when a
+    heap has more than twice as many entries as there are lanes. So heaps are bounded by the lanes.
+    """
+
+    __slots__ = ("by_arrival", "by_ripeness", "due", "full", "lanes")
 
     def __init__(self) -> None:
+        self.lanes = 0  #: how many there are
         self.by_ripeness: list[Entry] = []  #: that are not due by having lingered, by the reading at which they began
         self.by_arrival: list[Entry] = []  #: that are not due by their age
         self.due: list[Entry] = []  #: closable ones, by arrival
         self.full: list[Entry] = []  #: full ones, by arrival
+
+    def tidy(self) -> None:
+        """Drop the entries that hold no more where they are many.
+
+        For each one that is dropped another was made before, so that costs little.
+        """
+        most = 2 * self.lanes + SPARE_ENTRIES
+        for heap in (self.by_ripeness, self.by_arrival, self.due, self.full):
+            if len(heap) > most:
+                heap[:] = [entry for entry in heap if entry[2] == entry[3].serial]
+                heapify(heap)
 
     def ripen(self, sendable: float, now: float, linger: float) -> None:
         """Let lanes become due by these readings of sendable time and of the clock."""
@@ -159,6 +177,7 @@ class Lanes:
                 if lane is None:
                     self._number += 1
                     lane = lanes[key] = Lane(key, self._number)
+                    self._orders[lane.by_task].lanes += 1
                 touched[lane] = None
                 shape = None if row.suspect else row.shape
             queue = lane.rows
@@ -194,6 +213,7 @@ class Lanes:
             lane.first, lane.serial, lane.due, lane.full = first, self._serial, False, False
             heappush(order.by_ripeness, (first.ripe, lane.number, lane.serial, lane))
             heappush(order.by_arrival, (first.arrived, lane.number, lane.serial, lane))
+            order.tidy()
         if lane.awaited:
             order.make_due(lane)
         if not lane.full and (len(lane.rows) >= self.max_rows or lane.size >= self.max_bytes):
@@ -211,6 +231,9 @@ class Lanes:
         else:
             del self._lanes[lane.key]
             self.full_windows -= lane.windows
+            order = self._orders[lane.by_task]
+            order.lanes -= 1
+            order.tidy()
 
     def pass_time(self, now: float, *, sendable: bool) -> None:
         """Advance the sendable time to ``now``; ``sendable``: whether it goes on running from here."""
@@ -307,7 +330,9 @@ class Lanes:
     def remove_done(self) -> None:
         """Take out the rows that were released while they waited here."""
         for lane in list(self._lanes.values()):
-            lane.rows = deque(row for row in lane.rows if row.stage != Stage.DONE)
-            lane.size = sum(row.size for row in lane.rows)
-            lane.awaited = sum(row.awaited for row in lane.rows)
-            self._place_anew(lane)
+            lane.awaited = sum(row.awaited for row in lane.rows)  # the rows that waited may be gone
+            if any(row.stage == Stage.DONE for row in lane.rows):
+                lane.rows = deque(row for row in lane.rows if row.stage != Stage.DONE)
+                lane.size = sum(row.size for row in lane.rows)
+                lane.awaited = sum(row.awaited for row in lane.rows)
+                self._place_anew(lane)

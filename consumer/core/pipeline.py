@@ -34,6 +34,9 @@ from consumer.core.windows import Place, Windows
 AGES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
 #: Dead letters that are not acknowledged for so long wait for their topic, seconds.
 LETTERS_LATE_SECONDS = 2.0
+#: Bytes that are counted for each row of a record of several, until the record is settled: those of
+#: the claim that it goes on holding.
+HELD_BYTES = 250
 #: Full windows in stock beyond one for each request that can be in flight.
 SPARE_WINDOWS = 8
 
@@ -117,9 +120,11 @@ class Pipeline:
         partition.read(records, position)
         size = expected = 0
         for record in records:
-            if record.open:
+            if count := record.open:
+                if count > 1:
+                    self._expect(record)
                 size += record.size
-                expected += record.open
+                expected += count
             else:
                 partition.skip(record)
         partition.undecoded += expected - len(rows)
@@ -132,11 +137,16 @@ class Pipeline:
         Each record's ``open`` is the number of its rows; those without any are skipped by rule.
         """
         partition.undecoded -= len(records)
-        self.flow.took(len(rows) - len(records), 0)
+        size = 0
         for record in records:
-            if not record.open:
-                self.flow.gave(0, record.size)
+            if record.open > 1:
+                size -= record.size
+                self._expect(record)
+                size += record.size
+            elif not record.open:
+                size -= record.size
                 partition.skip(record)
+        self.flow.took(len(rows) - len(records), size)
         self._queue(rows, now)
 
     def ended(self, attempt: Attempt, reply: Reply, now: float) -> None:
@@ -196,6 +206,8 @@ class Pipeline:
             else:
                 holding.append(row)
             row.stage = Stage.DONE
+        if not waiting and not holding:
+            return  # as in nearly every turn of a revocation that waits
         self.flow.gave(len(waiting) + len(holding), 0)
         ready = self.claims.withdraw(waiting)
         self.lanes.remove_done()
@@ -230,6 +242,8 @@ class Pipeline:
             row.stage = Stage.DONE
         self.flow.gave(len(in_flight) + len(lettered), 0)
         self._free(lettered, now)
+        records = (record for partition in going for record in partition.records)
+        self._ready(self.claims.release(records))
         for partition in going:
             self.flow.gave(partition.undecoded, partition.forget())
             partition.undecoded = 0
@@ -317,15 +331,18 @@ class Pipeline:
     def crowding(self, resting: Collection[Partition], now: float) -> set[Partition]:
         """The partitions that are to rest because their rows that cannot go now would leave the others no room (I8).
 
-        ``resting``: those that do already. Rows that cannot go wait for earlier ones, a retry or a time; or they are
-        rejected, and the dead-letter topic does not keep up.
+        ``resting``: those that do already. Rows that cannot go wait for earlier ones, a retry or a
+        time. So do rejected ones until their letters are acknowledged: they need nothing of the
+        API, and could take all the room before it shows that the dead-letter topic does not keep
+        up. Every accepted row may have a receipt: those count when they are late.
         """
         letters = self._unacknowledged
         late = letters and now - next(iter(letters)).arrived >= LETTERS_LATE_SECONDS
         rows: Counter[Partition] = Counter()
         sizes: Counter[Partition] = Counter()
         records: set[Record] = set()
-        for row in chain(self._rows_held_back(), letters if late else ()):
+        pending = (row for row in letters if late or row.stage == Stage.LETTER)
+        for row in chain(self._rows_held_back(), pending):
             record = row.record
             rows[record.partition] += 1
             if record not in records:
@@ -399,6 +416,11 @@ class Pipeline:
             own = places(self._counts, self.partitions)
             self.gate.pace.deal(own, sum(self._counts.values()), now + self._ahead, now)
 
+    def _expect(self, record: Record) -> None:
+        """Several rows of a record are coming."""
+        record.size += HELD_BYTES * record.open
+        self.claims.expect(record)
+
     def _queue(self, rows: list[Row], now: float) -> None:
         """Rows arrive: they claim their codes."""
         for row in rows:
@@ -435,13 +457,16 @@ class Pipeline:
 
     def _free(self, rows: list[Row], now: float) -> None:
         """Free the claims of rows that are done, once no lost call of them can take effect any more."""
+        ready: list[Row] = []
         if now < self.uploads.held_until:  # else no row has anything to hold for: no answer was lost lately
             held = [row for row in rows if row.hold_until > now]
             rows = [row for row in rows if row.hold_until <= now]
             for row in held:
                 row.stage = Stage.GHOST
                 self._at(row.hold_until, row)
-        ready = self.claims.free(rows)
+            # Its record is settled: what that holds for its other rows need not wait for this one.
+            ready = self.claims.release(row.record for row in held if row.record.settled)
+        ready += self.claims.free(rows)
         if ready:
             self._ready(ready)
 

@@ -14,7 +14,7 @@ from consumer.core.offsets import Partition
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from tests.core.builders import accepted, answered, lost, values
-from tests.core.runner_fakes import World, keys_of, message
+from tests.core.runner_fakes import Message, World, keys_of, message
 
 ROWS = 400
 
@@ -123,10 +123,17 @@ def test_a_normal_backlog_makes_nothing_rest_however_small_the_bound(rows: int) 
         assert not world.runner.resting.crowding
 
 
-def test_a_dead_letter_topic_that_is_away_leaves_room_for_other_partitions() -> None:
+@pytest.mark.parametrize(
+    "value",
+    [b'{"extended_id":"","note":"%d"}', b'{"extended_id":"K%d"}', b'{"note":"%d"}'],
+    ids=["blank", "bad", "no key"],
+)
+def test_a_dead_letter_topic_that_is_away_leaves_room_for_other_partitions(value: bytes) -> None:
+    """What is rejected without being sent waits for nothing but that topic."""
     world = _world()
     world.acknowledges = False
-    world.partition(0, *[""] * 5 * ROWS)  # blank keys: rejected without being sent
+    bad = world.partition(0)
+    world.source.logs[bad] = [Message(offset, value % offset) for offset in range(5 * ROWS)]
     healthy = world.partition(1, *keys_of("G", 1000))
     world.start()
     world.turn_until(lambda: healthy.committed == 1000, 300)

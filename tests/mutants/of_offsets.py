@@ -145,4 +145,14 @@ MUTANTS = (
         "memory bound: bytes not looked at",
         (Edit(FLOW, " or self.size >= _end(size, self._max_bytes, share)", ""),),
     ),
+    Mutant(
+        "what a half-settled record goes on holding is not counted",
+        (Edit(PIPELINE, "        record.size += HELD_BYTES * record.open\n", ""),),
+        ("tests/core/test_half_settled.py",),
+    ),
+    Mutant(
+        "rejected rows do not count as rows that cannot go until their letters are late",
+        (Edit(PIPELINE, "if late or row.stage == Stage.LETTER", "if late"),),
+        ("tests/core/test_crowding.py",),
+    ),
 )
