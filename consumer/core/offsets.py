@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable
+from math import inf
 
 import msgspec
 
@@ -212,6 +213,7 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
     partition: Partition
     offset: int
     metadata: str  #: the settled map; empty: nothing beyond the offset is settled
+    built_at: float = -inf  #: right before it was sent: that the group took it says nothing of any later time
 
 
 def room_of(partitions: int) -> int:
@@ -220,7 +222,7 @@ def room_of(partitions: int) -> int:
     return room if room >= MIN_METADATA else 0
 
 
-def due_commits(partitions: Collection[Partition], *, anew: bool = False) -> list[Commit]:
+def due_commits(partitions: Collection[Partition], now: float = -inf, *, anew: bool = False) -> list[Commit]:
     """What is to be committed of the owned partitions, where the group has not got it already; ``anew``: even there.
 
     A partition without any committed offset is included as it stands: where it began ("latest", say) must survive
@@ -236,5 +238,5 @@ def due_commits(partitions: Collection[Partition], *, anew: bool = False) -> lis
         if partition.records or partition.skips.end > offset:
             metadata = encode(partition.number, offset, partition.settled_runs(), min(room, partition.room))
         if anew or offset != partition.committed or metadata != partition.metadata:
-            due.append(Commit(partition, offset, metadata))
+            due.append(Commit(partition, offset, metadata, now))
     return due
