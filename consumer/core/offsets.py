@@ -21,7 +21,7 @@ import msgspec
 
 from consumer.core.ledger import Ledger
 from consumer.core.model import Record, Row, Stage
-from consumer.core.settled_map import NOTHING, Runs, SettledMap, characters, encode, most_bytes
+from consumer.core.settled_map import NOTHING, NOWHERE, Origin, Runs, SettledMap, characters, encode, most_bytes
 
 DONE = Stage.DONE
 
@@ -50,6 +50,7 @@ class Partition:
         "lost_until",
         "metadata",
         "number",
+        "origin",
         "owned",
         "position",
         "records",
@@ -68,6 +69,7 @@ class Partition:
         committed: int | None,
         skips: SettledMap = NOTHING,
         metadata: str = "",
+        origin: Origin = NOWHERE,
     ) -> None:
         self.topic = topic
         self.number = number
@@ -76,6 +78,7 @@ class Partition:
         self.started_at = start
         self.committed = committed  #: None: the group has no committed offset for it
         self.metadata = metadata  #: of the commit that the group last acknowledged
+        self.origin = origin  #: the log that is read, as every commit names it
         self.skips = skips  #: settled before, as the metadata of the offset where it begins says
         self.room = MAX_METADATA  #: characters that the broker takes as metadata, as far as it has told
         self.records: deque[Record] = deque()  #: from the watermark on, in the order of their offsets
@@ -234,9 +237,10 @@ def due_commits(partitions: Collection[Partition], now: float = -inf, *, anew: b
         if not partition.owned:
             continue
         offset = partition.watermark
-        metadata = ""
+        runs: Runs = []
         if partition.records or partition.skips.end > offset:
-            metadata = encode(partition.number, offset, partition.settled_runs(), min(room, partition.room))
+            runs = partition.settled_runs()
+        metadata = encode(partition.number, offset, runs, min(room, partition.room), partition.origin)
         if anew or offset != partition.committed or metadata != partition.metadata:
             due.append(Commit(partition, offset, metadata, now))
     return due
