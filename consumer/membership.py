@@ -3,7 +3,8 @@
 A process that was suspended, or a machine that stood still, does not know it: the group may have given its partitions
 to others meanwhile, and the client may learn that only a moment after it goes on. So after a gap between two polls
 nothing is uploaded until the group has acknowledged a commit that was sent after the gap; it takes none from a member
-that it has thrown out.
+that it has thrown out. An answer counts as of the time at which its own commit was sent, whenever it is read: one that
+was on its way before the gap ends no doubt, and is no fresh sign.
 
 Nor does a process know it that is cut off from Kafka, but not from the API: its polls go on. So nothing is uploaded,
 either, when the last sign of the group is older than two thirds of its session; while there is work, it is asked for
@@ -32,9 +33,8 @@ class Membership:
         self.session = session_seconds
         self._gap = min(session_seconds / 3, LONGEST_GAP_SECONDS) if session_seconds < math.inf else math.inf
         self._polled_at = math.inf
-        self._gap_since = False  # no commit that was sent after the last gap was acknowledged yet
-        self._asked = False
-        self._asked_at = -math.inf
+        self._gap_at = -math.inf  # when the last gap was found
+        self._confirmed_at = -math.inf  # when the latest commit that the group took was sent
         self._heard_at = -math.inf  # when the latest sign of the group was asked for
 
     def polled(self, now: float) -> bool:
@@ -45,8 +45,7 @@ class Membership:
                 "this process stood still for %.1f s: nothing is uploaded until the group has confirmed this member",
                 now - self._polled_at,
             )
-            self._gap_since = True
-            self._asked = False
+            self._gap_at = now
         self._polled_at = now
         return gap
 
@@ -59,26 +58,30 @@ class Membership:
         """When an upload must have begun: a worker that stood still, too, must not begin it later."""
         return self._polled_at + min(2 / 3 * self.session, LONGEST_GAP_SECONDS)
 
+    @property
+    def _gap_open(self) -> bool:
+        """Whether no commit that was sent after the last gap was acknowledged yet."""
+        return self._confirmed_at < self._gap_at
+
     def doubtful(self, now: float) -> bool:
         """Whether nothing is to be uploaded now."""
-        return self._gap_since or now - self._heard_at > 2 / 3 * self.session
+        return self._gap_open or now - self._heard_at > 2 / 3 * self.session
 
     def asks(self, now: float) -> bool:
         """Whether the group should be asked for a sign, by a commit that may say nothing new."""
-        return self._gap_since or now - self._heard_at > self.session / 3
+        return self._gap_open or now - self._heard_at > self.session / 3
 
-    def asked(self, now: float) -> None:
-        """A commit is sent; the only one in flight."""
-        self._asked = self._gap_since
-        self._asked_at = now
-
-    def confirmed(self) -> None:
-        """The group took a commit: in doubt, it ends it if it was sent after the gap."""
-        self._heard_at = max(self._heard_at, self._asked_at)
-        if self._asked:
+    def confirmed(self, sent_at: float) -> None:
+        """The group took a commit that was sent at this time: it ends a doubt that is older than that."""
+        doubted = self._gap_open
+        self._confirmed_at = max(self._confirmed_at, sent_at)
+        self._heard_at = max(self._heard_at, sent_at)
+        if doubted and not self._gap_open:
             log.info("the group has confirmed this member")
-            self._gap_since = self._asked = False
 
     def assigned(self, now: float) -> None:
-        """The group gave this member an assignment, which is a sign of it; it ends no gap."""
-        self._heard_at = max(self._heard_at, now)
+        """The group gave this member an assignment, which is a sign of it; it ends no gap.
+
+        The client may have got it any time since the last poll, in which it would have been told.
+        """
+        self._heard_at = max(self._heard_at, min(now, self._polled_at))

@@ -85,7 +85,8 @@ class Reader:
         self._start_from = reading.start_from
         self._on_out_of_range = reading.on_out_of_range
         self._owned: dict[PartitionId, Partition] = {}
-        self._fatal: UserError | None = None
+        self._fatal: UserError | None = None  # why it cannot go on
+        self._raised = False  # ``poll`` has said so
         self._held: set[Partition] = set()
         self.stopped: dict[Partition, str] = {}  #: partitions that are not read on, with the reason
         self.paused = False  #: desired: nothing is read (back-pressure)
@@ -109,9 +110,10 @@ class Reader:
     def poll(self, count: int) -> list[tuple[Partition, list[Message]]]:
         """What has arrived, at most ``count`` records, by partition and in order; never waits.
 
-        Serves every callback. Raises UserError when the client cannot go on.
+        Serves every callback. Raises UserError, once, when the client cannot go on: a stop polls on for the callbacks.
         """
-        if self._fatal is not None:
+        if self._fatal is not None and not self._raised:
+            self._raised = True
             raise self._fatal
         messages = self._consumer.consume(count, 0)
         batches: list[tuple[Partition, list[Message]]] = []
@@ -176,6 +178,10 @@ class Reader:
             self._ended(error)
         else:
             self._teller.error(error)
+
+    def _fault(self, error: Exception) -> None:
+        """Something was raised inside a callback of the client: the next poll says so."""
+        self._fatal = UserError(f"Kafka: a fault in the program ({type(error).__name__}); see the log above")
 
     def _ended(self, error: KafkaError) -> None:
         """The client cannot go on."""
@@ -303,9 +309,11 @@ class Reader:
         partitions = [p for tp in revoked if (p := self._owned.get((tp.topic, tp.partition))) is not None]
         try:
             self._listener.on_revoked(partitions, lost=lost)
-        except Exception:  # an exception must not cross librdkafka; the partitions are gone all the same
+        except Exception as error:  # an exception must not cross librdkafka; the partitions are gone all the same
             log.exception("revocation")
+            self._fault(error)
         for partition in partitions:
+            partition.owned = False
             del self._owned[(partition.topic, partition.number)]
             self.stopped.pop(partition, None)
             self._held.discard(partition)

@@ -63,7 +63,7 @@ def _inside(callback: Callable[[Source, Any, Any], None]) -> Callable[[Source, A
             callback(self, who, what)
         except Exception as error:
             log.exception("%s", callback.__name__.strip("_"))
-            self._fatal = UserError(f"Kafka: a fault in the program ({type(error).__name__}); see the log above")
+            self._fault(error)
 
     return guarded
 
@@ -246,14 +246,17 @@ class Source(Reader):
 
     @_inside
     def _on_commit(self, error: KafkaError | None, answered: list[TopicPartition]) -> None:
-        offsets = {(tp.topic, tp.partition): tp.offset for tp in answered}
-        told = [{key: commit.offset for key, commit in sent.items()} for sent in self._committing]
-        if offsets not in told:
-            self._overtaken(error, answered)
+        # The client gives back what was sent, metadata included. Of two that are the same, an answer is the earlier's.
+        answer = {(tp.topic, tp.partition): _said(tp) for tp in answered}
+        told = [{key: (c.offset, c.metadata) for key, c in sent.items()} for sent in self._committing]
+        taken = [tp for tp in answered if error is None and tp.error is None]
+        if answer not in told:
+            self._group_has(taken, {})
             return
-        for _ in range(told.index(offsets)):
+        for _ in range(told.index(answer)):
             self._committing.popleft()  # this one has overtaken it
         sent = self._committing.popleft()
+        self._group_has(taken, sent)
         failed: dict[KafkaError | None, list[Commit]] = {}
         for tp in answered:
             failed.setdefault(error or tp.error, []).append(sent[(tp.topic, tp.partition)])
@@ -261,16 +264,18 @@ class Source(Reader):
             too_large = why is not None and why.code() == KafkaError.OFFSET_METADATA_TOO_LARGE
             self._listener.on_committed(commits, None if why is None else why.str(), too_large=too_large)
 
-    def _overtaken(self, error: KafkaError | None, answered: list[TopicPartition]) -> None:
-        """The group took a commit after a later one: what it has is what this one said.
+    def _group_has(self, taken: list[TopicPartition], sent: dict[PartitionId, Commit]) -> None:
+        """What the group has is what it took last, also where the owned partition did not say it.
 
-        The client sends a commit that was on its way when a connection broke once more, a while after the connection is
-        back. One that was waiting for the connection goes at once.
+        It takes a commit after a later one: the client sends one that was on its way when a connection broke once more,
+        a while after the connection is back. And it takes one of an epoch before this one's, when the partition went
+        and came back meanwhile.
         """
-        for tp in answered:
-            partition = self._owned.get((tp.topic, tp.partition))
-            if partition is not None and error is None and tp.error is None:
-                partition.committed, partition.metadata = tp.offset, (tp.metadata or "").rstrip("\0")
+        for tp in taken:
+            key = (tp.topic, tp.partition)
+            partition = self._owned.get(key)
+            if partition is not None and (key not in sent or sent[key].partition is not partition):
+                partition.committed, partition.metadata = _said(tp)
 
     def commit_and_wait(self, commits: list[Commit]) -> bool:
         """Commit and wait until the group has it, at most five seconds, as on revocation; whether it has."""
@@ -305,4 +310,9 @@ class Source(Reader):
 
 def _has(committed: TopicPartition, wanted: Commit) -> bool:
     """Whether the group has this commit."""
-    return bool(committed.offset == wanted.offset and (committed.metadata or "").rstrip("\0") == wanted.metadata)
+    return _said(committed) == (wanted.offset, wanted.metadata)
+
+
+def _said(tp: TopicPartition) -> tuple[int, str]:
+    """Offset and metadata of a commit; librdkafka gives the end of the text along."""
+    return tp.offset, (tp.metadata or "").rstrip("\0")

@@ -149,18 +149,19 @@ def _assigned(assignment: bytes, topic: str) -> list[int]:
 def settled_beyond(commit: CommitEntry) -> list[tuple[int, int]]:
     """What the commit's settled map names, as half-open ranges; nothing for a map that cannot be trusted.
 
-    ``v1 PARTITION BASE DATA CHECKSUM``: base64 of LEB128 numbers (a count of runs; for each its unsettled, then its
+    ``v1 PARTITION BASE DATA CHECKSUM``, or ``v2`` with three words about the log before DATA, which may be ``-``: base64 of LEB128 numbers (a count of runs; for each its unsettled, then its
     settled positions), and of a bitmap from there on, lowest bit first.
     """
     parts = commit.metadata.split(" ")
     whole = commit.metadata.rpartition(" ")[0]
     if (
-        len(parts) != 5
-        or parts[:3] != ["v1", str(commit.partition), str(commit.offset)]
-        or int(parts[4], 16) != zlib.crc32(whole.encode())
+        (parts[0], len(parts)) not in (("v1", 5), ("v2", 8))
+        or parts[1:3] != [str(commit.partition), str(commit.offset)]
+        or int(parts[-1], 16) != zlib.crc32(whole.encode())
+        or parts[-2] == "-"
     ):
         return []
-    data = base64.b64decode(parts[3] + "==")
+    data = base64.b64decode(parts[-2] + "==")
     at = commit.offset
     place = 0
 

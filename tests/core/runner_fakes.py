@@ -103,6 +103,7 @@ class FakeSource:
         self.logs: dict[Partition, list[Message]] = {}
         self.polls: list[tuple[float, int]] = []
         self.commits: list[dict[int, int]] = []
+        self.on_its_way: list[Commit] = []  #: the commit that was sent last
         self.waited: list[dict[int, int]] = []
         self.refusals = 0  #: of commits that are waited for, to come
         self.pauses: list[tuple[float, bool]] = []
@@ -149,7 +150,7 @@ class FakeSource:
         assert not self.committing, "two commits in flight"
         assert all(commit.partition.owned for commit in commits), "a commit of what is not owned"
         self.commits.append({commit.partition.number: commit.offset for commit in commits})
-        self.committing = True
+        self.committing, self.on_its_way = True, commits
         if self.commit_answers is not None:
             error = None if self.commit_answers == "at once" else self.commit_answers
             self.inside.append(lambda: self._committed(commits, error))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
+import pytest
+
+from consumer.membership import Membership
 from tests.core.builders import accepted
 from tests.core.runner_fakes import SESSION_SECONDS, World, keys_of, message
 
@@ -66,3 +71,82 @@ def test_an_idle_member_commits_nothing_and_asks_at_once_when_work_comes() -> No
     began = world.results.now
     world.turn_until(lambda: partition.committed == 2)
     assert world.results.now - began <= 1.0
+
+
+def test_the_answer_to_a_commit_from_before_a_gap_ends_no_doubt_though_another_was_sent_since() -> None:
+    """Fencing: an answer confirms as of the time its own commit was sent, whenever it is read."""
+    world = World(max_rows=1, concurrency=1)
+    world.partition(0, *keys_of("A", 100))
+    world.start()
+    world.turn_for(2)
+    world.source.commit_answers = None
+    world.turn_until(lambda: world.source.committing)
+    before = world.source.on_its_way
+    world.results.stand_still(60.0)
+    world.source.committing = False  # it was not answered for so long that it holds back no other
+    world.turn_until(lambda: world.source.committing)
+    since = world.source.on_its_way
+    sent = len(world.sent)
+    world.source.inside.append(lambda: world.runner.on_committed(before, None))
+    world.turn_for(1.0)
+    assert len(world.sent) == sent, "fencing: an old answer ends the doubt, and rows are sent that others may own"
+    world.source.inside.append(lambda: world.source._committed(since, None))
+    world.turn_for(1.0)
+    assert len(world.sent) > sent, "I8: the answer that counts ends no doubt"
+
+
+def test_a_sign_of_the_group_is_as_old_as_the_commit_that_it_answers() -> None:
+    member = Membership(SESSION_SECONDS)
+    member.polled(0.0)
+    member.assigned(0.0)
+    member.polled(4.0)
+    member.confirmed(5.0)  # read at whatever time
+    assert not member.doubtful(5.0 + 2 / 3 * SESSION_SECONDS), "I8: a sign counts for less than two thirds of a session"
+    assert member.doubtful(5.1 + 2 / 3 * SESSION_SECONDS), "fencing: an answer is taken for one to a later commit"
+    member.confirmed(3.0)
+    assert not member.doubtful(30.0), "one that was overtaken makes nothing older"
+
+
+def test_an_assignment_that_was_queued_before_a_gap_is_as_old_as_the_poll_before_it() -> None:
+    member = Membership(SESSION_SECONDS)
+    member.polled(0.0)
+    member.assigned(40.0)
+    assert member.doubtful(40.0), "fencing: it may have been given away again since the client got it"
+
+
+@pytest.mark.parametrize("interval", [0.5, 15.0, 31.0, 60.0, 300.0])
+def test_the_group_is_asked_in_time_whatever_the_interval_between_commits(interval: float) -> None:
+    """I8: commit cadence and the session's lease are two things."""
+    world = World(max_rows=1, concurrency=1)
+    world.runner._commit_interval = interval
+    world.latency = 0.5
+    world.partition(0, *keys_of("A", 5000))
+    world.start()
+    world.turn_for(600)
+    sent = [at for at, _ in world.start_by]
+    silences = [round(after - before, 1) for before, after in itertools.pairwise(sent) if after - before > 2]
+    assert not silences, f"I8: nothing is sent for {silences} s, as the group was not asked"
+    assert len(world.source.commits) <= 2 + 600 / min(interval, SESSION_SECONDS / 3 - 1), "no oftener than it takes"
+
+
+def test_a_sign_that_is_refused_is_not_asked_for_in_every_turn() -> None:
+    world = World(max_rows=1, concurrency=1)
+    world.runner._commit_interval = 300.0
+    world.partition(0, *keys_of("A", 5000))
+    world.start()
+    world.source.commit_answers = "rebalance in progress"
+    world.turn_for(60)
+    assert len(world.source.commits) <= 60 / 0.5
+
+
+def test_partitions_that_rest_are_looked_at_on_a_clock_of_their_own() -> None:
+    """I8: with rare commits, too, reading goes on soon after there is room."""
+    world = World()
+    world.runner._commit_interval = 300.0
+    partition = world.partition(0, "A")
+    world.start()
+    world.turn_for(1)
+    world.runner.resting.full.add(partition)
+    world.runner.resting.tell(partition)
+    world.source.logs[partition].append(message(1, "B"))
+    world.turn_until(lambda: len(world.sent) == 2, 2.0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from consumer.core.ledger import Ledger
 from consumer.core.model import Record, Row
 from consumer.core.offsets import MAX_READ, Commit, Partition, due_commits, settle
-from consumer.core.settled_map import SettledMap, decode, encode
+from consumer.core.settled_map import Origin, SettledMap, decode, encode, origin_of
 
 
 def _read(partition: Partition, *offsets: int, size: int = 10) -> list[Record]:
@@ -219,3 +219,12 @@ def test_i3_a_commit_never_passes_an_unsettled_position(gaps: list[int], order: 
         lowest = min((r.offset for r in unsettled), default=partition.position)
         assert partition.watermark == lowest, "I3: the watermark is not the lowest unsettled position"
         assert partition.ledger.balanced, "I5: the ledger does not balance"
+
+
+def test_every_commit_names_the_log_that_it_is_of() -> None:
+    origin = Origin("an-id", "a-cluster")
+    partition = Partition("events", 0, 5, None, origin=origin)
+    (commit,) = due_commits([partition])
+    assert origin_of(commit.metadata) == origin, "I1: a new topic of that name would begin at the old one's offset"
+    partition.committed, partition.metadata = commit.offset, commit.metadata
+    assert due_commits([partition]) == []

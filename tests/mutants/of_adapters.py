@@ -43,6 +43,22 @@ MUTANTS = (
         (f"{SOURCE_TESTS}::test_metadata_that_is_too_large_is_told_and_nothing_of_its_partition_is_committed[real]",),
     ),
     Mutant(
+        "the answer to a commit is told apart by its offsets only",
+        (
+            Edit(
+                SOURCE,
+                "(tp.topic, tp.partition): _said(tp) for tp in answered",
+                "(tp.topic, tp.partition): tp.offset for tp in answered",
+            ),
+            Edit(
+                SOURCE,
+                "key: (c.offset, c.metadata) for key, c in sent.items()",
+                "key: c.offset for key, c in sent.items()",
+            ),
+        ),
+        ("tests/component/test_source_commits.py",),
+    ),
+    Mutant(
         "a dead letter counts when it was sent, whatever the broker says",
         (
             Edit(

@@ -9,6 +9,8 @@ PIPELINE, PACE = "core/pipeline.py", "core/pace.py"
 SEVERAL_TESTS = ("tests/core/test_several.py",)
 CROWDING_TESTS = ("tests/core/test_crowding.py",)
 PACE_TESTS = ("tests/core/test_pace.py",)
+MEMBERSHIP_TESTS = ("tests/core/test_membership.py",)
+STOP_TESTS = ("tests/core/test_runner_stop.py",)
 LOOP_TESTS = (
     "tests/core/test_runner.py",
     "tests/core/test_runner_revocation.py",
@@ -32,7 +34,7 @@ MUTANTS = (
     ),
     Mutant(
         "a commit is sent while another is in flight",
-        (Edit(RUNNER, "if now < self._next_commit_at or self._source.committing:", "if now < self._next_commit_at:"),),
+        (Edit(RUNNER, "if now < due_at or self._source.committing:", "if now < due_at:"),),
         LOOP_TESTS,
     ),
     Mutant(
@@ -64,7 +66,7 @@ MUTANTS = (
     ),
     Mutant(
         "a revocation's last commit is left out",
-        (Edit(RUNNER, "if not self._source.commit_and_wait(due_commits(partitions)):", "if False:"),),
+        (Edit(RUNNER, "if not self._source.commit_and_wait(due_commits(partitions, self._clock())):", "if False:"),),
         LOOP_TESTS,
     ),
     Mutant(
@@ -90,7 +92,7 @@ MUTANTS = (
     ),
     Mutant(
         "a member that stood still goes on sending before the group has confirmed it",
-        (Edit(MEMBERSHIP, "            self._gap_since = True\n", ""),),
+        (Edit(MEMBERSHIP, "            self._gap_at = now\n", ""),),
         LOOP_TESTS,
     ),
     Mutant(
@@ -98,11 +100,66 @@ MUTANTS = (
         (
             Edit(
                 MEMBERSHIP,
-                "        if self._asked:\n",
-                "        if self._gap_since:\n",
+                "self._confirmed_at = max(self._confirmed_at, sent_at)",
+                "self._confirmed_at = math.inf",
             ),
         ),
         LOOP_TESTS,
+    ),
+    Mutant(
+        "the answer to an old commit is a fresh sign of the group",
+        (Edit(MEMBERSHIP, "self._heard_at = max(self._heard_at, sent_at)", "self._heard_at = self._polled_at"),),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
+        "an assignment is as fresh as the poll that tells of it",
+        (Edit(MEMBERSHIP, "max(self._heard_at, min(now, self._polled_at))", "max(self._heard_at, now)"),),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
+        "the group is asked for a sign only when a commit is due",
+        (Edit(RUNNER, "min(self._next_commit_at, self._ask_at) if anew else self._next", "self._next"),),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
+        "resting partitions are looked at with the commits",
+        (Edit(RUNNER, "self._look_at = now + LOOK_SECONDS", "self._look_at = now + self._commit_interval"),),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
+        "a fault in a hand-over leaves the partition owned",
+        (
+            Edit(RUNNER, "                partition.owned = False  # whatever", "                pass  # whatever"),
+            Edit(RUNNER, "        self.pipeline.revoked(partitions, self._clock())\n", ""),
+        ),
+        ("tests/core/test_runner_revocation.py",),
+    ),
+    Mutant(
+        "a source that cannot go on ends a stop half-way",
+        (
+            Edit(
+                RUNNER,
+                "        except UserError as error:\n            self._fail(error)\n",
+                "        finally:\n            pass\n",
+            ),
+        ),
+        STOP_TESTS,
+    ),
+    Mutant(
+        "with an end to reach, an API that fails is waited for without a bound",
+        (Edit(RUNNER, "if now - max(api.failing_since, self._failing_from) >= BLOCKED_SECONDS", "if now < 0"),),
+        STOP_TESTS,
+    ),
+    Mutant(
+        "at an end that was reached, a lost call is not waited for",
+        (
+            Edit(
+                RUNNER,
+                "        return self._clock() < lost_until(self.pipeline.partitions)",
+                "        return self._signals > 0 and self._clock() < lost_until(self.pipeline.partitions)",
+            ),
+        ),
+        STOP_TESTS,
     ),
     Mutant(
         "a member that is cut off from the group goes on sending",
@@ -143,7 +200,7 @@ MUTANTS = (
     ),
     Mutant(
         "a stop goes on sending",
-        (Edit(RUNNER, "self.pipeline.silent = self.state is not State.RUNNING or", "self.pipeline.silent ="),),
+        (Edit(RUNNER, "self.pipeline.silent = self.stopping or", "self.pipeline.silent ="),),
         LOOP_TESTS,
     ),
     Mutant(

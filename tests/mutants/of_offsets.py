@@ -67,7 +67,7 @@ MUTANTS = (
     ),
     Mutant(
         "map of another version is trusted",
-        (Edit(MAP, "parts[0] != VERSION or len(parts) != 5", "len(parts) != 5"),),
+        (Edit(MAP, "{VERSION: 5, VERSION_WITH_ORIGIN: 8}.get(parts[0]) != len(parts)", "len(parts) not in (5, 8)"),),
         MAP_TESTS,
     ),
     Mutant(
