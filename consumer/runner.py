@@ -167,6 +167,7 @@ class Runner:
         except UserError as error:
             self._end = error
         done = not self._in_flight()
+        self._membership.end_leases()  # what waits for its connection would be sent at the next owner's time
         if self.leaves_at_once:
             return False
         acknowledged = self._commit_at_last()
@@ -403,6 +404,8 @@ class Runner:
         pipeline = self.pipeline
         self._intake.forget(partitions)
         pipeline.withdraw(partitions, self._clock())
+        if lost:
+            self._membership.end_leases()
         if not lost and self.state is not State.STOPPED:
             deadline = self._clock() + self._revoke_seconds
             # A lost call may still take effect: its claims hold back later rows here, but no other member knows them.
@@ -416,6 +419,8 @@ class Runner:
                 pipeline.withdraw(partitions, self._clock())
                 self._polled()  # this runs inside a poll
                 self._act()
+            if pipeline.busy(partitions):
+                self._membership.end_leases()  # what is not sent yet would be sent at the next owner's time
             if not self._source.commit_and_wait(due_commits(partitions)):
                 log.warning("the last commit of %s is not confirmed; some rows may be sent again", _listed(partitions))
         pipeline.revoked(partitions, self._clock())

@@ -64,8 +64,8 @@ MUTANTS = (
     Mutant(
         "a request is sent after its time to start has passed",
         (
-            Edit(CLIENT, "if call.began > start_by:", "if False:"),
-            Edit(TRANSPORT, "if now > call.start_by or now >= call.deadline:", "if now >= call.deadline:"),
+            Edit(CLIENT, "if call.too_late(call.began):", "if False:"),
+            Edit(TRANSPORT, "self._withheld = call.too_late(now)", "self._withheld = now >= call.deadline"),
         ),
         (f"{API_TESTS}::test_a_call_whose_time_to_start_has_passed_is_not_sent[real]",),
     ),

@@ -98,7 +98,7 @@ class SimApi:
         self._witness = witness
         self._calls = 0
 
-    def send(self, attempt: Attempt, start_by: float) -> None:
+    def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None:
         """A worker makes the call, if it is not too late when it comes to it."""
         self._process.step("send")
         items = [dict(item) for item in attempt.items]
@@ -128,10 +128,15 @@ class SimApi:
         self._api.me(lambda answer: self._process.thread(0.0, lambda: self._give(Done(None), answer, 0.0)))
 
     def _begin(
-        self, attempt: Attempt, items: list[dict[str, str]], epochs: list[object], tags: list[Tag], start_by: float
+        self,
+        attempt: Attempt,
+        items: list[dict[str, str]],
+        epochs: list[object],
+        tags: list[Tag],
+        start_by: Callable[[], float],
     ) -> None:
         now = self._scheduler.now
-        if now > start_by or self._draw.random() < self._pace.unsent:
+        if now > start_by() or self._draw.random() < self._pace.unsent:
             self._give(Done(attempt), Answer(None, sent=False), now)
             return
         self._calls += 1
