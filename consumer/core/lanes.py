@@ -115,6 +115,8 @@ class Lanes:
         self.max_bytes = MAX_WINDOW_BYTES
         self.sendable = 0.0  #: seconds of sendable time so far
         self.full_windows = 0  #: how many full windows could be cut now
+        self.full_task_windows = 0  #: of these, those that would go asynchronously
+        self.task_lanes = 0  #: lanes of rows that go asynchronously
         self._sendable_since: float | None = None
         self._lanes: dict[LaneKey, Lane] = {}
         # Those that go asynchronously apart, as tasks may be full while other requests can start.
@@ -156,6 +158,7 @@ class Lanes:
                 if lane is None:
                     self._number += 1
                     lane = lanes[key] = Lane(key, self._number)
+                    self.task_lanes += lane.by_task
                 touched[lane] = None
                 shape = None if row.suspect else row.shape
             queue = lane.rows
@@ -196,8 +199,13 @@ class Lanes:
         if not lane.full and (len(lane.rows) >= self.max_rows or lane.size >= self.max_bytes):
             lane.full = True
             heappush(order.full, (first.arrived, lane.number, lane.serial, lane))
-        windows = len(lane.rows) // self.max_rows
+        self._count(lane, len(lane.rows) // self.max_rows)
+
+    def _count(self, lane: Lane, windows: int) -> None:
+        """So many full windows can be cut from a lane now."""
         self.full_windows += windows - lane.windows
+        if lane.by_task:
+            self.full_task_windows += windows - lane.windows
         lane.windows = windows
 
     def _place_anew(self, lane: Lane) -> None:
@@ -207,7 +215,8 @@ class Lanes:
             self._place(lane)
         else:
             del self._lanes[lane.key]
-            self.full_windows -= lane.windows
+            self.task_lanes -= lane.by_task
+            self._count(lane, 0)
 
     def pass_time(self, now: float, *, sendable: bool) -> None:
         """Advance the sendable time to ``now``; ``sendable``: whether it goes on running from here."""

@@ -201,7 +201,7 @@ MUTANTS = (
     ),
     Mutant(
         "what waits for room waits for itself",
-        (Edit(PIPELINE, "return self.flow.room + undecoded if", "return self.flow.room if"),),
+        (Edit(PIPELINE, "else self.flow.room + undecoded", "else self.flow.room"),),
         SEVERAL_TESTS,
     ),
     Mutant(
@@ -212,6 +212,16 @@ MUTANTS = (
     Mutant(
         "a partition that crowded out the others is never read on",
         (Edit(RESTING, "for partition in crowding ^ before:", "for partition in crowding - before:"),),
+        CROWDING_TESTS,
+    ),
+    Mutant(
+        "what waits for tasks to end is taken for stock",
+        (Edit(PIPELINE, "- by_task + min(by_task, self.uploads.tasks.free) >=", ">="),),
+        CROWDING_TESTS,
+    ),
+    Mutant(
+        "rows that wait for tasks to end may take all of the memory",
+        (Edit(PIPELINE, "if row.by_task) if self._tasks_short else ()", "if row.by_task) if False else ()"),),
         CROWDING_TESTS,
     ),
     Mutant(
