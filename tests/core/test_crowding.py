@@ -268,7 +268,7 @@ def test_a_partition_of_rows_that_wait_for_tasks_rests_and_leaves_the_others_roo
         log.append(message(beat, f"G{beat}"))
         world.turn_for(1)
     assert world.pipeline.uploads.tasks.full
-    assert world.runner.resting.crowding == {units}
     assert other.committed == 300, "I8: nothing is read for others while tasks are full"
+    assert world.runner.resting.crowding == {units}
     world.task = answered(200, {"state": "complete"})
     world.turn_until(lambda: units not in world.source.held, 600)

@@ -62,6 +62,25 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "whatever is rejected is handed to the client at once",
+        (
+            Edit(OUTBOX, "if self._pending and self._handed_out >= BUDGET_BYTES:", "if False:"),
+            Edit(OUTBOX, "if self._pending and self._handed_out + size > BUDGET_BYTES:", "if False:"),
+        ),
+        ("tests/component/test_dead_letters.py",),
+    ),
+    Mutant(
+        "a renewed client counts what the old one had",
+        (
+            Edit(
+                OUTBOX,
+                "        pending, self._pending = self._pending, {}\n        self._handed_out = 0\n",
+                "        pending, self._pending = self._pending, {}\n",
+            ),
+        ),
+        ("tests/component/test_dead_letters.py",),
+    ),
+    Mutant(
         "a request is sent after its time to start has passed",
         (
             Edit(CLIENT, "if call.too_late(call.began):", "if False:"),
