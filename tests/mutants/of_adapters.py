@@ -62,6 +62,28 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "where: what today's rules would reject is called dead-lettered",
+        (
+            Edit(
+                "where/search.py",
+                'return "unknown", known + today',
+                'return "dead_lettered" if "rejected" in today else "unknown", known + today',
+            ),
+        ),
+        ("tests/component/test_where.py",),
+    ),
+    Mutant(
+        "where: what today's rules would skip is called skipped",
+        (
+            Edit(
+                "where/search.py",
+                "if row is Unread.NOTHING_SET and first is not None and first <= offset:",
+                "if row is Unread.NOTHING_SET:",
+            ),
+        ),
+        ("tests/component/test_where.py",),
+    ),
+    Mutant(
         "whatever is rejected is handed to the client at once",
         (
             Edit(OUTBOX, "if self._pending and self._handed_out >= BUDGET_BYTES:", "if False:"),
