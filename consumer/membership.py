@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Membership:
         self._polled_at = math.inf
         self._gap_at = -math.inf  # when the last gap was found
         self._confirmed_at = -math.inf  # when the latest commit that the group took was sent
+        self._lease = 0  # a number; uploads that were handed out under another one must not begin any more
         self._heard_at = -math.inf  # when the latest sign of the group was asked for
 
     def polled(self, now: float) -> bool:
@@ -46,6 +48,7 @@ class Membership:
                 now - self._polled_at,
             )
             self._gap_at = now
+            self.end_leases()  # before the poll counts: another thread must not see the new poll and the old lease
         self._polled_at = now
         return gap
 
@@ -54,9 +57,27 @@ class Membership:
         return now - self._polled_at
 
     @property
-    def start_by(self) -> float:
-        """When an upload must have begun: a worker that stood still, too, must not begin it later."""
-        return self._polled_at + min(2 / 3 * self.session, LONGEST_GAP_SECONDS)
+    def start_by(self) -> Callable[[], float]:
+        """The lease of an upload that is handed out now: asked right before it is sent, it tells until when it may be.
+
+        It moves on while the owner polls and the group gives signs of life, so an upload may wait long for its
+        connection. It never comes back once it has ended: after a gap, the rows may be another member's. A worker that
+        stood still together with the owner sees by its own clock that the last poll is long ago. Any thread may ask.
+        """
+        lease = self._lease
+
+        def until() -> float:
+            # Read before the lease is compared: who sees a poll after a gap also sees that the gap has ended the lease.
+            until = self._polled_at + min(2 / 3 * self.session, LONGEST_GAP_SECONDS)
+            if self._heard_at > -math.inf:  # before the first sign nothing is handed out
+                until = min(until, self._heard_at + 2 / 3 * self.session)
+            return until if self._lease == lease else -math.inf
+
+        return until
+
+    def end_leases(self) -> None:
+        """What was handed out so far, and is not sent yet, must not be sent any more."""
+        self._lease += 1
 
     @property
     def _gap_open(self) -> bool:

@@ -33,9 +33,12 @@ class Source(Protocol):
 
 
 class Api(Protocol):
-    """Sending attempts, asking about tasks and who we are; answers come through the queue of results."""
+    """Sending attempts, asking about tasks and who we are; answers come through the queue of results.
 
-    def send(self, attempt: Attempt, start_by: float) -> None: ...
+    ``start_by``: asked right before the attempt is sent, it tells until when that may be (see ``membership``).
+    """
+
+    def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None: ...
     def question(self, task: Task) -> None: ...
     def ask(self) -> None: ...
 

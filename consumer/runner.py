@@ -170,6 +170,7 @@ class Runner:
         while (self._in_flight() or self._lost_call()) and not self.leaves_at_once and self._clock() < self._stop_by:
             self.turn()
         done = not self._in_flight()
+        self._membership.end_leases()  # what waits for its connection would be sent at the next owner's time
         if self.leaves_at_once:
             return False
         acknowledged = self._commit_at_last()
@@ -451,6 +452,8 @@ class Runner:
         pipeline = self.pipeline
         self._intake.forget(partitions)
         pipeline.withdraw(partitions, self._clock())
+        if lost:
+            self._membership.end_leases()
         if not lost and self.state is not State.STOPPED:
             deadline = self._clock() + self._revoke_seconds
             # A lost call may still take effect: its claims hold back later rows here, but no other member knows them.
@@ -464,6 +467,8 @@ class Runner:
                 pipeline.withdraw(partitions, self._clock())
                 self._polled()  # this runs inside a poll
                 self._act()
+            if pipeline.busy(partitions):
+                self._membership.end_leases()  # what is not sent yet would be sent at the next owner's time
             if not self._source.commit_and_wait(due_commits(partitions, self._clock())):
                 log.warning("the last commit of %s is not confirmed; some rows may be sent again", _listed(partitions))
 

@@ -136,6 +136,7 @@ class Lanes:
         self._limited_at = 0.0  # when a request was too large last
         self.sendable = 0.0  #: seconds of sendable time so far
         self.full_windows = 0  #: how many full windows could be cut now
+        self.full_task_windows = 0  #: of these, those that would go asynchronously
         self._sendable_since: float | None = None
         self._lanes: dict[LaneKey, Lane] = {}
         # Those that go asynchronously apart, as tasks may be full while other requests can start.
@@ -219,8 +220,13 @@ class Lanes:
         if not lane.full and (len(lane.rows) >= self.max_rows or lane.size >= self.max_bytes):
             lane.full = True
             heappush(order.full, (first.arrived, lane.number, lane.serial, lane))
-        windows = len(lane.rows) // self.max_rows
+        self._count(lane, len(lane.rows) // self.max_rows)
+
+    def _count(self, lane: Lane, windows: int) -> None:
+        """So many full windows can be cut from a lane now."""
         self.full_windows += windows - lane.windows
+        if lane.by_task:
+            self.full_task_windows += windows - lane.windows
         lane.windows = windows
 
     def _place_anew(self, lane: Lane) -> None:
@@ -230,10 +236,10 @@ class Lanes:
             self._place(lane)
         else:
             del self._lanes[lane.key]
-            self.full_windows -= lane.windows
             order = self._orders[lane.by_task]
             order.lanes -= 1
             order.tidy()
+            self._count(lane, 0)
 
     def pass_time(self, now: float, *, sendable: bool) -> None:
         """Advance the sendable time to ``now``; ``sendable``: whether it goes on running from here."""
@@ -325,7 +331,12 @@ class Lanes:
 
     def has(self, *, by_task: bool) -> bool:
         """Tell whether a row of this kind is ready."""
-        return any(lane.by_task is by_task for lane in self._lanes.values())
+        return self._orders[by_task].lanes > 0
+
+    @property
+    def task_lanes(self) -> int:
+        """Lanes of rows that go asynchronously."""
+        return self._orders[True].lanes
 
     def remove_done(self) -> None:
         """Take out the rows that were released while they waited here."""

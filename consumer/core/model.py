@@ -52,12 +52,15 @@ class Event(msgspec.Struct, gc=False):
 
 
 class Several(Event, gc=False):
-    """What a format reads from a record that tells of several events, in their order; nothing of its own.
+    """What a format reads where more than one row is told of: an event about several codes, or several such events.
 
-    A part that is no event stands there as the BadEvent that says why: it costs the others nothing.
+    ``parts``, in their order: of an event about several codes one for each; of a document its events. A part that is no
+    event stands there as the BadEvent that says why: it costs the others nothing. ``fields`` are those that every part
+    sets, with one value. So a fault in them is the event's, not a row's: no part of it can be sent.
     """
 
     parts: tuple[Event | BadEvent, ...] = ()
+    called: str = ""  #: how messages about the whole of it begin, where it is one of several events
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):

@@ -319,22 +319,38 @@ class Pipeline:
         What is not in stock is not repeated after a crash, and stays in the processor's cache: a stock of
         20,000 rows cost about a fifth more CPU.
         """
-        return self.flow.reads() and self.lanes.full_windows < self._stock
+        return self.flow.reads() and not self._stocked
+
+    @property
+    def _stocked(self) -> bool:
+        """Whether there are more full windows than the next requests can take.
+
+        Stock is what can go as soon as a request can start. Windows that wait for a task to end are none, or no rows
+        that go synchronously would be read until then.
+        """
+        by_task = self.lanes.full_task_windows
+        return self.lanes.full_windows - by_task + min(by_task, self.uploads.tasks.free) >= self._stock
+
+    @property
+    def _tasks_short(self) -> bool:
+        """Whether more windows wait to be started as tasks than may be started."""
+        return self.lanes.full_task_windows + self.lanes.task_lanes > self.uploads.tasks.free
 
     def room(self, undecoded: int = 0) -> int:
         """Rows that may be made; ``undecoded``: of that many records, which count as a row each until then.
 
         Not positive: none now.
         """
-        return self.flow.room + undecoded if self.lanes.full_windows < self._stock else 0
+        return 0 if self._stocked else self.flow.room + undecoded
 
     def crowding(self, resting: Collection[Partition], now: float) -> set[Partition]:
         """The partitions that are to rest because their rows that cannot go now would leave the others no room (I8).
 
-        ``resting``: those that do already. Rows that cannot go wait for earlier ones, a retry or a
-        time. So do rejected ones until their letters are acknowledged: they need nothing of the
-        API, and could take all the room before it shows that the dead-letter topic does not keep
-        up. Every accepted row may have a receipt: those count when they are late.
+        ``resting``: those that do already. Rows that cannot go wait for earlier ones, a retry, a
+        time, or for tasks to end before they can be started as one. So do rejected ones until their
+        letters are acknowledged: they need nothing of the API, and could take all the room before
+        it shows that the dead-letter topic does not keep up. Every accepted row may have a receipt:
+        those count when they are late.
         """
         letters = self._unacknowledged
         late = letters and now - next(iter(letters)).arrived >= LETTERS_LATE_SECONDS
@@ -342,7 +358,8 @@ class Pipeline:
         sizes: Counter[Partition] = Counter()
         records: set[Record] = set()
         pending = (row for row in letters if late or row.stage == Stage.LETTER)
-        for row in chain(self._rows_held_back(), pending):
+        for_tasks = (row for row in self.lanes.rows() if row.by_task) if self._tasks_short else ()
+        for row in chain(self._rows_held_back(), for_tasks, pending):
             record = row.record
             rows[record.partition] += 1
             if record not in records:

@@ -84,6 +84,11 @@ class Tasks:
         """Whether no further task may be started."""
         return len(self._tasks) >= self._most
 
+    @property
+    def free(self) -> int:
+        """How many more may be started."""
+        return max(0, self._most - len(self._tasks))
+
     def start(self, window: Window, task_id: str, now: float) -> None:
         """The API has taken the window over."""
         self._tasks[Task(window, task_id, now, now + FIRST_WAIT)] = None

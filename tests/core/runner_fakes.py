@@ -206,7 +206,8 @@ class World:
         self.latency = 0.1
         self.api: Callable[[Attempt], Reply | None] = accepted
         self.sent: list[Attempt] = []
-        self.start_by: list[tuple[float, float]] = []
+        self.start_by: list[tuple[float, float]] = []  #: when each was handed out, and until when it might begin then
+        self.leases: list[Callable[[], float]] = []
         self.unanswered: list[Attempt] = []
         self.questions: list[Task] = []
         self.task: Reply = answered(200, {"state": "complete"})  #: what a question about a task brings
@@ -252,10 +253,11 @@ class FakeApi:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def send(self, attempt: Attempt, start_by: float) -> None:
+    def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None:
         world = self.world
         world.sent.append(attempt)
-        world.start_by.append((world.results.now, start_by))
+        world.start_by.append((world.results.now, start_by()))
+        world.leases.append(start_by)
         reply = world.api(attempt)
         if reply is None:
             world.unanswered.append(attempt)

@@ -178,7 +178,7 @@ def _again_and_again(lanes: Lanes, act: str, now: float) -> None:
         first.awaited = True
         lanes.urge([first])
     elif act == "limit":
-        lanes.limit_bytes([row(0, now), row(1, now)])
+        lanes.limit_bytes([row(0, now), row(1, now)], now)
     elif act == "cut":
         lanes.cut(now, due_or_not=True)
     elif act == "cut no tasks":

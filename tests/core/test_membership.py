@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 
@@ -150,3 +151,66 @@ def test_partitions_that_rest_are_looked_at_on_a_clock_of_their_own() -> None:
     world.runner.resting.tell(partition)
     world.source.logs[partition].append(message(1, "B"))
     world.turn_until(lambda: len(world.sent) == 2, 2.0)
+
+
+# -- until when what was handed out may be sent ------------------------------------------------------------------------
+
+
+def _connecting(world: World) -> Callable[[], float]:
+    """One upload is handed out, and its worker waits for a connection: until when it may be sent, asked at any time."""
+    world.api = lambda _: None
+    world.partition(0, "A")
+    world.start()
+    world.turn_until(lambda: len(world.sent) == 1)
+    (lease,) = world.leases
+    return lease
+
+
+def test_an_upload_may_wait_for_its_connection_while_the_owner_polls_and_the_group_confirms_it() -> None:
+    world = World()
+    lease = _connecting(world)
+    for _ in range(60):
+        world.turn_for(1)
+        assert lease() > world.results.now, "I8: an upload whose connection takes long is never sent"
+
+
+def test_an_upload_is_not_sent_when_the_whole_process_stood_still() -> None:
+    world = World()
+    lease = _connecting(world)
+    world.results.now += 6
+    assert lease() < world.results.now, "fencing: a worker that wakes first sends what may be another member's"
+
+
+def test_an_upload_from_before_a_gap_is_not_sent_after_it_even_when_the_group_has_confirmed_the_member() -> None:
+    """The member may have been thrown out, and let in again: the rows are another member's since."""
+    world = World()
+    lease = _connecting(world)
+    world.results.now += 60
+    world.turn_for(10)
+    assert lease() < world.results.now, "fencing: an upload from before the gap is sent after it"
+
+
+def test_an_upload_is_not_sent_when_the_group_was_not_heard_of_for_two_thirds_of_the_session() -> None:
+    world = World()
+    lease = _connecting(world)
+    since = _cut_off(world)
+    world.turn_for(SESSION_SECONDS)
+    assert lease() <= since + 2 / 3 * SESSION_SECONDS, "fencing: a member that is cut off sends"
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_an_upload_of_a_partition_that_went_is_not_sent_any_more(lost: bool) -> None:
+    world = World()
+    lease = _connecting(world)
+    (partition,) = world.source.logs
+    world.runner.on_revoked([partition], lost=lost)
+    assert lease() < world.results.now, "fencing: an upload is sent after the last commit of its partition"
+
+
+def test_an_upload_that_waits_for_its_connection_at_the_end_of_a_stop_is_not_sent_any_more() -> None:
+    world = World()
+    lease = _connecting(world)
+    world.runner.signal()
+    world.runner._stop_by = world.results.now + 1  # before the last poll is too long ago anyway
+    world.runner._drain()
+    assert lease() < world.results.now, "fencing: an upload is sent after the last commit of a stop"

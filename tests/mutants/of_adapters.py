@@ -78,10 +78,51 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "where: what today's rules would reject is called dead-lettered",
+        (
+            Edit(
+                "where/search.py",
+                'return "unknown", known + today',
+                'return "dead_lettered" if "rejected" in today else "unknown", known + today',
+            ),
+        ),
+        ("tests/component/test_where.py",),
+    ),
+    Mutant(
+        "where: what today's rules would skip is called skipped",
+        (
+            Edit(
+                "where/search.py",
+                "if row is Unread.NOTHING_SET and first is not None and first <= offset:",
+                "if row is Unread.NOTHING_SET:",
+            ),
+        ),
+        ("tests/component/test_where.py",),
+    ),
+    Mutant(
+        "whatever is rejected is handed to the client at once",
+        (
+            Edit(OUTBOX, "if self._pending and self._handed_out >= BUDGET_BYTES:", "if False:"),
+            Edit(OUTBOX, "if self._pending and self._handed_out + size > BUDGET_BYTES:", "if False:"),
+        ),
+        ("tests/component/test_dead_letters.py",),
+    ),
+    Mutant(
+        "a renewed client counts what the old one had",
+        (
+            Edit(
+                OUTBOX,
+                "        pending, self._pending = self._pending, {}\n        self._handed_out = 0\n",
+                "        pending, self._pending = self._pending, {}\n",
+            ),
+        ),
+        ("tests/component/test_dead_letters.py",),
+    ),
+    Mutant(
         "a request is sent after its time to start has passed",
         (
-            Edit(CLIENT, "if call.began > start_by:", "if False:"),
-            Edit(TRANSPORT, "if now > call.start_by or now >= call.deadline:", "if now >= call.deadline:"),
+            Edit(CLIENT, "if call.too_late(call.began):", "if False:"),
+            Edit(TRANSPORT, "self._withheld = call.too_late(now)", "self._withheld = now >= call.deadline"),
         ),
         (f"{API_TESTS}::test_a_call_whose_time_to_start_has_passed_is_not_sent[real]",),
     ),

@@ -8,6 +8,7 @@ RUNNER, RESTING, MEMBERSHIP = "runner.py", "resting.py", "membership.py"
 PIPELINE, PACE = "core/pipeline.py", "core/pace.py"
 SEVERAL_TESTS = ("tests/core/test_several.py",)
 CROWDING_TESTS = ("tests/core/test_crowding.py",)
+MEMBERSHIP_TESTS = ("tests/core/test_membership.py",)
 PACE_TESTS = ("tests/core/test_pace.py",)
 MEMBERSHIP_TESTS = ("tests/core/test_membership.py",)
 STOP_TESTS = ("tests/core/test_runner_stop.py",)
@@ -71,7 +72,7 @@ MUTANTS = (
     ),
     Mutant(
         "the partitions that stay stand still in a revocation",
-        (Edit(RUNNER, "                self._act()\n            if not", "            if not"),),
+        (Edit(RUNNER, "                self._act()\n            if pipeline", "            if pipeline"),),
         LOOP_TESTS,
     ),
     Mutant(
@@ -80,15 +81,46 @@ MUTANTS = (
         LOOP_TESTS,
     ),
     Mutant(
-        "a request is sent however long ago the group was heard of",
+        "a request is sent however long ago the group was polled",
         (
             Edit(
                 MEMBERSHIP,
-                "return self._polled_at + min(2 / 3 * self.session, LONGEST_GAP_SECONDS)",
-                "return math.inf",
+                "until = self._polled_at + min(2 / 3 * self.session, LONGEST_GAP_SECONDS)",
+                "until = math.inf",
             ),
         ),
         LOOP_TESTS,
+    ),
+    Mutant(
+        "an upload that was handed out is judged by the poll of that time, not by the latest",
+        (Edit(MEMBERSHIP, "        return until\n\n", "        frozen = until()\n        return lambda: frozen\n\n"),),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
+        "an upload from before a gap may be sent after it",
+        (Edit(MEMBERSHIP, "            self.end_leases()  # before the poll", "            # before the poll"),),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
+        "an upload whose partition was lost may still be sent",
+        (Edit(RUNNER, "        if lost:\n            self._membership.end_leases()\n", ""),),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
+        "an upload is sent after the last commit of its partition",
+        (
+            Edit(
+                RUNNER,
+                "            if pipeline.busy(partitions):\n                self._membership.end_leases()",
+                "            if False:\n                pass",
+            ),
+        ),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
+        "an upload is sent after the last commit of a stop",
+        (Edit(RUNNER, "        self._membership.end_leases()  # what waits for", "        # what waits for"),),
+        MEMBERSHIP_TESTS,
     ),
     Mutant(
         "a member that stood still goes on sending before the group has confirmed it",
@@ -226,7 +258,7 @@ MUTANTS = (
     ),
     Mutant(
         "what waits for room waits for itself",
-        (Edit(PIPELINE, "return self.flow.room + undecoded if", "return self.flow.room if"),),
+        (Edit(PIPELINE, "else self.flow.room + undecoded", "else self.flow.room"),),
         SEVERAL_TESTS,
     ),
     Mutant(
@@ -237,6 +269,16 @@ MUTANTS = (
     Mutant(
         "a partition that crowded out the others is never read on",
         (Edit(RESTING, "for partition in crowding ^ before:", "for partition in crowding - before:"),),
+        CROWDING_TESTS,
+    ),
+    Mutant(
+        "what waits for tasks to end is taken for stock",
+        (Edit(PIPELINE, "- by_task + min(by_task, self.uploads.tasks.free) >=", ">="),),
+        CROWDING_TESTS,
+    ),
+    Mutant(
+        "rows that wait for tasks to end may take all of the memory",
+        (Edit(PIPELINE, "if row.by_task) if self._tasks_short else ()", "if row.by_task) if False else ()"),),
         CROWDING_TESTS,
     ),
     Mutant(

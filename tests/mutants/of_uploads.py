@@ -311,6 +311,11 @@ MUTANTS = (
     ),
     Mutant("requests in flight never counted down", (Edit(GATE, "        self.in_flight -= 1\n", "        pass\n"),)),
     Mutant(
+        "a fault in what an event sets for all of its codes is a dead letter for each of them",
+        (Edit(ROWS, "        if fault is not None:\n", "        if False:\n"),),
+        ("tests/core/test_epcis.py",),
+    ),
+    Mutant(
         "an event's second row (also_update) is dropped",
         (Edit(ROWS, "        return [row, also]", "        return [row]"),),
         ("tests/core/test_rows.py",),

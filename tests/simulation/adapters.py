@@ -113,7 +113,7 @@ class SimApi:
         self._witness = witness
         self._calls = 0
 
-    def send(self, attempt: Attempt, start_by: float) -> None:
+    def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None:
         """A worker makes the call, if it is not too late when it comes to it."""
         self._process.step("send")
         self._started()
@@ -161,10 +161,15 @@ class SimApi:
         self._process.thread(CONNECT, lambda: self._give(done, Answer(None, sent=False), began))
 
     def _begin(
-        self, attempt: Attempt, items: list[dict[str, str]], epochs: list[object], tags: list[Tag], start_by: float
+        self,
+        attempt: Attempt,
+        items: list[dict[str, str]],
+        epochs: list[object],
+        tags: list[Tag],
+        start_by: Callable[[], float],
     ) -> None:
         now = self._scheduler.now
-        if now > start_by or self._draw.random() < self._pace.unsent:
+        if now > start_by() or self._draw.random() < self._pace.unsent:
             self._give(Done(attempt), Answer(None, sent=False), now)
             return
         if self._pace.refused:
