@@ -60,12 +60,12 @@ class Line:
             self._label_and_unit: 2,
             self._label: 4,
             self._inspection: 3,
-            self._hot_code: 20,
+            self._hot_code: 12,
             self._unknown: 2,
             self._invalid: 1,
             self._no_event: 0.5,
             self._tombstone: 0.5,
-            self._code: 22,
+            self._code: 30,
             self._single: 28,
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import struct
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,8 @@ from tests.chaos.evidence import (
     Trouble,
 )
 from tests.chaos.judge import OTHER_ROW, Verdict, judge, wanted
-from tests.chaos.offsets_topic import names, settled_beyond
+from tests.chaos.offsets_topic import decode, names, settled_beyond
+from tests.support.kafka_witness import Witnessed
 
 A, B = ("a", "a-1"), ("b", "b-1")
 HANDOVER = 20.0  #: when b takes over from a
@@ -442,6 +444,83 @@ def test_what_the_api_holds_in_the_end_is_compared_with_a_replay() -> None:
     assert run.verdict().findings == []
     judged = judge(replace(run.evidence, state={"C": {"step": "0", "line": "2"}}))
     assert kinds(judged) == {"state"}
+
+
+# -- what the coordinator writes down ----------------------------------------------------------------------------------
+
+
+def text(value: str) -> bytes:
+    """A string of the older formats."""
+    return struct.pack(">h", len(value)) + value.encode()
+
+
+def compact(value: bytes | str) -> bytes:
+    """A string of the flexible formats."""
+    value = value.encode() if isinstance(value, str) else value
+    return bytes([len(value) + 1]) + value
+
+
+def of_a_member(kind: int, member: str, value: bytes | None) -> tuple[bytes, bytes | None]:
+    """A record about a member of a group of the ``consumer`` protocol."""
+    return struct.pack(">h", kind) + text("g") + text(member), None if value is None else b"\0\0" + value
+
+
+def owns(*lists: list[int]) -> bytes:
+    """Its assigned partitions, and those that it is to give up."""
+    found = struct.pack(">iib", 7, 6, 0)
+    for numbers in lists:
+        topic = bytes(16) + bytes([len(numbers) + 1]) + b"".join(struct.pack(">i", n) for n in numbers) + b"\0"
+        found += b"\x02" + topic if numbers else b"\x01"
+    return found + b"\0"
+
+
+def witnessed(records: list[tuple[bytes, bytes | None]]) -> list[Witnessed]:
+    """As they are read, a second apart."""
+    return [Witnessed(0, place, key, value, [], 1000 * place) for place, (key, value) in enumerate(records)]
+
+
+def test_members_of_the_consumer_protocol_are_known_by_what_is_written_of_each() -> None:
+    about = [compact(""), compact(""), compact("m0.1"), compact("host"), b"\x01\0", struct.pack(">i", 1), b"\0\0"]
+    records = [
+        of_a_member(5, "A", b"".join(about)),
+        of_a_member(8, "A", owns([0, 1, 2], [])),
+        of_a_member(5, "B", b"".join(about).replace(b"m0.1", b"m1.1")),
+        of_a_member(8, "B", owns([], [])),
+        of_a_member(8, "A", owns([0, 1], [2])),
+        of_a_member(8, "A", owns([0, 1], [])),
+        of_a_member(8, "B", owns([2], [])),
+        of_a_member(8, "A", None),
+    ]
+    _, generations = decode(witnessed(records), "g", "topic")
+    a, b = ("m0.1", "A"), ("m1.1", "B")
+    assert [dict(one.owners) for one in generations] == [
+        {0: a, 1: a, 2: a},
+        {0: a, 1: a, 2: a},
+        {0: a, 1: a, 2: a},  # it is to give one up, and has not yet
+        {0: a, 1: a},
+        {0: a, 1: a, 2: b},
+        {2: b},
+    ]
+    assert [one.ids for one in generations[-2:]] == [frozenset("AB"), frozenset("B")]
+    assert {one.protocol for one in generations} == {"consumer"}
+
+
+def test_a_static_member_is_the_newest_life_of_its_slot_although_the_group_keeps_the_name_of_the_one_before() -> None:
+    assigned = struct.pack(">hi", 0, 1) + text("topic") + struct.pack(">ii", 1, 0) + struct.pack(">i", -1)
+
+    def generation(member: str) -> tuple[bytes, bytes | None]:
+        value = struct.pack(">h", 3) + text("consumer") + struct.pack(">i", 4) + text("range") + text("A")
+        value += struct.pack(">qi", 0, 1) + text(member) + text("slot-2") + text("m2.1") + text("host")
+        value += struct.pack(">ii", 1, 1) + struct.pack(">i", 0) + struct.pack(">i", len(assigned)) + assigned
+        return struct.pack(">h", 2) + text("g"), value
+
+    lives = [Life("m2.1", 2, 0.0), Life("m2.2", 2, 0.5), Life("m1.7", 1, 0.5)]
+    _, generations = decode(witnessed([generation("A"), generation("B"), generation("A")]), "g", "topic", lives)
+    assert [dict(one.owners) for one in generations] == [
+        {0: ("m2.1", "A")},
+        {0: ("m2.2", "B")},
+        {0: ("m2.1", "A")},  # by an id that is known
+    ]
 
 
 def test_the_maps_in_the_metadata_are_read_as_they_were_written() -> None:

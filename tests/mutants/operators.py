@@ -1,6 +1,7 @@
 """Find blind spots of the tests: change one comparison or one number at a time, and list what no test of the core sees.
 
-``python -m tests.mutants.operators FILE... [--sample N] [--seed S]``; a FILE is under consumer/: ``core/offsets.py``.
+``python -m tests.mutants.operators [--near] [--sample N] [--seed S] FILE...``; a FILE is named from consumer/ on, such
+as ``core/offsets.py``.
 Unlike the table, nothing here is a bug that somebody would write, and not each survivor is a fault of the tests: what
 bounds a wait or a batch may well be one more or less. So it is a look-out and no check: what matters among the
 survivors gets a test, and a mutant in the table.
@@ -80,13 +81,13 @@ def _between(lines: Sequence[bytes], left: ast.expr, right: ast.expr, written: s
     return (right.lineno, column) if column >= 0 else None
 
 
-def survives(file: Path, change: Change, copy: Path, near: Sequence[str]) -> bool:
+def survives(file: Path, change: Change, copy: Path, near: Sequence[str], *, only_near: bool) -> bool:
     """Whether all tests of the core pass with this change: the nearest first, as they mostly tell."""
     path = copy / "consumer" / file
     before = path.read_text()
     try:
         path.write_text(change.applied(before))
-        return (not near or _pass(near, copy)) and _pass([TESTS], copy)
+        return (not near or _pass(near, copy)) and ((only_near and bool(near)) or _pass([TESTS], copy))
     finally:
         path.write_text(before)
 
@@ -105,7 +106,11 @@ def _pass(tests: Sequence[str], copy: Path) -> bool:
 def near(file: Path, copy: Path) -> list[str]:
     """The tests that are named after the module, or use it, those first."""
     module = f"consumer.{'.'.join(file.with_suffix('').parts)}"
-    users = [path for path in sorted((copy / TESTS).glob("test_*.py")) if f"{module} import" in path.read_text()]
+    users = [
+        path
+        for path in sorted((copy / TESTS).glob("test_*.py"))
+        if file.stem in path.stem or f"{module} import" in path.read_text()
+    ]
     users.sort(key=lambda path: file.stem not in path.stem)
     return [str(path.relative_to(copy)) for path in users]
 
@@ -116,6 +121,7 @@ def main() -> int:
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--sample", type=int, default=0, help="of all changes, so many; 0: each")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--near", action="store_true", help="run only the tests that use the module: much quicker")
     given = parser.parse_args()
     found = [(file, change) for file in given.files for change in changes_of((ROOT / "consumer" / file).read_text())]
     if given.sample:
@@ -125,7 +131,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="operators-") as work:
         copy = copy_of(ROOT, Path(work))
         for file, change in found:
-            if survives(file, change, copy, near(file, copy)):
+            if survives(file, change, copy, near(file, copy), only_near=given.near):
                 survivors += 1
                 line = (ROOT / "consumer" / file).read_text().splitlines()[change.line - 1].strip()
                 sys.stdout.write(f"{file}:{change.line}: {change.old} -> {change.new}: {line}\n")
