@@ -64,7 +64,8 @@ Otherwise it is explained when
   began, or was a task that took longer than a hand-over waits.
 
 Besides: the ledger balances in every ``/status``, no member holds more rows than its limit, ``/healthz`` never fails
-for a member that is alive and not suspended, nobody ends by itself or with a traceback, a stop ends in time, the
-group never commits backwards, no request breaks a rule of the API that a client can know, everything is committed
-within a bounded time after the last fault.
+for a member that is alive and not suspended, nobody ends by itself or with a traceback, a stop ends in time, no request
+breaks a rule of the API that a client can know, everything is committed within a bounded time after the last fault, and
+the group never commits backwards. But a commit that was on its way when the connection to Kafka broke is sent once more
+by the client, up to two seconds after later ones: that is excused if the member puts it right, unless it dies.
 """

@@ -91,6 +91,19 @@ class Ownership:
         found = [commit for commits in self._commits.values() for commit in commits if commit.life == life]
         return sorted(found, key=lambda commit: commit.place)
 
+    def holds(self, commit: Commit, partition: int) -> bool:
+        """Whether the partition was in the hands of the commit's member when it was written down."""
+        holder = self._before(self._epochs[partition], commit.place)
+        return holder is not None and holder.member == commit.member
+
+    def entries(self, partition: int) -> list[CommitEntry]:
+        """Every commit of the partition, in order."""
+        return self._entries[partition]
+
+    def holder(self, entry: CommitEntry) -> Epoch | None:
+        """In whose hands the partition was when that was written down."""
+        return self._before(self._epochs[entry.partition], entry.place)
+
     def stayed(self, epoch: Epoch, until: int) -> bool:
         """Whether its member was in the group, by the same id, all the time up to that place of the log."""
         between = (g for g in self._generations if epoch.place <= g.place <= until)
@@ -113,7 +126,7 @@ class Ownership:
         open_: Commit | None = None
         last = -1
         for entry in commits:
-            owner = self._holder(entry)
+            owner = self.holder(entry)
             if owner is None:
                 continue
             if (
@@ -129,9 +142,6 @@ class Ownership:
             last = entry.place
         if open_ is not None:
             yield open_
-
-    def _holder(self, entry: CommitEntry) -> Epoch | None:
-        return self._before(self._epochs[entry.partition], entry.place)
 
     @staticmethod
     def _before(epochs: list[Epoch], place: int) -> Epoch | None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
 from tests.chaos.epochs import Epoch, Ownership
-from tests.chaos.evidence import Application, Evidence, Life, Record, Request, Trouble
+from tests.chaos.evidence import Application, CommitEntry, Evidence, Life, Record, Request, Trouble
 from tests.chaos.load import NUMBER, UNIT, UNIT_NUMBER
 from tests.chaos.offsets_topic import names
 
@@ -31,6 +32,10 @@ UNKNOWN = "UNKNOWN"
 LOST_ANSWER = "answer lost"
 IN_FLIGHT = "in flight at the end"
 OTHER_ROW = "another row of its record was not settled"
+#: The client sends a commit once more so long after a connection is back, at most.
+SENT_AGAIN_SECONDS = 2.0
+#: A commit that put the group back is followed by another within this.
+MENDED_SECONDS = 5.0
 #: How an epoch can end without the member's doing.
 VIOLENT = ("kill", "suspended", "kafka")
 
@@ -65,6 +70,7 @@ class Verdict:
     wrong_states: int = 0
     late: Counter[str] = field(default_factory=Counter)  #: inversions that §7 explains, by what they are
     late_sends: Counter[str] = field(default_factory=Counter)  #: applied rows sent after the partition was lost
+    sent_once_more: int = 0  #: commits that put the group back for a moment
     older_for_a_while: int = 0  #: rows that a new owner repeated over newer ones, and then those, too
     records_of_several_rows: int = 0
     tasks: int = 0
@@ -301,7 +307,8 @@ class _Judge:
             for (epoch, other), far in furthest.items():
                 if (exclusive or other) and far.record.offset > one.record.offset:
                     again = after[number][other] >= far.record.offset
-                    self._judge_pair(one, far, epoch, repeated=which in before, again=again)
+                    if self._judge_pair(one, far, epoch, repeated=which in before, again=again):
+                        break  # one is enough of each row
             place = (one.epoch, exclusive)
             if place not in furthest or furthest[place].record.offset < one.record.offset:
                 furthest[place] = one
@@ -316,12 +323,15 @@ class _Judge:
             furthest[exclusive] = max(furthest[exclusive], one.record.offset)
         return found[::-1]
 
-    def _judge_pair(self, one: Sent, far: Sent, epoch: Epoch, *, repeated: bool, again: bool) -> None:
-        """``one`` was applied after ``far``, which stands behind it in the partition; ``again``: and so is ``far``."""
+    def _judge_pair(self, one: Sent, far: Sent, epoch: Epoch, *, repeated: bool, again: bool) -> bool:
+        """``one`` was applied after ``far``, which stands behind it in the partition; whether that is an inversion.
+
+        ``again``: ``far``, or a later one, was applied after it once more.
+        """
         own = one.epoch
         if own.place > epoch.place and repeated and again:
             self._found.older_for_a_while += 1
-            return  # a new owner repeats, and catches up; whether it should is another question
+            return False  # a new owner repeats, and catches up; whether it should is another question
         what = ""
         if not one.request.task and one.row.at - one.request.received > self._evidence.max_processing:
             what = "applied later than max_processing_seconds allows"
@@ -338,6 +348,7 @@ class _Judge:
             self._found.inversions += 1
             left = ", once more, and no newer one after it" if own.place > epoch.place and repeated else ""
             self._found.find(f"order: {one}\n  was applied after {far}{left}\n  [{own} / {epoch}]")
+        return not what
 
     def _judge_late_sends(self, sent: list[Sent]) -> None:
         for one in sent:
@@ -412,7 +423,7 @@ class _Judge:
             if commit.built < settled + SLACK_SECONDS:
                 continue
             entry = commit.entries.get(partition)
-            if entry is None and commit.whole:
+            if entry is None and commit.whole and self._ownership.holds(commit, partition):
                 entry = self._ownership.base(partition, commit.place)  # nothing new was to be said of it
                 if entry is None:
                     return True
@@ -475,13 +486,30 @@ class _Judge:
     # -- the end -------------------------------------------------------------------------------------------------
 
     def _judge_commits(self) -> None:
-        furthest: dict[int, int] = {}
-        for commit in self._evidence.commits:
-            if commit.offset < furthest.get(commit.partition, 0):
-                self._found.find(
-                    f"committed: went back in [{commit.partition}] from {furthest[commit.partition]}: {commit}"
-                )
-            furthest[commit.partition] = max(commit.offset, furthest.get(commit.partition, 0))
+        """The group never goes back, but for a commit that the client sends once more after a cut, until the next."""
+        for partition in {commit.partition for commit in self._evidence.commits}:
+            entries = self._ownership.entries(partition)
+            furthest = 0
+            for number, entry in enumerate(entries):
+                if entry.offset < furthest and not self._sent_once_more(entry, furthest, entries[number + 1 :]):
+                    self._found.find(f"committed: went back in [{partition}] from {furthest}: {entry}")
+                furthest = max(furthest, entry.offset)
+
+    def _sent_once_more(self, entry: CommitEntry, furthest: int, later: Sequence[CommitEntry]) -> bool:
+        """Whether the client sent this commit anew behind a later one, and the member mended that, if it lived."""
+        holder = self._ownership.holder(entry)
+        if holder is None or "kafka" not in self._touching(holder.life, entry.at - SENT_AGAIN_SECONDS, entry.at):
+            return False
+        self._found.sent_once_more += 1
+        own = list(itertools.takewhile(lambda other: self._held_by(holder.member, other), later))
+        mended = any(other.offset >= furthest for other in own)
+        life = self._lives[holder.life]
+        ends = life.ended if life.end == "kill" else None
+        return mended or (ends is not None and ends < entry.at + MENDED_SECONDS)
+
+    def _held_by(self, member: str, entry: CommitEntry) -> bool:
+        holder = self._ownership.holder(entry)
+        return holder is not None and holder.member == member
 
     def _judge_state(self) -> None:
         """The API holds what a replay of the topic gives, but for keys that a dead member's late request hit."""

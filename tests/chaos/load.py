@@ -33,6 +33,7 @@ EPCIS = {
 }
 HOT_GROUPS = 6
 CODES_OF_A_UNIT = 12
+MOST_ROWS = 6  #: of one record
 FLUSH_SECONDS = 120.0
 PATIENCE_MS = 3_600_000
 
@@ -165,7 +166,7 @@ class Line:
     def _inspection(self) -> tuple[bytes, bytes | None]:
         """Some codes of a group in one document, now and then an unknown one among them."""
         unit = self._some_unit()
-        some = self._draw.sample(range(CODES_OF_A_UNIT), self._draw.randint(2, 6))
+        some = self._draw.sample(range(CODES_OF_A_UNIT), self._draw.randint(2, MOST_ROWS))
         codes = [f"CODE-{unit}-{child}" for child in some]
         if self._draw.random() < 0.2:
             codes[-1] = f"UNKNOWN{self._number:08}"

@@ -33,6 +33,7 @@ def report(evidence: Evidence, verdict: Verdict) -> str:
         f"  older for a while, as a new owner repeated them: {verdict.older_for_a_while}",
         f"  rows sent after the partition was given away: {listed(verdict.late_sends)}",
         f"codes whose final state is not that of the replay: {verdict.wrong_states}",
+        f"commits that the client sent once more behind a later one: {verdict.sent_once_more}",
         f"unexplained repeats: {verdict.unexplained}",
         f"  explained: {listed(verdict.repeats)}",
         f"  of answered calls, by how their epoch ended: {listed(+by_end)}",

@@ -147,6 +147,20 @@ def test_committed_has_to_be_the_end_and_never_to_go_back() -> None:
     assert [finding.partition(":")[0] for finding in run.verdict().findings] == ["committed"] * 2
 
 
+@pytest.mark.parametrize(("then", "ended", "found"), [(2, 40, 0), (1, 40, 1), (1, 16, 0)])
+def test_a_commit_that_the_client_sends_once_more_after_a_cut_is_excused_if_the_next_one_mends_it(
+    then: int, ended: float, found: int
+) -> None:
+    run = Run(end="kill", ended=ended)
+    run.evidence.troubles = [Trouble("kafka", "", 12, 14, "broker killed")]
+    rows = [run.publish(extended_id=code, line="1") for code in "CD"]
+    run.send("a", 10.5, *rows)
+    for at, offset in ((14.1, 2), (14.2, 1), (15, then)):
+        run.commit(at, offset)
+    findings = [finding for finding in run.verdict().findings if "went back" in finding]
+    assert bool(findings) == found
+
+
 def test_an_inversion_in_one_epoch_is_found_whatever_happened() -> None:
     run = Run()
     run.evidence.troubles = [Trouble("api", "a", 0, 100, ""), Trouble("suspended", "a", 0, 100, "")]
@@ -258,6 +272,23 @@ def test_a_commit_of_another_partition_counts_as_it_holds_all_that_is_due() -> N
         run.evidence.commits.append(CommitEntry(1, 18.5, 1, 1, ""))
         run.send("b", HANDOVER + 1, first)
         assert run.verdict().unexplained == unexplained
+
+
+def test_a_commit_says_nothing_of_a_partition_that_its_member_has_not_got_any_more() -> None:
+    run = Run(end="stop", ended=40)
+    run.evidence.generations = [
+        run.evidence.generations[0]._replace(owners={0: A, 1: A}),
+        Generation(2, 15.0, 2, 2, {0: ("c", "c-1"), 1: A}),
+        run.evidence.generations[1],
+    ]
+    run.evidence.lives.append(Life("c", 2, 9.0, 40.0, "stop", 0))
+    run.evidence.troubles = [Trouble("kafka", "a", 12, 14, "down")]
+    first, other = run.publish(extended_id="C", line="1"), run.publish(1, extended_id="D", line="1")
+    run.send("a", 12, first)
+    run.send("a", 17, other)
+    run.evidence.commits.append(CommitEntry(3, 17.5, 1, 1, ""))
+    run.send("b", HANDOVER + 1, first)
+    assert run.verdict().unexplained == 0
 
 
 def test_an_answer_that_no_commit_held_for_half_a_minute_though_nothing_happened_is_a_finding() -> None:
