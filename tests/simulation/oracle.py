@@ -556,7 +556,7 @@ class Oracle(Witness):
             self._paused.setdefault(call.process, self._scheduler.now)
         if self._holds_back(call):
             self._seen["answer to an older call while paused"] += 1
-            if len(call.tags) == 1 and status is not None and 400 <= status < 500:
+            if len(call.tags) == 1 and status in (400, 413):
                 self._seen["a single row rejected while paused"] += 1
             self._spare(call, "uploading is paused, and it is neither named nor on trial")
         elif len(call.tags) == 1 and status not in (401, 429):

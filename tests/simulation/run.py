@@ -35,6 +35,7 @@ REQUIRED = {
     "receipts late": ("receipts away",),
     "a row that tells nothing": ("a row that tells nothing",),
     "a quiet end": ("quiet end",),
+    "a last window with a row at fault": ("a last window with a row at fault",),
     "contradictory tasks": ("contradictory task",),
     "broken task workers": ("task failed by the API's fault",),
     "long tasks": ("long task",),
