@@ -20,7 +20,7 @@ from tests.simulation.api import Answer, Api
 from tests.simulation.broker import Broker
 from tests.simulation.group_watch import GroupWatch
 from tests.simulation.process import Process
-from tests.simulation.witness import Call, Tag, Witness, tag_of
+from tests.simulation.witness import Call, Tag, Witness
 
 #: How long it takes to be refused a connection, seconds.
 CONNECT = 0.01
@@ -73,7 +73,9 @@ class Results(Queue[Result]):
             elif isinstance(done.subject, Task):
                 self._witness.told_of_task(self._process, done.subject.id, reply.status, reply.document)
         elif isinstance(result, list):
-            self._witness.acknowledged(self._process, [(tag_of_row(row), row.record.partition) for row in result])
+            self._witness.acknowledged(
+                self._process, [(tag_of_row(self._witness, row), row.record.partition) for row in result]
+            )
         return result
 
 
@@ -117,7 +119,7 @@ class SimApi:
         self._started()
         items = [dict(item) for item in attempt.items]
         epochs: list[object] = [row.record.partition for row in attempt.window.rows]
-        tags = [_tag_sent(item, row) for item, row in zip(items, attempt.window.rows, strict=True)]
+        tags = [tag_of_row(self._witness, row, item) for item, row in zip(items, attempt.window.rows, strict=True)]
         self._witness.handed(self._process, epochs)
         delay = self._draw.uniform(*self._pace.start)
         self._process.thread(delay, lambda: self._begin(attempt, items, epochs, tags, start_by))
@@ -255,7 +257,7 @@ class SimLetters:
         if self._broker.away or not self._broker.letters_writable:
             self._process.thread(again, lambda: self._produce(letter, tries + 1))
             return
-        tag = tag_of_row(letter.row)
+        tag = tag_of_row(self._witness, letter.row)
         self._broker.letters.append((tag[0], tag[1], letter.rejection.reason, dict(letter.row.item)))
         self._witness.lettered(self._process, tag, letter.rejection.reason)
         if self._draw.random() < self._writing.acks_lost:
@@ -267,14 +269,9 @@ class SimLetters:
             self._process.thread(back + 0.5, lambda: self._results.put([letter.row]))
 
 
-def _tag_sent(item: dict[str, str], row: Row) -> Tag:
-    """The tag of what is sent; an item without one is taken for its row."""
-    assert row.data_key is not None
-    return tag_of(item, row.data_key) if "tag" in item else tag_of_row(row)
-
-
-def tag_of_row(row: Row) -> Tag:
-    """The tag of a row; what could not be read has none, and is the first row of its record."""
-    if "tag" in row.item and row.data_key is not None:
-        return tag_of(row.item, row.data_key)
-    return row.record.partition.number, row.record.offset, 0
+def tag_of_row(witness: Witness, row: Row, item: dict[str, str] | None = None) -> Tag:
+    """Return the tag of a row; ``item``: as it is sent."""
+    why = "" if row.rejection is None else row.rejection.message
+    return witness.tag(
+        row.record.partition.number, row.record.offset, row.data_key, row.item if item is None else item, why
+    )

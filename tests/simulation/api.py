@@ -22,11 +22,41 @@ MODES: dict[str, tuple[int, ...]] = {
     "forbidden": (403,),
     "moved": (404, 405, 301),
     "down": (500, 502, 503, 504),
+    "turmoil": (401, 400, 400, 413, 500),  #: one says that the token is wrong, another anything
 }
 #: After so many answers that there is no such task nobody waits for it any more (docs/async.md).
 UNKNOWN_LIMIT = 3
 #: What it says to a window that holds a row of a kind, in this order; the others are fine with it.
-KINDS: dict[str, int] = {"forbidden": 403, "huge": 413, "odd": 400, "unknown": 400, "refused": 400, "cursed": 500}
+KINDS: dict[str, int] = {
+    "forbidden": 403,
+    "huge": 413,
+    "redirected": 302,
+    "unprocessable": 422,
+    "walled": 200,
+    "garbled": 200,
+    "timed out": 504,
+    "odd": 400,
+    "unknown": 400,
+    "refused": 400,
+    "cursed": 500,
+}
+#: Kinds that tell nothing: that a row is at fault shows only in time, while others pass.
+TELLING_NOTHING = ("redirected", "unprocessable", "walled", "garbled", "timed out", "cursed")
+#: What comes with them where it is not the API's usual no.
+BODIES: dict[str, bytes] = {
+    "walled": b"<html>Your request was blocked.</html>",
+    "garbled": b'{"items": 1}',
+    "redirected": b"",
+}
+#: A task that takes so many seconds is a long one.
+LONG = 15.0
+#: How an answer tells the state of a task, with a word for success of the question beside it.
+SHAPES: tuple[Callable[[str], dict[str, Any]], ...] = (
+    lambda state: {"state": state},
+    lambda state: {"status": "success", "task_state": state},
+    lambda state: {"status": "success", "task": {"state": state}},
+    lambda state: {"status": "ok", "result": {"status": "SUCCESS"}, "state": state},
+)
 
 
 @dataclass
@@ -39,6 +69,8 @@ class Faults:
     naming: tuple[str, ...] = ("all", "first", "line", "none")  #: how a 400 tells what is wrong
     task_seconds: float = 2.0  #: what a task takes at most
     task_ends: Mapping[str, float] = field(default_factory=dict)  #: failed, forgotten, endless; else complete
+    contradict: float = 0.0  #: the share of tasks whose state stands beside a word for success
+    first_line: int = 1  #: the number of a request's first line, in a 400 that names lines
     task_deadline: float = 60.0  #: an endless task may take effect until so long after its start, and a call's time
 
 
@@ -52,11 +84,19 @@ class Answer:
     sent: bool = True
 
 
+def state_told(document: Mapping[str, Any]) -> str | None:
+    """Return the state of a task in an answer of this API, in whichever of its shapes."""
+    inner = document.get("task")
+    found = inner.get("state") if isinstance(inner, dict) else document.get("task_state") or document.get("state")
+    return found if isinstance(found, str) else None
+
+
 @dataclass
 class Work:
     """A task: a call that is worked on after it was answered."""
 
     call: Call
+    shape: Callable[[str], dict[str, Any]]
     end: str  #: what is said of it once it has ended: complete or failed; forgotten: nothing; endless: it never has
     over: bool = False
     unknown: int = 0  #: times it was said that there is no such task
@@ -83,6 +123,12 @@ class Api:
         self._witness = witness
         self._seen = seen
         self.mode = "healthy"
+        self.most_rows: int | None = None  #: with more in a window it is too large
+        self.tasks_broken = False  #: every task fails, whatever its rows
+        self.tasks_stuck = False  #: no task ends
+        self.me_status: int | None = None  #: what ``GET /me`` always says
+        self.asked = 0  #: times that ``GET /me`` was called
+        self._held_up: list[Callable[[], object]] = []  #: ends of tasks that are stuck
         self.applied = 0  #: rows
         self._tasks: dict[str, Work] = {}
 
@@ -108,7 +154,11 @@ class Api:
 
     def me(self, answer: Callable[[Answer], object]) -> None:
         """Who am I."""
-        status = 503 if self.mode == "down" else {"unauthorized": 401}.get(self.mode, 200)
+        self.asked += 1
+        status = 503 if self.mode == "down" else {"unauthorized": 401, "turmoil": 401}.get(self.mode, 200)
+        if status == 200 and self.me_status is not None:
+            status = self.me_status
+            self._seen("me fails alone")
         if self._draw.random() < self.faults.shares.get("reset", 0.0):
             status = 500
         self._later(self._draw.uniform(*self.faults.latency), lambda: answer(Answer(status, b"{}")))
@@ -142,7 +192,7 @@ class Api:
             answer = Answer(404, b'{"detail": "Not found."}')
         else:
             state = task.end if task.over else self._draw.choice(("pending", "in-progress"))
-            answer = Answer(200, json.dumps({"state": state}).encode())
+            answer = Answer(200, json.dumps(task.shape(state)).encode())
         if answer.status == 404:
             task.unknown += 1
             if task.unknown == UNKNOWN_LIMIT:
@@ -160,10 +210,19 @@ class Api:
                 break
         if end == "complete" and kinds & {"odd", "unknown", "refused"}:
             end = "failed"
+        elif self.tasks_broken:
+            end = "failed"
+            self._seen("task failed by the API's fault")
+            self._witness.blameless(call)
+        shape = draw.choice(SHAPES) if faults.contradict and draw.random() < faults.contradict else SHAPES[0]
+        if shape is not SHAPES[0]:
+            self._seen("contradictory task")
         task_id = f"t{len(self._tasks)}"
-        task = self._tasks[task_id] = Work(call, end)
+        task = self._tasks[task_id] = Work(call, shape, end)
         self._seen(f"task {end}")
         takes = draw.uniform(0.0, faults.task_seconds)
+        if takes > LONG:
+            self._seen("long task")
         longest = 0.999 * faults.max_processing
         if end == "forgotten":
             self._later(takes, lambda: setattr(task, "over", True))
@@ -174,7 +233,18 @@ class Api:
             self._later(takes, lambda: self._end(task))
         return Answer(200, json.dumps({"task_id": task_id}).encode())
 
+    def unstick(self) -> None:
+        """Tasks go on."""
+        self.tasks_stuck = False
+        held_up, self._held_up = self._held_up, []
+        for end in held_up:
+            end()
+
     def _end(self, task: Work) -> None:
+        if self.tasks_stuck:
+            self._seen("task held up")
+            self._held_up.append(lambda: self._end(task))
+            return
         task.over = True
         if self._take_effect(task) is False:
             task.end = "forgotten"
@@ -210,6 +280,8 @@ class Api:
             self._seen("applied late")
 
     def _respond(self, call: Call, back: float, answer: Callable[[Answer], object], fault: str = "") -> None:
+        if any(self._kinds.get(tag) == "timed out" for tag in call.tags):
+            back += self._draw.uniform(1.0, 8.0)  # something in between gives up on the API, or the client does
         found = self._strike(fault) or self._work(call, partial=fault if fault.startswith("partial") else "")
         self._later(back, lambda: answer(found))
 
@@ -233,11 +305,17 @@ class Api:
         """The request is judged and, if nothing is wrong with it, applied."""
         if self.mode != "healthy":
             return Answer(self._draw.choice(MODES[self.mode]), b'{"detail": "not now"}')
+        if self.most_rows is not None and len(call.tags) > self.most_rows:
+            self._seen("a window over a passing limit")
+            return Answer(413, b"too large")
         kinds = {self._kinds.get(tag) for tag in call.tags}
         for kind, status in KINDS.items():
-            if kind in kinds and (not call.by_task or kind in ("forbidden", "huge")):
+            if kind in kinds and (not call.by_task or kind not in ("odd", "unknown", "refused", "cursed")):
                 self._seen(f"{kind} row")
-                return self._bad_request(call, kind) if status == 400 else Answer(status, b'{"detail": "no"}')
+                if kind in TELLING_NOTHING:
+                    self._seen("a row that tells nothing")
+                body = BODIES.get(kind, b'{"detail": "no"}')
+                return self._bad_request(call, kind) if status == 400 else Answer(status, body)
         if call.by_task:
             return self._start(call, kinds)
         places = list(range(len(call.items)))
@@ -263,7 +341,9 @@ class Api:
         if naming == "none":
             return Answer(400, b"<html>Bad Request</html>")
         named = []
-        for line, (tag, item) in enumerate(zip(call.tags, call.items, strict=True), 1):
+        if naming == "line" and self.faults.first_line != 1:
+            self._seen("lines not counted from 1")
+        for line, (tag, item) in enumerate(zip(call.tags, call.items, strict=True), self.faults.first_line):
             found = self._kinds.get(tag)
             if found in ("unknown", "refused"):
                 where: dict[str, Any] = {"line": line} if naming == "line" else {"key_value": item[call.data_key]}

@@ -1,4 +1,4 @@
-"""Something that a seed decides to let happen."""
+"""Something that befalls a run."""
 
 from __future__ import annotations
 

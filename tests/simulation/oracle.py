@@ -11,18 +11,23 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tests.simulation.api import state_told
+from tests.simulation.documents import UNIT, Key, PublishedRow, event_named
+from tests.simulation.final_state import Fate, FinalState
 from tests.simulation.maps import covered_by
 from tests.simulation.process import Process
-from tests.simulation.published import Key, PublishedRecord, PublishedRow
+from tests.simulation.published import PublishedRecord
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.trace import Trace
-from tests.simulation.witness import Call, Tag, Witness
+from tests.simulation.witness import Call, Tag, Witness, tag_of
 
 #: After so many answers that there is no such task it is lost (docs/async.md).
 UNKNOWN_TASK = 3
 #: Turns in one moment that no honest loop takes.
 SPIN = 5000
 KEYS_OF_ONE_CODE = ("extended_id", "serial_number")
+#: A wait that ends by its bound has lasted so long, but for the turn that it ends in, seconds.
+WAIT_SLACK = 0.2
 
 
 class Violation(AssertionError):  # noqa: N818 - it names what does not hold
@@ -39,6 +44,10 @@ class Limits:
     map_room: int
     batch: int
     task_deadline: float
+    revoke: float = 0.0  #: how long a revocation waits at most
+    stop: float = 0.0  #: and a stop
+    receipts: bool = False
+    give_up: float = 0.0
 
 
 def _from(position: int, ranges: Sequence[tuple[int, int]]) -> set[int]:
@@ -75,6 +84,12 @@ class Epoch:
         self.counts: Counter[str] = Counter()
         self.leaving = False
         self.ended = False
+        self.killed = False
+        self.lost = False  #: the group took it away without asking
+        self.left_at = 0.0  #: when its process was told to give it up
+        self.gone_at: float | None = None
+        self.receipting: set[Tag] = set()  #: accepted rows whose receipts are not acknowledged
+        self.receipted: set[Tag] = set()  #: rows with a receipt
         self.refusals = 0  #: commits whose metadata the broker did not take
         self.sparse = False  #: one read brought more positions than records that can be read at once
 
@@ -88,7 +103,11 @@ class Epoch:
     def settled(self, tag: Tag) -> bool:
         """Whether a row is settled, as far as this assignment can know."""
         offset = tag[1]
-        return offset < self.start or self.mapped(offset) or tag[2] not in self.open.get(offset, ())
+        return self.settled_before(offset) or tag[2] not in self.open.get(offset, ())
+
+    def settled_before(self, offset: int) -> bool:
+        """Return whether a record is settled by what the assignment began with: it will never be sent in it."""
+        return offset < self.start or self.mapped(offset)
 
     def undecided(self, offset: int) -> bool:
         """Whether a record is open only for rows that a 200 left out."""
@@ -106,6 +125,7 @@ class Oracle(Witness):
         seen: Counter[str],
         owns: Callable[[Process, int], bool],
         trace: Trace | None,
+        kinds: Mapping[Tag, str] | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._records = records
@@ -126,7 +146,20 @@ class Oracle(Witness):
         self._lost: dict[Process, dict[Key, list[tuple[float, Tag, bool]]]] = {}
         self._open_calls: set[Call] = set()
         self._tasks: dict[tuple[Process, str], TaskBook] = {}
-        self._latest: dict[tuple[int, Key, bool], tuple[int, Epoch]] = {}
+        self._latest: dict[tuple[int, Key, bool], tuple[Tag, Epoch]] = {}
+        self._rows: dict[tuple[int, int], dict[Tag, PublishedRow]] = {}
+        self._kinds = {} if kinds is None else kinds
+        self._state = FinalState()
+        self._effects: dict[Call, set[int]] = {}  #: rows for which a call took effect, by their places in it
+        self._sure: dict[Tag, bool] = {}  #: of settled rows, whether the call that was accepted took effect for them
+        self._stops: dict[Process, list[float]] = {}  #: when each was asked to stop
+        self._receipts: dict[tuple[int, Key], tuple[Tag, Epoch]] = {}  #: the latest of each key
+        self._receipted: set[Tag] = set()
+        self._accepted: set[Tag] = set()
+        self._blameless: set[Call] = set()
+        self._spared: dict[Tag, str] = {}  #: why an answer that speaks against a row does not count
+        self._failing: dict[tuple[Process, Tag], float] = {}  #: since when each fails by itself, telling nothing
+        self._paused: dict[Process, float] = {}  #: since when a process is paused by a 401
         self.applied_tags: set[Tag] = set()
         self._excused: set[Tag] = set()
         self._left_out: Counter[Tag] = Counter()
@@ -137,6 +170,7 @@ class Oracle(Witness):
         self._removed: set[tuple[int, int]] = set()  #: records that the brokers hold no more, whatever became of them
         self.late: set[int] = set()  #: partitions that came when the group had commits: they are read from their begin
         self.rows_sent = 0
+        self.sizes: list[int] = []  #: rows of each call, in the order they were sent
         self.repeats = 0
 
     # -- telling -------------------------------------------------------------------------------------------------
@@ -189,7 +223,13 @@ class Oracle(Witness):
     def ended(self, process: Process) -> None:
         """A process is no more."""
         for epoch in self._books[process]:
+            if any(len(places) < len(self._rows[epoch.number, o]) for o, places in epoch.open.items()):
+                self._seen["a half-settled record at the end of a process"] += 1
+            epoch.killed |= epoch.gone_at is None
             epoch.ended = True
+
+    def asked_to_stop(self, process: Process) -> None:
+        self._stops.setdefault(process, []).append(self._scheduler.now)
 
     def assigned(
         self, process: Process, epoch: object, number: int, start: int, committed: tuple[int, str] | None
@@ -208,7 +248,8 @@ class Oracle(Witness):
 
     def leaving(self, process: Process, epochs: Sequence[object], *, lost: bool) -> None:
         for epoch in epochs:
-            self._epochs[epoch].leaving = True
+            book = self._epochs[epoch]
+            book.leaving, book.lost, book.left_at = True, lost, self._scheduler.now
         if epochs:
             self._seen["lost" if lost else "revoked"] += 1
         self._tell(process, f"{'loses' if lost else 'is to give up'} {[self._epochs[e].number for e in epochs]}")
@@ -217,6 +258,7 @@ class Oracle(Witness):
         for key in epochs:
             epoch = self._epochs[key]
             epoch.ended = True
+            epoch.gone_at = self._scheduler.now
             epoch.counts["released"] += epoch.counts.pop("unsettled", 0)
             for offset in epoch.open:
                 record = self._records[epoch.number, offset]
@@ -226,6 +268,10 @@ class Oracle(Witness):
 
     def published(self, record: PublishedRecord) -> None:
         """A record was written."""
+        self._rows[record.number, record.offset] = {row.tag: row for row in record.rows}
+        if len(record.rows) > 1:
+            self._seen["a record of several rows"] += 1
+            self._seen["a document of several rows"] += record.rows[-1].event > 1
         for row in record.rows:
             for key, exclusive in _claims(row):
                 self._claims.setdefault((record.number, key), []).append((record.offset, row.tag[2], exclusive))
@@ -311,6 +357,7 @@ class Oracle(Witness):
     def sent(self, call: Call) -> None:
         process, now = call.process, self._scheduler.now
         self._open_calls.add(call)
+        self.sizes.append(len(call.tags))
         self._tell(process, f"sends #{call.number}{' as a task' if call.by_task else ''}: {_shown(call.tags)}")
         self._check_content(call)
         flight = self._in_flight[process]
@@ -321,6 +368,8 @@ class Oracle(Witness):
                 raise Violation(f"I1: {process.name} sends {tag}, which it has not read")
             if epoch.settled(tag):
                 raise Violation(f"I7: {process.name} sends {tag} again, which is settled in {epoch}")
+            if tag in epoch.receipting:
+                raise Violation(f"I7: {process.name} sends {tag} again, which was accepted: only its receipt is due")
             row = self._rows_of(tag)[tag]
             self.rows_sent += 1
             if tag in self._settled_ever:
@@ -359,11 +408,22 @@ class Oracle(Witness):
             self._seen["sent of what was given up"] += 1
 
     def _rows_of(self, tag: Tag) -> dict[Tag, PublishedRow]:
-        record = self._records.get(tag[:2])
-        return {} if record is None else {row.tag: row for row in record.rows}
+        return self._rows.get(tag[:2], {})
+
+    def tag(self, number: int, offset: int, data_key: str | None, item: Mapping[str, str], message: str = "") -> Tag:
+        """By what is in the item; place -1: its record has no row like that."""
+        at = number, offset
+        if data_key is not None and "tag" in item:
+            at = tag_of(item)[:2]
+        rows = list(self._rows.get(at, {}).values())
+        if data_key is None:
+            rows = [row for row in rows if not row.fields and (len(rows) == 1 or row.event == event_named(message))]
+        elif len(rows) > 1 or not rows or not rows[0].invalid:
+            rows = [row for row in rows if _asks_for(row, data_key, item)]
+        return rows[0].tag if rows else (*at, -1)
 
     def _check_order(self, epoch: Epoch, key: Key, tag: Tag, *, exclusive: bool) -> None:
-        """I2: every earlier row of the key is settled."""
+        """I2: every earlier row of the key is settled, and its record with it."""
         number = epoch.number
         for offset, place, other in self._claims.get((number, key), ()):
             if offset >= tag[1]:
@@ -372,32 +432,75 @@ class Oracle(Witness):
                 if (number, offset, place) in epoch.maybe:
                     continue
                 raise Violation(f"I2: {tag} of {key} is sent before {(number, offset, place)} is settled")
+            if (exclusive or other) and offset in epoch.open and not epoch.undecided(offset):
+                # A repeat of that record would say of the key once more what this row has changed.
+                raise Violation(f"I2: {tag} of {key} is sent before the record of {(number, offset, place)} is settled")
 
     def applied(self, call: Call, rows: Sequence[int]) -> None:
-        """I9: the API sees a key's rows in their order, but for what a dead or suspended owner had already sent."""
+        """I9: the API sees a key's rows in their order, but for what nobody could hold back or keep from a repeat."""
+        self._effects.setdefault(call, set()).update(rows)
+        self._tell(call.process, f"#{call.number} is applied")
         for place in rows:
             tag = call.tags[place]
             epoch = self._epochs[call.epochs[place]]
             self.applied_tags.add(tag)
             row = self._rows_of(tag)[tag]
-            late = False
-            for key, exclusive in _claims(row):
-                for other in (True, False) if exclusive else (True,):
-                    before = self._latest.get((tag[0], key, other))
-                    if before is None or tag[1] >= before[0]:
-                        continue
-                    if epoch.place > before[1].place:
-                        continue  # a new owner begins again at what was not settled
-                    if epoch.process is before[1].process:
-                        raise Violation(f"I9: {tag} of {key} takes effect after offset {before[0]}, both of {epoch}")
-                    late = True
-            if late:
-                self._seen["applied late after its owner"] += 1
-                self._tell(call.process, f"#{call.number} is applied after its owner is gone: {tag}")
-                continue
-            for key, exclusive in _claims(row):
-                self._latest[tag[0], key, exclusive] = (tag[1], epoch)
-        self._tell(call.process, f"#{call.number} is applied")
+            late = self._takes_effect_late(call, epoch, row)
+            self._state.applied(row, late=late)
+            if not late:
+                for key, exclusive in _claims(row):
+                    self._latest[tag[0], key, exclusive] = (tag, epoch)
+
+    def _takes_effect_late(self, call: Call, epoch: Epoch, row: PublishedRow) -> bool:
+        """Whether a later row of a key has taken effect by another owner; Violation where that must not be."""
+        late = False
+        for key, exclusive in _claims(row):
+            for other in (True, False) if exclusive else (True,):
+                before = self._latest.get((row.tag[0], key, other))
+                if before is None or row.tag >= before[0]:
+                    continue
+                latest, owner = before
+                if epoch.process is owner.process and epoch.place <= owner.place:
+                    raise Violation(f"I9: {row.tag} of {key} takes effect after {latest}, both of {epoch}")
+                if epoch.place > owner.place:
+                    self._check_repeat(epoch, key, row.tag, latest)
+                    continue
+                late = True
+        if late:
+            why = self._why_late(epoch)
+            if not why:
+                raise Violation(
+                    f"I9: {row.tag} takes effect after a later row of its key: {epoch} was handed over meanwhile, "
+                    f"with #{call.number} under way and time left to wait for it"
+                )
+            self._seen["applied late after its owner"] += 1
+            self._seen[f"applied late: its owner {why}"] += 1
+            self._tell(call.process, f"#{call.number} takes effect after its owner {why}: {row.tag}")
+        return late
+
+    def _check_repeat(self, epoch: Epoch, key: Key, tag: Tag, latest: Tag) -> None:
+        """A new owner's repeat sets a key back only where it will catch up: what it undoes is to be repeated, too."""
+        if epoch.settled_before(latest[1]):
+            raise Violation(
+                f"I9: {tag} of {key} takes effect once more, by {epoch}, after {latest}, which is settled for it "
+                "and is not sent again"
+            )
+        self._seen["set back by a repeat"] += 1
+
+    def _why_late(self, epoch: Epoch) -> str:
+        """What excuses that a call of an assignment takes effect after its time; nothing: it could have waited."""
+        if epoch.killed:
+            return "was killed"
+        if epoch.lost or not epoch.ended:
+            return "was thrown out"
+        stops, gone_at = self._stops.get(epoch.process, []), epoch.gone_at or 0.0
+        if len(stops) > 1:
+            return "was stopped at once"
+        if stops and gone_at - stops[0] >= self._limits.stop - WAIT_SLACK:
+            return "stopped waiting by its bound"
+        if gone_at - epoch.left_at >= self._limits.revoke - WAIT_SLACK:
+            return "stopped waiting by its bound"
+        return ""
 
     # -- outcomes ------------------------------------------------------------------------------------------------
 
@@ -411,12 +514,14 @@ class Oracle(Witness):
         if call.by_task and status == 200 and task_id:
             self._seen["async"] += 1
             self._tasks[process, task_id] = TaskBook(call, self._scheduler.now)
+            self._unpause(call)
             return  # its rows are in flight until the task has ended
         self._land(call, lost=status is None)
         self._condemn(call, status, document)
         items = document.get("items") if isinstance(document, dict) else None
         if status != 200 or not isinstance(items, dict):
             return
+        self._unpause(call)
         affected = document.get("codes_affected") if isinstance(document, dict) else None
         values = [item[call.data_key] for item in call.items]
         doubtful = call.data_key in KEYS_OF_ONE_CODE and isinstance(affected, int) and affected < len(values)
@@ -426,8 +531,9 @@ class Oracle(Witness):
                 self._left_out[tag] += 1
                 if doubtful and tag not in epoch.maybe:
                     epoch.maybe.add(tag)
+                    self._sure[tag] = call.tags.index(tag) in self._effects.get(call, ())
                     continue
-            self._settle(epoch, tag)
+            self._accept(call, epoch, tag)
 
     def told_of_task(self, process: Process, task_id: str, status: int | None, document: object) -> None:
         """A task that is complete settles its rows; one that nobody can tell of may take effect still."""
@@ -435,10 +541,12 @@ class Oracle(Witness):
         if book is None:
             raise Violation(f"I4: {process.name} asks about the task {task_id}, which has ended")
         call = book.call
-        state = document.get("state") if isinstance(document, dict) and status == 200 else None
+        state = state_told(document) if isinstance(document, dict) and status == 200 else None
         if state:
             book.unknown = 0
         book.unknown += status in (404, 410)
+        if status == 401:
+            self._paused.setdefault(process, self._scheduler.now)
         ended = state in ("complete", "failed")
         lost = book.unknown >= UNKNOWN_TASK or self._scheduler.now - book.started_at >= self._limits.task_deadline
         self._tell(process, f"hears of {task_id} (#{call.number}): {state or status}{', lost' if lost else ''}")
@@ -448,10 +556,14 @@ class Oracle(Witness):
         self._land(call, lost=not ended, sent_at=self._scheduler.now)
         if state == "complete":
             for tag, key in zip(call.tags, call.epochs, strict=True):
-                self._settle(self._epochs[key], tag)
+                self._accept(call, self._epochs[key], tag)
+            self._unpause(call)
+        elif call in self._blameless:
+            self._spare(call, "its task failed as all did")
+        elif self._holds_back(call):
+            self._spare(call, "uploading is paused, and its task was not on trial")
         elif len(call.tags) == 1:
-            reason = "rejected_by_api" if state == "failed" else "api_error"
-            self._condemned.setdefault(call.tags[0], set()).add(reason)
+            self._blame(call, "rejected_by_api" if state == "failed" else "api_error")
         if not ended:
             self._seen["lost task"] += 1
 
@@ -470,27 +582,67 @@ class Oracle(Witness):
 
     def _condemn(self, call: Call, status: int | None, document: object) -> None:
         """What the answer justifies dead letters with."""
-        if status == 200:
+        documented = isinstance(document, dict) and isinstance(document.get("items"), dict)
+        if status == 200 and documented:
             return
         if any(self._epochs[key].ended for key in call.epochs):
             self._seen["late result"] += 1
-        if len(call.tags) == 1:
-            reason = "rejected_by_api" if status in (400, 403, 404, 405, 406, 413) else ""
-            if status is None or status >= 500 or status == 408:
-                reason = "api_error"
-            if reason:
-                self._condemned.setdefault(call.tags[0], set()).add(reason)
+        if status == 401 and not all(self._epochs[key].ended for key in call.epochs):
+            self._paused.setdefault(call.process, self._scheduler.now)
+        if self._holds_back(call):
+            self._seen["answer to an older call while paused"] += 1
+            if len(call.tags) == 1 and status in (400, 413):
+                self._seen["a single row rejected while paused"] += 1
+            self._spare(call, "uploading is paused, and it is neither named nor on trial")
+        elif len(call.tags) == 1 and status not in (401, 429):
+            self._blame(call, "rejected_by_api" if status in (400, 403, 404, 405, 406, 413) else "api_error")
         errors = document.get("errors") if isinstance(document, dict) else None
         if status != 400 or not errors:
             if status == 400 and len(call.tags) > 1:
                 self._seen["bisect"] += 1
             return
         by_value = {item[call.data_key]: tag for item, tag in zip(call.items, call.tags, strict=True)}
+        named = False
         for error in errors:
-            tag = by_value.get(error["key_value"]) if "key_value" in error else call.tags[error["line"] - 1]
+            tag = by_value.get(error["key_value"]) if "key_value" in error else self._meant(call, error["line"])
             if tag is not None:
+                named = True
                 reason = "unknown_key" if error["field"] == call.data_key else "rejected_by_api"
                 self._condemned.setdefault(tag, set()).add(reason)
+        if named:
+            self._unpause(call)
+
+    def _blame(self, call: Call, reason: str) -> None:
+        """The only row of a call was at fault, or may have been."""
+        tag = call.tags[0]
+        self._condemned.setdefault(tag, set()).add(reason)
+        if reason == "api_error":
+            self._failing.setdefault((call.process, tag), self._scheduler.now)
+
+    def _spare(self, call: Call, why: str) -> None:
+        for tag in call.tags:
+            self._spared[tag] = why
+
+    def _meant(self, call: Call, line: int) -> Tag | None:
+        """The row that an API means by a line: none, where its lines are not counted from 1 and it is a good one."""
+        tag = call.tags[line - 1] if 1 <= line <= len(call.tags) else None
+        if tag is not None and tag not in self._kinds:
+            self._seen["a good row named by its line"] += 1
+            self._spared[tag] = "its line was named, but lines are not counted from 1"
+        return tag if tag in self._kinds else None
+
+    def _holds_back(self, call: Call) -> bool:
+        """Whether uploading is paused by a 401 that came after a call was sent: its answer rejects what it names."""
+        since = self._paused.get(call.process)
+        return since is not None and call.sent_at <= since
+
+    def _unpause(self, call: Call) -> None:
+        """A call that was sent in a pause, as its trial, shows that uploading may go on."""
+        if not self._holds_back(call):
+            self._paused.pop(call.process, None)
+
+    def blameless(self, call: Call) -> None:
+        self._blameless.add(call)
 
     def lettered(self, process: Process, tag: Tag, reason: str) -> None:
         """I1: a row is dead-lettered for a reason only."""
@@ -499,7 +651,15 @@ class Oracle(Witness):
             raise Violation(f"I1: a dead letter of {tag}, which was not published")
         why = rows[tag].invalid
         if reason != why if why else reason not in self._condemned.get(tag, ()):
-            raise Violation(f"I1: {tag} is dead-lettered as {reason}, for which nothing gave reason")
+            spared = self._spared.get(tag, "")
+            hint = f" ({spared})" if spared else ""
+            raise Violation(f"I1: {tag} is dead-lettered as {reason}, for which nothing gave reason{hint}")
+        failed_for = self._scheduler.now - self._failing.get((process, tag), self._scheduler.now)
+        if reason == "api_error" and (not self._limits.give_up or failed_for < self._limits.give_up):
+            raise Violation(
+                f"I1: {tag} is dead-lettered as {reason} after {failed_for:.1f} s of failing by itself, "
+                f"{self._limits.give_up:g} s are set"
+            )
         self._tell(process, f"has dead-lettered {tag}: {reason}")
         self._seen[f"letter {reason}"] += 1
         self._lettered[tag] = reason
@@ -509,8 +669,42 @@ class Oracle(Witness):
             epoch = self._epochs[key]
             self._tell(process, f"takes in the acknowledgement of {tag}")
             if not epoch.ended and not epoch.settled(tag):
-                epoch.rejected.add(tag[1])
+                if tag not in epoch.receipted:
+                    epoch.rejected.add(tag[1])
                 self._settle(epoch, tag)
+
+    def _accept(self, call: Call, epoch: Epoch, tag: Tag) -> None:
+        """A row is accepted: settled, or where receipts are written once its own is acknowledged."""
+        self._sure[tag] = call.tags.index(tag) in self._effects.get(call, ())
+        self._accepted.add(tag)
+        if not self._limits.receipts or epoch.ended:
+            self._settle(epoch, tag)
+            return
+        if epoch.settled(tag):
+            raise Violation(f"I4: {tag} is accepted in {epoch}, where it is settled")
+        epoch.maybe.discard(tag)
+        epoch.receipting.add(tag)
+
+    def receipted(self, process: Process, epoch: object, tag: Tag) -> None:
+        """I1 and I9: a receipt is that of an accepted row, and those of a key are in order."""
+        book = self._epochs[epoch]
+        row = self._rows_of(tag).get(tag)
+        if row is None or (tag not in book.receipting and tag not in book.maybe and tag not in book.receipted):
+            raise Violation(f"I1: {process.name} writes a receipt of {tag}, which was not accepted in {book}")
+        self._tell(process, f"has written the receipt of {tag}")
+        self._seen["receipt written"] += 1
+        book.receipted.add(tag)
+        self._receipted.add(tag)
+        latest = self._receipts.get((tag[0], row.key))
+        if latest is not None and tag < latest[0]:
+            if book is latest[1]:
+                raise Violation(f"I9: the receipt of {tag} comes after that of {latest[0]}, both of {book}")
+            if book.place > latest[1].place and book.settled_before(latest[0][1]):
+                raise Violation(f"I9: the receipt of {tag} comes once more, after that of {latest[0]}, by {book}")
+            if book.place < latest[1].place:
+                self._seen["a receipt after its owner"] += 1  # it was on its way
+                return
+        self._receipts[tag[0], row.key] = (tag, book)
 
     def _settle(self, epoch: Epoch, tag: Tag) -> None:
         if epoch.ended:
@@ -522,6 +716,7 @@ class Oracle(Witness):
         process = epoch.process
         self._settled_ever.add(tag)
         epoch.maybe.discard(tag)
+        epoch.receipting.discard(tag)
         places.discard(tag[2])
         if places:
             return
@@ -557,6 +752,8 @@ class Oracle(Witness):
         if metadata and not ranges:
             raise Violation(f"I7: a commit of {epoch} carries no map that can be read: {metadata}")
         self._check_unread(epoch, ranges)
+        if any(len(places) < len(self._rows[number, o]) for o, places in epoch.open.items()):
+            self._seen["a half-settled record at a commit"] += 1
         beyond = [o for o in epoch.read if o >= offset]
         for other in beyond:
             if other in epoch.open:
@@ -588,6 +785,20 @@ class Oracle(Witness):
             self._seen[f"commit refused: {refused}"] += 1
             self._tell(process, f"has its commit of {book.number} refused: {refused}")
 
+    def is_done(self, tag: Tag) -> bool:
+        """Whether a row was ever settled, or cannot be: it was written before the group's time, or rejected."""
+        done = tag in self._settled_ever or tag in self._lettered or tag[:2] in self._removed
+        return done or tag[1] < self._floor.get(tag[0], 0)
+
+    def in_task(self, tag: Tag) -> bool:
+        """Whether a row is in a task that has not ended, for what its process knows."""
+        return any(tag in book.call.tags for book in self._tasks.values())
+
+    def units_of(self, tag: Tag) -> list[Key]:
+        """Return the units that a row is about, or puts its code into."""
+        row = self._rows_of(tag)[tag]
+        return [key for key in (row.key, *row.joins) if key[0] == UNIT]
+
     # -- the end -------------------------------------------------------------------------------------------------
 
     def judge(self, committed: Mapping[int, tuple[int, str]], ends: Sequence[int]) -> None:
@@ -602,8 +813,39 @@ class Oracle(Witness):
                 fine = row.tag in self.applied_tags or row.tag in self._lettered or self._left_out[row.tag]
                 if not fine or (row.invalid and row.tag not in self._lettered):
                     raise Violation(f"I1: {row.tag} is lost")
+                if self._limits.receipts and row.tag in self._accepted and row.tag not in self._receipted:
+                    raise Violation(f"I1: {row.tag} was accepted and has no receipt")
+        self._check_final_state()
         self._seen["repeats"] += self.repeats
         self._seen["rows sent"] += self.rows_sent
+
+    def _check_final_state(self) -> None:
+        """I9: in the end each code stands as what was published says, whatever was repeated on the way."""
+        fate = Fate(
+            lambda number: self._floor.get(number, 0),
+            self._lettered.__contains__,
+            lambda tag: self._sure.get(tag, False),
+        )
+        # Nothing is promised of codes that records were about which are no more.
+        gone = {(at[0], key) for at in self._removed for row in self._records[at].rows for key, _ in _claims(row)}
+        rows = [
+            row
+            for at in sorted(self._records)
+            for row in self._records[at].rows
+            if not any((at[0], key) in gone for key, _ in _claims(row))
+        ]
+        for difference in self._state.differences(rows, fate):
+            if not difference.late:
+                raise Violation(f"I9: {difference}")
+            self._seen["final state by a late call"] += 1
+        self._seen["an update by unit repeated after a code was put in"] += self._state.reached_later
+
+
+def _asks_for(row: PublishedRow, data_key: str, item: Mapping[str, str]) -> bool:
+    """Whether a row is about the key of an item and sets what it sets."""
+    if row.key[0] != data_key or row.key[1] != item.get(data_key):
+        return False
+    return len(item) == len(row.fields) + 1 and all(item.get(name) == text for name, text in row.fields.items())
 
 
 def _claims(row: PublishedRow) -> list[tuple[Key, bool]]:

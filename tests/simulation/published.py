@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.simulation.broker import ListLog
-from tests.simulation.witness import PAIR, Tag
-
-#: A key that rows are about, or are put into: data key and value.
-Key = tuple[str, str]
+from tests.simulation.documents import UNIT, DocumentWriter, Key, PublishedRow
+from tests.simulation.witness import Tag
 
 #: Records without a row that can be sent, by the reason of their dead letter; None: skipped by rule.
 BROKEN: dict[str, tuple[bytes | None, str | None]] = {
@@ -29,17 +27,6 @@ INVALID: dict[str, dict[str, str]] = {
     "forbidden_field": {"date_consumed": "2024-01-01"},
     "invalid_value": {"activation_status": "7"},
 }
-UNIT = "case_code"
-
-
-@dataclass(frozen=True)
-class PublishedRow:
-    """One row of a record: its key, the unit it is put into, and why it can never be sent (empty: it can)."""
-
-    tag: Tag
-    key: Key
-    joins: tuple[Key, ...] = ()
-    invalid: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +49,7 @@ class Mix:
     joins: float = 0.0  #: rows that put their code into a unit
     units: float = 0.0  #: rows about a unit
     pairs: float = 0.0  #: records that update a code and its unit
+    documents: float = 0.0  #: records that are documents of EPCIS
     broken: float = 0.02
     invalid: float = 0.02
     kinds: dict[str, float] = field(default_factory=dict)  #: of what the API has against a row (api.KINDS)
@@ -86,6 +74,7 @@ class Publisher:
         self._logs = logs
         self._draw = draw
         self._mix = mix
+        self._documents = DocumentWriter(draw, mix.codes, mix.shared, 0.2)
         self.records: dict[tuple[int, int], PublishedRecord] = {}
         self.kinds: dict[Tag, str] = {}
 
@@ -96,6 +85,9 @@ class Publisher:
         offset = self._logs[number].end + gap
         if draw.random() < mix.broken:
             self._write(number, draw.choice(list(BROKEN)), offset, gap, now)
+            return
+        if mix.documents and draw.random() < mix.documents:
+            self._document(number, offset, gap, now)
             return
         place = "s" if draw.random() < mix.shared else str(number)
         value = f"{place}-{draw.randrange(mix.codes)}"
@@ -122,14 +114,23 @@ class Publisher:
             data |= INVALID[invalid]
             if invalid == "key_blank":
                 key = ("extended_id", data.pop("extended_id"))
-        rows = [PublishedRow((number, offset, 0), key, joins, invalid)]
+        rows = [PublishedRow((number, offset, 0), key, joins, invalid, data)]
         if also is not None:
-            data["tag"] = f"{number}.{offset}.{PAIR}"
-            rows.append(PublishedRow((number, offset, 1), also))
+            rows.append(PublishedRow((number, offset, 1), also, (), "", data))
         raw = json.dumps(self._event(offset, key, data, also)).encode()
         if not invalid:
             self._mark(rows)
         self._logs[number].append(key[1].encode(), raw, int(now * 1000), gap)
+        self._keep(PublishedRecord(number, offset, tuple(rows), len(raw)))
+
+    def _document(self, number: int, offset: int, gap: int, now: float) -> None:
+        """A document of EPCIS; the API may have something against any of its rows."""
+        members, rows = self._documents.document(number, offset)
+        raw = json.dumps(members).encode()
+        good = [row for row in rows if not row.invalid]
+        for _ in range(min(len(good), 2)):
+            self._mark(good)
+        self._logs[number].append(b"document", raw, int(now * 1000), gap)
         self._keep(PublishedRecord(number, offset, tuple(rows), len(raw)))
 
     def _event(self, offset: int, key: Key, data: dict[str, Any], also: Key | None) -> dict[str, Any]:
@@ -160,7 +161,16 @@ class Publisher:
         offset = self._logs[number].end
         event = json.dumps({"extended_id": value, "tag": f"{number}.{offset}.0"}).encode()
         self._logs[number].append(None, event, int(now * 1000))
-        row = PublishedRow((number, offset, 0), ("extended_id", value))
+        row = PublishedRow((number, offset, 0), ("extended_id", value), (), "", {"tag": f"{number}.{offset}.0"})
+        self._keep(PublishedRecord(number, offset, (row,), len(event)))
+
+    def unit(self, number: int, value: str, now: float) -> None:
+        """One good record about a unit that no code is in; it shares its data with no other."""
+        offset = self._logs[number].end
+        fields = {"tag": f"{number}.{offset}.0"}
+        event = json.dumps({"data_key": UNIT, "key_value": value, "scm_data": fields}).encode()
+        self._logs[number].append(None, event, int(now * 1000))
+        row = PublishedRow((number, offset, 0), (UNIT, value), (), "", fields)
         self._keep(PublishedRecord(number, offset, (row,), len(event)))
 
     def _write(self, number: int, name: str, offset: int, gap: int, now: float) -> None:

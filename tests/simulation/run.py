@@ -46,6 +46,24 @@ REQUIRED = {
     "a shared pace, uncounted": ("several members at one rate, uncounted",),
     "an end that is reached": ("end reached",),
     "connections refused": ("connections refused",),
+    "records of several rows": ("a record of several rows",),
+    "documents": ("a document of several rows",),
+    "a half-settled record": ("a half-settled record at the end of a process",),
+    "a repeat that sets back": ("set back by a repeat",),
+    "receipts": ("receipt written",),
+    "receipts late": ("receipts away",),
+    "a row that tells nothing": ("a row that tells nothing",),
+    "a quiet end": ("quiet end",),
+    "a last window with a row at fault": ("a last window with a row at fault",),
+    "contradictory tasks": ("contradictory task",),
+    "broken task workers": ("task failed by the API's fault",),
+    "long tasks": ("long task",),
+    "tasks full": ("task held up",),
+    "answers while paused": ("answer to an older call while paused",),
+    "a rejection while paused": ("a single row rejected while paused",),
+    "a passing 413": ("a window over a passing limit",),
+    "lines not from 1": ("lines not counted from 1",),
+    "GET /me fails alone": ("me fails alone",),
 }
 REQUIRED_SHARE = 0.1
 #: Seeds that one worker takes at a time.
@@ -61,6 +79,7 @@ class Outcome:
     seen: Counter[str] = field(default_factory=Counter)
     events: int = 0
     seconds: float = 0.0  #: simulated
+    went_on: float = 0.0  #: seconds until all was settled that waits for no row at fault
 
 
 def run_seed(seed: int, trace: Trace | None = None) -> Outcome:
@@ -76,6 +95,7 @@ def run_seed(seed: int, trace: Trace | None = None) -> Outcome:
             outcome.failure = traceback.format_exc()
         outcome.events = world.scheduler.events
         outcome.seconds = world.seconds
+        outcome.went_on = world.went_on
         if trace is not None and outcome.failure:
             trace.tell("", outcome.failure)
     return outcome

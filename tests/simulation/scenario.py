@@ -17,6 +17,7 @@ from tests.simulation.happening import Happening
 from tests.simulation.process import Strike
 from tests.simulation.published import Mix
 from tests.simulation.source import Link
+from tests.simulation.uploading import Ending, plan_uploading
 
 #: What a process does between two effects, where it can be struck, with how often that happens in a life, about.
 STEPS = {
@@ -67,7 +68,7 @@ TROUBLES = {
     "units": 0.35,
 }
 #: The share of the seeds in which updates by unit go as asynchronous tasks.
-TASKS = 0.2
+TASKS = 0.35
 
 
 @dataclass
@@ -110,6 +111,8 @@ class Scenario:
     happenings: list[Happening] = field(default_factory=list)
     strikes: dict[int, list[Strike]] = field(default_factory=dict)  #: by life of the whole run, from 0
     troubles: list[str] = field(default_factory=list)
+    me_status: int | None = None  #: what ``GET /me`` says as long as the API is well
+    ending: Ending = field(default_factory=Ending)
 
 
 def scenario(seed: int) -> Scenario:
@@ -153,6 +156,7 @@ def scenario(seed: int) -> Scenario:
     shape(plan, random.Random(f"cluster {seed}"))
     _life(plan, draw)
     _tasks(plan, random.Random(f"tasks {seed}"))
+    plan_uploading(plan)
     plan.happenings.sort(key=lambda happening: happening.at)
     return plan
 
@@ -226,7 +230,7 @@ def _api(plan: Scenario, draw: random.Random, max_processing: float) -> None:
     )
     if "api mode" in plan.troubles:
         for _ in range(draw.randint(1, 2)):
-            mode = draw.choice(list(MODES))
+            mode = draw.choice([mode for mode in MODES if mode != "turmoil"])
             plan.happenings.append(Happening(draw.uniform(0.0, 25.0), "api", more=(mode, draw.uniform(0.5, 15.0))))
 
 

@@ -101,6 +101,13 @@ def _no_map(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offsets, "encode", lambda *_: "")
 
 
+def _receipt_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    def receipt(self: pipeline.Pipeline, result: Any) -> None:
+        self._settle(result.accepted, 0.0)
+
+    monkeypatch.setattr(pipeline.Pipeline, "_receipt", receipt)
+
+
 @pytest.mark.parametrize(
     ("break_it", "invariant"),
     [
@@ -109,6 +116,7 @@ def _no_map(monkeypatch: pytest.MonkeyPatch) -> None:
         (_double_count, "I5:"),
         (_letter_dropped, "I8:"),
         (_no_map, "I7:"),
+        (_receipt_not_awaited, ("I1:", "I3:", "I5:")),
     ],
 )
 def test_a_broken_program_is_found_by_its_invariant_and_its_seed_replays(

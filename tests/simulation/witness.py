@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tests.simulation.process import Process
 
 #: A row in its record: partition, offset, place in the record.
 Tag = tuple[int, int, int]
-
-
-#: The place in the tag of a record that makes two rows.
-PAIR = "pair"
 
 
 class Call:
@@ -46,17 +42,31 @@ class Call:
         self.heard = False
 
 
-def tag_of(item: dict[str, str], data_key: str) -> Tag:
+def tag_of(item: Mapping[str, str]) -> Tag:
     """The tag that the rows of the simulation carry, as ``PARTITION.OFFSET.PLACE``; units in tasks carry none.
 
-    The two rows of one record have the same fields; of these, the one with the usual data key comes first.
+    PLACE is the event's in its document: rows of one event share it, and whoever knows the record tells them apart.
     """
     number, offset, place = item["tag"].split(".")
-    return int(number), int(offset), int(data_key != "extended_id") if place == PAIR else int(place)
+    return int(number), int(offset), int(place)
 
 
 class Witness:
     """Does nothing with it."""
+
+    def tag(
+        self,
+        number: int,
+        offset: int,
+        data_key: str | None,
+        item: Mapping[str, str],
+        message: str = "",
+    ) -> Tag:
+        """Return the tag of a row by what is in it, or by the record that it is said to come from.
+
+        ``message``: why it was rejected, which tells the event of a document that could not become rows.
+        """
+        return tag_of(item) if data_key is not None and "tag" in item else (number, offset, 0)
 
     def began(self, process: Process, ledger: Callable[[], dict[str, int]]) -> None:
         """A process begins; ``ledger`` tells its own counts."""
@@ -98,6 +108,15 @@ class Witness:
 
     def told_of_task(self, process: Process, task_id: str, status: int | None, document: object) -> None:
         """The answer to a question about a task is taken in by the owner of a process; None: it was lost."""
+
+    def receipted(self, process: Process, epoch: object, tag: Tag) -> None:
+        """A receipt is in the topic of receipts."""
+
+    def asked_to_stop(self, process: Process) -> None:
+        """A process gets a signal to stop."""
+
+    def blameless(self, call: Call) -> None:
+        """The API fails for a call in a way that is not its rows' fault, whatever it says."""
 
     def lettered(self, process: Process, tag: Tag, reason: str) -> None:
         """A dead letter is in the dead-letter topic."""

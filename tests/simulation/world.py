@@ -18,25 +18,42 @@ from consumer.formats import decoder
 from consumer.intake import Intake
 from consumer.runner import Runner
 from tests.simulation.adapters import Results, SimApi, SimLetters
-from tests.simulation.api import Api
+from tests.simulation.api import TELLING_NOTHING, Api
 from tests.simulation.broker import Broker, ListLog
 from tests.simulation.cluster import Cluster
 from tests.simulation.consumer_group import ConsumerGroup
+from tests.simulation.documents import RULES, UNIT, PublishedRow
 from tests.simulation.group import Group
 from tests.simulation.group_watch import GroupWatch
 from tests.simulation.happening import Happening
 from tests.simulation.oracle import Limits, Oracle, Violation
 from tests.simulation.process import Process
-from tests.simulation.published import UNIT, Publisher
+from tests.simulation.progress import independent
+from tests.simulation.published import Publisher
+from tests.simulation.receipts import ReceiptsTopic, SimReceipts
 from tests.simulation.scenario import Scenario
 from tests.simulation.scheduler import BEGIN, Scheduler
 from tests.simulation.source import SimSource
 from tests.simulation.trace import Trace
+from tests.simulation.witness import Tag
 
 #: The wall clock when the simulated one is at zero, seconds.
 EPOCH = 1_700_000_000.0
+#: How long it may take until somebody has looked after a partition that was stopped, and all run again, seconds.
+OPERATED = 90.0
 #: With nothing going wrong any more, everything is settled and committed within this time (I8), seconds.
 PROGRESS_BOUND = 900.0
+#: And what waits for no row at fault, whatever those do, and although nothing else arrives, within this time, seconds;
+#: twice as long as its rows take one by one; so long for each row at fault; and for each task that others wait for.
+GOING_ON = 60.0
+GOING_ON_AT_FAULT = 10.0
+GOING_ON_TASK = 15.0
+#: While rows are refused in a way that may be the whole process's fault, it asks who it is so often, and for each row.
+PAUSES = 15
+PAUSES_OF_A_ROW = 3
+REFUSED = ("forbidden", "redirected", "unprocessable", "walled", "garbled")
+#: An API that took small windows only takes large ones again for so long before it is looked at how full they are.
+AFTER_SMALL_WINDOWS = 60.0
 #: What the threads of a process may take for a turn that waits for nothing, seconds.
 TURN = (0.0001, 0.001)
 
@@ -78,7 +95,7 @@ class Life:
         maker = TaskRowMaker("extended_id", every=False, **units) if plan.tasks else RowMaker("extended_id", **units)
         self.runner = Runner(
             self.pipeline,
-            Intake(decoder("auto"), maker),
+            Intake(decoder("auto", None, RULES), maker),
             self.results,
             world.scheduler.clock,
             commit_interval=plan.commit_interval,
@@ -107,6 +124,9 @@ class Life:
             self.source,
             SimApi(self.process, world.api, self.results, self.draw, world.pace, world.oracle, world.watch),
             SimLetters(self.process, world.broker, self.results, self.draw, world.writing, world.oracle),
+            SimReceipts(
+                self.process, world.broker, world.receipts, self.results, self.draw, world.writing, world.oracle
+            ),
         )
         world.oracle.began(self.process, lambda: self.runner.ledger().as_dict())
         self._frozen_at = 0.0
@@ -166,6 +186,11 @@ class Life:
         process.rest(until - now)
 
 
+def plan_session(plan: Scenario) -> float:
+    """How long the group may take until all partitions have owners that upload, more than with short sessions."""
+    return max(0.0, plan.session - 10.0) + plan.commit_interval
+
+
 def times_end(plan: Scenario) -> float:
     """When the last thing that lasts is over, seconds from the start."""
     return max((h.at + h.more for h in plan.happenings if h.what == "refuse"), default=0.0)
@@ -210,6 +235,13 @@ class World:
             plan.map_room,
             plan.batch,
             rules.task_deadline,
+            plan.revoke_seconds,
+            plan.timeout + 5.0,
+            rules.receipts,
+            rules.retry.give_up,
+        )
+        self.oracle = Oracle(
+            scheduler, self.publisher.records, limits, self.seen, self._owns, trace, self.publisher.kinds
         )
         self.oracle = Oracle(scheduler, self.publisher.records, limits, self.seen, self._owns, trace)
         self.watch = GroupWatch(scheduler, self.seen, self.oracle, session=plan.session, rate=rules.rate)
@@ -221,7 +253,10 @@ class World:
             self.oracle,
             seen=lambda what: self.seen.update((what,)),
         )
+        self.api.me_status = plan.me_status
+        self.receipts = ReceiptsTopic()
         self.link, self.pace, self.writing = plan.link, plan.pace, plan.writing
+        self.went_on = 0.0  #: seconds until all was settled that waits for no row at fault
         self.troubled = True  #: things go wrong
         self.restarts = True  #: a process that ends is followed by another
         self._beats = True
@@ -364,6 +399,9 @@ class World:
             "broker away": lambda: self._broker_away(what.more),
             "letters away": lambda: self._letters_away(what.more),
             "api": lambda: self._api_mode(*what.more),
+            "receipts away": lambda: self._receipts_away(what.more),
+            "most rows": lambda: self._api_state("most_rows", *what.more),
+            "tasks broken": lambda: self._api_state("tasks_broken", *what.more),
         }
         if what.what in acts:
             self.tell("", f"{what.what} {what.more if what.more else ''}")
@@ -377,7 +415,7 @@ class World:
         elif what.what == "stop":
             self._stop(life)
             if self.draw.random() < 0.2:
-                self.scheduler.after(self.draw.uniform(0.0, 3.0), life.runner.signal)
+                self.scheduler.after(self.draw.uniform(0.0, 3.0), lambda: self._stop(life))
         elif what.what == "freeze":
             self.tell(life.process.name, f"is frozen for {what.more:.1f} s")
             if what.more > self.plan.session:
@@ -408,6 +446,7 @@ class World:
     def _stop(self, life: Life) -> None:
         if life.process.alive:
             self.tell(life.process.name, "is asked to stop")
+            self.oracle.asked_to_stop(life.process)
             life.runner.signal()
 
     def _broker_away(self, seconds: float) -> None:
@@ -441,6 +480,17 @@ class World:
         self.api.mode = mode
         self.scheduler.after(seconds, lambda: setattr(self.api, "mode", "healthy"))
 
+    def _api_state(self, name: str, value: object, seconds: float) -> None:
+        self._count(name)
+        before = getattr(self.api, name)
+        setattr(self.api, name, value)
+        self.scheduler.after(seconds, lambda: setattr(self.api, name, before))
+
+    def _receipts_away(self, seconds: float) -> None:
+        self._count("receipts away")
+        self.receipts.writable = False
+        self.scheduler.after(seconds, lambda: setattr(self.receipts, "writable", True))
+
     # -- the end -------------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
@@ -450,9 +500,12 @@ class World:
         self._broker_back()
         self._letters_back()
         self.cluster.end()
+        self.receipts.writable = True
         self.api.mode = "healthy"
+        self.api.most_rows, self.api.tasks_broken = None, False
         self.api.faults.shares = {}
         self.api.faults.task_ends = {}
+        self.api.faults.task_seconds = min(self.api.faults.task_seconds, 8.0)
         self.api.faults.latency = (0.02, 0.3)
         link, pace, writing = self.link, self.pace, self.writing
         link.commits_fail = link.commits_vanish = link.answers_vanish = link.commits_forgotten = 0.0
@@ -465,15 +518,22 @@ class World:
                 life.process.spare()
                 life.source.mend()
         self.scheduler.run(lambda: not self.cluster.busy, self.scheduler.now + 120.0)
-        self._beat(0)
+        asked = self.api.asked
+        self._let_go_on()
+        if self.plan.ending.quiet:
+            self._beat(0)
         until = self.scheduler.now + PROGRESS_BOUND
         goal = [log.end for log in self.logs]
         if not self.scheduler.run(lambda: not self._undone(goal), until):
             raise Violation(f"I8: not settled {PROGRESS_BOUND:g} s after the last trouble: {self._left(goal)}")
         self._beats = False
+        if self.plan.ending.burst:
+            self._fill_windows()
+            until = self.scheduler.now + PROGRESS_BOUND
         goal = [log.end for log in self.logs]
         if not self.scheduler.run(lambda: not self._undone(goal), until):
             raise Violation(f"I8: not settled {PROGRESS_BOUND:g} s after the last trouble: {self._left(goal)}")
+        self._check_pauses(self.api.asked - asked)
         self.restarts = False
         for life in self.members:
             if life is not None:
@@ -481,6 +541,110 @@ class World:
         if not self.scheduler.run(lambda: not any(self.members), self.scheduler.now + 60.0):
             raise Violation("I8: a member does not stop")
         self.oracle.judge(self.broker.committed, [log.end for log in self.logs])
+
+    def _let_go_on(self) -> None:
+        """Whatever waits for no row at fault, and for no task that is stuck, is settled in bounded time (I8)."""
+        ending, api = self.plan.ending, self.api
+        if ending.stuck:
+            api.tasks_stuck = True
+            self._fill_tasks()
+        if not ending.quiet:
+            self._beat(0)
+        self._count("quiet end" if ending.quiet else "busy end")
+        self._wait_for_the_independent()
+        if ending.poison:
+            self._count("a last window with a row at fault")
+            self._fill_last_window()
+            self._wait_for_the_independent()
+        api.unstick()
+
+    def _wait_for_the_independent(self) -> None:
+        records = self.publisher.records
+        at_fault = {
+            row.tag for record in records.values() for row in record.rows if not row.invalid and self._at_fault(row)
+        }
+        open_ = [tag for tag in independent(records, at_fault) if not self.oracle.is_done(tag)]
+        bound, began = self._bound(open_, len(at_fault)), self.scheduler.now
+
+        def done() -> bool:
+            while open_ and self.oracle.is_done(open_[-1]):
+                open_.pop()
+            return not open_
+
+        if not self.scheduler.run(done, began + bound):
+            left = [tag for tag in open_ if not self.oracle.is_done(tag)]
+            raise Violation(
+                f"I8: not settled {bound:.0f} s after the last trouble, though it waits for no row at fault: "
+                f"{left[0]} and {len(left) - 1} others"
+            )
+        self.went_on = max(self.went_on, (self.scheduler.now - began) / bound)
+
+    def _fill_last_window(self) -> None:
+        """Good rows arrive, with one among them that tells nothing, and nothing else after them."""
+        now, most = EPOCH + self.scheduler.now, self.plan.rules.max_rows
+        odd = self.draw.randrange(most)
+        for place in range(most):
+            if place == odd:
+                self.publisher.kinds[0, self.logs[0].end, 0] = self.plan.ending.poison
+            self.publisher.beat(0, f"last{place}", now)
+        self._arrived(0)
+
+    def _fill_windows(self) -> None:
+        """Many good rows arrive at once: the API takes large windows again, and gets them."""
+        burst, scheduler = self.plan.ending.burst, self.scheduler
+        self._count("burst")
+        scheduler.run(lambda: False, scheduler.now + AFTER_SMALL_WINDOWS)
+        first = len(self.oracle.sizes)
+        for place in range(burst):
+            self.publisher.beat(0, f"burst{place}", EPOCH + scheduler.now)
+        self._arrived(0)
+        end = self.logs[0].end
+        scheduler.run(lambda: not self._undone([end]), scheduler.now + PROGRESS_BOUND)
+        sizes = self.oracle.sizes[first:]
+        most = self.plan.rules.max_rows
+        if max(sizes[2 * len(sizes) // 3 :], default=most) < most / 2:
+            raise Violation(
+                f"I8: windows stay small, {sizes[-1]} of {most} rows at the end of {burst} in {len(sizes)} requests, "
+                f"{AFTER_SMALL_WINDOWS:g} s and more after the API took small ones only"
+            )
+
+    def _check_pauses(self, asked: int) -> None:
+        """The API is well: a row that is refused pauses uploading a few times, not again and again."""
+        refused = sum(kind in REFUSED for kind in self.publisher.kinds.values())
+        bound = PAUSES + PAUSES_OF_A_ROW * refused
+        self.seen["asked most"] = asked
+        if self.plan.me_status is None and asked > bound:
+            raise Violation(f"I8: GET /me is asked {asked} times after the last trouble, with {refused} refused rows")
+
+    def _fill_tasks(self) -> None:
+        """More updates go by tasks than may be at work, or wait in stock, and behind them good rows that do not."""
+        now, plan = EPOCH + self.scheduler.now, self.plan
+        for place in range(10 * plan.rules.concurrency + 40):
+            self.publisher.unit(place % plan.partitions, f"u-stuck-{place}", now)
+        for place in range(10 * plan.partitions):
+            self.publisher.beat(place % plan.partitions, f"beside{place}", now)
+        for number in range(plan.partitions):
+            self._arrived(number)
+
+    def _bound(self, open_: list[Tag], at_fault: int) -> float:
+        """How long rows may take that wait for no row at fault, seconds."""
+        rules = self.plan.rules
+        each = max(0.3 / rules.concurrency, 1.0 / rules.rate if rules.rate else 0.0)
+        units = Counter(key for tag in open_ for key in self.oracle.units_of(tag))
+        chain = max(units.values(), default=0) if self.plan.tasks else 0
+        # Dead members' sessions, a person who looks after what was stopped, and the next look for a commit come first.
+        group = 2 * plan_session(self.plan) + (OPERATED if self.plan.log_trouble else 0.0)
+        return group + GOING_ON + 2 * each * len(open_) + GOING_ON_AT_FAULT * at_fault + GOING_ON_TASK * chain
+
+    def _at_fault(self, row: PublishedRow) -> bool:
+        """Whether a row, and what waits for it, may take long by what the API has against it, or by its task."""
+        plan, kind = self.plan, self.publisher.kinds.get(row.tag)
+        if plan.ending.stuck and (row.key[0] == UNIT or self.oracle.in_task(row.tag)):
+            return True
+        if kind is None:
+            return False
+        slow = (*TELLING_NOTHING, "forbidden", *(("unknown",) if plan.rules.retry.unknown_key_grace else ()))
+        return kind in slow or plan.rules.pause_after_rejections == 10
 
     def _beat(self, count: int) -> None:
         """While something is left to settle, others come: only then can a row's own fault be told from the API's."""
