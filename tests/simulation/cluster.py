@@ -149,7 +149,8 @@ class Cluster:
     @property
     def busy(self) -> bool:
         """Whether something is under way."""
-        return bool(self._stops or self._world.broker.deleted)
+        world = self._world
+        return bool(self._stops or world.broker.deleted) or any(log.unseen for log in world.logs)
 
     def acts(self, what: str, more: object, place: int) -> bool:
         """Let something happen, if it is one of these."""

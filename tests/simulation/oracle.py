@@ -591,7 +591,7 @@ class Oracle(Witness):
             self._paused.setdefault(call.process, self._scheduler.now)
         if self._holds_back(call):
             self._seen["answer to an older call while paused"] += 1
-            if len(call.tags) == 1 and status is not None and 400 <= status < 500:
+            if len(call.tags) == 1 and status in (400, 413):
                 self._seen["a single row rejected while paused"] += 1
             self._spare(call, "uploading is paused, and it is neither named nor on trial")
         elif len(call.tags) == 1 and status not in (401, 429):
@@ -787,7 +787,8 @@ class Oracle(Witness):
 
     def is_done(self, tag: Tag) -> bool:
         """Whether a row was ever settled, or cannot be: it was written before the group's time, or rejected."""
-        return tag in self._settled_ever or tag in self._lettered or tag[1] < self._floor.get(tag[0], 0)
+        done = tag in self._settled_ever or tag in self._lettered or tag[:2] in self._removed
+        return done or tag[1] < self._floor.get(tag[0], 0)
 
     def in_task(self, tag: Tag) -> bool:
         """Whether a row is in a task that has not ended, for what its process knows."""
@@ -825,7 +826,14 @@ class Oracle(Witness):
             self._lettered.__contains__,
             lambda tag: self._sure.get(tag, False),
         )
-        rows = [row for at in sorted(self._records) for row in self._records[at].rows]
+        # Nothing is promised of codes that records were about which are no more.
+        gone = {(at[0], key) for at in self._removed for row in self._records[at].rows for key, _ in _claims(row)}
+        rows = [
+            row
+            for at in sorted(self._records)
+            for row in self._records[at].rows
+            if not any((at[0], key) in gone for key, _ in _claims(row))
+        ]
         for difference in self._state.differences(rows, fate):
             if not difference.late:
                 raise Violation(f"I9: {difference}")

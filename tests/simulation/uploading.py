@@ -21,7 +21,7 @@ SHARES = {
     "receipts": 0.25,
     "telling nothing": 0.35,
     "quiet": 0.35,
-    "turmoil": 0.2,
+    "turmoil": 0.35,
     "narrow": 0.7,
     "lines": 0.2,
     "me": 0.2,
@@ -35,6 +35,7 @@ class Ending:
     """How a run ends once nothing goes wrong any more."""
 
     quiet: bool = False  #: nothing else arrives
+    poison: str = ""  #: but one last window, with a row of this kind in it
     stuck: bool = False  #: tasks do not end at first
     burst: int = 0  #: so many good rows arrive at once, after the API has taken small windows only for a while
 
@@ -58,7 +59,11 @@ def plan_uploading(plan: Scenario) -> None:
         burst = 0 if stuck else 30 * plan.rules.max_rows
     if plan.tasks:
         _tasks(plan, chosen, stuck=stuck)
-    plan.ending = Ending("quiet" in chosen, stuck, burst)
+    quiet = "quiet" in chosen
+    poison = draw.choice(TELLING_NOTHING) if quiet and roomy else ""
+    if poison:
+        _give_up(plan, draw)
+    plan.ending = Ending(quiet, poison, stuck, burst)
 
 
 def _records(plan: Scenario, draw: random.Random, chosen: set[str]) -> None:
@@ -82,12 +87,18 @@ def _rows(plan: Scenario, draw: random.Random, chosen: set[str], *, roomy: bool)
         # Only few: were there one in each window, nothing would tell them from an outage.
         few = draw.sample(TELLING_NOTHING, draw.randint(1, 3))
         mix.kinds = dict(mix.kinds) | {kind: draw.choice((0.005, 0.01)) for kind in few}
-        if not rules.retry.give_up:
-            retry = msgspec.structs.replace(rules.retry, give_up=draw.choice((10.0, 20.0)))
-            plan.rules = msgspec.structs.replace(rules, retry=retry)
+        _give_up(plan, draw)
     if "lines" in chosen and rules.pause_after_rejections != 10:
         mix.kinds = dict(mix.kinds) | {draw.choice(("unknown", "refused")): 0.05}
         plan.faults.naming, plan.faults.first_line = ("line",), draw.choice((0, 2))
+
+
+def _give_up(plan: Scenario, draw: random.Random) -> None:
+    """Rows that tell nothing are given up some time: else they would be tried for ever."""
+    retry = plan.rules.retry
+    if not retry.give_up:
+        retry = msgspec.structs.replace(retry, give_up=draw.choice((10.0, 20.0)))
+        plan.rules = msgspec.structs.replace(plan.rules, retry=retry)
 
 
 def _times(plan: Scenario, draw: random.Random, chosen: set[str]) -> None:
@@ -95,6 +106,9 @@ def _times(plan: Scenario, draw: random.Random, chosen: set[str]) -> None:
     if "turmoil" in chosen:
         for _ in range(draw.randint(1, 3)):
             _for_a_while(plan, draw, "api", "turmoil", longest=6.0)
+        if draw.random() < 0.6:  # many windows of one row in flight when a 401 comes
+            plan.rules = msgspec.structs.replace(plan.rules, max_rows=1, concurrency=draw.choice((4, 8)), rate=0.0)
+            plan.faults.latency = (0.2, 2.0)
     if "me" in chosen:
         plan.me_status = draw.choice((403, 404, 500))
         _for_a_while(plan, draw, "api", "unauthorized", longest=10.0)
@@ -116,4 +130,4 @@ def _tasks(plan: Scenario, chosen: set[str], *, stuck: bool) -> None:
 
 def _for_a_while(plan: Scenario, draw: random.Random, what: str, how: Any, longest: float) -> None:
     more = (how, draw.uniform(0.5, longest))
-    plan.happenings.append(Happening(draw.uniform(0.5, 25.0), what, more=more))
+    plan.happenings.append(Happening(draw.uniform(0.3, max(3.0, plan.publish_for)), what, more=more))

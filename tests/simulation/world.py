@@ -39,6 +39,8 @@ from tests.simulation.witness import Tag
 
 #: The wall clock when the simulated one is at zero, seconds.
 EPOCH = 1_700_000_000.0
+#: How long it may take until somebody has looked after a partition that was stopped, and all run again, seconds.
+OPERATED = 90.0
 #: With nothing going wrong any more, everything is settled and committed within this time (I8), seconds.
 PROGRESS_BOUND = 900.0
 #: And what waits for no row at fault, whatever those do, and although nothing else arrives, within this time, seconds;
@@ -184,6 +186,11 @@ class Life:
         process.rest(until - now)
 
 
+def plan_session(plan: Scenario) -> float:
+    """How long the group may take until all partitions have owners that upload, more than with short sessions."""
+    return max(0.0, plan.session - 10.0) + plan.commit_interval
+
+
 def times_end(plan: Scenario) -> float:
     """When the last thing that lasts is over, seconds from the start."""
     return max((h.at + h.more for h in plan.happenings if h.what == "refuse"), default=0.0)
@@ -236,6 +243,7 @@ class World:
         self.oracle = Oracle(
             scheduler, self.publisher.records, limits, self.seen, self._owns, trace, self.publisher.kinds
         )
+        self.oracle = Oracle(scheduler, self.publisher.records, limits, self.seen, self._owns, trace)
         self.watch = GroupWatch(scheduler, self.seen, self.oracle, session=plan.session, rate=rules.rate)
         self.api = Api(
             scheduler,
@@ -491,8 +499,8 @@ class World:
         self.troubled = False
         self._broker_back()
         self._letters_back()
-        self.receipts.writable = True
         self.cluster.end()
+        self.receipts.writable = True
         self.api.mode = "healthy"
         self.api.most_rows, self.api.tasks_broken = None, False
         self.api.faults.shares = {}
@@ -519,7 +527,9 @@ class World:
         if not self.scheduler.run(lambda: not self._undone(goal), until):
             raise Violation(f"I8: not settled {PROGRESS_BOUND:g} s after the last trouble: {self._left(goal)}")
         self._beats = False
-        self._fill_windows()
+        if self.plan.ending.burst:
+            self._fill_windows()
+            until = self.scheduler.now + PROGRESS_BOUND
         goal = [log.end for log in self.logs]
         if not self.scheduler.run(lambda: not self._undone(goal), until):
             raise Violation(f"I8: not settled {PROGRESS_BOUND:g} s after the last trouble: {self._left(goal)}")
@@ -540,12 +550,20 @@ class World:
             self._fill_tasks()
         if not ending.quiet:
             self._beat(0)
+        self._count("quiet end" if ending.quiet else "busy end")
+        self._wait_for_the_independent()
+        if ending.poison:
+            self._count("a last window with a row at fault")
+            self._fill_last_window()
+            self._wait_for_the_independent()
+        api.unstick()
+
+    def _wait_for_the_independent(self) -> None:
         records = self.publisher.records
         at_fault = {
             row.tag for record in records.values() for row in record.rows if not row.invalid and self._at_fault(row)
         }
         open_ = [tag for tag in independent(records, at_fault) if not self.oracle.is_done(tag)]
-        self._count("quiet end" if ending.quiet else "busy end")
         bound, began = self._bound(open_, len(at_fault)), self.scheduler.now
 
         def done() -> bool:
@@ -559,8 +577,36 @@ class World:
                 f"I8: not settled {bound:.0f} s after the last trouble, though it waits for no row at fault: "
                 f"{left[0]} and {len(left) - 1} others"
             )
-        self.went_on = (self.scheduler.now - began) / bound
-        api.unstick()
+        self.went_on = max(self.went_on, (self.scheduler.now - began) / bound)
+
+    def _fill_last_window(self) -> None:
+        """Good rows arrive, with one among them that tells nothing, and nothing else after them."""
+        now, most = EPOCH + self.scheduler.now, self.plan.rules.max_rows
+        odd = self.draw.randrange(most)
+        for place in range(most):
+            if place == odd:
+                self.publisher.kinds[0, self.logs[0].end, 0] = self.plan.ending.poison
+            self.publisher.beat(0, f"last{place}", now)
+        self._arrived(0)
+
+    def _fill_windows(self) -> None:
+        """Many good rows arrive at once: the API takes large windows again, and gets them."""
+        burst, scheduler = self.plan.ending.burst, self.scheduler
+        self._count("burst")
+        scheduler.run(lambda: False, scheduler.now + AFTER_SMALL_WINDOWS)
+        first = len(self.oracle.sizes)
+        for place in range(burst):
+            self.publisher.beat(0, f"burst{place}", EPOCH + scheduler.now)
+        self._arrived(0)
+        end = self.logs[0].end
+        scheduler.run(lambda: not self._undone([end]), scheduler.now + PROGRESS_BOUND)
+        sizes = self.oracle.sizes[first:]
+        most = self.plan.rules.max_rows
+        if max(sizes[2 * len(sizes) // 3 :], default=most) < most / 2:
+            raise Violation(
+                f"I8: windows stay small, {sizes[-1]} of {most} rows at the end of {burst} in {len(sizes)} requests, "
+                f"{AFTER_SMALL_WINDOWS:g} s and more after the API took small ones only"
+            )
 
     def _check_pauses(self, asked: int) -> None:
         """The API is well: a row that is refused pauses uploading a few times, not again and again."""
@@ -580,34 +626,15 @@ class World:
         for number in range(plan.partitions):
             self._arrived(number)
 
-    def _fill_windows(self) -> None:
-        """Many good rows arrive at once: the API takes large windows again, and gets them."""
-        burst, scheduler = self.plan.ending.burst, self.scheduler
-        if not burst:
-            return
-        self._count("burst")
-        scheduler.run(lambda: False, scheduler.now + AFTER_SMALL_WINDOWS)
-        first = len(self.oracle.sizes)
-        for place in range(burst):
-            self.publisher.beat(0, f"burst{place}", EPOCH + scheduler.now)
-        self._arrived(0)
-        end = self.logs[0].end
-        scheduler.run(lambda: not self._left([end]), scheduler.now + PROGRESS_BOUND)
-        sizes = self.oracle.sizes[first:]
-        most = self.plan.rules.max_rows
-        if max(sizes[2 * len(sizes) // 3 :], default=most) < most / 2:
-            raise Violation(
-                f"I8: windows stay small, {sizes[-1]} of {most} rows at the end of {burst} in {len(sizes)} requests, "
-                f"{AFTER_SMALL_WINDOWS:g} s and more after the API took small ones only"
-            )
-
     def _bound(self, open_: list[Tag], at_fault: int) -> float:
         """How long rows may take that wait for no row at fault, seconds."""
         rules = self.plan.rules
         each = max(0.3 / rules.concurrency, 1.0 / rules.rate if rules.rate else 0.0)
         units = Counter(key for tag in open_ for key in self.oracle.units_of(tag))
         chain = max(units.values(), default=0) if self.plan.tasks else 0
-        return GOING_ON + 2 * each * len(open_) + GOING_ON_AT_FAULT * at_fault + GOING_ON_TASK * chain
+        # Dead members' sessions, a person who looks after what was stopped, and the next look for a commit come first.
+        group = 2 * plan_session(self.plan) + (OPERATED if self.plan.log_trouble else 0.0)
+        return group + GOING_ON + 2 * each * len(open_) + GOING_ON_AT_FAULT * at_fault + GOING_ON_TASK * chain
 
     def _at_fault(self, row: PublishedRow) -> bool:
         """Whether a row, and what waits for it, may take long by what the API has against it, or by its task."""
