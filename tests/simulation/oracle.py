@@ -625,6 +625,8 @@ class Oracle(Witness):
 
     def _meant(self, call: Call, line: int) -> Tag | None:
         """The row that an API means by a line: none, where its lines are not counted from 1 and it is a good one."""
+        if len(call.tags) == 1:
+            return call.tags[0]
         tag = call.tags[line - 1] if 1 <= line <= len(call.tags) else None
         if tag is not None and tag not in self._kinds:
             self._seen["a good row named by its line"] += 1
