@@ -19,6 +19,7 @@ from math import inf
 
 import msgspec
 
+from consumer.core.gate import CIRCUIT_WINDOWS
 from consumer.core.outcomes import Reading
 from consumer.core.windows import Window
 
@@ -31,14 +32,19 @@ DIVIDED_BLIND_AFTER = 3
 #: Failures after which a single row is rejected because the other parts of its window have passed, where only suspect
 #: rows are left.
 REJECTED_ALONE_AFTER = 6
+#: A single row whose task has failed for so many seconds, and so often as above, is rejected without evidence, unless
+#: several tasks fail and none passes.
+TASK_PATIENCE_SECONDS = 300.0
 #: A window was accepted so lately, seconds, that a first refusal need not be the whole API's.
 HEALTHY_SECONDS = 10.0
 #: The most that healthy time advances between two accepted windows, so that an outage does not count: seconds, and as a
 #: share of the time after which a row is given up.
 HEALTHY_GAP = 60.0
 HEALTHY_GAP_SHARE = 0.05
-#: While only suspect rows are left, the API is asked for a sign of life every so many seconds at most.
+#: While only suspect rows are left, the API is asked for a sign of life: seconds between two, and as a share of the
+#: time after which a row is given up; once a second at most.
 SIGN_SECONDS = 10.0
+SIGN_SHARE = 0.1
 
 
 class Step(Enum):
@@ -67,6 +73,7 @@ class Failure(msgspec.Struct, frozen=True):
     paused: bool = False  #: uploading is paused, and this is not the request that is tried
     on_trial: bool = False  #: it is the request that is tried
     expired: bool = False  #: as a single row it has failed for too long, in healthy time
+    lone_task: bool = False  #: as a single row its task has failed for long, and few others fail
     by_task: bool = False
     may_go_by_task: bool = False
 
@@ -85,7 +92,8 @@ def next_step(failure: Failure) -> Step:
     else:
         says_no = failure.reading in (Reading.REFUSED, Reading.TASK_FAILED)
         alone = failure.only_suspects and failure.failures >= REJECTED_ALONE_AFTER
-        if says_no and (failure.retried_after_evidence or alone) and not failure.on_trial:
+        lone_task = failure.lone_task and failure.failures >= REJECTED_ALONE_AFTER
+        if says_no and (failure.retried_after_evidence or alone or lone_task) and not failure.on_trial:
             return Step.REJECT
         if failure.expired and not failure.on_trial:
             return Step.GIVE_UP
@@ -105,21 +113,25 @@ class Evidence:
 
     def __init__(self, give_up: float) -> None:
         self._give_up = give_up
-        self._gap = min(HEALTHY_GAP, HEALTHY_GAP_SHARE * give_up)
-        self.sign_seconds = min(SIGN_SECONDS, self._gap) if give_up else SIGN_SECONDS
+        self._gap = min(HEALTHY_GAP, HEALTHY_GAP_SHARE * give_up) if give_up else HEALTHY_GAP
+        self._failing_tasks: set[int] = set()  # windows whose tasks failed, with none complete between
+        self.sign_seconds = min(SIGN_SECONDS, max(1.0, SIGN_SHARE * give_up)) if give_up else SIGN_SECONDS
         self._passed_sent_at = {False: -inf, True: -inf}  # by whether they went as tasks
         self.accepted_at = -inf
         self.healthy_time = 0.0
 
     def accepted(self, window: Window, now: float) -> None:
         """Take in that the API accepted a window."""
+        if window.by_task:
+            self._failing_tasks.clear()
         self._passed_sent_at[window.by_task] = max(self._passed_sent_at[window.by_task], window.sent_at)
         self.advance(now)
 
-    def advance(self, now: float) -> None:
-        """Let healthy time go on to now, but over no long gap."""
+    def advance(self, now: float, *, by_sign: bool = False) -> None:
+        """Let healthy time go on to now, but over no long gap; ``by_sign``: the API gave a sign of life when asked."""
         if self.accepted_at > -inf:
-            self.healthy_time += min(max(0.0, now - self.accepted_at), self._gap)
+            most = max(self._gap, 2 * self.sign_seconds) if by_sign else self._gap
+            self.healthy_time += min(max(0.0, now - self.accepted_at), most)
         self.accepted_at = now
 
     def passed_since(self, window: Window, since: float | None) -> bool:
@@ -137,3 +149,10 @@ class Evidence:
         if window.failing_since is None:
             window.failing_since = self.healthy_time
         return self.healthy_time - window.failing_since >= self._give_up
+
+    def lone_task(self, window: Window, now: float) -> bool:
+        """Take in that the task of a window failed; tell whether it is time to take that for its only row's fault."""
+        self._failing_tasks.add(window.number)
+        first = window.first_failed_at
+        long = first is not None and now - first >= TASK_PATIENCE_SECONDS
+        return len(window.rows) == 1 and long and len(self._failing_tasks) < CIRCUIT_WINDOWS

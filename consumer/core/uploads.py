@@ -151,7 +151,7 @@ class Uploads:
         self._asking = False
         self.api.me_answered(reply, now)
         if reply.status == 200 and self.gate.pause is None and self._suspects_failed and self._only_suspects():
-            self.evidence.advance(now)  # others would pass, were there any
+            self.evidence.advance(now, by_sign=True)  # others would pass, were there any
 
     # -- answers -------------------------------------------------------------------------------------------------
 
@@ -436,7 +436,8 @@ class Uploads:
                 why = Rejection("rejected_by_api", outcome.text, None, "upload", outcome.status)
                 self._reject(window, why, result, now)
             case Step.GIVE_UP:
-                reason = "rejected_by_api" if reading is Reading.REFUSED else "api_error"
+                says_no = reading in (Reading.REFUSED, Reading.TASK_FAILED)
+                reason = "rejected_by_api" if says_no else "api_error"
                 self._reject(window, Rejection(reason, outcome.text, None, "upload", outcome.status), result, now)
             case Step.PAUSE:
                 self.api.pause(PAUSES[reading], brief(reply), now, trial=trial)
@@ -465,6 +466,7 @@ class Uploads:
             paused=paused,
             on_trial=trial,
             expired=self.gate.pause is None and self.evidence.expired(window),
+            lone_task=reading is Reading.TASK_FAILED and self.evidence.lone_task(window, now),
             by_task=window.by_task,
             may_go_by_task=self._single_rows_by_task,
         )

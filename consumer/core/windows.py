@@ -40,7 +40,8 @@ class Window(msgspec.Struct, eq=False, gc=False):
     doubted_since: float | None = (
         None  #: from when on what others pass counts against it: its first failure, or division
     )
-    failed_at: float | None = None  #: its latest failure; None: these rows have not failed
+    first_failed_at: float | None = None  #: its first failure; None: these rows have not failed
+    failed_at: float | None = None  #: its latest failure
     refused: bool = False  #: its latest failure was an answer, not an outage's
     suspect: bool = False  #: it, or the window it is a part of, failed although others had passed since a failure
     retried_after_evidence: bool = False  #: others had passed since its latest failure when it was sent last
@@ -70,13 +71,15 @@ class Window(msgspec.Struct, eq=False, gc=False):
         self.failures += 1
         self.refused = refused
         self.failed_at = now
+        if self.first_failed_at is None:
+            self.first_failed_at = now
         if self.doubted_since is None:
             self.doubted_since = now
 
     def begin_anew(self) -> None:
         """Forget its failures: they say nothing about the rows that are in it now."""
         self.failures = 0
-        self.doubted_since = self.failed_at = self.failing_since = None
+        self.doubted_since = self.first_failed_at = self.failed_at = self.failing_since = None
         self.refused = self.suspect = self.retried_after_evidence = False
 
 

@@ -126,6 +126,7 @@ class Oracle(Witness):
         owns: Callable[[Process, int], bool],
         trace: Trace | None,
         kinds: Mapping[Tag, str] | None = None,
+        first_line: int = 1,
     ) -> None:
         self._scheduler = scheduler
         self._records = records
@@ -149,6 +150,7 @@ class Oracle(Witness):
         self._latest: dict[tuple[int, Key, bool], tuple[Tag, Epoch]] = {}
         self._rows: dict[tuple[int, int], dict[Tag, PublishedRow]] = {}
         self._kinds = {} if kinds is None else kinds
+        self._first_line = first_line  #: the number that the API gives a request's first row
         self._state = FinalState()
         self._effects: dict[Call, set[int]] = {}  #: rows for which a call took effect, by their places in it
         self._sure: dict[Tag, bool] = {}  #: of settled rows, whether the call that was accepted took effect for them
@@ -624,14 +626,14 @@ class Oracle(Witness):
             self._spared[tag] = why
 
     def _meant(self, call: Call, line: int) -> Tag | None:
-        """The row that an API means by a line: none, where its lines are not counted from 1 and it is a good one."""
-        if len(call.tags) == 1:
-            return call.tags[0]
-        tag = call.tags[line - 1] if 1 <= line <= len(call.tags) else None
-        if tag is not None and tag not in self._kinds:
-            self._seen["a good row named by its line"] += 1
-            self._spared[tag] = "its line was named, but lines are not counted from 1"
-        return tag if tag in self._kinds else None
+        """The row that the API means by a line, however it counts."""
+        if line - 1 < len(call.tags) and self._first_line != 1:
+            named = call.tags[line - 1]
+            if named not in self._kinds:
+                self._seen["a good row named by its line"] += 1
+                self._spared[named] = "its line was named, but lines are not counted from 1"
+        place = line - self._first_line
+        return call.tags[place] if 0 <= place < len(call.tags) else None
 
     def _holds_back(self, call: Call) -> bool:
         """Whether uploading is paused by a 401 that came after a call was sent: its answer rejects what it names."""
@@ -828,14 +830,16 @@ class Oracle(Witness):
             self._lettered.__contains__,
             lambda tag: self._sure.get(tag, False),
         )
-        # Nothing is promised of codes that records were about which are no more.
+        # Nothing is promised of codes that records were about which are no more, nor of what rows share with them.
         gone = {(at[0], key) for at in self._removed for row in self._records[at].rows for key, _ in _claims(row)}
-        rows = [
-            row
-            for at in sorted(self._records)
-            for row in self._records[at].rows
-            if not any((at[0], key) in gone for key, _ in _claims(row))
-        ]
+        rows = [row for at in sorted(self._records) for row in self._records[at].rows]
+        while True:
+            touched = [row for row in rows if any((row.tag[0], key) in gone for key, _ in _claims(row))]
+            more = {(row.tag[0], key) for row in touched for key, _ in _claims(row)}
+            if more <= gone:
+                break
+            gone |= more
+        rows = [row for row in rows if not any((row.tag[0], key) in gone for key, _ in _claims(row))]
         for difference in self._state.differences(rows, fate):
             if not difference.late:
                 raise Violation(f"I9: {difference}")

@@ -241,9 +241,15 @@ class World:
             rules.retry.give_up,
         )
         self.oracle = Oracle(
-            scheduler, self.publisher.records, limits, self.seen, self._owns, trace, self.publisher.kinds
+            scheduler,
+            self.publisher.records,
+            limits,
+            self.seen,
+            self._owns,
+            trace,
+            self.publisher.kinds,
+            plan.faults.first_line,
         )
-        self.oracle = Oracle(scheduler, self.publisher.records, limits, self.seen, self._owns, trace)
         self.watch = GroupWatch(scheduler, self.seen, self.oracle, session=plan.session, rate=rules.rate)
         self.api = Api(
             scheduler,
