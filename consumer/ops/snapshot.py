@@ -127,6 +127,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     ledger: Ledger
     consumed: dict[str, int]  #: records by topic
     partitions: list[PartitionStatus]
+    awaiting_start: list[str]  #: partitions that are owned and not read: where they begin is not known yet
     rows: Rows
     windows: Windows
     requests: Requests
@@ -150,6 +151,7 @@ def take(runner: Runner, source: Source, now: float) -> Snapshot:
         ledger=Ledger.total(ledgers.values()),
         consumed={topic: ledger.consumed for topic, ledger in ledgers.items()},
         partitions=partitions,
+        awaiting_start=[f"{topic}[{number}]" for topic, number in sorted(source.awaiting)],
         rows=_rows(pipeline),
         windows=_windows(pipeline, now),
         requests=_requests(pipeline),

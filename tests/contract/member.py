@@ -81,6 +81,9 @@ class Member:
             self.owned[partition.number] = partition
             self.came.append(partition)
 
+    def on_begun(self, partitions: list[Partition]) -> None:
+        self.on_assigned(partitions)
+
     def on_counted(self, counts: Mapping[str, int]) -> None:
         """How many partitions there are matters to the pace only."""
 
