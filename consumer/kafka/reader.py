@@ -310,7 +310,7 @@ class Reader:
         self.stopped.pop(partition, None)
         self._held.discard(partition)
         fresh = self._owned[key] = Partition(*key, begin, None, origin=origin)
-        self._listener.on_begun([fresh])
+        self._begun([fresh])
         self._read_anew(key, begin)
 
     # -- assignment ----------------------------------------------------------------------------------------------
@@ -333,7 +333,7 @@ class Reader:
             return starts[key]
 
         def begin(start: Start) -> None:
-            self._listener.on_begun(self._take_on({key: start}))
+            self._begun(self._take_on({key: start}))
 
         self._seek(key, look, begin)
 
@@ -361,9 +361,12 @@ class Reader:
                 "%s[%s]: %s; beginning at %s", *key, _anew(start.named, extent.origin, start.offset), extent.begin
             )
             fresh = Start(extent.begin, None, start.skips, "", extent.origin, extent.origin)
-            self._listener.on_begun(self._take_on({key: fresh}))
+            self._begun(self._take_on({key: fresh}))
 
         self._seek(key, lambda client: self._starts.extent(client, key, start.origin, LOOK_UP_SECONDS), begin)
+
+    def _begun(self, partitions: list[Partition]) -> None:
+        self._listener.on_begun(partitions)
 
     def _seek(self, key: PartitionId, look: Callable[[Consumer], Any], then: Callable[[Any], None]) -> None:
         """Look something up elsewhere; until it is found, nothing of the partition is read."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException
 
 from consumer.kafka.client import PartitionId, Teller
 from consumer.kafka.starts import LookUpError
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 #: Pause before the next look: doubling, from the first to the last.
 FIRST_PAUSE_SECONDS = 0.05
 LAST_PAUSE_SECONDS = 2.0
+METADATA_SECONDS = 5.0
 
 
 @dataclass(eq=False)
@@ -90,10 +91,13 @@ class Seeking:
         if search.ended:
             return True
         try:
+            # The client would go on with what it knows: that the partition has no leader, say.
+            client.list_topics(search.key[0], timeout=METADATA_SECONDS)
             answer = search.look(client)
-        except LookUpError as error:
+        except (LookUpError, KafkaException) as error:
+            why = error.args[0].str() if isinstance(error, KafkaException) else error
             told = "{}[{}]: where it begins cannot be looked up ({}); it is not read until then; trying on"
-            self._teller.tell(("start", search.key), told.format(*search.key, error))
+            self._teller.tell(("start", search.key), told.format(*search.key, why))
             return False
         except Exception:  # whatever the client raises: nobody else would look on
             log.exception("looking up where %s[%s] begins", *search.key)

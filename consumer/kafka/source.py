@@ -144,6 +144,10 @@ class Source(Reader):
         finally:
             self._assigning = False
 
+    def _begun(self, partitions: list[Partition]) -> None:
+        super()._begun(partitions)
+        self._counted_in, self._count_at = _NOT_ALL, 0.0  # its share of the requests has changed
+
     def _count_again(self) -> None:
         """Count the partitions anew if the group has rebalanced without telling this member, as nothing changed for it.
 

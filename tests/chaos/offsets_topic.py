@@ -149,8 +149,9 @@ def _assigned(assignment: bytes, topic: str) -> list[int]:
 def settled_beyond(commit: CommitEntry) -> list[tuple[int, int]]:
     """What the commit's settled map names, as half-open ranges; nothing for a map that cannot be trusted.
 
-    ``v1 PARTITION BASE DATA CHECKSUM``, or ``v2`` with three words about the log before DATA, which may be ``-``: base64 of LEB128 numbers (a count of runs; for each its unsettled, then its
-    settled positions), and of a bitmap from there on, lowest bit first.
+    ``v1 PARTITION BASE DATA CHECKSUM``, or ``v2`` with three words about the log before DATA (``-``: none): base64 of
+    LEB128 numbers (a count of runs; for each its unsettled, then its settled positions), and of a bitmap from there on,
+    lowest bit first.
     """
     parts = commit.metadata.split(" ")
     whole = commit.metadata.rpartition(" ")[0]

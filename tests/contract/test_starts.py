@@ -153,9 +153,11 @@ def test_a_topic_that_is_made_anew_while_it_is_read_is_begun_at_its_beginning(
     stand.turn_until(lambda: len(_read(member, "old")) == 50, "the first topic is read")
     stand.turn_until(lambda: member.owned[0].origin.topic_id == stand.topic_id(), "its id is known")
     stand.commit_all(member)
+    counted = member.counted
     stand.make_anew()
     stand.publish("new", count)
     stand.turn_until(lambda: set(_read(member, "new")) == _all_of("new", count), "I1: records of the new topic")
+    stand.turn_until(lambda: member.counted > counted, "I8: its share of the requests is worked out anew")
     stand.turn_until(lambda: member.owned[0].position == count, "its end is reached")
     assert member.owned[0].started_at == 0
     assert member.owned[0].origin.topic_id == stand.topic_id(), "commits name the topic that was deleted"
