@@ -187,7 +187,8 @@ def _partition(partition: Partition, runner: Runner, source: Source, now: float)
         end=end,
         lag=None if end is None else end - begin,
         oldest_unsettled_seconds=0.0 if since is None else _rounded(now - since),
-        paused=stopped is None and (source.paused or partition in runner.resting),
+        paused=stopped is None
+        and (source.paused or partition in runner.resting or (partition.topic, partition.number) in source.awaiting),
         stopped=stopped,
     )
 
