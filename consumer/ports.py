@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from consumer.core.effects import Attempt, Letter, Receipt
@@ -18,6 +18,9 @@ class Source(Protocol):
 
     paused: bool
     stopped: dict[Partition, str]
+
+    @property
+    def awaiting(self) -> Mapping[tuple[str, int], float]: ...
 
     def subscribe(self) -> None: ...
     def poll(self, count: int) -> list[tuple[Partition, list[Any]]]: ...

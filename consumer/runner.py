@@ -355,6 +355,10 @@ class Runner:
             if now - max(api.failing_since, self._failing_from) >= BLOCKED_SECONDS:
                 problem = f"no call of the API has succeeded for {BLOCKED_SECONDS:g} s ({api.last_error})"
                 self.stop(UserError(f"{problem}; check api.base_url, and that the API is up"))
+        for (topic, number), since in self._source.awaiting.items():
+            if now - since >= BLOCKED_SECONDS:
+                problem = f"{topic}[{number}]: where it begins cannot be looked up for {BLOCKED_SECONDS:g} s"
+                self.stop(UserError(f"{problem}; see the log above"))
         for partition, stash in self._intake.waiting.items():
             if stash.schema_id is not None and now - stash.since >= BLOCKED_SECONDS:
                 problem = f"{partition} waits for schema {stash.schema_id} for {BLOCKED_SECONDS:g} s; see the log above"
@@ -419,9 +423,18 @@ class Runner:
         self.joined = True
         self._membership.assigned(self._clock())
         self.rebalances += 1
+        self._own(partitions)
+
+    def on_begun(self, partitions: list[Partition]) -> None:
+        """Partitions begin that the group gave before: it is known now where, or their topic was made anew."""
+        self._own(partitions)
+
+    def _own(self, partitions: list[Partition]) -> None:
         for partition in partitions:
             self.pipeline.assigned(partition)
         if partitions:
+            # Where one begins must survive this process; with "latest" it is lost else.
+            self._next_commit_at = self._clock()
             log.info("assigned: %s", _listed(partitions))
 
     def on_counted(self, counts: Mapping[str, int]) -> None:

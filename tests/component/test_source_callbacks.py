@@ -31,6 +31,8 @@ class Listener:
         self.counted = dict(counts)
     def on_revoked(self, partitions, *, lost):
         pass
+    def on_begun(self, partitions):
+        pass
     def on_joined(self):
         pass
     def on_waiting(self):
@@ -100,6 +102,8 @@ class Listener:
         pass
     def on_revoked(self, partitions, *, lost):
         self.revoked += len(partitions)
+    def on_begun(self, partitions):
+        pass
     def on_joined(self):
         pass
     def on_waiting(self):

@@ -44,6 +44,7 @@ class Member:
         self.batches: list[tuple[Partition, list[int]]] = []  #: offsets, as they were given
         self.values: dict[int, list[bytes]] = {}  #: by partition, in the order in which they were given
         self.failed: UserError | None = None
+        self.counted = 0  #: how often it was told how many partitions there are
         self.polling = False
         self.while_revoking: Callable[[], None] = lambda: None
 
@@ -82,8 +83,12 @@ class Member:
             self.owned[partition.number] = partition
             self.came.append(partition)
 
+    def on_begun(self, partitions: list[Partition]) -> None:
+        self.on_assigned(partitions)
+
     def on_counted(self, counts: Mapping[str, int]) -> None:
         """How many partitions there are matters to the pace only."""
+        self.counted += 1
 
     def on_joined(self) -> None:
         self.joined = True

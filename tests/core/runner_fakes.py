@@ -99,6 +99,7 @@ class FakeSource:
         self.held: set[Partition] = set()
         self.paused = False
         self.stopped: dict[Partition, str] = {}
+        self.awaiting: dict[tuple[str, int], float] = {}
         self.committing = False
         self.logs: dict[Partition, list[Message]] = {}
         self.polls: list[tuple[float, int]] = []

@@ -136,6 +136,7 @@ class SimSource:
         self._witness = witness or Witness()
         self.paused = False
         self.stopped: dict[Partition, str] = {}
+        self.awaiting: dict[tuple[str, int], float] = {}  #: partitions whose start is not known yet: here none
         self._held: set[Partition] = set()
         self._owned: dict[int, Partition] = {}
         self._fetches: dict[int, _Fetch] = {}
