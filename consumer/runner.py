@@ -438,7 +438,10 @@ class Runner:
             log.info("assigned: %s", _listed(partitions))
 
     def on_counted(self, counts: Mapping[str, int]) -> None:
-        """The group reads these topics, each with so many partitions: this member's share of the requests follows."""
+        """The group reads these topics, each with so many partitions: this member's share of the requests follows.
+
+        No topics: they could not be counted.
+        """
         self.pipeline.counted(counts, self._wall_clock(), self._clock())
 
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:

@@ -231,7 +231,9 @@ class Limits(Section):
 
     max_unsettled_rows: int = Field(20000, ge=1, description="Rows read and not settled.")
     max_unsettled_mib: Positive = Field(
-        64, description="MiB of records read and not settled; up to 16 MiB fetched ahead come on top."
+        64,
+        description="MiB of records read and not settled: values, keys, headers, and 1,000 bytes for each record "
+        "(200 for each header); up to 16 MiB fetched ahead come on top.",
     )
     stop_seconds: NotNegative = Field(
         80,

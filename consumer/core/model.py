@@ -79,13 +79,14 @@ class Record(msgspec.Struct, eq=False, gc=False):
     partition: Any  #: the offsets.Partition it was read from: one assignment epoch of a partition
     offset: int
     raw: Any  #: the client's message, kept for the dead letter; dropped at settlement
-    size: int  #: bytes for the memory bound: of its value, and of what several rows of it hold
+    size: int  #: bytes for the memory bound: of its value, what is ``beside`` it, and what several rows of it hold
     timestamp: int = -1  #: its time in Kafka, milliseconds since the epoch; not positive: it has none
     read_at: float = 0.0  #: when it was read (the owner's clock, seconds)
     event_id: str | None = None
     open: int = 0  #: rows not settled yet
     rejected: bool = False  #: at least one row was dead-lettered
     settled: bool = False
+    beside: int = 0  #: of its ``size``, what is not its value: its key, its headers, the objects that stand for it
 
 
 class Stage(IntEnum):

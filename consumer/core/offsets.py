@@ -31,6 +31,8 @@ MAX_METADATA = 4000
 MAX_METADATA_OF_COMMIT = 500_000
 #: With less room than this there is no map: it could not tell of what one read brings.
 MIN_METADATA = 500
+#: Settled records of a partition that are kept behind one that is not, beyond as many as are unsettled.
+MAX_SETTLED_KEPT = 1000
 #: Records of a partition that one more read can bring before it is held.
 MAX_READ = 500
 
@@ -151,11 +153,17 @@ class Partition:
         self.room = self.room // 2 if self.room // 2 >= MIN_METADATA else 0
 
     def read(self, records: list[Record], position: int) -> None:
-        """Take in records that were read, in order; ``position`` is where reading goes on."""
-        self.records.extend(records)
+        """Take in records that were read, in order; ``position`` is where reading goes on.
+
+        Those without rows are skipped at once and not kept; nor are settled ones, where most of what is kept is: behind
+        one that is stuck they would be memory that nobody counts.
+        """
+        self.records.extend(record for record in records if record.open)
         self.position = max(self.position, position)
         self.ledger.consumed += len(records)
         self.ledger.unsettled += len(records)
+        if len(self.records) > 2 * self.ledger.unsettled + MAX_SETTLED_KEPT:
+            self.records = deque(record for record in self.records if not record.settled)
 
     def skip(self, record: Record) -> None:
         """Settle a record by rule: there is nothing to upload."""

@@ -23,7 +23,7 @@ from consumer.core.lanes import Lanes
 from consumer.core.ledger import Ledger, Ledgers
 from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets import Partition, settle
-from consumer.core.pace import places
+from consumer.core.pace import assumed_places, places
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.tasks import TASKS_PER_REQUEST, Task, Tasks
@@ -95,7 +95,7 @@ class Pipeline:
         self._stock = rules.concurrency + SPARE_WINDOWS
         self.resting = False  #: a partition is not read on until more of it is settled
         self.silent = False  #: nothing is uploaded, for good or for now
-        self._counts: dict[str, int] = {}  # partitions of each topic that the group reads; empty: not known
+        self._counts: dict[str, int] | None = None  # partitions of each topic that the group reads; empty: not known
         self._ahead = 0.0  # seconds that the wall clock is ahead of the owner's
 
     # -- inputs --------------------------------------------------------------------------------------------------
@@ -106,8 +106,12 @@ class Pipeline:
         self.ledgers.open(partition)
 
     def counted(self, counts: Mapping[str, int], wall_clock: float, now: float) -> None:
-        """The group reads these topics, each with so many partitions; the wall clock says so many seconds."""
-        self._counts = dict(counts)
+        """The group reads these topics, each with so many partitions; the wall clock says so many seconds.
+
+        No topics: they could not be counted. What was counted before holds then, if anything was.
+        """
+        if counts or not self._counts:
+            self._counts = dict(counts)
         self._ahead = wall_clock - now
         self._deal(now)
 
@@ -429,9 +433,11 @@ class Pipeline:
 
     def _deal(self, now: float) -> None:
         """Tell the pace which of the group's partitions are ours."""
-        if self._counts:
-            own = places(self._counts, self.partitions)
-            self.gate.pace.deal(own, sum(self._counts.values()), now + self._ahead, now)
+        if self._counts is not None:
+            own, of = places(self._counts, self.partitions), sum(self._counts.values())
+            if not self._counts:
+                own, of = assumed_places(self.partitions)
+            self.gate.pace.deal(own, of, now + self._ahead, now)
 
     def _expect(self, record: Record) -> None:
         """Several rows of a record are coming."""

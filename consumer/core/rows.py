@@ -98,7 +98,7 @@ class RowMaker:
                 shape, checks, units = self._plans.get(names) or self._new_plan(names)
                 if value and not value.isspace() and not (checks and _fails(checks, fields)):
                     joins = _joins(units, data_key, fields) if units else ()
-                    return [Row(record, data_key, value, fields, shape, record.size, joins)]
+                    return [Row(record, data_key, value, fields, shape, record.size - record.beside, joins)]
         return self._usual_rows(event, record)
 
     def _usual_rows(self, event: Event, record: Record) -> list[Row]:
@@ -124,7 +124,8 @@ class RowMaker:
         shape, checks, units = self._plans.get(names) or self._new_plan(names)
         if checks and _fails(checks, item):
             return self._judged_rows(event, record, data_key, value)
-        return [Row(record, data_key, value, item, shape, record.size, _joins(units, data_key, item) if units else ())]
+        size = record.size - record.beside
+        return [Row(record, data_key, value, item, shape, size, _joins(units, data_key, item) if units else ())]
 
     def _rows_of(self, several: Several, record: Record) -> list[Row]:
         rows: list[Row] = []
@@ -214,7 +215,8 @@ class RowMaker:
         names = tuple(item)
         shape, _, units = self._plans.get(names) or self._new_plan(names)
         joins = _joins(units, data_key, item) if units and rejection is None else ()
-        return Row(record, data_key, key, item, shape, record.size, joins, rejection=rejection)
+        size = record.size - record.beside
+        return Row(record, data_key, key, item, shape, size, joins, rejection=rejection)
 
     def _text(self, name: str, value: Any) -> str:
         if isinstance(value, datetime) and name in self._date_fields:

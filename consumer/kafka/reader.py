@@ -60,7 +60,10 @@ class Listener(Protocol):
         """The group has answered; what it assigns, if anything, comes with ``on_assigned``."""
 
     def on_counted(self, counts: Mapping[str, int]) -> None:
-        """The group reads these topics, each with so many partitions, whoever owns them."""
+        """The group reads these topics, each with so many partitions, whoever owns them.
+
+        None at all: they cannot be counted.
+        """
 
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
         """These partitions go when this returns; ``lost``: another member may own them already."""

@@ -158,8 +158,14 @@ class Source(Reader):
             return
         try:
             self._counted(partitions_of(self._consumer, self._topics, COUNT_WAIT_SECONDS)[0])
-        except KafkaException:
+        except KafkaException as error:
             self._count_at = time.monotonic() + COUNT_PAUSE_SECONDS
+            self._teller.tell(
+                "count",
+                f"Kafka: the partitions of kafka.topics cannot be counted ({error.args[0].str()}): this member's share "
+                "of api.requests_per_second is not known, so it takes what it took before, or little; trying on",
+            )
+            self._listener.on_counted({})
 
     def _counted(self, keys: list[PartitionId]) -> None:
         self._listener.on_counted(Counter(topic for topic, _ in keys))

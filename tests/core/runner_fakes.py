@@ -51,6 +51,9 @@ class Message:
     def key(self) -> bytes | None:
         return None
 
+    def headers(self) -> list[tuple[str, bytes | None]] | None:
+        return None
+
     def timestamp(self) -> tuple[int, int]:
         return 1, int((EPOCH + BEGIN) * 1000)  # published at the start
 

@@ -287,6 +287,17 @@ MUTANTS = (
         PACE_TESTS,
     ),
     Mutant(
+        "a member that could not count the partitions takes all of the rate",
+        (
+            Edit(
+                PIPELINE,
+                "                own, of = assumed_places(self.partitions)\n",
+                "                own, of = [0], 1\n",
+            ),
+        ),
+        PACE_TESTS,
+    ),
+    Mutant(
         "slots that were let pass are saved up",
         (Edit(PACE, "return max(self._next, self._ordinal(", "return self._next or max(0.0, self._ordinal("),),
         PACE_TESTS,

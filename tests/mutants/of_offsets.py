@@ -111,6 +111,23 @@ MUTANTS = (
         INTAKE_TESTS,
     ),
     Mutant(
+        "memory bound: values alone are counted, not keys, headers and objects",
+        (Edit(INTAKE, "len(value) + beside, message.timestamp()", "len(value), message.timestamp()"),),
+        INTAKE_TESTS,
+    ),
+    Mutant(
+        "memory bound: what is skipped or settled behind a stuck record is kept",
+        (
+            Edit(
+                OFFSETS,
+                "self.records.extend(record for record in records if record.open)",
+                "self.records.extend(records)",
+            ),
+            Edit(OFFSETS, "2 * self.ledger.unsettled + MAX_SETTLED_KEPT:", "2 * self.ledger.unsettled + 10**9:"),
+        ),
+        OFFSETS_TESTS,
+    ),
+    Mutant(
         "ledger: an accepted record counts twice",
         (Edit(OFFSETS, "ledger.accepted += records", "ledger.accepted += 2 * records"),),
     ),

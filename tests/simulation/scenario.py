@@ -140,7 +140,7 @@ def scenario(seed: int) -> Scenario:
             max_processing=max_processing,
             pause_after_rejections=draw.choice((0, 0, 10, 1000)),
             max_unsettled_rows=draw.choice((40, 150)) if "tight" in troubles else 20_000,
-            max_unsettled_bytes=draw.choice((3_000.0, 20_000.0)) if "tight" in troubles else 1e8,
+            max_unsettled_bytes=draw.choice((40_000.0, 200_000.0)) if "tight" in troubles else 1e8,
             retry=RetryPolicy(
                 base=0.2,
                 cap=draw.choice((1.0, 5.0)),
