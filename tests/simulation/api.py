@@ -22,7 +22,7 @@ MODES: dict[str, tuple[int, ...]] = {
     "forbidden": (403,),
     "moved": (404, 405, 301),
     "down": (500, 502, 503, 504),
-    "turmoil": (401, 400, 400, 413, 500),  #: one says that the token is wrong, another anything
+    "turmoil": (401, 400, 400, 413, 413, 500),  #: one says that the token is wrong, another anything
 }
 #: After so many answers that there is no such task nobody waits for it any more (docs/async.md).
 UNKNOWN_LIMIT = 3

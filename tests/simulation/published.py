@@ -164,10 +164,10 @@ class Publisher:
         row = PublishedRow((number, offset, 0), ("extended_id", value), (), "", {"tag": f"{number}.{offset}.0"})
         self._keep(PublishedRecord(number, offset, (row,), len(event)))
 
-    def unit(self, number: int, value: str, now: float) -> None:
-        """One good record about a unit that no code is in; it shares its data with no other."""
+    def unit(self, number: int, value: str, note: str, now: float) -> None:
+        """One good record about a unit that no code is in; all with one note share their data."""
         offset = self._logs[number].end
-        fields = {"tag": f"{number}.{offset}.0"}
+        fields = {"note": note}
         event = json.dumps({"data_key": UNIT, "key_value": value, "scm_data": fields}).encode()
         self._logs[number].append(None, event, int(now * 1000))
         row = PublishedRow((number, offset, 0), (UNIT, value), (), "", fields)

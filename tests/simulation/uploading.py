@@ -21,8 +21,8 @@ SHARES = {
     "receipts": 0.25,
     "telling nothing": 0.35,
     "quiet": 0.35,
-    "turmoil": 0.35,
-    "narrow": 0.7,
+    "turmoil": 0.45,
+    "narrow": 0.9,
     "lines": 0.2,
     "me": 0.2,
 }
@@ -104,9 +104,9 @@ def _give_up(plan: Scenario, draw: random.Random) -> None:
 def _times(plan: Scenario, draw: random.Random, chosen: set[str]) -> None:
     """What the API is like for a while, or ``GET /me`` for ever."""
     if "turmoil" in chosen:
-        for _ in range(draw.randint(1, 3)):
+        for _ in range(draw.randint(2, 4)):
             _for_a_while(plan, draw, "api", "turmoil", longest=6.0)
-        if draw.random() < 0.6:  # many windows of one row in flight when a 401 comes
+        if draw.random() < 0.7:  # many windows of one row in flight when a 401 comes
             plan.rules = msgspec.structs.replace(plan.rules, max_rows=1, concurrency=draw.choice((4, 8)), rate=0.0)
             plan.faults.latency = (0.2, 2.0)
     if "me" in chosen:
@@ -130,4 +130,4 @@ def _tasks(plan: Scenario, chosen: set[str], *, stuck: bool) -> None:
 
 def _for_a_while(plan: Scenario, draw: random.Random, what: str, how: Any, longest: float) -> None:
     more = (how, draw.uniform(0.5, longest))
-    plan.happenings.append(Happening(draw.uniform(0.3, max(3.0, plan.publish_for)), what, more=more))
+    plan.happenings.append(Happening(draw.uniform(0.3, max(12.0, plan.publish_for)), what, more=more))

@@ -52,6 +52,10 @@ GOING_ON_TASK = 15.0
 PAUSES = 15
 PAUSES_OF_A_ROW = 3
 REFUSED = ("forbidden", "redirected", "unprocessable", "walled", "garbled")
+#: So long after the last update that goes by a task, when no task ends any more, good rows arrive, and so many: a
+#: member that reads nothing takes one a second all the same, as a sign of life.
+FILLING = 20.0
+BESIDE = 300
 #: An API that took small windows only takes large ones again for so long before it is looked at how full they are.
 AFTER_SMALL_WINDOWS = 60.0
 #: What the threads of a process may take for a turn that waits for nothing, seconds.
@@ -570,7 +574,7 @@ class World:
             row.tag for record in records.values() for row in record.rows if not row.invalid and self._at_fault(row)
         }
         open_ = [tag for tag in independent(records, at_fault) if not self.oracle.is_done(tag)]
-        bound, began = self._bound(open_, len(at_fault)), self.scheduler.now
+        bound, began = self._bound(open_, sum(tag in self.publisher.kinds for tag in at_fault)), self.scheduler.now
 
         def done() -> bool:
             while open_ and self.oracle.is_done(open_[-1]):
@@ -623,13 +627,19 @@ class World:
             raise Violation(f"I8: GET /me is asked {asked} times after the last trouble, with {refused} refused rows")
 
     def _fill_tasks(self) -> None:
-        """More updates go by tasks than may be at work, or wait in stock, and behind them good rows that do not."""
-        now, plan = EPOCH + self.scheduler.now, self.plan
-        for place in range(10 * plan.rules.concurrency + 40):
-            self.publisher.unit(place % plan.partitions, f"u-stuck-{place}", now)
-        for place in range(10 * plan.partitions):
-            self.publisher.beat(place % plan.partitions, f"beside{place}", now)
-        for number in range(plan.partitions):
+        """More windows go by tasks than may be at work and in stock, and behind them good rows that do not."""
+        plan, most = self.plan, self.plan.rules.max_rows
+        for place in range(most * (5 * plan.rules.concurrency + 12)):
+            note = f"task {place // most}"
+            self.publisher.unit(place % plan.partitions, f"u-stuck-{place}", note, EPOCH + self.scheduler.now)
+        self._all_arrived()
+        self.scheduler.run(lambda: False, self.scheduler.now + FILLING)
+        for place in range(BESIDE):
+            self.publisher.beat(place % plan.partitions, f"beside{place}", EPOCH + self.scheduler.now)
+        self._all_arrived()
+
+    def _all_arrived(self) -> None:
+        for number in range(self.plan.partitions):
             self._arrived(number)
 
     def _bound(self, open_: list[Tag], at_fault: int) -> float:
