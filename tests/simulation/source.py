@@ -44,12 +44,6 @@ COUNT_PAUSE = 10.0
 NO_LINE = -1
 #: What was in a socket while the process stood still is taken in within this time after it goes on.
 BUFFERED = 0.3
-#: What the real source is to do and does not do yet (issue 12, by number). Where it does, its number goes in here, so
-#: that this one does as well, and once all are in, the branches that ask for them go: "3": commits are told apart by
-#: their maps, too, a fault in a revocation ends the process, and what ends it is raised once; "4": what comes later
-#: begins at its beginning; "7": a map is cut at the partition's end, and a topic that was made anew is another one;
-#: "17": a start that is not known holds up no other partition.
-MENDED: set[str] = set()
 
 
 @dataclass
@@ -84,8 +78,7 @@ class _Sent:
     @property
     def says(self) -> dict[int, tuple[int, str]]:
         """What its answer names, by partition, as far as the program looks at it."""
-        maps = "3" in MENDED
-        return {c.partition.number: (c.offset, c.metadata if maps else "") for c in self.commits}
+        return {c.partition.number: (c.offset, c.metadata) for c in self.commits}
 
 
 @dataclass
@@ -181,7 +174,7 @@ class SimSource:
         """Serve the callbacks; then what has arrived, at most ``count`` records, by partition and in order."""
         self._process.step("poll")
         self._witness.polled(self._process)
-        if self._fatal is not None and not ("3" in MENDED and self._raised):
+        if self._fatal is not None and not self._raised:
             self._raised = True
             raise self._fatal
         self._polled_at = self._scheduler.now
@@ -305,7 +298,7 @@ class SimSource:
             log = self._broker.logs[number]
             if self._reachable:
                 fetch.known_end = log.end
-                if "7" in MENDED and fetch.topic_id != log.topic_id:
+                if fetch.topic_id != log.topic_id:
                     self._another_topic(partition)
                     continue
                 if not log.begin <= fetch.position <= log.end:
@@ -475,31 +468,23 @@ class SimSource:
         ready_at = self._scheduler.now + self.link.resume
         self._fetches[number] = _Fetch(partition.position, ready_at, held.end, held.topic_id)
         self._witness.assigned(self._process, partition, number, partition.position, committed)
-        if "7" in MENDED and self._watch is not None:
+        if self._watch is not None:
             self._watch.map_cut(partition, held.end if partition.skips else partition.position)
 
     def _look_up(self, numbers: list[int]) -> dict[int, tuple[int, str] | None] | None:
         """What is committed, as it was when the broker answered; None: the process stops first."""
         pause, longest = LOOK_UP_PAUSE
-        held_up_since: float | None = None  # by one partition, while the broker answers for others
         while not self._listener.stopping:
             self._process.step("look-up")
             self._listener.on_waiting()
             self._process.sleep(self._latency())
             if self._reachable:
                 unknown = [number for number in numbers if self._unknown(number)]
-                if not unknown or ("17" in MENDED and len(unknown) < len(numbers)):
+                if len(unknown) < len(numbers):
                     found = {n: self._broker.committed.get(n) for n in numbers if n not in unknown}
                     self._process.sleep(self._latency())
                     return found
-                if "17" in MENDED:
-                    return {}
-                now = self._scheduler.now
-                held_up_since = now if held_up_since is None else held_up_since
-                if self._watch is not None and len(unknown) < len(numbers):
-                    self._watch.held_up(self._process, unknown, numbers, now - held_up_since)
-            else:
-                held_up_since = None
+                return {}
             self._process.sleep(pause)
             pause = min(2 * pause, longest)
         return None
@@ -514,16 +499,16 @@ class SimSource:
     def _partition(self, number: int, committed: tuple[int, str] | None) -> Partition:
         held = self._broker.logs[number]
         if committed is None:
-            later = "4" in MENDED and any(other != number for other in self._broker.committed)
+            later = any(other != number for other in self._broker.committed)
             start = held.begin if self._start_from == "earliest" or later else held.end
             return Partition(held.topic, number, start, None)
         offset, metadata = committed
-        if "7" in MENDED and self._broker.committed_of.get(number, 0) != held.topic_id:
+        if self._broker.committed_of.get(number, 0) != held.topic_id:
             return Partition(held.topic, number, held.begin, None)
         skips: SettledMap = NOTHING
         with suppress(MapError):
             skips = decode(metadata, number, offset)
-        if "7" in MENDED and skips.end > held.end:
+        if skips.end > held.end:
             runs = [(start, min(end, held.end)) for start, end in skips.beyond(offset) if start < held.end]
             skips = SettledMap(runs)
         return Partition(held.topic, number, offset, offset, skips, metadata)
@@ -549,10 +534,9 @@ class SimSource:
             self._listener.on_revoked(partitions, lost=lost)
         except Exception as error:
             log.info("a fault in a revocation: %s", error)
-            if "3" in MENDED:
-                for partition in partitions:
-                    partition.owned = False
-                self._fatal = UserError("Kafka: a fault in the program; see the log above")
+            for partition in partitions:
+                partition.owned = False
+            self._fatal = UserError("Kafka: a fault in the program; see the log above")
         self._revoking = False
         self._process.step("revoked")
         for partition in partitions:
@@ -813,8 +797,7 @@ class SimSource:
             for _ in range(place):
                 self._committing.popleft()  # this one has overtaken it
             sent = self._committing.popleft()
-            if "3" in MENDED:
-                self._group_has(taken, sent.commits)
+            self._group_has(taken, sent.commits)
             failed: dict[str | None, list[Commit]] = {}
             for commit, error in zip(sent.commits, errors, strict=True):
                 failed.setdefault(error, []).append(commit)
