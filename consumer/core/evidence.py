@@ -33,8 +33,9 @@ DIVIDED_BLIND_AFTER = 3
 #: rows are left.
 REJECTED_ALONE_AFTER = 6
 #: A single row whose task has failed for so many seconds, and so often as above, is rejected without evidence, unless
-#: several tasks fail and none passes.
+#: several tasks fail and none passes. Less where rows are given up sooner, but not less than a minute.
 TASK_PATIENCE_SECONDS = 300.0
+LEAST_TASK_PATIENCE_SECONDS = 60.0
 #: A window was accepted so lately, seconds, that a first refusal need not be the whole API's.
 HEALTHY_SECONDS = 10.0
 #: The most that healthy time advances between two accepted windows, so that an outage does not count: seconds, and as a
@@ -114,6 +115,8 @@ class Evidence:
     def __init__(self, give_up: float) -> None:
         self._give_up = give_up
         self._gap = min(HEALTHY_GAP, HEALTHY_GAP_SHARE * give_up) if give_up else HEALTHY_GAP
+        patience = max(give_up, LEAST_TASK_PATIENCE_SECONDS) if give_up else TASK_PATIENCE_SECONDS
+        self._task_patience = min(patience, TASK_PATIENCE_SECONDS)
         self._failing_tasks: set[int] = set()  # windows whose tasks failed, with none complete between
         self.sign_seconds = min(SIGN_SECONDS, max(1.0, SIGN_SHARE * give_up)) if give_up else SIGN_SECONDS
         self._passed_sent_at = {False: -inf, True: -inf}  # by whether they went as tasks
@@ -154,5 +157,6 @@ class Evidence:
         """Take in that the task of a window failed; tell whether it is time to take that for its only row's fault."""
         self._failing_tasks.add(window.number)
         first = window.first_failed_at
-        long = first is not None and now - first >= TASK_PATIENCE_SECONDS
-        return len(window.rows) == 1 and long and len(self._failing_tasks) < CIRCUIT_WINDOWS
+        long = first is not None and now - first >= self._task_patience
+        few = window.suspect or len(self._failing_tasks) < CIRCUIT_WINDOWS
+        return len(window.rows) == 1 and long and few

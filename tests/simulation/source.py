@@ -194,6 +194,7 @@ class SimSource:
             return
         if not self._reachable or self._scheduler.now < self.link.no_count_until:
             self._count_at = self._scheduler.now + COUNT_PAUSE
+            self._listener.on_counted({})
             return
         counts: dict[str, int] = {}
         for number, held in enumerate(self._broker.logs):
@@ -435,6 +436,7 @@ class SimSource:
         if not numbers:
             self._listener.on_assigned([])
             return
+        numbers = [number for number in numbers if number not in self._owned]  # what is new to the client
         found = self._look_up(numbers)
         if found is None:
             return  # the process is about to end

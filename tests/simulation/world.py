@@ -621,7 +621,9 @@ class World:
     def _check_pauses(self, asked: int) -> None:
         """The API is well: a row that is refused pauses uploading a few times, not again and again."""
         refused = sum(kind in REFUSED for kind in self.publisher.kinds.values())
-        bound = PAUSES + PAUSES_OF_A_ROW * refused
+        # Beside pauses, suspect rows that are left alone make the program ask, once a second until they are given up.
+        signs = 3 * self.plan.rules.retry.give_up * (refused > 0)
+        bound = PAUSES + PAUSES_OF_A_ROW * refused + signs
         self.seen["asked most"] = asked
         if self.plan.me_status is None and asked > bound:
             raise Violation(f"I8: GET /me is asked {asked} times after the last trouble, with {refused} refused rows")
