@@ -119,6 +119,7 @@ class Evidence:
         self._task_patience = min(patience, TASK_PATIENCE_SECONDS)
         self._failing_tasks: set[int] = set()  # windows whose tasks failed, with none complete between
         self.sign_seconds = min(SIGN_SECONDS, max(1.0, SIGN_SHARE * give_up)) if give_up else SIGN_SECONDS
+        self._most = max(self._gap, 2 * self.sign_seconds)  # that healthy time advances at once
         self._passed_sent_at = {False: -inf, True: -inf}  # by whether they went as tasks
         self.accepted_at = -inf
         self.healthy_time = 0.0
@@ -133,8 +134,7 @@ class Evidence:
     def advance(self, now: float, *, by_sign: bool = False) -> None:
         """Let healthy time go on to now, but over no long gap; ``by_sign``: the API gave a sign of life when asked."""
         if self.accepted_at > -inf:
-            most = max(self._gap, 2 * self.sign_seconds) if by_sign else self._gap
-            self.healthy_time += min(max(0.0, now - self.accepted_at), most)
+            self.healthy_time += min(max(0.0, now - self.accepted_at), self._most if by_sign else self._gap)
         self.accepted_at = now
 
     def passed_since(self, window: Window, since: float | None) -> bool:
@@ -145,12 +145,13 @@ class Evidence:
         """Tell whether the API accepted a window a moment ago."""
         return now - self.accepted_at <= HEALTHY_SECONDS
 
-    def expired(self, window: Window) -> bool:
+    def expired(self, window: Window, now: float) -> bool:
         """Tell whether a single row has failed for so much healthy time that it is given up; starts the count."""
         if len(window.rows) != 1 or not self._give_up:
             return False
         if window.failing_since is None:
-            window.failing_since = self.healthy_time
+            # Healthy time that is added at the next advance may have passed before this failure.
+            window.failing_since = self.healthy_time + min(max(0.0, now - self.accepted_at), self._most)
         return self.healthy_time - window.failing_since >= self._give_up
 
     def lone_task(self, window: Window, now: float) -> bool:

@@ -465,7 +465,7 @@ class Uploads:
             api_doubtful=refused_by_all or not self.evidence.accepted_lately(now),
             paused=paused,
             on_trial=trial,
-            expired=self.gate.pause is None and self.evidence.expired(window),
+            expired=self.gate.pause is None and self.evidence.expired(window, now),
             lone_task=reading is Reading.TASK_FAILED and self.evidence.lone_task(window, now),
             by_task=window.by_task,
             may_go_by_task=self._single_rows_by_task,

@@ -449,7 +449,8 @@ class SimSource:
 
     def _ask_starts(self, numbers: list[int]) -> None:
         """Ask again where partitions begin that are owned and are not read yet."""
-        numbers = [number for number in numbers if number in self._starts_awaited]
+        awaited = self._starts_awaited
+        numbers = [n for n in numbers if n in awaited and self._group.owner(n) == self.member]
         self._starts_awaited.difference_update(numbers)
         if numbers:
             self._on_assign(numbers)
