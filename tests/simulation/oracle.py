@@ -157,6 +157,7 @@ class Oracle(Witness):
         self._stops: dict[Process, list[float]] = {}  #: when each was asked to stop
         self._receipts: dict[tuple[int, Key], tuple[Tag, Epoch]] = {}  #: the latest of each key
         self._receipted: set[Tag] = set()
+        self._fenced: set[Process] = set()  #: members that another process with their instance id has replaced
         self._accepted: set[Tag] = set()
         self._blameless: set[Call] = set()
         self._spared: dict[Tag, str] = {}  #: why an answer that speaks against a row does not count
@@ -493,7 +494,7 @@ class Oracle(Witness):
         """What excuses that a call of an assignment takes effect after its time; nothing: it could have waited."""
         if epoch.killed:
             return "was killed"
-        if epoch.lost or not epoch.ended:
+        if epoch.lost or not epoch.ended or epoch.process in self._fenced:
             return "was thrown out"
         stops, gone_at = self._stops.get(epoch.process, []), epoch.gone_at or 0.0
         if len(stops) > 1:
@@ -618,7 +619,7 @@ class Oracle(Witness):
         """The only row of a call was at fault, or may have been."""
         tag = call.tags[0]
         self._condemned.setdefault(tag, set()).add(reason)
-        if reason == "api_error":
+        if reason == "api_error" or call.by_task:
             self._failing.setdefault((call.process, tag), self._scheduler.now)
 
     def _spare(self, call: Call, why: str) -> None:
@@ -787,6 +788,8 @@ class Oracle(Witness):
         book.refusals += told == "OFFSET_METADATA_TOO_LARGE"
         if refused is not None:
             self._seen[f"commit refused: {refused}"] += 1
+            if refused == "FENCED_INSTANCE_ID":
+                self._fenced.add(process)
             self._tell(process, f"has its commit of {book.number} refused: {refused}")
 
     def is_done(self, tag: Tag) -> bool:

@@ -622,7 +622,7 @@ class World:
         """The API is well: a row that is refused pauses uploading a few times, not again and again."""
         refused = sum(kind in REFUSED for kind in self.publisher.kinds.values())
         # Beside pauses, suspect rows that are left alone make the program ask, once a second until they are given up.
-        signs = 3 * self.plan.rules.retry.give_up * (refused > 0)
+        signs = 3 * self.plan.rules.retry.give_up * bool(self.publisher.kinds)
         bound = PAUSES + PAUSES_OF_A_ROW * refused + signs
         self.seen["asked most"] = asked
         if self.plan.me_status is None and asked > bound:
@@ -661,6 +661,8 @@ class World:
             return True
         if kind is None:
             return False
+        if plan.tasks and row.key[0] == UNIT:
+            return True  # its task fails: for minutes that may be the API's fault
         slow = (*TELLING_NOTHING, "forbidden", *(("unknown",) if plan.rules.retry.unknown_key_grace else ()))
         return kind in slow or plan.rules.pause_after_rejections == 10
 
