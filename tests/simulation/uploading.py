@@ -60,7 +60,7 @@ def plan_uploading(plan: Scenario) -> None:
     if plan.tasks:
         _tasks(plan, chosen, stuck=stuck)
     quiet = "quiet" in chosen
-    poison = draw.choice(TELLING_NOTHING) if quiet and roomy else ""
+    poison = draw.choice((*TELLING_NOTHING, *2 * ("cursed", "timed out"))) if quiet and roomy else ""
     if poison:
         _give_up(plan, draw)
     plan.ending = Ending(quiet, poison, stuck, burst)

@@ -43,15 +43,16 @@ EPOCH = 1_700_000_000.0
 OPERATED = 90.0
 #: With nothing going wrong any more, everything is settled and committed within this time (I8), seconds.
 PROGRESS_BOUND = 900.0
+#: More than that for each row of one unit whose task fails: it is rejected once it has failed alone for five minutes.
+TASK_AT_FAULT = 330.0
 #: And what waits for no row at fault, whatever those do, and although nothing else arrives, within this time, seconds;
 #: twice as long as its rows take one by one; so long for each row at fault; and for each task that others wait for.
 GOING_ON = 60.0
 GOING_ON_AT_FAULT = 10.0
 GOING_ON_TASK = 15.0
-#: While rows are refused in a way that may be the whole process's fault, it asks who it is so often, and for each row.
+#: While rows fail in a way that may be the whole process's fault, it asks who it is so often, and for each row.
 PAUSES = 15
-PAUSES_OF_A_ROW = 3
-REFUSED = ("forbidden", "redirected", "unprocessable", "walled", "garbled")
+PAUSES_OF_A_ROW = 10
 #: So long after the last update that goes by a task, when no task ends any more, good rows arrive, and so many: a
 #: member that reads nothing takes one a second all the same, as a sign of life.
 FILLING = 20.0
@@ -531,11 +532,13 @@ class World:
         asked = self.api.asked
         self._let_go_on()
         if self.plan.ending.quiet:
+            asked = self.api.asked  # with nothing else to try, a refused row pauses uploading until others come
             self._beat(0)
-        until = self.scheduler.now + PROGRESS_BOUND
+        bound = PROGRESS_BOUND + TASK_AT_FAULT * self._tasks_at_fault()
+        until = self.scheduler.now + bound
         goal = [log.end for log in self.logs]
         if not self.scheduler.run(lambda: not self._undone(goal), until):
-            raise Violation(f"I8: not settled {PROGRESS_BOUND:g} s after the last trouble: {self._left(goal)}")
+            raise Violation(f"I8: not settled {bound:g} s after the last trouble: {self._left(goal)}")
         self._beats = False
         if self.plan.ending.burst:
             self._fill_windows()
@@ -620,13 +623,11 @@ class World:
 
     def _check_pauses(self, asked: int) -> None:
         """The API is well: a row that is refused pauses uploading a few times, not again and again."""
-        refused = sum(kind in REFUSED for kind in self.publisher.kinds.values())
-        # Beside pauses, suspect rows that are left alone make the program ask, once a second until they are given up.
-        signs = 3 * self.plan.rules.retry.give_up * bool(self.publisher.kinds)
-        bound = PAUSES + PAUSES_OF_A_ROW * refused + signs
+        refused = sum(kind in (*TELLING_NOTHING, "forbidden") for kind in self.publisher.kinds.values())
+        bound = PAUSES + PAUSES_OF_A_ROW * refused
         self.seen["asked most"] = asked
         if self.plan.me_status is None and asked > bound:
-            raise Violation(f"I8: GET /me is asked {asked} times after the last trouble, with {refused} refused rows")
+            raise Violation(f"I8: GET /me is asked {asked} times after the last trouble, with {refused} rows at fault")
 
     def _fill_tasks(self) -> None:
         """More windows go by tasks than may be at work and in stock, and behind them good rows that do not."""
@@ -662,9 +663,15 @@ class World:
         if kind is None:
             return False
         if plan.tasks and row.key[0] == UNIT:
-            return True  # its task fails: for minutes that may be the API's fault
+            return True  # a task that fails tells nothing: it may be the API's fault
         slow = (*TELLING_NOTHING, "forbidden", *(("unknown",) if plan.rules.retry.unknown_key_grace else ()))
         return kind in slow or plan.rules.pause_after_rejections == 10
+
+    def _tasks_at_fault(self) -> int:
+        """The most rows of one unit that go by tasks, and fail: each is tried for a while before the next."""
+        records = self.publisher.records.values() if self.plan.tasks else ()
+        rows = (row for record in records for row in record.rows if row.key[0] == UNIT)
+        return max(Counter(row.key for row in rows if row.tag in self.publisher.kinds).values(), default=0)
 
     def _beat(self, count: int) -> None:
         """While something is left to settle, others come: only then can a row's own fault be told from the API's."""
