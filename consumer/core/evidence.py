@@ -14,6 +14,7 @@ only rows are left that failed while others passed, ``GET /me`` shows that the A
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from math import inf
 
@@ -32,8 +33,8 @@ DIVIDED_BLIND_AFTER = 3
 #: Failures after which a single row is rejected because the other parts of its window have passed, where only suspect
 #: rows are left.
 REJECTED_ALONE_AFTER = 6
-#: A single row whose task has failed for so many seconds, and so often as above, is rejected without evidence, unless
-#: several tasks fail and none passes. Less where rows are given up sooner, but not less than a minute.
+#: A single row whose task has failed, or was refused, for so many seconds, and so often as above, is rejected without
+#: evidence, unless several tasks fail and none passes. Less where rows are given up sooner, but not less than a minute.
 TASK_PATIENCE_SECONDS = 300.0
 LEAST_TASK_PATIENCE_SECONDS = 60.0
 #: A window was accepted so lately, seconds, that a first refusal need not be the whole API's.
@@ -74,7 +75,7 @@ class Failure(msgspec.Struct, frozen=True):
     paused: bool = False  #: uploading is paused, and this is not the request that is tried
     on_trial: bool = False  #: it is the request that is tried
     expired: bool = False  #: as a single row it has failed for too long, in healthy time
-    lone_task: bool = False  #: as a single row its task has failed for long, and few others fail
+    lone_task: bool = False  #: as a single row its task has failed, or was refused, for long, and few others fail
     by_task: bool = False
     may_go_by_task: bool = False
 
@@ -96,9 +97,9 @@ def next_step(failure: Failure) -> Step:
         lone_task = failure.lone_task and failure.failures >= REJECTED_ALONE_AFTER
         if says_no and (failure.retried_after_evidence or alone or lone_task) and not failure.on_trial:
             return Step.REJECT
-        if failure.expired and not failure.on_trial:
-            return Step.GIVE_UP
         often = failure.failures >= USUALLY_DIVIDED_AFTER
+        if failure.expired and often and not failure.on_trial:
+            return Step.GIVE_UP  # not for one failure by chance, and a task that did not end in an hour
         if failure.may_go_by_task and not failure.by_task and often and failure.evidence and not refused:
             return Step.GO_BY_TASK
     if refused and not failure.suspect and failure.api_doubtful:
@@ -117,7 +118,7 @@ class Evidence:
         self._gap = min(HEALTHY_GAP, HEALTHY_GAP_SHARE * give_up) if give_up else HEALTHY_GAP
         patience = max(give_up, LEAST_TASK_PATIENCE_SECONDS) if give_up else TASK_PATIENCE_SECONDS
         self._task_patience = min(patience, TASK_PATIENCE_SECONDS)
-        self._failing_tasks: set[int] = set()  # windows whose tasks failed, with none complete between
+        self._task_passed_at = -inf  # when a task was complete last
         self.sign_seconds = min(SIGN_SECONDS, max(1.0, SIGN_SHARE * give_up)) if give_up else SIGN_SECONDS
         self._most = max(self._gap, 2 * self.sign_seconds)  # that healthy time advances at once
         self._passed_sent_at = {False: -inf, True: -inf}  # by whether they went as tasks
@@ -127,7 +128,7 @@ class Evidence:
     def accepted(self, window: Window, now: float) -> None:
         """Take in that the API accepted a window."""
         if window.by_task:
-            self._failing_tasks.clear()
+            self._task_passed_at = now
         self._passed_sent_at[window.by_task] = max(self._passed_sent_at[window.by_task], window.sent_at)
         self.advance(now)
 
@@ -155,10 +156,14 @@ class Evidence:
             window.failing_since = self.healthy_time + min(uncounted, self._most)
         return self.healthy_time - window.failing_since >= self._give_up
 
-    def lone_task(self, window: Window, now: float) -> bool:
-        """Take in that the task of a window failed; tell whether it is time to take that for its only row's fault."""
-        self._failing_tasks.add(window.number)
+    def lone_task(self, window: Window, live: Iterable[Window], now: float) -> bool:
+        """Tell whether it is time to take a failure of a task, or a refusal to start it, for its only row's fault.
+
+        ``live``: all windows. While several of those that go as tasks have failed since one was complete, it is the
+        API's. Those that were rejected are none of them any more.
+        """
         first = window.first_failed_at
-        long = first is not None and now - first >= self._task_patience
-        few = window.suspect or len(self._failing_tasks) < CIRCUIT_WINDOWS
-        return len(window.rows) == 1 and long and few
+        if not window.by_task or len(window.rows) != 1 or first is None or now - first < self._task_patience:
+            return False
+        failing = (w for w in live if w.by_task and w.failed_at is not None and w.failed_at >= self._task_passed_at)
+        return window.suspect or sum(1 for _ in failing) < CIRCUIT_WINDOWS

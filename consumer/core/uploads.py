@@ -466,7 +466,7 @@ class Uploads:
             paused=paused,
             on_trial=trial,
             expired=self.gate.pause is None and self.evidence.expired(window, now),
-            lone_task=reading is Reading.TASK_FAILED and self.evidence.lone_task(window, now),
+            lone_task=self.evidence.lone_task(window, self.windows.live, now),
             by_task=window.by_task,
             may_go_by_task=self._single_rows_by_task,
         )

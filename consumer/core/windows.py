@@ -94,7 +94,7 @@ class Windows:
         self._lanes = lanes
         self.live: dict[Window, None] = {}
         # Those that go asynchronously apart, as tasks may be full while other requests can start.
-        self._queued: dict[bool, list[tuple[float, int, Window]]] = {False: [], True: []}
+        self._queued: dict[bool, list[tuple[float, float, int, Window]]] = {False: [], True: []}
         self._parked: list[tuple[float, int, Window]] = []
         self._number = 0
         self._failed_went = False  # the window that went last had failed before
@@ -147,18 +147,18 @@ class Windows:
     def _pop(self, *, tasks: bool) -> Window | None:
         heads = []
         for by_task, queued in self._queued.items():
-            while queued and queued[0][2].place is not Place.QUEUED:
+            while queued and queued[0][-1].place is not Place.QUEUED:
                 heapq.heappop(queued)
             if queued and (tasks or not by_task):
                 heads.append(queued)
-        return heapq.heappop(min(heads, key=lambda queued: queued[0]))[2] if heads else None
+        return heapq.heappop(min(heads, key=lambda queued: queued[0]))[-1] if heads else None
 
     def _cut(self, now: float, *, tasks: bool, due_or_not: bool = False) -> Window | None:
         cut = self._lanes.cut(now, due_or_not=due_or_not, tasks=tasks)
         return None if cut is None else self.make(*cut)
 
     def _usual(self, now: float, *, tasks: bool) -> Window | None:
-        """Windows go before rows that are in none yet; but none that failed goes twice while these could go.
+        """Windows go in turn, before rows that are in none yet; but none that failed goes twice while these could go.
 
         Where requests are few, its back-off may always be over when the next can start, and it is the oldest.
         """
@@ -182,7 +182,8 @@ class Windows:
         """It goes as soon as the gate lets it."""
         self.live[window] = None
         window.place = Place.QUEUED
-        heapq.heappush(self._queued[window.by_task], (window.oldest, window.number, window))
+        # In turn, a part that was not sent yet first: one that goes on failing may always be due, and the oldest.
+        heapq.heappush(self._queued[window.by_task], (window.sent_at, window.oldest, window.number, window))
 
     def park(self, window: Window, until: float) -> None:
         """It goes from a time on."""

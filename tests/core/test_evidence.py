@@ -55,6 +55,7 @@ FINE = {"api_doubtful": False}  # others were accepted a moment ago
         (FAILED, 1, 9, {"expired": True}, Step.GIVE_UP),
         (UNEXPECTED, 1, 9, {"expired": True}, Step.GIVE_UP),
         (FAILED, 9, 9, {"expired": True}, Step.RETRY),
+        (LOST, 1, 2, {"expired": True}, Step.RETRY),  # one by chance, and a task that did not end in time
         # Where that is allowed, a row that goes on failing synchronously goes as a task.
         (FAILED, 1, 3, {"may_go_by_task": True, "evidence": True}, Step.GO_BY_TASK),
         (LOST, 1, 3, {"may_go_by_task": True}, Step.RETRY),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from consumer.core.evidence import TASK_PATIENCE_SECONDS
 from consumer.core.gate import QUESTIONS, UNANSWERED_SECONDS
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
@@ -545,6 +546,46 @@ def test_a_row_whose_task_fails_while_other_tasks_pass_is_rejected_with_what_the
         bench.pass_time(0.5)
     assert bench.reasons() == {"C003": "rejected_by_api"}
     assert bench.letters[0].rejection.message == "the task failed: no such product"
+
+
+def _others_pass_and_tasks_do_not(bench: Bench, start: Reply, seconds: float) -> None:
+    """Calls pass all the while, each call for a task is answered so, and each task fails."""
+    partition, until, number = next(iter(bench.pipeline.partitions)), bench.now + seconds, 0
+    while bench.now < until:
+        number += 1
+        bench.read(partition, f"E{number}")
+        for attempt in list(bench.open):
+            bench.answer(attempt, start if attempt.by_task else accepted(attempt))
+        for task in list(bench.questions):
+            bench.tell(FAILED, task)
+        if bench.asks_open:
+            bench.answer_me()
+        bench.acknowledge()
+        bench.pass_time(0.5)
+
+
+def test_rows_of_which_one_after_the_other_fails_as_the_only_task_are_all_rejected_in_time() -> None:
+    """I8: those that were rejected before say nothing of the API's workers any more."""
+    bench = Bench(concurrency=4, max_rows=1, retry=RetryPolicy(base=0.5, cap=5.0, give_up=0))
+    bench.read(bench.partition(), *["C1"] * 6, key="case_code", by_task=True)
+    _others_pass_and_tasks_do_not(bench, started(), 6 * 1.2 * TASK_PATIENCE_SECONDS)
+    assert [letter.rejection.reason for letter in bench.buried] == ["rejected_by_api"] * 6, "I8: a row waits for ever"
+
+
+def test_a_row_whose_task_is_refused_as_the_only_one_is_rejected_in_time_while_calls_pass() -> None:
+    """I8: a refusal is an answer about its row as a failed task is, whether or not rows are ever given up."""
+    bench = Bench(concurrency=4, max_rows=1, retry=RetryPolicy(base=0.5, cap=5.0, give_up=0))
+    bench.read(bench.partition(), "C1", "C1", key="case_code", by_task=True)
+    _others_pass_and_tasks_do_not(bench, answered(403), 2 * 1.2 * TASK_PATIENCE_SECONDS)
+    assert [letter.rejection.http_status for letter in bench.buried] == [403, 403], "I8: a row waits for ever"
+
+
+def test_no_row_is_rejected_while_every_task_is_refused() -> None:
+    """The right to start tasks may be missing, and calls pass all the same."""
+    bench = Bench(concurrency=4, max_rows=1, retry=RetryPolicy(base=0.5, cap=5.0, give_up=0))
+    bench.read(bench.partition(), *names("C", 5), key="case_code", by_task=True)
+    _others_pass_and_tasks_do_not(bench, answered(403), 3 * TASK_PATIENCE_SECONDS)
+    assert bench.buried == [], "I1: good rows are dead-lettered for the API's fault"
 
 
 # -- a single row that synchronous calls keep failing for -------------------------------------------------------------

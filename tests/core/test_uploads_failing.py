@@ -372,6 +372,15 @@ def test_a_window_that_goes_on_failing_does_not_take_every_request_where_they_ar
     assert bench.pipeline.unsettled == 1, "others wait for one that fails"
 
 
+def test_a_part_that_goes_on_failing_takes_turns_with_other_parts_where_requests_are_few() -> None:
+    """I8: of two parts of one window neither is older, and the one that came first is always due."""
+    bench = Bench(max_rows=3, rate=0.2, retry=RetryPolicy(base=0.5, cap=1, give_up=0))
+    partition = bench.partition()
+    bench.read(partition, "P", "N1", "N2", tick=False)
+    bench.pass_time(300, rejecting(["P"], lambda _, __: answered(500)))
+    assert bench.pipeline.unsettled == 1, "I8: a part that waits for a request waits for one that fails"
+
+
 def test_bad_rows_that_are_all_a_new_process_can_send_are_told_from_good_ones() -> None:
     """I8: what passed before it began, and what other members see pass, it does not know."""
     bench = Bench(max_rows=10, linger=0.1, max_unsettled_rows=30, retry=RetryPolicy(base=0.5, cap=5, give_up=60))

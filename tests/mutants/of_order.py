@@ -196,6 +196,17 @@ MUTANTS = (
         (Edit(WINDOWS, "rows[start : start + size], PART)", "rows[start : start + size + 1], PART)"),),
     ),
     Mutant(
+        "a part that goes on failing goes before the others that wait, each time",
+        (
+            Edit(
+                WINDOWS,
+                "(window.sent_at, window.oldest, window.number, window))",
+                "(0.0, window.oldest, window.number, window))",
+            ),
+        ),
+        ("tests/core/test_uploads_failing.py",),
+    ),
+    Mutant(
         "a parked window is forgotten",
         (Edit(WINDOWS, "        heapq.heappush(self._parked, (until, window.number, window))\n", ""),),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Edit, Mutant
 
+EVIDENCE = "core/evidence.py"
 TASKS, OUTCOMES, UPLOADS, PIPELINE, WINDOWS, ROWS = (
     "core/tasks.py",
     "core/outcomes.py",
@@ -31,6 +32,27 @@ MUTANTS = (
     Mutant(
         "a success word in the answer goes before a task's state",
         (Edit(TASKS, '    if words & AT_WORK:\n        return ""\n', ""),),
+        TASKS_TESTS,
+    ),
+    Mutant(
+        "broken task workers have a row rejected that is tried for long enough",
+        (Edit(EVIDENCE, "sum(1 for _ in failing) < CIRCUIT_WINDOWS", "True"),),
+        TASKS_TESTS,
+    ),
+    Mutant(
+        "a row whose task fails waits for ever where it is the only one",
+        (Edit(EVIDENCE, "sum(1 for _ in failing) < CIRCUIT_WINDOWS", "sum(1 for _ in failing) < 1"),),
+        TASKS_TESTS,
+    ),
+    Mutant(
+        "a row whose task is refused waits for another task for ever",
+        (
+            Edit(
+                UPLOADS,
+                "lone_task=self.evidence",
+                "lone_task=reading is Reading.TASK_FAILED and self.evidence",
+            ),
+        ),
         TASKS_TESTS,
     ),
     Mutant(

@@ -252,6 +252,11 @@ MUTANTS = (
         ("tests/core/test_uploads_failing.py", CORE),
     ),
     Mutant(
+        "a row is given up for one failure by chance and one task that did not end",
+        (Edit(EVIDENCE, "if failure.expired and often and", "if failure.expired and"),),
+        EVIDENCE_TESTS,
+    ),
+    Mutant(
         "an unknown key's grace holds the whole window",
         (
             Edit(
