@@ -234,7 +234,8 @@ class Cluster:
         beyond = self._mapped(number)
         if beyond is not None:  # what is committed is there still, and what its map names is not
             end = self._draw.randrange(beyond[0] + beyond[0] % 2, max(beyond) + 1, 2)
-        world.oracle.removed(number, end, log.end)
+        world.oracle.removed(number, end, log.end, replaced=True)
+        world.oracle.cut(number, end)
         log.cut(end)
         committed = world.broker.committed.get(number, (0, ""))
         world.seen["lagging copy"] += 1
@@ -254,7 +255,7 @@ class Cluster:
         forgets = self._draw.random() < 0.7
         for number in numbers:
             log = world.logs[number]
-            world.oracle.removed(number, log.begin, log.end)
+            world.oracle.removed(number, log.begin, log.end, replaced=True)
             broker.delete(number, forgets=forgets)
         if not broker.committed:
             world.oracle.late.clear()  # the group begins as one that has committed nothing

@@ -147,7 +147,7 @@ class Oracle(Witness):
         self._lost: dict[Process, dict[Key, list[tuple[float, Tag, bool]]]] = {}
         self._open_calls: set[Call] = set()
         self._tasks: dict[tuple[Process, str], TaskBook] = {}
-        self._latest: dict[tuple[int, Key, bool], tuple[Tag, Epoch]] = {}
+        self._latest: dict[tuple[int, bool, Key, bool], tuple[Tag, Epoch]] = {}
         self._rows: dict[tuple[int, int], dict[Tag, PublishedRow]] = {}
         self._kinds = {} if kinds is None else kinds
         self._first_line = first_line  #: the number that the API gives a request's first row
@@ -155,7 +155,7 @@ class Oracle(Witness):
         self._effects: dict[Call, set[int]] = {}  #: rows for which a call took effect, by their places in it
         self._sure: dict[Tag, bool] = {}  #: of settled rows, whether the call that was accepted took effect for them
         self._stops: dict[Process, list[float]] = {}  #: when each was asked to stop
-        self._receipts: dict[tuple[int, Key], tuple[Tag, Epoch]] = {}  #: the latest of each key
+        self._receipts: dict[tuple[int, bool, Key], tuple[Tag, Epoch]] = {}  #: the latest of each key
         self._receipted: set[Tag] = set()
         self._fenced: set[Process] = set()  #: members that another process with their instance id has replaced
         self._accepted: set[Tag] = set()
@@ -171,6 +171,9 @@ class Oracle(Witness):
         self._settled_ever: set[Tag] = set()
         self._turns = (0.0, 0)
         self._removed: set[tuple[int, int]] = set()  #: records that the brokers hold no more, whatever became of them
+        self._replaced: set[tuple[int, int]] = set()  #: of these, those in whose place others are written
+        self._cut: dict[int, tuple[float, int]] = {}  #: when a partition was cut, and where
+        self._said: dict[tuple[int, int, str], float] = {}  #: when a commit was sent last, by what it says
         self.late: set[int] = set()  #: partitions that came when the group had commits: they are read from their begin
         self.rows_sent = 0
         self.sizes: list[int] = []  #: rows of each call, in the order they were sent
@@ -188,14 +191,26 @@ class Oracle(Witness):
 
     # -- what is beside the records --------------------------------------------------------------------------------
 
-    def removed(self, number: int, begin: int, end: int) -> None:
-        """Records are no more: nothing is promised of them. The oracle excuses each, and counts those not settled."""
+    def removed(self, number: int, begin: int, end: int, *, replaced: bool = False) -> None:
+        """Records are no more: nothing is promised of them. The oracle excuses each, and counts those not settled.
+
+        ``replaced``: others are written in their place, between which and them there is no order.
+        """
         for offset in range(begin, end):
             record = self._records.get((number, offset))
             if record is not None and (number, offset) not in self._removed:
                 self._removed.add((number, offset))
                 if any(row.tag not in self._settled_ever for row in record.rows):
                     self._seen["removed before it was settled"] += 1
+        if replaced:
+            self._replaced |= {(number, offset) for offset in range(begin, end)} & self._records.keys()
+            for latest in (self._latest, self._receipts):
+                for key in [key for key, (tag, _) in latest.items() if tag[:2] in self._replaced and not key[1]]:
+                    latest[(key[0], True, *key[2:])] = latest.pop(key)  # type: ignore[index]
+
+    def cut(self, number: int, end: int) -> None:
+        """A copy that lags behind has taken over a partition, which ends there."""
+        self._cut[number] = (self._scheduler.now, end)
 
     def map_cut(self, epoch: object, end: int) -> None:
         """What the map of an assignment's commit says of offsets from ``end`` on is about other records."""
@@ -244,10 +259,27 @@ class Oracle(Witness):
             self._floor[number] = start
         book = Epoch(len(self._epochs), process, number, start, committed)
         self._epochs[epoch] = book
+        if committed is not None:
+            self._hide(book, committed)
         if self._owns(process, number):  # else it was thrown out meanwhile, and does not know it yet
             self._owners[number] = book
         self._books[process].append(book)
         self._tell(process, f"is assigned {number} from {start}, committed {committed}")
+
+    def _hide(self, book: Epoch, committed: tuple[int, str]) -> None:
+        """Excuse what was written where a partition was cut, and is told to be settled by a commit from before that.
+
+        Whoever began with the cut partition committed that at once; but it died before, or its commit was lost.
+        """
+        cut_at, end = self._cut.get(book.number, (-1.0, 0))
+        if self._said.get((book.number, *committed), cut_at) >= cut_at:
+            return
+        for number, offset in self._records:
+            at = number, offset
+            if number != book.number or offset < end or at in self._removed or not book.settled_before(offset):
+                continue
+            self._removed.add(at)
+            self._seen["hidden by a commit from before a cut"] += 1
 
     def leaving(self, process: Process, epochs: Sequence[object], *, lost: bool) -> None:
         for epoch in epochs:
@@ -452,14 +484,14 @@ class Oracle(Witness):
             self._state.applied(row, late=late)
             if not late:
                 for key, exclusive in _claims(row):
-                    self._latest[tag[0], key, exclusive] = (tag, epoch)
+                    self._latest[tag[0], tag[:2] in self._replaced, key, exclusive] = (tag, epoch)
 
     def _takes_effect_late(self, call: Call, epoch: Epoch, row: PublishedRow) -> bool:
         """Whether a later row of a key has taken effect by another owner; Violation where that must not be."""
         late = False
         for key, exclusive in _claims(row):
             for other in (True, False) if exclusive else (True,):
-                before = self._latest.get((row.tag[0], key, other))
+                before = self._latest.get((row.tag[0], row.tag[:2] in self._replaced, key, other))
                 if before is None or row.tag >= before[0]:
                     continue
                 latest, owner = before
@@ -563,6 +595,8 @@ class Oracle(Witness):
             self._unpause(call)
         elif call in self._blameless:
             self._spare(call, "its task failed as all did")
+            if len(call.tags) == 1:  # no reason to reject it, but it has begun to fail
+                self._failing.setdefault((call.process, call.tags[0]), self._scheduler.now)
         elif self._holds_back(call):
             self._spare(call, "uploading is paused, and its task was not on trial")
         elif len(call.tags) == 1:
@@ -700,7 +734,8 @@ class Oracle(Witness):
         self._seen["receipt written"] += 1
         book.receipted.add(tag)
         self._receipted.add(tag)
-        latest = self._receipts.get((tag[0], row.key))
+        place = (tag[0], tag[:2] in self._replaced, row.key)
+        latest = self._receipts.get(place)
         if latest is not None and tag < latest[0]:
             if book is latest[1]:
                 raise Violation(f"I9: the receipt of {tag} comes after that of {latest[0]}, both of {book}")
@@ -709,7 +744,7 @@ class Oracle(Witness):
             if book.place < latest[1].place:
                 self._seen["a receipt after its owner"] += 1  # it was on its way
                 return
-        self._receipts[tag[0], row.key] = (tag, book)
+        self._receipts[place] = (tag, book)
 
     def _settle(self, epoch: Epoch, tag: Tag) -> None:
         if epoch.ended:
@@ -741,6 +776,7 @@ class Oracle(Witness):
             if epoch is None or epoch.ended:
                 raise Violation(f"I3: {process.name} commits {epoch}, which it does not own")
             self._check_commit(epoch, offset, metadata)
+            self._said[epoch.number, offset, metadata] = self._scheduler.now
             self._tell(process, f"commits {epoch.number}: {offset} {metadata}")
 
     def _check_commit(self, epoch: Epoch, offset: int, metadata: str) -> None:

@@ -57,6 +57,7 @@ class Mix:
     gap: int = 3  #: the longest
     shapes: int = 2  #: different sets of fields
     bare_units: bool = False  #: rows about a unit carry no tag, so that several may have the same data
+    good_units: bool = False  #: the API has nothing against rows about a unit
     padding: int = 0  #: the longest text beside the row, which only makes the record bigger
 
 
@@ -149,6 +150,10 @@ class Publisher:
 
     def _mark(self, rows: list[PublishedRow]) -> None:
         """By chance, the API has something against one of the rows."""
+        if self._mix.good_units:
+            rows = [row for row in rows if row.key[0] != UNIT]
+        if not rows:
+            return
         point = self._draw.random()
         for kind, share in self._mix.kinds.items():
             point -= share

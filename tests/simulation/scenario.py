@@ -267,6 +267,8 @@ def _tasks(plan: Scenario, draw: random.Random) -> None:
     plan.tasks = True
     plan.troubles.append("tasks")
     plan.mix.bare_units = True
+    # Without room for other tasks, nothing shows whose fault it is that some fail (docs/simulation.md).
+    plan.mix.good_units = bool({"tight", "map"} & set(plan.troubles))
     if not plan.mix.units:
         plan.mix.units, plan.mix.joins, plan.mix.pairs = draw.choice(((0.3, 0.3, 0.0), (0.2, 0.2, 0.1)))
     deadline = draw.choice((5.0, 15.0, 60.0))

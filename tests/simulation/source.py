@@ -74,6 +74,7 @@ class _Sent:
     at: float
     fate: float  #: what becomes of it on its way, from 0 to 1
     line: int  #: the connection that it went over last; NO_LINE: none yet
+    topics: dict[int, int]  #: by partition: the id of the topic that it is about, as its metadata would name it
     arrived: bool = False
     again: bool = False  #: it was on a connection that broke
 
@@ -365,9 +366,10 @@ class SimSource:
             self._stop_reading(partition, fetch.position)
             return
         held.unseen = False
-        start = held.begin if rule == "earliest" else held.end
+        beyond = fetch.position > held.end  # then nothing that is there is known to have been read
+        start = held.begin if rule == "earliest" or beyond else held.end
         self._tell_jump(number, fetch.position, start, rule)
-        if start < partition.position:
+        if beyond:
             self._begin_anew(partition, start)
         else:
             partition.position = fetch.position = start
@@ -386,10 +388,17 @@ class SimSource:
     def _begin_anew(self, partition: Partition, start: int) -> None:
         """What was read cannot be committed any more: the partition is lost, and comes again at an offset."""
         number = partition.number
+        awaited = set(self._starts_awaited)
         self._gone([number], lost=True)
+        self._starts_awaited |= awaited - {number}
         fresh = Partition(partition.topic, number, start, None)
         self._own(fresh, None)
-        self._listener.on_assigned([fresh])
+        self._begun([fresh])
+
+    def _begun(self, partitions: list[Partition]) -> None:
+        """What the group gave before begins now: the share of the requests has changed; it is no sign of the group."""
+        self._listener.on_begun(partitions)
+        self._counted_in, self._count_at = None, 0.0
 
     def _another_topic(self, partition: Partition) -> None:
         if self._on_out_of_range() == "stop":
@@ -434,7 +443,8 @@ class SimSource:
             elif more[0] == self.member:
                 self._on_assign(more[1])
 
-    def _on_assign(self, numbers: list[int]) -> None:
+    def _on_assign(self, numbers: list[int], *, begun: bool = False) -> None:
+        """The group gives partitions; ``begun``: it gave them before, and it was not known where they begin."""
         self._counted_in, self._count_at = None, 0.0
         if not numbers:
             self._listener.on_assigned([])
@@ -443,7 +453,7 @@ class SimSource:
         found = self._look_up(numbers)
         if found is None:
             return  # the process is about to end
-        self._assigned(found)
+        self._assigned(found, begun=begun)
         waiting = [number for number in numbers if number not in found]
         if waiting:
             self._starts_awaited.update(waiting)
@@ -456,13 +466,16 @@ class SimSource:
         numbers = [n for n in numbers if n in awaited and self._group.owner(n) == self.member]
         self._starts_awaited.difference_update(numbers)
         if numbers:
-            self._on_assign(numbers)
+            self._on_assign(numbers, begun=True)
 
-    def _assigned(self, found: dict[int, tuple[int, str] | None]) -> None:
+    def _assigned(self, found: dict[int, tuple[int, str] | None], *, begun: bool) -> None:
         partitions = [self._partition(number, committed) for number, committed in found.items()]
         for partition in partitions:
             self._own(partition, found[partition.number])
         self._process.thread(self.link.resume, self._process.wake)
+        if begun:
+            self._begun(partitions)
+            return
         if self._watch is not None:
             self._watch.asked(self._process)
         self._listener.on_assigned(partitions)
@@ -721,7 +734,8 @@ class SimSource:
                 msgspec.structs.replace(c, metadata=numbered(c.metadata, c.partition.number, c.offset, self._numbered))
                 for c in commits
             ]
-        sent = _Sent(commits, self.member, self._generation, now, self._draw.random(), NO_LINE)
+        topics = {c.partition.number: self._fetches[c.partition.number].topic_id for c in commits}
+        sent = _Sent(commits, self.member, self._generation, now, self._draw.random(), NO_LINE, topics)
         self._committing_since = now
         self._committing.append(sent)
         self._unanswered.append(sent)
@@ -769,8 +783,8 @@ class SimSource:
         for commit in sent.commits:
             number = commit.partition.number
             error = why or self._broker.commit(number, commit.offset, commit.metadata)
-            if error is None and number in self._fetches:
-                self._broker.committed_of[number] = self._fetches[number].topic_id
+            if error is None:
+                self._broker.committed_of[number] = sent.topics[number]
             errors.append(error)
         worst = next(filter(None, errors), None)
         for commit, error in zip(sent.commits, errors, strict=True):

@@ -649,11 +649,14 @@ class World:
         """How long rows may take that wait for no row at fault, seconds."""
         rules = self.plan.rules
         each = max(0.3 / rules.concurrency, 1.0 / rules.rate if rules.rate else 0.0)
+        # A member's share of the rate is its partitions', whether or not the others have anything to send.
+        most = max(Counter(tag[0] for tag in open_).values(), default=0) * len(self.logs)
         units = Counter(key for tag in open_ for key in self.oracle.units_of(tag))
         chain = max(units.values(), default=0) if self.plan.tasks else 0
         # Dead members' sessions, a person who looks after what was stopped, and the next look for a commit come first.
         group = 2 * plan_session(self.plan) + (OPERATED if self.plan.log_trouble else 0.0)
-        return group + GOING_ON + 2 * each * len(open_) + GOING_ON_AT_FAULT * at_fault + GOING_ON_TASK * chain
+        taken = 2 * max(each * len(open_), most / rules.rate if rules.rate else 0.0)
+        return group + GOING_ON + taken + GOING_ON_AT_FAULT * at_fault + GOING_ON_TASK * chain
 
     def _at_fault(self, row: PublishedRow) -> bool:
         """Whether a row, and what waits for it, may take long by what the API has against it, or by its task."""
