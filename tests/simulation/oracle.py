@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tests.simulation.api import state_told
 from tests.simulation.documents import UNIT, Key, PublishedRow, event_named
@@ -204,9 +205,13 @@ class Oracle(Witness):
                     self._seen["removed before it was settled"] += 1
         if replaced:
             self._replaced |= {(number, offset) for offset in range(begin, end)} & self._records.keys()
-            for latest in (self._latest, self._receipts):
-                for key in [key for key, (tag, _) in latest.items() if tag[:2] in self._replaced and not key[1]]:
-                    latest[(key[0], True, *key[2:])] = latest.pop(key)  # type: ignore[index]
+            self._set_apart(self._latest)
+            self._set_apart(self._receipts)
+
+    def _set_apart(self, latest: dict[Any, tuple[Tag, Epoch]]) -> None:
+        """Keep what is the latest of a key by a record that was replaced for others of its life alone."""
+        for key in [key for key, (tag, _) in latest.items() if tag[:2] in self._replaced and not key[1]]:
+            latest[(key[0], True, *key[2:])] = latest.pop(key)
 
     def cut(self, number: int, end: int) -> None:
         """A copy that lags behind has taken over a partition, which ends there."""
@@ -218,8 +223,13 @@ class Oracle(Witness):
         book.map = [(begin, min(after, end)) for begin, after in book.map if begin < end]
 
     def lost_until(self, process: Process) -> float:
-        """Until when a call of a process whose answer was lost may take effect."""
-        entries = (until for held in self._lost[process].values() for until, _, _ in held)
+        """Until when a call of a process whose answer was lost may take effect, and could have been waited for.
+
+        One of a partition that went before, when the bound of its revocation was over, could not.
+        """
+        latest = {book.number: book for book in self._books[process]}
+        waited = {number for number, book in latest.items() if self._why_late(book)}
+        entries = (until for held in self._lost[process].values() for until, tag, _ in held if tag[0] not in waited)
         return max(entries, default=0.0)
 
     def has_partitions(self, process: Process) -> bool:
@@ -259,27 +269,31 @@ class Oracle(Witness):
             self._floor[number] = start
         book = Epoch(len(self._epochs), process, number, start, committed)
         self._epochs[epoch] = book
-        if committed is not None:
-            self._hide(book, committed)
+        end = self._named_before_cut(book)
+        if end is not None:
+            self._hide((n, o) for n, o in list(self._records) if n == number and end <= o < start)
         if self._owns(process, number):  # else it was thrown out meanwhile, and does not know it yet
             self._owners[number] = book
         self._books[process].append(book)
         self._tell(process, f"is assigned {number} from {start}, committed {committed}")
 
-    def _hide(self, book: Epoch, committed: tuple[int, str]) -> None:
-        """Excuse what was written where a partition was cut, and is told to be settled by a commit from before that.
+    def _named_before_cut(self, book: Epoch) -> int | None:
+        """Where a partition was cut after the commit was made with which an assignment of it began; None: it was not.
 
-        Whoever began with the cut partition committed that at once; but it died before, or its commit was lost.
+        What that commit says of offsets from there on is about other records, which cannot be told from those that are
+        there. Whoever begins with a cut partition commits so at once; but it may die before, or its commit be lost.
         """
         cut_at, end = self._cut.get(book.number, (-1.0, 0))
-        if self._said.get((book.number, *committed), cut_at) >= cut_at:
-            return
-        for number, offset in self._records:
-            at = number, offset
-            if number != book.number or offset < end or at in self._removed or not book.settled_before(offset):
-                continue
-            self._removed.add(at)
-            self._seen["hidden by a commit from before a cut"] += 1
+        if book.given is None or self._said.get((book.number, *book.given), cut_at) >= cut_at:
+            return None
+        return end
+
+    def _hide(self, records: Iterable[tuple[int, int]]) -> None:
+        """Excuse records that a commit from before a cut says are settled, though they are others."""
+        for at in records:
+            if at not in self._removed and any(row.tag not in self._settled_ever for row in self._records[at].rows):
+                self._removed.add(at)
+                self._seen["hidden by a commit from before a cut"] += 1
 
     def leaving(self, process: Process, epochs: Sequence[object], *, lost: bool) -> None:
         for epoch in epochs:
@@ -325,6 +339,8 @@ class Oracle(Witness):
                 book.counts["skipped"] += 1
                 if record.rows:
                     self._seen["settled before"] += 1
+                    if offset >= (self._named_before_cut(book) or offset + 1):
+                        self._hide([(book.number, offset)])
                 continue
             book.counts["unsettled"] += 1
             book.read.append(offset)
@@ -776,7 +792,9 @@ class Oracle(Witness):
             if epoch is None or epoch.ended:
                 raise Violation(f"I3: {process.name} commits {epoch}, which it does not own")
             self._check_commit(epoch, offset, metadata)
-            self._said[epoch.number, offset, metadata] = self._scheduler.now
+            # What it says of what is not read yet is as old as what it was told.
+            old = self._named_before_cut(epoch) is not None and bool(_from(epoch.position, epoch.map))
+            self._said[epoch.number, offset, metadata] = -1.0 if old else self._scheduler.now
             self._tell(process, f"commits {epoch.number}: {offset} {metadata}")
 
     def _check_commit(self, epoch: Epoch, offset: int, metadata: str) -> None:

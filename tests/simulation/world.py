@@ -45,6 +45,8 @@ OPERATED = 90.0
 PROGRESS_BOUND = 900.0
 #: More than that for each row of one unit whose task fails: it is rejected once it has failed alone for five minutes.
 TASK_AT_FAULT = 330.0
+#: So many windows that fail as tasks, with none that passes, are taken for the API's fault.
+MANY_TASKS = 4
 #: And what waits for no row at fault, whatever those do, and although nothing else arrives, within this time, seconds;
 #: twice as long as its rows take one by one; so long for each row at fault; and for each task that others wait for.
 GOING_ON = 60.0
@@ -682,8 +684,17 @@ class World:
             number = count % len(self.logs)
             if not self._rests(number):
                 self.publisher.beat(number, f"beat{count}", EPOCH + self.scheduler.now)
+                if count % 8 == 0 and self._tasks_tell_nothing and not self.api.tasks_stuck:
+                    self.publisher.unit(number, f"u-beat{count}", f"beat{count}", EPOCH + self.scheduler.now)
                 self._arrived(number)
             self.scheduler.after(0.5 if self.plan.mix.kinds else 2.0, lambda: self._beat(count + 1))
+
+    @property
+    def _tasks_tell_nothing(self) -> bool:
+        """Whether so many rows fail as tasks that, without others, nothing tells them from broken workers."""
+        records = self.publisher.records.values() if self.plan.tasks else ()
+        rows = (row for record in records for row in record.rows if row.key[0] == UNIT)
+        return sum(row.tag in self.publisher.kinds and not self.oracle.is_done(row.tag) for row in rows) >= MANY_TASKS
 
     def _undone(self, goal: list[int]) -> dict[int, tuple[int, int]]:
         """Partitions whose committed offset has not reached their goal: that, and the goal."""
