@@ -9,6 +9,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 from consumer import __version__, dry_run
@@ -66,7 +67,7 @@ class UploadApi:
         client().close()  # a setting that no call could be made with is told now
         self._pool = Pool(client, api.concurrency + QUESTIONS + 1, results)
 
-    def send(self, attempt: Attempt, start_by: float) -> None:
+    def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None:
         """Start an attempt; its answer comes through the results."""
         kind: Literal["start", "upload"] = "start" if attempt.by_task else "upload"
         self._pool.submit(Job(kind, start_by, attempt.data_key, attempt.items, subject=attempt))

@@ -55,7 +55,7 @@ class DryApi:
         self._lines = lines
         self._results = results
 
-    def send(self, attempt: Attempt, start_by: float) -> None:  # noqa: ARG002 - nothing is sent, however late
+    def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None:  # noqa: ARG002 - nothing is sent
         """Print the request."""
         key = attempt.data_key
         if attempt.by_task:

@@ -12,6 +12,14 @@ from consumer.core.offsets import Partition
 from consumer.core.rows import RowMaker, refused_row
 from consumer.formats import NeedsSchema
 
+#: What a record takes besides its value, key and headers, until it is settled: the client's message, the record, a row.
+#: Measured: 870 bytes for an event of one field, and 160 of these while its row is not made.
+RECORD_BYTES = 1000
+#: What a header takes besides its name and value. Measured: 170 bytes once the client has made it readable.
+HEADER_BYTES = 200
+#: What is counted for headers that the client cannot give: as much as a broker's usual bound on a record.
+UNREADABLE_HEADERS = 1_000_000
+
 
 class Stash:
     """The records of one partition whose rows cannot be made yet, from the first such on."""
@@ -68,7 +76,8 @@ class Intake:
             if value is None or (skips is not None and offset in skips):
                 records.append(Record(partition, offset, None, 0, read_at=now))
                 continue
-            record = Record(partition, offset, message, len(value), message.timestamp()[1], now)
+            beside = _beside(message)
+            record = Record(partition, offset, message, len(value) + beside, message.timestamp()[1], now, beside=beside)
             records.append(record)
             if stash is None:
                 try:
@@ -134,3 +143,15 @@ class Intake:
         if schema_id not in self._asked and self._ask is not None:
             self._asked.add(schema_id)
             self._ask(schema_id)
+
+
+def _beside(message: Any) -> int:
+    """Bytes that a message takes besides its value, until its record is settled."""
+    size = RECORD_BYTES + len(message.key() or b"")
+    try:
+        headers = message.headers()
+    except (SystemError, UnicodeDecodeError, ValueError):
+        return size + UNREADABLE_HEADERS  # a name that is not UTF-8: the client cannot give any of them
+    for name, value in headers or ():
+        size += HEADER_BYTES + len(name) + len(value or b"")
+    return size

@@ -3,7 +3,8 @@
 A process that was suspended, or a machine that stood still, does not know it: the group may have given its partitions
 to others meanwhile, and the client may learn that only a moment after it goes on. So after a gap between two polls
 nothing is uploaded until the group has acknowledged a commit that was sent after the gap; it takes none from a member
-that it has thrown out.
+that it has thrown out. An answer counts as of the time at which its own commit was sent, whenever it is read: one that
+was on its way before the gap ends no doubt, and is no fresh sign.
 
 Nor does a process know it that is cut off from Kafka, but not from the API: its polls go on. So nothing is uploaded,
 either, when the last sign of the group is older than two thirds of its session; while there is work, it is asked for
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +34,9 @@ class Membership:
         self.session = session_seconds
         self._gap = min(session_seconds / 3, LONGEST_GAP_SECONDS) if session_seconds < math.inf else math.inf
         self._polled_at = math.inf
-        self._gap_since = False  # no commit that was sent after the last gap was acknowledged yet
-        self._asked = False
-        self._asked_at = -math.inf
+        self._gap_at = -math.inf  # when the last gap was found
+        self._confirmed_at = -math.inf  # when the latest commit that the group took was sent
+        self._lease = 0  # a number; uploads that were handed out under another one must not begin any more
         self._heard_at = -math.inf  # when the latest sign of the group was asked for
 
     def polled(self, now: float) -> bool:
@@ -45,8 +47,8 @@ class Membership:
                 "this process stood still for %.1f s: nothing is uploaded until the group has confirmed this member",
                 now - self._polled_at,
             )
-            self._gap_since = True
-            self._asked = False
+            self._gap_at = now
+            self.end_leases()  # before the poll counts: another thread must not see the new poll and the old lease
         self._polled_at = now
         return gap
 
@@ -55,30 +57,52 @@ class Membership:
         return now - self._polled_at
 
     @property
-    def start_by(self) -> float:
-        """When an upload must have begun: a worker that stood still, too, must not begin it later."""
-        return self._polled_at + min(2 / 3 * self.session, LONGEST_GAP_SECONDS)
+    def start_by(self) -> Callable[[], float]:
+        """The lease of an upload that is handed out now: asked right before it is sent, it tells until when it may be.
+
+        It moves on while the owner polls and the group gives signs of life, so an upload may wait long for its
+        connection. It never comes back once it has ended: after a gap, the rows may be another member's. A worker that
+        stood still together with the owner sees by its own clock that the last poll is long ago. Any thread may ask.
+        """
+        lease = self._lease
+
+        def until() -> float:
+            # Read before the lease is compared: who sees a poll after a gap also sees that the gap has ended the lease.
+            until = self._polled_at + min(2 / 3 * self.session, LONGEST_GAP_SECONDS)
+            if self._heard_at > -math.inf:  # before the first sign nothing is handed out
+                until = min(until, self._heard_at + 2 / 3 * self.session)
+            return until if self._lease == lease else -math.inf
+
+        return until
+
+    def end_leases(self) -> None:
+        """What was handed out so far, and is not sent yet, must not be sent any more."""
+        self._lease += 1
+
+    @property
+    def _gap_open(self) -> bool:
+        """Whether no commit that was sent after the last gap was acknowledged yet."""
+        return self._confirmed_at < self._gap_at
 
     def doubtful(self, now: float) -> bool:
         """Whether nothing is to be uploaded now."""
-        return self._gap_since or now - self._heard_at > 2 / 3 * self.session
+        return self._gap_open or now - self._heard_at > 2 / 3 * self.session
 
     def asks(self, now: float) -> bool:
         """Whether the group should be asked for a sign, by a commit that may say nothing new."""
-        return self._gap_since or now - self._heard_at > self.session / 3
+        return self._gap_open or now - self._heard_at > self.session / 3
 
-    def asked(self, now: float) -> None:
-        """A commit is sent; the only one in flight."""
-        self._asked = self._gap_since
-        self._asked_at = now
-
-    def confirmed(self) -> None:
-        """The group took a commit: in doubt, it ends it if it was sent after the gap."""
-        self._heard_at = max(self._heard_at, self._asked_at)
-        if self._asked:
+    def confirmed(self, sent_at: float) -> None:
+        """The group took a commit that was sent at this time: it ends a doubt that is older than that."""
+        doubted = self._gap_open
+        self._confirmed_at = max(self._confirmed_at, sent_at)
+        self._heard_at = max(self._heard_at, sent_at)
+        if doubted and not self._gap_open:
             log.info("the group has confirmed this member")
-            self._gap_since = self._asked = False
 
     def assigned(self, now: float) -> None:
-        """The group gave this member an assignment, which is a sign of it; it ends no gap."""
-        self._heard_at = max(self._heard_at, now)
+        """The group gave this member an assignment, which is a sign of it; it ends no gap.
+
+        The client may have got it any time since the last poll, in which it would have been told.
+        """
+        self._heard_at = max(self._heard_at, min(now, self._polled_at))

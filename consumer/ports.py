@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from consumer.core.effects import Attempt, Letter, Receipt
@@ -19,6 +19,9 @@ class Source(Protocol):
     paused: bool
     stopped: dict[Partition, str]
 
+    @property
+    def awaiting(self) -> Mapping[tuple[str, int], float]: ...
+
     def subscribe(self) -> None: ...
     def poll(self, count: int) -> list[tuple[Partition, list[Any]]]: ...
     def pause(self) -> None: ...
@@ -33,9 +36,12 @@ class Source(Protocol):
 
 
 class Api(Protocol):
-    """Sending attempts, asking about tasks and who we are; answers come through the queue of results."""
+    """Sending attempts, asking about tasks and who we are; answers come through the queue of results.
 
-    def send(self, attempt: Attempt, start_by: float) -> None: ...
+    ``start_by``: asked right before the attempt is sent, it tells until when that may be (see ``membership``).
+    """
+
+    def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None: ...
     def question(self, task: Task) -> None: ...
     def ask(self) -> None: ...
 

@@ -40,6 +40,10 @@ SIGN_OF_LIFE_SECONDS = 1.0
 BLOCKED_SECONDS = 300.0
 #: How long leaving the group may take.
 LEAVE_SECONDS = 10.0
+#: While the group is asked for a sign, a commit goes this often at most, however long the interval between commits is.
+ASK_AGAIN_SECONDS = 0.5
+#: Time between two looks for partitions that may be read on, or must rest.
+LOOK_SECONDS = 0.5
 
 
 class State(Enum):
@@ -89,6 +93,9 @@ class Runner:
         self._end: int | UserError | None = None  # exit code or failure that stops the loop
         self._stop_by = math.inf  # when a stop waits no longer
         self._next_commit_at = 0.0
+        self._ask_at = 0.0  # not before then is a commit sent only to be answered
+        self._failing_from = math.inf  # since when the API fails for rows that wait
+        self._look_at = 0.0  # when it is looked next for partitions that may be read on
         self._more = False  # the last read was full: there is more to read now
         self.left = False  #: the group was left in time: no thread of the client is still busy with it
         self.final_ledger: Ledger | None = None  #: as it was when the group was left
@@ -144,6 +151,7 @@ class Runner:
         self._read()
         self._act()
         self._commit()
+        self._look()
 
     def _drain(self) -> bool:
         """Let what is in flight end, commit and leave the group; whether all of that was done in time."""
@@ -159,14 +167,10 @@ class Runner:
             self._stop_seconds,
         )
         self._source.pause()
-        try:
-            while (
-                (self._in_flight() or self._lost_call()) and not self.leaves_at_once and self._clock() < self._stop_by
-            ):
-                self.turn()
-        except UserError as error:
-            self._end = error
+        while (self._in_flight() or self._lost_call()) and not self.leaves_at_once and self._clock() < self._stop_by:
+            self.turn()
         done = not self._in_flight()
+        self._membership.end_leases()  # what waits for its connection would be sent at the next owner's time
         if self.leaves_at_once:
             return False
         acknowledged = self._commit_at_last()
@@ -186,9 +190,9 @@ class Runner:
         while self._source.committing and not self.leaves_at_once and self._clock() < until:
             # One that is on its way may be sent once more by the client, and must not come after the last.
             self._collect(WAIT_BUSY_SECONDS)
-            self._poll(1)
+            self._serve()
         told = False
-        while not self._source.commit_and_wait(due_commits(self.pipeline.partitions)):
+        while not self._source.commit_and_wait(due_commits(self.pipeline.partitions, self._clock())):
             if self.leaves_at_once or self._clock() >= until:
                 return False
             if not told:
@@ -196,12 +200,25 @@ class Runner:
                 log.warning("the last commit is not confirmed: tried for %.0f s more; a second signal ends that", left)
                 told = True
             self._collect(WAIT_IDLE_SECONDS)
-            self._poll(1)  # paused: this serves callbacks only
+            self._serve()
         return True
 
+    def _serve(self) -> None:
+        """Serve the callbacks of a source that is paused; that it cannot go on ends no stop half-way."""
+        try:
+            self._poll(1)
+        except UserError as error:
+            self._fail(error)
+
+    def _fail(self, error: UserError) -> None:
+        """Stop with this error, also where a stop is under way; the first failure is told."""
+        self.stop(error)
+        if not isinstance(self._end, UserError):
+            self._end = error
+
     def _lost_call(self) -> bool:
-        """Whether a lost call may still overwrite what the next owner sends; none follows an end that was reached."""
-        return self._signals > 0 and self._clock() < lost_until(self.pipeline.partitions)
+        """Whether a lost call may still overwrite what comes later: of the next owner, or of the next run."""
+        return self._clock() < lost_until(self.pipeline.partitions)
 
     def _in_flight(self) -> bool:
         return self.pipeline.awaiting or self.pipeline.unacknowledged
@@ -249,7 +266,7 @@ class Runner:
         flow = self.pipeline.flow
         self._more = False
         if self.state is not State.RUNNING:
-            self._poll(1)  # paused: this serves callbacks only
+            self._serve()
             return
         self._make_rows()
         if self.pipeline.reads():
@@ -303,7 +320,7 @@ class Runner:
         now = self._clock()
         self.pipeline.observe(self._wall_clock() * 1000)
         self.pipeline.resting = bool(self.resting.full or self.resting.crowding)
-        self.pipeline.silent = self.state is not State.RUNNING or self._membership.doubtful(now)
+        self.pipeline.silent = self.stopping or self._membership.doubtful(now)
         effects = self.pipeline.tick(now)
         for attempt in effects.send:
             self._api.send(attempt, self._membership.start_by)
@@ -320,16 +337,28 @@ class Runner:
         for notice in effects.notices:
             log.log(logging.getLevelNamesMapping()[notice.level.upper()], "%s", notice.text)
         self._letter_log.tell_now_and_then()
-        if self._until_end:
+        if self._until_end and not self.stopping:
             self._give_up(now)
 
     def _give_up(self, now: float) -> None:
         """Somebody waits for the end: what has been away for minutes is a failure."""
-        gate = self.pipeline.gate
+        gate, api = self.pipeline.gate, self.pipeline.uploads.api
         if gate.pause is not None and now - gate.paused_since >= BLOCKED_SECONDS:
             self.stop(
                 UserError(f"uploading is paused ({gate.pause.value}) for {BLOCKED_SECONDS:g} s; see the log above")
             )
+        # Since the first failure that no answer came after, and since there is something to send again.
+        if api.failing_since is None or not self.pipeline.unsettled:
+            self._failing_from = math.inf
+        else:
+            self._failing_from = min(self._failing_from, now)
+            if now - max(api.failing_since, self._failing_from) >= BLOCKED_SECONDS:
+                problem = f"no call of the API has succeeded for {BLOCKED_SECONDS:g} s ({api.last_error})"
+                self.stop(UserError(f"{problem}; check api.base_url, and that the API is up"))
+        for (topic, number), since in self._source.awaiting.items():
+            if now - since >= BLOCKED_SECONDS:
+                problem = f"{topic}[{number}]: where it begins cannot be looked up for {BLOCKED_SECONDS:g} s"
+                self.stop(UserError(f"{problem}; see the log above"))
         for partition, stash in self._intake.waiting.items():
             if stash.schema_id is not None and now - stash.since >= BLOCKED_SECONDS:
                 problem = f"{partition} waits for schema {stash.schema_id} for {BLOCKED_SECONDS:g} s; see the log above"
@@ -337,14 +366,23 @@ class Runner:
 
     def _commit(self) -> None:
         now = self._clock()
-        if now < self._next_commit_at or self._source.committing:
+        # The group's sign is asked for in time, whatever the interval: without it nothing may be uploaded.
+        anew = bool(self.pipeline.unsettled) and self._membership.asks(now)
+        due_at = min(self._next_commit_at, self._ask_at) if anew else self._next_commit_at
+        if now < due_at or self._source.committing:
             return
         self._next_commit_at = now + self._commit_interval
-        anew = bool(self.pipeline.unsettled) and self._membership.asks(now)
-        due = due_commits(self.pipeline.partitions, anew=anew)
+        self._ask_at = now + ASK_AGAIN_SECONDS
+        due = due_commits(self.pipeline.partitions, now, anew=anew)
         if due:
-            self._membership.asked(now)
             self._source.commit(due)
+
+    def _look(self) -> None:
+        """Read on where there is room again; on a clock of its own, as it has nothing to do with commits."""
+        now = self._clock()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_SECONDS
         self.resting.look(room_of(len(self.pipeline.partitions)))
         if self.resting.crowding or self.pipeline.flow.tight:
             self._look_for_crowding()
@@ -385,13 +423,25 @@ class Runner:
         self.joined = True
         self._membership.assigned(self._clock())
         self.rebalances += 1
+        self._own(partitions)
+
+    def on_begun(self, partitions: list[Partition]) -> None:
+        """Partitions begin that the group gave before: it is known now where, or their topic was made anew."""
+        self._own(partitions)
+
+    def _own(self, partitions: list[Partition]) -> None:
         for partition in partitions:
             self.pipeline.assigned(partition)
         if partitions:
+            # Where one begins must survive this process; with "latest" it is lost else.
+            self._next_commit_at = self._clock()
             log.info("assigned: %s", _listed(partitions))
 
     def on_counted(self, counts: Mapping[str, int]) -> None:
-        """The group reads these topics, each with so many partitions: this member's share of the requests follows."""
+        """The group reads these topics, each with so many partitions: this member's share of the requests follows.
+
+        No topics: they could not be counted.
+        """
         self.pipeline.counted(counts, self._wall_clock(), self._clock())
 
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
@@ -400,9 +450,26 @@ class Runner:
         Runs inside ``poll``: it turns the loop for the partitions that stay, but never reads.
         """
         self.rebalances += bool(partitions)
+        try:
+            self._hand_over(partitions, lost=lost)
+        except Exception as error:  # it must not cross the client, and must not go unseen
+            log.exception("handing over %s", _listed(partitions))
+            problem = f"a fault in the program ({type(error).__name__}) while {_listed(partitions)} were given back"
+            self._fail(UserError(f"{problem}; see the log above; what was not committed will be sent again"))
+        finally:
+            for partition in partitions:
+                partition.owned = False  # whatever happened: nothing of it is sent, settled or committed any more
+        self.pipeline.revoked(partitions, self._clock())
+        self.resting.forget(partitions)
+        if partitions:
+            log.info("%s: %s", "lost" if lost else "revoked", _listed(partitions))
+
+    def _hand_over(self, partitions: list[Partition], *, lost: bool) -> None:
         pipeline = self.pipeline
         self._intake.forget(partitions)
         pipeline.withdraw(partitions, self._clock())
+        if lost:
+            self._membership.end_leases()
         if not lost and self.state is not State.STOPPED:
             deadline = self._clock() + self._revoke_seconds
             # A lost call may still take effect: its claims hold back later rows here, but no other member knows them.
@@ -416,18 +483,16 @@ class Runner:
                 pipeline.withdraw(partitions, self._clock())
                 self._polled()  # this runs inside a poll
                 self._act()
-            if not self._source.commit_and_wait(due_commits(partitions)):
+            if pipeline.busy(partitions):
+                self._membership.end_leases()  # what is not sent yet would be sent at the next owner's time
+            if not self._source.commit_and_wait(due_commits(partitions, self._clock())):
                 log.warning("the last commit of %s is not confirmed; some rows may be sent again", _listed(partitions))
-        pipeline.revoked(partitions, self._clock())
-        self.resting.forget(partitions)
-        if partitions:
-            log.info("%s: %s", "lost" if lost else "revoked", _listed(partitions))
 
     def on_committed(self, commits: list[Commit], error: str | None, *, too_large: bool = False) -> None:
         """A commit ended; a failed one is never sent again: the next is built from what is owned then."""
         self.commits["ok" if error is None else "failed"] += 1
         if error is None:
-            self._membership.confirmed()
+            self._membership.confirmed(max((commit.built_at for commit in commits), default=-math.inf))
             for commit in commits:
                 commit.partition.committed = commit.offset
                 commit.partition.metadata = commit.metadata

@@ -1,7 +1,8 @@
 """How the tests run beside each other, the Kafka that they share, and what their summary tells.
 
 ``make test`` runs two parts: the files side by side, then by themselves the tests that measure time or processor time
-(the marker ``alone``), which other work would disturb.
+(the marker ``alone``), which other work would disturb. What they rely on of the machine is set before the first one
+(``tests/support/surroundings.py``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from xdist.scheduler import LoadFileScheduling
 from tests.support.kafka_broker import BrokerUnavailable
 from tests.support.kafka_sources import USED, open_kafka
 from tests.support.kafka_witness import Kafka
+from tests.support.surroundings import settle
 
 HERE = Path(__file__).parent
 #: The folders whose files take longest come first: what begins last should be short, or one worker ends long after the
@@ -24,6 +26,11 @@ HERE = Path(__file__).parent
 SLOWEST_FIRST = ("deploy", "integration")
 #: A folder that is one piece of work: its tests share what takes long to make.
 WHOLE = "tests/deploy/"
+
+
+def pytest_configure() -> None:
+    """In every worker, too."""
+    settle()
 
 
 class ByFile(LoadFileScheduling):  # type: ignore[misc]  # the library has no types

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from consumer.commands.options import SIGNAL_EXIT
-from consumer.demo.signals import handling
+from consumer.demo.signals import ENDING, handling
 
 if TYPE_CHECKING:
     from consumer.demo.evidence import Evidence
@@ -38,7 +37,7 @@ def command(*, stay: bool) -> None:
 
     stopped = "stopped; nothing is left behind"
     try:
-        with handling((signal.SIGTERM, signal.SIGHUP), _leave), stage.set_up(Size()) as running:
+        with handling(ENDING, _leave), stage.set_up(Size()) as running:
             with progress.shown() as tell:
                 evidence = running.play(tell, stay=stay)
             equal = _judged(evidence)
@@ -66,5 +65,5 @@ def _judged(evidence: Evidence) -> bool:
 
 
 def _leave(number: int, _: object) -> None:
-    """End the demo as Ctrl-C does: what it started is stopped and removed."""
+    """End the demo: what it started is stopped and removed."""
     sys.exit(SIGNAL_EXIT + number)

@@ -44,10 +44,11 @@ class _Since(click.ParamType):  # type: ignore[type-arg]  # generic for its stub
 def command(options: Options, *, key: str, since: float | None, as_json: bool) -> None:
     """What became of the events of KEY, a code or a logistic unit: its exact value, under whatever data key.
 
-    A line for each: when it was published, where it is, what it sets, and its fate. unsettled: read or not, it is
-    neither accepted nor dead-lettered. accepted: its receipt says so. dead_lettered: with the reason. skipped: it sets
-    nothing by the rules. unknown: it is settled, but nobody wrote down whether it was accepted (that takes
-    receipts.topic), or it cannot be read here.
+    A line for each: when it was published, where it is, what it sets, and its fate. accepted: its receipt says so.
+    dead_lettered: its letter says so, with the reason. unsettled: there is neither, and the group has not committed
+    that it is done. unknown: it is settled, but nobody wrote down whether it was accepted (that takes receipts.topic).
+    skipped: settled while receipts were kept, without one, and by today's rules it sets nothing. What today's rules
+    would make of an event is told beside its fate; when it was read, they may have been others.
 
     All of kafka.topics, the dead-letter topic and the receipts topic are read, so on long topics --since saves time. It
     disturbs nothing: it joins no group and commits nothing.

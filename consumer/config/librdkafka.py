@@ -56,6 +56,8 @@ REFUSED_CLIENT_PROPERTIES = {
     "delivery.timeout.ms": "a dead letter is tried until it is written",
     "linger.ms": "dead letters are batched already",
     "queue.buffering.max.ms": "dead letters are batched already",
+    "queue.buffering.max.messages": "it is part of the memory bound",
+    "queue.buffering.max.kbytes": "it is part of the memory bound",
     "partitioner": "a dead letter's partition follows from its code",
     "message.max.bytes": "a dead letter may be larger than its record",
     "enable.ssl.certificate.verification": "TLS is verified; give the brokers' CA as ssl.ca.location",

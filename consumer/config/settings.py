@@ -55,11 +55,14 @@ class Kafka(Section):
     )
     instance_id: str = Field("", description="Static membership: the member's own name; empty: none.")
     start_from: Literal["earliest", "latest"] = Field(
-        "earliest", description="Where a partition without a committed offset begins."
+        "earliest",
+        description='Where partitions without a committed offset begin; "latest": with what is published since '
+        "the group began, and what is added later at its beginning.",
     )
     on_out_of_range: Literal["stop", "earliest", "latest"] = Field(
         "stop",
-        description="The committed offset is gone (retention): stop that partition, loudly, or go on from there.",
+        description="The committed offset is gone (retention): stop that partition, loudly, or go on from there. "
+        "A topic that was deleted and made anew is stopped, too, else begun at its beginning.",
     )
     commit_interval_seconds: Positive = Field(0.5, description="Time between commits.")
     client: dict[str, str] = Field(
@@ -228,7 +231,9 @@ class Limits(Section):
 
     max_unsettled_rows: int = Field(20000, ge=1, description="Rows read and not settled.")
     max_unsettled_mib: Positive = Field(
-        64, description="MiB of records read and not settled; up to 16 MiB fetched ahead come on top."
+        64,
+        description="MiB of records read and not settled: values, keys, headers, and 1,000 bytes for each record "
+        "(200 for each header); up to 16 MiB fetched ahead come on top.",
     )
     stop_seconds: NotNegative = Field(
         80,

@@ -43,11 +43,13 @@ class ApiHealth:
             self._gate.pace.refused(window.sent_at, now)
         if reading is Reading.THROTTLED or (reading is Reading.FAILED and reply.retry_after is not None):
             self._slow_down(reply, now)
-        if reading not in (Reading.FAILED, Reading.LOST, Reading.UNSENT):
+        if reading in (Reading.THROTTLED, Reading.ACCEPTED, Reading.NONE_NAMED, Reading.TOO_LARGE):
             return
         # What a task came to is not in the answer to the question: that it is at work may be the last that was told.
-        told = brief(reply) if outcome.status == reply.status else outcome.text
-        if self._gate.failed(window.number, now):
+        told = outcome.text if outcome.task_id else brief(reply)
+        # A task's end says nothing about calls; a refusal is an answer.
+        fails = reading in (Reading.FAILED, Reading.LOST, Reading.UNSENT) and not outcome.task_id
+        if fails and self._gate.failed(window.number, now):
             text = f"the API fails for several windows ({told}): one request at a time until it is back"
             self.notices.append(Notice("warning", text))
         elif now >= self._tell_failure_at:
@@ -70,13 +72,14 @@ class ApiHealth:
             self.notices.append(Notice("warning", f"a task cannot be asked about ({brief(reply)}); it is asked again"))
 
     def me_answered(self, reply: Reply, now: float) -> None:
-        """``GET /me`` was answered; only a 200 lets a window be tried."""
+        """``GET /me`` was answered: unless it says 401, a window is tried; that is what decides."""
         self.heard(reply, now, failed=reply.status is None or reply.status >= 500)
         if reply.status == 429:
             self._gate.pace.refused(self._gate.asked_at, now)
         if reply.status == 429 or (reply.status is not None and reply.retry_after is not None):
             self._gate.throttled(now, reply.retry_after)
-        self._gate.told(now, passed=reply.status == 200)
+        # Only 401 is certain to be about the token, and only no answer, or 429, about the API as a whole.
+        self._gate.told(now, passed=reply.status not in (None, 401, 429))
         if reply.status != 200:
             self.notices.append(Notice("debug", f"GET /api/v2/me/: {brief(reply)}"))
 
@@ -93,9 +96,9 @@ class ApiHealth:
             self._tell_no_codes_at = now + TELL_AGAIN_SECONDS
             self.notices.append(Notice("warning", told))
 
-    def pause(self, pause: Pause, told: str, now: float) -> None:
-        """Uploading makes no sense until somebody has done something about it."""
-        if self._gate.block(pause, now):
+    def pause(self, pause: Pause, told: str, now: float, *, trial: bool = False) -> None:
+        """Uploading makes no sense until somebody has done something about it; ``trial``: a trial has shown it."""
+        if self._gate.block(pause, now, trial=trial):
             text = f"uploading is paused: {told}; nothing is lost; {ADVICE[pause]}"
             self.notices.append(Notice("error", text))
 

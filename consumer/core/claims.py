@@ -1,45 +1,93 @@
 """Who must wait for whom: the one place that decides order.
 
-A row *selects* by its (data key, value): an exclusive claim. A row that puts codes into a logistic unit *joins* that
-unit: a shared claim on (the unit's field, its value). Exclusive claims go with no other, shared ones with each other.
-So a unit's children are packed side by side, and an update by the unit waits until all of them are in, and they for it.
+A row *selects* by its (data key, value): an exclusive claim. A row that puts codes into a logistic
+unit *joins* that unit: a shared claim on (the unit's field, its value). Exclusive claims go with no
+other, shared ones with each other. So a unit's children are packed side by side, and an update by
+the unit waits until all of them are in, and they for it.
 
-Claims are queued when a record arrives, granted in that order, and held until the row is settled, through every retry,
-split and parking. A row whose claims are all granted is ready. All claims of a record are queued at once, so rows
-cannot wait for each other in a circle.
+Claims are queued when a record arrives, granted in that order, and held until the *record* is
+settled, through every retry, split and parking. A record of several rows is sent again whole after
+a restart as long as one of its rows is not settled. So what its rows hold, the record goes on
+holding when they are done, exclusively if one of them did: such a repeat would else undo what later
+records said. And no record is settled before an earlier one of its codes. What a record holds does
+not keep out its own rows: the next that waits for the key goes when the one before it is done.
 
-Claims are one per key over all partitions: two partitions can carry one code, and no request may hold it twice.
+A row whose claims are all granted is ready. It waits for earlier records and for earlier rows of
+its own record, for nothing else. All claims of a record are queued at once, so rows cannot wait for
+each other in a circle.
+
+Claims are one per key over all partitions: two partitions can carry one code, and no request may
+hold it twice.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Any
 
-from consumer.core.model import Row, Stage
+from consumer.core.model import Record, Row, Stage
+
+#: Who holds a key: a row, or the record of rows that are done.
+Holder = Row | Record
 
 
 class Line:
-    """The rows that hold one key, and those that wait for it, in the order of their arrival."""
+    """Who holds one key, and the rows that wait for it, in the order of their arrival."""
 
-    __slots__ = ("holders", "shared", "waiting")
+    __slots__ = ("exclusive", "holders", "waiting")
 
-    def __init__(self, holder: Row, *, shared: bool) -> None:
-        self.holders = {holder: None}  #: one, or any number that share
-        self.shared = shared
+    def __init__(self, holder: Holder, *, shared: bool) -> None:
+        self.holders: dict[Holder, bool] = {holder: shared}  #: each with whether it shares
+        self.exclusive = int(not shared)  #: holders that do not
         self.waiting: deque[tuple[Row, bool]] = deque()  #: each with whether it would share
+
+    def admits(self, row: Row, *, shared: bool) -> bool:
+        """Return whether a row can hold the key beside those that do.
+
+        What its own record holds does not keep it out.
+        """
+        own = self.holders.get(row.record)
+        if shared:
+            return self.exclusive == (own is False)
+        return len(self.holders) == (own is not None)
+
+    def add(self, holder: Holder, *, shared: bool) -> None:
+        """Make it one of the holders."""
+        self.holders[holder] = shared
+        self.exclusive += not shared
+
+    def remove(self, holder: Holder) -> bool:
+        """Take it from the holders; return whether it did share."""
+        assert holder in self.holders, "a row frees a claim that it does not hold"
+        shared = self.holders.pop(holder)
+        self.exclusive -= not shared
+        return shared
+
+
+class Several:
+    """A record of several rows that is not settled."""
+
+    __slots__ = ("awaited", "held", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[Row, None] = {}  #: those that are not done
+        self.held: list[tuple[str, str]] = []  #: what the record holds for those that are
+        self.awaited = False  #: a row of another record waits for it: none of its rows lingers
 
 
 class Claims:
     """The held and awaited keys. Cost of a row: a look-up to queue and one to free, for each of its claims."""
 
     def __init__(self) -> None:
-        # A key that one row alone has claimed, and no row waits for, is held by the row itself: nearly all are.
-        self._held: dict[str, dict[str, Row | Line]] = {}
+        # A key that one row alone (or one record) has claimed, and no row waits for, is held by that
+        # itself: nearly all are. By data key, which events name: one without any held key is dropped.
+        self._held: dict[str, dict[str, Holder | Line]] = {}
         self._waiting: dict[Row, None] = {}
+        self._several: dict[Record, Several] = {}
 
     def __len__(self) -> int:
-        """How many keys are held."""
+        """Return how many keys are held."""
         return sum(map(len, self._held.values()))
 
     def waiting(self) -> Iterator[Row]:
@@ -56,32 +104,41 @@ class Claims:
             held = self._held[key][value]
             if type(held) is Line and row not in held.holders:
                 first = next(iter(held.holders))
-                if first.stage in (Stage.GHOST, Stage.DONE):
+                if type(first) is Row and first.stage in (Stage.GHOST, Stage.DONE):
                     return True
         return False
 
-    def queue(self, rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
-        """Queue the claims of arriving rows: (the rows that are ready, the holders that are awaited from now on).
+    def expect(self, record: Record) -> None:
+        """Make ready for the rows of a record that has several."""
+        self._several[record] = Several()
 
-        A row without a key (it is on its way to the dead-letter topic) claims nothing and is ready.
+    def queue(self, rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+        """Queue the claims of arriving rows; return (those that are ready, rows awaited from now on).
+
+        All rows of a record come at once. One that names no code (it is on its way to the
+        dead-letter topic) claims nothing and is ready.
         """
         ready: list[Row] = []
         urged: list[Row] = []
         by_key = self._held
+        several = self._several
         for row in rows:
-            value = row.value
-            if value is None or row.data_key is None:
+            if row.rejection is not None and not _has_key(row):
                 ready.append(row)
                 continue
-            keys = by_key.get(row.data_key)
+            if several and (own := several.get(row.record)) is not None:
+                own.rows[row] = None
+            key: Any = row.data_key
+            value: Any = row.value
+            keys = by_key.get(key)
             if keys is None:
-                keys = by_key[row.data_key] = {}
+                keys = by_key[key] = {}
             held = keys.setdefault(value, row)
             if held is row and not row.joins:
                 ready.append(row)  # as nearly all are
                 continue
             if held is not row:
-                _wait(keys, value, held, row, urged, shared=False)
+                self._wait(keys, value, held, row, urged, shared=False)
             for join in row.joins:
                 self._join(row, *join, urged)
             if row.blocked:
@@ -95,50 +152,153 @@ class Claims:
         held = keys.get(value)
         if held is None:
             keys[value] = Line(row, shared=True)
-        elif type(held) is Line and held.shared and not held.waiting:
-            held.holders[row] = None
+        elif type(held) is Line and not held.waiting and held.admits(row, shared=True):
+            held.add(row, shared=True)
         else:
-            _wait(keys, value, held, row, urged, shared=True)
+            self._wait(keys, value, held, row, urged, shared=True)
+
+    def _wait(
+        self,
+        keys: dict[str, Holder | Line],
+        value: str,
+        held: Holder | Line,
+        row: Row,
+        urged: list[Row],
+        *,
+        shared: bool,
+    ) -> None:
+        """Put a row into a key's line; what stands right before it is awaited from now on."""
+        if type(held) is not Line:
+            assert isinstance(held, (Row, Record))
+            held = keys[value] = Line(held, shared=False)
+        if not held.waiting:
+            for holder in held.holders:
+                if isinstance(holder, Record):
+                    self._urge(holder, row, urged)
+                    continue
+                if not holder.awaited:
+                    holder.awaited = True
+                    urged.append(holder)
+                self._urge(holder.record, row, urged)
+        elif self._several:
+            # Those that wait are awaited when they get the key; the other rows of their records
+            # may be in the lanes already. Behind one that shares, an exclusive row waits for all
+            # before it that do.
+            _, beside = held.waiting[-1]
+            for ahead, shares in reversed(held.waiting):
+                if shares != beside:
+                    break
+                self._urge(ahead.record, row, urged)
+                if shared or not shares:
+                    break
+        held.waiting.append((row, shared))
+        row.blocked += 1
+
+    def _urge(self, record: Record, row: Row, urged: list[Row]) -> None:
+        """Let no row of a record linger any more: ``row`` waits for it, so for all its rows."""
+        several = self._several.get(record)
+        if several is None or several.awaited or record is row.record:
+            return
+        several.awaited = True
+        for each in several.rows:
+            if not each.awaited:
+                each.awaited = True
+                urged.append(each)
 
     def free(self, rows: Iterable[Row]) -> list[Row]:
-        """Free the claims that these rows hold; the rows that became ready by it."""
+        """Free the claims of rows that are done; return the rows that became ready by it.
+
+        What a row of a record that is not settled holds stays with the record.
+        """
         ready: list[Row] = []
         by_key = self._held
+        several = self._several
         for row in rows:
-            value = row.value
-            if value is None or row.data_key is None:
+            if several and (own := several.get(row.record)) is not None:
+                if not row.record.settled:
+                    self._keep(row, own, ready)
+                    continue
+                self._release(row.record, ready)
+            if row.rejection is not None and not _has_key(row):
                 continue
-            keys = by_key[row.data_key]
+            key: Any = row.data_key
+            value: Any = row.value
+            keys = by_key[key]
             if keys[value] is row:
                 del keys[value]
+                if not keys:
+                    del by_key[key]
             else:
-                self._leave(keys, value, row, ready)
-            for key, joined in row.joins:
-                self._leave(by_key[key], joined, row, ready)
+                self._leave(key, value, row, ready)
+            for unit, joined in row.joins:
+                self._leave(unit, joined, row, ready)
         return ready
 
-    def _leave(self, keys: dict[str, Row | Line], value: str, row: Row, ready: list[Row]) -> None:
-        """A row leaves the holders of a key; the next in line get it, when it was the last."""
+    def release(self, records: Iterable[Record]) -> list[Row]:
+        """Free what these records, settled or taken away, hold for rows that are done.
+
+        Return the rows that became ready by it. Rows of theirs that are still in flight, or of
+        which a lost call may still take effect, keep their claims.
+        """
+        ready: list[Row] = []
+        for record in records:
+            if record in self._several:
+                self._release(record, ready)
+        return ready
+
+    def _release(self, record: Record, ready: list[Row]) -> None:
+        by_key = self._held
+        for key, value in self._several.pop(record).held:
+            keys = by_key[key]
+            if keys[value] is record and len(keys) > 1:
+                del keys[value]
+            else:
+                self._leave(key, value, record, ready)
+
+    def _keep(self, row: Row, several: Several, ready: list[Row]) -> None:
+        """Let a record that is not settled hold what a row of it did that is done."""
+        record = row.record
+        several.rows.pop(row, None)
+        for claim in _claims(row):
+            key, value = claim
+            keys = self._held[key]
+            line = keys[value]
+            if type(line) is not Line:
+                assert line is row, "a row frees a claim that it does not hold"
+                keys[value] = record
+                several.held.append(claim)
+                continue
+            shared = line.remove(row)
+            if record in line.holders:
+                shared = line.remove(record) and shared
+            else:
+                several.held.append(claim)
+            line.add(record, shared=shared)
+            self._admit(line, ready)
+
+    def _leave(self, key: str, value: str, holder: Holder, ready: list[Row]) -> None:
+        """One leaves the holders of a key; the next in line get it, when it was the last."""
+        keys = self._held[key]
         line = keys[value]
-        assert type(line) is Line, "a row frees a claim that it does not hold"
-        assert row in line.holders, "a row frees a claim that it does not hold"
-        del line.holders[row]
-        if line.holders:
-            return
-        if not line.waiting:
-            del keys[value]
-            return
-        line.shared = line.waiting[0][1]
-        self._admit(line, ready)
-        if not line.shared and not line.waiting:
-            keys[value] = next(iter(line.holders))
+        if type(line) is Line:
+            line.remove(holder)
+            self._admit(line, ready)
+            if line.exclusive and len(line.holders) == 1 and not line.waiting:
+                keys[value] = next(iter(line.holders))
+            if line.holders:
+                return
+        else:
+            assert line is holder, "a row frees a claim that it does not hold"
+        del keys[value]
+        if not keys:
+            del self._held[key]
 
     def _admit(self, line: Line, ready: list[Row]) -> None:
-        """The first in line get the key: one row alone, or all that can share it."""
+        """The first in line get the key if they can: one row alone, or all that can share it."""
         granted: list[Row] = []
-        while line.waiting and line.waiting[0][1] == line.shared and (line.shared or not line.holders):
-            row, _ = line.waiting.popleft()
-            line.holders[row] = None
+        while line.waiting and line.admits(line.waiting[0][0], shared=line.waiting[0][1]):
+            row, shared = line.waiting.popleft()
+            line.add(row, shared=shared)
             granted.append(row)
         for row in granted:
             row.awaited = row.awaited or bool(line.waiting)
@@ -170,17 +330,13 @@ class Claims:
         for key, value in lines:
             line = self._held[key][value]
             assert type(line) is Line
-            if line.shared:
-                self._admit(line, ready)
+            self._admit(line, ready)
             if not line.waiting:
                 for holder in line.holders:
-                    holder.awaited = self._is_awaited(holder)
+                    if isinstance(holder, Row) and holder.record not in self._several:
+                        holder.awaited = self._is_awaited(holder)
         for key, value, row in held:
-            keys = self._held[key]
-            if keys[value] is row:
-                del keys[value]
-            else:
-                self._leave(keys, value, row, ready)
+            self._leave(key, value, row, ready)
         return ready
 
     def _is_awaited(self, row: Row) -> bool:
@@ -188,23 +344,12 @@ class Claims:
         return any(type(line) is Line and row in line.holders and line.waiting for line in found)
 
 
-def _claims(row: Row) -> Iterator[tuple[str, str]]:
-    if row.data_key is not None and row.value is not None:
-        yield row.data_key, row.value
-        yield from row.joins
+def _claims(row: Row) -> tuple[tuple[str, str], ...]:
+    if row.data_key is None or row.value is None or (row.rejection is not None and not _has_key(row)):
+        return ()
+    return ((row.data_key, row.value), *row.joins)
 
 
-def _wait(
-    keys: dict[str, Row | Line], value: str, held: Row | Line, row: Row, urged: list[Row], *, shared: bool
-) -> None:
-    """A row takes its place in a key's line; those that hold the key are awaited from now on."""
-    if type(held) is not Line:
-        assert isinstance(held, Row)
-        held = keys[value] = Line(held, shared=False)
-    if not held.waiting:
-        for holder in held.holders:
-            if not holder.awaited:
-                holder.awaited = True
-                urged.append(holder)
-    held.waiting.append((row, shared))
-    row.blocked += 1
+def _has_key(row: Row) -> bool:
+    """Return whether a row names a code; one that does not was rejected when it was made."""
+    return row.data_key is not None and bool(row.value) and not str(row.value).isspace()

@@ -7,9 +7,11 @@ Every reason to hold back is kept here, and every one of them ends by time or by
 * *circuit*: several distinct windows failed in a row; one probe every few seconds until one succeeds.
 * *pause*: the API refuses us (token, address) or rejects everything. A state machine::
 
-      open ──refused──► ask ──GET /me passes──► trial ──one window passes──► open
-                         ▲ └──fails: back-off──┐  │
-                         └──────────◄──────────┴──┴── the window fails: back-off, longer each time
+      open ──refused──► ask ──GET /me: no 401──► trial ──one window passes──► open
+                         ▲ └──401, no answer: back-off──┐  │
+                         └──────────◄───────────────────┴──┴── the window fails: back-off, longer each time
+
+  A window is the judge, ``GET /me`` a hint: a token that may upload need not be able to ask who it is.
 """
 
 from __future__ import annotations
@@ -82,7 +84,8 @@ class Gate:
         self.throttled_until = 0.0
         self.throttled_seconds = 0.0
         self._throttles = 0
-        self._failing: set[int] = set()
+        self._failing: set[int] = set()  # windows that failed, with no success between
+        self._refused: set[int] = set()  # windows that were refused, with no success between
         self.circuit_open = False
         self.probe_at = 0.0
         self._probes = 0
@@ -117,11 +120,13 @@ class Gate:
         if self.in_flight >= self._concurrency:
             return None
         at = max(now, self.throttled_until)
-        if self.pause is not None:
-            if self.step is not Step.TRIAL or self.in_flight:
-                return None
-            return max(at, self.pause_until)
-        return max(at, self.probe_at) if self.circuit_open else at
+        if self.pause is None:
+            return max(at, self.probe_at) if self.circuit_open else at
+        if self.in_flight:
+            return None
+        if self.step is Step.TRYING:
+            return max(at, self.probe_at)  # the trial is a task at work: its end may be hours away
+        return max(at, self.pause_until) if self.step is Step.TRIAL else None
 
     @property
     def alone(self) -> bool:
@@ -159,14 +164,19 @@ class Gate:
         return self.pace.opens_at(at) if self.pace.has_share else at
 
     def asks_at(self, now: float) -> float | None:
-        """When ``GET /me`` is due; None: it is not."""
+        """When ``GET /me`` is due for a pause; None: it is not."""
         if self.pause is None or self.step is not Step.ASK:
             return None
-        return self._small_at(max(now, self.pause_until, self.throttled_until))
+        return self.may_ask_at(max(now, self.pause_until))
+
+    def may_ask_at(self, at: float) -> float:
+        """When ``GET /me`` may be called at the earliest, if it is due at a time."""
+        return self._small_at(max(at, self.throttled_until))
 
     def ask(self, now: float) -> None:
         """``GET /me`` starts."""
-        self.step = Step.ASKING
+        if self.pause is not None:
+            self.step = Step.ASKING
         self.asked_at = now
         self.pace.spend(now)
 
@@ -179,6 +189,7 @@ class Gate:
     def answered(self) -> int:
         """The API did its work for a window; if that closed the circuit, how often it failed since it opened."""
         self._failing.clear()
+        self._refused.clear()
         probes, self._probes = self._probes, 0
         self._throttles = 0
         self.circuit_open = False
@@ -193,6 +204,11 @@ class Gate:
             self._probes += 1
             self.probe_at = now + self._policy.delay(self._probes, self._draw(), PROBE_SECONDS)
         return opens
+
+    def refused(self, window: int) -> bool:
+        """Count a refused window; True if so many were, with no success between, that the API may refuse everybody."""
+        self._refused.add(window)
+        return len(self._refused) >= CIRCUIT_WINDOWS
 
     def throttled(self, now: float, retry_after: float | None) -> float:
         """The API asked to wait; seconds from now until it may be called again."""
@@ -220,15 +236,15 @@ class Gate:
 
     # -- the pause -----------------------------------------------------------------------------------------------
 
-    def block(self, pause: Pause, now: float) -> bool:
-        """Pause uploading, or go back to asking after a failed trial; True if it was not paused before."""
+    def block(self, pause: Pause, now: float, *, trial: bool = False) -> bool:
+        """Pause uploading, or go back to asking after a failed ``trial``; True if it was not paused before."""
         if pause is Pause.EVERYTHING_REJECTED:
             self.rejecting = True  # it outlives other causes of a pause: a refused token in between proves nothing
         fresh = self.pause is None
         if fresh:
             self.pause = pause
             self.paused_since = now
-        elif self.step is not Step.TRYING:
+        elif not trial:
             return False  # an answer to a request from before the pause: it adds nothing
         self.pause = pause
         self._back_off(now)

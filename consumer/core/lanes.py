@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from heapq import heappop, heappush, nlargest
+from heapq import heapify, heappop, heappush, nlargest
 from itertools import islice
 
 from consumer.core.model import Row, Stage
@@ -25,8 +25,12 @@ READY, WINDOWED = Stage.READY, Stage.WINDOWED
 
 #: Older than this many lingers by the wall clock, a row goes before full windows.
 PATIENCE_LINGERS = 5.0
+#: Entries that hold no more are not looked for while there are only so many.
+SPARE_ENTRIES = 16
 #: More bytes than this are not put into one request, whatever the API would take.
 MAX_WINDOW_BYTES = 1_000_000
+#: After so many seconds without a 413, each accepted request at the limit doubles it: the limit may have gone.
+LIMIT_HOLDS_SECONDS = 60.0
 
 LaneKey = tuple[str, tuple[str, ...], bool, bool]
 #: A time, the lane's ``number`` and its ``serial`` at that time, and the lane.
@@ -68,15 +72,31 @@ class Lane:
 
 
 class Order:
-    """Lanes by their oldest rows. An entry that holds no more is dropped when it comes to the top."""
+    """Lanes by their oldest rows, in four heaps with at most one entry of each lane that holds.
 
-    __slots__ = ("by_arrival", "by_ripeness", "due", "full")
+    An entry that holds no more is dropped when it comes to the top; and all such are dropped when a
+    heap has more than twice as many entries as there are lanes. So heaps are bounded by the lanes.
+    """
+
+    __slots__ = ("by_arrival", "by_ripeness", "due", "full", "lanes")
 
     def __init__(self) -> None:
+        self.lanes = 0  #: how many there are
         self.by_ripeness: list[Entry] = []  #: that are not due by having lingered, by the reading at which they began
         self.by_arrival: list[Entry] = []  #: that are not due by their age
         self.due: list[Entry] = []  #: closable ones, by arrival
         self.full: list[Entry] = []  #: full ones, by arrival
+
+    def tidy(self) -> None:
+        """Drop the entries that hold no more where they are many.
+
+        For each one that is dropped another was made before, so that costs little.
+        """
+        most = 2 * self.lanes + SPARE_ENTRIES
+        for heap in (self.by_ripeness, self.by_arrival, self.due, self.full):
+            if len(heap) > most:
+                heap[:] = [entry for entry in heap if entry[2] == entry[3].serial]
+                heapify(heap)
 
     def ripen(self, sendable: float, now: float, linger: float) -> None:
         """Let lanes become due by these readings of sendable time and of the clock."""
@@ -113,8 +133,10 @@ class Lanes:
         self.max_rows = max_rows
         self.linger = linger
         self.max_bytes = MAX_WINDOW_BYTES
+        self._limited_at = 0.0  # when a request was too large last
         self.sendable = 0.0  #: seconds of sendable time so far
         self.full_windows = 0  #: how many full windows could be cut now
+        self.full_task_windows = 0  #: of these, those that would go asynchronously
         self._sendable_since: float | None = None
         self._lanes: dict[LaneKey, Lane] = {}
         # Those that go asynchronously apart, as tasks may be full while other requests can start.
@@ -156,6 +178,7 @@ class Lanes:
                 if lane is None:
                     self._number += 1
                     lane = lanes[key] = Lane(key, self._number)
+                    self._orders[lane.by_task].lanes += 1
                 touched[lane] = None
                 shape = None if row.suspect else row.shape
             queue = lane.rows
@@ -191,13 +214,19 @@ class Lanes:
             lane.first, lane.serial, lane.due, lane.full = first, self._serial, False, False
             heappush(order.by_ripeness, (first.ripe, lane.number, lane.serial, lane))
             heappush(order.by_arrival, (first.arrived, lane.number, lane.serial, lane))
+            order.tidy()
         if lane.awaited:
             order.make_due(lane)
         if not lane.full and (len(lane.rows) >= self.max_rows or lane.size >= self.max_bytes):
             lane.full = True
             heappush(order.full, (first.arrived, lane.number, lane.serial, lane))
-        windows = len(lane.rows) // self.max_rows
+        self._count(lane, len(lane.rows) // self.max_rows)
+
+    def _count(self, lane: Lane, windows: int) -> None:
+        """So many full windows can be cut from a lane now."""
         self.full_windows += windows - lane.windows
+        if lane.by_task:
+            self.full_task_windows += windows - lane.windows
         lane.windows = windows
 
     def _place_anew(self, lane: Lane) -> None:
@@ -207,7 +236,10 @@ class Lanes:
             self._place(lane)
         else:
             del self._lanes[lane.key]
-            self.full_windows -= lane.windows
+            order = self._orders[lane.by_task]
+            order.lanes -= 1
+            order.tidy()
+            self._count(lane, 0)
 
     def pass_time(self, now: float, *, sendable: bool) -> None:
         """Advance the sendable time to ``now``; ``sendable``: whether it goes on running from here."""
@@ -279,17 +311,39 @@ class Lanes:
         self._place_anew(lane)
         return lane.data_key, rows, reason
 
-    def limit_bytes(self, rows: list[Row]) -> None:
+    def limit_bytes(self, rows: list[Row], now: float) -> None:
         """Remember that a request of these rows was too large (413)."""
+        self._limited_at = now
         if len(rows) > 1:
-            self.max_bytes = max(1, min(self.max_bytes, sum(row.size for row in rows) // 2))
-            for lane in self._lanes.values():
-                self._place(lane)
+            self._limit(max(1, min(self.max_bytes, sum(row.size for row in rows) // 2)))
+
+    def passed(self, rows: list[Row], now: float) -> None:
+        """Take in that a request of these rows was not too large."""
+        if self.max_bytes >= MAX_WINDOW_BYTES or now - self._limited_at < LIMIT_HOLDS_SECONDS:
+            return
+        if 2 * sum(row.size for row in rows) > self.max_bytes:
+            self._limit(min(MAX_WINDOW_BYTES, 2 * self.max_bytes))
+
+    def _limit(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        for lane in self._lanes.values():
+            self._place_anew(lane)
+
+    def has(self, *, by_task: bool) -> bool:
+        """Tell whether a row of this kind is ready."""
+        return self._orders[by_task].lanes > 0
+
+    @property
+    def task_lanes(self) -> int:
+        """Lanes of rows that go asynchronously."""
+        return self._orders[True].lanes
 
     def remove_done(self) -> None:
         """Take out the rows that were released while they waited here."""
         for lane in list(self._lanes.values()):
-            lane.rows = deque(row for row in lane.rows if row.stage != Stage.DONE)
-            lane.size = sum(row.size for row in lane.rows)
-            lane.awaited = sum(row.awaited for row in lane.rows)
-            self._place_anew(lane)
+            lane.awaited = sum(row.awaited for row in lane.rows)  # the rows that waited may be gone
+            if any(row.stage == Stage.DONE for row in lane.rows):
+                lane.rows = deque(row for row in lane.rows if row.stage != Stage.DONE)
+                lane.size = sum(row.size for row in lane.rows)
+                lane.awaited = sum(row.awaited for row in lane.rows)
+                self._place_anew(lane)

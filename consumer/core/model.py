@@ -52,12 +52,15 @@ class Event(msgspec.Struct, gc=False):
 
 
 class Several(Event, gc=False):
-    """What a format reads from a record that tells of several events, in their order; nothing of its own.
+    """What a format reads where more than one row is told of: an event about several codes, or several such events.
 
-    A part that is no event stands there as the BadEvent that says why: it costs the others nothing.
+    ``parts``, in their order: of an event about several codes one for each; of a document its events. A part that is no
+    event stands there as the BadEvent that says why: it costs the others nothing. ``fields`` are those that every part
+    sets, with one value. So a fault in them is the event's, not a row's: no part of it can be sent.
     """
 
     parts: tuple[Event | BadEvent, ...] = ()
+    called: str = ""  #: how messages about the whole of it begin, where it is one of several events
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
@@ -76,13 +79,14 @@ class Record(msgspec.Struct, eq=False, gc=False):
     partition: Any  #: the offsets.Partition it was read from: one assignment epoch of a partition
     offset: int
     raw: Any  #: the client's message, kept for the dead letter; dropped at settlement
-    size: int  #: bytes of its value, for the memory bound
+    size: int  #: bytes for the memory bound: of its value, what is ``beside`` it, and what several rows of it hold
     timestamp: int = -1  #: its time in Kafka, milliseconds since the epoch; not positive: it has none
     read_at: float = 0.0  #: when it was read (the owner's clock, seconds)
     event_id: str | None = None
     open: int = 0  #: rows not settled yet
     rejected: bool = False  #: at least one row was dead-lettered
     settled: bool = False
+    beside: int = 0  #: of its ``size``, what is not its value: its key, its headers, the objects that stand for it
 
 
 class Stage(IntEnum):

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable
+from math import inf
 
 import msgspec
 
 from consumer.core.ledger import Ledger
 from consumer.core.model import Record, Row, Stage
-from consumer.core.settled_map import NOTHING, Runs, SettledMap, characters, encode, most_bytes
+from consumer.core.settled_map import NOTHING, NOWHERE, Origin, Runs, SettledMap, characters, encode, most_bytes
 
 DONE = Stage.DONE
 
@@ -30,6 +31,8 @@ MAX_METADATA = 4000
 MAX_METADATA_OF_COMMIT = 500_000
 #: With less room than this there is no map: it could not tell of what one read brings.
 MIN_METADATA = 500
+#: Settled records of a partition that are kept behind one that is not, beyond as many as are unsettled.
+MAX_SETTLED_KEPT = 1000
 #: Records of a partition that one more read can bring before it is held.
 MAX_READ = 500
 
@@ -49,6 +52,7 @@ class Partition:
         "lost_until",
         "metadata",
         "number",
+        "origin",
         "owned",
         "position",
         "records",
@@ -67,6 +71,7 @@ class Partition:
         committed: int | None,
         skips: SettledMap = NOTHING,
         metadata: str = "",
+        origin: Origin = NOWHERE,
     ) -> None:
         self.topic = topic
         self.number = number
@@ -75,6 +80,7 @@ class Partition:
         self.started_at = start
         self.committed = committed  #: None: the group has no committed offset for it
         self.metadata = metadata  #: of the commit that the group last acknowledged
+        self.origin = origin  #: the log that is read, as every commit names it
         self.skips = skips  #: settled before, as the metadata of the offset where it begins says
         self.room = MAX_METADATA  #: characters that the broker takes as metadata, as far as it has told
         self.records: deque[Record] = deque()  #: from the watermark on, in the order of their offsets
@@ -147,11 +153,17 @@ class Partition:
         self.room = self.room // 2 if self.room // 2 >= MIN_METADATA else 0
 
     def read(self, records: list[Record], position: int) -> None:
-        """Take in records that were read, in order; ``position`` is where reading goes on."""
-        self.records.extend(records)
+        """Take in records that were read, in order; ``position`` is where reading goes on.
+
+        Those without rows are skipped at once and not kept; nor are settled ones, where most of what is kept is: behind
+        one that is stuck they would be memory that nobody counts.
+        """
+        self.records.extend(record for record in records if record.open)
         self.position = max(self.position, position)
         self.ledger.consumed += len(records)
         self.ledger.unsettled += len(records)
+        if len(self.records) > 2 * self.ledger.unsettled + MAX_SETTLED_KEPT:
+            self.records = deque(record for record in self.records if not record.settled)
 
     def skip(self, record: Record) -> None:
         """Settle a record by rule: there is nothing to upload."""
@@ -212,6 +224,7 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
     partition: Partition
     offset: int
     metadata: str  #: the settled map; empty: nothing beyond the offset is settled
+    built_at: float = -inf  #: right before it was sent: that the group took it says nothing of any later time
 
 
 def room_of(partitions: int) -> int:
@@ -220,7 +233,7 @@ def room_of(partitions: int) -> int:
     return room if room >= MIN_METADATA else 0
 
 
-def due_commits(partitions: Collection[Partition], *, anew: bool = False) -> list[Commit]:
+def due_commits(partitions: Collection[Partition], now: float = -inf, *, anew: bool = False) -> list[Commit]:
     """What is to be committed of the owned partitions, where the group has not got it already; ``anew``: even there.
 
     A partition without any committed offset is included as it stands: where it began ("latest", say) must survive
@@ -232,9 +245,10 @@ def due_commits(partitions: Collection[Partition], *, anew: bool = False) -> lis
         if not partition.owned:
             continue
         offset = partition.watermark
-        metadata = ""
+        runs: Runs = []
         if partition.records or partition.skips.end > offset:
-            metadata = encode(partition.number, offset, partition.settled_runs(), min(room, partition.room))
+            runs = partition.settled_runs()
+        metadata = encode(partition.number, offset, runs, min(room, partition.room), partition.origin)
         if anew or offset != partition.committed or metadata != partition.metadata:
-            due.append(Commit(partition, offset, metadata))
+            due.append(Commit(partition, offset, metadata, now))
     return due

@@ -18,6 +18,10 @@ BODY_EXCERPT = 500
 #: Characters of a task's number; a longer one is none.
 MAX_TASK_ID = 200
 BRIEF = 200
+#: The number that an API may give the first line: the guide's 1; 0; 2, where a header is counted.
+LINES_BEGIN_AT = (1, 0, 2)
+#: Rows that a line may mean are tried alone so often; if it is not known then how lines are counted, it never will be.
+MOST_LINE_TRIES = 3
 
 
 class Reading(Enum):
@@ -33,6 +37,7 @@ class Reading(Enum):
     UNEXPECTED = "unexpected"  #: not this API at all: redirects, a 200 that is not the documented answer
     THROTTLED = "throttled"  #: 429
     FAILED = "failed"  #: 408, 5xx: not applied
+    TASK_FAILED = "task_failed"  #: a task ended without success: applied in part, perhaps
     LOST = "lost"  #: sent, and no answer: may have been applied, or may be yet
     UNSENT = "unsent"  #: certainly never reached the API
 
@@ -42,7 +47,8 @@ class Outcome(msgspec.Struct, gc=False):
 
     reading: Reading
     rejected: list[tuple[Row, Rejection]] = []
-    others: list[Row] = []  #: of ROWS_NAMED: the rows that were not named
+    candidates: list[Row] = []  #: of ROWS_NAMED: rows that a line may mean, where it is not known how lines are counted
+    others: list[Row] = []  #: of ROWS_NAMED: all other rows
     affected: int | None = None  #: of ACCEPTED: codes that the request changed, all rows together, if the API told
     missing: list[Row] = []  #: of ACCEPTED: rows that the answer does not confirm
     unlisted: dict[int, list[str]] = {}  #: of ACCEPTED: by the id of the row, its fields that ``items`` does not list
@@ -64,7 +70,50 @@ _BY_STATUS = {
 }
 
 
-def classify(data_key: str, rows: list[Row], reply: Reply, *, by_task: bool = False) -> Outcome:
+class LineNumbers:
+    """How the API counts the lines of its errors, learned from those errors.
+
+    The guide says from 1, but an API that counts from 0, or a header as line 1, would name the neighbours of the bad
+    row. An error that tells the key value as well, or that is about a window of one row, shows how lines are counted.
+    Until then the rows that the first line may mean are to be tried alone; after a contradiction lines mean nothing.
+    """
+
+    def __init__(self) -> None:
+        self._first: int | None = None  # the number of a window's first row; None: not known
+        self._believed = True
+        self._tries = 0
+
+    def learn(self, line: int | None, index: int) -> None:
+        """Take in that an error with this line is about the row at this index."""
+        if line is None:
+            return
+        first = line - index
+        self._believed = self._believed and first in LINES_BEGIN_AT and self._first in (None, first)
+        self._first = first
+
+    def rows(self, lines: list[int], rows: list[Row]) -> tuple[list[Row], list[Row]]:
+        """Return the rows that the lines of one answer mean; or, where that is not known, those that the first may."""
+        if len(rows) == 1 and lines:
+            self.learn(lines[0], 0)
+            return [rows[0] for _ in lines], []
+        if not self._believed or not lines:
+            return [], []
+        ways = LINES_BEGIN_AT if self._first is None else (self._first,)
+        fits = [first for first in ways if all(0 <= line - first < len(rows) for line in lines)]
+        if self._first is not None:
+            return [rows[line - first] for first in fits for line in lines], []
+        if self._tries >= MOST_LINE_TRIES:
+            return [], []
+        return [], [rows[lines[0] - first] for first in fits]
+
+    def trying(self) -> None:
+        """Count that the rows which a line may mean are tried alone: if that teaches nothing, it is no use."""
+        self._tries += 1
+
+
+def classify(
+    data_key: str, rows: list[Row], reply: Reply, *, by_task: bool = False, lines: LineNumbers | None = None
+) -> Outcome:
     """Read the response to a window of these rows; ``by_task``: to the call that starts it as a task."""
     status = reply.status
     if status is None:
@@ -72,10 +121,11 @@ def classify(data_key: str, rows: list[Row], reply: Reply, *, by_task: bool = Fa
     if status == 200:
         return _read_started(reply) if by_task else _read_200(data_key, rows, reply)
     if status == 400:
-        named = _named(data_key, rows, reply.document)
-        if named:
-            names = {id(row) for row, _ in named}
-            return Outcome(Reading.ROWS_NAMED, rejected=named, others=[r for r in rows if id(r) not in names])
+        named, candidates = _named(data_key, rows, reply.document, lines or LineNumbers())
+        if named or candidates:
+            told = {id(row) for row, _ in named} | {id(row) for row in candidates}
+            others = [row for row in rows if id(row) not in told]
+            return Outcome(Reading.ROWS_NAMED, named, candidates, others, text=describe(reply), status=status)
     reading = _BY_STATUS.get(status) or (Reading.FAILED if 500 <= status <= 599 else Reading.UNEXPECTED)
     return Outcome(reading, text=describe(reply), status=status)
 
@@ -112,6 +162,8 @@ def _read_200(data_key: str, rows: list[Row], reply: Reply) -> Outcome:
     affected = document.get("codes_affected") if isinstance(document, dict) else None
     if not isinstance(items, dict) or (affected is not None and type(affected) is not int):
         return Outcome(Reading.UNEXPECTED, text=f"not the documented answer; {describe(reply)}")
+    if items and data_key in KEYS_OF_ONE_CODE and not any(row.value in items for row in rows):
+        return Outcome(Reading.UNEXPECTED, text=f"an answer about other codes; {describe(reply)}")
     missing: list[Row] = []
     unlisted: dict[int, list[str]] = {}
     for row in rows:
@@ -131,35 +183,47 @@ def _read_200(data_key: str, rows: list[Row], reply: Reply) -> Outcome:
     return Outcome(Reading.ACCEPTED, affected=affected, missing=missing, unlisted=unlisted)
 
 
-def _named(data_key: str, rows: list[Row], document: Any) -> list[tuple[Row, Rejection]]:
-    """The rows of this window that the errors name, each once, by key value, else by line (from 1)."""
+def _named(
+    data_key: str, rows: list[Row], document: Any, lines: LineNumbers
+) -> tuple[list[tuple[Row, Rejection]], list[Row]]:
+    """The rows of this window that the errors name, each once, by key value, else by line.
+
+    Where it is not known how lines are counted: the rows that the first line may mean.
+    """
     errors = document.get("errors") if isinstance(document, dict) else None
     if not isinstance(errors, list):
-        return []
-    by_value = {row.value: row for row in rows}
+        return [], []
+    index_of = {row.value: index for index, row in enumerate(rows)}
     named: dict[int, tuple[Row, Rejection]] = {}
+    by_line: list[tuple[int, dict[str, Any]]] = []
     for error in errors:
         if not isinstance(error, dict):
             continue
-        row = _row_of(error, rows, by_value)
-        if row is None or id(row) in named:
+        line = _line(error.get("line"))
+        value = _text(error.get("key_value"))
+        if not value:
+            if line is not None:
+                by_line.append((line, error))
             continue
-        message = _text(error.get("message"))[:BODY_EXCERPT] or "rejected without a message"
-        field = _text(error.get("field")) or None
-        reason = "unknown_key" if field == data_key else "rejected_by_api"
-        named[id(row)] = row, Rejection(reason, message, field, "upload", 400)
-    return list(named.values())
+        index = index_of.get(value)
+        if index is not None:  # else it is about a key that is not in this window, whatever its line says
+            lines.learn(line, index)
+            named.setdefault(id(rows[index]), (rows[index], _rejection(error, data_key)))
+    meant, candidates = lines.rows([line for line, _ in by_line], rows)
+    for row, (_, error) in zip(meant, by_line, strict=False):  # none is meant where it is not known
+        named.setdefault(id(row), (row, _rejection(error, data_key)))
+    return list(named.values()), [row for row in candidates if id(row) not in named]
 
 
-def _row_of(error: dict[str, Any], rows: list[Row], by_value: dict[str | None, Row]) -> Row | None:
-    value = _text(error.get("key_value"))
-    if value:
-        # An error about a key that is not in this window names none of its rows, whatever its line says.
-        return by_value.get(value)
-    line = _text(error.get("line"))
-    if line.isascii() and line.isdigit() and len(line) < 5 and 1 <= int(line) <= len(rows):
-        return rows[int(line) - 1]
-    return None
+def _rejection(error: dict[str, Any], data_key: str) -> Rejection:
+    message = _text(error.get("message"))[:BODY_EXCERPT] or "rejected without a message"
+    field = _text(error.get("field")) or None
+    return Rejection("unknown_key" if field == data_key else "rejected_by_api", message, field, "upload", 400)
+
+
+def _line(value: Any) -> int | None:
+    text = _text(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 5 else None
 
 
 def _text(value: Any) -> str:

@@ -10,6 +10,10 @@ So in any second the group starts at most (1 + LATE_SECONDS) * PACE_SHARE * rate
 the rest is for what the network does to their distances. Slots are counted by the wall clock. Where the members' clocks
 differ, each still keeps its pace, and together they can be over the rate by one request for each member.
 
+As long as the group's partitions could not be counted, nobody knows who shares. Then a member takes the slots that its
+partitions would have among ``UNKNOWN_OF``: too few, but together never more than the rate, unless there are more
+partitions than that.
+
 The API may allow less than the configured rate (others use the same token): a 429 that comes although we kept our pace
 slows us down, and every accepted answer brings us back. Near the pace at which the last 429 came that goes slowly, so
 that most of the time is spent just below what the API allows.
@@ -28,6 +32,8 @@ from consumer.core.offsets import Partition
 PACE_SHARE = 0.95
 #: A slot can be used for so long after it began: the loop's turn, and half of what PACE_SHARE leaves, are longer.
 LATE_SECONDS = 0.025
+#: So many partitions the group is taken to have as long as they could not be counted.
+UNKNOWN_OF = 100
 #: What a 429 leaves of the pace, and the least that is left of it in the end.
 SLOWED = 0.7
 SLOWEST = 0.02
@@ -46,6 +52,15 @@ def places(counts: Mapping[str, int], partitions: Iterable[Partition]) -> list[i
     topics = sorted(counts)
     behind = dict(zip(topics, accumulate((counts[topic] for topic in topics), initial=0), strict=False))
     return sorted(behind[p.topic] + p.number for p in partitions if p.number < counts.get(p.topic, 0))
+
+
+def assumed_places(partitions: Iterable[Partition]) -> tuple[list[int], int]:
+    """Where these partitions stand, and among how many, while nobody knows how many the group has.
+
+    Partitions of one topic never share a place, whoever owns them.
+    """
+    numbers = {partition.number for partition in partitions}
+    return sorted(numbers), max(UNKNOWN_OF, max(numbers, default=0) + 1)
 
 
 class Pace:

@@ -23,7 +23,7 @@ from consumer.core.lanes import Lanes
 from consumer.core.ledger import Ledger, Ledgers
 from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets import Partition, settle
-from consumer.core.pace import places
+from consumer.core.pace import assumed_places, places
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.tasks import TASKS_PER_REQUEST, Task, Tasks
@@ -34,6 +34,9 @@ from consumer.core.windows import Place, Windows
 AGES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
 #: Dead letters that are not acknowledged for so long wait for their topic, seconds.
 LETTERS_LATE_SECONDS = 2.0
+#: Bytes that are counted for each row of a record of several, until the record is settled: those of
+#: the claim that it goes on holding.
+HELD_BYTES = 250
 #: Full windows in stock beyond one for each request that can be in flight.
 SPARE_WINDOWS = 8
 
@@ -92,7 +95,7 @@ class Pipeline:
         self._stock = rules.concurrency + SPARE_WINDOWS
         self.resting = False  #: a partition is not read on until more of it is settled
         self.silent = False  #: nothing is uploaded, for good or for now
-        self._counts: dict[str, int] = {}  # partitions of each topic that the group reads; empty: not known
+        self._counts: dict[str, int] | None = None  # partitions of each topic that the group reads; empty: not known
         self._ahead = 0.0  # seconds that the wall clock is ahead of the owner's
 
     # -- inputs --------------------------------------------------------------------------------------------------
@@ -103,8 +106,12 @@ class Pipeline:
         self.ledgers.open(partition)
 
     def counted(self, counts: Mapping[str, int], wall_clock: float, now: float) -> None:
-        """The group reads these topics, each with so many partitions; the wall clock says so many seconds."""
-        self._counts = dict(counts)
+        """The group reads these topics, each with so many partitions; the wall clock says so many seconds.
+
+        No topics: they could not be counted. What was counted before holds then, if anything was.
+        """
+        if counts or not self._counts:
+            self._counts = dict(counts)
         self._ahead = wall_clock - now
         self._deal(now)
 
@@ -117,9 +124,11 @@ class Pipeline:
         partition.read(records, position)
         size = expected = 0
         for record in records:
-            if record.open:
+            if count := record.open:
+                if count > 1:
+                    self._expect(record)
                 size += record.size
-                expected += record.open
+                expected += count
             else:
                 partition.skip(record)
         partition.undecoded += expected - len(rows)
@@ -132,28 +141,26 @@ class Pipeline:
         Each record's ``open`` is the number of its rows; those without any are skipped by rule.
         """
         partition.undecoded -= len(records)
-        self.flow.took(len(rows) - len(records), 0)
+        size = 0
         for record in records:
-            if not record.open:
-                self.flow.gave(0, record.size)
+            if record.open > 1:
+                size -= record.size
+                self._expect(record)
+                size += record.size
+            elif not record.open:
+                size -= record.size
                 partition.skip(record)
+        self.flow.took(len(rows) - len(records), size)
         self._queue(rows, now)
 
     def ended(self, attempt: Attempt, reply: Reply, now: float) -> None:
         """An attempt ended. A second end of the same attempt changes nothing."""
         if attempt.window.is_in_flight(attempt.number):
-            self.uploads.starved = self._starved
             self._carry_out(self.uploads.ended(attempt.window, reply, now), now)
 
     def questioned(self, task: Task, reply: Reply, now: float) -> None:
         """A question about a task was answered, or got no answer."""
-        self.uploads.starved = self._starved
         self._carry_out(self.uploads.questioned(task, reply, now), now)
-
-    @property
-    def _starved(self) -> bool:
-        """Whether nothing can be read or sent but what was sent already."""
-        return (self.flow.full or self.resting) and not self.lanes
 
     def _carry_out(self, result: Result, now: float) -> None:
         if result.accepted:
@@ -174,7 +181,7 @@ class Pipeline:
 
     def me_answered(self, reply: Reply, now: float) -> None:
         """``GET /me`` was answered."""
-        self.uploads.api.me_answered(reply, now)
+        self.uploads.me_answered(reply, now)
 
     def acknowledged(self, rows: Iterable[Row], now: float) -> None:
         """Their topic has these rows' letters or receipts, on all in-sync replicas."""
@@ -203,6 +210,8 @@ class Pipeline:
             else:
                 holding.append(row)
             row.stage = Stage.DONE
+        if not waiting and not holding:
+            return  # as in nearly every turn of a revocation that waits
         self.flow.gave(len(waiting) + len(holding), 0)
         ready = self.claims.withdraw(waiting)
         self.lanes.remove_done()
@@ -237,6 +246,8 @@ class Pipeline:
             row.stage = Stage.DONE
         self.flow.gave(len(in_flight) + len(lettered), 0)
         self._free(lettered, now)
+        records = (record for partition in going for record in partition.records)
+        self._ready(self.claims.release(records))
         for partition in going:
             self.flow.gave(partition.undecoded, partition.forget())
             partition.undecoded = 0
@@ -252,9 +263,9 @@ class Pipeline:
         self._run_timers(now)
         self.lanes.pass_time(now, sendable=False)
         effects = Effects()
-        asks_at = self.gate.asks_at(now)
+        asks_at = None if self.silent else self.uploads.asks_at(now)
         if asks_at is not None and asks_at <= now:
-            self.gate.ask(now)
+            self.uploads.ask(now)
             effects.ask = True
         self._requests(effects, now)
         self.lanes.pass_time(now, sendable=not self.silent and self.gate.idle(now))
@@ -293,7 +304,7 @@ class Pipeline:
 
     def wakes_at(self, now: float) -> float | None:
         """When ``tick`` has something to do if no input comes before, seconds; None: never."""
-        times = [self._timers[0][0] if self._timers else None, self.gate.asks_at(now)]
+        times = [self._timers[0][0] if self._timers else None, None if self.silent else self.uploads.asks_at(now)]
         questions_at = self.gate.questions_at(now) if self.uploads.tasks else None
         next_at = self.uploads.tasks.next_at() if questions_at is not None else None
         if questions_at is not None and next_at is not None:
@@ -312,27 +323,47 @@ class Pipeline:
         What is not in stock is not repeated after a crash, and stays in the processor's cache: a stock of
         20,000 rows cost about a fifth more CPU.
         """
-        return self.flow.reads() and self.lanes.full_windows < self._stock
+        return self.flow.reads() and not self._stocked
+
+    @property
+    def _stocked(self) -> bool:
+        """Whether there are more full windows than the next requests can take.
+
+        Stock is what can go as soon as a request can start. Windows that wait for a task to end are none, or no rows
+        that go synchronously would be read until then.
+        """
+        by_task = self.lanes.full_task_windows
+        return self.lanes.full_windows - by_task + min(by_task, self.uploads.tasks.free) >= self._stock
+
+    @property
+    def _tasks_short(self) -> bool:
+        """Whether more windows wait to be started as tasks than may be started."""
+        return self.lanes.full_task_windows + self.lanes.task_lanes > self.uploads.tasks.free
 
     def room(self, undecoded: int = 0) -> int:
         """Rows that may be made; ``undecoded``: of that many records, which count as a row each until then.
 
         Not positive: none now.
         """
-        return self.flow.room + undecoded if self.lanes.full_windows < self._stock else 0
+        return 0 if self._stocked else self.flow.room + undecoded
 
     def crowding(self, resting: Collection[Partition], now: float) -> set[Partition]:
         """The partitions that are to rest because their rows that cannot go now would leave the others no room (I8).
 
-        ``resting``: those that do already. Rows that cannot go wait for earlier ones, a retry or a time; or they are
-        rejected, and the dead-letter topic does not keep up.
+        ``resting``: those that do already. Rows that cannot go wait for earlier ones, a retry, a
+        time, or for tasks to end before they can be started as one. So do rejected ones until their
+        letters are acknowledged: they need nothing of the API, and could take all the room before
+        it shows that the dead-letter topic does not keep up. Every accepted row may have a receipt:
+        those count when they are late.
         """
         letters = self._unacknowledged
         late = letters and now - next(iter(letters)).arrived >= LETTERS_LATE_SECONDS
         rows: Counter[Partition] = Counter()
         sizes: Counter[Partition] = Counter()
         records: set[Record] = set()
-        for row in chain(self._rows_held_back(), letters if late else ()):
+        pending = (row for row in letters if late or row.stage == Stage.LETTER)
+        for_tasks = (row for row in self.lanes.rows() if row.by_task) if self._tasks_short else ()
+        for row in chain(self._rows_held_back(), for_tasks, pending):
             record = row.record
             rows[record.partition] += 1
             if record not in records:
@@ -402,9 +433,16 @@ class Pipeline:
 
     def _deal(self, now: float) -> None:
         """Tell the pace which of the group's partitions are ours."""
-        if self._counts:
-            own = places(self._counts, self.partitions)
-            self.gate.pace.deal(own, sum(self._counts.values()), now + self._ahead, now)
+        if self._counts is not None:
+            own, of = places(self._counts, self.partitions), sum(self._counts.values())
+            if not self._counts:
+                own, of = assumed_places(self.partitions)
+            self.gate.pace.deal(own, of, now + self._ahead, now)
+
+    def _expect(self, record: Record) -> None:
+        """Several rows of a record are coming."""
+        record.size += HELD_BYTES * record.open
+        self.claims.expect(record)
 
     def _queue(self, rows: list[Row], now: float) -> None:
         """Rows arrive: they claim their codes."""
@@ -442,13 +480,16 @@ class Pipeline:
 
     def _free(self, rows: list[Row], now: float) -> None:
         """Free the claims of rows that are done, once no lost call of them can take effect any more."""
+        ready: list[Row] = []
         if now < self.uploads.held_until:  # else no row has anything to hold for: no answer was lost lately
             held = [row for row in rows if row.hold_until > now]
             rows = [row for row in rows if row.hold_until <= now]
             for row in held:
                 row.stage = Stage.GHOST
                 self._at(row.hold_until, row)
-        ready = self.claims.free(rows)
+            # Its record is settled: what that holds for its other rows need not wait for this one.
+            ready = self.claims.release(row.record for row in held if row.record.settled)
+        ready += self.claims.free(rows)
         if ready:
             self._ready(ready)
 

@@ -20,4 +20,4 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     retry_after: float | None = None  #: seconds the API asks to wait, never negative; None: it asked for nothing
     sent: bool = True  #: False: not a byte of the request reached the API, nothing can have been applied
     error: str = ""  #: for people, when ``status`` is None: what happened and what to check; no secrets
-    seconds: float = 0.0  #: how long the call took
+    seconds: float = 0.0  #: how long the call took; one without an answer: for how long it is sent

@@ -98,7 +98,7 @@ class RowMaker:
                 shape, checks, units = self._plans.get(names) or self._new_plan(names)
                 if value and not value.isspace() and not (checks and _fails(checks, fields)):
                     joins = _joins(units, data_key, fields) if units else ()
-                    return [Row(record, data_key, value, fields, shape, record.size, joins)]
+                    return [Row(record, data_key, value, fields, shape, record.size - record.beside, joins)]
         return self._usual_rows(event, record)
 
     def _usual_rows(self, event: Event, record: Record) -> list[Row]:
@@ -124,13 +124,37 @@ class RowMaker:
         shape, checks, units = self._plans.get(names) or self._new_plan(names)
         if checks and _fails(checks, item):
             return self._judged_rows(event, record, data_key, value)
-        return [Row(record, data_key, value, item, shape, record.size, _joins(units, data_key, item) if units else ())]
+        size = record.size - record.beside
+        return [Row(record, data_key, value, item, shape, size, _joins(units, data_key, item) if units else ())]
 
     def _rows_of(self, several: Several, record: Record) -> list[Row]:
         rows: list[Row] = []
+        self._add_rows_of(several, record, rows)
+        record.event_id = several.event_id
+        rows = _without_repeats(rows, self._units)
+        for row in rows:
+            row.size = sum(map(len, row.item)) + sum(map(len, row.item.values())) + _JSON_BYTES * len(row.item)
+        return rows
+
+    def _add_rows_of(self, several: Several, record: Record, rows: list[Row]) -> None:
+        """Add the rows of an event about several codes; if what it sets for all of them is at fault, one for them all.
+
+        So a shared value that breaks a rule costs one dead letter, not one for each code: each of them is the whole
+        record.
+        """
+        try:
+            fault = self._shared_fault(several)
+        except BadEvent as bad:
+            fault = Rejection(bad.reason, bad.message, bad.field)
+        if fault is not None:
+            message = several.called + fault.message
+            rows.append(refused_row(record, BadEvent(fault.reason, message, fault.field)))
+            return
         for part in several.parts:
             if isinstance(part, BadEvent):
                 rows.append(refused_row(record, part))
+            elif isinstance(part, Several):
+                self._add_rows_of(part, record, rows)
             else:
                 try:
                     rows += self.rows(part, record)
@@ -138,17 +162,30 @@ class RowMaker:
                     rows.append(refused_row(record, bad))
             if len(rows) > MAX_ROWS:
                 raise BadEvent("invalid_event", f"it makes more than {MAX_ROWS:,} rows; publish it in parts")
-        record.event_id = several.event_id
-        rows = _without_repeats(rows, self._units)
-        for row in rows:
-            row.size = sum(map(len, row.item)) + sum(map(len, row.item.values())) + _JSON_BYTES * len(row.item)
-        return rows
+
+    def _shared_fault(self, several: Several) -> Rejection | None:
+        """What is wrong with what an event sets for all of its codes; None: nothing, or it is about one code only.
+
+        BadEvent: such a value cannot be sent at all. What is wrong with one code, or its key, is found with its row.
+        """
+        about = [part for part in several.parts if type(part) is Event]
+        if len({(part.data_key, part.key_value) for part in about}) < 2:
+            return None
+        if not any(part.fields for part in about):
+            return no_fields()
+        fields = _without_idle_status(several.fields)
+        keys = {
+            part.data_key for part in about
+        }  # a field that is the key of a row may differ from it, and from it only
+        rejection: Rejection | None = None
+        for name, value in fields.items():
+            if value is not None and name not in keys:
+                text = value if type(value) is str else self._text(name, value)
+                rejection = self._checked(name, text, rejection)[1]
+        return rejection
 
     def _judged_rows(self, event: Event, record: Record, data_key: str, value: Any) -> list[Row]:
-        fields = event.fields
-        if "status" in fields and fields.get("activation_status") is not None:
-            # The API lets activation_status win (guide "Activate Codes"): what status says does not matter.
-            fields = {name: field for name, field in fields.items() if name != "status"}
+        fields = _without_idle_status(event.fields)
         row = self._judged_row(record, data_key, value, fields)
         if event.also_update is None:
             return [row]
@@ -178,7 +215,8 @@ class RowMaker:
         names = tuple(item)
         shape, _, units = self._plans.get(names) or self._new_plan(names)
         joins = _joins(units, data_key, item) if units and rejection is None else ()
-        return Row(record, data_key, key, item, shape, record.size, joins, rejection=rejection)
+        size = record.size - record.beside
+        return Row(record, data_key, key, item, shape, size, joins, rejection=rejection)
 
     def _text(self, name: str, value: Any) -> str:
         if isinstance(value, datetime) and name in self._date_fields:
@@ -231,6 +269,13 @@ def go_by_task(row: Row) -> None:
     row.by_task = True
     data = sorted((name, value) for name, value in row.item.items() if name != row.data_key)
     row.shape = tuple(text for pair in data for text in pair)
+
+
+def _without_idle_status(fields: dict[str, Any]) -> dict[str, Any]:
+    """The API lets activation_status win (guide "Activate Codes"): what status says beside it does not matter."""
+    if "status" in fields and fields.get("activation_status") is not None:
+        return {name: field for name, field in fields.items() if name != "status"}
+    return fields
 
 
 def _without_repeats(rows: list[Row], units: Collection[str]) -> list[Row]:

@@ -5,7 +5,15 @@ map says what to skip. It is worth nothing unless it is certain, so it names the
 and carries a checksum: a map that stands at another offset (tools that replicate or reset offsets carry the metadata
 along), of another version, or damaged is no map at all.
 
-Text, ASCII, one line: ``v1 PARTITION BASE DATA CHECKSUM``, parted by single spaces. DATA is base64 without padding: a
+A map is about the log that was read, and an offset alone does not name one: a topic that was deleted and made anew has
+the same name and offsets, and so has a copy in another cluster. So a commit also names the log it is of (``Origin``),
+as far as the brokers tell; and when the group began the topic, so that it is known of a partition without a commit
+whether it was there then.
+
+Text, ASCII, one line: ``v2 PARTITION BASE TOPIC CLUSTER BEGAN DATA CHECKSUM``, parted by single spaces; a dash where
+nothing is known, or nothing beyond the offset is settled. TOPIC is the topic's id, CLUSTER a checksum of the cluster's;
+BEGAN is milliseconds since 1970, a slash, and how many partitions the topic had. Without an origin, it is
+``v1 PARTITION BASE DATA CHECKSUM``. DATA is base64 without padding: a
 number of runs, the runs, and a bitmap of what lies behind them, whichever division is shortest. Numbers are unsigned
 LEB128. A run is two of them: how many positions are unsettled, and how many behind them are settled; the first begins
 at BASE. In the bitmap, the lowest bit of the first byte is the position behind the last run; 1 is settled. So what
@@ -23,10 +31,13 @@ import re
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-VERSION = "v1"
-#: The most that a map takes beside its data: version, partition, base, checksum, spaces.
-HEADER = 50
+#: Without an origin, and with one.
+VERSION, VERSION_WITH_ORIGIN = "v1", "v2"
+#: The most that a map takes beside its data: version, partition, base, origin, checksum, spaces.
+HEADER = 110
+UNKNOWN = "-"
 
 #: Half-open ranges of positions, ascending, apart from each other.
 Runs = list[tuple[int, int]]
@@ -34,6 +45,29 @@ Runs = list[tuple[int, int]]
 
 class MapError(ValueError):
     """A text that is no map of this commit; the message says why."""
+
+
+class Began(NamedTuple):
+    """When the group began to read a topic, and how many partitions it had then."""
+
+    at: int  #: milliseconds since 1970
+    partitions: int
+
+
+class Origin(NamedTuple):
+    """Which log a commit is of, as far as it is known."""
+
+    topic_id: str = UNKNOWN
+    cluster: str = UNKNOWN  #: a checksum of the cluster's id
+    began: Began | None = None
+
+
+NOWHERE = Origin()
+
+
+def cluster_name(cluster_id: str | None) -> str:
+    """How an origin names a cluster; ids may be of any length and kind."""
+    return f"{zlib.crc32(cluster_id.encode()):08x}" if cluster_id else UNKNOWN
 
 
 class SettledMap:
@@ -68,6 +102,10 @@ class SettledMap:
             runs[0] = (position, runs[0][1])
         return runs
 
+    def until(self, end: int) -> SettledMap:
+        """Without what lies at this position and behind it."""
+        return SettledMap((start, min(after, end)) for start, after in self.beyond(0) if start < end)
+
     @property
     def count(self) -> int:
         """How many positions are settled."""
@@ -77,35 +115,61 @@ class SettledMap:
 NOTHING = SettledMap()
 
 
-def encode(partition: int, base: int, runs: Runs, room: int) -> str:
-    """The map of a commit at ``base``, in at most ``room`` characters; empty if nothing beyond it is settled.
+def encode(partition: int, base: int, runs: Runs, room: int, origin: Origin = NOWHERE) -> str:
+    """The map of a commit at ``base``, in at most ``room`` characters.
 
-    ``runs`` lie behind ``base``. Those that find no room, the last ones, are left out: they will be sent again.
+    Empty if there is no room, or nothing beyond it is settled and nothing is known of its origin. ``runs`` lie behind
+    ``base``. Those that find no room, the last ones, are left out: they will be sent again.
     """
-    text = _text(partition, base, runs)
+    text = _text(partition, base, runs, origin)
     while len(text) > room:
+        if not runs:
+            return ""
         runs = runs[: len(runs) * room // len(text)]
-        text = _text(partition, base, runs)
+        text = _text(partition, base, runs, origin)
     return text
 
 
 def decode(text: str, partition: int, base: int) -> SettledMap:
-    """The map in the metadata of a commit of ``partition`` at ``base``; raises MapError if it cannot be trusted."""
+    """The map in the metadata of a commit of ``partition`` at ``base``; raises MapError if it cannot be trusted.
+
+    Whether it is of the log that is there now is for the caller to find out, by its origin.
+    """
     if not text:
         return NOTHING
+    parts = _parts(text)
+    if parts[1:3] != [str(partition), str(base)]:
+        raise MapError(f"it was made for partition {parts[1]} at offset {parts[2]}")
+    if parts[-2] == UNKNOWN:
+        return NOTHING
+    try:
+        data = base64.b64decode(parts[-2] + "=" * (-len(parts[-2]) % 4), validate=True)
+        return SettledMap(_runs(data, base))
+    except (binascii.Error, ValueError) as error:
+        raise MapError("it is damaged") from error
+
+
+def origin_of(text: str) -> Origin:
+    """The origin that the metadata of a commit names, at whatever offset it stands; NOWHERE if it names none."""
+    try:
+        parts = _parts(text)
+        if parts[0] != VERSION_WITH_ORIGIN:
+            return NOWHERE
+        at, _, partitions = parts[5].partition("/")
+        return Origin(parts[3], parts[4], Began(int(at), int(partitions)) if partitions else None)
+    except ValueError:
+        return NOWHERE
+
+
+def _parts(text: str) -> list[str]:
+    """The words of a map of this program that is as it was written; raises MapError."""
     parts = text.split(" ")
-    if parts[0] != VERSION or len(parts) != 5:
+    if {VERSION: 5, VERSION_WITH_ORIGIN: 8}.get(parts[0]) != len(parts):
         raise MapError("it is not of this program, or of another version of it")
     whole, _, checksum = text.rpartition(" ")
     if f"{zlib.crc32(whole.encode()):08x}" != checksum:
         raise MapError("it is damaged")
-    if parts[1:3] != [str(partition), str(base)]:
-        raise MapError(f"it was made for partition {parts[1]} at offset {parts[2]}")
-    try:
-        data = base64.b64decode(parts[3] + "=" * (-len(parts[3]) % 4), validate=True)
-        return SettledMap(_runs(data, base))
-    except (binascii.Error, ValueError) as error:
-        raise MapError("it is damaged") from error
+    return parts
 
 
 def most_bytes(unsettled: Sequence[int], end: int) -> int:
@@ -126,10 +190,15 @@ def characters(data: int) -> int:
     return HEADER + (data * 4 + 2) // 3
 
 
-def _text(partition: int, base: int, runs: Runs) -> str:
-    if not runs:
+def _text(partition: int, base: int, runs: Runs, origin: Origin) -> str:
+    if not runs and origin == NOWHERE:
         return ""
-    text = f"{VERSION} {partition} {base} {base64.b64encode(_data(base, runs)).decode().rstrip('=')}"
+    data = base64.b64encode(_data(base, runs)).decode().rstrip("=") if runs else UNKNOWN
+    if origin == NOWHERE:
+        text = f"{VERSION} {partition} {base} {data}"
+    else:
+        began = UNKNOWN if origin.began is None else f"{origin.began.at}/{origin.began.partitions}"
+        text = f"{VERSION_WITH_ORIGIN} {partition} {base} {origin.topic_id} {origin.cluster} {began} {data}"
     return f"{text} {zlib.crc32(text.encode()):08x}"
 
 

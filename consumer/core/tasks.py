@@ -6,11 +6,11 @@ neither settled nor sent again until the task is complete, failed, or nobody can
 ::
 
     sent ──answer: a task's number──► RUNNING ──complete──► accepted
-                                        │  ▲└──failed─────► divided, as a rejection that names no row
+                                        │  ▲└──failed─────► the API's fault, unless other tasks pass (evidence)
                                  asked  └──┘└──lost, or over its deadline──► outcome unknown: the same rows again
 
-The shape of the answers is not documented; they are read tolerantly (known states are pending, in-progress, running,
-complete, failed and error).
+The shape of the answers is not documented; they are read tolerantly. A task is complete only if a word says so and no
+word anywhere in the answer says that it, or a part of it, failed or is still at work.
 """
 
 from __future__ import annotations
@@ -37,8 +37,14 @@ TASKS_PER_REQUEST = 4
 
 #: The answers that there is no such task.
 UNKNOWN = frozenset({404, 410})
+COMPLETED, ENDED_BADLY = "completed", "failed"
 COMPLETE = frozenset({"complete", "completed", "success", "succeeded", "successful", "done", "finished"})
 FAILED = frozenset({"failed", "failure", "error", "errored", "cancelled", "canceled", "aborted", "rejected"})
+AT_WORK = frozenset({"pending", "in-progress", "in_progress", "inprogress", "progress", "running", "queued", "started"})
+AT_WORK |= {"starting", "processing", "waiting", "scheduled", "received", "retry", "retrying", "working"}
+#: An answer is looked through no deeper, and no further, than this.
+_DEEPEST = 6
+_MOST_PLACES = 1000
 #: Where the state and the reason of a failure may stand.
 _STATE_NAMES = ("state", "status", "task_status", "task_state")
 _REASON_NAMES = ("message", "error", "errors", "detail", "reason", "result")
@@ -78,6 +84,11 @@ class Tasks:
         """Whether no further task may be started."""
         return len(self._tasks) >= self._most
 
+    @property
+    def free(self) -> int:
+        """How many more may be started."""
+        return max(0, self._most - len(self._tasks))
+
     def start(self, window: Window, task_id: str, now: float) -> None:
         """The API has taken the window over."""
         self._tasks[Task(window, task_id, now, now + FIRST_WAIT)] = None
@@ -105,7 +116,7 @@ class Tasks:
         task.asking = False
         outcome = self._read(task, reply, now, policy, draw)
         if outcome is None and now - task.started_at >= self._deadline:
-            outcome = Outcome(Reading.LOST, text=f"the task did not end within {self._deadline:g} s")
+            outcome = Outcome(Reading.LOST, text=f"the task did not end within {self._deadline:g} s", task_id=task.id)
         if outcome is not None:
             del self._tasks[task]
         return outcome
@@ -114,18 +125,18 @@ class Tasks:
         if reply.status == 200 and reply.document is not None:
             task.failures = task.unknown = 0
             state = state_of(reply.document)
-            if state in COMPLETE:
+            if state == COMPLETED:
                 told = (place.get("codes_affected") for place in _places(reply.document))
                 affected = next((number for number in told if type(number) is int), None)
                 return Outcome(Reading.ACCEPTED, affected=affected, task_id=task.id)
-            if state in FAILED:
-                return Outcome(Reading.NONE_NAMED, text=f"the task failed: {reason_of(reply)}", task_id=task.id)
+            if state == ENDED_BADLY:
+                return Outcome(Reading.TASK_FAILED, text=f"the task failed: {reason_of(reply)}", task_id=task.id)
             task.ask_at = now + min(LONGEST_WAIT, FIRST_WAIT * LONGER ** min(task.asked, MOST_LONGER))
             return None
         if reply.status in UNKNOWN:
             task.unknown += 1
             if task.unknown >= UNKNOWN_LIMIT:
-                return Outcome(Reading.LOST, text="the API does not know the task any more")
+                return Outcome(Reading.LOST, text="the API does not know the task any more", task_id=task.id)
             task.ask_at = now + FIRST_WAIT * LONGER**task.unknown
             return None
         task.failures += 1
@@ -139,13 +150,33 @@ def told_of_task(reply: Reply) -> bool:
 
 
 def state_of(document: dict[str, Any]) -> str:
-    """The word for a task's state, in lower case; empty if there is none. It may stand in an object of its own."""
-    words = (place.get(name) for place in _places(document) for name in _STATE_NAMES)
-    return next((word.strip().lower() for word in words if isinstance(word, str)), "")
+    """Return COMPLETED or ENDED_BADLY, or an empty text while the task is at work, or says nothing.
+
+    The words may stand in objects of their own. One that says that something failed goes before one that says that
+    something is at work, and both go before success: the state of a call is not the state of its task.
+    """
+    places = _places(document)
+    words = {
+        word.strip().lower() for place in places for name in _STATE_NAMES if isinstance(word := place.get(name), str)
+    }
+    if words & FAILED or any(place.get("success") is False for place in places):
+        return ENDED_BADLY
+    if words & AT_WORK:
+        return ""
+    return COMPLETED if words & COMPLETE else ""
 
 
 def _places(document: dict[str, Any]) -> list[dict[str, Any]]:
-    return [document, *(inner for inner in document.values() if isinstance(inner, dict))]
+    """The document and the objects in it, the outer ones first."""
+    found: list[dict[str, Any]] = []
+    level: list[Any] = [document]
+    for _ in range(_DEEPEST):
+        objects = [value for value in level if isinstance(value, dict)]
+        found += objects
+        inner = [value for place in objects for value in place.values()]
+        inner += [value for values in level if isinstance(values, list) for value in values]
+        level = inner[:_MOST_PLACES]
+    return found[:_MOST_PLACES]
 
 
 def reason_of(reply: Reply) -> str:

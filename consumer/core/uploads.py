@@ -1,8 +1,8 @@
 """From a closed window to an outcome for each of its rows: sent, sent again, divided, held back.
 
 What an answer means is read in ``outcomes``, what it says about the API is kept in ``api_health``, what it leaves open
-in ``confirming``; here stands what follows for the rows, given what the rest of the process sees. Where each window is
-meanwhile is kept in ``windows``.
+in ``confirming``, whose fault a failure is is decided in ``evidence``; here stands what follows for the rows. Where
+each window is meanwhile is kept in ``windows``.
 """
 
 from __future__ import annotations
@@ -16,33 +16,31 @@ import msgspec
 from consumer.core.api_health import ApiHealth
 from consumer.core.confirming import Confirming
 from consumer.core.counting import Histogram
-from consumer.core.gate import PROBE_SECONDS, Gate, Pause, Step
+from consumer.core.evidence import DIVIDED_BLIND_AFTER, USUALLY_DIVIDED_AFTER, Evidence, Failure, Step, next_step
+from consumer.core.gate import PROBE_SECONDS, Gate, Pause
 from consumer.core.lanes import Lanes
 from consumer.core.model import Rejection, Row, Stage
-from consumer.core.outcomes import Outcome, Reading, brief, classify
+from consumer.core.outcomes import LineNumbers, Outcome, Reading, brief, classify
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.rows import go_by_task
 from consumer.core.tasks import Task, Tasks
-from consumer.core.windows import PARTS, Place, Window, Windows
+from consumer.core.windows import PART, Place, Window, Windows
 
 #: Bounds of the histograms: how long a request took, seconds; and rows of a window.
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0)
 ROWS = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 99.0, 100.0)
-#: After this many 5xx or time-outs of one window, while others pass, the fault is sought in the window.
-FAULTS_BEFORE_SPLIT = 3
-#: Where nothing can pass any more, a window is halved all the same, while there are at most so many: a good part that
-#: passes shows that the API works. In an outage that leaves only so many small windows behind.
-FEW_WINDOWS = 16
 #: After so many failed probes it was an outage: what failed meanwhile says nothing about the windows. After fewer it
 #: may have been windows that fail by their own fault, which must not be pardoned again and again.
 OUTAGE_PROBES = 10
-#: A window that was tried alone this often while uploading is paused, and failed, is divided.
-TRIALS_BEFORE_SPLIT = 2
-#: The most that passes on the passing clock between two accepted windows, so that an outage does not count: seconds,
-#: and as a share of the time after which a row is given up.
-PASSING_GAP = 60.0
-PASSING_SHARE = 0.05
+#: A failure that took longer than this many seconds makes the search for its cause slow: the window is divided into
+#: more parts at once.
+SLOW_SECONDS = 5.0
+SLOW_PARTS = 10
+
+
+#: Why uploading pauses, by what an answer means.
+PAUSES = {Reading.REFUSED: Pause.REFUSED, Reading.UNEXPECTED: Pause.UNEXPECTED}
 
 
 class Result(msgspec.Struct, gc=False):
@@ -85,12 +83,11 @@ class Uploads:
         self._max_processing = max_processing
         self.tasks = tasks
         self._single_rows_by_task = single_rows_by_task
-        self._passing_gap = min(PASSING_GAP, PASSING_SHARE * policy.give_up)
-        self.accepted_windows = 0
-        self._accepted_sent_at = -1.0  #: when the latest request that was accepted was sent
-        self._accepted_at = -1.0
-        self._passing = 0.0  #: the passing clock: seconds in which windows were being accepted
-        self.starved = False  #: nothing is ready, and no more is read until windows succeed
+        self.evidence = Evidence(policy.give_up)
+        self._suspects_failed = False  # one was the last to be answered
+        self._asking = False  # the answer to ``GET /me`` is awaited
+        self._asked_at = -math.inf
+        self._lines = LineNumbers()
         self.held_until = -1.0  #: no row's claim is held longer than this by a lost answer
         self.revoked_at = -1.0  #: when rows were last taken away
         self.requests: Counter[str] = Counter()  #: ended attempts, by what the answer meant
@@ -106,11 +103,17 @@ class Uploads:
 
     def next(self, now: float) -> Window | None:
         """The window that goes next, marked as sent at ``now``; None: none is closable."""
-        window = self.windows.next(now, alone=self.gate.alone, tasks=not self.tasks.full)
-        if window is None:
-            return None
+        while True:
+            window = self.windows.pick(now, alone=self.gate.alone, tasks=not self.tasks.full)
+            if window is None:
+                return None
+            if len(window.rows) == 1 or not self._is_at_fault(window):
+                break
+            self._divide(window, "halved", now, suspect=True)
+        self.windows.start(window, now)
         window.on_trial = self.gate.pause is not None
-        if window.attempts == 1 and window.reason not in PARTS:
+        window.retried_after_evidence = self.evidence.passed_since(window, window.failed_at)
+        if window.attempts == 1 and window.reason != PART:
             self.closed[window.reason] += 1
             self.window_rows.observe(len(window.rows))
         self.gate.start(now)
@@ -128,12 +131,34 @@ class Uploads:
             self.gate.question(now)
         return task
 
+    # -- who are we: for a pause, or for a sign of life -----------------------------------------------------------
+
+    def asks_at(self, now: float) -> float | None:
+        """When ``GET /me`` is due; None: it is not."""
+        if self.gate.pause is not None or self._asking:
+            return self.gate.asks_at(now)
+        if not self._suspects_failed or not self._only_suspects():
+            return None
+        return self.gate.may_ask_at(max(now, self._asked_at + self.evidence.sign_seconds))
+
+    def ask(self, now: float) -> None:
+        """``GET /me`` starts."""
+        self._asking, self._asked_at = True, now
+        self.gate.ask(now)
+
+    def me_answered(self, reply: Reply, now: float) -> None:
+        """``GET /me`` was answered."""
+        self._asking = False
+        self.api.me_answered(reply, now)
+        if reply.status == 200 and self.gate.pause is None and self._suspects_failed and self._only_suspects():
+            self.evidence.advance(now, by_sign=True)  # others would pass, were there any
+
     # -- answers -------------------------------------------------------------------------------------------------
 
     def ended(self, window: Window, reply: Reply, now: float) -> Result:
         """An attempt ended: what becomes of its rows; what is sent again is queued or parked."""
         self.gate.ended()
-        outcome = classify(window.data_key, window.rows, reply, by_task=window.by_task)
+        outcome = classify(window.data_key, window.rows, reply, by_task=window.by_task, lines=self._lines)
         reading = outcome.reading
         self.requests[reading.value] += 1
         self.api.heard(reply, now, failed=reading in (Reading.FAILED, Reading.LOST, Reading.UNSENT))
@@ -164,13 +189,19 @@ class Uploads:
         self._closed_circuit(now)
         window.place = Place.TASK
         self.tasks.start(window, task_id, now)
-        if self._trying(window) and not self.gate.rejecting:
+        if self._is_trial(window) and not self.gate.rejecting:
             window.on_trial = False
-            self.api.unblock()
+            self._unblock(now)
 
-    def _trying(self, window: Window) -> bool:
-        """Whether this is the one window that is tried while uploading is paused."""
-        return window.on_trial and self.gate.pause is not None and self.gate.step is Step.TRYING
+    def _is_trial(self, window: Window) -> bool:
+        """Whether its answer decides about the pause: it was sent while uploading was paused, as it still is."""
+        return window.on_trial and self.gate.pause is not None and window.sent_at >= self.gate.paused_since
+
+    def _unblock(self, now: float) -> None:
+        """The pause ends: what failed in it says nothing about the windows."""
+        since = self.gate.paused_since
+        self.api.unblock()
+        self.windows.pardon(now, since=since)
 
     def _ended(self, window: Window, outcome: Outcome, reply: Reply, now: float, *, lost_until: float) -> Result:
         result = self._judge(window, outcome, reply, now, lost_until)
@@ -193,61 +224,82 @@ class Uploads:
         reduced = window.sent_at <= self.revoked_at and any(row.stage == Stage.DONE for row in window.rows)
         if reduced:
             self._drop_orphans(window, outcome, result)
-        trial = self._trying(window)
+        trial = self._is_trial(window)
         if not window.rows:
             self._nobody_waits(window, outcome, reply, now, trial=trial)
         elif outcome.reading is Reading.ACCEPTED:
             self._accepted(window, outcome, result, now, trial=trial)
         elif outcome.reading is Reading.ROWS_NAMED:
             self._rows_named(window, outcome, result, now, trial=trial)
-        elif outcome.reading in (Reading.UNAUTHORIZED, Reading.UNEXPECTED):
-            pause = Pause.UNAUTHORIZED if outcome.reading is Reading.UNAUTHORIZED else Pause.UNEXPECTED
-            self.api.pause(pause, brief(reply), now)
+        elif outcome.reading is Reading.UNAUTHORIZED:
+            self.api.pause(Pause.UNAUTHORIZED, brief(reply), now, trial=trial)
             self._tried(window, now) if trial else self.windows.queue(window)
-        elif trial or (self.gate.rejecting and outcome.reading in (Reading.NONE_NAMED, Reading.TOO_LARGE)):
-            self.api.learn(window, outcome, reply, now)
-            self.gate.trial_inconclusive(now)
-            self._tried(window, now)
         elif outcome.reading in (Reading.NONE_NAMED, Reading.TOO_LARGE):
-            self._rejected_whole(window, outcome, result, now, reduced=reduced)
-        elif outcome.reading is Reading.REFUSED:
-            self._refused(window, outcome, reply, result, now)
+            if trial:
+                self.gate.trial_inconclusive(now)
+                self._tried(window, now)
+            elif self.gate.pause is not None:
+                self.windows.queue(window)  # what rejects everything may be what the pause is about
+            else:
+                self._rejected_whole(window, outcome, result, now, reduced=reduced)
+        elif outcome.reading is Reading.THROTTLED:
+            self.api.learn(window, outcome, reply, now)
+            self._inconclusive(now, trial=trial)
+            self.windows.queue(window)  # the gate holds it back
         else:
-            self._again(window, outcome, reply, result, now)
+            self._failed(window, outcome, reply, result, now, trial=trial)
         return result
+
+    def _inconclusive(self, now: float, *, trial: bool) -> None:
+        if trial:
+            self.gate.trial_inconclusive(now)
+
+    def _tried(self, window: Window, now: float) -> None:
+        """The one window that is tried did not pass: others go before it, and where there are none, its parts do."""
+        window.fail(now, refused=True)
+        if len(window.rows) > 1 and window.failures >= DIVIDED_BLIND_AFTER and self._nothing_else(window):
+            self._divide(window, "trial", now)
+        else:
+            self.windows.queue(window)
 
     def _rejected_whole(self, window: Window, outcome: Outcome, result: Result, now: float, *, reduced: bool) -> None:
         """A 400 that names no row, or a 413; ``reduced``: rows of the window were taken away meanwhile."""
         self._closed_circuit(now)
+        too_large = outcome.reading is Reading.TOO_LARGE
         if reduced:
             # The answer is about more rows than are left: it says nothing about these alone.
             self.windows.queue(window)
-        elif outcome.reading is Reading.NONE_NAMED:
-            self._seek(window, Rejection("rejected_by_api", outcome.text, None, "upload", outcome.status), result, now)
+            return
+        if too_large:
+            self._lanes.limit_bytes(window.rows, now)
+        if len(window.rows) > 1:
+            self._divide(window, "too_large" if too_large else "divided", now)
         else:
-            self._lanes.limit_bytes(window.rows)
-            if not self._halve(window, "too_large"):
-                self._reject(window, Rejection("rejected_by_api", outcome.text, None, "upload", 413), result, now)
+            self._reject(
+                window, Rejection("rejected_by_api", outcome.text, None, "upload", outcome.status), result, now
+            )
 
     def _drop_orphans(self, window: Window, outcome: Outcome, result: Result) -> None:
         result.orphans = [row for row in window.rows if row.stage == Stage.DONE]
         window.rows = [row for row in window.rows if row.stage != Stage.DONE]
-        window.refused_at = -1.0  # what was refused are not these rows alone
+        window.begin_anew()  # what failed are not these rows alone
         outcome.rejected = [(row, why) for row, why in outcome.rejected if row.stage != Stage.DONE]
+        outcome.candidates = [row for row in outcome.candidates if row.stage != Stage.DONE]
         outcome.others = [row for row in outcome.others if row.stage != Stage.DONE]
         outcome.missing = [row for row in outcome.missing if row.stage != Stage.DONE]
 
     def _nobody_waits(self, window: Window, outcome: Outcome, reply: Reply, now: float, *, trial: bool) -> None:
         """An answer for rows that were all taken away: it still tells how the API is."""
         self.api.learn(window, outcome, reply, now)
-        if outcome.reading is Reading.ACCEPTED:
-            self.gate.accepted()
         if outcome.reading in (Reading.ACCEPTED, Reading.ROWS_NAMED, Reading.NONE_NAMED, Reading.TOO_LARGE):
             self._closed_circuit(now)
+        if outcome.reading is Reading.ACCEPTED:
+            self.gate.accepted()
+            self.evidence.accepted(window, now)
         if trial and outcome.reading is Reading.ACCEPTED:
-            self.api.unblock()
-        elif trial:
-            self.gate.trial_inconclusive(now)
+            self._unblock(now)
+        else:
+            self._inconclusive(now, trial=trial)
         self.windows.end(window)
 
     def _closed_circuit(self, now: float) -> None:
@@ -255,18 +307,18 @@ class Uploads:
         if not probes:
             return
         if probes >= OUTAGE_PROBES:
-            self.windows.pardon(now, passed=self.accepted_windows)
+            self.windows.pardon(now, since=self.evidence.accepted_at)
         # Those that failed often may be at fault themselves: they go on waiting, or they would open it again.
-        self.windows.unpark(now, faults_below=FAULTS_BEFORE_SPLIT)
+        self.windows.unpark(now, failures_below=USUALLY_DIVIDED_AFTER)
 
     def _accepted(self, window: Window, outcome: Outcome, result: Result, now: float, *, trial: bool) -> None:
         self._closed_circuit(now)
-        self.accepted_windows += 1
-        self._accepted_sent_at = max(self._accepted_sent_at, window.sent_at)
-        self._pass(now)
+        self.evidence.accepted(window, now)
+        self._suspects_failed = False
         self.gate.accepted()
+        self._lanes.passed(window.rows, now)
         if trial:
-            self.api.unblock()
+            self._unblock(now)
         told = self.confirming.count(window, outcome)
         if told:
             self.api.changed_nothing(told, now)
@@ -279,48 +331,48 @@ class Uploads:
             result.accepted = [row for row in window.rows if id(row) not in once_more]
             result.unconfirmed = [row for row in outcome.missing if id(row) not in once_more]
             self.resent["unconfirmed"] += len(result.again)
-        rest, window.rest = window.rest, None
+        self.windows.suspect_siblings(window)
         self.windows.end(window)
-        if rest is not None:
-            # This part of a window that was rejected whole passes, so the fault is in the rest.
-            self.windows.divide(rest) if len(rest.rows) > 1 else self.windows.queue(rest)
-
-    def _pass(self, now: float) -> None:
-        """The passing clock goes on."""
-        if self._accepted_at >= 0:
-            self._passing += min(max(0.0, now - self._accepted_at), self._passing_gap)
-        self._accepted_at = now
 
     def _rows_named(self, window: Window, outcome: Outcome, result: Result, now: float, *, trial: bool) -> None:
         self._closed_circuit(now)
+        named = [row for row, _ in outcome.rejected] + outcome.candidates
         if self.gate.rejecting:
             # Nothing is dead-lettered while everything is rejected; what was not named may do, and so may rows that
             # were not tried yet: they go before the ones that were.
-            if outcome.rejected:  # else all that were named were taken away meanwhile
-                named = self.windows.make(window.data_key, [row for row, _ in outcome.rejected], "rest")
-                named.trials = window.trials + 1
-                self.windows.queue(named)
-                self.resent["rows_named"] += len(named.rows)
+            if named:  # else all that were named were taken away meanwhile
+                again = self.windows.make(window.data_key, named, PART)
+                again.failures = window.failures + 1
+                self.windows.queue(again)
+                self.resent["rows_named"] += len(named)
             if trial and outcome.others:
                 self.gate.trial_again(now)
             elif trial:
-                self.gate.block(Pause.EVERYTHING_REJECTED, now)
+                self.gate.block(Pause.EVERYTHING_REJECTED, now, trial=True)
         else:
             if trial:
-                self.api.unblock()
+                self._unblock(now)
             for row, why in outcome.rejected:
                 if why.reason == "unknown_key" and self._grace(row, result, now):
                     continue
                 result.rejected.append((row, why))
             self._count_rejections(len(result.rejected), now)
-        self.windows.release_rest(window)
+            self._try_alone(window, outcome.candidates)
         if outcome.others:
             window.rows = outcome.others
-            window.failures = 0
-            window.refused_at = -1.0
+            window.begin_anew()
             self.windows.queue(window)
         else:
             self.windows.end(window)
+
+    def _try_alone(self, window: Window, rows: list[Row]) -> None:
+        """It is not known which of these rows an error is about: each goes alone, and its own answer will tell."""
+        if not rows:
+            return
+        self._lines.trying()
+        self.resent["divided"] += len(rows)
+        for row in rows:
+            self.windows.queue(self.windows.make(window.data_key, [row], PART))
 
     def _grace(self, row: Row, result: Result, now: float) -> bool:
         """Whether a row whose key the API does not know is tried again."""
@@ -344,102 +396,96 @@ class Uploads:
             text = f"{self.gate.rejections_in_a_row} rejections in a row and nothing accepted"
             self.api.pause(Pause.EVERYTHING_REJECTED, text, now)
 
-    def _seek(self, window: Window, why: Rejection, result: Result, now: float) -> None:
-        """The window is rejected whole: seek the bad row, or reject the only one."""
-        self.windows.release_rest(window)
-        if len(window.rows) > 1:
-            self.resent["divided"] += len(window.rows)
-            self.windows.divide(window)
-        else:
-            self._reject(window, why, result, now)
-
     def _reject(self, window: Window, why: Rejection, result: Result, now: float) -> None:
         result.rejected = [(row, why) for row in window.rows]
         self.windows.end(window)
         self._count_rejections(len(result.rejected), now)
 
-    def _halve(self, window: Window, cause: str) -> bool:
-        if not self.windows.halve(window):
-            return False
+    def _divide(self, window: Window, cause: str, now: float, *, parts: int = 2, suspect: bool = False) -> None:
         self.resent[cause] += len(window.rows)
-        return True
+        self.windows.divide(window, now, parts=parts, failing=cause in ("halved", "trial"), suspect=suspect)
 
-    def _refused(self, window: Window, outcome: Outcome, reply: Reply, result: Result, now: float) -> None:
-        """403, 404, 405, 406: the window's fault only if a request sent after an earlier refusal was accepted.
+    # -- failures that may be the API's fault ------------------------------------------------------------------------
 
-        Each step asks for evidence anew. So a permission that is lost in the middle of the search ends it: nothing
-        is accepted any more, and uploading pauses.
-        """
-        part = window.refused_at >= 0
-        others_pass = part and self._accepted_sent_at > window.refused_at
-        window.refused_at = now
-        if others_pass:
-            why = Rejection("rejected_by_api", outcome.text, None, "upload", reply.status)
-            self._seek(window, why, result, now)
-            return
-        window.refusals += 1
-        self.windows.release_rest(window)
-        if part and window.refusals <= TRIALS_BEFORE_SPLIT:
-            self.windows.park(window, now + self._policy.delay(window.refusals, self._draw()))
-        else:
-            self.api.pause(Pause.REFUSED, brief(reply), now)
-            self.windows.queue(window)
-
-    def _again(self, window: Window, outcome: Outcome, reply: Reply, result: Result, now: float) -> None:
-        """429, 408, 5xx, a lost answer, not sent: the same rows again."""
+    def _failed(
+        self, window: Window, outcome: Outcome, reply: Reply, result: Result, now: float, *, trial: bool
+    ) -> None:
+        """403 to 406, unexpected answers, 408, 5xx, a lost answer, not sent, a failed task: see ``evidence``."""
+        reading = outcome.reading
+        paused = self.gate.pause is not None and not trial
         self.api.learn(window, outcome, reply, now)
-        window.failures += 1
-        if outcome.reading is Reading.THROTTLED:
-            self.windows.queue(window)  # the gate holds it back
+        if paused and reading in PAUSES:
+            self.windows.queue(window)  # it was sent before the pause, and meets what the pause is about
             return
-        self.windows.release_rest(window)
-        if window.passed_mark < 0:
-            window.passed_mark = self.accepted_windows
-        others_pass = self.accepted_windows > window.passed_mark
-        if outcome.reading in (Reading.FAILED, Reading.LOST):
-            window.faults += 1
-            window.blamed = window.blamed or others_pass
-            if window.blamed and self.starved and self._others_blamed:
-                # No others can pass any more, and that they did before has to do: or this would never end.
-                others_pass = True
-                self._pass(now)
-            seeks = others_pass or (self.starved and len(self.windows.live) <= FEW_WINDOWS)
-            if window.faults >= FAULTS_BEFORE_SPLIT and seeks and self._halve(window, "halved"):
-                return
-            if window.faults >= FAULTS_BEFORE_SPLIT and others_pass and self._single_rows_by_task:
-                self._single_by_task(window)
-            if len(window.rows) == 1 and self._policy.give_up:
-                if window.failing_since < 0:
-                    window.failing_since = self._passing
-                elif self._passing - window.failing_since >= self._policy.give_up:
-                    self._reject(
-                        window,
-                        Rejection("api_error", outcome.text, None, "upload", outcome.status),
-                        result,
-                        now,
-                    )
-                    return
-        # As long as nothing passes it is the API's trouble: its end is to be noticed soon.
-        cap = math.inf if others_pass else PROBE_SECONDS
-        self.windows.park(window, now + self._policy.delay(window.failures, self._draw(), cap))
+        window.fail(now, refused=reading in PAUSES)
+        evidence = self.evidence.passed_since(window, window.doubted_since)
+        step = Step.RETRY
+        if reading is not Reading.UNSENT:  # that says nothing about the rows
+            step = next_step(self._failure(window, reading, now, evidence=evidence, trial=trial, paused=paused))
+        window.suspect = window.suspect or (evidence and reading is not Reading.UNSENT and not self.gate.pause)
+        self._suspects_failed = window.suspect
+        if trial and reading in PAUSES:
+            self.api.pause(PAUSES[reading], brief(reply), now, trial=True)
+        else:
+            self._inconclusive(now, trial=trial)
+        match step:
+            case Step.DIVIDE:
+                parts = SLOW_PARTS if reply.seconds >= SLOW_SECONDS else 2
+                self._divide(window, "halved", now, parts=parts, suspect=evidence)
+            case Step.REJECT:
+                why = Rejection("rejected_by_api", outcome.text, None, "upload", outcome.status)
+                self._reject(window, why, result, now)
+            case Step.GIVE_UP:
+                says_no = reading in (Reading.REFUSED, Reading.TASK_FAILED)
+                reason = "rejected_by_api" if says_no else "api_error"
+                self._reject(window, Rejection(reason, outcome.text, None, "upload", outcome.status), result, now)
+            case Step.PAUSE:
+                self.api.pause(PAUSES[reading], brief(reply), now, trial=trial)
+                self.windows.queue(window)
+            case Step.GO_BY_TASK | Step.RETRY:
+                if step is Step.GO_BY_TASK:
+                    self._single_by_task(window)
+                # As long as nothing passes it is the API's trouble: its end is to be noticed soon. A task costs more.
+                cap = math.inf if evidence or outcome.task_id else PROBE_SECONDS
+                self.windows.park(window, now + self._policy.delay(window.failures, self._draw(), cap))
 
-    @property
-    def _others_blamed(self) -> bool:
-        """Whether all that is unsettled failed while others passed; one that did not may fail by the API's fault."""
-        return all(window.blamed for window in self.windows.live)
+    def _failure(
+        self, window: Window, reading: Reading, now: float, *, evidence: bool, trial: bool, paused: bool
+    ) -> Failure:
+        refused_by_all = reading in PAUSES and not window.suspect and self.gate.refused(window.number)
+        return Failure(
+            reading,
+            len(window.rows),
+            window.failures,
+            evidence=evidence,
+            retried_after_evidence=window.retried_after_evidence,
+            suspect=window.suspect,
+            nothing_else=self._nothing_else(window),
+            only_suspects=window.suspect and self._only_suspects(),
+            api_doubtful=refused_by_all or not self.evidence.accepted_lately(now),
+            paused=paused,
+            on_trial=trial,
+            expired=self.gate.pause is None and self.evidence.expired(window, now),
+            lone_task=reading is Reading.TASK_FAILED and self.evidence.lone_task(window, now),
+            by_task=window.by_task,
+            may_go_by_task=self._single_rows_by_task,
+        )
+
+    def _is_at_fault(self, window: Window) -> bool:
+        """Whether a part of a window at fault has failed, too, while others passed: it need not be sent again whole."""
+        return window.suspect and window.failures > 0 and self.evidence.passed_since(window, window.doubted_since)
+
+    def _nothing_else(self, window: Window) -> bool:
+        """Whether no other row or window of its kind is left that could show, untried, that the API works."""
+        others = (other for other in self.windows.live if other is not window and other.by_task is window.by_task)
+        return not self._lanes.has(by_task=window.by_task) and all(other.failures for other in others)
+
+    def _only_suspects(self) -> bool:
+        """Whether all that can be sent failed while others passed; one that did not may fail by the API's fault."""
+        return not self._lanes and all(window.suspect for window in self.windows.live)
 
     def _single_by_task(self, window: Window) -> None:
         """A single row that the synchronous call keeps failing for: it may touch too many codes for it."""
-        if not window.by_task:
-            window.by_task = True
-            for row in window.rows:
-                go_by_task(row)
-
-    def _tried(self, window: Window, now: float) -> None:
-        """The window was tried alone and failed: others are tried before it, then its parts."""
-        window.trials += 1
-        self.windows.release_rest(window)
-        if self.gate.pause is Pause.REFUSED:
-            window.refused_at = now
-        if window.trials < TRIALS_BEFORE_SPLIT or not self._halve(window, "trial"):
-            self.windows.queue(window)
+        window.by_task = True
+        for row in window.rows:
+            go_by_task(row)

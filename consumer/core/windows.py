@@ -1,7 +1,7 @@
 """Windows, the rows of one request each, and where each of them is between its cut and its end.
 
-A window is in one place: queued (to be sent as soon as the gate lets it), parked (until a time), in flight, in the
-hands of the API as a task, or behind the first part of a bisected window. Its rows keep their claims in all of them.
+A window is in one place: queued (to be sent as soon as the gate lets it), parked (until a time), in flight, or in the
+hands of the API as a task. Its rows keep their claims in all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from consumer.core.model import Row, Stage
 class Place(Enum):
     """Where a window is; exactly one of these."""
 
-    NEW = "new"  #: just made; or behind the first part of a bisected window
+    NEW = "new"  #: just made
     QUEUED = "queued"  #: to be sent as soon as the gate lets it
     PARKED = "parked"  #: until ``due_at``
     IN_FLIGHT = "in_flight"
@@ -32,23 +32,25 @@ class Window(msgspec.Struct, eq=False, gc=False):
 
     data_key: str
     rows: list[Row]
-    reason: str  #: why it was closed: full, due, bytes, drain; or split, rest
+    reason: str  #: why it was closed: full, due, bytes, drain; or split
     number: int  #: unique in this process
+    parent: int = 0  #: number of the failing window that it is a part of
     attempts: int = 0  #: times it was sent; with ``number`` it names an attempt
-    failures: int = 0  #: in a row, for the back-off
-    faults: int = 0  #: 5xx and time-outs since the first one, while other windows may pass
-    passed_mark: int = -1  #: accepted windows of the process when it first failed or was not sent; -1: it did not
-    blamed: bool = False  #: it, or the window it is a part of, failed while others passed
-    failing_since: float = -1.0  #: reading of the passing clock when it, as a single row, first failed; -1: it did not
-    refused_at: float = -1.0  #: when it, or the window it is a part of, was last answered 403..406; -1: never
-    refusals: int = 0
-    trials: int = 0  #: how often it failed as the one window that is tried while uploading is paused
+    failures: int = 0  #: in a row, of its present rows: for the back-off, and for what is tried first
+    doubted_since: float | None = (
+        None  #: from when on what others pass counts against it: its first failure, or division
+    )
+    first_failed_at: float | None = None  #: its first failure; None: these rows have not failed
+    failed_at: float | None = None  #: its latest failure
+    refused: bool = False  #: its latest failure was an answer, not an outage's
+    suspect: bool = False  #: it, or the window it is a part of, failed although others had passed since a failure
+    retried_after_evidence: bool = False  #: others had passed since its latest failure when it was sent last
+    failing_since: float | None = None  #: reading of healthy time when it, as a single row, first failed
     sent_at: float = 0.0
     place: Place = Place.NEW
     due_at: float = 0.0  #: of a parked window
     by_task: bool = False  #: goes asynchronously
     on_trial: bool = False  #: was sent as the one window that is tried while uploading is paused
-    rest: Window | None = None  #: the other part of a bisected window, waiting for this one's answer
 
     def is_in_flight(self, attempt: int) -> bool:
         """Whether the answer to this attempt is awaited."""
@@ -60,28 +62,29 @@ class Window(msgspec.Struct, eq=False, gc=False):
         return self.place is Place.IN_FLIGHT or self.place is Place.TASK
 
     @property
-    def times_failed(self) -> int:
-        """How often it failed in any way since its rows changed last: the order in which windows are tried alone."""
-        return self.failures + self.refusals + self.trials
-
-    @property
     def oldest(self) -> float:
         """Arrival of its oldest row, seconds."""
         return min((row.arrived for row in self.rows), default=0.0)
 
+    def fail(self, now: float, *, refused: bool) -> None:
+        """Count a failure that may be the fault of these rows; ``refused``: it was an answer, not an outage's."""
+        self.failures += 1
+        self.refused = refused
+        self.failed_at = now
+        if self.first_failed_at is None:
+            self.first_failed_at = now
+        if self.doubted_since is None:
+            self.doubted_since = now
 
-#: Reasons of windows that are parts of an earlier one, not cut from a lane.
-PARTS = frozenset({"split", "rest"})
-#: The share of a window that is tried first when a bad row is sought. When that part passes, the bad row must be in the
-#: rest, which is then divided without being sent whole; this share makes both ways cost the same (a Fibonacci
-#: search), so that one bad row among 100 is found in at most 12 calls.
-FIRST_SHARE = 0.382
+    def begin_anew(self) -> None:
+        """Forget its failures: they say nothing about the rows that are in it now."""
+        self.failures = 0
+        self.doubted_since = self.first_failed_at = self.failed_at = self.failing_since = None
+        self.refused = self.suspect = self.retried_after_evidence = False
 
 
-def bisect(rows: list[Row]) -> tuple[list[Row], list[Row]]:
-    """The two parts of at least two rows for the search for a bad one."""
-    cut = max(1, round(len(rows) * FIRST_SHARE))
-    return rows[:cut], rows[cut:]
+#: The reason of windows that are parts of an earlier one, not cut from a lane.
+PART = "split"
 
 
 class Windows:
@@ -103,22 +106,23 @@ class Windows:
 
     # -- which one goes ------------------------------------------------------------------------------------------
 
-    def next(self, now: float, *, alone: bool, tasks: bool = True) -> Window | None:
-        """The window that goes next, in flight from ``now`` on; None: there is none.
+    def pick(self, now: float, *, alone: bool, tasks: bool = True) -> Window | None:
+        """Take the window that goes next out of the queue, or cut one; None: there is none.
 
         ``alone``: as a pause's trial or a circuit's probe. ``tasks``: whether a further task may be started.
         """
         self._queue_due(now)
-        window = self._trial(now, tasks=tasks) if alone else self._usual(now, tasks=tasks)
-        if window is not None:
-            self._failed_went = window.times_failed > 0
-            self.live[window] = None
-            window.place = Place.IN_FLIGHT
-            window.attempts += 1
-            window.sent_at = now
-            for row in window.rows:
-                row.attempts += 1
-        return window
+        return self._trial(now, tasks=tasks) if alone else self._usual(now, tasks=tasks)
+
+    def start(self, window: Window, now: float) -> None:
+        """The window is in flight from now on."""
+        self._failed_went = window.failures > 0
+        self.live[window] = None
+        window.place = Place.IN_FLIGHT
+        window.attempts += 1
+        window.sent_at = now
+        for row in window.rows:
+            row.attempts += 1
 
     def wakes_at(self) -> float | None:
         """When the first parked window is due; None: none is parked."""
@@ -167,8 +171,8 @@ class Windows:
         A window that fails by its own fault would else be tried for ever, while others could show that all is well.
         """
         held = [w for w in self.live if w.place in (Place.QUEUED, Place.PARKED) and (tasks or not w.by_task)]
-        best = min(held, key=lambda w: (w.times_failed, w.oldest, w.number), default=None)
-        if best is None or best.times_failed > 0:
+        best = min(held, key=lambda w: (w.failures, w.oldest, w.number), default=None)
+        if best is None or best.failures > 0:
             return self._cut(now, tasks=tasks, due_or_not=True) or best
         return best
 
@@ -187,97 +191,69 @@ class Windows:
         window.due_at = until
         heapq.heappush(self._parked, (until, window.number, window))
 
-    def unpark(self, now: float, *, faults_below: int) -> None:
-        """What is parked is due now, apart from windows with so many faults."""
+    def unpark(self, now: float, *, failures_below: int) -> None:
+        """Make what is parked due now, apart from windows with so many failures."""
         for window in self.live:
-            if window.place is Place.PARKED and window.faults < faults_below:
+            if window.place is Place.PARKED and window.failures < failures_below:
                 self.park(window, now)
 
-    def pardon(self, now: float, *, passed: int) -> None:
-        """An outage is over: windows that failed only since the last one was accepted start anew, and are due now.
+    def pardon(self, now: float, *, since: float) -> None:
+        """Let windows that failed only after ``since`` start anew, due now: the API was at fault, and works again.
 
-        ``passed``: accepted windows of the process. Those that are not full are gathered anew: an outage's probes,
-        each cut from what there was, must not become as many small requests.
+        Those that are not full are gathered anew: an outage's probes, each cut from what there was, and windows that
+        were divided without evidence, must not become as many small requests.
         """
         for window in list(self.live):
-            if window.place not in (Place.PARKED, Place.QUEUED) or window.passed_mark != passed:
+            doubted_since = window.doubted_since
+            if window.place not in (Place.PARKED, Place.QUEUED) or window.suspect or window.refused:
                 continue
-            window.failures = window.faults = 0
-            window.passed_mark = -1
-            is_part = window.reason in PARTS or window.rest is not None or window.refused_at >= 0
-            if len(window.rows) < self._lanes.max_rows and not is_part:
+            if not window.failures or doubted_since is None or doubted_since < since:
+                continue
+            window.begin_anew()
+            if len(window.rows) < self._lanes.max_rows:
                 self.end(window)
                 self._lanes.add(window.rows)
             elif window.place is Place.PARKED:
                 self.park(window, now)
 
+    def suspect_siblings(self, window: Window) -> None:
+        """A part of a failing window passed: the fault is in the other parts."""
+        if window.parent:
+            for other in self.live:
+                other.suspect = other.suspect or other.parent == window.parent
+
     def end(self, window: Window) -> None:
-        """The window is no more; what waited behind it goes."""
+        """The window is no more."""
         window.place = Place.GONE
         self.live.pop(window, None)
-        self.release_rest(window)
 
-    def release_rest(self, window: Window) -> None:
-        """The window's answer may be long in coming: what waits behind it does not depend on it, and goes."""
-        rest, window.rest = window.rest, None
-        if rest is not None:
-            self.queue(rest)
-
-    def divide(self, window: Window) -> None:
-        """Seek a bad row: the first part goes now, the rest when the first one's answer is there."""
-        first, rest = (self._part(window, rows) for rows in bisect(window.rows))
-        rest.rest, window.rest = window.rest, None
-        first.rest = rest
-        self.end(window)
-        self.queue(first)
-
-    def halve(self, window: Window) -> bool:
-        """Two halves in place of the window, both to be sent; False: it is a single row."""
+    def divide(self, window: Window, now: float, *, parts: int = 2, failing: bool, suspect: bool = False) -> None:
+        """Queue about equal parts in place of a window of at least two rows; ``failing``: nobody knows why it fails."""
         rows = window.rows
-        if len(rows) < 2:
-            return False
         self.end(window)
-        middle = (len(rows) + 1) // 2
-        for half in (rows[:middle], rows[middle:]):
-            self.queue(self._part(window, half))
-        return True
-
-    def _part(self, window: Window, rows: list[Row]) -> Window:
-        """A part of a window; it takes over when the whole was refused: the others' passing since then counts."""
-        part = self.make(window.data_key, rows, "split")
-        part.refused_at = window.refused_at
-        part.passed_mark = window.passed_mark
-        part.blamed = window.blamed
-        return part
+        size = -(-len(rows) // parts)
+        for start in range(0, len(rows), size):
+            part = self.make(window.data_key, rows[start : start + size], PART)
+            if failing:
+                part.parent, part.doubted_since, part.suspect = window.number, now, suspect
+            self.queue(part)
 
     # -- rows that are taken away --------------------------------------------------------------------------------
 
     def rows_at_rest(self) -> Iterator[Row]:
-        """The rows of windows that are not in flight, those behind the first part of a bisected one included."""
+        """The rows of windows that are not in flight."""
         for window in self.live:
             if not window.away:
                 yield from window.rows
-            behind = window.rest
-            while behind is not None:
-                yield from behind.rows
-                behind = behind.rest
 
     def remove_done(self) -> None:
         """Take released rows out of the windows that are not in flight."""
         for window in list(self.live):
-            # Those behind first: when nothing is left of the window itself, the next one takes its place.
-            behind = window
-            while behind.rest is not None:
-                behind.rest.rows = [row for row in behind.rest.rows if row.stage != Stage.DONE]
-                if not behind.rest.rows:
-                    behind.rest = behind.rest.rest
-                else:
-                    behind = behind.rest
             if window.away:
                 continue
             before = len(window.rows)
             window.rows = [row for row in window.rows if row.stage != Stage.DONE]
             if len(window.rows) < before:
-                window.refused_at = -1.0  # what was refused are not these rows alone
+                window.begin_anew()  # what failed are not these rows alone
             if not window.rows:
                 self.end(window)

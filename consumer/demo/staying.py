@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,13 +15,11 @@ from rich.live import Live
 from rich.text import Text
 
 from consumer.demo import stage
-from consumer.demo.signals import handling
+from consumer.demo.signals import ENDING, handling
 from consumer.demo.stage import Stage
 from consumer.demo.watch import Progress
 
 LOOK_EVERY_SECONDS = 1.0
-#: Signals that end the demo.
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 OUTAGE = '{"kind": "status", "code": 503, "first": 20}'
 
 

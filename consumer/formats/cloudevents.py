@@ -5,7 +5,7 @@ In binary mode the attributes are headers and the value is the event itself, whi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from consumer.core.model import BadEvent, Event, Several
@@ -31,8 +31,14 @@ def cloud_event(members: dict[str, Any], read: Callable[[dict[str, Any]], Event]
     event_id, time = members.get("id"), members.get("time")
     event_id = event_id if type(event_id) is str and event_id else None
     time = time if is_timestamp(time) else None
-    for one in (event, *event.parts) if isinstance(event, Several) else (event,):
-        if isinstance(one, Event):
-            one.event_id = one.event_id or event_id
-            one.occurred_at = time if one.occurred_at is None else one.occurred_at
+    for one in _with_parts(event):
+        one.event_id = one.event_id or event_id
+        one.occurred_at = time if one.occurred_at is None else one.occurred_at
     return event
+
+
+def _with_parts(event: Event) -> Iterator[Event]:
+    yield event
+    for part in event.parts if isinstance(event, Several) else ():
+        if isinstance(part, Event):
+            yield from _with_parts(part)

@@ -53,19 +53,20 @@ def epcis_reader(rules: EpcisRules) -> ReadMembers:
     def read(members: Members) -> Event:
         if members.get("type") != "EPCISDocument":
             _refuse_too_many([members])
-            return _several(tuple(_Happening(members, rules).events()), members.get("eventID"))
+            return _Happening(members, rules).event()
         parts: list[Event | BadEvent] = []
         events = _events_of(members)
         _refuse_too_many(events)
         for number, event in enumerate(events, 1):
+            called = ""
+            if len(events) > 1:
+                name = event.get("eventID") if type(event) is dict else None
+                said = f" ({quoted(name)})" if type(name) is str else ""
+                called = f"event {number} of {len(events)}{said}: "
             try:
-                parts += tuple(_Happening(event, rules).events())  # all of them, or none
+                parts.append(_Happening(event, rules).event(called))
             except BadEvent as bad:
-                if len(events) > 1:
-                    name = event.get("eventID") if type(event) is dict else None
-                    said = f" ({quoted(name)})" if type(name) is str else ""
-                    bad = BadEvent(bad.reason, f"event {number} of {len(events)}{said}: {bad.message}", bad.field)
-                parts.append(bad.with_traceback(None))
+                parts.append(BadEvent(bad.reason, called + bad.message, bad.field))
         only = events[0] if len(events) == 1 else None
         return _several(tuple(parts), only.get("eventID") if type(only) is dict else None)
 
@@ -139,6 +140,7 @@ class _Happening:
                 raise _invalid(f"{quoted(name)} counts things without naming their codes: publish those alone", name)
         self._told: dict[str, Any] | None = None
         self._sets: dict[str | None, Members] = {}  # by GTIN
+        self._unit: Members = {}  # the unit that all go into, or leave
 
     # -- members -------------------------------------------------------------------------------------------------
 
@@ -258,7 +260,18 @@ class _Happening:
 
     # -- rows ----------------------------------------------------------------------------------------------------
 
-    def events(self) -> Iterator[Event]:
+    def event(self, called: str = "") -> Several:
+        """What is told of each code and unit; ``called``: how messages about the whole event begin."""
+        parts = tuple(self._events())
+        return Several(self._shared(), event_id=self._event_id, parts=parts, called=called)
+
+    def _shared(self) -> Members:
+        """What is set for every code: of what follows from the GTIN, what is the same for each."""
+        first, *others = self._sets.values() or ({},)
+        same = {name: value for name, value in first.items() if all(name in o and o[name] == value for o in others)}
+        return same | self._unit
+
+    def _events(self) -> Iterator[Event]:
         """An event for each code and unit; none where the rules say that there is nothing to set."""
         if self._kind == "ObjectEvent":
             return self._observed(self._texts("epcList"), "epcList", self._step_of_object())
@@ -324,7 +337,7 @@ class _Happening:
         if field not in self._rules.units:
             message = f"{quoted(parent_epc)} is a {field} by epcis.codes, which is no unit (events.logistic_units)"
             raise _invalid(message, "parentID")
-        unit = {field: parent.value if self._action == "ADD" else ""}
+        unit = self._unit = {field: parent.value if self._action == "ADD" else ""}
         templates = self._templates(self._step) or {}
         for code in codes:
             own = self._rules.unit_codes.get(code.levels[0])

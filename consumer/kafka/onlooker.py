@@ -79,8 +79,8 @@ class Onlooker(Reader):
             trying = f"giving up if that lasts for {PATIENCE_SECONDS:g} s" if until_end else "trying on"
             self._teller.tell("look", f"{problem}; {trying}")
         if not (problem and until_end):
-            fresh = [key for key in keys if key not in self._owned]
+            fresh = [key for key in keys if key not in self._owned and key not in self._searches]
             if fresh:
-                self._assign(fresh)
+                self._listener.on_assigned(self._assign(fresh))
         wait = LOOK_AGAIN_SECONDS if problem else math.inf if until_end else LOOK_EVERY_SECONDS
         self._look_at = time.monotonic() + wait

@@ -2,6 +2,10 @@
 
 One that cannot be written stays here and is tried again with back-off, loudly; its row stays unsettled meanwhile, so
 nothing is ever committed past it.
+
+What is written can be many times as large as what was read: a rejected row's dead letter is its whole record, and a
+record may have thousands of rows. So a record is made only when it is handed to the client, which keeps a copy until
+the broker has it, and no more is handed out than ``BUDGET_BYTES``. The rest waits here, as references.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import threading
 import time
 import zlib
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -35,6 +40,11 @@ RENEWING = (KafkaError._FATAL, KafkaError._MSG_TIMED_OUT, KafkaError._TRANSPORT)
 #: A record that was legal compressed may be larger than a producer's default limit when it is written again.
 MAX_MESSAGE_BYTES = 100_000_000
 
+#: What may be handed to the client and not acknowledged: enough to keep a fast broker busy. A larger record goes alone.
+BUDGET_BYTES = 8_000_000
+#: What a record takes there besides its key, value and headers.
+RECORD_BYTES = 1000
+
 Headers = list[tuple[str, str | bytes | None]]
 Content = TypeVar("Content")
 
@@ -47,6 +57,12 @@ class Produced:
     key: bytes | None
     headers: Headers
     code: bytes  #: decides the partition, so that what belongs to one code stays in order
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in the client."""
+        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.value or b"") + len(self.key or b"") + headers + RECORD_BYTES
 
 
 @dataclass(eq=False, slots=True)
@@ -84,15 +100,19 @@ class Outbox(ABC, Generic[Content]):
                 "acks": "all",
                 "enable.idempotence": True,
                 "message.max.bytes": MAX_MESSAGE_BYTES,
+                "queue.buffering.max.kbytes": (BUDGET_BYTES + MAX_MESSAGE_BYTES) // 1000,
+                "queue.buffering.max.messages": BUDGET_BYTES // RECORD_BYTES + 1,
                 "message.timeout.ms": 30_000,
                 "linger.ms": 5,
                 "allow.auto.create.topics": False,
             },
         )
         self._inbox: queue.SimpleQueue[list[Writing[Content]]] = queue.SimpleQueue()
+        self._waiting: deque[Writing[Content]] = deque()  # to be handed to the client when there is room
         self._retries: list[tuple[float, int, Writing[Content]]] = []  # a heap by time
         self._retry_number = 0
-        self._pending: dict[Writing[Content], None] = {}  # handed to the client, not acknowledged
+        self._pending: dict[Writing[Content], int] = {}  # handed to the client, not acknowledged; and its bytes
+        self._handed_out = 0  # bytes of all that is pending
         self._done: list[Row] = []
         self._partitions = 0
         self._partitions_at = -METADATA_SECONDS
@@ -132,15 +152,15 @@ class Outbox(ABC, Generic[Content]):
                 time.sleep(1.0)
 
     def _turn(self) -> None:
-        wait = 0.0 if self._pending else IDLE_SECONDS
+        wait = 0.0 if self._pending or self._waiting else IDLE_SECONDS
         if self._retries:
             wait = min(wait, max(0.0, self._retries[0][0] - time.monotonic()))
-        due = self._take(wait)
+        self._waiting += self._take(wait)
         now = time.monotonic()
         while self._retries and self._retries[0][0] <= now:
-            due.append(heapq.heappop(self._retries)[2])
-        for writing in due:
-            self._produce(writing)
+            self._waiting.append(heapq.heappop(self._retries)[2])
+        while self._waiting and not self._closing and self._produce(self._waiting[0]):
+            self._waiting.popleft()
         if self._producer is not None:
             self._producer.poll(0.02 if self._pending else 0)
         if self._done:
@@ -156,14 +176,17 @@ class Outbox(ABC, Generic[Content]):
         except queue.Empty:
             return taken
 
-    def _produce(self, writing: Writing[Content]) -> None:
+    def _produce(self, writing: Writing[Content]) -> bool:
+        """Hand it to the client, if it is still to be written; False: there is no room, it has to wait."""
+        if self._pending and self._handed_out >= BUDGET_BYTES:
+            return False
         # A number, not the client: who holds the callback would hold the client, and it could never end.
         renewals = self._renewals
 
         def delivered(error: KafkaError | None, _: Message) -> None:
             if renewals != self._renewals:
                 return  # produced again by a new client
-            self._pending.pop(writing, None)
+            self._take_back(writing)
             if error is None:
                 self._done.append(writing.row)
             else:
@@ -172,10 +195,14 @@ class Outbox(ABC, Generic[Content]):
         try:
             record = self._produced(writing)
             if record is None:
-                return
+                return True
+            size = record.size
+            if self._pending and self._handed_out + size > BUDGET_BYTES:
+                return False
             producer = self._client()
             partition = self._partition(producer, record.code)
-            self._pending[writing] = None
+            self._pending[writing] = size
+            self._handed_out += size
             producer.produce(
                 self._topic,
                 value=record.value,
@@ -185,13 +212,18 @@ class Outbox(ABC, Generic[Content]):
                 on_delivery=delivered,
             )
         except Exception as error:  # whatever is wrong with one record, it is tried again, and the others go on
-            self._pending.pop(writing, None)
+            self._take_back(writing)
             if isinstance(error, KafkaException):
                 self._failed(writing, error.args[0])
             elif isinstance(error, BufferError):
                 self._failed(writing, KafkaError(KafkaError._QUEUE_FULL))
             else:
                 self._failed(writing, KafkaError(KafkaError._FAIL, f"a fault in the program: {type(error).__name__}"))
+        return True
+
+    def _take_back(self, writing: Writing[Content]) -> None:
+        """The client has it no more."""
+        self._handed_out -= self._pending.pop(writing, 0)
 
     def _client(self) -> Producer:
         if self._producer is None:
@@ -245,5 +277,6 @@ class Outbox(ABC, Generic[Content]):
         self._producer = None
         self._renewals += 1
         pending, self._pending = self._pending, {}
+        self._handed_out = 0
         for writing in pending:
             self._retry(writing, 0.0)

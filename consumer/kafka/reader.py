@@ -1,7 +1,12 @@
 """Reading partitions from given offsets: records, ends, pauses, and offsets that are gone.
 
 librdkafka always runs with ``auto.offset.reset=error`` and is given every start offset explicitly, so an offset that is
-gone is seen, never jumped over in silence. Partition ends are taken from EOF events, because behind the last record
+gone is seen, never jumped over in silence. A partition whose start is not known yet is owned and not read (*awaiting
+its start*), while others go on; the look-up goes on elsewhere (``seeking``).
+
+A position is one of a log. The topic's id is looked at every few seconds, and at once when something points to it: a
+topic that was made anew is another one, and is begun at its beginning, or stopped, as ``kafka.on_out_of_range`` says.
+Partition ends are taken from EOF events, because behind the last record
 there can be offsets that hold none (control records of transactions, compaction).
 """
 
@@ -14,20 +19,32 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.core.offsets import Commit, Partition
-from consumer.core.settled_map import NOTHING, MapError, SettledMap, decode
+from consumer.core.settled_map import UNKNOWN, Origin
 from consumer.errors import UserError
 from consumer.kafka.client import PartitionId, Teller, client_config, create_client
+from consumer.kafka.seeking import Search, Seeking
+from consumer.kafka.starts import Extent, LookUpError, Start, Starts, another_log
+from consumer.kafka.topic_ids import TopicIds
 
 log = logging.getLogger(__name__)
 
 #: KiB that librdkafka may hold before they are taken, on top of limits.max_unsettled_mib. Less starves it.
 PREFETCH_KIB = 16_384
-#: How long one look-up of offsets may take, and the longest pause before the next.
+#: How long one look-up of offsets may take.
 LOOK_UP_SECONDS = 5.0
-LOOK_UP_PAUSE_SECONDS = 2.0
+#: Time between two looks at the topics' ids, and between those that something points to.
+IDS_EVERY_SECONDS = 10.0
+IDS_AGAIN_SECONDS = 0.5
+#: Errors that come when a topic is deleted, or was made anew.
+_TOPIC_ERRORS = (
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.UNKNOWN_TOPIC_ID,
+)
 
 
 class Listener(Protocol):
@@ -36,11 +53,17 @@ class Listener(Protocol):
     def on_assigned(self, partitions: list[Partition]) -> None:
         """These partitions came, each a new epoch."""
 
+    def on_begun(self, partitions: list[Partition]) -> None:
+        """These, which the group gave before, begin now, each a new epoch; it is no sign of the group."""
+
     def on_joined(self) -> None:
         """The group has answered; what it assigns, if anything, comes with ``on_assigned``."""
 
     def on_counted(self, counts: Mapping[str, int]) -> None:
-        """The group reads these topics, each with so many partitions, whoever owns them."""
+        """The group reads these topics, each with so many partitions, whoever owns them.
+
+        None at all: they cannot be counted.
+        """
 
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
         """These partitions go when this returns; ``lost``: another member may own them already."""
@@ -58,10 +81,6 @@ class Listener(Protocol):
     @property
     def leaves_at_once(self) -> bool:
         """Whether it is to end without waiting for anything."""
-
-
-class StoppingError(Exception):
-    """The process is to end before a look-up was answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +101,13 @@ class Reader:
     def __init__(self, listener: Listener, reading: ReadFrom, **more: Any) -> None:
         self._listener = listener
         self._topics = list(reading.topics)
-        self._start_from = reading.start_from
         self._on_out_of_range = reading.on_out_of_range
         self._owned: dict[PartitionId, Partition] = {}
-        self._fatal: UserError | None = None
+        self._reads: set[PartitionId] = set()  # what the client is told to read, held back or not
+        self._searches: dict[PartitionId, Search] = {}  # the latest of each partition that awaits its start
+        self._ids_at = 0.0  # when the topics' ids are looked at next
+        self._fatal: UserError | None = None  # why it cannot go on
+        self._raised = False  # ``poll`` has said so
         self._held: set[Partition] = set()
         self.stopped: dict[Partition, str] = {}  #: partitions that are not read on, with the reason
         self.paused = False  #: desired: nothing is read (back-pressure)
@@ -103,16 +125,27 @@ class Reader:
         }
         self._config = client_config(reading.bootstrap_servers, reading.properties, self._teller.error, **more)
         self._consumer = create_client(Consumer, self._config)
+        plain = client_config(reading.bootstrap_servers, reading.properties, self._teller.error)
+        self._ids = TopicIds(plain)
+        self._starts = Starts(self._topics, reading.start_from, self._ids)
+        beside = {"group.id": reading.group_id, "enable.auto.commit": False, "isolation.level": "read_committed"}
+        beside["allow.auto.create.topics"] = False
+        self._seeking = Seeking(lambda: create_client(Consumer, plain | beside), self._teller)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     def poll(self, count: int) -> list[tuple[Partition, list[Message]]]:
         """What has arrived, at most ``count`` records, by partition and in order; never waits.
 
-        Serves every callback. Raises UserError when the client cannot go on.
+        Serves every callback. Raises UserError, once, when the client cannot go on: a stop polls on for the callbacks.
         """
-        if self._fatal is not None:
+        if self._fatal is not None and not self._raised:
+            self._raised = True
             raise self._fatal
+        for search, answer in self._seeking.found():
+            del self._searches[search.key]
+            search.then(answer)
+        self._look_at_ids()
         messages = self._consumer.consume(count, 0)
         batches: list[tuple[Partition, list[Message]]] = []
         batch: list[Message] = []
@@ -145,7 +178,7 @@ class Reader:
     def hold(self, partition: Partition, *, held: bool) -> None:
         """Read nothing of this partition, or read on."""
         (self._held.add if held else self._held.discard)(partition)
-        if partition in self._owned.values():
+        if self._owned.get((partition.topic, partition.number)) is partition:
             self._apply_pause([(partition.topic, partition.number)])
 
     def _apply_pause(self, keys: Iterable[PartitionId]) -> None:
@@ -153,8 +186,10 @@ class Reader:
         hold: list[PartitionId] = []
         read: list[PartitionId] = []
         for key in keys:
+            if key not in self._reads:
+                continue
             partition = self._owned[key]
-            rests = self.paused or partition in self.stopped or partition in self._held
+            rests = self.paused or partition in self.stopped or partition in self._held or key in self._searches
             (hold if rests else read).append(key)
         if hold:
             self._consumer.pause([TopicPartition(*key) for key in hold])
@@ -167,63 +202,185 @@ class Reader:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:
             if partition is not None:
+                if (message.offset() or 0) < partition.position:
+                    self._ids_at = 0.0  # the end has jumped back
                 partition.position = max(partition.position, message.offset() or 0)
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             if partition is not None:
                 self._out_of_range(partition, error)
         elif error.fatal() or code == KafkaError._FATAL:
-            self._gone([TopicPartition(*key) for key in self._owned], lost=True)
+            self._gone([TopicPartition(*key) for key in {**self._owned, **self._searches}], lost=True)
             self._ended(error)
         else:
+            if code in _TOPIC_ERRORS:
+                self._ids_at = min(self._ids_at, time.monotonic() + IDS_AGAIN_SECONDS)
             self._teller.error(error)
+
+    def _fault(self, error: Exception) -> None:
+        """Something was raised inside a callback of the client: the next poll says so."""
+        self._fatal = UserError(f"Kafka: a fault in the program ({type(error).__name__}); see the log above")
 
     def _ended(self, error: KafkaError) -> None:
         """The client cannot go on."""
         self._fatal = UserError(f"Kafka: {error.str()}: this member cannot go on")
 
     def _out_of_range(self, partition: Partition, error: KafkaError) -> None:
-        if partition in self.stopped:
-            return
-        if self._on_out_of_range == "stop":
-            self.stopped[partition] = "out_of_range"
-            self._apply_pause([(partition.topic, partition.number)])
-            log.error(
-                "%s is stopped: offset %s is no longer there (%s): records were deleted by retention before they were "
-                "read; set kafka.on_out_of_range to earliest or latest to go on without them",
-                partition,
-                partition.position,
-                error.str(),
-            )
-            return
         key = (partition.topic, partition.number)
-        target = OFFSET_BEGINNING if self._on_out_of_range == "earliest" else OFFSET_END
-        try:
-            start = self._look_up({key: target})[key]
-        except StoppingError:
+        if partition in self.stopped or key in self._searches:
             return
-        log.error("%s: offset %s is no longer there; going on at %s", partition, partition.position, start)
-        if start < partition.position:
-            # The topic was made anew: what was read of the old one cannot be committed any more.
-            self._listener.on_revoked([partition], lost=True)
-            fresh = self._owned[key] = Partition(*key, start, None)
-            self._listener.on_assigned([fresh])
+        before = partition.origin
+        self._seek(
+            key,
+            lambda client: self._starts.extent(client, key, before, LOOK_UP_SECONDS),
+            lambda extent: self._judge(partition, extent, error),
+        )
+
+    def _judge(self, partition: Partition, extent: Extent, error: KafkaError) -> None:
+        """An offset is not there: what the log holds now says why, and ``kafka.on_out_of_range`` what follows."""
+        begin, end, origin = extent
+        position = partition.position
+        if another_log(partition.origin, origin):
+            self._made_anew(partition, extent)
+        elif begin <= position <= end:  # it is there again
+            self._read_anew((partition.topic, partition.number), position)
+        elif self._on_out_of_range == "stop":
+            if position > end:
+                why = f"the partition ends at {end}: the topic was deleted and made anew, or brokers lost its end"
+            else:
+                why = "records were deleted by retention before they were read"
+            self._stop(
+                partition,
+                f"offset {position} is no longer there ({error.str()}): {why}; set kafka.on_out_of_range to earliest "
+                "or latest to go on without them",
+            )
+        elif position > end:  # nothing that is there is known to have been read
+            self._begin_anew(partition, begin, origin, "which is behind the partition's end")
         else:
+            start = begin if self._on_out_of_range == "earliest" else end
+            log.error("%s: offset %s is no longer there; going on at %s", partition, position, start)
             partition.position = start  # what was read before the gap stays, and is committed as it settles
-        self._read_anew(key, start)
+            self._read_anew((partition.topic, partition.number), start)
+
+    def _stop(self, partition: Partition, why: str) -> None:
+        """Read this partition no more, until a person has decided."""
+        self.stopped[partition] = "out_of_range"
+        self._apply_pause([(partition.topic, partition.number)])
+        log.error("%s is stopped: %s", partition, why)
+
+    # -- topics that are made anew -------------------------------------------------------------------------------
+
+    def _look_at_ids(self) -> None:
+        """Compare the topics' ids with those that are read, now and then; never waits."""
+        if (answer := self._ids.answer()) is not None:
+            for partition in list(self._owned.values()):
+                if partition.topic in answer:
+                    self._compare(partition, answer[partition.topic])
+        now = time.monotonic()
+        if now >= self._ids_at and self._owned:
+            self._ids_at = now + IDS_EVERY_SECONDS
+            self._ids.ask({topic for topic, _ in self._owned}, LOOK_UP_SECONDS)
+
+    def _compare(self, partition: Partition, now: Origin) -> None:
+        key, before = (partition.topic, partition.number), partition.origin
+        if now.topic_id == UNKNOWN or partition in self.stopped or key in self._searches:
+            return
+        if before.topic_id in (UNKNOWN, now.topic_id):
+            partition.origin = now._replace(began=before.began)  # every commit from now on names it
+            self._starts.seen[partition.topic] = now.topic_id
+            return
+        self._seek(
+            key,
+            lambda client: self._starts.extent(client, key, before, LOOK_UP_SECONDS),
+            lambda extent: self._made_anew(partition, extent),
+        )
+
+    def _made_anew(self, partition: Partition, extent: Extent) -> None:
+        """The topic is another one than the one that was read: no position in that one means anything in it."""
+        before, now = partition.origin, extent.origin
+        if now.topic_id in (UNKNOWN, before.topic_id):
+            self._apply_pause([(partition.topic, partition.number)])  # it was not, after all: read on
+        elif self._on_out_of_range == "stop":
+            self._stop(partition, _anew(before, now, partition.position))
+        else:
+            self._begin_anew(partition, extent.begin, now, "which is one of the topic that was deleted")
+
+    def _begin_anew(self, partition: Partition, begin: int, origin: Origin, why: str) -> None:
+        """A new epoch at the log's beginning; what was read before cannot be committed any more."""
+        key = (partition.topic, partition.number)
+        log.error("%s: was at offset %s, %s; beginning at %s", partition, partition.position, why, begin)
+        self._starts.seen[partition.topic] = origin.topic_id
+        self._listener.on_revoked([partition], lost=True)
+        self.stopped.pop(partition, None)
+        self._held.discard(partition)
+        fresh = self._owned[key] = Partition(*key, begin, None, origin=origin)
+        self._begun([fresh])
+        self._read_anew(key, begin)
 
     # -- assignment ----------------------------------------------------------------------------------------------
 
-    def _assign(self, keys: list[PartitionId]) -> None:
-        """Read these partitions, too: from their committed offsets, else from where ``start_from`` says."""
-        try:
-            committed, starts = self._starts(keys)
-        except StoppingError:
-            return  # nothing is assigned: the process is about to end
-        partitions = [self._partition(key, starts[key], committed.get(key)) for key in keys]
-        self._read_too([TopicPartition(p.topic, p.number, p.position) for p in partitions])
-        self._owned |= dict(zip(keys, partitions, strict=True))
-        self._apply_pause(keys)  # only after the assignment: before it, a pause is ignored
-        self._listener.on_assigned(partitions)
+    def _assign(self, keys: list[PartitionId]) -> list[Partition]:
+        """Read these partitions, too; those whose start is not known at once, later. Those that are known."""
+        self._ids_at = 0.0
+        self._listener.on_waiting()
+        starts, problems = self._starts.find(self._consumer, keys, LOOK_UP_SECONDS)
+        for key, problem in problems.items():
+            self._teller.tell(("start", key), "{}[{}]: awaits its start ({})".format(*key, problem))
+            self._seek_start(key)
+        return self._take_on(starts)
+
+    def _seek_start(self, key: PartitionId) -> None:
+        def look(client: Consumer) -> Start:
+            starts, problems = self._starts.find(client, [key], LOOK_UP_SECONDS)
+            if problems:
+                raise LookUpError(problems[key])
+            return starts[key]
+
+        def begin(start: Start) -> None:
+            self._begun(self._take_on({key: start}))
+
+        self._seek(key, look, begin)
+
+    def _take_on(self, starts: dict[PartitionId, Start]) -> list[Partition]:
+        """Own these, and have the client read them; the listener is told by the caller."""
+        anew = {
+            key for key, start in starts.items() if start.anew and self._on_out_of_range != "stop"
+        }  # begun at their beginning, which is looked up first
+        partitions = {key: _partition(key, start) for key, start in starts.items() if key not in anew}
+        reads = {key: partition for key, partition in partitions.items() if not starts[key].anew}
+        self._owned |= partitions
+        self._reads |= reads.keys()
+        self._read_too([TopicPartition(*key, partition.position) for key, partition in reads.items()])
+        self._apply_pause(reads)  # only after the assignment: before it, a pause is ignored
+        for key, partition in partitions.items():
+            if key not in reads:
+                self._stop(partition, _anew(starts[key].named, starts[key].origin, partition.position))
+        for key in anew:
+            self._seek_beginning(key, starts[key])
+        return list(partitions.values())
+
+    def _seek_beginning(self, key: PartitionId, start: Start) -> None:
+        def begin(extent: Extent) -> None:
+            log.error(
+                "%s[%s]: %s; beginning at %s", *key, _anew(start.named, extent.origin, start.offset), extent.begin
+            )
+            fresh = Start(extent.begin, None, start.skips, "", extent.origin, extent.origin)
+            self._begun(self._take_on({key: fresh}))
+
+        self._seek(key, lambda client: self._starts.extent(client, key, start.origin, LOOK_UP_SECONDS), begin)
+
+    def _begun(self, partitions: list[Partition]) -> None:
+        self._listener.on_begun(partitions)
+
+    def _seek(self, key: PartitionId, look: Callable[[Consumer], Any], then: Callable[[Any], None]) -> None:
+        """Look something up elsewhere; until it is found, nothing of the partition is read."""
+        self._searches[key] = Search(key, look, then)
+        self._apply_pause([key])
+        self._seeking.seek(self._searches[key])
+
+    @property
+    def awaiting(self) -> dict[PartitionId, float]:
+        """Partitions that are not read, as it is not known yet where they begin; since when, by time.monotonic."""
+        return {key: search.since for key, search in self._searches.items()}
 
     def _read_too(self, starts: list[TopicPartition]) -> None:
         """Have the client read these partitions, too, from these offsets."""
@@ -235,78 +392,21 @@ class Reader:
         self._consumer.incremental_assign([TopicPartition(*key, start)])
         self._apply_pause([key])
 
-    def _partition(self, key: PartitionId, start: int, committed: TopicPartition | None) -> Partition:
-        """A new epoch of a partition, with what its last commit says is settled already."""
-        if committed is None:
-            return Partition(*key, start, None)
-        metadata: str = (committed.metadata or "").rstrip("\0")  # librdkafka sends the end of the text along
-        skips: SettledMap = NOTHING
-        try:
-            skips = decode(metadata, key[1], start)
-        except MapError as error:
-            log.warning(
-                "%s[%s]: the metadata of its committed offset %s is no settled map to go by (%s): it is ignored; "
-                "records behind that offset may be sent again",
-                *key,
-                start,
-                error,
-            )
-        if skips:
-            log.info("%s[%s]: %s records beyond offset %s are settled already", *key, skips.count, start)
-        return Partition(*key, start, start, skips, metadata)
-
-    def _starts(self, keys: list[PartitionId]) -> tuple[dict[PartitionId, TopicPartition], dict[PartitionId, int]]:
-        """The commit of each partition that has one, and where each begins; raises StoppingError."""
-        committed = self._committed(keys)
-        begin = OFFSET_BEGINNING if self._start_from == "earliest" else OFFSET_END
-        starts = {key: tp.offset for key, tp in committed.items()}
-        return committed, starts | self._look_up({key: begin for key in keys if key not in starts})
-
-    def _committed(self, keys: list[PartitionId]) -> dict[PartitionId, TopicPartition]:
-        def ask() -> list[TopicPartition]:
-            return self._consumer.committed([TopicPartition(*key) for key in keys], timeout=LOOK_UP_SECONDS)
-
-        found = self._insist(ask, "the committed offsets")
-        return {(tp.topic, tp.partition): tp for tp in found if tp.offset >= 0}
-
-    def _look_up(self, wanted: dict[PartitionId, int]) -> dict[PartitionId, int]:
-        """The offsets at which partitions begin or end now."""
-        if not wanted:
-            return {}
-
-        def ask() -> list[TopicPartition]:
-            # The protocol's list-offsets request takes -2 (begin) and -1 (end) where a timestamp would stand.
-            queries = [TopicPartition(*key, offset) for key, offset in wanted.items()]
-            return self._consumer.offsets_for_times(queries, timeout=LOOK_UP_SECONDS)
-
-        found = self._insist(ask, "the partitions' ends")
-        return {(tp.topic, tp.partition): tp.offset for tp in found}
-
-    def _insist(self, ask: Callable[[], list[TopicPartition]], what: str) -> list[TopicPartition]:
-        """Ask until it is answered for every partition: beginning at a guessed offset would lose or repeat records."""
-        pause = 0.05
-        while not self._listener.stopping:
-            self._listener.on_waiting()
-            try:
-                found = ask()
-                problem = next((tp.error.str() for tp in found if tp.error is not None), "")
-            except KafkaException as error:
-                problem = error.args[0].str()
-            if not problem:
-                return found
-            self._teller.tell(("look-up", what), f"Kafka: {what} cannot be read ({problem}); trying on")
-            time.sleep(pause)
-            pause = min(2 * pause, LOOK_UP_PAUSE_SECONDS)
-        raise StoppingError
-
     def _gone(self, revoked: list[TopicPartition], *, lost: bool) -> None:
-        partitions = [p for tp in revoked if (p := self._owned.get((tp.topic, tp.partition))) is not None]
+        keys = [(tp.topic, tp.partition) for tp in revoked]
+        for key in keys:
+            if (search := self._searches.pop(key, None)) is not None:
+                search.ended = True
+        partitions = [partition for key in keys if (partition := self._owned.get(key)) is not None]
         try:
             self._listener.on_revoked(partitions, lost=lost)
-        except Exception:  # an exception must not cross librdkafka; the partitions are gone all the same
+        except Exception as error:  # an exception must not cross librdkafka; the partitions are gone all the same
             log.exception("revocation")
+            self._fault(error)
         for partition in partitions:
+            partition.owned = False
             del self._owned[(partition.topic, partition.number)]
+            self._reads.discard((partition.topic, partition.number))
             self.stopped.pop(partition, None)
             self._held.discard(partition)
 
@@ -323,9 +423,35 @@ class Reader:
 
     def close(self, timeout: float) -> bool:
         """Leave the group, if this is a member of it, within ``timeout`` seconds; whether that was done in time."""
+        self._seeking.close()
         helper = threading.Thread(target=self._consumer.close, name="leave", daemon=True)
         helper.start()
         until = time.monotonic() + timeout
         while helper.is_alive() and time.monotonic() < until and not self._listener.leaves_at_once:
             helper.join(0.1)
         return not helper.is_alive()
+
+
+def _partition(key: PartitionId, start: Start) -> Partition:
+    """A new epoch of a partition, with what its last commit says is settled already."""
+    if start.complaint:
+        log.warning(
+            "%s[%s]: the metadata of its committed offset %s is no settled map to go by (%s); records behind that "
+            "offset may be sent again",
+            *key,
+            start.offset,
+            start.complaint,
+        )
+    if start.skips:
+        log.info("%s[%s]: %s records beyond offset %s are settled already", *key, start.skips.count, start.offset)
+    committed = None if start.metadata is None else start.offset
+    # Stopped, it goes on naming the log that it was of: so that the next start, too, sees that it is another one.
+    origin = start.named if start.anew else start.origin
+    return Partition(*key, start.offset, committed, start.skips, start.metadata or "", origin)
+
+
+def _anew(before: Origin, now: Origin, offset: int) -> str:
+    return (
+        f"the topic was deleted and made anew (its id was {before.topic_id} and is {now.topic_id}): offset {offset} is "
+        "one of the topic that was; set kafka.on_out_of_range to earliest to begin the new one at its beginning"
+    )

@@ -1,7 +1,7 @@
 """Reading partitions as a member of a group, and committing what is settled.
 
-The start offset of a partition comes from one ``committed()`` answer inside the assignment callback and is given
-explicitly.
+The start offset of a partition is looked up inside the assignment callback, once, and given explicitly; one that is not
+answered for then is looked up on elsewhere, and the others begin.
 
 A group of the classic protocol is cooperative, as it comes, or eager: with the strategies range and roundrobin all
 members give up everything at each rebalance, are then given all they own in one list, and may not change that piece by
@@ -63,7 +63,7 @@ def _inside(callback: Callable[[Source, Any, Any], None]) -> Callable[[Source, A
             callback(self, who, what)
         except Exception as error:
             log.exception("%s", callback.__name__.strip("_"))
-            self._fatal = UserError(f"Kafka: a fault in the program ({type(error).__name__}); see the log above")
+            self._fault(error)
 
     return guarded
 
@@ -87,6 +87,7 @@ class Source(Reader):
         self._counted_in: object = None  # the group's metadata when the partitions were counted
         self._count_at = 0.0
         self._committing_since = 0.0
+        self._assigning = False  # inside the callback of an assignment
         self._committing: deque[dict[PartitionId, Commit]] = deque()  # in the order they were sent
         more: dict[str, Any] = {"group.protocol": group_protocol, "on_commit": self._on_commit}
         if group_protocol == "classic":
@@ -132,10 +133,20 @@ class Source(Reader):
         if not assigned:
             self._listener.on_assigned([])
             return
+        self._assigning = True
         try:
-            self._assign([(tp.topic, tp.partition) for tp in assigned])
+            if self._listener.stopping:
+                self._read_too([])  # nothing is assigned: the process is about to end
+            else:
+                self._listener.on_assigned(self._assign([(tp.topic, tp.partition) for tp in assigned]))
         except KafkaException as error:  # it must not cross librdkafka; ``poll`` raises
             self._fatal = UserError(f"Kafka: what the group assigned cannot be read: {error.args[0].str()}")
+        finally:
+            self._assigning = False
+
+    def _begun(self, partitions: list[Partition]) -> None:
+        super()._begun(partitions)
+        self._counted_in, self._count_at = _NOT_ALL, 0.0  # its share of the requests has changed
 
     def _count_again(self) -> None:
         """Count the partitions anew if the group has rebalanced without telling this member, as nothing changed for it.
@@ -147,8 +158,14 @@ class Source(Reader):
             return
         try:
             self._counted(partitions_of(self._consumer, self._topics, COUNT_WAIT_SECONDS)[0])
-        except KafkaException:
+        except KafkaException as error:
             self._count_at = time.monotonic() + COUNT_PAUSE_SECONDS
+            self._teller.tell(
+                "count",
+                f"Kafka: the partitions of kafka.topics cannot be counted ({error.args[0].str()}): this member's share "
+                "of api.requests_per_second is not known, so it takes what it took before, or little; trying on",
+            )
+            self._listener.on_counted({})
 
     def _counted(self, keys: list[PartitionId]) -> None:
         self._listener.on_counted(Counter(topic for topic, _ in keys))
@@ -159,11 +176,19 @@ class Source(Reader):
     @_inside
     def _on_revoke(self, _: Consumer, revoked: list[TopicPartition]) -> None:
         # A client that is closing must not be asked: it may be past answering.
-        self._gone(revoked, lost=not self._closing and self._thrown_out())
+        self._give_up(revoked, lost=not self._closing and self._thrown_out())
 
     @_inside
     def _on_lost(self, _: Consumer, revoked: list[TopicPartition]) -> None:
-        self._gone(revoked, lost=True)
+        self._give_up(revoked, lost=True)
+
+    def _give_up(self, revoked: list[TopicPartition], *, lost: bool) -> None:
+        keys = [(tp.topic, tp.partition) for tp in revoked]
+        reads = [TopicPartition(*key) for key in keys if key in self._reads]
+        self._gone(revoked, lost=lost)
+        if not self._eager and len(reads) < len(keys):
+            # The client would refuse to give up what it was never told to read.
+            self._consumer.incremental_unassign(reads)
 
     def _thrown_out(self) -> bool:
         """Whether the client knows that it is no member any more: it calls that a revocation if one was under way."""
@@ -173,23 +198,28 @@ class Source(Reader):
         return self._consumer.memberid() is None or (metadata.startswith(_MARK) and generation < 0)
 
     def _read_too(self, starts: list[TopicPartition]) -> None:
-        if self._eager:
+        if not self._eager:
+            super()._read_too(starts)
+        elif self._assigning:
             self._consumer.assign(starts)
         else:
-            super()._read_too(starts)
+            self._read_all_anew({(tp.topic, tp.partition): tp.offset for tp in starts})
 
     def _read_anew(self, key: PartitionId, start: int) -> None:
         if not self._eager:
             super()._read_anew(key, start)
             return
+        self._read_all_anew({key: start})
+
+    def _read_all_anew(self, changed: dict[PartitionId, int]) -> None:
         # The others go on where the client stands: what it has handed out is not all taken in yet.
-        others = [TopicPartition(*other) for other in self._owned if other != key]
-        places = {(tp.topic, tp.partition): tp.offset for tp in self._consumer.position(others)} | {key: start}
-        for other, partition in self._owned.items():
-            if places[other] < 0:  # nothing was handed out yet
-                places[other] = partition.position
-        self._consumer.assign([TopicPartition(*other, offset) for other, offset in places.items()])
-        self._apply_pause(self._owned)
+        others = [TopicPartition(*key) for key in self._reads if key not in changed]
+        places = {(tp.topic, tp.partition): tp.offset for tp in self._consumer.position(others)} | changed
+        for key in self._reads:
+            if places[key] < 0:  # nothing was handed out yet
+                places[key] = self._owned[key].position
+        self._consumer.assign([TopicPartition(*key, offset) for key, offset in places.items()])
+        self._apply_pause(self._reads)
 
     def _ended(self, error: KafkaError) -> None:
         if _FENCED in error.str():
@@ -246,14 +276,17 @@ class Source(Reader):
 
     @_inside
     def _on_commit(self, error: KafkaError | None, answered: list[TopicPartition]) -> None:
-        offsets = {(tp.topic, tp.partition): tp.offset for tp in answered}
-        told = [{key: commit.offset for key, commit in sent.items()} for sent in self._committing]
-        if offsets not in told:
-            self._overtaken(error, answered)
+        # The client gives back what was sent, metadata included. Of two that are the same, an answer is the earlier's.
+        answer = {(tp.topic, tp.partition): _said(tp) for tp in answered}
+        told = [{key: (c.offset, c.metadata) for key, c in sent.items()} for sent in self._committing]
+        taken = [tp for tp in answered if error is None and tp.error is None]
+        if answer not in told:
+            self._group_has(taken, {})
             return
-        for _ in range(told.index(offsets)):
+        for _ in range(told.index(answer)):
             self._committing.popleft()  # this one has overtaken it
         sent = self._committing.popleft()
+        self._group_has(taken, sent)
         failed: dict[KafkaError | None, list[Commit]] = {}
         for tp in answered:
             failed.setdefault(error or tp.error, []).append(sent[(tp.topic, tp.partition)])
@@ -261,16 +294,18 @@ class Source(Reader):
             too_large = why is not None and why.code() == KafkaError.OFFSET_METADATA_TOO_LARGE
             self._listener.on_committed(commits, None if why is None else why.str(), too_large=too_large)
 
-    def _overtaken(self, error: KafkaError | None, answered: list[TopicPartition]) -> None:
-        """The group took a commit after a later one: what it has is what this one said.
+    def _group_has(self, taken: list[TopicPartition], sent: dict[PartitionId, Commit]) -> None:
+        """What the group has is what it took last, also where the owned partition did not say it.
 
-        The client sends a commit that was on its way when a connection broke once more, a while after the connection is
-        back. One that was waiting for the connection goes at once.
+        It takes a commit after a later one: the client sends one that was on its way when a connection broke once more,
+        a while after the connection is back. And it takes one of an epoch before this one's, when the partition went
+        and came back meanwhile.
         """
-        for tp in answered:
-            partition = self._owned.get((tp.topic, tp.partition))
-            if partition is not None and error is None and tp.error is None:
-                partition.committed, partition.metadata = tp.offset, (tp.metadata or "").rstrip("\0")
+        for tp in taken:
+            key = (tp.topic, tp.partition)
+            partition = self._owned.get(key)
+            if partition is not None and (key not in sent or sent[key].partition is not partition):
+                partition.committed, partition.metadata = _said(tp)
 
     def commit_and_wait(self, commits: list[Commit]) -> bool:
         """Commit and wait until the group has it, at most five seconds, as on revocation; whether it has."""
@@ -305,4 +340,9 @@ class Source(Reader):
 
 def _has(committed: TopicPartition, wanted: Commit) -> bool:
     """Whether the group has this commit."""
-    return bool(committed.offset == wanted.offset and (committed.metadata or "").rstrip("\0") == wanted.metadata)
+    return _said(committed) == (wanted.offset, wanted.metadata)
+
+
+def _said(tp: TopicPartition) -> tuple[int, str]:
+    """Offset and metadata of a commit; librdkafka gives the end of the text along."""
+    return tp.offset, (tp.metadata or "").rstrip("\0")

@@ -127,6 +127,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     ledger: Ledger
     consumed: dict[str, int]  #: records by topic
     partitions: list[PartitionStatus]
+    awaiting_start: list[str]  #: partitions that are owned and not read: where they begin is not known yet
     rows: Rows
     windows: Windows
     requests: Requests
@@ -150,6 +151,7 @@ def take(runner: Runner, source: Source, now: float) -> Snapshot:
         ledger=Ledger.total(ledgers.values()),
         consumed={topic: ledger.consumed for topic, ledger in ledgers.items()},
         partitions=partitions,
+        awaiting_start=[f"{topic}[{number}]" for topic, number in sorted(source.awaiting)],
         rows=_rows(pipeline),
         windows=_windows(pipeline, now),
         requests=_requests(pipeline),
@@ -185,7 +187,8 @@ def _partition(partition: Partition, runner: Runner, source: Source, now: float)
         end=end,
         lag=None if end is None else end - begin,
         oldest_unsettled_seconds=0.0 if since is None else _rounded(now - since),
-        paused=stopped is None and (source.paused or partition in runner.resting),
+        paused=stopped is None
+        and (source.paused or partition in runner.resting or (partition.topic, partition.number) in source.awaiting),
         stopped=stopped,
     )
 

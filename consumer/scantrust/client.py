@@ -17,9 +17,9 @@ import urllib3.exceptions
 
 from consumer.core.reply import Reply
 from consumer.errors import ConfigError
-from consumer.scantrust.failures import describe
+from consumer.scantrust.failures import describe, too_late
 from consumer.scantrust.token import TokenSource
-from consumer.scantrust.transport import Adapter, Call, tls_context
+from consumer.scantrust.transport import Adapter, Call, StartBy, tls_context
 
 UPLOAD_PATH = "/api/v2/scm/upload/"
 ASYNC_PATH = "/api/v2/scm/upload/async/"
@@ -88,23 +88,23 @@ class Client:
         except requests.RequestException:
             raise _no_address("api.base_url") from None
 
-    def upload(self, data_key: str, items: list[dict[str, str]], start_by: float = float("inf")) -> Reply:
-        """Upload one window; ``start_by``: the clock's reading after which it is not sent any more.
+    def upload(self, data_key: str, items: list[dict[str, str]], start_by: StartBy = float("inf")) -> Reply:
+        """Upload one window; ``start_by``: the clock's reading after which it is not sent any more, or what tells it.
 
         Never raises for anything that the network or the API does.
         """
         return self._post(self._upload, {"data_key": data_key, "items": items}, start_by)
 
-    def start(self, data_key: str, items: list[dict[str, str]], start_by: float = float("inf")) -> Reply:
+    def start(self, data_key: str, items: list[dict[str, str]], start_by: StartBy = float("inf")) -> Reply:
         """Start a task that uploads one window, whose items differ in their key only; as ``upload``."""
         return self._post(self._start, task_body(data_key, items), start_by)
 
-    def task(self, task_id: str, start_by: float = float("inf")) -> Reply:
+    def task(self, task_id: str, start_by: StartBy = float("inf")) -> Reply:
         """Ask how a task is."""
         self._task.url = self._root + TASK_PATH.format(quote(task_id, safe=""))
         return self._attempt(self._task, start_by)
 
-    def me(self, start_by: float = float("inf")) -> Reply:
+    def me(self, start_by: StartBy = float("inf")) -> Reply:
         """Ask who the token belongs to: the cheapest call that shows whether it is accepted."""
         return self._attempt(self._me, start_by)
 
@@ -117,15 +117,15 @@ class Client:
         """Close the connection."""
         self._adapter.close()
 
-    def _post(self, request: requests.PreparedRequest, content: dict[str, Any], start_by: float) -> Reply:
+    def _post(self, request: requests.PreparedRequest, content: dict[str, Any], start_by: StartBy) -> Reply:
         request.body = body = orjson.dumps(content)
         request.headers["Content-Length"] = str(len(body))
         return self._attempt(request, start_by)
 
-    def _attempt(self, request: requests.PreparedRequest, start_by: float) -> Reply:
+    def _attempt(self, request: requests.PreparedRequest, start_by: StartBy) -> Reply:
         call = self._call
         call.begin(start_by)
-        if call.began > start_by:
+        if call.too_late(call.began):
             return Reply(None, sent=False, error="not sent: its time to start had passed")
         token = self._token.current()
         request.headers["Authorization"] = f"UAT {token}"
@@ -133,11 +133,17 @@ class Client:
         whole = False
         try:
             raw = self._adapter.send(request, stream=True, timeout=self._timeouts, proxies=self._proxies).raw
+            if not call.sent:
+                whole = True  # there is nothing on the connection
+                words = too_late(self._api, self._proxy)
+                return Reply(None, sent=False, error=words, seconds=self._clock() - call.began)
             self._date = raw.headers.get("Date", "")
             body, whole = _read(raw)
         except _FAILURES as error:
             words = describe(error, call, self._api, self._proxy, raw.status if raw is not None else None)
-            return Reply(None, sent=call.sent, error=words, seconds=self._clock() - call.began)
+            # A lost call may take effect for a time that counts from its sending, and connecting may take long.
+            began = call.began if call.sent_at is None else call.sent_at
+            return Reply(None, sent=call.sent, error=words, seconds=self._clock() - began)
         finally:
             if raw is not None:
                 raw.release_conn() if whole else raw.close()

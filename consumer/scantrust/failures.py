@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from urllib3.exceptions import DecodeError, NameResolutionError, ProxyError
 
-from consumer.scantrust.transport import Call, TooLateError
+from consumer.scantrust.transport import Call
 
 #: OpenSSL's verification codes: expired or not yet valid; another host name, e-mail or IP address.
 _WRONG_TIME = (9, 10)
@@ -34,12 +34,8 @@ def describe(error: BaseException, call: Call, api: str, proxy: str, status: int
 def _before_sending(chain: list[BaseException], call: Call, api: str, proxy: str) -> str:
     if proxy and _find(chain, ProxyError):
         peer, setting = f"the proxy {proxy}", "api.proxy"
-    elif proxy:
-        peer, setting = f"the API {api} through the proxy {proxy}", "api.base_url and api.proxy"
     else:
-        peer, setting = f"the API {api}", "api.base_url"
-    if _find(chain, TooLateError):
-        return f"not sent: the connection to {peer} stood too late for it"
+        peer, setting = _peer(api, proxy), "api.base_url and api.proxy" if proxy else "api.base_url"
     if refused := _find(chain, ssl.SSLCertVerificationError):
         return _certificate(refused, peer, setting.partition(" ")[0])
     if failed := _find(chain, ssl.SSLError):
@@ -55,6 +51,15 @@ def _before_sending(chain: list[BaseException], call: Call, api: str, proxy: str
     cause = _find(chain, OSError)
     words = (cause.strerror or str(cause))[:200] if cause else type(chain[0]).__name__
     return f"no connection to {peer} ({words}): check {setting} and the network"
+
+
+def too_late(api: str, proxy: str) -> str:
+    """What is said of a request whose connection stood only when it might not be sent any more."""
+    return f"not sent: the connection to {_peer(api, proxy)} stood too late for it"
+
+
+def _peer(api: str, proxy: str) -> str:
+    return f"the API {api} through the proxy {proxy}" if proxy else f"the API {api}"
 
 
 def _certificate(refused: ssl.SSLCertVerificationError, peer: str, setting: str) -> str:

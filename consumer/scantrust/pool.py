@@ -15,6 +15,7 @@ import msgspec
 
 from consumer.core.reply import Reply
 from consumer.scantrust.client import Client
+from consumer.scantrust.transport import StartBy
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ class Job(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One call to make."""
 
     kind: Literal["upload", "start", "task", "me"]
-    start_by: float = float("inf")  #: the client's clock; later than this it is not sent
+    start_by: StartBy = float("inf")  #: the client's clock; later than this it is not sent. Or what tells it then
     data_key: str = ""  #: of an upload, and of the start of a task
     items: list[dict[str, str]] = []  #: the same
     task_id: str = ""  #: of a question about a task

@@ -23,10 +23,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError
 
 from consumer.errors import ConfigError
 
@@ -39,8 +39,8 @@ IDLE_SECONDS = 4.0
 MAX_RECEIVED = 8_000_000
 
 
-class TooLateError(ConnectTimeoutError):
-    """The connection stood only after the time in which the request might still be sent."""
+#: Until when a request may be sent, by the clock of its call; or what tells it at the moment of sending.
+StartBy = float | Callable[[], float]
 
 
 class Call:
@@ -53,12 +53,22 @@ class Call:
         self.ended = 0.0
         self.begin(float("inf"))
 
-    def begin(self, start_by: float) -> None:
+    def begin(self, start_by: StartBy) -> None:
         """Start the time of the whole call; ``start_by`` is the last moment at which it may be sent."""
         self.began = self.clock()
         self.deadline = self.read_by = self.began + self.timeout
-        self.start_by = start_by
-        self.sent = False
+        self._start_by = start_by
+        self.sent_at: float | None = None
+
+    @property
+    def sent(self) -> bool:
+        """Whether anything of the request may have been sent."""
+        return self.sent_at is not None
+
+    def too_late(self, now: float) -> bool:
+        """Whether the request must not be sent any more: its lease has ended, or its time for the whole call."""
+        start_by = self._start_by() if callable(self._start_by) else self._start_by
+        return now > start_by or now >= self.deadline
 
     def left(self, until: float) -> float:
         """Seconds until then; TimeoutError when there are none."""
@@ -127,6 +137,7 @@ class _Connection(HTTPConnection):
         super().__init__(*args, **kwargs)
         self.response_class = functools.partial(_answer, self.call)  # type: ignore[assignment]
         self._held: list[bytes] | None = None
+        self._withheld = False  # the request came too late, and nothing of it was sent
 
     @property
     def is_connected(self) -> bool:
@@ -144,7 +155,10 @@ class _Connection(HTTPConnection):
             self.sock = _Socket(fileno=self.sock.detach())
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        """Connect if need be, write head and body at once: before nothing is sent, after all may be."""
+        """Connect if need be, write head and body at once: before nothing is sent, after all may be.
+
+        A request that has become too late meanwhile is not sent, and the connection stands for the next one.
+        """
         if self.sock is None:
             self.connect()
         held = self._held = []
@@ -153,9 +167,14 @@ class _Connection(HTTPConnection):
         finally:
             self._held = None
         call, now = self.call, self.call.clock()
-        if now > call.start_by or now >= call.deadline:
-            raise TooLateError(self, "the connection stood too late")
-        call.sent = True
+        self._withheld = call.too_late(now)
+        if self._withheld:
+            # Closed without its socket, the connection forgets the request, and nothing else.
+            sock, self.sock = self.sock, None
+            http.client.HTTPConnection.close(self)
+            self.sock = sock
+            return
+        call.sent_at = now
         left = memoryview(b"".join(held))
         while left:
             self.sock.settimeout(call.left(call.deadline))
@@ -163,6 +182,10 @@ class _Connection(HTTPConnection):
                 left = left[self.sock.send(left) :]
             except BlockingIOError:
                 raise TimeoutError("the request could not be written in the time that was left") from None
+
+    def getresponse(self) -> Any:
+        """What came; for a request that was withheld, nothing: an exception would make the library close all."""
+        return urllib3.HTTPResponse(preload_content=False) if self._withheld else super().getresponse()
 
     def send(self, data: Any) -> None:
         if self._held is None:
@@ -173,6 +196,26 @@ class _Connection(HTTPConnection):
 
 class _TlsConnection(_Connection, HTTPSConnection):
     """The same over TLS."""
+
+    @property
+    def is_connected(self) -> bool:
+        """As without TLS; what has come may be TLS's own: session tickets follow the handshake unasked."""
+        if super().is_connected:
+            return True
+        idle = self.call.clock() - self.call.ended
+        return idle < IDLE_SECONDS and isinstance(self.sock, ssl.SSLSocket) and _brings_nothing(self.sock)
+
+
+def _brings_nothing(sock: ssl.SSLSocket) -> bool:
+    """Whether what can be read from a connection is neither data nor its end."""
+    sock.settimeout(0.0)
+    try:
+        sock.recv(1)
+    except ssl.SSLWantReadError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 class Adapter(HTTPAdapter):

@@ -1,4 +1,8 @@
-"""Following a code: its events, and what the group, the dead-letter topic and the receipts say of each."""
+"""Following a code: its events, and what the group, the dead-letter topic and the receipts say of each.
+
+A fate is told where somebody wrote it down: a letter, a receipt, the group's commit. Today's settings tell how an event
+would be read now, and not how it was read then; so what they say is told apart, and is never a fate of its own.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +44,10 @@ class Unread(Enum):
 
 
 class Fate(msgspec.Struct, frozen=True):
-    """One row of the code, and what became of it. The field names are those of ``--json``."""
+    """One row of the code, and what became of it. The field names are those of ``--json``.
+
+    ``data_key`` and ``fields`` are those of its letter or receipt, if there is one, else as they would be read today.
+    """
 
     fate: str  #: unsettled, accepted, dead_lettered, skipped, unknown
     told: str  #: more, for people
@@ -74,6 +81,8 @@ class Search:
         self._bytes = key.encode("utf-8", "surrogateescape")
         self._progress = progress
         self.searched = 0  #: records of the topics that were looked at
+        self._receipts_from: dict[tuple[str, int], int] = {}  # the lowest offset of a partition that has a receipt
+        self._to_skip: set[tuple[str, int]] = set()  # partitions with an event that sets nothing by today's rules
 
     def fates(self, since: float | None) -> Iterator[Fate]:
         """Everything that is known of the code since a time (Unix seconds), about in the order of the events."""
@@ -84,36 +93,37 @@ class Search:
         # After what is settled: a row's letter or receipt is there before the row is settled.
         told = self._told(settings.dead_letter.topic, since, _letter)
         if settings.receipts.topic:
-            for place, more in self._told(settings.receipts.topic, since, _receipt).items():
+            for place, more in self._told(settings.receipts.topic, since, self._receipt).items():
                 told.setdefault(place, []).extend(more)
         found.sort(key=lambda pair: pair[0].timestamp()[1])
+        left = {place: list(entries) for place, entries in told.items()}
+        last: dict[Place, tuple[Message, Row | Unread]] = {}
         for message, row in found:
             place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
-            yield self._fate(message, row, told.get(place, []), settled[place[:2]])
-        seen = {(message.topic(), message.partition(), message.offset()) for message, _ in found}
-        for place in told.keys() - seen:
-            for entry in told[place]:
-                yield self._gone(place, entry)
+            mine = _of_row(row, told.get(place, []))
+            yield self._fate(message, row, mine, settled[place[:2]])
+            left[place] = [entry for entry in left.get(place, []) if entry not in mine]
+            last[place] = (message, row)
+        for place, entries in left.items():
+            # Of events that are not in their topic any more, are older than what was asked for, or were read by other
+            # rules then: of each row the latest.
+            of_rows = {(entry.data_key, str(entry.item)): entry for entry in sorted(entries, key=lambda e: e.at)}
+            for entry in of_rows.values():
+                yield (
+                    self._fate(*last[place], [entry], settled[place[:2]]) if place in last else self._gone(place, entry)
+                )
 
-    def _fate(self, message: Message, row: Row | Unread, told: list[Told], settled: Settled) -> Fate:
+    def _fate(self, message: Message, row: Row | Unread, mine: list[Told], settled: Settled) -> Fate:
         offset = message.offset() or 0
+        entry = max(mine, key=lambda entry: entry.at, default=None)
         data_key = None if isinstance(row, Unread) else row.data_key
-        mine = _of_row(row, told)
-        if mine is not None:
-            fate, more = mine.fate, mine.told
-        elif row is Unread.NOTHING_SET:
-            fate, more = "skipped", "by the rules there is nothing to set"
-        elif offset not in settled:
-            where = "nothing is committed yet" if settled.committed is None else f"committed: {settled.committed}"
-            fate, more = "unsettled", where
-        elif isinstance(row, Unread):
-            fate, more = "unknown", "settled; the schema registry does not give its schema, so it cannot be read here"
-        elif row.rejection is not None:
-            fate, more = "dead_lettered", f"its letter is not in the topic any more; {row.rejection.message}"
-        elif self._settings.receipts.topic:
-            fate, more = "unknown", "settled; accepted or not: there is no receipt, perhaps from before there were any"
+        fields = None if isinstance(row, Unread) or row.value is None else _fields(data_key, row.item)
+        if entry is not None:
+            fate, more = entry.fate, entry.told
+            data_key = entry.data_key or data_key
+            fields = fields if entry.item is None else _fields(entry.data_key, entry.item)
         else:
-            fate, more = "unknown", "settled; accepted or not: unknown without receipts.topic"
+            fate, more = self._without_entry(message, row, settled)
         where_from = f"{message.topic()}-{message.partition()}-{offset}"
         return Fate(
             fate=fate,
@@ -125,8 +135,33 @@ class Search:
             data_key=data_key,
             key_value=self._key,
             event_id=(None if isinstance(row, Unread) else row.record.event_id) or where_from,
-            fields=None if isinstance(row, Unread) or row.value is None else _fields(row),
+            fields=fields,
         )
+
+    def _without_entry(self, message: Message, row: Row | Unread, settled: Settled) -> tuple[str, str]:
+        """The fate of a row without a letter or a receipt, and what is known of it."""
+        offset = message.offset() or 0
+        today = ""
+        if row is Unread.NO_SCHEMA:
+            today = "; it cannot be read here: the schema registry does not give its schema"
+        elif row is Unread.NOTHING_SET:
+            today = "; by today's rules it sets nothing, and would be skipped"
+        elif isinstance(row, Row) and row.rejection is not None:
+            today = f"; by today's rules it would be rejected: {row.rejection.reason}: {row.rejection.message}"
+        if offset not in settled:
+            known = "nothing is committed yet" if settled.committed is None else f"committed: {settled.committed}"
+            return "unsettled", known + today
+        how = "the group has committed" if offset < (settled.committed or 0) else "named by the settled map at"
+        known = f"settled ({how} {settled.committed})"
+        first = self._receipts_from.get((message.topic() or "", message.partition() or 0))
+        if row is Unread.NOTHING_SET and first is not None and first <= offset:
+            # Receipts were kept when this partition came here, so there would be one if anything had been accepted.
+            return "skipped", f"{known}, without a letter or a receipt{today}"
+        if self._settings.receipts.topic:
+            known += "; accepted or not: unknown, there is no receipt, perhaps from before there were any"
+        else:
+            known += "; accepted or not: unknown without receipts.topic"
+        return "unknown", known + today
 
     def _gone(self, place: Place, entry: Told) -> Fate:
         """What is told of an event that is not in its topic any more, or is older than what was asked for."""
@@ -148,6 +183,8 @@ class Search:
                     continue
                 rows = reader.rows(message)
                 if not rows and self._bytes in raw:
+                    if rows is not None:
+                        self._to_skip.add((message.topic() or "", message.partition() or 0))
                     yield message, Unread.NO_SCHEMA if rows is None else Unread.NOTHING_SET
                 for row in rows or ():
                     if row.value == self._key or (row.value is None and self._bytes in raw):
@@ -170,6 +207,23 @@ class Search:
             if entry is not None:
                 told.setdefault(entry[0], []).append(entry[1])
         return told
+
+    def _receipt(self, message: Message, key: str) -> tuple[Place, Told] | None:
+        """What a receipt of this code tells; of any code, that receipts were kept then, if that is to be known."""
+        mine = self._bytes in (message.key() or b"")
+        if not mine and not self._to_skip:
+            return None
+        try:
+            content: Any = orjson.loads(message.value() or b"")
+        except orjson.JSONDecodeError:
+            return None
+        place = _place(content.get("topic"), content, "") if isinstance(content, dict) else None
+        if place is None:
+            return None
+        partition, offset = place[:2], place[2]
+        if partition in self._to_skip:
+            self._receipts_from[partition] = min(offset, self._receipts_from.get(partition, offset))
+        return _receipt(content, place, message, key) if mine and content.get("key_value") == key else None
 
 
 class _Reader:
@@ -212,25 +266,23 @@ class _Reader:
             self._registry.close()
 
 
-def _fields(row: Row) -> dict[str, str]:
-    return {name: text for name, text in row.item.items() if name != row.data_key}
+def _fields(data_key: str | None, item: dict[str, str]) -> dict[str, str]:
+    return {name: text for name, text in item.items() if name != data_key}
 
 
-def _of_row(row: Row | Unread, told: list[Told]) -> Told | None:
-    """What is told of this row, last where several things are; None: nothing, or not certainly of it.
+def _of_row(row: Row | Unread, told: list[Told]) -> list[Told]:
+    """What is told of this row; none: nothing, or not certainly of it.
 
     A record can hold several rows, of one code even: that one of them was rejected says nothing of the others.
     """
     if isinstance(row, Unread):
-        mine = told
-    elif row.value is None:
+        return told
+    if row.value is None:
         mine = [entry for entry in told if entry.data_key is None]
     else:
         of_key = [entry for entry in told if entry.data_key == row.data_key]
         mine = [entry for entry in of_key if entry.item == row.item] or [e for e in of_key if e.item is None]
-        if not mine and row.record.open == 1:  # it was read by other rules then
-            mine = told
-    return max(mine, key=lambda entry: entry.at, default=None)
+    return told if not mine and row.record.open == 1 else mine  # else it was read by other rules then
 
 
 def _letter(message: Message, key: str) -> tuple[Place, Told] | None:
@@ -252,16 +304,7 @@ def _letter(message: Message, key: str) -> tuple[Place, Told] | None:
     )
 
 
-def _receipt(message: Message, key: str) -> tuple[Place, Told] | None:
-    if key.encode("utf-8", "surrogateescape") not in (message.key() or b""):
-        return None
-    try:
-        content: dict[str, Any] = orjson.loads(message.value() or b"")
-    except orjson.JSONDecodeError:
-        return None
-    place = _place(content.get("topic"), content, "")
-    if place is None or content.get("key_value") != key:
-        return None
+def _receipt(content: dict[str, Any], place: Place, message: Message, key: str) -> tuple[Place, Told]:
     how = f"task {content['task_id']}" if "task_id" in content else f"HTTP {content.get('http_status')}"
     unconfirmed = ", not confirmed by the answer" if content.get("unconfirmed") else ""
     data_key, fields = content.get("data_key"), content.get("fields")

@@ -19,6 +19,7 @@ from tests.chaos.report import report
 from tests.chaos.run import EVIDENCE, run
 from tests.chaos.toxiproxy import ToxiproxyUnavailableError
 from tests.support.kafka_broker import BrokerUnavailable
+from tests.support.surroundings import settle
 
 
 def main() -> int:
@@ -38,6 +39,7 @@ def main() -> int:
         else:
             driver.short()
 
+    settle()
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{options.seed}-"))
     try:
         evidence = run(options.seed, plan, 2, folder)

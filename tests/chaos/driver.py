@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import click
 
 from tests.chaos.evidence import Trouble
-from tests.chaos.stage import SESSION_SECONDS, SLOTS, TOKEN, Member, Stage, send
+from tests.chaos.stage import GROUP, SLOTS, TOKEN, Member, Stage, send
 from tests.support.process import wait_until
 
 #: A stop may take this long: limits.stop_seconds, the last commit, leaving the group, and a slow machine.
@@ -25,7 +25,8 @@ STOP_SECONDS = 90.0
 #: With something published and something alive, a row is applied at least this often.
 PROGRESS_SECONDS = 120.0
 
-#: One round of a long run, shuffled anew each time.
+#: One round of a long run, shuffled anew each time. In a group of the ``consumer`` protocol a dead member's partitions
+#: wait for 45 seconds, so there is less dying.
 DECK = (
     *("kill",) * 5,
     *("stop",) * 2,
@@ -39,7 +40,20 @@ DECK = (
     *("kill_broker",) * 1,
     *("freeze_broker",) * 1,
 )
-#: The short run: everything once at least, three kills.
+LONG_SESSION_DECK = (
+    *("kill",) * 2,
+    *("stop",) * 3,
+    *("suspend",) * 1,
+    *("nap",) * 2,
+    *("add",) * 3,
+    *("remove",) * 2,
+    *("cut_kafka",) * 2,
+    *("cut_api",) * 3,
+    *("restart_broker",) * 1,
+    *("kill_broker",) * 1,
+    *("freeze_broker",) * 1,
+)
+#: The short run: everything once at least, three kills; then what takes no session with the other protocol.
 SHORT = (
     "add",
     "kill",
@@ -51,6 +65,8 @@ SHORT = (
     "restart_broker",
     "kill",
 )
+SHORT_THEN = ("add", "stop", "cut_api", "nap", "cut_kafka", "stop")
+PROTOCOLS = ("classic", "consumer")
 
 #: Cuts of a connection: the toxic, its attributes, and how long at most, in seconds.
 CUTS: Sequence[tuple[str, dict[str, int], float]] = (
@@ -86,6 +102,14 @@ WEATHER: Sequence[dict[str, object]] = (
     {"kind": "bad_request", "style": "html"},
     {"kind": "bad_request", "style": "foreign"},
     {"kind": "token"},
+    {"kind": "task_slow", "every": 3, "seconds": 3},
+    {"kind": "task_fails", "every": 7},
+    {"kind": "task_fails", "every": 7, "applied": True},
+    {"kind": "task_lost", "every": 8, "applied": True},
+    {"kind": "task_lost", "every": 8, "answer": "running"},
+    {"kind": "reset_after", "every": 4, "path": "async"},
+    {"kind": "status", "code": 503, "every": 3, "path": "async"},
+    {"kind": "status", "code": 500, "every": 3, "path": "task"},
 )
 
 
@@ -96,6 +120,11 @@ class Driver:
         self.stage = stage
         self._draw = random.Random(f"actions {seed}")
         self._sky = random.Random(f"weather {seed}")
+        order = random.Random(f"group {seed}")
+        #: Each run has a part with each protocol, and static members beside others in both.
+        self.protocols = PROTOCOLS if seed % 2 == 0 else PROTOCOLS[::-1]
+        stage.protocol = self.protocols[0]
+        stage.static = frozenset(order.sample(range(SLOTS), order.choice((1, 2))))
         self._members: dict[int, Member] = {}
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -123,16 +152,26 @@ class Driver:
 
     def short(self) -> None:
         """One round in a fixed order; some work is done between any two actions."""
-        for action in SHORT:
+        self._round(SHORT)
+        self._change_protocol()
+        self._round(SHORT_THEN)
+
+    def _round(self, actions: Sequence[str]) -> None:
+        for action in actions:
             wait_until(self._somebody_stands, PROGRESS_SECONDS, lambda: "no member is up")
             self._do(action)
             self._wait_for_rows(100)
 
     def long(self, seconds: float) -> None:
-        """Shuffled rounds until the time is over."""
+        """Shuffled rounds, half of the time with each protocol."""
+        self._rounds(seconds / 2)
+        self._change_protocol()
+        self._rounds(seconds / 2)
+
+    def _rounds(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while True:
-            deck = list(DECK)
+            deck = list(DECK if self.stage.protocol == "classic" else LONG_SESSION_DECK)
             self._draw.shuffle(deck)
             for action in deck:
                 if time.monotonic() > until:
@@ -140,8 +179,23 @@ class Driver:
                 self._do(action)
                 self._pass(self._draw.uniform(0.5, 7.0))
 
+    def _change_protocol(self) -> None:
+        """Stop all, and when the group has no members any more, static ones included, go on with the other one."""
+        self._heal()
+        count = max(2, len(self._members))
+        self.dismiss()
+        wait_until(lambda: not self.stage.kafka.members(GROUP), 2 * self.stage.session + 30, lambda: "members stay")
+        self.stage.protocol = self.protocols[1]
+        say(f"protocol {self.stage.protocol}")
+        self.begin(count)
+
     def settle(self) -> None:
         """All faults off, everything on, at least one healthy member."""
+        self._heal()
+        if not self._members:
+            self._members[0] = self.stage.start_member(0)
+
+    def _heal(self) -> None:
         self._calm = True
         while self._later or any(member.ending is not None for member in self._members.values()):
             self._tick()
@@ -151,8 +205,6 @@ class Driver:
         for member in self._members.values():
             member.to_api.mend()
         self._clear_sky()
-        if not self._members:
-            self._members[0] = self.stage.start_member(0)
 
     def dismiss(self) -> None:
         """Stop every member in order, and say what did not end well."""
@@ -215,7 +267,7 @@ class Driver:
 
     def _suspend(self) -> bool:
         """Past the session's end: the group gives its partitions away."""
-        return self._halt(SESSION_SECONDS + self._draw.uniform(1.5, 4.0))
+        return self._halt(self.stage.session + self._draw.uniform(1.5, 4.0))
 
     def _nap(self) -> bool:
         return self._halt(self._draw.uniform(0.5, 3.0))
@@ -269,7 +321,10 @@ class Driver:
             return False
         kind, attributes, most = self._draw.choice(CUTS)
         # every second time past the session's end, if the cut is a whole one
-        seconds = self._draw.uniform(1, most + 4 if kind in ("down", "timeout") else most)
+        whole = kind in ("down", "timeout")
+        seconds = self._draw.uniform(1, most + 4 if whole else most)
+        if whole and self.stage.protocol == "consumer" and self._draw.random() < 0.2:
+            seconds += self.stage.session
         self._cut_off("kafka", member, kind, attributes, seconds)
         return True
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tests.chaos.evidence import CommitEntry, Generation
+from tests.chaos.offsets_topic import newly_named
 
-#: How long a member that is cut off may take to give itself up.
-SESSION_SECONDS = 6.0
+#: How long a member that is cut off may take to give itself up: the session of each protocol.
+SESSION_SECONDS = {"classic": 6.0, "consumer": 45.0}
 
 
 class Epoch(NamedTuple):
@@ -20,6 +22,19 @@ class Epoch(NamedTuple):
     begin: float
     life: str
     member: str
+
+
+@dataclass
+class Commit:
+    """One commit of a member: what it says of each of its partitions, written down together."""
+
+    place: int  #: of its first entry in the log
+    at: float
+    life: str
+    member: str
+    entries: dict[int, CommitEntry] = field(default_factory=dict)
+    built: float = 0.0  #: it was built at that time or later, as its content shows; 0: it shows nothing
+    whole: bool = True  #: it holds all that was due of all partitions of its member: it is not one of a hand-over
 
 
 class Ownership:
@@ -33,18 +48,23 @@ class Ownership:
     ) -> None:
         """``away``: whether a life was suspended or cut off from Kafka at some time between two."""
         self._epochs: dict[int, list[Epoch]] = defaultdict(list)
+        self._generations = generations
         owners: dict[int, tuple[str, str]] = {}
         before = 0.0
         for generation in generations:
+            since = before - SESSION_SECONDS[generation.protocol]
             for partition, owner in generation.owners.items():
                 # A member that was away may have taken it for lost, though the group had not: it begins anew.
-                if owners.get(partition) != owner or away(owner[0], before - SESSION_SECONDS, generation.at):
+                if owners.get(partition) != owner or away(owner[0], since, generation.at):
                     self._epochs[partition].append(Epoch(generation.place, generation.at, *owner))
             owners, before = dict(generation.owners), generation.at
-        self._commits: dict[int, list[CommitEntry]] = defaultdict(list)
-        for commit in commits:
-            self._commits[commit.partition].append(commit)
-        self.commits = commits
+        self._entries: dict[int, list[CommitEntry]] = defaultdict(list)
+        for entry in commits:
+            self._entries[entry.partition].append(entry)
+        self._commits: dict[str, list[Commit]] = defaultdict(list)  # by member
+        for commit in self._together(commits):
+            commit.whole = not self._may_be_of_a_handover(commit)
+            self._commits[commit.member].append(commit)
 
     def epoch(self, partition: int, life: str, at: float) -> Epoch | None:
         """The epoch in which this life could send rows of the partition at that time."""
@@ -56,34 +76,87 @@ class Ownership:
         index = bisect_right(epochs, at, key=lambda epoch: epoch.begin)
         return epochs[index - 1] if index else None
 
-    def closed(self, partition: int, epoch: Epoch) -> float:
-        """When the next epoch of the partition began; for ever, if there was none."""
-        return next((e.begin for e in self._epochs[partition] if e.place > epoch.place), float("inf"))
+    def base(self, partition: int, place: int) -> CommitEntry | None:
+        """The commit of the partition that stood at this place of the log."""
+        entries = self._entries[partition]
+        index = bisect_right(entries, place, key=lambda commit: commit.place)
+        return entries[index - 1] if index else None
 
-    def base(self, partition: int, epoch: Epoch) -> CommitEntry | None:
-        """The commit that stood when the epoch began."""
-        commits = self._commits[partition]
-        index = bisect_right(commits, epoch.place, key=lambda commit: commit.place)
-        return commits[index - 1] if index else None
+    def commits_of(self, member: str, after: int, before: int) -> list[Commit]:
+        """What this member got through between two places of the log."""
+        return [commit for commit in self._commits[member] if after < commit.place < before]
 
-    def last_built_of(self, member: str, before: float) -> float:
-        """When the newest commit that this member got through until then was built, at the earliest; 0 for never.
+    def of_life(self, life: str) -> list[Commit]:
+        """What this life got through, in order."""
+        found = [commit for commits in self._commits.values() for commit in commits if commit.life == life]
+        return sorted(found, key=lambda commit: commit.place)
 
-        That is when the one before it was acknowledged, as one is under way at a time. It may be under way for long: a
-        broker answers the requests of a connection in their order, so while the group rebalances a commit waits behind
-        the member's own joining, which waits for the other members. A commit holds all that is due of all the
-        partitions that a member owns. (That of a revocation holds less, and may go while another is under way; and
-        the client sends one again if the connection broke. Then this may be later than it should be, which finds fault
-        with what is right, and never the reverse.)
+    def holds(self, commit: Commit, partition: int) -> bool:
+        """Whether the partition was in the hands of the commit's member when it was written down."""
+        holder = self._before(self._epochs[partition], commit.place)
+        return holder is not None and holder.member == commit.member
+
+    def entries(self, partition: int) -> list[CommitEntry]:
+        """Every commit of the partition, in order."""
+        return self._entries[partition]
+
+    def holder(self, entry: CommitEntry) -> Epoch | None:
+        """In whose hands the partition was when that was written down."""
+        return self._before(self._epochs[entry.partition], entry.place)
+
+    def stayed(self, epoch: Epoch, until: int) -> bool:
+        """Whether its member was in the group, by the same id, all the time up to that place of the log."""
+        between = (g for g in self._generations if epoch.place <= g.place <= until)
+        return all(g.ids is None or epoch.member in g.ids for g in between)
+
+    def date(self, could: Callable[[int, int], float]) -> None:
+        """Find out when each commit was built, at the earliest, by what it names that the one before it did not.
+
+        ``could(partition, offset)``: when a record can have been settled at the earliest; 0 if that is not known.
         """
-        latest = 0.0
-        for commit in reversed(self.commits):
-            if commit.at > before:
+        told: dict[int, CommitEntry] = {}
+        for commit in sorted((c for of in self._commits.values() for c in of), key=lambda commit: commit.place):
+            for partition, entry in commit.entries.items():
+                for offset in newly_named(told.get(partition), entry):
+                    commit.built = max(commit.built, could(partition, offset))
+                told[partition] = entry
+
+    def _together(self, commits: Sequence[CommitEntry]) -> Iterator[Commit]:
+        """The entries of one commit follow each other, at one time, each of another partition."""
+        open_: Commit | None = None
+        last = -1
+        for entry in commits:
+            owner = self.holder(entry)
+            if owner is None:
                 continue
-            owner = self.newest(commit.partition, commit.at)
-            if owner is None or owner.member != member:
-                continue
-            if latest and commit.at < latest:
-                return commit.at
-            latest = commit.at
-        return 0.0
+            if (
+                open_ is None
+                or (open_.at, open_.member) != (entry.at, owner.member)
+                or entry.place != last + 1
+                or entry.partition in open_.entries
+            ):
+                if open_ is not None:
+                    yield open_
+                open_ = Commit(entry.place, entry.at, owner.life, owner.member)
+            open_.entries[entry.partition] = entry
+            last = entry.place
+        if open_ is not None:
+            yield open_
+
+    @staticmethod
+    def _before(epochs: list[Epoch], place: int) -> Epoch | None:
+        index = bisect_right(epochs, place, key=lambda epoch: epoch.place)
+        return epochs[index - 1] if index else None
+
+    def _may_be_of_a_handover(self, commit: Commit) -> bool:
+        """Whether all its partitions are given away next: then it may hold nothing else."""
+        for generation in self._generations:
+            if generation.place > commit.place:
+                kept = [p for p, owner in generation.owners.items() if owner[1] == commit.member]
+                if not commit.entries.keys() & set(kept):
+                    return True
+                if len(commit.entries.keys() & set(kept)) < len(commit.entries):
+                    return False
+                if generation.at > commit.at + SESSION_SECONDS[generation.protocol]:
+                    return False
+        return False

@@ -20,6 +20,8 @@ class Life:
     ended: float | None = None
     end: str = ""  #: kill, stop, itself
     exit_code: int | None = None
+    protocol: str = "classic"
+    static: bool = False
 
 
 class Trouble(NamedTuple):
@@ -46,6 +48,10 @@ class Request(NamedTuple):
     status: int | None
     fault: str
     keys: int
+    #: A task was begun: ``answered`` and ``status`` are those of the last call that told of its end, which came at
+    #: ``asked``; None if nobody was told.
+    task: str = ""
+    asked: float = 0.0
 
 
 class Application(NamedTuple):
@@ -67,6 +73,7 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes]]
+    at: float = 0.0  #: its time in Kafka
 
 
 class CommitEntry(NamedTuple):
@@ -80,13 +87,18 @@ class CommitEntry(NamedTuple):
 
 
 class Generation(NamedTuple):
-    """A generation of the group: who owns what. ``owners``: partition → (client id, member id)."""
+    """A generation of the group, or with the ``consumer`` protocol any change of it: who owns what.
+
+    ``owners``: partition → (life, member id). ``ids``: of all its members; None: not known, and taken for unchanged.
+    """
 
     place: int
     at: float
     number: int
     members: int
     owners: Mapping[int, tuple[str, str]]
+    ids: frozenset[str] | None = None
+    protocol: str = "classic"
 
 
 @dataclass
@@ -108,6 +120,9 @@ class Evidence:
     committed: Mapping[int, int] = field(default_factory=dict)
     ends: Mapping[int, int] = field(default_factory=dict)
     state: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    #: Rows one of whose tasks was told as failed, by data key and key value: rejected, for all one
+    #: knows.
+    failed: frozenset[tuple[str, str]] = frozenset()
     broken_rules: Mapping[str, int] = field(default_factory=dict)
     looks: int = 0  #: snapshots of /status that were taken
     most_unsettled: int = 0  #: rows, of one member

@@ -3,6 +3,10 @@
 Every event carries its own number, so that each row the API applies tells which record it came from. A group (a unit
 with its codes) is one record key and so one partition. A code joins one unit and never leaves it, and every unit is
 updated a last time at the end: so what the API has to hold in the end follows from the topic alone.
+
+Records of several rows: a *label* is a code that is in no unit, and is updated together with its unit (``also_update``)
+and alone; documents of EPCIS update up to six codes of a group, one of which may be unknown, and pack some of them.
+Order between a label and the codes of its unit is not promised, so none of them is reached in both ways.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import random
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tests.support.kafka_witness import KafkaProducer
@@ -21,8 +25,15 @@ PARTITIONS = 8
 NUMBER = "step"  #: field with the event's number, in updates of a code
 UNIT = "case_code"
 UNIT_NUMBER = "unit_step"  #: the same, in updates of a unit
+STEP = "inspecting"  #: of documents of EPCIS
+#: How the members read them.
+EPCIS = {
+    "codes": [rf"{UNIT} = case-\d+", r"extended_id = [\w-]{8,}"],
+    "steps": [f"{STEP} = {NUMBER}: {{{NUMBER}}}", f"packing = {NUMBER}: {{{NUMBER}}}"],
+}
 HOT_GROUPS = 6
 CODES_OF_A_UNIT = 12
+MOST_ROWS = 6  #: of one record
 FLUSH_SECONDS = 120.0
 PATIENCE_MS = 3_600_000
 
@@ -42,6 +53,22 @@ class Line:
         self._units: list[str] = []
         self._codes: list[tuple[str, str]] = []  # (group, code)
         self._packing: list[tuple[str, str]] = []  # (unit, code) still to join
+        #: Of a hundred events; an update of a unit costs two calls and more, as it goes by a task.
+        self._shares: Mapping[Callable[[], tuple[bytes, bytes | None]], float] = {
+            self._new_unit: 1,
+            self._pack: 13,
+            self._unit: 3,
+            self._label_and_unit: 2,
+            self._label: 4,
+            self._inspection: 3,
+            self._hot_code: 12,
+            self._unknown: 2,
+            self._invalid: 1,
+            self._no_event: 0.5,
+            self._tombstone: 0.5,
+            self._code: 30,
+            self._single: 28,
+        }
 
     def events(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Record key and value, one after the other."""
@@ -53,32 +80,37 @@ class Line:
         return [self._unit_update(unit) for unit in self._units]
 
     def _next(self) -> tuple[bytes, bytes | None]:
-        draw = self._draw
-        share = draw.random()
-        if not self._units or share < 0.01:
+        if not self._units:
             return self._new_unit()
-        if share < 0.30 and self._packing:
-            unit, code = self._packing.pop(0)
-            return self._item(unit, code, {UNIT: unit})
-        if share < 0.40:
-            return self._unit_update(draw.choice(self._units[:HOT_GROUPS]) if draw.random() < 0.5 else self._units[-1])
-        if share < 0.60:  # hot codes
-            group = draw.choice(self._units[:HOT_GROUPS])
-            return self._item(group, f"CODE-{group}-0", {"line": f"L{draw.randrange(9)}"})
-        if share < 0.62:
-            group = draw.choice(self._units)
-            return self._item(group, f"UNKNOWN{self._number}", {"line": "L0"})
-        if share < 0.63:
-            group, code = draw.choice(self._codes)
-            return self._item(group, code, {"activation_status": "9"})
-        if share < 0.635:
-            self._number += 1
-            return draw.choice(self._units).encode(), b"\xff\xfe no event " + str(self._number).encode()
-        if share < 0.64:
-            return draw.choice(self._units).encode(), None
-        if share < 0.80:
-            group, code = draw.choice(self._codes)
-            return self._item(group, code, {"line": f"L{draw.randrange(9)}", "market": draw.choice(["cn", "de", ""])})
+        (make,) = self._draw.choices(list(self._shares), list(self._shares.values()))
+        return make()
+
+    def _unit(self) -> tuple[bytes, bytes | None]:
+        return self._unit_update(self._some_hot() if self._draw.random() < 0.5 else self._units[-1])
+
+    def _hot_code(self) -> tuple[bytes, bytes | None]:
+        group = self._some_hot()
+        return self._item(group, f"CODE-{group}-0", {"line": f"L{self._draw.randrange(9)}"})
+
+    def _unknown(self) -> tuple[bytes, bytes | None]:
+        return self._item(self._draw.choice(self._units), f"UNKNOWN{self._number}", {"line": "L0"})
+
+    def _invalid(self) -> tuple[bytes, bytes | None]:
+        return self._item(*self._draw.choice(self._codes), {"activation_status": "9"})
+
+    def _no_event(self) -> tuple[bytes, bytes | None]:
+        self._number += 1
+        return self._draw.choice(self._units).encode(), b"\xff\xfe no event " + str(self._number).encode()
+
+    def _tombstone(self) -> tuple[bytes, bytes | None]:
+        return self._draw.choice(self._units).encode(), None
+
+    def _code(self) -> tuple[bytes, bytes | None]:
+        group, code = self._draw.choice(self._codes)
+        market = self._draw.choice(["cn", "de", ""])
+        return self._item(group, code, {"line": f"L{self._draw.randrange(9)}", "market": market})
+
+    def _single(self) -> tuple[bytes, bytes | None]:
         self._group += 1
         name = f"single-{self._group}"
         self._codes.append((name, f"CODE-{name}"))
@@ -91,6 +123,60 @@ class Line:
         self._codes += codes
         self._packing += codes[1:]
         return self._item(unit, codes[0][1], {UNIT: unit})  # no update of a unit comes before its first code
+
+    def _some_hot(self) -> str:
+        return self._draw.choice(self._units[:HOT_GROUPS])
+
+    def _some_unit(self) -> str:
+        """A hot one as often as any."""
+        return self._some_hot() if self._draw.random() < 0.5 else self._draw.choice(self._units)
+
+    def _pack(self) -> tuple[bytes, bytes | None]:
+        """The next code goes into its unit; now and then up to four that go into the same one, in a document."""
+        if not self._packing:
+            return self._code()
+        unit, code = self._packing.pop(0)
+        if self._draw.random() < 0.85:
+            return self._item(unit, code, {UNIT: unit})
+        codes = [code]
+        while len(codes) < 4 and self._packing and self._packing[0][0] == unit:
+            codes.append(self._packing.pop(0)[1])
+        return self._event(
+            unit, type="AggregationEvent", action="ADD", bizStep="packing", parentID=unit, childEPCs=codes
+        )
+
+    def _label(self) -> tuple[bytes, bytes | None]:
+        """An update of a unit's label alone."""
+        unit = self._some_unit()
+        self._number += 1
+        return unit.encode(), json.dumps({"extended_id": f"LABEL-{unit}", UNIT_NUMBER: str(self._number)}).encode()
+
+    def _label_and_unit(self) -> tuple[bytes, bytes | None]:
+        """One record that updates a unit and its label."""
+        unit = self._some_unit()
+        self._number += 1
+        event = {
+            "data_key": "extended_id",
+            "key_value": f"LABEL-{unit}",
+            "scm_data": {UNIT_NUMBER: str(self._number)},
+            "also_update": {"data_key": UNIT, "key_value": unit},
+        }
+        return unit.encode(), json.dumps(event).encode()
+
+    def _inspection(self) -> tuple[bytes, bytes | None]:
+        """Some codes of a group in one document, now and then an unknown one among them."""
+        unit = self._some_unit()
+        some = self._draw.sample(range(CODES_OF_A_UNIT), self._draw.randint(2, MOST_ROWS))
+        codes = [f"CODE-{unit}-{child}" for child in some]
+        if self._draw.random() < 0.2:
+            codes[-1] = f"UNKNOWN{self._number:08}"
+        return self._event(unit, type="ObjectEvent", action="OBSERVE", bizStep=STEP, epcList=codes)
+
+    def _event(self, unit: str, **members: Any) -> tuple[bytes, bytes | None]:
+        self._number += 1
+        event = {"eventTime": "2026-11-22T15:30:00Z", NUMBER: str(self._number), **members}
+        body = {"type": "EPCISDocument", "schemaVersion": "2.0", "epcisBody": {"eventList": [event]}}
+        return unit.encode(), json.dumps(body).encode()
 
     def _item(self, group: str, code: str, fields: Mapping[str, str]) -> tuple[bytes, bytes | None]:
         self._number += 1

@@ -1,6 +1,13 @@
 """The history of a group as the broker keeps it: ``__consumer_offsets``, read with kafka-python and decoded by hand.
 
-Formats: OffsetCommitKey/Value and GroupMetadataKey/Value of Kafka's group coordinator, and ConsumerProtocolAssignment.
+Formats: OffsetCommitKey/Value and GroupMetadataKey/Value of Kafka's group coordinator, and ConsumerProtocolAssignment;
+for the ``consumer`` protocol ConsumerGroupMemberMetadata and ConsumerGroupCurrentMemberAssignment,
+which the coordinator writes for each member by itself: each such record is a generation here. The
+group reads one topic only, so the topic's id, by which they name it, is not looked at.
+
+A static member of the classic protocol that joins again gets a new member id, but the group keeps
+the client id of the one before it. So whose it is tells the instance id, which is its slot's, and
+the time: the newest life of the slot then.
 The settled map in the commits' metadata is decoded here a second time, from its description alone.
 """
 
@@ -10,9 +17,9 @@ import base64
 import functools
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from tests.chaos.evidence import CommitEntry, Generation
+from tests.chaos.evidence import CommitEntry, Generation, Life
 from tests.support.kafka_witness import Kafka, Witnessed
 
 TOPIC = "__consumer_offsets"
@@ -63,25 +70,37 @@ class _Reader:
                 self.take(self.length("i") + 1)
 
 
-def history(kafka: Kafka, group: str, topic: str) -> tuple[list[CommitEntry], list[Generation]]:
+def history(
+    kafka: Kafka, group: str, topic: str, lives: Sequence[Life] = ()
+) -> tuple[list[CommitEntry], list[Generation]]:
     """Every commit of the group for the topic and every generation of the group, in the order of the log."""
-    return decode(kafka.read_all(TOPIC, committed_only=False), group, topic)
+    return decode(kafka.read_all(TOPIC, committed_only=False), group, topic, lives)
 
 
-def decode(records: Iterable[Witnessed], group: str, topic: str) -> tuple[list[CommitEntry], list[Generation]]:
+def decode(
+    records: Iterable[Witnessed], group: str, topic: str, lives: Sequence[Life] = ()
+) -> tuple[list[CommitEntry], list[Generation]]:
     """The same, of records that were read. All that concerns one group is in one partition, so its order is total."""
     commits: list[CommitEntry] = []
     generations: list[Generation] = []
+    group_state = _ConsumerGroup()
+    names: dict[str, str] = {}  # of static members, by member id
     for record in records:
-        if record.key is None or record.value is None:
+        if record.key is None:
             continue
         key = _Reader(record.key)
-        version = key.number("h")
-        if version not in (0, 1, 2) or key.text() != group:
+        kind = key.number("h")
+        if kind not in (0, 1, 2, 5, 8) or key.text() != group:
             continue
         at = record.timestamp / 1000
-        if version == 2:
-            generations.append(_generation(record, at, topic))
+        if kind in (5, 8):
+            group_state.take(kind, key.text(), record.value)
+            if kind == 8:
+                generations.append(group_state.generation(record.offset, at))
+        elif record.value is None:
+            continue
+        elif kind == 2:
+            generations.append(_generation(record, at, topic, lives, names))
         elif key.text() == topic:
             commits.append(_commit(record, at, key.number("i")))
     return commits, generations
@@ -96,7 +115,7 @@ def _commit(record: Witnessed, at: float, partition: int) -> CommitEntry:
     return CommitEntry(record.offset, at, partition, offset, value.text().rstrip("\0"))
 
 
-def _generation(record: Witnessed, at: float, topic: str) -> Generation:
+def _generation(record: Witnessed, at: float, topic: str, lives: Sequence[Life], names: dict[str, str]) -> Generation:
     value = _Reader(record.value or b"")
     version = _version(value, "group metadata")
     value.text()  # protocol type
@@ -107,11 +126,14 @@ def _generation(record: Witnessed, at: float, topic: str) -> Generation:
         value.number("q")  # since when it is in this state
     members = value.length("i")
     owners: dict[int, tuple[str, str]] = {}
+    ids: set[str] = set()
     for _ in range(members):
         member = value.text()
-        if version >= 3:
-            value.text()  # static id
+        ids.add(member)
+        instance = value.text() if version >= 3 else ""
         client = value.text()
+        if instance:
+            client = names.setdefault(member, _life_of(instance, at, lives))
         value.text()  # host
         if version >= 1:
             value.number("i")  # rebalance time-out
@@ -120,7 +142,60 @@ def _generation(record: Witnessed, at: float, topic: str) -> Generation:
         for partition in _assigned(value.data(), topic):
             owners[partition] = (client, member)
         value.end()
-    return Generation(record.offset, at, number, members, owners)
+    return Generation(record.offset, at, number, members, owners, frozenset(ids))
+
+
+def _life_of(instance: str, at: float, lives: Sequence[Life]) -> str:
+    """The newest life of a static member's slot at that time."""
+    slot = int(instance.rpartition("-")[2])
+    return max((life for life in lives if life.slot == slot and life.began <= at), key=lambda life: life.began).name
+
+
+class _ConsumerGroup:
+    """A group of the ``consumer`` protocol, as its records tell it so far."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, str] = {}
+        self._members: dict[str, list[int]] = {}  # the partitions of each; of one that is to give some up, those, too
+        self._epoch = 0
+
+    def take(self, kind: int, member: str, data: bytes | None) -> None:
+        """Take in a record about a member; without data, that it is none any more."""
+        if data is None:
+            if kind == 8:
+                self._members.pop(member, None)
+            return
+        value = _Reader(data)
+        if value.number("h") != 0:
+            raise ValueError("a member's record is of another version")
+        value.flexible = True
+        if kind == 5:
+            value.text()  # instance id
+            value.text()  # rack
+            self._clients[member] = value.text()
+            return
+        self._epoch = max(self._epoch, value.number("i"))
+        value.number("i")  # the epoch before
+        value.number("b")  # its state
+        self._members[member] = [*self._partitions(value), *self._partitions(value)]
+
+    def generation(self, place: int, at: float) -> Generation:
+        """The group as it is now."""
+        owners = {
+            partition: (self._clients[member], member)
+            for member, partitions in self._members.items()
+            for partition in partitions
+        }
+        return Generation(place, at, self._epoch, len(self._members), owners, frozenset(self._members), "consumer")
+
+    @staticmethod
+    def _partitions(value: _Reader) -> list[int]:
+        found: list[int] = []
+        for _ in range(value.length("i")):
+            value.take(16)  # the topic's id
+            found += [value.number("i") for _ in range(value.length("i"))]
+            value.end()
+        return found
 
 
 def _version(value: _Reader, what: str) -> int:
@@ -149,18 +224,20 @@ def _assigned(assignment: bytes, topic: str) -> list[int]:
 def settled_beyond(commit: CommitEntry) -> list[tuple[int, int]]:
     """What the commit's settled map names, as half-open ranges; nothing for a map that cannot be trusted.
 
-    ``v1 PARTITION BASE DATA CHECKSUM``: base64 of LEB128 numbers (a count of runs; for each its unsettled, then its
-    settled positions), and of a bitmap from there on, lowest bit first.
+    ``v1 PARTITION BASE DATA CHECKSUM``, or ``v2`` with three words about the log before DATA, which may be ``-``:
+    base64 of LEB128 numbers (a count of runs; for each its unsettled, then its settled positions), and of a bitmap
+    from there on, lowest bit first.
     """
     parts = commit.metadata.split(" ")
     whole = commit.metadata.rpartition(" ")[0]
     if (
-        len(parts) != 5
-        or parts[:3] != ["v1", str(commit.partition), str(commit.offset)]
-        or int(parts[4], 16) != zlib.crc32(whole.encode())
+        (parts[0], len(parts)) not in (("v1", 5), ("v2", 8))
+        or parts[1:3] != [str(commit.partition), str(commit.offset)]
+        or int(parts[-1], 16) != zlib.crc32(whole.encode())
+        or parts[-2] == "-"
     ):
         return []
-    data = base64.b64decode(parts[3] + "==")
+    data = base64.b64decode(parts[-2] + "==")
     at = commit.offset
     place = 0
 
@@ -189,8 +266,21 @@ def settled_beyond(commit: CommitEntry) -> list[tuple[int, int]]:
     return found
 
 
+@functools.lru_cache(maxsize=4096)
+def settled_set(commit: CommitEntry) -> frozenset[int]:
+    """The same, as single offsets."""
+    if not commit.metadata:
+        return frozenset()
+    return frozenset(offset for begin, end in settled_beyond(commit) for offset in range(begin, end))
+
+
 def names(commit: CommitEntry, offset: int) -> bool:
     """Whether this commit says that the record at ``offset`` is settled."""
-    if offset < commit.offset:
-        return True
-    return bool(commit.metadata) and any(begin <= offset < end for begin, end in settled_beyond(commit))
+    return offset < commit.offset or offset in settled_set(commit)
+
+
+def newly_named(before: CommitEntry | None, commit: CommitEntry) -> Iterable[int]:
+    """Offsets that this commit says are settled, and the one before it did not."""
+    if before is None:
+        return {*range(commit.offset), *settled_set(commit)}
+    return {*range(before.offset, commit.offset), *settled_set(commit)} - settled_set(before)

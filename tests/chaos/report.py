@@ -20,16 +20,20 @@ def report(evidence: Evidence, verdict: Verdict) -> str:
         f"seed {evidence.seed}, {evidence.seconds:.0f} s",
         f"done: {listed(evidence.actions)}",
         f"members: {len(ends)} lives, {ends.count('kill')} killed, {ends.count('stop')} stopped in order",
-        f"group: {len(evidence.generations)} generations (rebalances), {len(evidence.commits)} commits",
+        f"group: {generations(evidence)}; {len(evidence.commits)} commits",
         f"API faults that struck: {listed(evidence.faults)}",
         f"records {len(evidence.records)}, requests {len(evidence.requests)}, rows applied "
         f"{len(evidence.applications)}, letters {verdict.letters} ({verdict.letters_repeated} repeated)",
+        f"records of several rows {verdict.records_of_several_rows}, tasks {verdict.tasks}",
         f"drained in {evidence.drain_seconds:.1f} s; /status looked at {evidence.looks} times, at most "
         f"{evidence.most_unsettled} of {evidence.max_unsettled_rows} rows unsettled",
         f"lost: {verdict.lost}",
         f"order inversions: {verdict.inversions}",
         f"  explained and counted apart: {listed(verdict.late)}",
+        f"  older for a while, as a new owner repeated them: {verdict.older_for_a_while}",
         f"  rows sent after the partition was given away: {listed(verdict.late_sends)}",
+        f"codes whose final state is not that of the replay: {verdict.wrong_states}",
+        f"commits that the client sent once more behind a later one: {verdict.sent_once_more}",
         f"unexplained repeats: {verdict.unexplained}",
         f"  explained: {listed(verdict.repeats)}",
         f"  of answered calls, by how their epoch ended: {listed(+by_end)}",
@@ -43,6 +47,16 @@ def report(evidence: Evidence, verdict: Verdict) -> str:
     else:
         lines.append("PASSED")
     return "\n".join(lines)
+
+
+def generations(evidence: Evidence) -> str:
+    """How often the group was divided anew, and among how many members of which kind."""
+    found: dict[str, set[tuple[int, frozenset[str] | None]]] = {}
+    for generation in evidence.generations:
+        found.setdefault(generation.protocol, set()).add((generation.number, generation.ids))
+    counts = ", ".join(f"{len(some)} with the {protocol} protocol" for protocol, some in found.items())
+    static = sum(life.static for life in evidence.lives)
+    return f"generations (rebalances): {counts or 'none'}; {static} of the lives static members"
 
 
 def shortened(findings: Sequence[str]) -> list[str]:

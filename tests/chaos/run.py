@@ -6,6 +6,7 @@ import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from consumer.sandbox import Sandbox
 from tests.chaos.driver import Driver, say
@@ -29,7 +30,7 @@ EVIDENCE = "evidence.pickle"  #: beside the members' logs
 PER_SECOND = 100.0
 AHEAD = 1500
 #: With everything healthy, something is committed at least this often until all is; and all of it in this time.
-DRAIN_STALL_SECONDS = 60.0
+DRAIN_STALL_SECONDS = 120.0  #: a member that died last may hold its partitions for its session
 DRAIN_SECONDS = 900.0
 
 
@@ -89,7 +90,7 @@ def _drain(stage: Stage, driver: Driver) -> float:
 
 def _collect(stage: Stage, driver: Driver, watcher: Watcher, seed: int) -> Evidence:
     kafka, sandbox = stage.kafka, stage.sandbox
-    commits, generations = history(kafka, GROUP, TOPIC)
+    commits, generations = history(kafka, GROUP, TOPIC, stage.lives)
     return Evidence(
         seed=seed,
         max_processing=MAX_PROCESSING,
@@ -106,6 +107,7 @@ def _collect(stage: Stage, driver: Driver, watcher: Watcher, seed: int) -> Evide
         committed=kafka.committed(GROUP, TOPIC),
         ends=kafka.end_offsets(TOPIC),
         state=sandbox.state()["codes"],
+        failed=_failed(sandbox),
         broken_rules={rule: about["count"] for rule, about in sandbox.rules()["broken"].items()},
         looks=watcher.looks,
         most_unsettled=watcher.most_unsettled,
@@ -116,21 +118,47 @@ def _collect(stage: Stage, driver: Driver, watcher: Watcher, seed: int) -> Evide
 
 
 def _requests(stage: Stage) -> list[Request]:
+    entries = stage.sandbox.journal()["requests"]
+    ended = {row["task"]: row["at"] for row in stage.sandbox.journal()["rows"] if row["task"]}
+    shown = {task["task_id"] for task in stage.sandbox.tasks() if task["state"] == "complete"}
+    told: dict[str, dict[str, Any]] = {}  # the last call in which its end was told
+    for entry in entries:
+        task = entry["task"]
+        asks = entry["method"] == "GET" and task in shown and entry["status"] == 200
+        if asks and stage.seen[entry["request"]].answered >= ended.get(task, 0.0):
+            told[task] = entry
     found: list[Request] = []
-    for entry in stage.sandbox.journal()["requests"]:
+    for entry in entries:
         seen = stage.seen[entry["request"]]
-        found.append(
-            Request(
-                entry["request"],
-                seen.life,
-                seen.received,
-                seen.answered,
-                entry["status"],
-                entry["fault"] or "",
-                entry["rows"],
-            )
+        request = Request(
+            entry["request"],
+            seen.life,
+            seen.received,
+            seen.answered,
+            entry["status"],
+            entry["fault"] or "",
+            entry["rows"],
         )
+        if entry["task"] and entry["method"] == "POST":
+            request = _of_a_task(request, entry["task"], told.get(entry["task"]), stage)
+        found.append(request)
     return found
+
+
+def _of_a_task(request: Request, task: str, told: dict[str, Any] | None, stage: Stage) -> Request:
+    """The call that began a task, with the answer that told of its end: with none, nobody knows what became of it."""
+    if told is None:
+        return request._replace(task=task, status=None)
+    seen = stage.seen[told["request"]]
+    return request._replace(
+        task=task, answered=seen.answered, status=told["status"], fault=told["fault"] or "", asked=seen.received
+    )
+
+
+def _failed(sandbox: Sandbox) -> frozenset[tuple[str, str]]:
+    return frozenset(
+        (task["data_key"], key) for task in sandbox.tasks() if task["message"] is not None for key in task["keys"]
+    )
 
 
 def _applications(sandbox: Sandbox) -> list[Application]:
@@ -142,6 +170,6 @@ def _applications(sandbox: Sandbox) -> list[Application]:
 
 def _records(kafka: Kafka, topic: str) -> list[Record]:
     def record(found: Witnessed) -> Record:
-        return Record(found.partition, found.offset, found.key, found.value, found.headers)
+        return Record(found.partition, found.offset, found.key, found.value, found.headers, found.timestamp / 1000)
 
     return [record(found) for found in kafka.read_all(topic)]

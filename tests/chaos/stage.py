@@ -20,8 +20,9 @@ from consumer.sandbox import Sandbox
 from consumer.sandbox.answers import Reply
 from consumer.sandbox.api import Api, Call
 from consumer.sandbox.server import Server
+from tests.chaos.epochs import SESSION_SECONDS
 from tests.chaos.evidence import Life
-from tests.chaos.load import PARTITIONS, UNIT
+from tests.chaos.load import EPCIS, PARTITIONS, UNIT
 from tests.chaos.toxiproxy import Proxy, Toxiproxy
 from tests.support.kafka_broker import JvmBroker, free_port
 from tests.support.kafka_witness import Kafka
@@ -32,10 +33,10 @@ TOPIC = "chaos.events"
 LETTERS = "chaos.letters"
 GROUP = "chaos"
 TOKEN = "chaos-token"
-SESSION_SECONDS = 6.0
 COMMIT_INTERVAL = 0.5
 REQUEST_TIMEOUT = 3.0
 MAX_PROCESSING = 9.0
+TASK_DEADLINE = 8.0  #: of the client's; no task of the sandbox takes so long, but some are lost
 MAX_UNSETTLED_ROWS = 3000
 
 
@@ -104,10 +105,17 @@ class Stage:
         self.sandbox = sandbox
         self.to_kafka = to_kafka
         self.folder = folder
+        self.protocol = "classic"  #: of the members that are started from now on
+        self.static: frozenset[int] = frozenset()  #: the slots whose members are static
         self.kafka = Kafka(broker.bootstrap, "chaos")
         self.seen: dict[int, Seen] = {}
         self.lives: list[Life] = []
         self._servers: list[Server] = []
+
+    @property
+    def session(self) -> float:
+        """How long the group waits for a member, in seconds."""
+        return SESSION_SECONDS[self.protocol]
 
     def start_member(self, slot: int) -> Member:
         """A new life in this slot."""
@@ -117,9 +125,9 @@ class Stage:
         to_kafka = self.to_kafka[slot]
         ops = f"127.0.0.1:{free_port()}"
         process = ConsumerProcess(
-            self.folder, self._settings(name, to_kafka.listen, to_api.listen, ops), "run", name=name
+            self.folder, self._settings(name, slot, to_kafka.listen, to_api.listen, ops), "run", name=name
         )
-        life = Life(name, slot, time.time())
+        life = Life(name, slot, time.time(), protocol=self.protocol, static=slot in self.static)
         self.lives.append(life)
         process.__enter__()
         return Member(life, process, server, to_api, to_kafka, ops)
@@ -151,20 +159,28 @@ class Stage:
         self._servers.append(server)
         return server
 
-    def _settings(self, name: str, kafka: str, api: str, ops: str) -> dict[str, dict[str, Any]]:
+    def _settings(self, name: str, slot: int, kafka: str, api: str, ops: str) -> dict[str, dict[str, Any]]:
+        client: dict[str, Any] = {"client.id": name}
+        if self.protocol == "classic":  # the other protocol's session is the broker's
+            client["session.timeout.ms"] = int(self.session * 1000)
         return {
             "kafka": {
                 "bootstrap_servers": kafka,
                 "group_id": GROUP,
                 "topics": [TOPIC],
                 "commit_interval_seconds": COMMIT_INTERVAL,
+                "group_protocol": self.protocol,
+                "instance_id": f"slot-{slot}" if slot in self.static else "",
             },
-            "kafka.client": {"session.timeout.ms": int(SESSION_SECONDS * 1000), "client.id": name},
+            "kafka.client": client,
             "events": {"logistic_units": [UNIT]},
+            "epcis": EPCIS,
             "windows": {"linger_seconds": 0.2},
             "api": {
                 "base_url": f"http://{api}",
                 "token": TOKEN,
+                "mode": "auto",
+                "task_deadline_seconds": TASK_DEADLINE,
                 "requests_per_second": 40,
                 "concurrency": 4,
                 "connect_timeout_seconds": 2,

@@ -1,4 +1,4 @@
-"""The short round of chaos, for CI: a fixed seed, everything at least once, three kills."""
+"""The short round of chaos, for CI: a fixed seed, everything at least once, three kills, both protocols."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 SEED = 20
-#: The round takes a minute; each wait in it has a deadline of its own that says what was waited for.
+#: The round takes two minutes; each wait in it has a deadline of its own that says what was waited for.
 SECONDS = 900
 
 
@@ -21,3 +21,10 @@ def test_a_short_round_of_chaos_loses_nothing_and_repeats_nothing_without_a_reas
     actions = dict(action.rsplit(" ", 1) for action in counts[1].split(", "))
     assert int(actions["kill"]) >= 3, told
     assert {"suspend", "restart_broker", "cut_kafka", "cut_api", "stop"} <= actions.keys(), told
+    for had in (
+        r"\d with the classic protocol",
+        r"\d with the consumer protocol",
+        r"; [1-9]\d* of the lives static members",
+        r"^records of several rows [1-9]\d*, tasks [1-9]",
+    ):
+        assert re.search(had, done.stdout, re.MULTILINE), told

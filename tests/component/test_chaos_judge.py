@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import struct
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +21,9 @@ from tests.chaos.evidence import (
     Request,
     Trouble,
 )
-from tests.chaos.judge import Verdict, judge
-from tests.chaos.offsets_topic import names, settled_beyond
+from tests.chaos.judge import OTHER_ROW, Verdict, judge, wanted
+from tests.chaos.offsets_topic import decode, names, settled_beyond
+from tests.support.kafka_witness import Witnessed
 
 A, B = ("a", "a-1"), ("b", "b-1")
 HANDOVER = 20.0  #: when b takes over from a
@@ -36,39 +38,54 @@ class Run:
         self.evidence.generations = [Generation(0, 10.0, 1, 1, {0: A}), Generation(50, HANDOVER, 2, 1, {0: B})]
         self._place = 0
 
-    def publish(self, **event: Any) -> int:
-        """Publish a flat event; its offset, which is also its number."""
-        return self.publish_value(lambda offset: json.dumps(event | {"step": str(offset)}).encode())
+    def publish(self, partition: int = 0, **event: Any) -> int:
+        """Publish a flat event; its number, by which it is sent. In partition 0 alone, this is its offset."""
+        return self.publish_value(lambda number: json.dumps(event | {"step": str(number)}).encode(), partition)
 
-    def publish_unit(self, unit: str) -> int:
+    def publish_unit(self, unit: str, **also: Any) -> int:
         """Publish an update of a unit."""
 
-        def value(offset: int) -> bytes:
-            fields = {"unit_step": str(offset)}
-            return json.dumps({"data_key": "case_code", "key_value": unit, "scm_data": fields}).encode()
+        def value(number: int) -> bytes:
+            fields = {"unit_step": str(number)}
+            return json.dumps({"data_key": "case_code", "key_value": unit, "scm_data": fields} | also).encode()
 
         return self.publish_value(value)
 
-    def publish_value(self, value: Any) -> int:
-        """Publish whatever this gives for the offset."""
-        offset = len(self.evidence.records)
-        self.evidence.records.append(Record(0, offset, b"key", value(offset), []))
-        self.evidence.ends = self.evidence.committed = {0: offset + 1}
-        return offset
+    def publish_pair(self, label: str, unit: str) -> int:
+        """Publish an update of a code together with that of a unit."""
+        also = {"data_key": "case_code", "key_value": unit}
+        return self.publish_unit("", data_key="extended_id", key_value=label, also_update=also)
+
+    def publish_value(self, value: Any, partition: int = 0) -> int:
+        """Publish whatever this gives for the number."""
+        number = len(self.evidence.records)
+        offset = sum(record.partition == partition for record in self.evidence.records)
+        self.evidence.records.append(Record(partition, offset, b"key", value(number), []))
+        self.evidence.ends = self.evidence.committed = {**self.evidence.ends, partition: offset + 1}
+        return number
 
     def send(
-        self, life: str, at: float, *offsets: int, status: int | None = 200, fault: str = "", applied: float = 0.0
+        self,
+        life: str,
+        at: float,
+        *numbers: int,
+        status: int | None = 200,
+        fault: str = "",
+        applied: float = 0.0,
+        row: int = 0,
+        task: str = "",
+        answered: float = 0.0,
     ) -> None:
-        """A request with these records, and its application."""
+        """A request with these records, or the row of that number of each, and its application."""
         number = len(self.evidence.requests) + 1
-        self.evidence.requests.append(Request(number, life, at, at + 0.1, status, fault, len(offsets)))
-        for offset in offsets:
-            event = json.loads(self.evidence.records[offset].value or b"")
-            if "scm_data" in event:
-                row = (event["data_key"], event["key_value"], event["scm_data"])
-            else:
-                row = ("extended_id", event.pop("extended_id"), event)
-            self.evidence.applications.append(Application(0, number, *row, applied or at + 0.1))
+        answered = answered or at + 0.1
+        asked = answered - 0.1 if task else 0.0
+        self.evidence.requests.append(Request(number, life, at, answered, status, fault, len(numbers), task, asked))
+        for record in numbers:
+            want = wanted(self.evidence.records[record]).rows[row]
+            self.evidence.applications.append(
+                Application(0, number, want.data_key, want.key_value, want.fields, applied or at + 0.1)
+            )
         self.evidence.applications.sort(key=lambda row: row.at)
 
     def commit(self, at: float, offset: int, metadata: str = "") -> None:
@@ -83,7 +100,7 @@ class Run:
         for row in self.evidence.applications:
             for code in [row.key_value] if row.data_key == "extended_id" else list(codes):
                 if row.data_key == "extended_id" or codes[code].get("case_code") == row.key_value:
-                    codes.setdefault(code, {}).update(row.fields)
+                    codes.setdefault(code, {}).update({name: value for name, value in row.fields.items() if value})
         self.evidence.state = codes
         return judge(self.evidence)
 
@@ -128,6 +145,20 @@ def test_committed_has_to_be_the_end_and_never_to_go_back() -> None:
     run.commit(14, 0)
     run.evidence.committed = {0: 0}
     assert [finding.partition(":")[0] for finding in run.verdict().findings] == ["committed"] * 2
+
+
+@pytest.mark.parametrize(("then", "ended", "found"), [(2, 40, 0), (1, 40, 1), (1, 16, 0)])
+def test_a_commit_that_the_client_sends_once_more_after_a_cut_is_excused_if_the_next_one_mends_it(
+    then: int, ended: float, found: int
+) -> None:
+    run = Run(end="kill", ended=ended)
+    run.evidence.troubles = [Trouble("kafka", "", 12, 14, "broker killed")]
+    rows = [run.publish(extended_id=code, line="1") for code in "CD"]
+    run.send("a", 10.5, *rows)
+    for at, offset in ((14.1, 2), (14.2, 1), (15, then)):
+        run.commit(at, offset)
+    findings = [finding for finding in run.verdict().findings if "went back" in finding]
+    assert bool(findings) == found
 
 
 def test_an_inversion_in_one_epoch_is_found_whatever_happened() -> None:
@@ -204,33 +235,104 @@ def test_a_repeat_in_one_epoch_needs_a_lost_answer() -> None:
         assert run.verdict().unexplained == unexplained, fault
 
 
-def test_after_a_kill_only_what_was_answered_since_the_last_commit_was_built_is_explained() -> None:
-    for commits, unexplained in (((), 0), ((15,), 0), ((11, 15), 0), ((14, 15), 1), ((11, 14, 15), 1)):
-        run = Run()
-        for at in commits:
-            run.commit(at, 0)
-        verdict = repeated(run, 12)
-        assert verdict.unexplained == unexplained, commits
-        assert kinds(verdict) == ({"repeat"} if unexplained else set())
+def commit_that_names(run: Run, answered: float, at: float, number: int = 1) -> None:
+    """The first record is not settled for this commit, and another one is that was answered then."""
+    other = run.publish(extended_id="D", line="1")
+    assert other == number
+    run.send("a", answered - 0.1, other)
+    run.commit(at, 0, encode(0, 0, [(1, number + 1)], 4000))
 
 
-def test_the_entries_of_one_commit_are_one() -> None:
+@pytest.mark.parametrize(("answered", "unexplained"), [(11, 0), (12.5, 0), (13.5, 1)])
+def test_after_a_kill_only_what_was_answered_since_the_last_commit_was_built_is_explained(
+    answered: float, unexplained: int
+) -> None:
+    """It was built when the newest row that it names had been answered, or later; when it came tells nothing."""
     run = Run()
-    run.evidence.generations = [replace_owners(run.evidence.generations[0], {0: A, 1: A}), run.evidence.generations[1]]
-    run.commit(15, 0)
-    run.evidence.commits.append(CommitEntry(1, 15, 1, 7, ""))
-    assert repeated(run, 12).unexplained == 0
+    first = run.publish(extended_id="C", line="1")
+    run.send("a", 11.9, first)
+    commit_that_names(run, answered, 18.5)
+    run.send("b", HANDOVER + 1, first)
+    verdict = run.verdict()
+    assert verdict.unexplained == unexplained
+    assert kinds(verdict) == ({"repeat"} if unexplained else set())
 
 
 def test_a_commit_of_another_partition_counts_as_it_holds_all_that_is_due() -> None:
-    run = Run()
-    run.evidence.generations = [replace_owners(run.evidence.generations[0], {0: A, 1: A}), run.evidence.generations[1]]
-    run.evidence.commits += [CommitEntry(1, 14, 1, 7, ""), CommitEntry(2, 15, 1, 8, "")]
-    assert repeated(run, 12).unexplained == 1
+    """But one all of whose partitions are given away next may be of that hand-over, and hold nothing else."""
+    for later, unexplained in (({0: B, 1: A}, 1), ({0: B, 1: B}, 0)):
+        run = Run()
+        run.evidence.generations = [
+            run.evidence.generations[0]._replace(owners={0: A, 1: A}),
+            run.evidence.generations[1]._replace(owners=later),
+        ]
+        first, other = run.publish(extended_id="C", line="1"), run.publish(1, extended_id="D", line="1")
+        run.send("a", 11.9, first)
+        run.send("a", 14, other)
+        run.evidence.commits.append(CommitEntry(1, 18.5, 1, 1, ""))
+        run.send("b", HANDOVER + 1, first)
+        assert run.verdict().unexplained == unexplained
 
 
-def replace_owners(generation: Generation, owners: dict[int, tuple[str, str]]) -> Generation:
-    return generation._replace(owners=owners)
+def test_a_commit_says_nothing_of_a_partition_that_its_member_has_not_got_any_more() -> None:
+    run = Run(end="stop", ended=40)
+    run.evidence.generations = [
+        run.evidence.generations[0]._replace(owners={0: A, 1: A}),
+        Generation(2, 15.0, 2, 2, {0: ("c", "c-1"), 1: A}),
+        run.evidence.generations[1],
+    ]
+    run.evidence.lives.append(Life("c", 2, 9.0, 40.0, "stop", 0))
+    run.evidence.troubles = [Trouble("kafka", "a", 12, 14, "down")]
+    first, other = run.publish(extended_id="C", line="1"), run.publish(1, extended_id="D", line="1")
+    run.send("a", 12, first)
+    run.send("a", 17, other)
+    run.evidence.commits.append(CommitEntry(3, 17.5, 1, 1, ""))
+    run.send("b", HANDOVER + 1, first)
+    assert run.verdict().unexplained == 0
+
+
+def test_an_answer_that_no_commit_held_for_half_a_minute_though_nothing_happened_is_a_finding() -> None:
+    for answered, unexplained in ((60.0, 0), (20.0, 1)):
+        run = Run(ended=61)
+        run.evidence.generations[1] = Generation(50, 62.0, 2, 1, {0: B})
+        first = run.publish(extended_id="C", line="1")
+        run.send("a", answered - 0.1, first)
+        run.send("b", 63, first)
+        assert run.verdict().unexplained == unexplained
+
+
+def test_a_commit_that_comes_late_after_a_restart_of_the_broker_says_nothing_of_what_was_answered_meanwhile() -> None:
+    """Nineteen rows were called unexplained: the commit came 9 ms after their answer, and then the member was out."""
+    run = Run(end="stop", ended=40)
+    run.evidence.generations[1] = run.evidence.generations[1]._replace(ids=frozenset({"b-1"}))
+    run.evidence.troubles = [Trouble("kafka", "", 11, 13, "broker restarted")]
+    rows = [run.publish(extended_id=f"C{number}", line="1") for number in range(19)]
+    run.send("a", 14.9, *rows)
+    before = run.publish(extended_id="D", line="1")
+    run.send("a", 10.5, before)
+    run.commit(15.009, 0, encode(0, 0, [(before, before + 1)], 4000))
+    run.send("b", HANDOVER + 1, *rows)
+    verdict = run.verdict()
+    assert verdict.findings == []
+    assert verdict.repeats == {"answered since the last commit (kafka)": 19}
+
+
+def test_a_cut_from_kafka_is_over_when_a_commit_is_taken_that_was_built_after_it() -> None:
+    run = Run(end="stop", ended=40)
+    run.evidence.troubles = [Trouble("kafka", "a", 11, 12, "down")]
+    first, other = run.publish(extended_id="C", line="1"), run.publish(extended_id="D", line="1")
+    run.send("a", 13, other)
+    run.commit(13.5, 0, encode(0, 0, [(1, 2)], 4000))
+    run.send("a", 15, first)
+    run.send("b", HANDOVER + 1, first)
+    assert run.verdict().unexplained == 1
+
+
+def test_a_member_that_the_group_threw_out_could_not_commit_its_last_answers() -> None:
+    for ids, unexplained in ((frozenset({"a-1", "b-1"}), 1), (frozenset({"b-1"}), 0)):
+        run = Run(end="stop", ended=40)
+        run.evidence.generations[1] = run.evidence.generations[1]._replace(ids=ids)
+        assert repeated(run, 18).unexplained == unexplained
 
 
 def test_what_a_commit_named_is_never_explained() -> None:
@@ -250,17 +352,96 @@ def test_after_a_stop_or_a_handover_only_what_was_unanswered_is_explained(answer
         assert repeated(run, answered).unexplained == unexplained
 
 
-def test_a_member_that_was_cut_from_kafka_may_have_answers_that_it_could_not_commit() -> None:
+@pytest.mark.parametrize(("named", "unexplained"), [(12.5, 0), (16, 1)])
+def test_a_member_that_was_cut_from_kafka_may_have_answers_that_it_could_not_commit(
+    named: float, unexplained: int
+) -> None:
     run = Run(end="stop", ended=40)
-    run.commit(12.5, 0)
-    run.commit(13, 0)
-    run.evidence.troubles = [Trouble("kafka", "a", 13, 19, "down")]
-    assert repeated(run, 18).findings == []
-    run = Run(end="stop", ended=40)
-    run.commit(16, 0)
-    run.commit(17, 0)
+    first = run.publish(extended_id="C", line="1")
+    run.send("a", 13.9, first)
+    commit_that_names(run, named, 17)
     run.evidence.troubles = [Trouble("kafka", "a", 17.5, 19, "down")]
-    assert repeated(run, 14).unexplained == 1
+    run.send("b", HANDOVER + 1, first)
+    assert run.verdict().unexplained == unexplained
+
+
+# -- records of several rows, and tasks --------------------------------------------------------------------------------
+
+
+def test_each_row_of_a_record_has_its_own_fate() -> None:
+    run = Run()
+    codes = ["CODE-1234", "UNKNOWN-1"]
+    event = {"type": "ObjectEvent", "epcList": codes, "step": "0"}
+    document = run.publish_value(lambda _: json.dumps({"epcisBody": {"eventList": [event]}}).encode())
+    run.send("a", 12, document)
+    assert run.verdict().lost == 1
+    headers = [("__connect.errors.partition", b"0"), ("__connect.errors.offset", b"0"), ("scm.message", b"no")]
+    headers += [("scm.reason", b"unknown_key"), ("scm.data_key", b"extended_id"), ("scm.key_value", b"UNKNOWN-1")]
+    run.evidence.letters.append(Record(0, 0, b"key", run.evidence.records[0].value, headers))
+    assert run.verdict().findings == []
+    run.evidence.letters[0] = run.evidence.letters[0]._replace(headers=[*headers[:-1], ("scm.key_value", b"CODE-1234")])
+    assert kinds(run.verdict()) == {"letters", "lost"}
+
+
+def test_a_record_goes_again_whole_as_long_as_one_of_its_rows_is_not_settled() -> None:
+    for other, why in ((False, OTHER_ROW), (True, "")):
+        run = Run(end="stop", ended=HANDOVER - 0.05)
+        run.publish_unit("U")
+        pair = run.publish_pair("LABEL", "U")
+        run.send("a", 12, pair)
+        if other:
+            run.send("a", 13, pair, row=1)
+        for row in (0, 1):
+            run.send("b", HANDOVER + 1 + row, pair, row=row)
+        assert run.verdict().repeats == ({why: 1} if why else {})
+
+
+def test_an_older_row_that_a_new_owner_repeats_over_a_newer_one_for_good_is_an_inversion_and_a_wrong_state() -> None:
+    """The worst of all: the older record is half settled, the newer one is in the map, and is not sent again."""
+    for again, found in ((False, {"order", "state"}), (True, set())):
+        run = Run()
+        pair, newer = run.publish_pair("LABEL", "U"), run.publish(extended_id="LABEL", unit_step="9")
+        run.send("a", 12, pair)
+        run.send("a", 18.5, newer)
+        run.send("b", HANDOVER + 1, pair)
+        run.send("b", HANDOVER + 1, pair, row=1)
+        if again:
+            run.send("b", HANDOVER + 2, newer)
+        verdict = run.verdict()
+        assert kinds(verdict) == found
+        assert (verdict.inversions, verdict.wrong_states) == ((1, 1) if found else (0, 0))
+        assert verdict.older_for_a_while == again
+
+
+def test_what_a_task_did_is_known_when_its_end_was_told() -> None:
+    for told, unexplained in ((HANDOVER - 1, 1), (HANDOVER - 0.1, 0)):
+        run = Run(end="stop", ended=HANDOVER - 0.05)
+        unit = run.publish_unit("U")
+        run.send("a", 18, unit, task="t", answered=told)
+        run.send("b", HANDOVER + 1, unit)
+        assert run.verdict().unexplained == unexplained
+
+
+def test_a_task_that_outlasts_a_handover_goes_again_and_may_end_late() -> None:
+    run = Run(end="stop", ended=HANDOVER - 0.05)
+    unit, newer = run.publish_unit("U"), run.publish_unit("U")
+    run.send("a", 11, unit, task="t", status=None, applied=24)
+    run.send("b", HANDOVER + 1, unit)
+    run.send("b", HANDOVER + 2, newer)
+    verdict = run.verdict()
+    assert verdict.findings == []
+    assert verdict.late == {"a task that outlasted a hand-over (stop)": 1}
+
+
+def test_a_letter_for_a_row_whose_task_the_api_called_failed_is_no_fault_and_the_row_is_not_awaited() -> None:
+    run = Run()
+    unit = run.publish_unit("U")
+    headers = [("__connect.errors.partition", b"0"), ("__connect.errors.offset", b"0"), ("scm.message", b"no")]
+    headers += [("scm.reason", b"rejected_by_api"), ("scm.data_key", b"case_code"), ("scm.key_value", b"U")]
+    run.evidence.letters.append(Record(0, 0, b"key", run.evidence.records[unit].value, headers))
+    assert kinds(run.verdict()) == {"letters"}
+    run.evidence.failed = frozenset({("case_code", "U")})
+    assert run.verdict().findings == []
 
 
 def test_repeats_of_answered_calls_are_counted_by_how_the_epoch_ended() -> None:
@@ -294,6 +475,83 @@ def test_what_the_api_holds_in_the_end_is_compared_with_a_replay() -> None:
     assert run.verdict().findings == []
     judged = judge(replace(run.evidence, state={"C": {"step": "0", "line": "2"}}))
     assert kinds(judged) == {"state"}
+
+
+# -- what the coordinator writes down ----------------------------------------------------------------------------------
+
+
+def text(value: str) -> bytes:
+    """A string of the older formats."""
+    return struct.pack(">h", len(value)) + value.encode()
+
+
+def compact(value: bytes | str) -> bytes:
+    """A string of the flexible formats."""
+    value = value.encode() if isinstance(value, str) else value
+    return bytes([len(value) + 1]) + value
+
+
+def of_a_member(kind: int, member: str, value: bytes | None) -> tuple[bytes, bytes | None]:
+    """A record about a member of a group of the ``consumer`` protocol."""
+    return struct.pack(">h", kind) + text("g") + text(member), None if value is None else b"\0\0" + value
+
+
+def owns(*lists: list[int]) -> bytes:
+    """Its assigned partitions, and those that it is to give up."""
+    found = struct.pack(">iib", 7, 6, 0)
+    for numbers in lists:
+        topic = bytes(16) + bytes([len(numbers) + 1]) + b"".join(struct.pack(">i", n) for n in numbers) + b"\0"
+        found += b"\x02" + topic if numbers else b"\x01"
+    return found + b"\0"
+
+
+def witnessed(records: list[tuple[bytes, bytes | None]]) -> list[Witnessed]:
+    """As they are read, a second apart."""
+    return [Witnessed(0, place, key, value, [], 1000 * place) for place, (key, value) in enumerate(records)]
+
+
+def test_members_of_the_consumer_protocol_are_known_by_what_is_written_of_each() -> None:
+    about = [compact(""), compact(""), compact("m0.1"), compact("host"), b"\x01\0", struct.pack(">i", 1), b"\0\0"]
+    records = [
+        of_a_member(5, "A", b"".join(about)),
+        of_a_member(8, "A", owns([0, 1, 2], [])),
+        of_a_member(5, "B", b"".join(about).replace(b"m0.1", b"m1.1")),
+        of_a_member(8, "B", owns([], [])),
+        of_a_member(8, "A", owns([0, 1], [2])),
+        of_a_member(8, "A", owns([0, 1], [])),
+        of_a_member(8, "B", owns([2], [])),
+        of_a_member(8, "A", None),
+    ]
+    _, generations = decode(witnessed(records), "g", "topic")
+    a, b = ("m0.1", "A"), ("m1.1", "B")
+    assert [dict(one.owners) for one in generations] == [
+        {0: a, 1: a, 2: a},
+        {0: a, 1: a, 2: a},
+        {0: a, 1: a, 2: a},  # it is to give one up, and has not yet
+        {0: a, 1: a},
+        {0: a, 1: a, 2: b},
+        {2: b},
+    ]
+    assert [one.ids for one in generations[-2:]] == [frozenset("AB"), frozenset("B")]
+    assert {one.protocol for one in generations} == {"consumer"}
+
+
+def test_a_static_member_is_the_newest_life_of_its_slot_although_the_group_keeps_the_name_of_the_one_before() -> None:
+    assigned = struct.pack(">hi", 0, 1) + text("topic") + struct.pack(">ii", 1, 0) + struct.pack(">i", -1)
+
+    def generation(member: str) -> tuple[bytes, bytes | None]:
+        value = struct.pack(">h", 3) + text("consumer") + struct.pack(">i", 4) + text("range") + text("A")
+        value += struct.pack(">qi", 0, 1) + text(member) + text("slot-2") + text("m2.1") + text("host")
+        value += struct.pack(">ii", 1, 1) + struct.pack(">i", 0) + struct.pack(">i", len(assigned)) + assigned
+        return struct.pack(">h", 2) + text("g"), value
+
+    lives = [Life("m2.1", 2, 0.0), Life("m2.2", 2, 0.5), Life("m1.7", 1, 0.5)]
+    _, generations = decode(witnessed([generation("A"), generation("B"), generation("A")]), "g", "topic", lives)
+    assert [dict(one.owners) for one in generations] == [
+        {0: ("m2.1", "A")},
+        {0: ("m2.2", "B")},
+        {0: ("m2.1", "A")},  # by an id that is known
+    ]
 
 
 def test_the_maps_in_the_metadata_are_read_as_they_were_written() -> None:

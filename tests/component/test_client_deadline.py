@@ -5,18 +5,25 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from consumer.core.reply import Reply
+from consumer.scantrust import transport
+from consumer.scantrust.client import Client
+from consumer.scantrust.token import TokenSource
 from tests.component.wire import (
     ITEMS,
+    TOKEN,
     Peer,
     Wire,
     answer,
     client_to,
     make_certificate,
+    saying,
 )
 
 #: Seconds for a whole call; over TLS the handshake must fit in too, on a busy machine as well.
@@ -155,3 +162,72 @@ def server(_certificate: tuple[ssl.SSLContext, str]) -> ssl.SSLContext:
 def ca(_certificate: tuple[ssl.SSLContext, str]) -> str:
     assert Path(_certificate[1]).exists()
     return _certificate[1]
+
+
+class _Slow:
+    """A clock by which connecting takes long; the lease of an upload is asked by the same clock."""
+
+    def __init__(self, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.passed = 0.0
+        connect = transport._Connection.connect
+
+        def slowly(connection: Any) -> None:
+            self.passed += seconds
+            connect(connection)
+
+        monkeypatch.setattr(transport._Connection, "connect", slowly)
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.passed
+
+
+@pytest.mark.parametrize("over", ["directly", "tls", "proxy"])
+def test_a_connection_that_stands_too_late_for_its_request_serves_the_next_one(
+    over: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = make_certificate(tmp_path, "api", "IP:127.0.0.1") if over == "tls" else None
+    clock = _Slow(6.0, monkeypatch)
+    with Wire(saying(answer()), made.server() if made else None) as wire:
+        address = {"base_url": "http://api.invalid", "proxy": wire.url} if over == "proxy" else {"base_url": wire.url}
+        client = Client(
+            **address, token=TokenSource(TOKEN), connect_timeout=20, timeout=75, clock=clock,
+            ca_file=str(made.pem) if made else "",
+        )  # fmt: skip
+        with closing(client):
+            late = client.upload("extended_id", ITEMS, start_by=clock() + 5)
+            assert (late.status, late.sent) == (None, False)
+            assert "not sent" in late.error
+            assert wire.requests == []
+            assert client.upload("extended_id", ITEMS, start_by=clock() + 5).status == 200
+            assert client.me().status == 200
+        assert wire.connections == 1, "a good connection was thrown away"
+        assert len(wire.requests) == 2
+
+
+def test_the_lease_of_an_upload_is_asked_when_its_connection_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = _Slow(6.0, monkeypatch)
+    with Wire(saying(answer())) as wire:
+        with closing(Client(wire.url, TokenSource(TOKEN), connect_timeout=20, timeout=75, clock=clock)) as client:
+            polling = client.upload("extended_id", ITEMS, start_by=lambda: clock() + 5)
+        assert polling.status == 200, "I8: an API that is slow to connect to gets nothing"
+        with closing(Client(wire.url, TokenSource(TOKEN), connect_timeout=20, timeout=75, clock=clock)) as client:
+            ended = client.upload("extended_id", ITEMS, start_by=lambda: clock() + 1 if clock.passed < 10 else 0.0)
+        assert not ended.sent, "fencing: a lease that ended while it connected"
+    assert len(wire.requests) == 1
+
+
+def test_of_a_lost_call_the_time_is_told_for_which_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For so long it may still take effect; how long it took to connect does not count."""
+    clock = _Slow(20.0, monkeypatch)
+
+    def reset(peer: Peer, wire: Wire) -> None:
+        wire.take(peer)
+        peer.reset()
+
+    with (
+        Wire(reset) as wire,
+        closing(Client(wire.url, TokenSource(TOKEN), connect_timeout=30, timeout=75, clock=clock)) as client,
+    ):
+        lost = client.upload("extended_id", ITEMS)
+    assert (lost.status, lost.sent) == (None, True)
+    assert lost.seconds < 20, "I2: the call seems to have been sent before it was connected"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import queue
+import threading
 import weakref
 from collections.abc import Callable
 from contextlib import closing
@@ -13,12 +14,14 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.core.effects import Letter
+from consumer.core.effects import Letter, Receipt
 from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets import Partition
 from consumer.kafka import outbox
 from consumer.kafka.dead_letter import DeadLetters, headers_of
 from consumer.kafka.outbox import Headers
+from consumer.kafka.receipts import Receipts
+from tests.component.wire import wait_until
 from tests.core.runner_fakes import Message
 
 TOPIC = "letters"
@@ -151,3 +154,105 @@ def test_only_the_headers_that_a_letter_adds_replace_those_of_the_record() -> No
     assert names[:2] == ["scm.line", "__connect.errors.task.id"]
     assert names.count("scm.reason") == 1
     assert "scm.row" not in names, "there is no row, and the earlier copy is none"
+
+
+# -- what is handed to the client --------------------------------------------------------------------------------------
+
+
+class Holding(Client):
+    """Holds what it is given, as a client whose broker is away, until ``gives`` lets it tell."""
+
+    def __init__(self, gives: threading.Event, outcome: int | None = None) -> None:
+        super().__init__(outcome)
+        self._gives = gives
+        self.held = self.most = 0
+
+    def produce(self, topic: str, *, value: bytes | None = None, **more: Any) -> None:
+        super().produce(topic, **more)
+        self.held += len(value or b"")
+        self.most = max(self.most, self.held)
+
+    def poll(self, timeout: float) -> None:
+        if self._gives.wait(timeout):
+            self.held = 0
+            super().poll(timeout)
+
+
+def _of_one_record(count: int, size: int) -> list[Letter]:
+    """Letters of one record of many rows, each of which is the whole record."""
+    record = Record(Partition("events", 0, 0, 0), 0, WithHeaders(0, b"x" * size), size)
+    rows = [Row(record, "extended_id", f"C{number}", {}, (), 0, stage=Stage.LETTER) for number in range(count)]
+    return [Letter(row, Rejection("invalid_value", "no", None)) for row in rows]
+
+
+def test_of_a_record_of_many_rows_no_more_letters_are_handed_to_the_client_than_the_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gives = threading.Event()
+    client = Holding(gives)
+    monkeypatch.setattr(outbox, "create_client", lambda *_: client)
+    acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
+    with closing(DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")) as writer:
+        for one in _of_one_record(300, 180_000):
+            writer.send(one)
+        wait_until(lambda: client.most > outbox.BUDGET_BYTES / 2 and writer._inbox.empty())
+        gives.set()
+        done: list[Row] = []
+        while len(done) < 300:
+            done += acknowledged.get(timeout=10)
+    assert client.most <= outbox.BUDGET_BYTES, "I6: what a client holds is not bounded"
+
+
+def test_a_client_that_is_renewed_gets_no_more_than_the_budget_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    gives = threading.Event()
+    gives.set()
+    clients: list[Holding] = []
+
+    def make(*_: Any) -> Holding:
+        clients.append(Holding(gives, KafkaError._MSG_TIMED_OUT if len(clients) < 3 else None))
+        return clients[-1]
+
+    monkeypatch.setattr(outbox, "create_client", make)
+    monkeypatch.setattr(outbox, "RETRY_FIRST_SECONDS", 0.01)
+    acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
+    with closing(DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")) as writer:
+        for one in _of_one_record(100, 180_000):
+            writer.send(one)
+        done: list[Row] = []
+        while len(done) < 100:
+            done += acknowledged.get(timeout=10)
+        assert writer._handed_out == 0, "I6: what is counted as handed out does not come back"
+    assert max(client.most for client in clients) <= outbox.BUDGET_BYTES, "I6: what a client holds is not bounded"
+
+
+def test_a_letter_that_is_larger_than_the_budget_is_written_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    gives = threading.Event()
+    gives.set()
+    client = Holding(gives)
+    monkeypatch.setattr(outbox, "create_client", lambda *_: client)
+    acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
+    with closing(DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")) as writer:
+        for one in _of_one_record(3, outbox.BUDGET_BYTES + 1):
+            writer.send(one)
+        done: list[Row] = []
+        while len(done) < 3:
+            done += acknowledged.get(timeout=10)
+    assert client.most == outbox.BUDGET_BYTES + 1, "I6: what a client holds is not bounded"
+
+
+def test_receipts_are_handed_out_within_the_budget_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    gives = threading.Event()
+    client = Holding(gives)
+    monkeypatch.setattr(outbox, "create_client", lambda *_: client)
+    acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
+    rows = [one.row for one in _of_one_record(300, 1)]
+    for row in rows:
+        row.stage, row.item = Stage.RECEIPT, {"extended_id": str(row.value), "note": "x" * 100_000}
+    with closing(Receipts(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", clock=lambda: 0.0)) as writer:
+        writer.send(Receipt(rows, [], {}, None, ""))
+        wait_until(lambda: client.most > outbox.BUDGET_BYTES / 2 and writer._inbox.empty())
+        gives.set()
+        done: list[Row] = []
+        while len(done) < 300:
+            done += acknowledged.get(timeout=10)
+    assert client.most <= outbox.BUDGET_BYTES, "I6: what a client holds is not bounded"

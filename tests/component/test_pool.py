@@ -17,6 +17,7 @@ from consumer.errors import ConfigError
 from consumer.scantrust.client import Client
 from consumer.scantrust.pool import Job, Pool
 from consumer.scantrust.token import TokenSource
+from consumer.scantrust.transport import StartBy
 from tests.component.wire import (
     ITEMS,
     TOKEN,
@@ -143,7 +144,7 @@ class _Faulty(Client):
 
     calls = 0
 
-    def upload(self, data_key: str, items: list[dict[str, str]], start_by: float = 0.0) -> Reply:
+    def upload(self, data_key: str, items: list[dict[str, str]], start_by: StartBy = 0.0) -> Reply:
         self.calls += 1
         if self.calls % 2:
             raise KeyError(f"{TOKEN} {items[0]['extended_id']}-value")

@@ -285,6 +285,17 @@ def test_log_in_is_sent_and_nothing_of_the_environment_interferes(
     assert "authorization" not in headers[1]
 
 
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "gopher://127.0.0.1:9"])
+def test_proxy_of_a_kind_that_the_library_cannot_speak_to_is_passed_over_like_any(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with Wire(saying(schema_answer())) as wire:
+        assert isinstance(ask_once(connect(wire.url), 5), Found)
+
+
 def test_certificate_is_verified(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

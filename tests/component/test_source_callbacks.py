@@ -31,6 +31,8 @@ class Listener:
         self.counted = dict(counts)
     def on_revoked(self, partitions, *, lost):
         pass
+    def on_begun(self, partitions):
+        pass
     def on_joined(self):
         pass
     def on_waiting(self):
@@ -56,6 +58,7 @@ with EmbeddedKafka() as kafka:
         longest, polls = max(longest, time.monotonic() - began), polls + 1
         time.sleep(0.05)
     print(longest < 4, polls > 20, longest, polls)
+    print("then", listener.counted)
     sys.stdout.flush()
     source.close(0.1)
     os._exit(0)
@@ -67,6 +70,7 @@ def test_a_commits_answer_behind_an_assignment_in_one_poll_is_taken_in() -> None
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("acknowledged {'events': "), done.stdout + done.stderr
     assert "\nTrue True " in done.stdout, "the broker is away, and the loop stands still with it: " + done.stdout
+    assert "\nthen {}" in done.stdout, "that the partitions cannot be counted is not told: " + done.stdout
 
 
 #: What the client raises in C leaves a callback without its type; a client that was closed raises so at any time.
@@ -100,6 +104,8 @@ class Listener:
         pass
     def on_revoked(self, partitions, *, lost):
         self.revoked += len(partitions)
+    def on_begun(self, partitions):
+        pass
     def on_joined(self):
         pass
     def on_waiting(self):

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from consumer.core.offsets import Commit, Partition, due_commits
+from consumer.errors import UserError
 from consumer.kafka import source as module
 from consumer.kafka.reader import ReadFrom
 from consumer.kafka.source import Source
@@ -116,3 +117,51 @@ def test_a_last_commit_that_is_refused_is_not_sent_over_and_over(source: Source,
         source._committing_since -= 2.0
     assert not source.commit_and_wait([commit(7)])
     assert sent.count(7) == 1 + under_way
+
+
+def test_two_commits_of_one_offset_with_different_maps_are_told_apart(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I7: the later one's answer is none of the earlier's; else the later map counts as committed and is not."""
+    monkeypatch.setattr(module, "COMMIT_LOST_SECONDS", 0.0)
+    listener: Any = source._listener
+    ended: list[tuple[str, str | None]] = []
+    listener.on_committed = lambda commits, error, *, too_large=False: ended.append((commits[0].metadata, error))
+    partition = source._owned[("events", 0)] = Partition("events", 0, 0, 5)
+    source.commit([Commit(partition, 5, "one")])
+    source.commit([Commit(partition, 5, "two")])
+    source._on_commit(None, [TopicPartition("events", 0, 5, "two")])
+    assert ended == [("two", None)], "I7: an answer is taken for that to another commit"
+    partition.metadata = "two"
+    source._on_commit(None, [TopicPartition("events", 0, 5, "one")])
+    assert partition.metadata == "one", "I7: what the group took last is not what it is thought to have"
+
+
+def test_a_commit_of_an_epoch_before_is_what_the_group_has_of_the_one_that_is_owned(source: Source) -> None:
+    """I7: it was on its way when the partition went and came back; the new epoch's next commit must follow it."""
+    old, new = Partition("events", 0, 0, 0), Partition("events", 0, 7, 7)
+    source.commit([Commit(old, 5, "")])
+    source._owned[("events", 0)] = new
+    answer(source, 5)
+    assert due_commits([new]) == [Commit(new, 7, "")], "the group is left behind what it was told before"
+
+
+def test_a_fault_in_the_listener_leaves_a_revoked_partition_unowned_and_is_raised_by_the_next_poll_once(
+    source: Source,
+) -> None:
+    listener: Any = source._listener
+    client: Any = source._consumer
+    client.consume = lambda count, timeout: []
+    client.consumer_group_metadata = lambda: b""
+    partition = source._owned[("events", 0)] = Partition("events", 0, 0, 0)
+
+    def fails(partitions: list[Partition], *, lost: bool) -> None:
+        raise KeyError("a fault")
+
+    listener.on_revoked = fails
+    source._gone([TopicPartition("events", 0)], lost=False)
+    assert not partition.owned, "I3: it is gone, and is committed all the same"
+    source._counted_in = None
+    with pytest.raises(UserError, match=r"a fault in the program \(KeyError\)"):
+        source.poll(1)
+    assert source.poll(1) == [], "a stop serves callbacks after that"

@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from consumer.config.settings import Settings
+from consumer.core.settled_map import encode
 from consumer.kafka.embedded import EmbeddedKafka
 from consumer.kafka.scan import Scan
 from consumer.where.search import Fate, Search
@@ -60,14 +61,14 @@ class Cluster:
         content |= {"fields": dict(fields), "http_status": 200, "accepted_at": "2026-11-22T16:30:00.000Z"}
         self.write(self.receipts, json.dumps(content).encode(), f"{data_key}={value}".encode())
 
-    def commit(self, offset: int) -> None:
+    def commit(self, offset: int, metadata: str = "") -> None:
         with closing(Consumer({"bootstrap.servers": self.bootstrap, "group.id": "group"})) as consumer:
-            consumer.commit(offsets=[TopicPartition(self.events, 0, offset)], asynchronous=False)
+            consumer.commit(offsets=[TopicPartition(self.events, 0, offset, metadata)], asynchronous=False)
 
     def fates(self, **sections: Any) -> list[Fate]:
         kafka = {"bootstrap_servers": self.bootstrap, "group_id": "group", "topics": (self.events,)}
         topics = {"dead_letter": {"topic": self.letters}, "receipts": {"topic": self.receipts}}
-        settings = Settings(kafka=kafka, **topics, **sections)
+        settings = Settings(kafka=kafka, **(topics | sections))
         scan = Scan(self.bootstrap, "group", {})
         try:
             return list(Search(settings, scan, KEY, lambda _: None).fates(None))
@@ -166,3 +167,86 @@ def test_what_cannot_be_read_without_a_registry_that_is_away_is_unknown(
     cluster.commit(1)
     fates = cluster.fates(schema_registry={"url": "http://127.0.0.1:9"})
     assert told(fates) == [(0, None, "unknown")]
+
+
+# -- what is known, and what today's rules would say -------------------------------------------------------------------
+
+
+def test_what_todays_rules_would_reject_is_not_called_dead_lettered_without_a_letter(cluster: Cluster) -> None:
+    """It was accepted when the field was none of date_fields."""
+    cluster.event({"extended_id": KEY, "day": "soon"})
+    cluster.commit(1)
+    for sections in ({"receipts": {"topic": ""}}, {}):
+        (fate,) = cluster.fates(events={"date_fields": ("day",)}, **sections)
+        assert fate.fate == "unknown", "where: a fate is told that nobody wrote down"
+        assert fate.told.startswith("settled (the group has committed 1); accepted or not: unknown")
+        assert 'by today\'s rules it would be rejected: invalid_value: "day" is "soon"' in fate.told
+
+
+def test_what_todays_rules_would_skip_is_not_called_skipped_unless_receipts_were_kept_then(cluster: Cluster) -> None:
+    name = f"urn:epc:id:sgtin:9506000.013435.{KEY}"
+    cluster.event(object_event(name, bizStep="receiving"))
+    cluster.commit(1)
+    skipping = {"epcis": {"steps": ("receiving =",)}}
+    for sections in ({"receipts": {"topic": ""}}, {}):
+        (fate,) = cluster.fates(**skipping, **sections)
+        assert fate.fate == "unknown", "where: a fate is told that nobody wrote down"
+        assert "by today's rules it sets nothing, and would be skipped" in fate.told
+    cluster.receipt(0, {"extended_id": "ANOTHER", "line": "L1"})
+    (fate,) = cluster.fates(**skipping)
+    assert fate.fate == "skipped"
+    assert fate.told.startswith("settled (the group has committed 1), without a letter or a receipt; ")
+
+
+def test_what_is_not_settled_is_not_called_skipped_or_rejected_yet(cluster: Cluster) -> None:
+    name = f"urn:epc:id:sgtin:9506000.013435.{KEY}"
+    cluster.event(object_event(name, bizStep="receiving"))
+    cluster.event({"extended_id": KEY, "activation_status": "9"})
+    fates = cluster.fates(epcis={"steps": ("receiving =",)})
+    assert [fate.fate for fate in fates] == ["unsettled"] * 2, "where: a fate is told that nobody wrote down"
+    assert fates[1].told.startswith("nothing is committed yet; by today's rules it would be rejected: invalid_value: ")
+
+
+def test_what_the_settled_map_names_is_settled_and_it_is_said_by_what(cluster: Cluster) -> None:
+    for line in ("L0", "L1"):
+        cluster.event({"extended_id": KEY, "line": line})
+    cluster.commit(0, encode(0, 0, [(1, 2)], 4000))
+    first, second = cluster.fates(receipts={"topic": ""})
+    assert (first.fate, first.told) == ("unsettled", "committed: 0")
+    assert second.told == "settled (named by the settled map at 0); accepted or not: unknown without receipts.topic"
+
+
+def test_fields_are_told_as_they_were_sent_and_not_as_they_would_be_read_today(cluster: Cluster) -> None:
+    name = f"urn:epc:id:sgtin:9506000.013435.{KEY}"
+    raw = cluster.event(object_event(name, bizStep="receiving"))
+    cluster.event(object_event(name, bizStep="receiving"))
+    cluster.receipt(0, {"extended_id": KEY, "received": "then"})
+    cluster.letter(1, raw, "rejected_by_api", {"serial_number": KEY, "received": "then"})
+    cluster.commit(2)
+    accepted, lettered = cluster.fates(epcis={"steps": ("receiving = now: {date}",)})
+    assert (accepted.fate, accepted.data_key, accepted.fields) == ("accepted", "extended_id", {"received": "then"})
+    assert (lettered.fate, lettered.data_key, lettered.fields) == (
+        "dead_lettered",
+        "serial_number",
+        {"received": "then"},
+    )
+
+
+def test_letters_of_rows_that_todays_rules_do_not_make_are_told(cluster: Cluster) -> None:
+    name = f"urn:epc:id:sgtin:9506000.013435.{KEY}"
+    raw = cluster.event(document(object_event(name, bizStep="receiving"), object_event(name, bizStep="shipping")))
+    cluster.letter(0, raw, "rejected_by_api", {"extended_id": KEY, "of old": "rules"})
+    cluster.commit(1)
+    assert [(fate.fate, fate.fields) for fate in cluster.fates()] == [
+        ("unknown", {"receive_date": "2026-11-23"}),
+        ("unknown", {"ship_date": "2026-11-23"}),
+        ("dead_lettered", {"of old": "rules"}),
+    ]
+
+
+def test_the_letter_of_an_event_that_was_refused_whole_is_told_of_each_of_its_codes(cluster: Cluster) -> None:
+    names = [f"urn:epc:id:sgtin:9506000.013435.{code}" for code in (KEY, "OTHER")]
+    raw = cluster.event(object_event(*names, action="ADD", ilmd={"sellByDate": "soon"}))
+    cluster.letter(0, raw, "invalid_value")
+    cluster.commit(1)
+    assert told(cluster.fates()) == [(0, None, "dead_lettered")]

@@ -175,7 +175,7 @@ class SimulatedApi:
         window = Window(KEY, list(rows), "full", 1)
         attempt = Attempt(window, 1, KEY, [row.item for row in rows])
         start_by = self._scheduler.now - 1.0 if too_late else float("inf")
-        self._pool.send(attempt, start_by)
+        self._pool.send(attempt, lambda: start_by)
         return self._answer()
 
     def me(self) -> Reply:

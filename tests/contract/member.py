@@ -33,6 +33,7 @@ class Member:
 
     def __init__(self) -> None:
         self.count = 500  #: records of a poll
+        self.joined = False  #: the group has answered, without an assignment
         self.idle = False  #: it polls no more, as a process that hangs
         self.stopping = False
         self.leaves_at_once = False
@@ -43,6 +44,7 @@ class Member:
         self.batches: list[tuple[Partition, list[int]]] = []  #: offsets, as they were given
         self.values: dict[int, list[bytes]] = {}  #: by partition, in the order in which they were given
         self.failed: UserError | None = None
+        self.counted = 0  #: how often it was told how many partitions there are
         self.polling = False
         self.while_revoking: Callable[[], None] = lambda: None
 
@@ -81,11 +83,15 @@ class Member:
             self.owned[partition.number] = partition
             self.came.append(partition)
 
+    def on_begun(self, partitions: list[Partition]) -> None:
+        self.on_assigned(partitions)
+
     def on_counted(self, counts: Mapping[str, int]) -> None:
         """How many partitions there are matters to the pace only."""
+        self.counted += 1
 
     def on_joined(self) -> None:
-        """Nothing depends on it here."""
+        self.joined = True
 
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
         self.went.append(([partition.number for partition in partitions], lost))
@@ -122,8 +128,24 @@ class Site(Protocol):
     def committed(self) -> dict[int, tuple[int, str]]:
         """What the group has committed: offset and metadata by partition."""
 
-    def member(self, *, start_from: str = "earliest", instance: str = "", max_poll: float = 300.0) -> Member:
+    def member(
+        self,
+        *,
+        start_from: str = "earliest",
+        instance: str = "",
+        max_poll: float = 300.0,
+        protocol: str = "classic",
+    ) -> Member:
         """A new member, that has subscribed; ``max_poll``: seconds that it may go without a poll."""
+
+    def trim(self, number: int, begin: int) -> None:
+        """Let retention remove what lies before an offset."""
+
+    def delete_topic(self) -> None:
+        """Delete the topic, and wait until it is gone."""
+
+    def make_anew(self) -> None:
+        """Make the topic again."""
 
     def do(self, member: Member, act: Callable[[Source], object]) -> None:
         """Have something done on the thread of a member's owner, between two turns of it."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from consumer.kafka.reader import ReadFrom
 from consumer.kafka.source import Source
@@ -56,11 +57,31 @@ class RealSite:
         found = self._kafka.commits(self.group, self.topic)
         return {number: (commit.offset, commit.metadata.rstrip("\0")) for number, commit in found.items()}
 
-    def member(self, *, start_from: str = "earliest", instance: str = "", max_poll: float = 300.0) -> Member:
+    def trim(self, number: int, begin: int) -> None:
+        self._kafka.delete_records(self.topic, {number: begin})
+
+    def delete_topic(self) -> None:
+        admin = AdminClient({"bootstrap.servers": self._kafka.bootstrap})
+        admin.delete_topics([self.topic])[self.topic].result()
+        self.turn_until(lambda: self.topic not in admin.list_topics(timeout=5.0).topics, "the topic is gone")
+
+    def make_anew(self) -> None:
+        self._kafka.create_topic(self.topic, self.partitions)
+
+    def member(
+        self,
+        *,
+        start_from: str = "earliest",
+        instance: str = "",
+        max_poll: float = 300.0,
+        protocol: str = "classic",
+    ) -> Member:
         member = Member()
         properties = QUICK | {"max.poll.interval.ms": str(int(max_poll * 1000))}
+        if protocol == "consumer":  # the brokers say how long a session is
+            properties = {k: v for k, v in properties.items() if k.startswith(("fetch", "max"))}
         reading = ReadFrom(self._kafka.bootstrap, self.group, [self.topic], start_from, "stop", properties)
-        member.source = Source(member, reading, instance_id=instance)
+        member.source = Source(member, reading, instance_id=instance, group_protocol=protocol)
         member.source.subscribe()
         self._members.append(member)
         return member

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from consumer.ports import Source as SourcePort
 from tests.contract.member import PATIENCE_SECONDS, Member
 from tests.simulation.broker import Broker, ListLog
+from tests.simulation.consumer_group import ConsumerGroup
 from tests.simulation.group import Group
 from tests.simulation.process import Process
 from tests.simulation.scheduler import Scheduler
@@ -52,7 +53,27 @@ class SimulatedSite:
     def committed(self) -> dict[int, tuple[int, str]]:
         return dict(self._broker.committed)
 
-    def member(self, *, start_from: str = "earliest", instance: str = "", max_poll: float = 300.0) -> Member:
+    def trim(self, number: int, begin: int) -> None:
+        self._logs[number].trim(begin)
+
+    def delete_topic(self) -> None:
+        for number in range(self.partitions):
+            self._broker.delete(number, forgets=True)
+
+    def make_anew(self) -> None:
+        for number in range(self.partitions):
+            self._logs[number] = self._broker.make_anew(number)
+
+    def member(
+        self,
+        *,
+        start_from: str = "earliest",
+        instance: str = "",
+        max_poll: float = 300.0,
+        protocol: str = "classic",
+    ) -> Member:
+        if protocol == "consumer" and not isinstance(self._group, ConsumerGroup):
+            self._group = ConsumerGroup(self._scheduler, self.partitions, self._draw, session=45.0, heartbeat=0.5)
         member = Member()
         jobs = self._jobs[member] = deque()
 

@@ -414,3 +414,82 @@ def test_a_static_member_that_was_replaced_cannot_go_on(site: Site) -> None:
     site.turn_until(lambda: first.failed is not None, "it is told")
     assert "FENCED" in str(first.failed).upper()
     assert 0 not in site.committed()
+
+
+def test_while_the_group_waits_for_a_member_a_commit_of_another_waits_behind_its_joining(site: Site) -> None:
+    """A broker answers the requests of a connection in their order, and a joining only when all have joined."""
+    first = site.member()
+    _ready(site, first)
+    first.idle = True
+    second = site.member()
+    site.turn_until(lambda: site.members() == [0, 1], "the first is to give up a partition, and does not hear of it")
+    third = site.member()
+    site.turn_for(1.5)  # so the others join, and wait for it
+    site.do(second, lambda source: source.commit(_commit(first, p0=3)))
+    site.turn_for(1.5)
+    assert not second.answers, "a commit overtakes the joining that was sent before it"
+    assert 0 not in site.committed()
+    first.idle = False
+    site.turn_until(lambda: bool(second.answers), "it is answered once all have joined")
+    del third
+
+
+# -- the consumer protocol ---------------------------------------------------------------------------------------
+
+
+def test_no_callback_tells_a_member_of_the_consumer_protocol_that_it_gets_nothing(site: Site) -> None:
+    members = [site.member(protocol="consumer") for _ in range(site.partitions)]
+    site.turn_until(lambda: all(len(member.owned) == 1 for member in members), "each has a partition")
+    more = site.member(protocol="consumer")
+    site.turn_until(lambda: more.joined, "it hears that it is a member")
+    assert not more.came
+
+
+def test_in_the_consumer_protocol_a_member_in_its_callback_holds_up_only_what_it_is_to_give_up(site: Site) -> None:
+    first = site.member(protocol="consumer")
+    _ready(site, first)
+    during: list[tuple[list[Partition], int]] = []
+
+    def wait() -> None:
+        before = len(second.answers)
+        site.pass_inside(2.0)
+        during.append((list(second.came), before))
+
+    first.while_revoking = wait
+    second = site.member(protocol="consumer")
+    site.turn_until(lambda: len(first.owned) == len(second.owned) == 1, "each has a partition")
+    assert [came for came, _ in during] == [[]], "fencing: a partition has two owners"
+    ((number, partition),) = second.owned.items()
+    site.do(second, lambda source: source.commit([Commit(partition, 1, "")]))
+    site.turn_until(lambda: bool(second.answers), "the commit is answered")
+    assert second.answers[0].error is None
+    assert site.committed()[number] == (1, "")
+
+
+# -- what befalls a topic ----------------------------------------------------------------------------------------
+
+
+def test_a_partition_is_stopped_where_retention_has_removed_what_was_not_read(site: Site) -> None:
+    site.publish(0, *_values(0, 10))
+    site.publish(1, *_values(0, 3))
+    site.commit_before({0: (2, "")})
+    site.trim(0, 5)
+    member = site.member()
+    site.turn_until(lambda: len(member.offsets(1)) == 3, "the other partition is read")
+    site.turn_until(lambda: bool(member.source.stopped), "it is stopped")
+    assert list(member.source.stopped.values()) == ["out_of_range"]
+    assert not member.offsets(0)
+
+
+def test_with_a_topic_its_commits_go_and_a_late_commit_of_its_offsets_is_taken_for_the_one_made_anew(
+    site: Site,
+) -> None:
+    """A broker does not ask which topic of that name a commit was made for."""
+    site.publish(0, *_values(0, 10))
+    site.commit_before({0: (7, "text")})
+    assert site.committed() == {0: (7, "text")}
+    site.delete_topic()
+    site.make_anew()
+    assert site.committed() == {}
+    site.commit_before({0: (7, "text")})
+    assert site.committed() == {0: (7, "text")}

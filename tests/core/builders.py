@@ -114,6 +114,7 @@ class Bench:
         self.questions: list[Task] = []  #: about tasks, not answered yet
         self.asks = 0
         self.asks_open = 0
+        self.me = 200  #: how ``serve`` answers ``GET /me``
         self.notices: list[str] = []
         self._next: dict[Partition, int] = {}
 
@@ -207,10 +208,10 @@ class Bench:
         self.pipeline.questioned(task, reply, self.now)
         self.tick()
 
-    def answer_me(self, status: int = 200) -> None:
+    def answer_me(self, status: int | None = None) -> None:
         """``GET /me`` is answered."""
         self.asks_open -= 1
-        self.pipeline.me_answered(answered(status, {}), self.now)
+        self.pipeline.me_answered(answered(status or self.me, {}), self.now)
         self.tick()
 
     def acknowledge(self) -> None:

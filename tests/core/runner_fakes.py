@@ -51,6 +51,9 @@ class Message:
     def key(self) -> bytes | None:
         return None
 
+    def headers(self) -> list[tuple[str, bytes | None]] | None:
+        return None
+
     def timestamp(self) -> tuple[int, int]:
         return 1, int((EPOCH + BEGIN) * 1000)  # published at the start
 
@@ -99,10 +102,12 @@ class FakeSource:
         self.held: set[Partition] = set()
         self.paused = False
         self.stopped: dict[Partition, str] = {}
+        self.awaiting: dict[tuple[str, int], float] = {}
         self.committing = False
         self.logs: dict[Partition, list[Message]] = {}
         self.polls: list[tuple[float, int]] = []
         self.commits: list[dict[int, int]] = []
+        self.on_its_way: list[Commit] = []  #: the commit that was sent last
         self.waited: list[dict[int, int]] = []
         self.refusals = 0  #: of commits that are waited for, to come
         self.pauses: list[tuple[float, bool]] = []
@@ -149,7 +154,7 @@ class FakeSource:
         assert not self.committing, "two commits in flight"
         assert all(commit.partition.owned for commit in commits), "a commit of what is not owned"
         self.commits.append({commit.partition.number: commit.offset for commit in commits})
-        self.committing = True
+        self.committing, self.on_its_way = True, commits
         if self.commit_answers is not None:
             error = None if self.commit_answers == "at once" else self.commit_answers
             self.inside.append(lambda: self._committed(commits, error))
@@ -205,7 +210,8 @@ class World:
         self.latency = 0.1
         self.api: Callable[[Attempt], Reply | None] = accepted
         self.sent: list[Attempt] = []
-        self.start_by: list[tuple[float, float]] = []
+        self.start_by: list[tuple[float, float]] = []  #: when each was handed out, and until when it might begin then
+        self.leases: list[Callable[[], float]] = []
         self.unanswered: list[Attempt] = []
         self.questions: list[Task] = []
         self.task: Reply = answered(200, {"state": "complete"})  #: what a question about a task brings
@@ -251,10 +257,11 @@ class FakeApi:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def send(self, attempt: Attempt, start_by: float) -> None:
+    def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None:
         world = self.world
         world.sent.append(attempt)
-        world.start_by.append((world.results.now, start_by))
+        world.start_by.append((world.results.now, start_by()))
+        world.leases.append(start_by)
         reply = world.api(attempt)
         if reply is None:
             world.unanswered.append(attempt)

@@ -115,16 +115,30 @@ def test_the_two_rows_go_in_two_requests_and_the_record_is_settled_when_both_are
     assert line.settled()
 
 
-def test_both_keys_are_claimed_at_arrival_and_freed_each_with_its_row() -> None:
+def test_both_keys_are_claimed_at_arrival_and_freed_when_both_rows_are_settled() -> None:
     line = Line()
     line.publish(labelled("C1", step="1"), unit("serial_number", "C1", step="2"), unit("case_code", "C1", step="3"))
     assert len(line.in_flight()) == 2
     case, serial = line.attempt("case_code"), line.attempt("serial_number")
     line.accept(case)
-    assert line.attempt("case_code").items == [{"case_code": "C1", "step": "3"}]
-    assert line.attempt("serial_number") is serial, "its own earlier row is not settled"
+    assert line.open == [serial], "I2: the record may be sent again whole: that would undo a later update of the case"
     line.accept(serial)
+    assert line.attempt("case_code").items == [{"case_code": "C1", "step": "3"}]
     assert line.attempt("serial_number").items == [{"serial_number": "C1", "step": "2"}]
+
+
+def test_a_record_that_is_sent_again_does_not_undo_a_later_update_of_one_of_its_codes() -> None:
+    """Its other row was not settled when the process died; the later record must not be in the map by then."""
+    line = Line(concurrency=9)
+    line.publish(labelled("C1", note="packed"), unit("serial_number", "C1", note="shipped"))
+    case = line.attempt("case_code")
+    while line.open != [case]:
+        line.accept(line.attempt("serial_number"))
+    line.dies_and_returns()
+    line.serve(always)
+    notes = [item["note"] for attempt in line.sent if attempt.data_key == "serial_number" for item in attempt.items]
+    assert notes[-1] == "shipped", "I9: a repeat undid a later update"
+    assert line.settled()
 
 
 def test_a_retry_of_the_one_does_not_send_the_other_again() -> None:
@@ -247,7 +261,9 @@ def test_a_second_row_that_updates_a_unit_waits_for_what_is_packed_into_it_and_h
         line.accept(line.open[0])
     assert line.in_flight() == [("serial_number", "C1"), ("case_code", "C1")]
     line.accept(line.attempt("case_code"))
-    assert line.in_flight() == [("serial_number", "C1"), ("extended_id", "C")], "the unit is free before the record is"
+    assert line.in_flight() == [("serial_number", "C1")], "I2: a repeat of the record would reach what is packed later"
+    line.accept()
+    assert line.in_flight() == [("extended_id", "C")]
 
 
 def test_both_rows_of_a_case_join_its_pallet_and_shipping_waits_for_both() -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.core.effects import Attempt
 from consumer.core.flow import Flow
+from consumer.core.model import Event
 from consumer.core.offsets import Partition
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
+from consumer.core.rows import TaskRowMaker
+from consumer.intake import Intake
 from tests.core.builders import accepted, answered, lost, values
-from tests.core.runner_fakes import World, keys_of, message
+from tests.core.runner_fakes import Message, World, keys_of, message
 
 ROWS = 400
 
@@ -123,10 +127,17 @@ def test_a_normal_backlog_makes_nothing_rest_however_small_the_bound(rows: int) 
         assert not world.runner.resting.crowding
 
 
-def test_a_dead_letter_topic_that_is_away_leaves_room_for_other_partitions() -> None:
+@pytest.mark.parametrize(
+    "value",
+    [b'{"extended_id":"","note":"%d"}', b'{"extended_id":"K%d"}', b'{"note":"%d"}'],
+    ids=["blank", "bad", "no key"],
+)
+def test_a_dead_letter_topic_that_is_away_leaves_room_for_other_partitions(value: bytes) -> None:
+    """What is rejected without being sent waits for nothing but that topic."""
     world = _world()
     world.acknowledges = False
-    world.partition(0, *[""] * 5 * ROWS)  # blank keys: rejected without being sent
+    bad = world.partition(0)
+    world.source.logs[bad] = [Message(offset, value % offset) for offset in range(5 * ROWS)]
     healthy = world.partition(1, *keys_of("G", 1000))
     world.start()
     world.turn_until(lambda: healthy.committed == 1000, 300)
@@ -204,3 +215,67 @@ def test_beyond_the_bound_nothing_is_read_though_rows_that_could_not_go_have_gon
     assert not flow.reads(), "I6: it is read without room"
     flow.gave(3, 0)
     assert flow.reads()
+
+
+def _units(world: World, number: int, distinct: bool) -> Partition:
+    """A partition with nothing but updates of pallets, which go as tasks."""
+    partition = world.partition(number)
+    for offset in range(5 * ROWS):
+        event = {"pallet_code": f"P{offset}", "note": str(offset) if distinct else "x"}
+        world.source.logs[partition].append(Message(offset, orjson.dumps(event)))
+    return partition
+
+
+def _tasks(attempt: Attempt) -> Reply:
+    """Each task is taken, and codes are accepted."""
+    return answered(200, {"task_id": f"T{attempt.window.number}"}) if attempt.by_task else accepted(attempt)
+
+
+def _as_tasks(raw: bytes) -> Event:
+    fields = orjson.loads(raw)
+    (data_key, value), *_ = fields.items()
+    return Event(fields, data_key, value)
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+def test_while_the_tasks_are_full_rows_that_need_none_are_read_and_sent(distinct: bool) -> None:
+    world = World(
+        intake=Intake(_as_tasks, TaskRowMaker("extended_id", every=False)),
+        max_unsettled_rows=20 * ROWS,
+        max_rows=50,
+        concurrency=2,
+        task_deadline=1e6,
+    )
+    world.task = answered(200, {"state": "running"})
+    world.api = _tasks
+    units = _units(world, 0, distinct)
+    others = [world.partition(number, *keys_of(f"G{number}-", 1000)) for number in (1, 2)]
+    world.start()
+    world.turn_until(lambda: all(partition.committed == 1000 for partition in others), 300)
+    assert world.pipeline.uploads.tasks.full
+    world.task = answered(200, {"state": "complete"})
+    world.turn_until(lambda: units.committed == 5 * ROWS, 36_000 if distinct else 600)
+
+
+def test_a_partition_of_rows_that_wait_for_tasks_rests_and_leaves_the_others_room() -> None:
+    world = World(
+        intake=Intake(_as_tasks, TaskRowMaker("extended_id", every=False)),
+        max_unsettled_rows=ROWS,
+        max_rows=10,
+        concurrency=2,
+        task_deadline=1e6,
+    )
+    world.task = answered(200, {"state": "running"})
+    world.api = _tasks
+    units = _units(world, 0, distinct=True)
+    other = world.partition(1, *keys_of("G", 50))
+    world.start()
+    log = world.source.logs[other]
+    for beat in range(50, 300):
+        log.append(message(beat, f"G{beat}"))
+        world.turn_for(1)
+    assert world.pipeline.uploads.tasks.full
+    assert other.committed == 300, "I8: nothing is read for others while tasks are full"
+    assert world.runner.resting.crowding == {units}
+    world.task = answered(200, {"state": "complete"})
+    world.turn_until(lambda: units not in world.source.held, 600)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumer.core.model import BadEvent
+from consumer.core.model import BadEvent, Row
 from consumer.core.rows import MAX_ROWS, RowMaker
 from consumer.formats import EpcisRules, Schemas, decoder
 from consumer.formats.epcis_rules import canonical
@@ -179,12 +179,87 @@ def test_members_stand_in_texts_and_alone_keep_their_kind() -> None:
     ]
 
 
-def test_each_row_is_judged_for_itself() -> None:
-    long = "https://id.gs1.org/01/9506000134352/21/" + "x" * 51
-    rows = rows_of(aggregation(long, ITEM, "ABCDEFGH-2"), codes=("case_code = .*/(x+)", "extended_id = (.+)"))
-    assert [row.rejection and row.rejection.reason for row in rows] == ["value_too_long"] * 2
+SECOND = "urn:epc:id:sgtin:9506000.113435.JF5FPO58DFITE4EDXD2"  # of another GTIN: 19506000134359
+LONG = "https://id.gs1.org/01/9506000134352/21/" + "x" * 51
+
+
+def told(rows: list[Row]) -> list[tuple[str | None, str | None]]:
+    """Of each row, its code and the reason for which it is rejected."""
+    return [(row.value, None if row.rejection is None else row.rejection.reason) for row in rows]
+
+
+def test_what_is_wrong_with_one_code_costs_the_other_codes_of_the_event_nothing() -> None:
     rows = rows_of(object_event(ITEM, " ", bizStep="shipping"), codes=("extended_id = .*",))
     assert [row.rejection and row.rejection.reason for row in rows] == [None, "key_blank"]
+    products = ("9506000134352 = " + "x" * 51, "19506000134359 = prod_2")
+    rows = rows_of(object_event(ITEM, SECOND, ITEM + "2", action="ADD"), products=products)
+    assert told(rows) == [
+        (CODE, "value_too_long"), ("JF5FPO58DFITE4EDXD2", None), (f"{CODE}2", "value_too_long")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("event", "lists", "reason", "field"),
+    [
+        (object_event(ITEM, SECOND, action="ADD", ilmd={"sellByDate": "soon"}), {}, "invalid_value", "after_sell_by"),
+        (
+            object_event(ITEM, SECOND, bizStep="shipping", ilmd={"x:lot": "L" * 51}),
+            {"steps": ("shipping = batch: {lot}",)},
+            "value_too_long",
+            "batch",
+        ),
+        (
+            object_event(ITEM, SECOND, bizStep="shipping"),
+            {"steps": ("shipping = date_consumed: {date}",)},
+            "forbidden_field",
+            "date_consumed",
+        ),
+        (
+            object_event(ITEM, SECOND, bizStep="shipping"),
+            {"steps": ("shipping = batch: {lot}",)},
+            "no_fields",
+            None,
+        ),
+        (
+            aggregation(LONG, ITEM, "ABCDEFGH-2"),
+            {"codes": ("case_code = .*/(x+)", "extended_id = (.+)")},
+            "value_too_long",
+            "case_code",
+        ),
+        (
+            object_event(SSCC, OTHER_SSCC, bizStep="shipping", ilmd={"sellByDate": "soon"}),
+            {"steps": ("shipping = after_sell_by: {sellByDate}",), "unit_codes": ("pallet_code = serial_number",)},
+            "invalid_value",
+            "after_sell_by",
+        ),
+    ],
+)
+def test_a_fault_in_what_an_event_sets_for_all_of_its_codes_is_one_refusal(
+    event: dict[str, Any], lists: dict[str, Any], reason: str, field: str | None
+) -> None:
+    """Each dead letter is the whole record: thousands of codes must not make thousands of them."""
+    for several in (event, document(event)):
+        rows = rows_of(several, **lists)
+        assert told(rows) == [(None, reason)], "I6: one letter for each code of an event that is refused whole"
+        (row,) = rows
+        assert row.rejection is not None
+        assert (row.rejection.field, row.rejection.stage, row.item) == (field, "validate", {})
+
+
+def test_in_a_document_a_refused_event_is_named_and_the_others_are_sent() -> None:
+    bad = object_event(ITEM, SECOND, action="ADD", eventID="urn:uuid:7", ilmd={"sellByDate": "soon"})
+    rows = rows_of(document(object_event(ITEM, bizStep="receiving"), bad, object_event(SECOND, bizStep="receiving")))
+    assert told(rows) == [(CODE, None), (None, "invalid_value"), ("JF5FPO58DFITE4EDXD2", None)]
+    why = rows[1].rejection
+    assert why is not None
+    assert why.message.startswith('event 2 of 3 ("urn:uuid:7"): "after_sell_by" is "soon"; allowed: ')
+
+
+@pytest.mark.parametrize("epcs", [(ITEM,), (ITEM, ITEM)])
+def test_the_refusal_of_an_event_about_one_code_names_the_code(epcs: tuple[str, ...]) -> None:
+    rows = rows_of(object_event(*epcs, action="ADD", ilmd={"sellByDate": "soon"}))
+    assert told(rows) == [(CODE, "invalid_value")]
+    assert rows[0].item["after_sell_by"] == "soon"
 
 
 def test_event_id_and_time_are_kept_for_tracing() -> None:

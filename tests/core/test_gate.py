@@ -226,7 +226,7 @@ def test_the_back_off_carries_over_from_a_failed_trial_to_the_next_question() ->
     gate.told(1, passed=True)
     gate.start(1)
     gate.ended()
-    assert not gate.block(Pause.REFUSED, 1), "it was paused already"
+    assert not gate.block(Pause.REFUSED, 1, trial=True), "it was paused already"
     assert gate.asks_at(1) == 1 + 2
 
 

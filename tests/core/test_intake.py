@@ -9,7 +9,7 @@ from consumer.core.offsets import Partition
 from consumer.core.rows import RowMaker
 from consumer.core.settled_map import SettledMap
 from consumer.formats import Schemas, decoder
-from consumer.intake import Intake
+from consumer.intake import HEADER_BYTES, RECORD_BYTES, UNREADABLE_HEADERS, Intake
 from tests.core.runner_fakes import Message
 
 
@@ -55,7 +55,7 @@ def test_records_carry_what_a_dead_letter_and_the_memory_bound_need(bench: Bench
     records, rows, position = bench.take(good, bad, none)
     assert position == 10
     assert len(records) == 3, "I5: what was read is not counted"
-    assert [(r.offset, r.raw, r.size, r.open) for r in records] == [
+    assert [(r.offset, r.raw, r.size - r.beside, r.open) for r in records] == [
         (5, good, len(good.value() or b""), 1),
         (7, bad, 1, 1),
         (9, None, 0, 0),
@@ -64,6 +64,41 @@ def test_records_carry_what_a_dead_letter_and_the_memory_bound_need(bench: Bench
     assert rows[1].rejection is not None
     assert (rows[1].rejection.reason, rows[1].rejection.stage) == ("undecodable", "decode")
     assert not bench.intake.waiting
+
+
+class Heavy(Message):
+    """A record of which hardly anything is value."""
+
+    def __init__(self, offset: int, value: bytes, headers: list[tuple[str, bytes | None]] | None) -> None:
+        super().__init__(offset, value)
+        self._headers = headers
+
+    def key(self) -> bytes:
+        return b"k" * 1000
+
+    def headers(self) -> list[tuple[str, bytes | None]]:
+        if self._headers is None:
+            raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "as the client raises it")
+        return self._headers
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_what_is_kept_of_a_record_is_counted_and_not_its_value_alone(bench: Bench, waiting: bool) -> None:
+    """I6: keys and headers, whether its rows are made or wait for a schema."""
+    text = b'{"extended_id":"A","line":"L1"}'
+    value = b"\x00\x00\x00\x00\x07" + text if waiting else text
+    headers: list[tuple[str, bytes | None]] = [("h" * 50, b"v" * 450), ("none", None)]
+    (record,), rows, _ = bench.take(Heavy(0, value, headers))
+    assert bool(rows) is not waiting
+    expected = len(value) + 1000 + 500 + 4 + 2 * HEADER_BYTES + RECORD_BYTES
+    assert record.size == expected, "I6: what is kept of a record is not counted"
+    if rows:
+        assert rows[0].size == len(value), "what a row takes in a request is its value's"
+
+
+def test_headers_that_the_client_cannot_give_are_counted_as_large(bench: Bench) -> None:
+    (record,), _, _ = bench.take(Heavy(0, b"{}", None))
+    assert record.size >= UNREADABLE_HEADERS, "I6: what is kept of a record is not counted"
 
 
 def test_what_was_settled_before_is_a_record_without_rows_and_nothing_else_is(bench: Bench) -> None:

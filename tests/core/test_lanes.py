@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from consumer.core.lanes import PATIENCE_LINGERS, Lane, Lanes
+from consumer.core.lanes import PATIENCE_LINGERS, SPARE_ENTRIES, Lane, Lanes
 from consumer.core.model import Record, Row, Stage
 from consumer.core.offsets import Partition
 from consumer.core.rows import go_by_task
@@ -26,6 +28,14 @@ def row(number: int, arrived: float, *, note: str = "x", by_task: bool = False, 
     if by_task:
         go_by_task(made)
     return made
+
+
+def assert_bounded(lanes: Lanes) -> None:
+    """The heaps hold a small multiple of the lanes, whatever was entered in vain."""
+    for by_task, order in lanes._orders.items():
+        count = sum(lane.by_task == by_task for lane in lanes._lanes.values())
+        for heap in (order.by_ripeness, order.by_arrival, order.due, order.full):
+            assert len(heap) <= 3 * count + SPARE_ENTRIES + 1, "I6: stale entries fill the heaps"
 
 
 def by_the_rule(lanes: Lanes, now: float, *, due_or_not: bool, tasks: bool) -> tuple[float, str] | None:
@@ -77,7 +87,7 @@ def test_the_next_window_is_the_one_that_looking_at_every_lane_finds(seed: int) 
                     gone.stage = Stage.DONE
             lanes.remove_done()
         elif act < 0.46 and lanes.max_bytes > 600_000:
-            lanes.limit_bytes(big)
+            lanes.limit_bytes(big, now)
         elif act < 0.7:
             now += rng.random()
             lanes.pass_time(now, sendable=rng.random() < 0.6)
@@ -99,6 +109,7 @@ def test_the_next_window_is_the_one_that_looking_at_every_lane_finds(seed: int) 
                     lanes.add(cut[1])  # they go again
                     ready += cut[1]
         ready = [one for one in ready if one.stage == Stage.READY]
+        assert_bounded(lanes)
         assert len(lanes) == len(ready)
         assert lanes.full_windows == sum(len(lane.rows) // MAX_ROWS for lane in lanes._lanes.values())
     assert cuts > 50
@@ -152,3 +163,66 @@ def test_a_lane_that_is_taken_again_and_again_leaves_nothing_behind() -> None:
     for order in lanes._orders.values():
         entries += order.by_arrival + order.by_ripeness + order.due + order.full
     assert len(entries) < 20
+
+
+def _again_and_again(lanes: Lanes, act: str, now: float) -> None:
+    first = next(iter(lanes.rows()), None)
+    if act == "remove" and first is not None:
+        first.stage = Stage.DONE
+        lanes.remove_done()
+    elif act == "remove nothing":
+        lanes.remove_done()
+    elif act == "older in front":
+        lanes.add([row(0, now, note="0", by_task=True), row(1, now, note="1", by_task=True)])
+    elif act == "urge" and first is not None and not first.awaited:
+        first.awaited = True
+        lanes.urge([first])
+    elif act == "limit":
+        lanes.limit_bytes([row(0, now), row(1, now)], now)
+    elif act == "cut":
+        lanes.cut(now, due_or_not=True)
+    elif act == "cut no tasks":
+        lanes.cut(now, tasks=False)
+
+
+ACTS = ("remove", "remove nothing", "older in front", "urge", "limit", "cut", "cut no tasks")
+
+
+@given(
+    count=st.integers(0, 60),
+    acts=st.lists(st.tuples(st.sampled_from(ACTS), st.integers(1, 120)), min_size=1, max_size=8),
+)
+def test_entries_are_bounded_by_the_lanes_whatever_is_done_again_and_again(
+    count: int, acts: list[tuple[str, int]]
+) -> None:
+    lanes, now = Lanes(MAX_ROWS, LINGER), 1e6
+    lanes.add([row(number, now, note=str(number), by_task=number % 5 > 0) for number in range(count)])
+    for act, times in acts:
+        for _ in range(times):
+            now -= 1.0  # each row that comes is older than those before
+            _again_and_again(lanes, act, now)
+            assert_bounded(lanes)
+
+
+def test_taking_nothing_out_costs_no_entry() -> None:
+    """A revocation that waits withdraws its partitions twenty times a second."""
+    lanes = Lanes(MAX_ROWS, LINGER)
+    lanes.add([row(number, 1000.0, note=str(number), by_task=True) for number in range(100)])
+    lanes.pass_time(1000.0, sendable=True)
+    order = lanes._orders[True]
+    before = list(order.by_arrival)
+    for _ in range(50):
+        lanes.remove_done()
+    assert order.by_arrival == before, "I6: lanes that lost nothing are entered again"
+
+
+def test_a_lane_whose_awaited_row_is_awaited_no_more_lingers_again() -> None:
+    lanes = Lanes(MAX_ROWS, LINGER)
+    first, second = row(0, 1000.0), row(1, 1000.0)
+    first.awaited = True
+    lanes.add([first, second])
+    first.awaited = False  # those that waited for it were taken away
+    lanes.remove_done()
+    assert lanes.cut(1000.0, due_or_not=True) is not None
+    lanes.add([second])
+    assert lanes.cut(1000.0) is None, "I8: a lane is due for a row that is gone"

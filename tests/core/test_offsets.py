@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core.ledger import Ledger
 from consumer.core.model import Record, Row
-from consumer.core.offsets import MAX_READ, Commit, Partition, due_commits, settle
-from consumer.core.settled_map import SettledMap, decode, encode
+from consumer.core.offsets import MAX_READ, MAX_SETTLED_KEPT, Commit, Partition, due_commits, settle
+from consumer.core.settled_map import Origin, SettledMap, decode, encode, origin_of
 
 
 def _read(partition: Partition, *offsets: int, size: int = 10) -> list[Record]:
@@ -219,3 +220,28 @@ def test_i3_a_commit_never_passes_an_unsettled_position(gaps: list[int], order: 
         lowest = min((r.offset for r in unsettled), default=partition.position)
         assert partition.watermark == lowest, "I3: the watermark is not the lowest unsettled position"
         assert partition.ledger.balanced, "I5: the ledger does not balance"
+
+
+def test_every_commit_names_the_log_that_it_is_of() -> None:
+    origin = Origin("an-id", "a-cluster")
+    partition = Partition("events", 0, 5, None, origin=origin)
+    (commit,) = due_commits([partition])
+    assert origin_of(commit.metadata) == origin, "I1: a new topic of that name would begin at the old one's offset"
+    partition.committed, partition.metadata = commit.offset, commit.metadata
+    assert due_commits([partition]) == []
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_behind_a_record_that_is_stuck_what_is_settled_or_skipped_is_not_kept(rows: int) -> None:
+    """I6: nobody counts it."""
+    partition = Partition("events", 0, 0, 0)
+    stuck = Record(partition, 0, b"raw", 1, open=1)
+    partition.read([stuck], 1)
+    for start in range(1, 50_001, 500):
+        records = [Record(partition, offset, None, 1, open=rows) for offset in range(start, start + 500)]
+        partition.read(records, start + 500)
+        for record in records:
+            partition.skip(record)
+    assert len(partition.records) <= 3 * MAX_SETTLED_KEPT, "I6: records that are done are kept"
+    assert partition.watermark == 0
+    assert partition.settled_runs() == [(1, 50_001)]

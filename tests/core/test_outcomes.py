@@ -8,7 +8,7 @@ import pytest
 
 from consumer.core.model import Row
 from consumer.core.offsets import Partition
-from consumer.core.outcomes import BODY_EXCERPT, Outcome, Reading, classify
+from consumer.core.outcomes import BODY_EXCERPT, LineNumbers, Outcome, Reading, classify
 from consumer.core.reply import Reply
 from tests.core.builders import answered, error_of, lost, naming, rows_of, unsent
 
@@ -131,10 +131,30 @@ def test_errors_name_rows_by_key_value() -> None:
     assert outcome.others == [rows[1]]
 
 
-def test_errors_without_a_key_value_name_rows_by_line_from_one() -> None:
+def test_until_it_is_known_how_lines_are_counted_they_name_rows_to_be_tried_alone() -> None:
+    rows = _rows("A", "B", "C", "D")
+    errors = [{"message": "bad", "line": "2", "field": "f"}]
+    outcome = _read(rows, answered(400, {"errors": errors}))
+    assert (outcome.reading, outcome.rejected) == (Reading.ROWS_NAMED, [])
+    assert [row.value for row in outcome.candidates] == ["B", "C", "A"], "counted from 1, from 0, or with a header"
+    assert [row.value for row in outcome.others] == ["D"]
+
+
+def test_lines_that_only_one_way_of_counting_puts_inside_of_the_window_mean_one_row() -> None:
     rows = _rows("A", "B", "C")
     errors = [{"message": "bad", "line": "1", "field": "f"}, {"message": "bad", "line": 3, "field": "f"}]
     outcome = _read(rows, answered(400, {"errors": errors}))
+    assert [row.value for row in outcome.candidates] == ["A"]
+    assert outcome.others == rows[1:]
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_once_it_is_known_how_lines_are_counted_they_name_their_rows(first: int) -> None:
+    lines = LineNumbers()
+    lines.learn(first + 1, 1)
+    rows = _rows("A", "B", "C")
+    errors = [{"message": "bad", "line": first}, {"message": "bad", "line": str(first + 2)}]
+    outcome = classify("extended_id", rows, answered(400, {"errors": errors}), lines=lines)
     assert [row.value for row, _ in outcome.rejected] == ["A", "C"]
     assert outcome.others == [rows[1]]
 

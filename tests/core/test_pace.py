@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.core.offsets import Partition
-from consumer.core.pace import Pace, places
+from consumer.core.pace import Pace, assumed_places, places
+from tests.core.builders import Bench
 
 RATE = 10.0
 #: The wall clock when the owner's clock of a simulated member says 0.
@@ -252,3 +253,52 @@ def test_every_member_finds_each_partition_at_the_same_place_and_each_place_has_
 def test_a_partition_that_the_group_is_not_known_to_read_has_no_place() -> None:
     fresh = [Partition("packed", 3, 0, 0), Partition("unheard", 0, 0, 0), Partition("packed", 2, 0, 0)]
     assert places({"packed": 3}, fresh) == [2]
+
+
+# -- when the partitions cannot be counted -----------------------------------------------------------------------------
+
+
+def _bench(*numbers: int) -> Bench:
+    """A member that owns these partitions of the topic "events"."""
+    bench = Bench(rate=RATE)
+    for number in numbers:
+        bench.partition(number)
+    return bench
+
+
+def _budget(bench: Bench) -> float:
+    budget = bench.pipeline.gate.pace.budget
+    assert budget is not None
+    return budget
+
+
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=60))
+@settings(max_examples=30, deadline=None)
+def test_members_that_could_not_count_the_partitions_stay_under_the_rate_together(owners: list[int]) -> None:
+    starts: list[float] = []
+    for member in set(owners):
+        mine = [Partition("events", place, 0, 0) for place, owner in enumerate(owners) if owner == member]
+        starts += _run(_dealt(*assumed_places(mine)), 20)
+    assert not starts or _peak(starts) <= RATE, "the group starts more requests in a second than its rate"
+
+
+def test_a_member_that_could_not_count_the_partitions_takes_little_until_it_can() -> None:
+    bench = _bench(0, 1)
+    bench.pipeline.counted({}, WALL, bench.now)
+    assert 0 < _budget(bench) <= RATE / 10, "each member runs at the full rate when counting fails"
+    bench.pipeline.counted({"events": 8}, WALL, bench.now)
+    assert _budget(bench) == pytest.approx(RATE * 2 / 8), "it is known now"
+
+
+def test_what_was_counted_before_holds_when_counting_fails() -> None:
+    bench = _bench(0, 1)
+    bench.pipeline.counted({"events": 8}, WALL, bench.now)
+    bench.pipeline.counted({}, WALL, bench.now)
+    assert _budget(bench) == pytest.approx(RATE * 2 / 8)
+
+
+def test_a_member_that_could_not_count_and_owns_nothing_starts_nothing() -> None:
+    bench = _bench(0)
+    bench.pipeline.counted({}, WALL, bench.now)
+    bench.pipeline.revoked(list(bench.pipeline.partitions), bench.now)
+    assert not bench.pipeline.gate.pace.has_share

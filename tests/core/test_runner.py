@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 
 from consumer.core.effects import Letter
-from consumer.core.offsets import Commit, Partition
 from consumer.core.retry import RetryPolicy
 from consumer.core.settled_map import SettledMap
 from consumer.runner import BATCH
@@ -114,37 +113,36 @@ def _stand_still(world: World, seconds: float = 60.0) -> None:
         world.results.put((Call(attempt), accepted(attempt)))
 
 
-def _acknowledge(world: World, partition: Partition, error: str | None = None) -> None:
+def _acknowledge(world: World, error: str | None = None) -> None:
     """The commit in flight ends."""
-    commit = Commit(partition, partition.watermark, "")
-    world.source.inside.append(lambda: world.source._committed([commit], error))
+    world.source.inside.append(lambda: world.source._committed(world.source.on_its_way, error))
 
 
 def test_after_standing_still_only_the_answer_to_a_commit_sent_since_then_lets_uploads_go_on() -> None:
     world = World(max_rows=1, concurrency=1)
     world.api = lambda _: None
-    partition = world.partition(0, *keys_of("A", 100))
+    world.partition(0, *keys_of("A", 100))
     world.start()
     world.source.commit_answers = None
     world.turn_until(lambda: len(world.sent) == 1)
-    world.source._committed([Commit(partition, 0, "")], None)  # the first, of where it begins
+    world.source._committed(world.source.on_its_way, None)  # the first, of where it begins
     _stand_still(world, 0.0)
     world.turn_until(lambda: world.source.committing and len(world.unanswered) == 1)
     assert world.source.commits[-1] == {0: 1}
     sent = len(world.sent)
     _stand_still(world)
     world.turn_for(5)
-    _acknowledge(world, partition)  # of the commit that was sent before: it says nothing of now
+    _acknowledge(world)  # of the commit that was sent before: it says nothing of now
     world.turn_for(5)
     assert len(world.sent) == sent, "the group was not heard"
-    _acknowledge(world, partition)
+    _acknowledge(world)
     world.turn_until(lambda: len(world.sent) > sent, 1.0)
 
 
 def test_in_doubt_a_commit_is_sent_even_when_nothing_moved_and_again_when_it_fails() -> None:
     world = World(max_rows=1, concurrency=1)
     world.api = lambda _: None
-    partition = world.partition(0, "A", "B")
+    world.partition(0, "A", "B")
     world.start()
     world.turn_until(lambda: len(world.sent) == 1 and not world.source.committing)
     world.turn_for(3)
@@ -153,12 +151,12 @@ def test_in_doubt_a_commit_is_sent_even_when_nothing_moved_and_again_when_it_fai
     world.results.stand_still(60.0)
     world.turn_until(lambda: world.source.committing, 0.1)
     assert world.source.commits[before:] == [{0: 0}]
-    _acknowledge(world, partition, "unknown member")
+    _acknowledge(world, "unknown member")
     _stand_still(world, 0.0)
     world.turn_for(2 * COMMIT_INTERVAL)
     assert len(world.sent) == 1, "the answer settles, and nothing new is sent"
     assert world.source.commits[before + 1 :] == [{0: 1}]
-    _acknowledge(world, partition)
+    _acknowledge(world)
     world.turn_until(lambda: len(world.sent) == 2, 1.0)
 
 

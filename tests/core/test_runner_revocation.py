@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from consumer.core.offsets import Partition
+import pytest
+
+from consumer.core.offsets import Commit, Partition
 from consumer.core.retry import RetryPolicy
+from consumer.errors import UserError
 from tests.core.builders import accepted, answered, error_of, lost, naming, values
 from tests.core.runner_fakes import (
     REVOKE_SECONDS,
@@ -192,3 +195,30 @@ def test_a_stop_during_a_revocation_is_bounded_too() -> None:
     began = world.results.now
     world.runner.run()
     assert world.results.now - began <= 4.0
+
+
+def test_a_fault_in_a_hand_over_leaves_nothing_owned_commits_nothing_more_of_it_and_ends_the_process() -> None:
+    """I3: whatever goes wrong inside the callback, the partition is gone."""
+    world = World()
+    going, kept = world.partition(0, "A"), world.partition(1, "B")
+    world.latency = 5.0
+
+    def fails(commits: list[Commit]) -> bool:
+        raise RuntimeError("the client was closed")
+
+    def revoke() -> None:
+        wait = world.source.commit_and_wait
+        world.source.commit_and_wait = fails  # type: ignore[method-assign]
+        try:
+            world.runner.on_revoked([going], lost=False)
+        finally:
+            world.source.commit_and_wait = wait  # type: ignore[method-assign]
+
+    world.results.at(1.0, lambda: world.source.inside.append(revoke))
+    with pytest.raises(UserError, match=r"a fault in the program \(RuntimeError\) while events \[0\] were given back"):
+        world.runner.run()
+    assert not going.owned, "I3: what was given back is still owned, and is committed"
+    assert all(0 not in commit for commit in world.source.waited), "I3: what was given back is committed"
+    assert kept.committed == 1, "I7: what is owned is not committed at the stop"
+    assert world.source.closed, "the group is not left"
+    assert world.runner.ledger().balanced

@@ -9,7 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.settled_map import NOTHING, MapError, Runs, SettledMap, characters, decode, encode, most_bytes
+from consumer.core.settled_map import (
+    HEADER,
+    NOTHING,
+    NOWHERE,
+    Began,
+    MapError,
+    Origin,
+    Runs,
+    SettledMap,
+    characters,
+    cluster_name,
+    decode,
+    encode,
+    most_bytes,
+    origin_of,
+)
 
 PLENTY = 10**9
 
@@ -89,6 +104,8 @@ def _refusal(text: str, partition: int, base: int) -> str:
 
 
 TEXT = encode(2, 40, [(41, 45), (50, 60)], PLENTY)
+ORIGIN = Origin("u2Tm1tdHQd6mLtcEX7/o5g", cluster_name("91db284a-2d85"), Began(1_790_000_000_000, 12))
+WITH_ORIGIN = encode(2, 40, [(41, 45), (50, 60)], PLENTY, ORIGIN)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +115,10 @@ TEXT = encode(2, 40, [(41, 45), (50, 60)], PLENTY)
         (TEXT, 2, 41, "partition 2 at offset 40"),
         (TEXT[:-1], 2, 40, "damaged"),
         (TEXT.replace("v1", "v2"), 2, 40, "not of this program"),
+        (WITH_ORIGIN.replace("v2", "v3"), 2, 40, "not of this program"),
+        (WITH_ORIGIN.replace("u2Tm", "u2Tn"), 2, 40, "damaged"),
+        (WITH_ORIGIN, 3, 40, "partition 2 at offset 40"),
+        (WITH_ORIGIN, 2, 41, "partition 2 at offset 40"),
         ("NO_METADATA", 2, 40, "not of this program"),
         ("v1 2 40 x", 2, 40, "not of this program"),
         ('{"offset": 40}', 2, 40, "not of this program"),
@@ -122,3 +143,39 @@ def test_any_text_is_a_map_or_refused(text: str) -> None:
     except MapError:
         return
     assert not text
+
+
+def test_a_commit_names_the_log_that_it_is_of_with_a_map_and_without_one() -> None:
+    assert origin_of(WITH_ORIGIN) == ORIGIN, "I1: it is not told which log a map is of"
+    assert decode(WITH_ORIGIN, 2, 40).beyond(0) == [(41, 45), (50, 60)], "I7: the map is not read"
+    bare = encode(2, 40, [], PLENTY, ORIGIN)
+    assert (origin_of(bare), decode(bare, 2, 40)) == (ORIGIN, NOTHING), "I1: an offset alone names no log"
+    some = encode(2, 40, [(41, 45)], PLENTY, Origin(cluster=ORIGIN.cluster))
+    assert origin_of(some) == Origin("-", ORIGIN.cluster, None)
+
+
+def test_what_names_no_origin_has_none() -> None:
+    for text in ("", TEXT, "of another program", WITH_ORIGIN[:-1], WITH_ORIGIN.replace("v2", "v3")):
+        assert origin_of(text) == NOWHERE
+
+
+def test_a_program_that_knows_only_the_first_version_takes_the_second_for_a_foreign_text() -> None:
+    parts = WITH_ORIGIN.split(" ")
+    assert parts[0] != "v1", "I1: an older program reads the topic's id as a map"
+    assert len(parts) != 5
+
+
+def test_an_origin_that_finds_no_room_is_left_out_with_the_map() -> None:
+    assert encode(2, 40, [(41, 45)], 20, ORIGIN) == ""
+    assert len(encode(2**31 - 1, 2**63 - 1, [], PLENTY, ORIGIN._replace(began=Began(10**13, 2**31 - 1)))) <= HEADER
+
+
+@given(st.lists(st.integers(1, 30), min_size=2, max_size=20), st.integers(0, 400))
+def test_a_map_that_is_cut_names_nothing_from_there_on(lengths: list[int], end: int) -> None:
+    at, runs = 0, []
+    for skipped, length in zip(lengths[::2], lengths[1::2], strict=False):
+        runs.append((at + skipped, at + skipped + length))
+        at += skipped + length
+    whole, cut = SettledMap(runs), SettledMap(runs).until(end)
+    for position in range(at + 2):
+        assert (position in cut) == (position in whole and position < end), "I1: a new record is skipped"

@@ -106,6 +106,13 @@ def test_a_value_that_makes_one_event_invalid_costs_the_others_nothing() -> None
     assert (first.rejection.reason, first.value, second.item) == ("invalid_event", None, {"extended_id": "B", "a": "1"})
 
 
+def test_a_value_that_all_parts_of_an_event_share_and_that_cannot_be_sent_refuses_it_once() -> None:
+    event = Several({"a": [1]}, parts=(Event({"a": [1]}, "extended_id", "A"), Event({"a": [1]}, "extended_id", "B")))
+    (row,) = MAKER.rows(event, Record(None, 0, None, 1))
+    assert row.rejection is not None
+    assert (row.rejection.reason, row.value) == ("invalid_event", None)
+
+
 def test_a_row_weighs_what_it_takes_in_a_request_and_not_what_its_record_does() -> None:
     for row in rows_of(A, event("C" * 500, "case_code", remark="x" * 50)):
         assert abs(row.size - len(json.dumps(row.item, separators=(",", ":")))) <= 2

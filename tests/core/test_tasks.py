@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from consumer.core.gate import QUESTIONS
+from consumer.core.gate import QUESTIONS, UNANSWERED_SECONDS
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from consumer.core.tasks import LONGEST_WAIT, TASKS_PER_REQUEST, UNKNOWN_LIMIT
-from tests.core.builders import Bench, accepted, answered, lost, names, unsent, values
+from tests.core.builders import Bench, accepted, answered, error_of, lost, names, naming, unsent, values
 
 RUNNING = answered(200, {"task_id": "1", "state": "in-progress"})
 COMPLETE = answered(200, {"task_id": "1", "state": "complete"})
@@ -447,20 +447,104 @@ def test_only_a_complete_task_ends_the_pause_for_rejections() -> None:
     bench = Bench(concurrency=1, pause_after_rejections=1)
     partition = bench.partition()
     bench.read(partition, "BAD", key="case_code", by_task=True)
-    bench.answer(bench.only, started())
-    bench.pass_time(1)
-    bench.tell(FAILED)
+    bench.answer(bench.only, naming(error_of("BAD")))
     assert bench.pipeline.gate.rejecting
     bench.read(partition, "C1", key="case_code", by_task=True, note="2")
     bench.pass_time(100)
     bench.answer(bench.only, started("t2"))
-    bench.read(partition, "C2", key="case_code", by_task=True, note="3")
-    assert bench.pipeline.gate.pause is not None
-    assert bench.open == []
     bench.pass_time(2)
+    assert bench.pipeline.gate.pause is not None
     bench.tell(COMPLETE)
     assert bench.pipeline.gate.pause is None
-    assert values(bench.only) == ["C2"]
+
+
+def test_a_trial_that_is_a_task_at_work_does_not_keep_other_windows_from_being_tried() -> None:
+    """Its end may be hours away, or never come: the task's partition may be gone."""
+    bench = Bench(concurrency=1, pause_after_rejections=1)
+    partition = bench.partition()
+    bench.read(partition, "BAD", key="case_code", by_task=True)
+    bench.answer(bench.only, naming(error_of("BAD")))
+    bench.read(partition, "C1", key="case_code", by_task=True, note="2")
+    bench.pass_time(100)
+    bench.answer(bench.only, started("t2"))
+    bench.read(bench.partition(1), "A")
+    bench.pipeline.revoked([partition], bench.now)
+    bench.pass_time(UNANSWERED_SECONDS)
+    assert [values(attempt) for attempt in bench.open] == [["A"]], "I8: nothing else is tried while a task is at work"
+    bench.accept()
+    assert bench.pipeline.gate.pause is None
+
+
+@pytest.mark.parametrize(
+    ("document", "ends"),
+    [
+        ({"status": "success", "task": {"state": "running"}}, False),
+        ({"state": "complete", "result": {"status": "in-progress"}}, False),
+        ({"status": "ok", "data": {"task": {"state": "PENDING", "result": "complete"}}}, False),
+        ({"state": "complete", "parts": [{"state": "complete"}, {"state": "queued"}]}, False),
+        ({"state": "complete", "parts": [{"state": "complete"}, {"state": "complete"}]}, True),
+        ({"status": "ok", "task": {"state": "complete"}}, True),
+    ],
+)
+def test_a_task_is_complete_only_if_nothing_in_the_answer_says_that_it_is_at_work(
+    document: dict[str, object], ends: bool
+) -> None:
+    bench = bench_with_a_task()
+    bench.pass_time(1)
+    bench.tell(answered(200, document))
+    assert bench.settled() is ends, "I1: a task at work counts as accepted"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"state": "complete", "result": {"status": "failed"}},
+        {"status": "success", "task": {"state": "error"}},
+        {"state": "complete", "success": False},
+    ],
+)
+def test_a_task_of_which_anything_says_that_it_failed_is_not_complete(document: dict[str, object]) -> None:
+    bench = bench_with_a_task()
+    bench.pass_time(1)
+    bench.tell(answered(200, document))
+    assert not bench.settled(), "I1: a failed task counts as accepted"
+
+
+def test_broken_task_workers_dead_letter_no_row_though_synchronous_calls_pass() -> None:
+    """A failed task is the API's fault until rows fail while other tasks pass."""
+    bench = Bench(concurrency=4, max_rows=10, retry=RetryPolicy(give_up=3600.0))
+    partition = bench.partition()
+    bench.read(partition, *names("C", 30), key="case_code", by_task=True, tick=False)
+    began, broken, number = bench.now, True, 0
+    while bench.now < began + 600:
+        number += 1
+        broken = bench.now < began + 120
+        bench.read(partition, f"E{number}")
+        for attempt in list(bench.open):
+            bench.answer(
+                attempt, started(f"{number}-{attempt.window.number}") if attempt.by_task else accepted(attempt)
+            )
+        for task in list(bench.questions):
+            bench.tell(FAILED if broken else COMPLETE, task)
+        bench.pass_time(0.5)
+    assert bench.reasons() == {}, "good rows are dead-lettered for the API's fault"
+    assert bench.pipeline.rows_accepted["case_code"] == 30
+
+
+def test_a_row_whose_task_fails_while_other_tasks_pass_is_rejected_with_what_the_task_said() -> None:
+    bench = Bench(concurrency=4, max_rows=10, retry=RetryPolicy(base=0.5, cap=5.0))
+    partition = bench.partition()
+    bench.read(partition, *names("C", 10), key="case_code", by_task=True, tick=False)
+    for number in range(400):
+        bench.read(partition, f"D{number}", key="case_code", by_task=True, note="other")
+        for attempt in list(bench.open):
+            bench.answer(attempt, started(f"{number}-{attempt.window.number}"))
+        for task in list(bench.questions):
+            bad = any(row.value == "C003" for row in task.window.rows)
+            bench.tell(FAILED if bad else COMPLETE, task)
+        bench.pass_time(0.5)
+    assert bench.reasons() == {"C003": "rejected_by_api"}
+    assert bench.letters[0].rejection.message == "the task failed: no such product"
 
 
 # -- a single row that synchronous calls keep failing for -------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from consumer.core.effects import Attempt
@@ -328,3 +330,81 @@ def test_413_for_a_single_row_rejects_it_and_is_no_limit_for_others() -> None:
     assert bench.letters[0].rejection.http_status == 413
     bench.read(partition, *names("B", 100))
     assert len(bench.only.items) == 100
+
+
+def test_a_limit_of_413_that_has_gone_is_forgotten() -> None:
+    bench = Bench()
+    partition = bench.partition()
+    bench.read(partition, *names("A", 400), tick=False)
+    bench.pass_time(60, lambda attempt: answered(413) if len(attempt.items) > 2 else accepted(attempt))
+    assert bench.settled()
+    before = len(bench.sent)
+    for step in range(100):
+        bench.read(partition, *names(f"B{step}-", 100), tick=False)
+        bench.pass_time(1, always)
+    assert bench.settled()
+    assert len(bench.sent) - before <= 250, "one minute of 413 costs for the life of the process"
+
+
+def test_a_limit_of_413_that_stays_costs_about_two_requests_a_minute() -> None:
+    bench = Bench(linger=0.1)
+    partition = bench.partition()
+    for step in range(600):
+        bench.read(partition, *names(f"A{step}-", 100), tick=False)
+        bench.pass_time(1, _small_api)
+    too_large = bench.pipeline.uploads.requests["too_large"]
+    assert too_large <= 2 + 3 * 600 / 60
+
+
+# -- lines without key values ----------------------------------------------------------------------------------------
+
+
+def _by_line(first: int, bad: list[str]) -> Callable[[Attempt], Reply]:
+    """An API that names the first bad row by its line only, and counts lines from ``first``."""
+
+    def reply(attempt: Attempt, held: list[str]) -> Reply:
+        line = first + values(attempt).index(held[0])
+        return answered(400, {"errors": [{"line": str(line), "field": "product", "message": "bad"}]})
+
+    return rejecting(bad, reply)
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_rows_named_by_line_only_are_right_however_the_api_counts(first: int) -> None:
+    bench = Bench()
+    bad = ["A003", "A004", "A050", "A099"]
+    bench.read(bench.partition(), *names("A", 100), tick=False)
+    bench.pass_time(10, _by_line(first, bad))
+    assert bench.settled()
+    assert bench.reasons() == dict.fromkeys(bad, "rejected_by_api"), "a good row is dead-lettered for its neighbour"
+    assert len(bench.sent) <= 1 + len(bad) + 5, "once it is known how the API counts, a bad row costs one request"
+
+
+def test_lines_that_mean_nothing_cost_a_search_and_no_good_row() -> None:
+    bench = Bench()
+    bad = ["A003", "A050", "A099"]
+    bench.read(bench.partition(), *names("A", 100), tick=False)
+    odd = answered(400, {"errors": [{"line": "7", "message": "bad"}]})
+    bench.pass_time(10, rejecting(bad, lambda _, __: odd))
+    assert bench.settled()
+    assert set(bench.reasons()) == set(bad)
+
+
+def test_the_counting_of_lines_is_learned_from_errors_that_name_the_key_too() -> None:
+    bench = Bench()
+    partition = bench.partition()
+    bench.read(partition, "A", "B", "C")
+    bench.answer(bench.only, naming(error_of("B", line="1")))
+    bench.pass_time(1, always)
+    bench.read(partition, "D", "E", "F")
+    bench.answer(bench.only, answered(400, {"errors": [{"line": "2", "message": "bad"}]}))
+    assert bench.reasons() == {"B": "rejected_by_api", "F": "rejected_by_api"}
+
+
+def test_a_200_about_other_codes_is_no_acceptance() -> None:
+    bench = Bench()
+    bench.read(bench.partition(), "A", "B")
+    bench.answer(bench.only, answered(200, {"items": {"X": ["note"]}, "codes_affected": 1}))
+    assert not bench.settled(), "I1: an answer to another request counts"
+    bench.pass_time(60, always)
+    assert bench.settled()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from consumer.core.effects import Attempt
 from consumer.core.offsets import Partition
 from consumer.core.reply import Reply
 from consumer.core.retry import RetryPolicy
 from tests.core.builders import (
     Bench,
+    accepted,
     always,
     answered,
     error_of,
@@ -222,3 +224,111 @@ def test_during_a_pause_everything_read_stays_unsettled_and_uncommitted() -> Non
     assert partition.watermark == 0
     assert bench.pipeline.unsettled == 5 * 51
     assert len(bench.sent) == 1
+
+
+# -- answers while uploading is paused -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reply", [answered(400, body=b"<html>blocked</html>"), answered(413), answered(403), lost()])
+def test_while_paused_answers_to_other_windows_reject_nothing(reply: Reply) -> None:
+    """What rejects everything may be what the pause is about; only a 400 that names its rows is about them."""
+    bench = Bench(max_rows=1, concurrency=8, retry=RetryPolicy(base=0.1, cap=1.0, give_up=0.1))
+    bench.read(bench.partition(), *names("A", 8))
+    first, *others = list(bench.open)
+    bench.answer(first, answered(401))
+    for attempt in others:
+        bench.answer(attempt, reply)
+    assert bench.reasons() == {}, "a good row is dead-lettered while uploading is paused"
+    bench.pass_time(300, always)
+    assert bench.settled()
+    assert bench.reasons() == {}
+
+
+def test_while_paused_a_400_that_names_rows_of_another_window_rejects_them() -> None:
+    bench = Bench(max_rows=2, concurrency=2)
+    bench.read(bench.partition(), "A", "B", "C", "D")
+    first, second = list(bench.open)
+    bench.answer(first, answered(401))
+    bench.answer(second, naming(error_of("D")))
+    assert bench.reasons() == {"D": "rejected_by_api"}
+
+
+@pytest.mark.parametrize("reply", [answered(429, retry_after=5.0), answered(503), unsent()])
+def test_a_trial_that_tells_nothing_of_its_rows_leaves_no_small_windows(reply: Reply) -> None:
+    bench = Bench(max_rows=100, rate=10.0)
+    bench.read(bench.partition(), *names("A", 100))
+    bench.answer(bench.only, answered(401))
+    bench.pass_time(1800, lambda _: reply)
+    before = len(bench.sent)
+    bench.pass_time(60, always)
+    assert bench.settled()
+    assert len(bench.sent) - before <= 4, "one window has become many"
+
+
+@pytest.mark.parametrize("status", [200, 403, 404, 500])
+def test_whatever_who_we_are_is_answered_but_401_a_window_decides(status: int) -> None:
+    """A token that may upload need not be able to ask who it is."""
+    bench = Bench()
+    bench.me = status
+    bench.read(bench.partition(), "A")
+    bench.answer(bench.only, answered(403))
+    bench.pass_time(60, always)
+    assert bench.settled(), "the pause never ends, though uploads would pass"
+
+
+# -- one row that is refused, or answered in an unexpected way -------------------------------------------------------
+
+ODD = [answered(302), answered(422, {"detail": "no"}), answered(200, body=b"<html>portal</html>"), answered(403)]
+
+
+def _feed(bench: Bench, seconds: int, reply: Reply, per_second: int = 20, latency: float = 0.3) -> None:
+    """A steady line with one bad row in it; every answer takes a while."""
+    partition, number = bench.partition(), 0
+    due: list[tuple[float, Attempt]] = []
+    for _ in range(seconds * 10):
+        for _ in range(per_second // 10):
+            number += 1
+            bench.read(partition, "POISON" if number == 100 else f"N{number}", tick=False)
+        bench.tick()
+        due += [(bench.now + latency, attempt) for attempt in bench.open if attempt not in [a for _, a in due]]
+        while due and due[0][0] <= bench.now:
+            attempt = due.pop(0)[1]
+            bench.answer(attempt, reply if "POISON" in values(attempt) else accepted(attempt))
+        if bench.asks_open:
+            bench.answer_me()
+        bench.now += 0.1
+
+
+@pytest.mark.parametrize("reply", ODD)
+def test_one_odd_row_in_a_steady_stream_pauses_nothing_and_frees_its_neighbours_soon(reply: Reply) -> None:
+    bench = Bench(max_rows=100, concurrency=8, linger=1.0, rate=10.0)
+    _feed(bench, 60, reply)
+    assert not [text for text in bench.notices if "paused" in text], "I8: others are held up"
+    unsettled = [row.value for window in bench.pipeline.windows.live for row in window.rows if window.failures]
+    assert unsettled in (["POISON"], []), "I8: neighbours of a bad row are not freed"
+
+
+@pytest.mark.parametrize("reply", ODD)
+def test_an_odd_row_ends_in_a_dead_letter_and_its_neighbours_do_not(reply: Reply) -> None:
+    bench = Bench(max_rows=100, linger=0.1, retry=RetryPolicy(give_up=60))
+    partition = bench.partition()
+    api = rejecting(["P"], lambda _, __: reply)
+    bench.read(partition, *names("A", 50), "P", *names("B", 49), tick=False)
+    for step in range(300):
+        bench.read(partition, f"N{step}", tick=False)
+        bench.pass_time(1, api)
+    assert bench.reasons() == {"P": "rejected_by_api" if reply.status == 403 else "api_error"}
+    assert bench.settled()
+
+
+def test_a_row_in_a_hundred_that_is_refused_costs_no_pause() -> None:
+    bench = Bench(max_rows=10, linger=0.1, concurrency=8)
+    partition = bench.partition()
+    bad = [f"N{number}" for number in range(50, 3000, 100)]
+    api = rejecting(bad, lambda _, __: answered(403))
+    for step in range(0, 3000, 10):
+        bench.read(partition, *[f"N{number}" for number in range(step, step + 10)], tick=False)
+        bench.pass_time(0.5, api)
+    bench.pass_time(60, api)
+    assert set(bench.reasons()) == set(bad)
+    assert sum("paused" in text for text in bench.notices) <= 1

@@ -10,7 +10,7 @@ import pytest
 from consumer.core.lanes import MAX_WINDOW_BYTES, PATIENCE_LINGERS, Lanes
 from consumer.core.model import Record, Row
 from consumer.core.offsets import Partition
-from consumer.core.windows import bisect
+from consumer.core.windows import Windows
 from tests.core.builders import Bench, accepted, always, answered, names, rejecting, rows_of, values
 
 LINGER = 1.0
@@ -273,7 +273,7 @@ def _search(bad: Iterable[int]) -> tuple[int, int, list[str]]:
 
 def test_one_bad_row_among_100_is_found_in_at_most_two_log_calls_wherever_it_is() -> None:
     most = max(_search([position])[0] for position in range(100))
-    assert most <= 1 + 13, f"{most} requests: more than 2 * log2(100) + 1 = 14.3"
+    assert most <= 1 + 2 * 7, f"{most} requests: more than two for each of seven halvings, and the first"
 
 
 @pytest.mark.parametrize("bad", [(0, 99), (0, 1), (49, 50), (10, 30, 77), tuple(range(0, 100, 10)), (98, 99)])
@@ -289,13 +289,15 @@ def test_a_window_of_bad_rows_only_is_rejected_row_by_row() -> None:
     assert requests <= 200
 
 
+@pytest.mark.parametrize("parts", [2, 10])
 @pytest.mark.parametrize("count", range(2, 101))
-def test_bisecting_keeps_every_row_once_and_in_order(count: int) -> None:
+def test_dividing_keeps_every_row_once_and_in_order(count: int, parts: int) -> None:
     rows: list[Row] = rows_of(Partition("events", 0, 0, 0), *names("A", count))
-    first, rest = bisect(rows)
-    assert first
-    assert rest
-    assert first + rest == rows
+    windows = Windows(Lanes(100, LINGER))
+    windows.divide(windows.make("extended_id", rows, "full"), 0.0, parts=parts, failing=True)
+    assert len(windows.live) >= 2
+    assert max(len(part.rows) for part in windows.live) == -(-count // parts)
+    assert [row for part in windows.live for row in part.rows] == rows
 
 
 def test_a_window_is_cut_again_for_a_row_left_over_only_when_that_has_lingered() -> None:

@@ -77,10 +77,15 @@ def assert_log_of_a_whole_run(log: str) -> None:
         assert log.count(f"dead letter, {reason}: scm.events[") == 1
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_stops_and_removes_everything(tmp_path: Path, number: signal.Signals, code: int) -> None:
+@pytest.mark.parametrize(
+    ("ignored", "number", "code"),
+    [("", signal.SIGINT, 130), ("", signal.SIGTERM, 143), ("", signal.SIGHUP, 129), ("INT", signal.SIGINT, 130)],
+)
+def test_a_signal_stops_and_removes_everything(tmp_path: Path, ignored: str, number: signal.Signals, code: int) -> None:
+    """Also SIGINT in the background job of a script, which a shell starts with that signal ignored."""
+    started_by = ["sh", "-c", f"trap '' {ignored}; exec \"$@\"", "sh"] if ignored else []
     with subprocess.Popen(
-        COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
+        [*started_by, *COMMAND], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
     ) as process:
         assert process.stderr is not None
         assert "events published" in process.stderr.readline(), "the consumer runs when progress is told"

@@ -341,6 +341,9 @@ class _Listener:
     def on_committed(self, commits: Any, error: str | None, *, too_large: bool = False) -> None:
         raise AssertionError("nothing is committed")
 
+    def on_begun(self, partitions: Any) -> None:
+        pass
+
     def on_joined(self) -> None:
         pass
 

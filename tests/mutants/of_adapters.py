@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Edit, Mutant
 
+STARTS, SEEKING = "kafka/starts.py", "kafka/seeking.py"
 READER, SOURCE, LETTERS, OUTBOX = "kafka/reader.py", "kafka/source.py", "kafka/dead_letter.py", "kafka/outbox.py"
 CLIENT, TRANSPORT = "scantrust/client.py", "scantrust/transport.py"
 SOURCE_TESTS = "tests/contract/test_source.py"
+STARTS_TESTS = "tests/contract/test_starts.py"
 API_TESTS = "tests/contract/test_api.py"
 
 MUTANTS = (
     Mutant(
         "a partition is read from its beginning, whatever the group has committed",
-        (
-            Edit(
-                READER,
-                "starts = {key: tp.offset for key, tp in committed.items()}",
-                "starts = dict.fromkeys(committed, 0)",
-            ),
-        ),
+        (Edit(STARTS, "= (tp.offset, (tp.metadata or", "= (0, (tp.metadata or"),),
         (f"{SOURCE_TESTS}::test_a_partition_begins_at_its_committed_offset_with_the_metadata_of_that_commit[real]",),
     ),
     Mutant(
@@ -31,7 +27,7 @@ MUTANTS = (
         (
             Edit(
                 READER,
-                "        self._apply_pause(keys)  # only after the assignment: before it, a pause is ignored\n",
+                "        self._apply_pause(reads)  # only after the assignment: before it, a pause is ignored\n",
                 "",
             ),
         ),
@@ -41,6 +37,79 @@ MUTANTS = (
         "how a commit ended is not looked at",
         (Edit(SOURCE, "failed.setdefault(error or tp.error, [])", "failed.setdefault(None, [])"),),
         (f"{SOURCE_TESTS}::test_metadata_that_is_too_large_is_told_and_nothing_of_its_partition_is_committed[real]",),
+    ),
+    Mutant(
+        "a topic that was made anew while it was read is not told from the old one",
+        (Edit(READER, "if before.topic_id in (UNKNOWN, now.topic_id):", "if True:"),),
+        (f"{STARTS_TESTS}::test_or_it_is_stopped_and_told_so",),
+    ),
+    Mutant(
+        "a commit of a topic that was deleted counts for the one that was made anew",
+        (Edit(STARTS, "return another_log(self.named, self.origin)", "return False"),),
+        (f"{STARTS_TESTS}::test_a_commit_of_a_topic_that_was_deleted_is_void",),
+    ),
+    Mutant(
+        "a map of another cluster's topic is trusted",
+        (
+            Edit(
+                STARTS,
+                "    if _differ(named.cluster, origin.cluster) or another_log(named, origin):\n",
+                "    if False:\n",
+            ),
+        ),
+        (f"{STARTS_TESTS}::test_a_commit_that_was_brought_along_from_another_cluster_counts_without_its_map",),
+    ),
+    Mutant(
+        "a map is trusted beyond the log's end",
+        (Edit(STARTS, "elif end is not None and skips.end > end:", "elif False:"),),
+        (f"{STARTS_TESTS}::test_a_map_is_cut_where_the_log_ends",),
+    ),
+    Mutant(
+        "partitions that are added begin where the group began",
+        (Edit(STARTS, "number >= began.partitions or anew", "anew"), Edit(STARTS, "else began.at", "else OFFSET_END")),
+        (f"{STARTS_TESTS}::test_partitions_that_are_added_to_a_topic_begin_at_their_beginning",),
+    ),
+    Mutant(
+        "a partition without a commit begins at its end, whenever the group began",
+        (Edit(STARTS, "OFFSET_BEGINNING if began is None or later else began.at", "OFFSET_END"),),
+        (f"{STARTS_TESTS}::test_a_partition_whose_first_owner_died_before_its_commit_begins_where_the_group_began",),
+    ),
+    Mutant(
+        "what was found for an earlier assignment begins a later one",
+        (Edit(SEEKING, "            if not search.ended:\n", "            if True:\n"),),
+        ("tests/component/test_source_starts.py",),
+    ),
+    Mutant(
+        "one start that is not known leaves all of the assignment unread",
+        (
+            Edit(
+                READER,
+                "        return self._take_on(starts)\n\n",
+                "        return self._take_on({} if problems else starts)\n\n",
+            ),
+        ),
+        ("tests/component/test_source_starts.py",),
+    ),
+    Mutant(
+        "a member gives up what it was never told to read",
+        (Edit(SOURCE, "self._consumer.incremental_unassign(reads)", "self._consumer.incremental_unassign(revoked)"),),
+        ("tests/component/test_source_starts.py",),
+    ),
+    Mutant(
+        "the answer to a commit is told apart by its offsets only",
+        (
+            Edit(
+                SOURCE,
+                "(tp.topic, tp.partition): _said(tp) for tp in answered",
+                "(tp.topic, tp.partition): tp.offset for tp in answered",
+            ),
+            Edit(
+                SOURCE,
+                "key: (c.offset, c.metadata) for key, c in sent.items()",
+                "key: c.offset for key, c in sent.items()",
+            ),
+        ),
+        ("tests/component/test_source_commits.py",),
     ),
     Mutant(
         "a dead letter counts when it was sent, whatever the broker says",
@@ -62,10 +131,51 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "where: what today's rules would reject is called dead-lettered",
+        (
+            Edit(
+                "where/search.py",
+                'return "unknown", known + today',
+                'return "dead_lettered" if "rejected" in today else "unknown", known + today',
+            ),
+        ),
+        ("tests/component/test_where.py",),
+    ),
+    Mutant(
+        "where: what today's rules would skip is called skipped",
+        (
+            Edit(
+                "where/search.py",
+                "if row is Unread.NOTHING_SET and first is not None and first <= offset:",
+                "if row is Unread.NOTHING_SET:",
+            ),
+        ),
+        ("tests/component/test_where.py",),
+    ),
+    Mutant(
+        "whatever is rejected is handed to the client at once",
+        (
+            Edit(OUTBOX, "if self._pending and self._handed_out >= BUDGET_BYTES:", "if False:"),
+            Edit(OUTBOX, "if self._pending and self._handed_out + size > BUDGET_BYTES:", "if False:"),
+        ),
+        ("tests/component/test_dead_letters.py",),
+    ),
+    Mutant(
+        "a renewed client counts what the old one had",
+        (
+            Edit(
+                OUTBOX,
+                "        pending, self._pending = self._pending, {}\n        self._handed_out = 0\n",
+                "        pending, self._pending = self._pending, {}\n",
+            ),
+        ),
+        ("tests/component/test_dead_letters.py",),
+    ),
+    Mutant(
         "a request is sent after its time to start has passed",
         (
-            Edit(CLIENT, "if call.began > start_by:", "if False:"),
-            Edit(TRANSPORT, "if now > call.start_by or now >= call.deadline:", "if now >= call.deadline:"),
+            Edit(CLIENT, "if call.too_late(call.began):", "if False:"),
+            Edit(TRANSPORT, "self._withheld = call.too_late(now)", "self._withheld = now >= call.deadline"),
         ),
         (f"{API_TESTS}::test_a_call_whose_time_to_start_has_passed_is_not_sent[real]",),
     ),

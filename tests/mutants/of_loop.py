@@ -8,7 +8,10 @@ RUNNER, RESTING, MEMBERSHIP = "runner.py", "resting.py", "membership.py"
 PIPELINE, PACE = "core/pipeline.py", "core/pace.py"
 SEVERAL_TESTS = ("tests/core/test_several.py",)
 CROWDING_TESTS = ("tests/core/test_crowding.py",)
+MEMBERSHIP_TESTS = ("tests/core/test_membership.py",)
 PACE_TESTS = ("tests/core/test_pace.py",)
+MEMBERSHIP_TESTS = ("tests/core/test_membership.py",)
+STOP_TESTS = ("tests/core/test_runner_stop.py",)
 LOOP_TESTS = (
     "tests/core/test_runner.py",
     "tests/core/test_runner_revocation.py",
@@ -32,7 +35,7 @@ MUTANTS = (
     ),
     Mutant(
         "a commit is sent while another is in flight",
-        (Edit(RUNNER, "if now < self._next_commit_at or self._source.committing:", "if now < self._next_commit_at:"),),
+        (Edit(RUNNER, "if now < due_at or self._source.committing:", "if now < due_at:"),),
         LOOP_TESTS,
     ),
     Mutant(
@@ -64,12 +67,12 @@ MUTANTS = (
     ),
     Mutant(
         "a revocation's last commit is left out",
-        (Edit(RUNNER, "if not self._source.commit_and_wait(due_commits(partitions)):", "if False:"),),
+        (Edit(RUNNER, "if not self._source.commit_and_wait(due_commits(partitions, self._clock())):", "if False:"),),
         LOOP_TESTS,
     ),
     Mutant(
         "the partitions that stay stand still in a revocation",
-        (Edit(RUNNER, "                self._act()\n            if not", "            if not"),),
+        (Edit(RUNNER, "                self._act()\n            if pipeline", "            if pipeline"),),
         LOOP_TESTS,
     ),
     Mutant(
@@ -78,19 +81,50 @@ MUTANTS = (
         LOOP_TESTS,
     ),
     Mutant(
-        "a request is sent however long ago the group was heard of",
+        "a request is sent however long ago the group was polled",
         (
             Edit(
                 MEMBERSHIP,
-                "return self._polled_at + min(2 / 3 * self.session, LONGEST_GAP_SECONDS)",
-                "return math.inf",
+                "until = self._polled_at + min(2 / 3 * self.session, LONGEST_GAP_SECONDS)",
+                "until = math.inf",
             ),
         ),
         LOOP_TESTS,
     ),
     Mutant(
+        "an upload that was handed out is judged by the poll of that time, not by the latest",
+        (Edit(MEMBERSHIP, "        return until\n\n", "        frozen = until()\n        return lambda: frozen\n\n"),),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
+        "an upload from before a gap may be sent after it",
+        (Edit(MEMBERSHIP, "            self.end_leases()  # before the poll", "            # before the poll"),),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
+        "an upload whose partition was lost may still be sent",
+        (Edit(RUNNER, "        if lost:\n            self._membership.end_leases()\n", ""),),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
+        "an upload is sent after the last commit of its partition",
+        (
+            Edit(
+                RUNNER,
+                "            if pipeline.busy(partitions):\n                self._membership.end_leases()",
+                "            if False:\n                pass",
+            ),
+        ),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
+        "an upload is sent after the last commit of a stop",
+        (Edit(RUNNER, "        self._membership.end_leases()  # what waits for", "        # what waits for"),),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
         "a member that stood still goes on sending before the group has confirmed it",
-        (Edit(MEMBERSHIP, "            self._gap_since = True\n", ""),),
+        (Edit(MEMBERSHIP, "            self._gap_at = now\n", ""),),
         LOOP_TESTS,
     ),
     Mutant(
@@ -98,11 +132,66 @@ MUTANTS = (
         (
             Edit(
                 MEMBERSHIP,
-                "        if self._asked:\n",
-                "        if self._gap_since:\n",
+                "self._confirmed_at = max(self._confirmed_at, sent_at)",
+                "self._confirmed_at = math.inf",
             ),
         ),
         LOOP_TESTS,
+    ),
+    Mutant(
+        "the answer to an old commit is a fresh sign of the group",
+        (Edit(MEMBERSHIP, "self._heard_at = max(self._heard_at, sent_at)", "self._heard_at = self._polled_at"),),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
+        "an assignment is as fresh as the poll that tells of it",
+        (Edit(MEMBERSHIP, "max(self._heard_at, min(now, self._polled_at))", "max(self._heard_at, now)"),),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
+        "the group is asked for a sign only when a commit is due",
+        (Edit(RUNNER, "min(self._next_commit_at, self._ask_at) if anew else self._next", "self._next"),),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
+        "resting partitions are looked at with the commits",
+        (Edit(RUNNER, "self._look_at = now + LOOK_SECONDS", "self._look_at = now + self._commit_interval"),),
+        MEMBERSHIP_TESTS,
+    ),
+    Mutant(
+        "a fault in a hand-over leaves the partition owned",
+        (
+            Edit(RUNNER, "                partition.owned = False  # whatever", "                pass  # whatever"),
+            Edit(RUNNER, "        self.pipeline.revoked(partitions, self._clock())\n", ""),
+        ),
+        ("tests/core/test_runner_revocation.py",),
+    ),
+    Mutant(
+        "a source that cannot go on ends a stop half-way",
+        (
+            Edit(
+                RUNNER,
+                "        except UserError as error:\n            self._fail(error)\n",
+                "        finally:\n            pass\n",
+            ),
+        ),
+        STOP_TESTS,
+    ),
+    Mutant(
+        "with an end to reach, an API that fails is waited for without a bound",
+        (Edit(RUNNER, "if now - max(api.failing_since, self._failing_from) >= BLOCKED_SECONDS", "if now < 0"),),
+        STOP_TESTS,
+    ),
+    Mutant(
+        "at an end that was reached, a lost call is not waited for",
+        (
+            Edit(
+                RUNNER,
+                "        return self._clock() < lost_until(self.pipeline.partitions)",
+                "        return self._signals > 0 and self._clock() < lost_until(self.pipeline.partitions)",
+            ),
+        ),
+        STOP_TESTS,
     ),
     Mutant(
         "a member that is cut off from the group goes on sending",
@@ -143,7 +232,7 @@ MUTANTS = (
     ),
     Mutant(
         "a stop goes on sending",
-        (Edit(RUNNER, "self.pipeline.silent = self.state is not State.RUNNING or", "self.pipeline.silent ="),),
+        (Edit(RUNNER, "self.pipeline.silent = self.stopping or", "self.pipeline.silent ="),),
         LOOP_TESTS,
     ),
     Mutant(
@@ -164,12 +253,12 @@ MUTANTS = (
     ),
     Mutant(
         "a record that proves to have no rows is never settled",
-        (Edit(PIPELINE, "gave(0, record.size)\n                partition.skip(record)\n", "gave(0, record.size)\n"),),
+        (Edit(PIPELINE, "size -= record.size\n                partition.skip(record)\n", "size -= record.size\n"),),
         SEVERAL_TESTS,
     ),
     Mutant(
         "what waits for room waits for itself",
-        (Edit(PIPELINE, "return self.flow.room + undecoded if", "return self.flow.room if"),),
+        (Edit(PIPELINE, "else self.flow.room + undecoded", "else self.flow.room"),),
         SEVERAL_TESTS,
     ),
     Mutant(
@@ -183,8 +272,29 @@ MUTANTS = (
         CROWDING_TESTS,
     ),
     Mutant(
+        "what waits for tasks to end is taken for stock",
+        (Edit(PIPELINE, "- by_task + min(by_task, self.uploads.tasks.free) >=", ">="),),
+        CROWDING_TESTS,
+    ),
+    Mutant(
+        "rows that wait for tasks to end may take all of the memory",
+        (Edit(PIPELINE, "if row.by_task) if self._tasks_short else ()", "if row.by_task) if False else ()"),),
+        CROWDING_TESTS,
+    ),
+    Mutant(
         "a member starts requests in the slots of partitions that others own",
         (Edit(PACE, "self._own[which]) / self._slots", "which) / self._slots"),),
+        PACE_TESTS,
+    ),
+    Mutant(
+        "a member that could not count the partitions takes all of the rate",
+        (
+            Edit(
+                PIPELINE,
+                "                own, of = assumed_places(self.partitions)\n",
+                "                own, of = [0], 1\n",
+            ),
+        ),
         PACE_TESTS,
     ),
     Mutant(

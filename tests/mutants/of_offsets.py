@@ -67,7 +67,7 @@ MUTANTS = (
     ),
     Mutant(
         "map of another version is trusted",
-        (Edit(MAP, "parts[0] != VERSION or len(parts) != 5", "len(parts) != 5"),),
+        (Edit(MAP, "{VERSION: 5, VERSION_WITH_ORIGIN: 8}.get(parts[0]) != len(parts)", "len(parts) not in (5, 8)"),),
         MAP_TESTS,
     ),
     Mutant(
@@ -111,6 +111,23 @@ MUTANTS = (
         INTAKE_TESTS,
     ),
     Mutant(
+        "memory bound: values alone are counted, not keys, headers and objects",
+        (Edit(INTAKE, "len(value) + beside, message.timestamp()", "len(value), message.timestamp()"),),
+        INTAKE_TESTS,
+    ),
+    Mutant(
+        "memory bound: what is skipped or settled behind a stuck record is kept",
+        (
+            Edit(
+                OFFSETS,
+                "self.records.extend(record for record in records if record.open)",
+                "self.records.extend(records)",
+            ),
+            Edit(OFFSETS, "2 * self.ledger.unsettled + MAX_SETTLED_KEPT:", "2 * self.ledger.unsettled + 10**9:"),
+        ),
+        OFFSETS_TESTS,
+    ),
+    Mutant(
         "ledger: an accepted record counts twice",
         (Edit(OFFSETS, "ledger.accepted += records", "ledger.accepted += 2 * records"),),
     ),
@@ -144,5 +161,15 @@ MUTANTS = (
     Mutant(
         "memory bound: bytes not looked at",
         (Edit(FLOW, " or self.size >= _end(size, self._max_bytes, share)", ""),),
+    ),
+    Mutant(
+        "what a half-settled record goes on holding is not counted",
+        (Edit(PIPELINE, "        record.size += HELD_BYTES * record.open\n", ""),),
+        ("tests/core/test_half_settled.py",),
+    ),
+    Mutant(
+        "rejected rows do not count as rows that cannot go until their letters are late",
+        (Edit(PIPELINE, "if late or row.stage == Stage.LETTER", "if late"),),
+        ("tests/core/test_crowding.py",),
     ),
 )

@@ -6,6 +6,7 @@ from tests.mutants.mutant import CORE, Edit, Mutant
 
 CLAIMS, LANES, WINDOWS = "core/claims.py", "core/lanes.py", "core/windows.py"
 PIPELINE, UPLOADS, OUTCOMES = "core/pipeline.py", "core/uploads.py", "core/outcomes.py"
+HALF_SETTLED = ("tests/core/test_half_settled.py",)
 
 MUTANTS = (
     Mutant(
@@ -21,19 +22,21 @@ MUTANTS = (
         (
             Edit(
                 CLAIMS,
-                "_wait(keys, value, held, row, urged, shared=False)",
-                "_wait(keys, value, held, row, urged, shared=True)",
+                "self._wait(keys, value, held, row, urged, shared=False)",
+                "self._wait(keys, value, held, row, urged, shared=True)",
             ),
         ),
     ),
     Mutant(
         "shared claims treated as exclusive: a unit's children go one after the other",
         (
-            Edit(CLAIMS, "elif type(held) is Line and held.shared and not held.waiting:", "elif False:"),
+            Edit(
+                CLAIMS, "elif type(held) is Line and not held.waiting and held.admits(row, shared=True):", "elif False:"
+            ),
             Edit(
                 CLAIMS,
-                "_wait(keys, value, held, row, urged, shared=True)",
-                "_wait(keys, value, held, row, urged, shared=False)",
+                "self._wait(keys, value, held, row, urged, shared=True)",
+                "self._wait(keys, value, held, row, urged, shared=False)",
             ),
         ),
         ("tests/core/test_claims.py", CORE),
@@ -42,13 +45,13 @@ MUTANTS = (
         "joins ignored: nothing holds a unit while codes are put into it",
         (
             Edit(CLAIMS, "            for join in row.joins:\n", "            for join in ():\n"),
-            Edit(CLAIMS, "            for key, joined in row.joins:\n", "            for key, joined in ():\n"),
-            Edit(CLAIMS, "yield from row.joins", "yield from ()"),
+            Edit(CLAIMS, "            for unit, joined in row.joins:\n", "            for unit, joined in ():\n"),
+            Edit(CLAIMS, "return ((row.data_key, row.value), *row.joins)", "return ((row.data_key, row.value),)"),
         ),
     ),
     Mutant(
         "a row joins a unit past an update that waits for it",
-        (Edit(CLAIMS, "held.shared and not held.waiting:", "held.shared:"),),
+        (Edit(CLAIMS, "type(held) is Line and not held.waiting and held", "type(held) is Line and held"),),
     ),
     Mutant(
         "claims forgotten on retry: a row that failed stands behind the later ones of its key",
@@ -78,6 +81,64 @@ MUTANTS = (
             ),
             Edit(PIPELINE, "        self._free(lettered, now)\n", ""),
         ),
+    ),
+    Mutant(
+        "a row's claims are freed though its record, which is sent again whole, is not settled",
+        (Edit(CLAIMS, "                if not row.record.settled:\n", "                if False:\n"),),
+        HALF_SETTLED,
+    ),
+    Mutant(
+        "a key that a record held alone is shared with others when a later row of its own shares it",
+        (Edit(CLAIMS, "line.add(record, shared=shared)", "line.add(record, shared=True)"),),
+        HALF_SETTLED,
+    ),
+    Mutant(
+        "what a record holds keeps out its own rows",
+        (
+            Edit(CLAIMS, "return self.exclusive == (own is False)", "return not self.exclusive"),
+            Edit(CLAIMS, "return len(self.holders) == (own is not None)", "return not self.holders"),
+        ),
+        HALF_SETTLED,
+    ),
+    Mutant(
+        "what half-settled records of a revoked partition hold is never freed",
+        (Edit(PIPELINE, "        self._ready(self.claims.release(records))\n", ""),),
+        HALF_SETTLED,
+    ),
+    Mutant(
+        "a record that is settled goes on holding its codes for the lost call of one of them",
+        (Edit(PIPELINE, "release(row.record for row in held if row.record.settled)", "release(())"),),
+        HALF_SETTLED,
+    ),
+    Mutant(
+        "only the row that is waited for is hastened, not the others of its record",
+        (Edit(CLAIMS, "        for each in several.rows:\n", "        for each in ():\n"),),
+        HALF_SETTLED,
+    ),
+    Mutant(
+        "a record that waits itself is not hastened for those that wait for it",
+        (Edit(CLAIMS, "        elif self._several:\n", "        elif False:\n"),),
+        HALF_SETTLED,
+    ),
+    Mutant(
+        "rows with a blank key wait for each other",
+        (Edit(CLAIMS, " and bool(row.value) and not str(row.value).isspace()", " and row.value is not None"),),
+        HALF_SETTLED,
+    ),
+    Mutant(
+        "every data key that an event ever named is remembered",
+        (Edit(CLAIMS, "                if not keys:\n                    del by_key[key]\n", ""),),
+        HALF_SETTLED,
+    ),
+    Mutant(
+        "lanes that lost no row are entered again at each turn of a revocation",
+        (Edit(LANES, "if any(row.stage == Stage.DONE for row in lane.rows):", "if True:"),),
+        ("tests/core/test_lanes.py",),
+    ),
+    Mutant(
+        "entries of lanes that hold no more stay where others stand before them",
+        (Edit(LANES, "            if len(heap) > most:\n", "            if False:\n"),),
+        ("tests/core/test_lanes.py",),
     ),
     Mutant(
         "claims of rows in flight freed at the revocation",
@@ -127,26 +188,12 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "a bisected window loses a row",
-        (Edit(WINDOWS, "return rows[:cut], rows[cut:]", "return rows[:cut], rows[cut + 1 :] or rows[cut:]"),),
+        "a divided window loses a row",
+        (Edit(WINDOWS, "rows[start : start + size], PART)", "rows[start : start + max(1, size - 1)], PART)"),),
     ),
     Mutant(
-        "a halved window loses a row",
-        (Edit(WINDOWS, "(rows[:middle], rows[middle:])", "(rows[:middle], rows[middle + 1 :] or rows[middle:])"),),
-    ),
-    Mutant(
-        "halves of a window overlap: a row is sent in both",
-        (Edit(WINDOWS, "(rows[:middle], rows[middle:])", "(rows[:middle], rows[middle - 1 :])"),),
-    ),
-    Mutant(
-        "the rest of a bisected window is forgotten when its first part ends",
-        (
-            Edit(
-                WINDOWS,
-                "        if rest is not None:\n            self.queue(rest)",
-                "        if False:\n            self.queue(rest)",
-            ),
-        ),
+        "parts of a window overlap: a row is sent in both",
+        (Edit(WINDOWS, "rows[start : start + size], PART)", "rows[start : start + size + 1], PART)"),),
     ),
     Mutant(
         "a parked window is forgotten",

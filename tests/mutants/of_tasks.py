@@ -24,9 +24,25 @@ MUTANTS = (
         "the rows of a failed task count as accepted",
         (
             Edit(
-                TASKS, 'return Outcome(Reading.NONE_NAMED, text=f"the task', 'return Outcome(Reading.ACCEPTED, text=f"'
+                TASKS, 'return Outcome(Reading.TASK_FAILED, text=f"the task', 'return Outcome(Reading.ACCEPTED, text=f"'
             ),
         ),
+    ),
+    Mutant(
+        "a success word in the answer goes before a task's state",
+        (Edit(TASKS, '    if words & AT_WORK:\n        return ""\n', ""),),
+        TASKS_TESTS,
+    ),
+    Mutant(
+        "a trial that is a task at work keeps all others from being tried",
+        (
+            Edit(
+                "core/gate.py",
+                "return max(at, self.probe_at)  # the trial is a task",
+                "return None  # the trial is a task",
+            ),
+        ),
+        TASKS_TESTS,
     ),
     Mutant(
         "a task that nobody knows any more counts as accepted",

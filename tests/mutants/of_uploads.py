@@ -11,7 +11,11 @@ UPLOADS, OUTCOMES, GATE, PIPELINE, ROWS = (
     "core/pipeline.py",
     "core/rows.py",
 )
+EVIDENCE = "core/evidence.py"
 GATE_TESTS = ("tests/core/test_gate.py", CORE)
+EVIDENCE_TESTS = ("tests/core/test_evidence.py",)
+REFUSED_TESTS = ("tests/core/test_uploads_refused.py",)
+FAILING_TESTS = ("tests/core/test_uploads_failing.py",)
 
 MUTANTS = (
     Mutant(
@@ -90,15 +94,16 @@ MUTANTS = (
     ),
     Mutant(
         "a 400's line numbers are taken to begin at 0",
-        (Edit(OUTCOMES, "return rows[int(line) - 1]", "return rows[int(line) % len(rows)]"),),
+        (Edit(OUTCOMES, "LINES_BEGIN_AT = (1, 0, 2)", "LINES_BEGIN_AT = (0,)"),),
+        ("tests/core/test_uploads.py", CORE),
     ),
     Mutant(
         "a 400 that names no row rejects the whole window",
         (
             Edit(
                 UPLOADS,
-                '        if len(window.rows) > 1:\n            self.resent["divided"]',
-                '        if False:\n            self.resent["divided"]',
+                "        if len(window.rows) > 1:\n            self._divide(",
+                "        if False:\n            self._divide(",
             ),
         ),
     ),
@@ -107,8 +112,8 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                'return Outcome(Reading.UNEXPECTED, text=f"not the documented answer; {describe(reply)}")\n    missing',
-                'return Outcome(Reading.ACCEPTED, text=f"not the documented answer; {describe(reply)}")\n    missing',
+                'Reading.UNEXPECTED, text=f"not the documented answer; {describe(reply)}")\n    if items',
+                'Reading.ACCEPTED, text=f"not the documented answer; {describe(reply)}")\n    if items',
             ),
         ),
     ),
@@ -119,7 +124,114 @@ MUTANTS = (
     Mutant("a 429 is taken for a rejection", (Edit(OUTCOMES, "429: Reading.THROTTLED", "429: Reading.NONE_NAMED"),)),
     Mutant(
         "a lost permission is taken for the rows' fault",
-        (Edit(UPLOADS, "others_pass = part and self._accepted_sent_at > window.refused_at", "others_pass = True"),),
+        (Edit(EVIDENCE, "return since is not None and self._passed_sent_at[window.by_task] > since", "return True"),),
+        REFUSED_TESTS,
+    ),
+    Mutant(
+        "what passed before a failure counts against the window",
+        (
+            Edit(
+                EVIDENCE, "self._passed_sent_at[window.by_task] > since", "self._passed_sent_at[window.by_task] > -inf"
+            ),
+        ),
+        REFUSED_TESTS,
+    ),
+    Mutant(
+        "synchronous calls that pass are evidence against a failing task",
+        (Edit(EVIDENCE, "self._passed_sent_at[window.by_task] > since", "max(self._passed_sent_at.values()) > since"),),
+        ("tests/core/test_tasks.py",),
+    ),
+    Mutant(
+        "a failed task is divided as a rejection is, and its last row rejected",
+        (
+            Edit(
+                UPLOADS,
+                "elif outcome.reading in (Reading.NONE_NAMED, ",
+                "elif outcome.reading in (Reading.TASK_FAILED, Reading.NONE_NAMED, ",
+            ),
+        ),
+        ("tests/core/test_tasks.py",),
+    ),
+    Mutant(
+        "a refused row is rejected without being tried again after others passed",
+        (Edit(EVIDENCE, "(failure.retried_after_evidence or alone)", "(failure.evidence or alone)"),),
+        EVIDENCE_TESTS,
+    ),
+    Mutant(
+        "a window that fails with nothing else to send is never divided",
+        (Edit(EVIDENCE, "if failure.nothing_else and", "if False and"),),
+        EVIDENCE_TESTS,
+    ),
+    Mutant(
+        "a window is divided without evidence one failure later",
+        (Edit(EVIDENCE, "failure.failures >= DIVIDED_BLIND_AFTER", "failure.failures > DIVIDED_BLIND_AFTER"),),
+        EVIDENCE_TESTS,
+    ),
+    Mutant(
+        "a refusal of one row pauses uploading whatever else passes",
+        (Edit(EVIDENCE, "if refused and not failure.suspect and failure.api_doubtful:", "if refused:"),),
+        (*EVIDENCE_TESTS, *REFUSED_TESTS),
+    ),
+    Mutant(
+        "answers to other windows reject rows while uploading is paused",
+        (Edit(EVIDENCE, "    if failure.paused:\n        return Step.RETRY\n", ""),),
+        (*EVIDENCE_TESTS, *REFUSED_TESTS),
+    ),
+    Mutant(
+        "a 400 without names that comes while uploading is paused rejects rows",
+        (Edit(UPLOADS, "            elif self.gate.pause is not None:\n", "            elif False:\n"),),
+        REFUSED_TESTS,
+    ),
+    Mutant(
+        "suspect rows are given up in an outage",
+        (Edit(UPLOADS, "if reply.status == 200 and self.gate.pause is None and", "if self.gate.pause is None and"),),
+        FAILING_TESTS,
+    ),
+    Mutant(
+        "suspect rows that are left alone are never given up",
+        (Edit(UPLOADS, "        if not self._suspects_failed or not self._only_suspects():\n", "        if True:\n"),),
+        FAILING_TESTS,
+    ),
+    Mutant(
+        "an outage leaves many small windows behind",
+        (
+            Edit(
+                UPLOADS, "            self.windows.pardon(now, since=self.evidence.accepted_at)\n", "            pass\n"
+            ),
+        ),
+        FAILING_TESTS,
+    ),
+    Mutant(
+        "a pause ends only when GET /me passes",
+        (Edit("core/api_health.py", "passed=reply.status not in (None, 401, 429)", "passed=reply.status == 200"),),
+        REFUSED_TESTS,
+    ),
+    Mutant(
+        "a limit of 413 is never forgotten",
+        (
+            Edit(
+                "core/lanes.py",
+                "            self._limit(min(MAX_WINDOW_BYTES, 2 * self.max_bytes))\n",
+                "            pass\n",
+            ),
+        ),
+        ("tests/core/test_uploads.py",),
+    ),
+    Mutant(
+        "a row that is named by its line only is rejected before it is known how lines are counted",
+        (
+            Edit(
+                OUTCOMES,
+                "        if self._first is not None:\n            return [rows",
+                "        if True:\n            fits = fits[:1]\n            return [rows",
+            ),
+        ),
+        ("tests/core/test_uploads.py",),
+    ),
+    Mutant(
+        "an answer about other codes counts as accepted",
+        (Edit(OUTCOMES, "if items and data_key in KEYS_OF_ONE_CODE and not any(", "if False and not any("),),
+        ("tests/core/test_uploads.py",),
     ),
     Mutant(
         "rows that an answer leaves out are sent again and again",
@@ -131,12 +243,12 @@ MUTANTS = (
     ),
     Mutant(
         "a row that fails beside others is given up at once",
-        (Edit(UPLOADS, "elif self._passing - window.failing_since >= self._policy.give_up:", "elif True:"),),
+        (Edit(EVIDENCE, "return self.healthy_time - window.failing_since >= self._give_up", "return True"),),
         ("tests/core/test_uploads_failing.py", CORE),
     ),
     Mutant(
         "a row that fails beside others is never given up",
-        (Edit(UPLOADS, "elif self._passing - window.failing_since >= self._policy.give_up:", "elif False:"),),
+        (Edit(EVIDENCE, "return self.healthy_time - window.failing_since >= self._give_up", "return False"),),
         ("tests/core/test_uploads_failing.py", CORE),
     ),
     Mutant(
@@ -144,8 +256,8 @@ MUTANTS = (
         (
             Edit(
                 UPLOADS,
-                "            window.refused_at = -1.0\n            self.windows.queue(window)\n",
-                "            window.refused_at = -1.0\n"
+                "            window.begin_anew()\n            self.windows.queue(window)\n",
+                "            window.begin_anew()\n"
                 "            self.windows.park(window, now + self._policy.unknown_key_grace)\n",
             ),
         ),
@@ -161,8 +273,8 @@ MUTANTS = (
         (
             Edit(
                 GATE,
-                "        if self.pause is not None:\n            if self.step",
-                "        if False:\n            if self.step",
+                "        if self.pause is None:\n            return max",
+                "        if True:\n            return max",
             ),
         ),
         ("tests/core/test_uploads_refused.py",),
@@ -198,6 +310,11 @@ MUTANTS = (
         (Edit(GATE, "        if self.in_flight >= self._concurrency:\n", "        if False:\n"),),
     ),
     Mutant("requests in flight never counted down", (Edit(GATE, "        self.in_flight -= 1\n", "        pass\n"),)),
+    Mutant(
+        "a fault in what an event sets for all of its codes is a dead letter for each of them",
+        (Edit(ROWS, "        if fault is not None:\n", "        if False:\n"),),
+        ("tests/core/test_epcis.py",),
+    ),
     Mutant(
         "an event's second row (also_update) is dropped",
         (Edit(ROWS, "        return [row, also]", "        return [row]"),),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants import of_adapters, of_loop, of_offsets, of_order, of_tasks, of_uploads
+from tests.mutants import of_adapters, of_loop, of_offsets, of_order, of_tasks, of_times, of_uploads
 
 MUTANTS = (
     *of_order.MUTANTS,
@@ -10,5 +10,6 @@ MUTANTS = (
     *of_uploads.MUTANTS,
     *of_tasks.MUTANTS,
     *of_loop.MUTANTS,
+    *of_times.MUTANTS,
     *of_adapters.MUTANTS,
 )

@@ -18,8 +18,12 @@ from consumer.core.tasks import Task
 from consumer.ports import Result
 from tests.simulation.api import Answer, Api
 from tests.simulation.broker import Broker
+from tests.simulation.group_watch import GroupWatch
 from tests.simulation.process import Process
 from tests.simulation.witness import Call, Tag, Witness
+
+#: How long it takes to be refused a connection, seconds.
+CONNECT = 0.01
 
 
 @dataclass(frozen=True)
@@ -83,14 +87,23 @@ class Pace:
     start: tuple[float, float] = (0.0, 0.001)  #: until a worker begins a call
     unsent: float = 0.0  #: calls that find no connection
     twice: float = 0.0  #: results that come twice
+    refused: bool = False  #: the API refuses all connections
 
 
 class SimApi:
     """The upload pool: a call a job; what it brings comes through the results."""
 
     def __init__(
-        self, process: Process, api: Api, results: Results, draw: random.Random, pace: Pace, witness: Witness
+        self,
+        process: Process,
+        api: Api,
+        results: Results,
+        draw: random.Random,
+        pace: Pace,
+        witness: Witness,
+        watch: GroupWatch | None = None,
     ) -> None:
+        self._watch = watch
         self._process = process
         self._scheduler = process.scheduler
         self._api = api
@@ -100,9 +113,10 @@ class SimApi:
         self._witness = witness
         self._calls = 0
 
-    def send(self, attempt: Attempt, start_by: float) -> None:
+    def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None:
         """A worker makes the call, if it is not too late when it comes to it."""
         self._process.step("send")
+        self._started()
         items = [dict(item) for item in attempt.items]
         epochs: list[object] = [row.record.partition for row in attempt.window.rows]
         tags = [tag_of_row(self._witness, row, item) for item, row in zip(items, attempt.window.rows, strict=True)]
@@ -114,6 +128,7 @@ class SimApi:
     def question(self, task: Task) -> None:
         """A worker asks how a task is."""
         self._process.step("question")
+        self._started(small=True)
         began, open_ = self._scheduler.now, [True]
 
         def end(answer: Answer) -> None:
@@ -121,21 +136,47 @@ class SimApi:
                 open_.clear()
                 self._give(Done(task), answer, began)
 
+        if self._pace.refused:
+            self._refuse(Done(task))
+            return
         self._api.tell(task.id, lambda answer: self._process.thread(0.0, lambda: end(answer)))
         self._process.thread(self._pace.timeout, lambda: end(Answer(None)))
 
     def ask(self) -> None:
         """``GET /me``."""
         self._process.step("ask")
+        self._started(small=True)
+        if self._pace.refused:
+            self._refuse(Done(None))
+            return
         self._api.me(lambda answer: self._process.thread(0.0, lambda: self._give(Done(None), answer, 0.0)))
 
+    def _started(self, *, small: bool = False) -> None:
+        if self._watch is not None:
+            self._watch.requested(self._process, small=small)
+
+    def _refuse(self, done: Done) -> None:
+        """There is no connection to be had."""
+        began = self._scheduler.now
+        self._process.thread(CONNECT, lambda: self._give(done, Answer(None, sent=False), began))
+
     def _begin(
-        self, attempt: Attempt, items: list[dict[str, str]], epochs: list[object], tags: list[Tag], start_by: float
+        self,
+        attempt: Attempt,
+        items: list[dict[str, str]],
+        epochs: list[object],
+        tags: list[Tag],
+        start_by: Callable[[], float],
     ) -> None:
         now = self._scheduler.now
-        if now > start_by or self._draw.random() < self._pace.unsent:
+        if now > start_by() or self._draw.random() < self._pace.unsent:
             self._give(Done(attempt), Answer(None, sent=False), now)
             return
+        if self._pace.refused:
+            self._refuse(Done(attempt))
+            return
+        if self._watch is not None:
+            self._watch.uploads(self._process)
         self._calls += 1
         call = Call(self._calls, self._process, attempt.data_key, items, epochs, now, tags, by_task=attempt.by_task)
         done = Done(attempt, call)

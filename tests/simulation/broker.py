@@ -56,18 +56,30 @@ class Log(Protocol):
 
     begin: int
     end: int
+    topic: str
+    topic_id: int
+    unseen: bool
 
     def read(self, position: int, count: int) -> Sequence[Message]:
         """At most ``count`` records from a position on."""
 
 
 class ListLog:
-    """A log that is written as the simulation goes; offsets may have gaps, also behind the last record."""
+    """A log that is written as the simulation goes; offsets may have gaps, also behind the last record.
 
-    def __init__(self, number: int, begin: int = 0) -> None:
+    ``stride``: 2 puts an offset without a record behind each record, as the marker of a transaction. The records of a
+    partition's second life (its topic was made anew, or a lagging copy took over) then stand at odd offsets where those
+    of the first stand at even ones: no two records of a run have one offset.
+    """
+
+    def __init__(self, number: int, begin: int = 0, *, stride: int = 1, topic: str = TOPIC, topic_id: int = 0) -> None:
         self.number = number
         self.begin = begin
         self.end = begin
+        self.stride = stride
+        self.topic = topic
+        self.topic_id = topic_id  #: another one after the topic was made anew
+        self.unseen = False  #: it was cut, and no client has fetched from it since
         self._offsets: list[int] = []
         self._messages: list[Message] = []
 
@@ -76,12 +88,25 @@ class ListLog:
         offset = self.end + gap
         self._offsets.append(offset)
         self._messages.append(Message(self.number, offset, key, value, timestamp))
-        self.end = offset + 1
+        self.end = offset + self.stride
         return offset
 
     def pass_over(self, count: int) -> None:
         """The next offsets hold no record: control records, or what compaction removed."""
-        self.end += count
+        self.end += count * self.stride
+
+    def trim(self, begin: int) -> None:
+        """Retention removes what lies before an offset."""
+        first = bisect_left(self._offsets, begin)
+        del self._offsets[:first], self._messages[:first]
+        self.begin = begin
+
+    def cut(self, end: int) -> None:
+        """A copy that lags behind takes over: what lies from an offset on is gone, and others take its place."""
+        first = bisect_left(self._offsets, end)
+        del self._offsets[first:], self._messages[first:]
+        self.end = end + 1
+        self.unseen = True
 
     def read(self, position: int, count: int) -> Sequence[Message]:
         first = bisect_left(self._offsets, position)
@@ -93,6 +118,9 @@ class LazyLog:
 
     def __init__(self, number: int, count: int, value: Callable[[int], bytes], timestamp: int) -> None:
         self.number = number
+        self.topic = TOPIC
+        self.topic_id = 0
+        self.unseen = False
         self.begin = 0
         self.end = count
         self._value = value
@@ -111,12 +139,34 @@ class Broker:
         self.max_metadata = max_metadata
         self.away = False
         self.committed: dict[int, tuple[int, str]] = {}  #: by partition: offset, metadata
+        self.committed_of: dict[int, int] = {}  #: by partition: the id of the topic that a commit was made for
+        self.deleted: set[int] = set()  #: partitions whose topic is not there
         self.letters_writable = True
         self.letters: list[tuple[int, int, str, dict[str, str]]] = []  #: partition, offset, reason, row
 
     def commit(self, number: int, offset: int, metadata: str) -> str | None:
-        """Take a commit of one partition; None, or why it is refused."""
+        """Take a commit of one partition; None, or why it is refused. Whose topic it was made for is not asked."""
+        if number in self.deleted:
+            return "UNKNOWN_TOPIC_OR_PART"
         if len(metadata) > self.max_metadata:
             return "OFFSET_METADATA_TOO_LARGE"
         self.committed[number] = (offset, metadata)
         return None
+
+    def delete(self, number: int, *, forgets: bool) -> None:
+        """Delete the topic of a partition; ``forgets``: and what the group has committed of it, as the real one does.
+
+        Offsets that a person restored stand, and so does what a member commits when the topic was made anew.
+        """
+        self.deleted.add(number)
+        if forgets:
+            self.committed.pop(number, None)
+            self.committed_of.pop(number, None)
+
+    def make_anew(self, number: int, *, stride: int = 1) -> ListLog:
+        """Make a topic again: another topic under the same name. With ``stride`` 2, all its offsets are odd."""
+        old = self.logs[number]
+        fresh = self.logs[number] = ListLog(number, stride=stride, topic=old.topic, topic_id=old.topic_id + 1)
+        fresh.end = stride - 1
+        self.deleted.discard(number)
+        return fresh

@@ -19,7 +19,13 @@ class Client(Protocol):
     """A member's client, as the coordinator reaches it."""
 
     def told(self, member: str, what: str, numbers: list[int], generation: int) -> None:
-        """``what`` is assign, revoke or lost; these partitions; as of a generation."""
+        """``what`` is assign, revoke, epoch or lost; these partitions; as of a generation."""
+
+    def replaced(self) -> None:
+        """Another member has come with its instance id."""
+
+    def joined(self) -> None:
+        """Its joining is answered, and with it what had to wait behind that on the same connection."""
 
 
 @dataclass(eq=False)
@@ -34,6 +40,9 @@ class Member:
     silent: bool = False  #: no heartbeat comes from it
     expires: Event | None = None
     told_at: float = 0.0  #: when what it was told last arrives
+    epoch: int = 0  #: of the consumer protocol: as of which state of the group it owns what it owns
+    target: set[int] = field(default_factory=set)  #: of the consumer protocol: what it is to own
+    left: bool = False  #: a static member of the consumer protocol that has left: its id is free
 
 
 class Group:
@@ -76,6 +85,7 @@ class Group:
             self._soon()
             return member.id
         self._fenced.add(before.id)
+        before.client.replaced()
         self._forget(before)
         member.owned = before.owned
         self._tell(member, "assign", sorted(member.owned))
@@ -140,6 +150,23 @@ class Group:
             member.expires.cancel()
             self._expect(member, self.session)
         return None
+
+    def fenced(self, member_id: str) -> bool:
+        """Whether another member has come with its instance id."""
+        return member_id in self._fenced
+
+    def joining(self, member_id: str) -> bool:
+        """Whether a member waits for the answer to its joining.
+
+        A broker answers the requests of a connection in their order: what it sends meanwhile waits, too.
+        """
+        member = self.members.get(member_id)
+        return self._waits and not self.away and member is not None and not (member.silent or member.revoking)
+
+    def grow(self) -> None:
+        """There is one more partition."""
+        self._partitions += 1
+        self._soon()
 
     def owner(self, number: int) -> str | None:
         """The id of the member that owns a partition."""
@@ -212,6 +239,8 @@ class Group:
         self._waits = False
         self.generation += 1
         self.rebalances += 1
+        for member in self.members.values():
+            member.client.joined()
         wanted = self._targets()
         owned = set().union(*(m.owned for m in self.members.values()))
         for member in self.members.values():

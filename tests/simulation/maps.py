@@ -9,11 +9,14 @@ import zlib
 def covered_by(metadata: str, partition: int, base: int) -> list[tuple[int, int]]:
     """The half-open ranges of offsets that a map names, in order; none, if it is no map of this commit."""
     words = metadata.split(" ")
-    if len(words) != 5 or words[0] != "v1" or words[1] != str(partition) or words[2] != str(base):
+    # The second version names the log between the base and the data.
+    if (words[0], len(words)) not in (("v1", 5), ("v2", 8)) or words[1] != str(partition) or words[2] != str(base):
         return []
-    if int(words[4], 16) != zlib.crc32(metadata[: metadata.rindex(" ")].encode()):
+    if int(words[-1], 16) != zlib.crc32(metadata[: metadata.rindex(" ")].encode()):
         return []
-    data = list(base64.b64decode(words[3] + "==="[: -len(words[3]) % 4]))
+    if words[-2] == "-":
+        return []
+    data = list(base64.b64decode(words[-2] + "==="[: -len(words[-2]) % 4]))
     at = base
     found: list[tuple[int, int]] = []
     for _ in range(_number(data)):

@@ -126,6 +126,7 @@ class Oracle(Witness):
         owns: Callable[[Process, int], bool],
         trace: Trace | None,
         kinds: Mapping[Tag, str] | None = None,
+        first_line: int = 1,
     ) -> None:
         self._scheduler = scheduler
         self._records = records
@@ -149,10 +150,12 @@ class Oracle(Witness):
         self._latest: dict[tuple[int, Key, bool], tuple[Tag, Epoch]] = {}
         self._rows: dict[tuple[int, int], dict[Tag, PublishedRow]] = {}
         self._kinds = {} if kinds is None else kinds
+        self._first_line = first_line  #: the number that the API gives a request's first row
         self._state = FinalState()
         self._effects: dict[Call, set[int]] = {}  #: rows for which a call took effect, by their places in it
         self._sure: dict[Tag, bool] = {}  #: of settled rows, whether the call that was accepted took effect for them
-        self._stops: dict[Process, list[float]] = {}  #: when each was asked to stop
+        self._stopping: dict[Process, float] = {}  #: since when each stops, for whatever reason
+        self._signals: Counter[Process] = Counter()
         self._receipts: dict[tuple[int, Key], tuple[Tag, Epoch]] = {}  #: the latest of each key
         self._receipted: set[Tag] = set()
         self._accepted: set[Tag] = set()
@@ -167,6 +170,8 @@ class Oracle(Witness):
         self._lettered: dict[Tag, str] = {}
         self._settled_ever: set[Tag] = set()
         self._turns = (0.0, 0)
+        self._removed: set[tuple[int, int]] = set()  #: records that the brokers hold no more, whatever became of them
+        self.late: set[int] = set()  #: partitions that came when the group had commits: they are read from their begin
         self.rows_sent = 0
         self.sizes: list[int] = []  #: rows of each call, in the order they were sent
         self.repeats = 0
@@ -176,6 +181,39 @@ class Oracle(Witness):
     def _tell(self, process: Process, what: str) -> None:
         if self._trace is not None:
             self._trace.tell(process.name, what)
+
+    def tell(self, process: Process, what: str) -> None:
+        """A line of the trace, of one who watches beside the oracle."""
+        self._tell(process, what)
+
+    # -- what is beside the records --------------------------------------------------------------------------------
+
+    def removed(self, number: int, begin: int, end: int) -> None:
+        """Records are no more: nothing is promised of them. The oracle excuses each, and counts those not settled."""
+        for offset in range(begin, end):
+            record = self._records.get((number, offset))
+            if record is not None and (number, offset) not in self._removed:
+                self._removed.add((number, offset))
+                if any(row.tag not in self._settled_ever for row in record.rows):
+                    self._seen["removed before it was settled"] += 1
+
+    def map_cut(self, epoch: object, end: int) -> None:
+        """What the map of an assignment's commit says of offsets from ``end`` on is about other records."""
+        book = self._epochs[epoch]
+        book.map = [(begin, min(after, end)) for begin, after in book.map if begin < end]
+
+    def lost_until(self, process: Process) -> float:
+        """Until when a call of a process whose answer was lost may take effect."""
+        entries = (until for held in self._lost[process].values() for until, _, _ in held)
+        return max(entries, default=0.0)
+
+    def has_partitions(self, process: Process) -> bool:
+        """Whether a process has partitions."""
+        return any(not epoch.ended for epoch in self._books[process])
+
+    def works(self, process: Process) -> bool:
+        """Whether a process has records to settle."""
+        return self._unsettled[process] > 0
 
     # -- lives and assignments -----------------------------------------------------------------------------------
 
@@ -194,7 +232,10 @@ class Oracle(Witness):
             epoch.ended = True
 
     def asked_to_stop(self, process: Process) -> None:
-        self._stops.setdefault(process, []).append(self._scheduler.now)
+        self._signals[process] += 1
+
+    def stopping(self, process: Process) -> None:
+        self._stopping.setdefault(process, self._scheduler.now)
 
     def assigned(
         self, process: Process, epoch: object, number: int, start: int, committed: tuple[int, str] | None
@@ -202,7 +243,7 @@ class Oracle(Witness):
         before = [e for e in self._epochs.values() if e.number == number]
         if any(e.process is process for e in before):
             self._seen["revoke-and-return"] += 1
-        if committed is None:
+        if committed is None and number not in self.late:
             self._floor[number] = start
         book = Epoch(len(self._epochs), process, number, start, committed)
         self._epochs[epoch] = book
@@ -458,10 +499,10 @@ class Oracle(Witness):
             return "was killed"
         if epoch.lost or not epoch.ended:
             return "was thrown out"
-        stops, gone_at = self._stops.get(epoch.process, []), epoch.gone_at or 0.0
-        if len(stops) > 1:
+        gone_at = epoch.gone_at or 0.0
+        if self._signals[epoch.process] > 1:
             return "was stopped at once"
-        if stops and gone_at - stops[0] >= self._limits.stop - WAIT_SLACK:
+        if gone_at - self._stopping.get(epoch.process, gone_at) >= self._limits.stop - WAIT_SLACK:
             return "stopped waiting by its bound"
         if gone_at - epoch.left_at >= self._limits.revoke - WAIT_SLACK:
             return "stopped waiting by its bound"
@@ -589,12 +630,14 @@ class Oracle(Witness):
             self._spared[tag] = why
 
     def _meant(self, call: Call, line: int) -> Tag | None:
-        """The row that an API means by a line: none, where its lines are not counted from 1 and it is a good one."""
-        tag = call.tags[line - 1] if 1 <= line <= len(call.tags) else None
-        if tag is not None and tag not in self._kinds:
-            self._seen["a good row named by its line"] += 1
-            self._spared[tag] = "its line was named, but lines are not counted from 1"
-        return tag if tag in self._kinds else None
+        """The row that the API means by a line, however it counts."""
+        if line - 1 < len(call.tags) and self._first_line != 1:
+            named = call.tags[line - 1]
+            if named not in self._kinds:
+                self._seen["a good row named by its line"] += 1
+                self._spared[named] = "its line was named, but lines are not counted from 1"
+        place = line - self._first_line
+        return call.tags[place] if 0 <= place < len(call.tags) else None
 
     def _holds_back(self, call: Call) -> bool:
         """Whether uploading is paused by a 401 that came after a call was sent: its answer rejects what it names."""
@@ -752,7 +795,8 @@ class Oracle(Witness):
 
     def is_done(self, tag: Tag) -> bool:
         """Whether a row was ever settled, or cannot be: it was written before the group's time, or rejected."""
-        return tag in self._settled_ever or tag in self._lettered or tag[1] < self._floor.get(tag[0], 0)
+        done = tag in self._settled_ever or tag in self._lettered or tag[:2] in self._removed
+        return done or tag[1] < self._floor.get(tag[0], 0)
 
     def in_task(self, tag: Tag) -> bool:
         """Whether a row is in a task that has not ended, for what its process knows."""
@@ -771,15 +815,14 @@ class Oracle(Witness):
             if committed[number] != (end, ""):
                 raise Violation(f"I1: partition {number} is committed to {committed[number]}, it ends at {end}")
         for (number, offset), record in self._records.items():
-            if offset < self._floor.get(number, 0):
-                continue  # before the group's time
+            if offset < self._floor.get(number, 0) or (number, offset) in self._removed:
+                continue  # before the group's time, or no more
             for row in record.rows:
                 fine = row.tag in self.applied_tags or row.tag in self._lettered or self._left_out[row.tag]
                 if not fine or (row.invalid and row.tag not in self._lettered):
                     raise Violation(f"I1: {row.tag} is lost")
-                if not self._limits.receipts or row.tag in self._lettered:
-                    continue  # an owner that did not write its receipt any more may be followed by a rejection
-                if row.tag in self._accepted and row.tag not in self._receipted:
+                no_receipt = row.tag in self._accepted and row.tag not in self._receipted | self._lettered.keys()
+                if self._limits.receipts and no_receipt:
                     raise Violation(f"I1: {row.tag} was accepted and has no receipt")
         self._check_final_state()
         self._seen["repeats"] += self.repeats
@@ -792,7 +835,16 @@ class Oracle(Witness):
             self._lettered.__contains__,
             lambda tag: self._sure.get(tag, False),
         )
+        # Nothing is promised of codes that records were about which are no more, nor of what rows share with them.
+        gone = {(at[0], key) for at in self._removed for row in self._records[at].rows for key, _ in _claims(row)}
         rows = [row for at in sorted(self._records) for row in self._records[at].rows]
+        while True:
+            touched = [row for row in rows if any((row.tag[0], key) in gone for key, _ in _claims(row))]
+            more = {(row.tag[0], key) for row in touched for key, _ in _claims(row)}
+            if more <= gone:
+                break
+            gone |= more
+        rows = [row for row in rows if not any((row.tag[0], key) in gone for key, _ in _claims(row))]
         for difference in self._state.differences(rows, fate):
             if not difference.late:
                 raise Violation(f"I9: {difference}")

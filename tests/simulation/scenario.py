@@ -12,6 +12,7 @@ from consumer.core.retry import RetryPolicy
 from tests.simulation.adapters import Pace, Writing
 from tests.simulation.api import MODES, Faults
 from tests.simulation.broker import MAX_METADATA
+from tests.simulation.cluster import shape
 from tests.simulation.happening import Happening
 from tests.simulation.process import Strike
 from tests.simulation.published import Mix
@@ -79,6 +80,13 @@ class Scenario:
     members: int = 1
     eager: bool = False
     static: bool = False
+    protocol: str = "classic"
+    on_out_of_range: str = "stop"
+    until_end: bool = False
+    refuses: bool = False  #: the API refuses connections for longer than a run with an end waits
+    stride: int = 1  #: offsets that a record takes (broker.ListLog)
+    log_trouble: str = ""
+    fault_at: dict[int, int] = field(default_factory=dict)  #: by life: its how manieth last commit is a fault
     start_from: str = "earliest"
     session: float = 10.0
     heartbeat: float = 1.0
@@ -132,7 +140,7 @@ def scenario(seed: int) -> Scenario:
             max_processing=max_processing,
             pause_after_rejections=draw.choice((0, 0, 10, 1000)),
             max_unsettled_rows=draw.choice((40, 150)) if "tight" in troubles else 20_000,
-            max_unsettled_bytes=draw.choice((3_000.0, 20_000.0)) if "tight" in troubles else 1e8,
+            max_unsettled_bytes=draw.choice((40_000.0, 200_000.0)) if "tight" in troubles else 1e8,
             retry=RetryPolicy(
                 base=0.2,
                 cap=draw.choice((1.0, 5.0)),
@@ -145,6 +153,7 @@ def scenario(seed: int) -> Scenario:
     _publishing(plan, draw)
     _network(plan, draw)
     _api(plan, draw, max_processing)
+    shape(plan, random.Random(f"cluster {seed}"))
     _life(plan, draw)
     _tasks(plan, random.Random(f"tasks {seed}"))
     plan_uploading(plan)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from consumer.core.offsets import Commit, Partition
 from consumer.core.settled_map import NOTHING, MapError, SettledMap, decode
 from consumer.errors import UserError
 from consumer.kafka.reader import Listener
-from tests.simulation.broker import TOPIC, Broker, Message
+from tests.simulation.broker import Broker, Message
 from tests.simulation.group import Group
+from tests.simulation.group_watch import GroupWatch
 from tests.simulation.process import Process
 from tests.simulation.scheduler import Event
 from tests.simulation.witness import Witness
+
+log = logging.getLogger("consumer.kafka.source")
 
 #: As the real one's, seconds: the longest wait for a commit inside a callback, one look-up's share of it, and how long
 #: librdkafka waits for an answer before it fails a commit.
@@ -25,6 +29,21 @@ COMMIT_WAIT = 5.0
 COMMITTED_WAIT = 0.5
 ANSWER_WAIT = 10.0
 LOOK_UP_PAUSE = (0.05, 2.0)
+#: A commit that was on its way when the connection broke is sent once more within this time after it is back, and one
+#: that waited for the connection, within this.
+SENT_AGAIN = 1.0
+SENT_WHEN_BACK = 0.05
+#: As the real one's: a commit without an answer for so long holds back no other; between two tries to join with an id
+#: that is not released; how often it is looked at whether partitions must be counted anew, and the pause when that
+#: failed.
+COMMIT_LOST = 10.0
+JOIN_AGAIN = 1.0
+LOOK_AGAIN = 0.02
+COUNT = 1.0
+COUNT_PAUSE = 10.0
+NO_LINE = -1
+#: What was in a socket while the process stood still is taken in within this time after it goes on.
+BUFFERED = 0.3
 
 
 @dataclass
@@ -36,7 +55,11 @@ class Link:
     commits_fail: float = 0.0  #: commits that the broker refuses with a passing error
     commits_vanish: float = 0.0  #: commits that never arrive
     answers_vanish: float = 0.0  #: commits that are taken, and whose answer is lost
+    commits_forgotten: float = 0.0  #: commits that never arrive, and of which the client never tells
     resume: float = 0.2  #: before a partition is read (on) after it was assigned or resumed
+    no_count_until: float = 0.0  #: the partitions cannot be counted until then
+    no_start_until: dict[int, float] = field(default_factory=dict)  #: where it begins and ends is not told until then
+    no_commit_until: dict[int, float] = field(default_factory=dict)  #: nor what is committed of it
 
 
 @dataclass(eq=False)
@@ -46,7 +69,16 @@ class _Sent:
     commits: list[Commit]
     member: str
     generation: int
+    at: float
+    fate: float  #: what becomes of it on its way, from 0 to 1
+    line: int  #: the connection that it went over last; NO_LINE: none yet
     arrived: bool = False
+    again: bool = False  #: it was on a connection that broke
+
+    @property
+    def says(self) -> dict[int, tuple[int, str]]:
+        """What its answer names, by partition, as far as the program looks at it."""
+        return {c.partition.number: (c.offset, c.metadata) for c in self.commits}
 
 
 @dataclass
@@ -56,6 +88,7 @@ class _Fetch:
     position: int
     ready_at: float
     known_end: int  #: what was fetched, or could be, when the broker was last there
+    topic_id: int  #: the topic's when it was assigned
     eof: int = -1  #: the end that was told last
 
 
@@ -75,7 +108,14 @@ class SimSource:
         instance: str = "",
         max_poll: float = 300.0,
         witness: Witness | None = None,
+        watch: GroupWatch | None = None,
+        on_out_of_range: Callable[[], str] = lambda: "stop",
+        fault_at: int = 0,
     ) -> None:
+        self._watch = watch
+        self._on_out_of_range = on_out_of_range
+        self._fault_at = fault_at  # commits inside a revocation until one of them fails with a fault of the program
+        self._revoking = False
         self._process = process
         self._scheduler = process.scheduler
         self._listener = listener
@@ -89,11 +129,20 @@ class SimSource:
         self._witness = witness or Witness()
         self.paused = False
         self.stopped: dict[Partition, str] = {}
+        self.awaiting: dict[tuple[str, int], float] = {}  #: partitions whose start is not known yet: here none
         self._held: set[Partition] = set()
         self._owned: dict[int, Partition] = {}
         self._fetches: dict[int, _Fetch] = {}
+        self._starts_awaited: set[int] = set()
         self._ops: deque[tuple[str, Any]] = deque()  # what the next poll serves
         self._committing: deque[_Sent] = deque()
+        self._committing_since = 0.0
+        self._unanswered: list[_Sent] = []  # the client still waits for what becomes of these
+        self._behind: list[_Sent] = []  # arrived, and wait behind the joining on their connection
+        self._line = 0
+        self._buffered: list[Callable[[], object]] = []  # in the socket while the process stands still
+        self._counted_in: object = None
+        self._count_at = 0.0
         self.member = ""  #: id in the group; empty: none
         self._generation = 0
         self._wants = False  # to be a member
@@ -101,11 +150,14 @@ class SimSource:
         self._cut_timer: Event | None = None
         self._unheard: list[tuple[str, str, list[int], int]] = []  # said while the line was cut
         self._line_free_at = 0.0
+        self._answers_at = 0.0  # when the last answer comes: they come in the order of the requests
         self._polled_at = 0.0
         self._first = 0
         self._fatal: UserError | None = None
+        self._raised = False
         self._closed = False
         process.on_stop.append(lambda: group.silent(self.member, self._since_heartbeat()))
+        process.on_kill.append(self._behind.clear)  # its connection is closed
         process.on_thaw.append(self._thawed)
 
     # -- what the owner loop calls -------------------------------------------------------------------------------
@@ -122,11 +174,33 @@ class SimSource:
         """Serve the callbacks; then what has arrived, at most ``count`` records, by partition and in order."""
         self._process.step("poll")
         self._witness.polled(self._process)
-        if self._fatal is not None:
+        if self._fatal is not None and not self._raised:
+            self._raised = True
             raise self._fatal
         self._polled_at = self._scheduler.now
+        if self._watch is not None:
+            asks = self._reachable and bool(self.member and self._owned) and not (self.committing or self._ops)
+            self._watch.polled(self._process, can_ask=asks and not self._listener.stopping)
         self._serve()
-        return self._take(count)
+        batches = self._take(count)
+        if self._polled_at >= self._count_at:
+            self._count()
+        return batches
+
+    def _count(self) -> None:
+        """Count the group's partitions, if it has rebalanced since they were counted."""
+        self._count_at = self._scheduler.now + COUNT
+        if not self.member or not self._owned or self._counted_in == self._generation:
+            return
+        if not self._reachable or self._scheduler.now < self.link.no_count_until:
+            self._count_at = self._scheduler.now + COUNT_PAUSE
+            self._listener.on_counted({})
+            return
+        counts: dict[str, int] = {}
+        for number, held in enumerate(self._broker.logs):
+            counts[held.topic] = number + 1
+        self._counted_in = self._generation
+        self._listener.on_counted(counts)
 
     def pause(self) -> None:
         self.paused = True
@@ -143,7 +217,7 @@ class SimSource:
 
     @property
     def committing(self) -> bool:
-        return bool(self._committing)
+        return bool(self._committing) and self._scheduler.now - self._committing_since < COMMIT_LOST
 
     def commit(self, commits: list[Commit]) -> None:
         """Send a commit; how it ended is told inside a poll."""
@@ -157,20 +231,42 @@ class SimSource:
         if not commits:
             return True
         self._process.step("last commit")
-        self._witness.committing(self._process, [(c.partition, c.offset, c.metadata) for c in commits])
-        sent = self._send(commits)
+        if self._revoking and self._fault_at:
+            self._fault_at -= 1
+            if not self._fault_at:
+                if self._watch is not None:
+                    self._watch.faulted(self._process)
+                raise RuntimeError("a fault in the program, inside a revocation")
+        now = self._scheduler.now
+        # Each that is on its way for so long may be sent once more, and put the group back: then this one is, too.
+        again = len(self._committing) if now - self._committing_since > SENT_AGAIN else 0
+        sure_at = now + SENT_AGAIN if again else now
+        sent = self._send_last(commits)
         self._process.step("last committed")
         until = self._scheduler.now + COMMIT_WAIT
         while self._scheduler.now < until and not self._listener.leaves_at_once:
             self._process.sleep(self._latency())
-            if not self._reachable or not sent.arrived:
+            # What the group has is asked on the connection that commits go over.
+            waits = self._group.joining(self.member) or self._behind
+            if not self._reachable or waits or not sent.arrived:
                 self._process.sleep(COMMITTED_WAIT if not self._reachable else 0.05)
                 continue
             has = self._broker.committed
             if all(has.get(c.partition.number) == (c.offset, c.metadata) for c in commits):
-                self._process.step("has committed")
-                return True
+                if self._scheduler.now >= sure_at:
+                    self._process.step("has committed")
+                    return True
+                self._process.sleep(LOOK_AGAIN)
+            elif again:
+                again -= 1
+                sent = self._send_last(commits)
+            else:
+                return False
         return False
+
+    def _send_last(self, commits: list[Commit]) -> _Sent:
+        self._witness.committing(self._process, [(c.partition, c.offset, c.metadata) for c in commits])
+        return self._send(commits)
 
     def end(self, partition: Partition) -> int | None:
         fetch = self._fetches.get(partition.number)
@@ -198,11 +294,18 @@ class SimSource:
         for place in range(len(numbers)):
             number = numbers[(place + self._first) % len(numbers)]
             partition, fetch = self._owned[number], self._fetches[number]
-            if self._rests(partition) or now < fetch.ready_at:
+            if self._rests(partition) or now < fetch.ready_at or number in self._broker.deleted:
                 continue
             log = self._broker.logs[number]
             if self._reachable:
                 fetch.known_end = log.end
+                if fetch.topic_id != log.topic_id:
+                    self._another_topic(partition)
+                    continue
+                if not log.begin <= fetch.position <= log.end:
+                    self._out_of_range(partition)
+                    continue
+                log.unseen = False
             messages: list[Message] = []
             if count > 0 and fetch.position < fetch.known_end:
                 messages = list(log.read(fetch.position, count))
@@ -227,6 +330,16 @@ class SimSource:
             return False
         return not told_with_records or self._draw.random() < 0.5
 
+    def position(self, number: int) -> int | None:
+        """Where it reads a partition on; None: it does not."""
+        fetch = self._fetches.get(number)
+        return None if fetch is None else fetch.position
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has left the group, or has tried to."""
+        return self._closed
+
     def arrived(self, number: int) -> None:
         """Something was written to a partition: a client that waits for it gets it."""
         if number in self._fetches:
@@ -240,6 +353,46 @@ class SimSource:
             fetch = self._fetches[number]
             fetch.ready_at = self._scheduler.now + self.link.resume
         self._process.thread(self.link.resume, self._process.wake)
+
+    def _out_of_range(self, partition: Partition) -> None:
+        """The broker has nothing at the position: retention removed it, or what was read is no more."""
+        rule, number = self._on_out_of_range(), partition.number
+        held, fetch = self._broker.logs[number], self._fetches[number]
+        if rule == "stop":
+            self._stop_reading(partition, fetch.position)
+            return
+        held.unseen = False
+        start = held.begin if rule == "earliest" else held.end
+        self._tell_jump(number, fetch.position, start, rule)
+        if start < partition.position:
+            self._begin_anew(partition, start)
+        else:
+            partition.position = fetch.position = start
+            self._witness.reached(self._process, partition, start)
+            self._read_later([number])
+
+    def _stop_reading(self, partition: Partition, position: int) -> None:
+        log.error("%s is stopped: offset %s is no longer there", partition, position)
+        self._tell_jump(partition.number, position, position, "stop")
+        self.stopped[partition] = "out_of_range"
+
+    def _tell_jump(self, number: int, position: int, start: int, rule: str) -> None:
+        if self._watch is not None:
+            self._watch.jumped(self._process, number, position, start, rule)
+
+    def _begin_anew(self, partition: Partition, start: int) -> None:
+        """What was read cannot be committed any more: the partition is lost, and comes again at an offset."""
+        number = partition.number
+        self._gone([number], lost=True)
+        fresh = Partition(partition.topic, number, start, None)
+        self._own(fresh, None)
+        self._listener.on_assigned([fresh])
+
+    def _another_topic(self, partition: Partition) -> None:
+        if self._on_out_of_range() == "stop":
+            self._stop_reading(partition, partition.position)
+        else:
+            self._begin_anew(partition, self._broker.logs[partition.number].begin)
 
     # -- the assignment ------------------------------------------------------------------------------------------
 
@@ -271,27 +424,55 @@ class SimSource:
             elif what == "revoke":
                 # Also when it is no member any more: what waited is told, and the rest of the loss behind it.
                 self._on_revoke(*more)
+            elif more[0] == self.member and what == "epoch":
+                self._listener.on_joined()
+            elif more[0] == self.member and what == "start":
+                self._ask_starts(more[1])
             elif more[0] == self.member:
                 self._on_assign(more[1])
 
     def _on_assign(self, numbers: list[int]) -> None:
+        self._counted_in, self._count_at = None, 0.0
         if not numbers:
             self._listener.on_assigned([])
             return
+        numbers = [number for number in numbers if number not in self._owned]  # what is new to the client
         found = self._look_up(numbers)
         if found is None:
             return  # the process is about to end
-        partitions = [self._partition(number, found[number]) for number in numbers]
-        now = self._scheduler.now
-        for partition in partitions:
-            self._owned[partition.number] = partition
-            fetch = _Fetch(partition.position, now + self.link.resume, self._broker.logs[partition.number].end)
-            self._fetches[partition.number] = fetch
-            number = partition.number
-            self._witness.assigned(self._process, partition, number, partition.position, found[number])
-        self._process.thread(self.link.resume, self._process.wake)
-        self._listener.on_assigned(partitions)
+        self._assigned(found)
+        waiting = [number for number in numbers if number not in found]
+        if waiting:
+            self._starts_awaited.update(waiting)
+            self._process.thread(LOOK_UP_PAUSE[1], lambda: self._queue("start", (self.member, waiting)))
         self._process.step("assigned")
+
+    def _ask_starts(self, numbers: list[int]) -> None:
+        """Ask again where partitions begin that are owned and are not read yet."""
+        awaited = self._starts_awaited
+        numbers = [n for n in numbers if n in awaited and self._group.owner(n) == self.member]
+        self._starts_awaited.difference_update(numbers)
+        if numbers:
+            self._on_assign(numbers)
+
+    def _assigned(self, found: dict[int, tuple[int, str] | None]) -> None:
+        partitions = [self._partition(number, committed) for number, committed in found.items()]
+        for partition in partitions:
+            self._own(partition, found[partition.number])
+        self._process.thread(self.link.resume, self._process.wake)
+        if self._watch is not None:
+            self._watch.asked(self._process)
+        self._listener.on_assigned(partitions)
+
+    def _own(self, partition: Partition, committed: tuple[int, str] | None) -> None:
+        number = partition.number
+        held = self._broker.logs[number]
+        self._owned[number] = partition
+        ready_at = self._scheduler.now + self.link.resume
+        self._fetches[number] = _Fetch(partition.position, ready_at, held.end, held.topic_id)
+        self._witness.assigned(self._process, partition, number, partition.position, committed)
+        if self._watch is not None:
+            self._watch.map_cut(partition, held.end if partition.skips else partition.position)
 
     def _look_up(self, numbers: list[int]) -> dict[int, tuple[int, str] | None] | None:
         """What is committed, as it was when the broker answered; None: the process stops first."""
@@ -301,22 +482,39 @@ class SimSource:
             self._listener.on_waiting()
             self._process.sleep(self._latency())
             if self._reachable:
-                found = {number: self._broker.committed.get(number) for number in numbers}
-                self._process.sleep(self._latency())
-                return found
+                unknown = [number for number in numbers if self._unknown(number)]
+                if len(unknown) < len(numbers):
+                    found = {n: self._broker.committed.get(n) for n in numbers if n not in unknown}
+                    self._process.sleep(self._latency())
+                    return found
+                return {}
             self._process.sleep(pause)
             pause = min(2 * pause, longest)
         return None
 
+    def _unknown(self, number: int) -> bool:
+        """Whether the broker cannot say where a partition is to begin."""
+        now, link = self._scheduler.now, self.link
+        if number in self._broker.deleted or now < link.no_commit_until.get(number, 0.0):
+            return True
+        return number not in self._broker.committed and now < link.no_start_until.get(number, 0.0)
+
     def _partition(self, number: int, committed: tuple[int, str] | None) -> Partition:
+        held = self._broker.logs[number]
         if committed is None:
-            log = self._broker.logs[number]
-            return Partition(TOPIC, number, log.begin if self._start_from == "earliest" else log.end, None)
+            later = any(other != number for other in self._broker.committed)
+            start = held.begin if self._start_from == "earliest" or later else held.end
+            return Partition(held.topic, number, start, None)
         offset, metadata = committed
+        if self._broker.committed_of.get(number, 0) != held.topic_id:
+            return Partition(held.topic, number, held.begin, None)
         skips: SettledMap = NOTHING
         with suppress(MapError):
             skips = decode(metadata, number, offset)
-        return Partition(TOPIC, number, offset, offset, skips, metadata)
+        if skips.end > held.end:
+            runs = [(start, min(end, held.end)) for start, end in skips.beyond(offset) if start < held.end]
+            skips = SettledMap(runs)
+        return Partition(held.topic, number, offset, offset, skips, metadata)
 
     def _on_revoke(self, member: str, numbers: list[int]) -> None:
         self._gone(numbers, lost=member != self.member)  # thrown out since it was told
@@ -331,9 +529,18 @@ class SimSource:
 
     def _gone(self, numbers: list[int], *, lost: bool) -> None:
         partitions = [self._owned[number] for number in numbers if number in self._owned]
+        self._starts_awaited.difference_update(range(len(self._broker.logs)) if lost else numbers)
         self._process.step("revoke")
         self._witness.leaving(self._process, partitions, lost=lost)
-        self._listener.on_revoked(partitions, lost=lost)
+        self._revoking = True
+        try:
+            self._listener.on_revoked(partitions, lost=lost)
+        except Exception as error:
+            log.info("a fault in a revocation: %s", error)
+            for partition in partitions:
+                partition.owned = False
+            self._fatal = UserError("Kafka: a fault in the program; see the log above")
+        self._revoking = False
         self._process.step("revoked")
         for partition in partitions:
             del self._owned[partition.number]
@@ -350,10 +557,14 @@ class SimSource:
     def _join(self) -> None:
         if not self._wants or self.member:
             return
-        if self._reachable:
-            self.member = self._group.join(self, self._instance)
-        else:
+        if not self._reachable:
             self._process.thread(0.5, self._join)
+            return
+        self.member = self._group.join(self, self._instance)
+        if not self.member:  # its id is not released yet
+            if self._watch is not None:
+                self._watch.unreleased(self._process)
+            self._process.thread(JOIN_AGAIN, self._join)
 
     def _leave(self) -> None:
         if self._reachable:
@@ -368,7 +579,61 @@ class SimSource:
             self.member = ""
             self._queue("lost", None)
 
+    def joined(self) -> None:
+        """The joining is answered: what waited behind it on the connection arrives."""
+        behind, self._behind[:] = list(self._behind), []
+        for sent in behind:
+            self._arrive(sent, sent.line)
+
+    def _socket(self, do: Callable[[], object]) -> None:
+        """Something arrives at this client: it stays in the socket while the process stands still."""
+        if self._process.frozen:
+            self._buffered.append(do)
+        else:
+            self._process.thread(0.0, do)
+
+    def disconnected(self) -> None:
+        """The connection to the coordinator breaks: what was on its way is sent once more when there is another."""
+        self._line += 1
+        self._behind.clear()
+        for sent in self._unanswered:
+            self._give_up_later(sent)
+
+    def connected(self) -> None:
+        """There is a connection again: what waits for it goes at once, what is sent once more goes a while later."""
+        if not self._reachable:
+            return
+        at = again_at = self._scheduler.now
+        for sent in self._unanswered:
+            if sent.line == NO_LINE:
+                at += self._draw.uniform(0.0, SENT_WHEN_BACK / len(self._unanswered))
+                self._put(sent, at)
+            elif sent.line != self._line:
+                sent.again = True
+                again_at = max(again_at, self._scheduler.now + self._draw.uniform(SENT_WHEN_BACK, SENT_AGAIN))
+                self._put(sent, again_at)
+        self._line_free_at = at
+
+    def _put(self, sent: _Sent, at: float) -> None:
+        """It goes over the connection that there is now, and arrives then."""
+        line = sent.line = self._line
+        self._scheduler.at(at, lambda: self._arrive(sent, line))
+
+    def _give_up_later(self, sent: _Sent) -> None:
+        """The client keeps a commit until there is a connection, for one session at most."""
+
+        def give_up() -> None:
+            if sent.line != self._line:
+                self._commit_answered(sent, ["timed out"] * len(sent.commits))
+
+        self._process.thread(self._group.session, give_up)
+
     def _thawed(self) -> None:
+        buffered, self._buffered = self._buffered, []
+        for do in buffered:
+            wait = self._draw.uniform(0.0, BUFFERED)
+            self._answers_at = max(self._answers_at, self._scheduler.now) + wait
+            self._process.thread(self._answers_at - self._scheduler.now, do)
         self._process.thread(self._draw.uniform(0.0, 0.05), self._beat)  # it is overdue
 
     def _beat(self) -> None:
@@ -377,15 +642,26 @@ class SimSource:
             return
         if not self._reachable:
             self._process.thread(self._group.heartbeat, self._beat)
+        elif self._group.fenced(self.member):
+            self._process.thread(self._latency(), self._fence)
         elif not self._group.heard(self.member):
             member = self.member
             self._process.thread(self._latency(), lambda: self._lost(member))
+
+    def replaced(self) -> None:
+        """Another member has its instance id: the answer to its next heartbeat tells it."""
+        self._process.thread(self._draw.uniform(0.0, self._group.heartbeat), self._beat)
+
+    def _fence(self) -> None:
+        self._fatal = UserError("Kafka: FENCED_INSTANCE_ID: this member cannot go on")
+        self._process.wake()
 
     def cut(self) -> None:
         """The broker cannot be reached from here."""
         if self._cut or not self._process.alive:
             return
         self._cut = True
+        self.disconnected()
         since = self._since_heartbeat()
         self._group.silent(self.member, since)
         # librdkafka gives its partitions up by itself, a session time-out after the last answer to a heartbeat.
@@ -412,6 +688,7 @@ class SimSource:
             self.told(*said)
         if not self._process.frozen:
             self._thawed()
+        self.connected()
 
     @property
     def _reachable(self) -> bool:
@@ -434,21 +711,47 @@ class SimSource:
 
     def _send(self, commits: list[Commit]) -> _Sent:
         """Commits go one behind the other over one connection."""
-        sent = _Sent(commits, self.member, self._generation)
+        now = self._scheduler.now
+        sent = _Sent(commits, self.member, self._generation, now, self._draw.random(), NO_LINE)
+        self._committing_since = now
         self._committing.append(sent)
-        at = max(self._line_free_at, self._scheduler.now + self._draw.uniform(*self.link.commit_latency))
-        self._line_free_at = at
-        fate = self._draw.random()
-        self._scheduler.at(at, lambda: self._arrive(sent, fate))
+        self._unanswered.append(sent)
+        if self._watch is not None:
+            self._watch.asked(self._process)
+        if self._reachable:
+            at = max(self._line_free_at, now + self._draw.uniform(*self.link.commit_latency))
+            self._line_free_at = at
+            self._put(sent, at)
+        else:
+            self._give_up_later(sent)
         return sent
 
-    def _arrive(self, sent: _Sent, fate: float) -> None:
-        link = self.link
-        if not self._reachable or fate < link.commits_vanish:
-            self._process.thread(ANSWER_WAIT, lambda: self._queue("answer", (sent, ["timed out"] * len(sent.commits))))
+    def _arrive(self, sent: _Sent, line: int) -> None:
+        if line != self._line:
+            return  # the connection broke on its way
+        link, fate = self.link, sent.fate
+        if self._behind or self._group.joining(sent.member):
+            self._behind.append(sent)
+            if self._watch is not None:
+                self._watch.waits_behind(self._process)
+            return
+        if fate < link.commits_vanish:
+            self._process.thread(ANSWER_WAIT, lambda: self._commit_answered(sent, ["timed out"] * len(sent.commits)))
             return
         fate -= link.commits_vanish
-        sent.arrived = True
+        if fate < link.commits_forgotten:
+            self._unanswered = [other for other in self._unanswered if other is not sent]
+            if self._watch is not None:
+                self._watch.forgotten(self._process)
+            return
+        self._taken_in(sent, fate - link.commits_forgotten, line)
+
+    def _taken_in(self, sent: _Sent, fate: float, line: int) -> None:
+        """The broker takes or refuses it, and answers."""
+        link = self.link
+        if sent.again and self._watch is not None:
+            self._watch.sent_again(self._process)
+        sent.arrived, sent.fate = True, 1.0
         why = self._group.refuses(sent.member, sent.generation)
         if why is None and fate < link.commits_fail:
             why = "COORDINATOR_LOAD_IN_PROGRESS"
@@ -457,6 +760,8 @@ class SimSource:
         for commit in sent.commits:
             number = commit.partition.number
             error = why or self._broker.commit(number, commit.offset, commit.metadata)
+            if error is None and number in self._fetches:
+                self._broker.committed_of[number] = self._fetches[number].topic_id
             errors.append(error)
         worst = next(filter(None, errors), None)
         for commit, error in zip(sent.commits, errors, strict=True):
@@ -464,28 +769,64 @@ class SimSource:
         if worst is not None:  # librdkafka does not tell which partition it was: all of the commit count as failed
             errors = [worst] * len(errors)
         if 0.0 <= fate < link.answers_vanish:
-            errors, wait = ["timed out"] * len(errors), ANSWER_WAIT
-        else:
-            wait = self._latency()
-        self._process.thread(wait, lambda: self._commit_answered(sent, errors))
+            self._process.thread(ANSWER_WAIT, lambda: self._commit_answered(sent, ["timed out"] * len(errors)))
+            return
+        at = self._answers_at = max(self._answers_at, self._scheduler.now + self._latency())
+        self._scheduler.at(at, lambda: self._socket(lambda: self._answer_comes(sent, errors, line)))
+
+    def _answer_comes(self, sent: _Sent, errors: list[str | None], line: int) -> None:
+        if line == self._line or self._closed:  # else the connection broke before it came
+            self._commit_answered(sent, errors)
 
     def _commit_answered(self, sent: _Sent, errors: list[str | None]) -> None:
+        if sent not in self._unanswered:
+            return
+        self._unanswered = [other for other in self._unanswered if other is not sent]
         self._queue("answer", (sent, errors))
         if "UNKNOWN_MEMBER_ID" in errors:
             self._lost(sent.member)
         if "FENCED_INSTANCE_ID" in errors:
-            self._fatal = UserError("Kafka: FENCED_INSTANCE_ID: this member cannot go on")
+            self._fence()
 
     def _on_commit(self, answered: _Sent, errors: list[str | None]) -> None:
-        keys = {commit.partition.number for commit in answered.commits}
-        while self._committing:
-            sent = self._committing.popleft()
-            if {commit.partition.number for commit in sent.commits} == keys:
-                break
+        if self._watch is not None and not any(errors):
+            self._watch.confirmed(self._process, answered.at)
+        told = [sent.says for sent in self._committing]
+        place = told.index(answered.says) if answered.says in told else -1
+        taken = [commit for commit, error in zip(answered.commits, errors, strict=True) if error is None]
+        if place < 0:
+            self._group_has(taken, [])
         else:
+            for _ in range(place):
+                self._committing.popleft()  # this one has overtaken it
+            sent = self._committing.popleft()
+            self._group_has(taken, sent.commits)
+            failed: dict[str | None, list[Commit]] = {}
+            for commit, error in zip(sent.commits, errors, strict=True):
+                failed.setdefault(error, []).append(commit)
+            for why, commits in failed.items():
+                self._listener.on_committed(commits, why, too_large=why == "OFFSET_METADATA_TOO_LARGE")
+        self._compare(answered, errors)
+
+    def _group_has(self, taken: list[Commit], sent: list[Commit]) -> None:
+        """What the group has is what it took last, also where the owned partition did not say it."""
+        for commit in taken:
+            partition = self._owned.get(commit.partition.number)
+            if partition is not None and not any(other.partition is partition for other in sent):
+                partition.committed, partition.metadata = commit.offset, commit.metadata
+
+    def _compare(self, answered: _Sent, errors: list[str | None]) -> None:
+        """With nothing on its way, the program knows what the group has."""
+        if self._watch is None or any(errors) or self._unanswered or not self._reachable:
             return
-        failed: dict[str | None, list[Commit]] = {}
-        for commit, error in zip(sent.commits, errors, strict=True):
-            failed.setdefault(error, []).append(commit)
-        for why, commits in failed.items():
-            self._listener.on_committed(commits, why, too_large=why == "OFFSET_METADATA_TOO_LARGE")
+        if any(what == "answer" for what, _ in self._ops):
+            return
+        for commit in answered.commits:
+            number = commit.partition.number
+            partition = self._owned.get(number)
+            if number in self._broker.deleted or number not in self._fetches:
+                continue
+            same = self._fetches[number].topic_id == self._broker.logs[number].topic_id
+            if same and partition is commit.partition and self._group.owner(number) == self.member:
+                has = self._broker.committed.get(number)
+                self._watch.believes(self._process, number, (partition.committed, partition.metadata), has)

@@ -29,7 +29,7 @@ def test_every_seed_holds_all_invariants_and_enough_is_covered() -> None:
     assert not few, f"in too few of the seeds: {few}"
 
 
-@pytest.mark.parametrize("seed", [3, 121, 284])
+@pytest.mark.parametrize("seed", [3, 121, 12])
 def test_a_seed_is_the_same_run_each_time_in_any_process(seed: int) -> None:
     trace = Trace()
     run_seed(seed, trace)

@@ -20,8 +20,11 @@ from consumer.runner import Runner
 from tests.simulation.adapters import Results, SimApi, SimLetters
 from tests.simulation.api import TELLING_NOTHING, Api
 from tests.simulation.broker import Broker, ListLog
+from tests.simulation.cluster import Cluster
+from tests.simulation.consumer_group import ConsumerGroup
 from tests.simulation.documents import RULES, UNIT, PublishedRow
 from tests.simulation.group import Group
+from tests.simulation.group_watch import GroupWatch
 from tests.simulation.happening import Happening
 from tests.simulation.oracle import Limits, Oracle, Violation
 from tests.simulation.process import Process
@@ -36,6 +39,8 @@ from tests.simulation.witness import Tag
 
 #: The wall clock when the simulated one is at zero, seconds.
 EPOCH = 1_700_000_000.0
+#: How long it may take until somebody has looked after a partition that was stopped, and all run again, seconds.
+OPERATED = 90.0
 #: With nothing going wrong any more, everything is settled and committed within this time (I8), seconds.
 PROGRESS_BOUND = 900.0
 #: More than that for each row of one unit whose task fails: it is rejected once it has failed alone for five minutes.
@@ -47,7 +52,7 @@ GOING_ON_AT_FAULT = 10.0
 GOING_ON_TASK = 15.0
 #: While rows fail in a way that may be the whole process's fault, it asks who it is so often, and for each row.
 PAUSES = 15
-PAUSES_OF_A_ROW = 10
+PAUSES_OF_A_ROW = 3
 #: So long after the last update that goes by a task, when no task ends any more, good rows arrive, and so many: a
 #: member that reads nothing takes one a second all the same, as a sign of life.
 FILLING = 20.0
@@ -80,6 +85,8 @@ class Life:
     def __init__(self, world: World, name: str, number: int, *, instance: str = "") -> None:
         plan = world.plan
         self.world = world
+        self.instance = instance
+        self.until_end = plan.until_end and world.troubled
         self.draw = random.Random(f"{plan.seed} {name}")
         strikes = plan.strikes.get(number, []) if world.troubled else []
         self.process = Process(
@@ -100,8 +107,16 @@ class Life:
             stop_seconds=plan.timeout + 5.0,
             revoke_seconds=plan.revoke_seconds,
             session_seconds=plan.session,
+            until_end=self.until_end,
             wall_clock=lambda: EPOCH + world.scheduler.now,
         )
+        stop = self.runner.stop
+
+        def stopping(end: int | UserError) -> None:
+            world.oracle.stopping(self.process)
+            stop(end)
+
+        self.runner.stop = stopping  # type: ignore[method-assign]
         self.source = SimSource(
             self.process,
             self.runner,
@@ -113,22 +128,46 @@ class Life:
             instance=instance,
             max_poll=plan.max_poll,
             witness=world.oracle,
+            watch=world.watch,
+            on_out_of_range=lambda: plan.on_out_of_range,
+            fault_at=plan.fault_at.get(number, 0) if world.troubled else 0,
         )
         self.runner.attach(
             self.source,
-            SimApi(self.process, world.api, self.results, self.draw, world.pace, world.oracle),
+            SimApi(self.process, world.api, self.results, self.draw, world.pace, world.oracle, world.watch),
             SimLetters(self.process, world.broker, self.results, self.draw, world.writing, world.oracle),
             SimReceipts(
                 self.process, world.broker, world.receipts, self.results, self.draw, world.writing, world.oracle
             ),
         )
         world.oracle.began(self.process, lambda: self.runner.ledger().as_dict())
+        self._frozen_at = 0.0
+        self.process.on_stop.append(lambda: setattr(self, "_frozen_at", world.scheduler.now))
+        self.process.on_thaw.append(
+            lambda: world.watch.stood_still(self.process, world.scheduler.now - self._frozen_at)
+        )
+        if self.until_end:
+            world.watch.has_end(self.process)
+            goal = {log.number: log.end for log in world.logs if log.end > log.begin}
+            self.process.thread(0.3, lambda: self._look_for_the_end(goal))
+
+    def _look_for_the_end(self, goal: dict[int, int]) -> None:
+        """As ``consumer.kafka.ends``: stop when the group has committed what there was at the start."""
+        broker = self.world.broker
+        if not broker.away and all(broker.committed.get(n, (-1, ""))[0] >= end for n, end in goal.items()):
+            self.results.put(lambda: self.runner.stop(0))
+        else:
+            self.process.thread(0.3, lambda: self._look_for_the_end(goal))
 
     def _run(self) -> None:
         try:
             code: Any = self.runner.run()
         except UserError as error:
             code = error
+        if not self.source.closed and not self.runner.leaves_at_once:
+            raise Violation(f"I8: {self.process.name} has ended ({code}) and has not left the group")
+        if self.until_end and code == 0 and not self.runner._signals:
+            self.world.watch.reached_end(self.process)
         self.ended = True
         self.process.end()
         self.world.ended(self, code)
@@ -159,6 +198,16 @@ class Life:
         process.rest(until - now)
 
 
+def plan_session(plan: Scenario) -> float:
+    """How long the group may take until all partitions have owners that upload, more than with short sessions."""
+    return max(0.0, plan.session - 10.0) + plan.commit_interval
+
+
+def times_end(plan: Scenario) -> float:
+    """When the last thing that lasts is over, seconds from the start."""
+    return max((h.at + h.more for h in plan.happenings if h.what == "refuse"), default=0.0)
+
+
 class World:
     """The surroundings, the members, and what happens to them."""
 
@@ -170,9 +219,13 @@ class World:
             trace.clock = lambda: self.seconds
         self.seen: Counter[str] = Counter()
         self.draw = random.Random(f"world {plan.seed}")
-        self.logs = [ListLog(number, begin=self.draw.choice((0, 0, 100))) for number in range(plan.partitions)]
+        self.logs = [
+            ListLog(number, begin=self.draw.choice((0, 0, 100)), stride=plan.stride)
+            for number in range(plan.partitions)
+        ]
         self.broker = Broker(self.logs, max_metadata=plan.max_metadata)
-        self.group = Group(
+        kind = ConsumerGroup if plan.protocol == "consumer" else Group
+        self.group = kind(
             scheduler,
             plan.partitions,
             random.Random(f"group {plan.seed}"),
@@ -200,8 +253,16 @@ class World:
             rules.retry.give_up,
         )
         self.oracle = Oracle(
-            scheduler, self.publisher.records, limits, self.seen, self._owns, trace, self.publisher.kinds
+            scheduler,
+            self.publisher.records,
+            limits,
+            self.seen,
+            self._owns,
+            trace,
+            self.publisher.kinds,
+            plan.faults.first_line,
         )
+        self.watch = GroupWatch(scheduler, self.seen, self.oracle, session=plan.session, rate=rules.rate)
         self.api = Api(
             scheduler,
             random.Random(f"api {plan.seed}"),
@@ -217,6 +278,13 @@ class World:
         self.troubled = True  #: things go wrong
         self.restarts = True  #: a process that ends is followed by another
         self._beats = True
+        self.cluster = Cluster(self)
+        for what, holds in (
+            ("the consumer protocol", plan.protocol == "consumer"),
+            ("static members", plan.static),
+            ("a long commit interval", plan.commit_interval > plan.session / 3),
+        ):
+            self.seen[what] += holds
         self.lives: list[Life] = []
         self.members: list[Life | None] = [None] * plan.members
 
@@ -261,15 +329,39 @@ class World:
             scheduler.at(BEGIN + happening.at, partial(self._happen, happening))
         for place in range(plan.members):
             scheduler.at(BEGIN + self.draw.choice((0.0, self.draw.uniform(0.0, 10.0))), partial(self._start, place))
-        scheduler.run(lambda: False, BEGIN + max(plan.trouble_for, settled + plan.publish_for))
+        if plan.on_out_of_range == "stop":
+            self.cluster.operate()
+        scheduler.run(lambda: False, BEGIN + max(plan.trouble_for, settled + plan.publish_for, times_end(plan)))
         self._finish()
 
     def _publish(self) -> None:
-        number = self.draw.randrange(self.plan.partitions)
+        number = self.draw.randrange(len(self.logs))
+        if self._rests(number):
+            self.scheduler.after(0.5, self._publish)
+            return
         self.publisher.publish(number, EPOCH + self.scheduler.now)
         if self.draw.random() < 0.02:
             self.logs[number].pass_over(self.draw.randint(1, 3))
         self._arrived(number)
+
+    def _rests(self, number: int) -> bool:
+        """Whether nothing is written to a partition: it is not there, or no client has seen yet that it was cut.
+
+        Behind a cut, what is written before a client looks takes the place of what was there, and nobody can tell.
+        """
+        return number in self.broker.deleted or self.logs[number].unseen
+
+    def living(self) -> list[Life]:
+        """The processes that are not dead, also those that stand still."""
+        return [life for life in self.members if life is not None and life.process.alive]
+
+    def begin(self, place: int) -> None:
+        """Start a process, if there is none in its place."""
+        self._start(place)
+
+    def bury(self, life: Life) -> None:
+        """Kill a process."""
+        self._kill(life)
 
     def _arrived(self, number: int) -> None:
         for life in self.members:
@@ -293,6 +385,7 @@ class World:
         """A process ended by itself."""
         self.tell(life.process.name, f"ended: {code}")
         self.oracle.ended(life.process)
+        self.watch.forget(life.process)
         self._restart(life)
 
     def _restart(self, life: Life) -> None:
@@ -311,6 +404,7 @@ class World:
             self._count("killed with tasks at work")
         life.ended = True
         self.oracle.ended(life.process)
+        self.watch.forget(life.process)
         self._restart(life)
 
     # -- what happens --------------------------------------------------------------------------------------------
@@ -331,7 +425,7 @@ class World:
             self.tell("", f"{what.what} {what.more if what.more else ''}")
             acts[what.what]()
             return
-        if life is None or not life.process.alive:
+        if self.cluster.acts(what.what, what.more, what.member) or life is None or not life.process.alive:
             return
         self._count(what.what)
         if what.what == "kill":
@@ -364,8 +458,8 @@ class World:
         self.members.append(None)
         self._start(place)
         life = self.members[place]
-        assert life is not None
-        self.scheduler.after(seconds, lambda: self._stop(life))
+        if life is not None:  # else nobody is to run
+            self.scheduler.after(seconds, lambda: self._stop(life))
 
     def _stop(self, life: Life) -> None:
         if life.process.alive:
@@ -379,6 +473,8 @@ class World:
         self._count("broker away")
         self.broker.away = True
         self.group.go_away()
+        for life in self.living():
+            life.source.disconnected()
         self.scheduler.after(seconds, self._broker_back)
 
     def _broker_back(self) -> None:
@@ -386,6 +482,8 @@ class World:
             self.tell("", "the broker is back")
             self.broker.away = False
             self.group.come_back()
+            for life in self.living():
+                life.source.connected()
 
     def _letters_away(self, seconds: float) -> None:
         self._count("letters away")
@@ -402,9 +500,9 @@ class World:
 
     def _api_state(self, name: str, value: object, seconds: float) -> None:
         self._count(name)
-        before = getattr(self.api, name)
+        well = {"most_rows": None, "tasks_broken": False}[name]
         setattr(self.api, name, value)
-        self.scheduler.after(seconds, lambda: setattr(self.api, name, before))
+        self.scheduler.after(seconds, lambda: setattr(self.api, name, well))
 
     def _receipts_away(self, seconds: float) -> None:
         self._count("receipts away")
@@ -419,6 +517,7 @@ class World:
         self.troubled = False
         self._broker_back()
         self._letters_back()
+        self.cluster.end()
         self.receipts.writable = True
         self.api.mode = "healthy"
         self.api.most_rows, self.api.tasks_broken = None, False
@@ -427,7 +526,7 @@ class World:
         self.api.faults.task_seconds = min(self.api.faults.task_seconds, 8.0)
         self.api.faults.latency = (0.02, 0.3)
         link, pace, writing = self.link, self.pace, self.writing
-        link.commits_fail = link.commits_vanish = link.answers_vanish = 0.0
+        link.commits_fail = link.commits_vanish = link.answers_vanish = link.commits_forgotten = 0.0
         link.commit_latency = (0.001, 0.02)
         pace.unsent = pace.twice = writing.acks_lost = writing.twice = 0.0
         pace.start = (0.0, 0.001)
@@ -436,6 +535,7 @@ class World:
             if life is not None:
                 life.process.spare()
                 life.source.mend()
+        self.scheduler.run(lambda: not self.cluster.busy, self.scheduler.now + 120.0)
         asked = self.api.asked
         self._let_go_on()
         if self.plan.ending.quiet:
@@ -530,8 +630,12 @@ class World:
 
     def _check_pauses(self, asked: int) -> None:
         """The API is well: a row that is refused pauses uploading a few times, not again and again."""
-        refused = sum(kind in (*TELLING_NOTHING, "forbidden") for kind in self.publisher.kinds.values())
-        bound = PAUSES + PAUSES_OF_A_ROW * refused
+        kinds = self.publisher.kinds
+        rows = (row for record in self.publisher.records.values() for row in record.rows if row.tag in kinds)
+        refused = sum(map(self._at_fault, rows))
+        # Beside pauses, suspect rows that are left alone make the program ask, once a second until they are given up.
+        signs = 3 * self.plan.rules.retry.give_up * (refused > 0)
+        bound = PAUSES + PAUSES_OF_A_ROW * refused + signs
         self.seen["asked most"] = asked
         if self.plan.me_status is None and asked > bound:
             raise Violation(f"I8: GET /me is asked {asked} times after the last trouble, with {refused} rows at fault")
@@ -558,7 +662,9 @@ class World:
         each = max(0.3 / rules.concurrency, 1.0 / rules.rate if rules.rate else 0.0)
         units = Counter(key for tag in open_ for key in self.oracle.units_of(tag))
         chain = max(units.values(), default=0) if self.plan.tasks else 0
-        return GOING_ON + 2 * each * len(open_) + GOING_ON_AT_FAULT * at_fault + GOING_ON_TASK * chain
+        # Dead members' sessions, a person who looks after what was stopped, and the next look for a commit come first.
+        group = 2 * plan_session(self.plan) + (OPERATED if self.plan.log_trouble else 0.0)
+        return group + GOING_ON + 2 * each * len(open_) + GOING_ON_AT_FAULT * at_fault + GOING_ON_TASK * chain
 
     def _at_fault(self, row: PublishedRow) -> bool:
         """Whether a row, and what waits for it, may take long by what the API has against it, or by its task."""
@@ -581,9 +687,10 @@ class World:
     def _beat(self, count: int) -> None:
         """While something is left to settle, others come: only then can a row's own fault be told from the API's."""
         if self._beats:
-            number = count % self.plan.partitions
-            self.publisher.beat(number, f"beat{count}", EPOCH + self.scheduler.now)
-            self._arrived(number)
+            number = count % len(self.logs)
+            if not self._rests(number):
+                self.publisher.beat(number, f"beat{count}", EPOCH + self.scheduler.now)
+                self._arrived(number)
             self.scheduler.after(0.5 if self.plan.mix.kinds else 2.0, lambda: self._beat(count + 1))
 
     def _undone(self, goal: list[int]) -> dict[int, tuple[int, int]]:
@@ -595,5 +702,5 @@ class World:
         return {
             number: (committed.get(number, -1), end)
             for number, end in enumerate(goal)
-            if committed.get(number, -1) < end
+            if not end <= committed.get(number, -1) <= self.logs[number].end  # beyond it lies what was made anew
         }

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
+import pytest
 import requests
 
 from consumer.sandbox import Sandbox
@@ -15,6 +16,18 @@ from consumer.sandbox import Sandbox
 UPLOAD = "/api/v2/scm/upload/"
 ASYNC = "/api/v2/scm/upload/async/"
 ME = "/api/v2/me/"
+
+
+class StandingClock:
+    """The clock by which faults count calls in a second; it goes on when the test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr("consumer.sandbox.faults.time", self)
+
+    def monotonic(self) -> float:
+        """Now."""
+        return self.now
 
 
 class Client:

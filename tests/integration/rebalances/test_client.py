@@ -28,6 +28,9 @@ class Told:
     def on_assigned(self, partitions: list[Partition]) -> None:
         self.owned += partitions
 
+    def on_begun(self, partitions: list[Partition]) -> None:
+        self.owned += partitions
+
     def on_counted(self, counts: Mapping[str, int]) -> None: ...
     def on_joined(self) -> None: ...
     def on_waiting(self) -> None: ...

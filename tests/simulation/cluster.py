@@ -1,0 +1,366 @@
+"""What befalls the cluster and the group's make-up: topics, logs, protocols, who runs how; decided by a seed.
+
+``shape`` decides it before the run, ``Cluster`` lets it happen in a world.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tests.simulation.broker import TOPIC, ListLog
+from tests.simulation.happening import Happening
+from tests.simulation.maps import covered_by
+from tests.simulation.source import COUNT_PAUSE
+
+if TYPE_CHECKING:
+    from tests.simulation.scenario import Scenario
+    from tests.simulation.world import World
+
+#: The share of the seeds with each.
+SHARES = {
+    "consumer protocol": 0.25,
+    "static": 0.25,
+    "replaced": 0.15,
+    "long interval": 0.14,
+    "stood still": 0.25,
+    "log": 0.6,
+    "partitions": 0.3,
+    "several members": 0.33,
+    "fault": 0.25,
+    "no start": 0.22,
+    "until end": 0.42,
+    "broken line": 0.25,
+    "forgotten": 0.25,
+}
+#: What befalls a log; one of them in a run.
+LOGS = ("retention", "anew", "lagging copy", "lagging copy")
+#: The other topic that matches the pattern.
+MORE = "scm.more"
+#: The session that the program assumes for the consumer protocol, seconds.
+CONSUMER_SESSION = 45.0
+#: How long an API refuses connections where a run has an end: longer than that run waits, seconds.
+REFUSES = 400.0
+
+
+def shape(plan: Scenario, draw: random.Random) -> None:
+    """Decide the make-up of the group, and what befalls it and the cluster."""
+    troubles = [name for name, share in SHARES.items() if draw.random() < share]
+    plan.troubles += troubles
+    if "static" in troubles or "replaced" in troubles:
+        plan.static = True
+    if "long interval" in troubles:
+        plan.commit_interval = draw.choice((15.0, 30.0, 60.0))
+        plan.session = draw.choice((10.0, 20.0, 45.0))
+    if "consumer protocol" in troubles:
+        plan.protocol, plan.eager = "consumer", False
+        plan.session = CONSUMER_SESSION
+        plan.static = plan.static or draw.random() < 0.5
+    if "several members" in troubles:
+        _several(plan, draw)
+    if plan.session > 20.0:
+        plan.trouble_for = 2.0 * plan.session
+    _befall(plan, draw, troubles)
+    if "log" in troubles:
+        _log(plan, draw)
+    if "until end" in troubles and plan.log_trouble in ("", "retention"):
+        _until_end(plan, draw)
+
+
+def _befall(plan: Scenario, draw: random.Random, troubles: list[str]) -> None:
+    plan.on_out_of_range = draw.choice(("stop", "earliest", "latest"))
+    if "replaced" in troubles:
+        seconds = draw.uniform(6.0, min(30.0, 2.5 * plan.session))
+        _happen(plan, draw.uniform(2.0, plan.trouble_for - seconds), "replaced", seconds, draw)
+    if "stood still" in troubles:
+        plan.link.commit_latency = draw.choice(((0.5, 2.0), (1.0, 3.0)))
+        for _ in range(3):
+            _happen(plan, draw.uniform(1.0, 20.0), "freeze", draw.uniform(10.5, 20.0), draw)
+    if "fault" in troubles:
+        plan.fault_at = {life: draw.randint(1, 2) for life in range(4)}
+        for _ in range(4):
+            _happen(plan, draw.uniform(1.0, 25.0), "shuffle", None, draw)
+    if plan.protocol == "consumer" and plan.static:
+        _happen(plan, draw.uniform(3.0, 20.0), "kill", None, draw)
+    if "broken line" in troubles:
+        plan.link.commit_latency = draw.choice(((0.1, 1.0), (0.5, 2.0)))
+        for _ in range(4):
+            _happen(plan, draw.uniform(1.0, 25.0), draw.choice(("cut", "broker away")), draw.uniform(0.1, 3.0), draw)
+    if "forgotten" in troubles:
+        plan.link.commits_forgotten = draw.choice((0.05, 0.2))
+    if "partitions" in troubles:
+        what = draw.choice(("partition added", "topic added"))
+        _happen(plan, draw.uniform(3.0, max(4.0, plan.publish_for)), what, None, draw)
+        plan.start_from = draw.choice(("latest", "latest", "earliest"))
+    if "no start" in troubles:
+        _happen(plan, 0.0, "no start", draw.uniform(20.0, 60.0), draw)
+        _happen(plan, draw.uniform(5.0, 20.0), "no commit", draw.uniform(20.0, 60.0), draw)
+
+
+def _happen(plan: Scenario, at: float, what: str, more: object, draw: random.Random) -> None:
+    plan.happenings.append(Happening(at, what, draw.randrange(plan.members), more))
+
+
+def _several(plan: Scenario, draw: random.Random) -> None:
+    """Several members that share a rate; for a while the partitions cannot be counted."""
+    plan.members = draw.choice((2, 3))
+    plan.partitions = max(plan.partitions, plan.members)
+    plan.rules = msgspec.structs.replace(plan.rules, rate=draw.choice((5.0, 10.0, 20.0)), max_rows=draw.choice((1, 3)))
+    if draw.random() < 0.7:
+        _happen(plan, draw.choice((0.0, draw.uniform(0.0, 20.0))), "no count", draw.uniform(5.0, 30.0), draw)
+
+
+def _log(plan: Scenario, draw: random.Random) -> None:
+    plan.log_trouble = draw.choice(LOGS)
+    if plan.log_trouble != "retention":
+        plan.stride, plan.mix.gaps = 2, 0.0
+    while_running = draw.random() < 0.5
+    _happen(plan, draw.uniform(2.0, 25.0), plan.log_trouble, while_running, draw)
+    if plan.publish_for < 5.0 and "map" not in plan.troubles:
+        plan.publish_for = 20.0
+
+
+def _until_end(plan: Scenario, draw: random.Random) -> None:
+    plan.until_end = True
+    if plan.on_out_of_range == "stop":  # it would end at once, and be started again, until somebody sets the offsets
+        plan.on_out_of_range = "earliest"
+    if draw.random() < 0.6:
+        plan.members = 1
+        for happening in plan.happenings:
+            happening.member = 0
+        at = draw.uniform(0.5, 5.0)
+        _happen(plan, at, "refuse", REFUSES, draw)
+        plan.refuses = True
+
+
+class Cluster:
+    """Lets it happen."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._draw = random.Random(f"cluster of {world.plan.seed}")
+        self._operating = False
+        self._stops = 0  # times that nobody is to run, and that is not over
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way."""
+        world = self._world
+        return bool(self._stops or world.broker.deleted) or any(log.unseen for log in world.logs)
+
+    def acts(self, what: str, more: object, place: int) -> bool:
+        """Let something happen, if it is one of these."""
+        world, link = self._world, self._world.link
+        now = world.scheduler.now
+        seconds = more if isinstance(more, float) else 0.0
+        number = self._draw.randrange(len(world.logs))
+        if what in LOGS:
+            self._log(what, while_running=bool(more))
+        elif what == "partition added":
+            self._add(TOPIC)
+        elif what == "topic added":
+            self._add(MORE)
+        elif what == "no count":
+            self._no_count(seconds)
+        elif what == "no start":
+            link.no_start_until[number] = now + seconds
+        elif what == "no commit":
+            link.no_commit_until[number] = now + seconds
+            world.group.shuffle()
+        elif what == "replaced":
+            self._replace(place, seconds)
+        elif what == "refuse":
+            self._refuse(seconds)
+        else:
+            return False
+        world.tell("", f"{what} {more}")
+        return True
+
+    def end(self) -> None:
+        """Nothing goes wrong any more."""
+        world = self._world
+        world.link.no_count_until = 0.0
+        world.link.no_start_until.clear()
+        world.link.no_commit_until.clear()
+        self._admit()
+
+    # -- what befalls logs -------------------------------------------------------------------------------------------
+
+    def _log(self, what: str, *, while_running: bool) -> None:
+        acts = {"retention": self._trim, "anew": self._delete, "lagging copy": self._cut}
+        if while_running:
+            acts[what]()
+        else:
+            self._nobody(acts[what])
+
+    def _trim(self, tries: int = 40) -> None:
+        """Retention removes records, among them some that nobody has read."""
+        world = self._world
+        numbers = [number for number in range(len(world.logs)) if self._unread(number) < world.logs[number].end]
+        if not numbers or world.broker.away:
+            if tries and world.troubled:
+                world.scheduler.after(0.5, lambda: self._trim(tries - 1))
+            return
+        number = self._draw.choice(numbers)
+        log = world.logs[number]
+        begin = self._draw.randint(self._unread(number) + 1, log.end)
+        world.oracle.removed(number, log.begin, begin)
+        log.trim(begin)
+        world.seen["retention"] += 1
+        world.tell("", f"retention: {number} begins at {begin}")
+
+    def _unread(self, number: int) -> int:
+        """From where on nobody who lives has read a partition."""
+        world = self._world
+        positions = [life.source.position(number) for life in world.living()]
+        committed = world.broker.committed.get(number, (world.logs[number].begin, ""))[0]
+        return max([committed, world.logs[number].begin, *(p for p in positions if p is not None)])
+
+    def _cut(self) -> None:
+        """A copy that lags behind takes over a partition: its end lies before what was read or committed."""
+        world = self._world
+        found = [number for number, log in enumerate(world.logs) if log.end - log.begin >= 6 and not log.end % 2]
+        mapped = [number for number in found if self._mapped(number) is not None]
+        if not found:
+            return
+        number = self._draw.choice(mapped or found)
+        log = world.logs[number]
+        most = min(30, (log.end - log.begin) // 2 - 1)
+        end = log.end - 2 * self._draw.randint(1, most)
+        beyond = self._mapped(number)
+        if beyond is not None:  # what is committed is there still, and what its map names is not
+            end = self._draw.randrange(beyond[0] + beyond[0] % 2, max(beyond) + 1, 2)
+        world.oracle.removed(number, end, log.end)
+        log.cut(end)
+        committed = world.broker.committed.get(number, (0, ""))
+        world.seen["lagging copy"] += 1
+        world.seen["map beyond the end"] += beyond is not None
+        world.tell("", f"a lagging copy of {number} takes over: it ends at {log.end}, committed {committed}")
+
+    def _mapped(self, number: int) -> tuple[int, int] | None:
+        """Between what the committed offset and its map's last position lie, if there is a map; even numbers apart."""
+        offset, metadata = self._world.broker.committed.get(number, (0, ""))
+        ranges = covered_by(metadata, number, offset)
+        return (offset, ranges[-1][1] - 2) if ranges and ranges[-1][1] - offset >= 4 else None
+
+    def _delete(self) -> None:
+        """The topic is deleted, and a while later made anew. The broker removes the group's offsets with it."""
+        world, broker = self._world, self._world.broker
+        numbers = [number for number, log in enumerate(world.logs) if log.topic == TOPIC]
+        forgets = self._draw.random() < 0.7
+        for number in numbers:
+            log = world.logs[number]
+            world.oracle.removed(number, log.begin, log.end)
+            broker.delete(number, forgets=forgets)
+        if not broker.committed:
+            world.oracle.late.clear()  # the group begins as one that has committed nothing
+        world.seen["topic made anew"] += 1
+        world.tell("", f"the topic is deleted{', and its committed offsets' if forgets else ''}")
+        noticed = self._draw.random() < 0.5
+
+        def anew() -> None:
+            for number in numbers:
+                world.logs[number] = broker.make_anew(number, stride=2)
+            world.tell("", "the topic is made anew")
+            if noticed:
+                world.scheduler.after(self._draw.uniform(0.0, 5.0), world.group.shuffle)
+
+        world.scheduler.after(self._draw.uniform(0.2, 3.0), anew)
+
+    def _nobody(self, do: Callable[[], object]) -> None:
+        """Stop all members, do something while nobody runs, and let them run again."""
+        world = self._world
+        if not world.restarts:
+            return
+        world.restarts = False
+        self._stops += 1
+        until = world.scheduler.now + 30.0
+
+        def look() -> None:
+            for life in world.living():
+                if world.scheduler.now >= until:
+                    world.bury(life)
+                elif not life.runner.stopping:
+                    life.runner.signal()
+            if world.living():
+                world.scheduler.after(0.5, look)
+                return
+            world.scheduler.after(self._draw.uniform(0.1, 5.0), act)
+
+        def act() -> None:
+            do()
+            self._stops -= 1
+            world.restarts = True
+            for place in range(world.plan.members):
+                world.scheduler.after(self._draw.uniform(3.0, 8.0), partial(world.begin, place))
+
+        look()
+
+    def operate(self) -> None:
+        """A person looks after partitions that were stopped: the group's offset is set to where they begin."""
+        world = self._world
+        if not self._operating:
+            stopped = {p.number for life in world.living() for p in life.source.stopped}
+            if stopped and world.restarts:
+                world.seen["stopped as out of range"] += 1
+                self._operating = True
+                self._nobody(lambda: self._reset(stopped))
+        world.scheduler.after(5.0, self.operate)
+
+    def _reset(self, numbers: set[int]) -> None:
+        self._operating = False
+        world = self._world
+        for number in sorted(numbers):
+            log = world.logs[number]
+            log.unseen = False
+            world.broker.committed[number] = (log.begin, "")
+            world.broker.committed_of[number] = log.topic_id
+            world.tell("", f"the group's offset of {number} is set to {log.begin}")
+
+    # -- what befalls the group --------------------------------------------------------------------------------------
+
+    def _add(self, topic: str) -> None:
+        """One more partition, of the topic or of one that newly matches; the group hears of it later."""
+        world = self._world
+        number = len(world.logs)
+        log = ListLog(number, stride=world.plan.stride, topic=topic)
+        world.logs.append(log)
+        world.broker.logs.append(log)
+        if world.broker.committed:
+            world.oracle.late.add(number)
+            world.seen["partition added"] += 1
+            world.seen["partition added, start_from latest"] += world.plan.start_from == "latest"
+        world.scheduler.after(self._draw.uniform(1.0, 15.0), world.group.grow)
+
+    def _no_count(self, seconds: float) -> None:
+        world = self._world
+        world.link.no_count_until = world.scheduler.now + seconds
+        world.watch.uncounted = True
+        world.scheduler.after(seconds + COUNT_PAUSE, lambda: setattr(world.watch, "uncounted", False))
+
+    def _replace(self, place: int, seconds: float) -> None:
+        """A process stands still, and another is started with its instance id."""
+        world = self._world
+        life = world.members[place]
+        if life is None or not life.process.running:
+            return
+        world.seen["replaced while it stood still"] += 1
+        life.process.freeze(seconds)
+        world.members.append(life)  # nobody starts it again: the other has its place
+        world.members[place] = None
+        world.begin(place)
+
+    def _refuse(self, seconds: float) -> None:
+        world = self._world
+        world.seen["connections refused"] += 1
+        world.pace.refused = True
+        world.watch.refused_since = world.scheduler.now
+        world.scheduler.after(seconds, self._admit)
+
+    def _admit(self) -> None:
+        self._world.pace.refused = False
+        self._world.watch.refused_since = float("inf")
