@@ -95,6 +95,7 @@ class Pipeline:
         self._stock = rules.concurrency + SPARE_WINDOWS
         self.resting = False  #: a partition is not read on until more of it is settled
         self.silent = False  #: nothing is uploaded, for good or for now
+        self._lost_until: dict[tuple[str, int], float] = {}  # of partitions that were taken away
         self._counts: dict[str, int] | None = None  # partitions of each topic that the group reads; empty: not known
         self._ahead = 0.0  # seconds that the wall clock is ahead of the owner's
 
@@ -102,6 +103,8 @@ class Pipeline:
 
     def assigned(self, partition: Partition) -> None:
         """A partition came: a new epoch of it."""
+        # A call of an epoch before this one may still take effect.
+        partition.lost_until = self._lost_until.pop((partition.topic, partition.number), 0.0)
         self.partitions[partition] = None
         self.ledgers.open(partition)
 
@@ -251,6 +254,8 @@ class Pipeline:
         for partition in going:
             self.flow.gave(partition.undecoded, partition.forget())
             partition.undecoded = 0
+            if partition.lost_until > now:
+                self._lost_until[partition.topic, partition.number] = partition.lost_until
             if partition in self.partitions:
                 del self.partitions[partition]
                 self.ledgers.close(partition)

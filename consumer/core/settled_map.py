@@ -13,7 +13,8 @@ whether it was there then.
 Text, ASCII, one line: ``v2 PARTITION BASE TOPIC CLUSTER BEGAN DATA CHECKSUM``, parted by single spaces; a dash where
 nothing is known, or nothing beyond the offset is settled. TOPIC is the topic's id, CLUSTER a checksum of the cluster's;
 BEGAN is milliseconds since 1970, a slash, and how many partitions the topic had. Without an origin, it is
-``v1 PARTITION BASE DATA CHECKSUM``. DATA is base64 without padding: a
+``v1 PARTITION BASE DATA CHECKSUM``. A number may stand before DATA, which only makes a commit another one than an
+earlier one that says the same (``numbered``). DATA is base64 without padding: a
 number of runs, the runs, and a bitmap of what lies behind them, whichever division is shortest. Numbers are unsigned
 LEB128. A run is two of them: how many positions are unsettled, and how many behind them are settled; the first begins
 at BASE. In the bitmap, the lowest bit of the first byte is the position behind the last run; 1 is settled. So what
@@ -130,6 +131,14 @@ def encode(partition: int, base: int, runs: Runs, room: int, origin: Origin = NO
     return text
 
 
+def numbered(text: str, partition: int, base: int, number: int) -> str:
+    """Return the metadata of a commit with a number in it, so that its answer cannot be taken for an equal one's."""
+    parts = text.split(" ") if text else [VERSION, str(partition), str(base), UNKNOWN, ""]
+    origin = parts[3:6] if parts[0] == VERSION_WITH_ORIGIN else [UNKNOWN] * 3
+    whole = " ".join([VERSION_WITH_ORIGIN, *parts[1:3], *origin, str(number), parts[-2]])
+    return f"{whole} {zlib.crc32(whole.encode()):08x}"
+
+
 def decode(text: str, partition: int, base: int) -> SettledMap:
     """The map in the metadata of a commit of ``partition`` at ``base``; raises MapError if it cannot be trusted.
 
@@ -164,7 +173,7 @@ def origin_of(text: str) -> Origin:
 def _parts(text: str) -> list[str]:
     """The words of a map of this program that is as it was written; raises MapError."""
     parts = text.split(" ")
-    if {VERSION: 5, VERSION_WITH_ORIGIN: 8}.get(parts[0]) != len(parts):
+    if len(parts) not in {VERSION: (5,), VERSION_WITH_ORIGIN: (8, 9)}.get(parts[0], ()):
         raise MapError("it is not of this program, or of another version of it")
     whole, _, checksum = text.rpartition(" ")
     if f"{zlib.crc32(whole.encode()):08x}" != checksum:

@@ -17,10 +17,12 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.config.librdkafka import COOPERATIVE
 from consumer.core.offsets import Commit, Partition
+from consumer.core.settled_map import numbered
 from consumer.errors import ConfigError, UserError
 from consumer.kafka.client import PartitionId, create_client
 from consumer.kafka.ends import partitions_of
@@ -88,6 +90,7 @@ class Source(Reader):
         self._count_at = 0.0
         self._committing_since = 0.0
         self._assigning = False  # inside the callback of an assignment
+        self._numbered = 0  # commits that would have been the same as one that is not answered
         self._committing: deque[dict[PartitionId, Commit]] = deque()  # in the order they were sent
         more: dict[str, Any] = {"group.protocol": group_protocol, "on_commit": self._on_commit}
         if group_protocol == "classic":
@@ -266,7 +269,13 @@ class Source(Reader):
     def commit(self, commits: list[Commit]) -> None:
         """Send a commit; ``on_committed`` tells how it ended."""
         self._committing_since = time.monotonic()
-        self._committing.append({(c.partition.topic, c.partition.number): c for c in commits})
+        sent = _by_partition(commits)
+        if any(_content(sent) == _content(other) for other in self._committing):
+            # The earlier one may never be answered: the answer to this one must not be taken for its.
+            self._numbered += 1
+            commits = [_another(commit, self._numbered) for commit in commits]
+            sent = _by_partition(commits)
+        self._committing.append(sent)
         offsets = [TopicPartition(c.partition.topic, c.partition.number, c.offset, c.metadata) for c in commits]
         try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
@@ -276,9 +285,9 @@ class Source(Reader):
 
     @_inside
     def _on_commit(self, error: KafkaError | None, answered: list[TopicPartition]) -> None:
-        # The client gives back what was sent, metadata included. Of two that are the same, an answer is the earlier's.
+        # The client gives back what was sent, metadata included; no two that are not answered are the same.
         answer = {(tp.topic, tp.partition): _said(tp) for tp in answered}
-        told = [{key: (c.offset, c.metadata) for key, c in sent.items()} for sent in self._committing]
+        told = [_content(sent) for sent in self._committing]
         taken = [tp for tp in answered if error is None and tp.error is None]
         if answer not in told:
             self._group_has(taken, {})
@@ -316,7 +325,7 @@ class Source(Reader):
         again = len(self._committing) if now - self._committing_since > SENT_AGAIN_SECONDS else 0
         sure_at = now + SENT_AGAIN_SECONDS if again else now
         self.commit(commits)
-        wanted = {(c.partition.topic, c.partition.number): c for c in commits}
+        wanted = self._committing[-1] if self._committing else _by_partition(commits)
         until = now + COMMIT_WAIT_SECONDS
         while time.monotonic() < until and not self._listener.leaves_at_once:
             # In steps, so that a second signal is seen between them. The answer comes after the commit's own, on
@@ -332,10 +341,26 @@ class Source(Reader):
                 elif again:
                     again -= 1
                     self.commit(commits)
+                    wanted = self._committing[-1] if self._committing else wanted
                 else:
                     return False  # it was refused: this member was thrown out
             time.sleep(LOOK_AGAIN_SECONDS)
         return False
+
+
+def _by_partition(commits: list[Commit]) -> dict[PartitionId, Commit]:
+    return {(commit.partition.topic, commit.partition.number): commit for commit in commits}
+
+
+def _content(sent: dict[PartitionId, Commit]) -> dict[PartitionId, tuple[int, str]]:
+    """What a commit says, by which its answer is known."""
+    return {key: (commit.offset, commit.metadata) for key, commit in sent.items()}
+
+
+def _another(commit: Commit, number: int) -> Commit:
+    """The same commit in other words."""
+    metadata = numbered(commit.metadata, commit.partition.number, commit.offset, number)
+    return msgspec.structs.replace(commit, metadata=metadata)
 
 
 def _has(committed: TopicPartition, wanted: Commit) -> bool:

@@ -231,7 +231,7 @@ def settled_beyond(commit: CommitEntry) -> list[tuple[int, int]]:
     parts = commit.metadata.split(" ")
     whole = commit.metadata.rpartition(" ")[0]
     if (
-        (parts[0], len(parts)) not in (("v1", 5), ("v2", 8))
+        (parts[0], len(parts)) not in (("v1", 5), ("v2", 8), ("v2", 9))
         or parts[1:3] != [str(commit.partition), str(commit.offset)]
         or int(parts[-1], 16) != zlib.crc32(whole.encode())
         or parts[-2] == "-"

@@ -23,6 +23,7 @@ from consumer.core.settled_map import (
     decode,
     encode,
     most_bytes,
+    numbered,
     origin_of,
 )
 
@@ -179,3 +180,16 @@ def test_a_map_that_is_cut_names_nothing_from_there_on(lengths: list[int], end: 
     whole, cut = SettledMap(runs), SettledMap(runs).until(end)
     for position in range(at + 2):
         assert (position in cut) == (position in whole and position < end), "I1: a new record is skipped"
+
+
+@pytest.mark.parametrize("runs", [[], [(12, 15), (20, 21)]])
+@pytest.mark.parametrize("origin", [NOWHERE, Origin("an-id", "a-cluster", Began(5, 3))])
+def test_a_number_makes_a_commit_another_one_and_changes_nothing_that_it_says(runs: Runs, origin: Origin) -> None:
+    text = encode(3, 10, runs, 4000, origin)
+    first, second = (numbered(text, 3, 10, number) for number in (1, 2))
+    assert len({text, first, second}) == 3, "fencing: the answer to one commit may be taken for that to another"
+    for told in (first, second):
+        assert decode(told, 3, 10).beyond(10) == decode(text, 3, 10).beyond(10)
+        assert origin_of(told) == origin
+        assert len(told) <= len(text) + 40
+    assert numbered(first, 3, 10, 2) == second

@@ -158,6 +158,7 @@ class Oracle(Witness):
         self._signals: Counter[Process] = Counter()
         self._receipts: dict[tuple[int, Key], tuple[Tag, Epoch]] = {}  #: the latest of each key
         self._receipted: set[Tag] = set()
+        self._fenced: set[Process] = set()  #: members that another process with their instance id has replaced
         self._accepted: set[Tag] = set()
         self._blameless: set[Call] = set()
         self._spared: dict[Tag, str] = {}  #: why an answer that speaks against a row does not count
@@ -497,7 +498,7 @@ class Oracle(Witness):
         """What excuses that a call of an assignment takes effect after its time; nothing: it could have waited."""
         if epoch.killed:
             return "was killed"
-        if epoch.lost or not epoch.ended:
+        if epoch.lost or not epoch.ended or epoch.process in self._fenced:
             return "was thrown out"
         gone_at = epoch.gone_at or 0.0
         if self._signals[epoch.process] > 1:
@@ -622,7 +623,7 @@ class Oracle(Witness):
         """The only row of a call was at fault, or may have been."""
         tag = call.tags[0]
         self._condemned.setdefault(tag, set()).add(reason)
-        if reason == "api_error":
+        if reason == "api_error" or call.by_task:
             self._failing.setdefault((call.process, tag), self._scheduler.now)
 
     def _spare(self, call: Call, why: str) -> None:
@@ -791,6 +792,8 @@ class Oracle(Witness):
         book.refusals += told == "OFFSET_METADATA_TOO_LARGE"
         if refused is not None:
             self._seen[f"commit refused: {refused}"] += 1
+            if refused == "FENCED_INSTANCE_ID":
+                self._fenced.add(process)
             self._tell(process, f"has its commit of {book.number} refused: {refused}")
 
     def is_done(self, tag: Tag) -> bool:
@@ -821,8 +824,9 @@ class Oracle(Witness):
                 fine = row.tag in self.applied_tags or row.tag in self._lettered or self._left_out[row.tag]
                 if not fine or (row.invalid and row.tag not in self._lettered):
                     raise Violation(f"I1: {row.tag} is lost")
-                no_receipt = row.tag in self._accepted and row.tag not in self._receipted | self._lettered.keys()
-                if self._limits.receipts and no_receipt:
+                if not self._limits.receipts or row.tag in self._lettered:
+                    continue  # an owner that did not write its receipt any more may be followed by a rejection
+                if row.tag in self._accepted and row.tag not in self._receipted:
                     raise Violation(f"I1: {row.tag} was accepted and has no receipt")
         self._check_final_state()
         self._seen["repeats"] += self.repeats

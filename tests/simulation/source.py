@@ -10,8 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from consumer.core.offsets import Commit, Partition
-from consumer.core.settled_map import NOTHING, MapError, SettledMap, decode
+from consumer.core.settled_map import NOTHING, MapError, SettledMap, decode, numbered
 from consumer.errors import UserError
 from consumer.kafka.reader import Listener
 from tests.simulation.broker import Broker, Message
@@ -137,6 +139,7 @@ class SimSource:
         self._ops: deque[tuple[str, Any]] = deque()  # what the next poll serves
         self._committing: deque[_Sent] = deque()
         self._committing_since = 0.0
+        self._numbered = 0
         self._unanswered: list[_Sent] = []  # the client still waits for what becomes of these
         self._behind: list[_Sent] = []  # arrived, and wait behind the joining on their connection
         self._line = 0
@@ -252,7 +255,7 @@ class SimSource:
                 self._process.sleep(COMMITTED_WAIT if not self._reachable else 0.05)
                 continue
             has = self._broker.committed
-            if all(has.get(c.partition.number) == (c.offset, c.metadata) for c in commits):
+            if all(has.get(c.partition.number) == (c.offset, c.metadata) for c in sent.commits):
                 if self._scheduler.now >= sure_at:
                     self._process.step("has committed")
                     return True
@@ -712,6 +715,12 @@ class SimSource:
     def _send(self, commits: list[Commit]) -> _Sent:
         """Commits go one behind the other over one connection."""
         now = self._scheduler.now
+        if any({c.partition.number: (c.offset, c.metadata) for c in commits} == sent.says for sent in self._committing):
+            self._numbered += 1
+            commits = [
+                msgspec.structs.replace(c, metadata=numbered(c.metadata, c.partition.number, c.offset, self._numbered))
+                for c in commits
+            ]
         sent = _Sent(commits, self.member, self._generation, now, self._draw.random(), NO_LINE)
         self._committing_since = now
         self._committing.append(sent)
