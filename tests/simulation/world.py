@@ -53,6 +53,8 @@ GOING_ON_TASK = 15.0
 #: While rows fail in a way that may be the whole process's fault, it asks who it is so often, and for each row.
 PAUSES = 15
 PAUSES_OF_A_ROW = 3
+#: A pace that 429s have brought down to little comes back by a hundredth with each request that is accepted, seconds.
+PACE_COMES_BACK = 300.0
 #: So long after the last update that goes by a task, when no task ends any more, good rows arrive, and so many: a
 #: member that reads nothing takes one a second all the same, as a sign of life.
 FILLING = 20.0
@@ -664,6 +666,8 @@ class World:
         chain = max(units.values(), default=0) if self.plan.tasks else 0
         # Dead members' sessions, a person who looks after what was stopped, and the next look for a commit come first.
         group = 2 * plan_session(self.plan) + (OPERATED if self.plan.log_trouble else 0.0)
+        if rules.rate and "throttle" in self.plan.troubles:
+            group += PACE_COMES_BACK
         return group + GOING_ON + 2 * each * len(open_) + GOING_ON_AT_FAULT * at_fault + GOING_ON_TASK * chain
 
     def _at_fault(self, row: PublishedRow) -> bool:
