@@ -464,8 +464,8 @@ class Oracle(Witness):
         for key, exclusive in _claims(row):
             for other in (True, False) if exclusive else (True,):
                 before = self._latest.get((row.tag[0], key, other))
-                if before is None or row.tag >= before[0]:
-                    continue
+                if before is None or row.tag >= before[0] or before[0][:2] in self._removed:
+                    continue  # a topic that is made anew begins again with other records
                 latest, owner = before
                 if epoch.process is owner.process and epoch.place <= owner.place:
                     raise Violation(f"I9: {row.tag} of {key} takes effect after {latest}, both of {epoch}")
@@ -705,7 +705,7 @@ class Oracle(Witness):
         book.receipted.add(tag)
         self._receipted.add(tag)
         latest = self._receipts.get((tag[0], row.key))
-        if latest is not None and tag < latest[0]:
+        if latest is not None and tag < latest[0] and latest[0][:2] not in self._removed:
             if book is latest[1]:
                 raise Violation(f"I9: the receipt of {tag} comes after that of {latest[0]}, both of {book}")
             if book.place > latest[1].place and book.settled_before(latest[0][1]):
