@@ -245,7 +245,7 @@ class Api:
             end()
 
     def _end(self, task: Work) -> None:
-        if self.tasks_stuck:
+        if self.tasks_stuck and task.end != "failed":
             self._seen("task held up")
             self._held_up.append(lambda: self._end(task))
             return

@@ -629,6 +629,8 @@ class Oracle(Witness):
     def _spare(self, call: Call, why: str) -> None:
         for tag in call.tags:
             self._spared[tag] = why
+            if len(call.tags) == 1:
+                self._failing.setdefault((call.process, tag), self._scheduler.now)
 
     def _meant(self, call: Call, line: int) -> Tag | None:
         """The row that the API means by a line, however it counts."""

@@ -661,11 +661,14 @@ class World:
     def _bound(self, open_: list[Tag], at_fault: int) -> float:
         """How long rows may take that wait for no row at fault, seconds."""
         rules = self.plan.rules
-        each = max(0.3 / rules.concurrency, 1.0 / rules.rate if rules.rate else 0.0)
+        questions = 2.0 if self.plan.tasks else 1.0  #: about tasks, they and uploads take turns
+        each = max(0.3 / rules.concurrency, questions / rules.rate if rules.rate else 0.0)
         units = Counter(key for tag in open_ for key in self.oracle.units_of(tag))
         chain = max(units.values(), default=0) if self.plan.tasks else 0
         # Dead members' sessions, a person who looks after what was stopped, and the next look for a commit come first.
         group = 2 * plan_session(self.plan) + (OPERATED if self.plan.log_trouble else 0.0)
+        if rules.rate and self.plan.ending.stuck:
+            group += GOING_ON  # all the time, full tasks are asked about at the same rate
         if rules.rate and "throttle" in self.plan.troubles:
             group += PACE_COMES_BACK
         return group + GOING_ON + 2 * each * len(open_) + GOING_ON_AT_FAULT * at_fault + GOING_ON_TASK * chain
