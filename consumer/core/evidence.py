@@ -151,7 +151,8 @@ class Evidence:
             return False
         if window.failing_since is None:
             # Healthy time that is added at the next advance may have passed before this failure.
-            window.failing_since = self.healthy_time + min(max(0.0, now - self.accepted_at), self._most)
+            uncounted = max(0.0, now - self.accepted_at) if self.accepted_at > -inf else 0.0
+            window.failing_since = self.healthy_time + min(uncounted, self._most)
         return self.healthy_time - window.failing_since >= self._give_up
 
     def lone_task(self, window: Window, now: float) -> bool:

@@ -29,7 +29,7 @@ def test_an_upload_begins_within_two_thirds_of_the_session_after_a_poll_and_with
 ) -> None:
     membership = Membership(session)
     membership.polled(100.0)
-    assert membership.start_by == pytest.approx(100.0 + seconds), "fencing: how long a worker may hold an upload back"
+    assert membership.start_by() == pytest.approx(100.0 + seconds), "fencing: how long a worker may hold an upload back"
 
 
 def test_the_group_is_asked_after_a_third_of_the_session_and_nothing_is_sent_after_two_thirds() -> None:

@@ -105,8 +105,8 @@ MUTANTS = (
             ),
             Edit(
                 SOURCE,
-                "key: (c.offset, c.metadata) for key, c in sent.items()",
-                "key: c.offset for key, c in sent.items()",
+                "key: (commit.offset, commit.metadata) for key, commit in sent.items()",
+                "key: commit.offset for key, commit in sent.items()",
             ),
         ),
         ("tests/component/test_source_commits.py",),

@@ -67,7 +67,13 @@ MUTANTS = (
     ),
     Mutant(
         "map of another version is trusted",
-        (Edit(MAP, "{VERSION: 5, VERSION_WITH_ORIGIN: 8}.get(parts[0]) != len(parts)", "len(parts) not in (5, 8)"),),
+        (
+            Edit(
+                MAP,
+                "len(parts) not in {VERSION: (5,), VERSION_WITH_ORIGIN: (8, 9)}.get(parts[0], ())",
+                "len(parts) not in (5, 8)",
+            ),
+        ),
         MAP_TESTS,
     ),
     Mutant(
