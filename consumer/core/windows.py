@@ -158,12 +158,20 @@ class Windows:
         return None if cut is None else self.make(*cut)
 
     def _usual(self, now: float, *, tasks: bool) -> Window | None:
-        """Windows go before rows that are in none yet; but none that failed goes twice while these could go.
+        """Windows go before rows that are in none yet; but none that failed goes twice while others could go.
 
         Where requests are few, its back-off may always be over when the next can start, and it is the oldest.
         """
-        fresh = self._cut(now, tasks=tasks) if self._failed_went else None
-        return fresh or self._pop(tasks=tasks) or self._cut(now, tasks=tasks)
+        if self._failed_went:
+            untried = self._untried(tasks=tasks) or self._cut(now, tasks=tasks)
+            if untried is not None:
+                return untried
+        return self._pop(tasks=tasks) or self._cut(now, tasks=tasks)
+
+    def _untried(self, *, tasks: bool) -> Window | None:
+        """The oldest queued window that has not failed; its entry is dropped once it is queued no more."""
+        queued = (w for w in self.live if w.place is Place.QUEUED and not w.failures and (tasks or not w.by_task))
+        return min(queued, key=lambda w: (w.oldest, w.number), default=None)
 
     def _trial(self, now: float, *, tasks: bool) -> Window | None:
         """The one window to try, as a pause's trial or a circuit's probe: the one that failed least.

@@ -193,6 +193,11 @@ MUTANTS = (
         FAILING_TESTS,
     ),
     Mutant(
+        "a failing part keeps the other part from going where requests are few",
+        (Edit("core/windows.py", "untried = self._untried(tasks=tasks) or self._cut", "untried = self._cut"),),
+        FAILING_TESTS,
+    ),
+    Mutant(
         "an outage leaves many small windows behind",
         (
             Edit(
