@@ -133,10 +133,17 @@ def encode(partition: int, base: int, runs: Runs, room: int, origin: Origin = NO
 
 def numbered(text: str, partition: int, base: int, number: int) -> str:
     """Return the metadata of a commit with a number in it, so that its answer cannot be taken for an equal one's."""
-    parts = text.split(" ") if text else [VERSION, str(partition), str(base), UNKNOWN, ""]
-    origin = parts[3:6] if parts[0] == VERSION_WITH_ORIGIN else [UNKNOWN] * 3
-    whole = " ".join([VERSION_WITH_ORIGIN, *parts[1:3], *origin, str(number), parts[-2]])
+    *origin, data = content(text)
+    whole = " ".join([VERSION_WITH_ORIGIN, str(partition), str(base), *origin, str(number), data])
     return f"{whole} {zlib.crc32(whole.encode()):08x}"
+
+
+def content(text: str) -> list[str]:
+    """Return what metadata says beside its place and its number: three words for the origin, and the data."""
+    parts = text.split(" ")
+    if parts[0] == VERSION_WITH_ORIGIN and len(parts) >= 8:
+        return [*parts[3:6], parts[-2]]
+    return [UNKNOWN, UNKNOWN, UNKNOWN, parts[3] if parts[0] == VERSION and len(parts) == 5 else text or UNKNOWN]
 
 
 def decode(text: str, partition: int, base: int) -> SettledMap:

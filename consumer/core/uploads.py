@@ -472,8 +472,9 @@ class Uploads:
         )
 
     def _is_at_fault(self, window: Window) -> bool:
-        """Whether a part of a window at fault has failed, too, while others passed: it need not be sent again whole."""
-        return window.suspect and window.failures > 0 and self.evidence.passed_since(window, window.doubted_since)
+        """Whether others passed since a window was refused, or a part of one at fault failed: it need not go whole."""
+        doubted = window.failures > 0 and (window.suspect or window.refused)
+        return doubted and self.evidence.passed_since(window, window.doubted_since)
 
     def _nothing_else(self, window: Window) -> bool:
         """Whether no other row or window of its kind is left that could show, untried, that the API works."""

@@ -22,7 +22,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from consumer.config.librdkafka import COOPERATIVE
 from consumer.core.offsets import Commit, Partition
-from consumer.core.settled_map import numbered
+from consumer.core.settled_map import content, numbered
 from consumer.errors import ConfigError, UserError
 from consumer.kafka.client import PartitionId, create_client
 from consumer.kafka.ends import partitions_of
@@ -325,7 +325,7 @@ class Source(Reader):
         again = len(self._committing) if now - self._committing_since > SENT_AGAIN_SECONDS else 0
         sure_at = now + SENT_AGAIN_SECONDS if again else now
         self.commit(commits)
-        wanted = self._committing[-1] if self._committing else _by_partition(commits)
+        wanted = _by_partition(commits)
         until = now + COMMIT_WAIT_SECONDS
         while time.monotonic() < until and not self._listener.leaves_at_once:
             # In steps, so that a second signal is seen between them. The answer comes after the commit's own, on
@@ -341,7 +341,6 @@ class Source(Reader):
                 elif again:
                     again -= 1
                     self.commit(commits)
-                    wanted = self._committing[-1] if self._committing else wanted
                 else:
                     return False  # it was refused: this member was thrown out
             time.sleep(LOOK_AGAIN_SECONDS)
@@ -364,8 +363,9 @@ def _another(commit: Commit, number: int) -> Commit:
 
 
 def _has(committed: TopicPartition, wanted: Commit) -> bool:
-    """Whether the group has this commit."""
-    return _said(committed) == (wanted.offset, wanted.metadata)
+    """Whether the group has this commit, whatever its number."""
+    offset, metadata = _said(committed)
+    return offset == wanted.offset and content(metadata) == content(wanted.metadata)
 
 
 def _said(tp: TopicPartition) -> tuple[int, str]:

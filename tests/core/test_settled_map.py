@@ -20,6 +20,7 @@ from consumer.core.settled_map import (
     SettledMap,
     characters,
     cluster_name,
+    content,
     decode,
     encode,
     most_bytes,
@@ -192,4 +193,5 @@ def test_a_number_makes_a_commit_another_one_and_changes_nothing_that_it_says(ru
         assert decode(told, 3, 10).beyond(10) == decode(text, 3, 10).beyond(10)
         assert origin_of(told) == origin
         assert len(told) <= len(text) + 40
+        assert content(told) == content(text)
     assert numbered(first, 3, 10, 2) == second

@@ -581,3 +581,11 @@ def test_a_row_that_takes_each_call_to_its_end_holds_its_neighbours_for_few_of_t
                 bench.answer(attempt, msgspec.structs.replace(answered(504), seconds=since))
         bench.pass_time(1)
     assert bench.reasons() == {}
+
+
+def test_a_part_that_goes_on_failing_does_not_keep_the_other_part_from_going_where_requests_are_few() -> None:
+    """I8: the failing part is the older one, and its back-off is over whenever a request can start."""
+    bench = Bench(max_rows=10, linger=0.1, rate=0.2, retry=RetryPolicy(base=0.5, cap=5, give_up=0))
+    bench.read(bench.partition(), "P", *names("A", 9), tick=False)
+    bench.pass_time(600, rejecting(["P"], lambda _, __: answered(500)))
+    assert bench.pipeline.unsettled == 1, "I8: good rows wait for one that fails"

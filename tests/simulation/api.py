@@ -50,6 +50,8 @@ BODIES: dict[str, bytes] = {
 }
 #: A task that takes so many seconds is a long one.
 LONG = 15.0
+#: And one fails after so many seconds at most while all tasks fail.
+BROKEN = 2.0
 #: How an answer tells the state of a task, with a word for success of the question beside it.
 SHAPES: tuple[Callable[[str], dict[str, Any]], ...] = (
     lambda state: {"state": state},
@@ -221,6 +223,8 @@ class Api:
         task = self._tasks[task_id] = Work(call, shape, end)
         self._seen(f"task {end}")
         takes = draw.uniform(0.0, faults.task_seconds)
+        if end == "failed" and self.tasks_broken:
+            takes = min(takes, BROKEN)  # it fails while all do
         if takes > LONG:
             self._seen("long task")
         longest = 0.999 * faults.max_processing
@@ -241,7 +245,7 @@ class Api:
             end()
 
     def _end(self, task: Work) -> None:
-        if self.tasks_stuck:
+        if self.tasks_stuck and task.end != "failed":
             self._seen("task held up")
             self._held_up.append(lambda: self._end(task))
             return

@@ -155,7 +155,8 @@ class Oracle(Witness):
         self._state = FinalState()
         self._effects: dict[Call, set[int]] = {}  #: rows for which a call took effect, by their places in it
         self._sure: dict[Tag, bool] = {}  #: of settled rows, whether the call that was accepted took effect for them
-        self._stops: dict[Process, list[float]] = {}  #: when each was asked to stop
+        self._stopping: dict[Process, float] = {}  #: since when each stops, for whatever reason
+        self._signals: Counter[Process] = Counter()
         self._receipts: dict[tuple[int, bool, Key], tuple[Tag, Epoch]] = {}  #: the latest of each key
         self._receipted: set[Tag] = set()
         self._fenced: set[Process] = set()  #: members that another process with their instance id has replaced
@@ -257,7 +258,10 @@ class Oracle(Witness):
             epoch.ended = True
 
     def asked_to_stop(self, process: Process) -> None:
-        self._stops.setdefault(process, []).append(self._scheduler.now)
+        self._signals[process] += 1
+
+    def stopping(self, process: Process) -> None:
+        self._stopping.setdefault(process, self._scheduler.now)
 
     def assigned(
         self, process: Process, epoch: object, number: int, start: int, committed: tuple[int, str] | None
@@ -544,10 +548,10 @@ class Oracle(Witness):
             return "was killed"
         if epoch.lost or not epoch.ended or epoch.process in self._fenced:
             return "was thrown out"
-        stops, gone_at = self._stops.get(epoch.process, []), epoch.gone_at or 0.0
-        if len(stops) > 1:
+        gone_at = epoch.gone_at or 0.0
+        if self._signals[epoch.process] > 1:
             return "was stopped at once"
-        if stops and gone_at - stops[0] >= self._limits.stop - WAIT_SLACK:
+        if gone_at - self._stopping.get(epoch.process, gone_at) >= self._limits.stop - WAIT_SLACK:
             return "stopped waiting by its bound"
         if gone_at - epoch.left_at >= self._limits.revoke - WAIT_SLACK:
             return "stopped waiting by its bound"
@@ -675,6 +679,8 @@ class Oracle(Witness):
     def _spare(self, call: Call, why: str) -> None:
         for tag in call.tags:
             self._spared[tag] = why
+            if len(call.tags) == 1:
+                self._failing.setdefault((call.process, tag), self._scheduler.now)
 
     def _meant(self, call: Call, line: int) -> Tag | None:
         """The row that the API means by a line, however it counts."""

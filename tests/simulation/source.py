@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from consumer.core.offsets import Commit, Partition
-from consumer.core.settled_map import NOTHING, MapError, SettledMap, decode, numbered
+from consumer.core.settled_map import NOTHING, MapError, SettledMap, content, decode, numbered
 from consumer.errors import UserError
 from consumer.kafka.reader import Listener
 from tests.simulation.broker import Broker, Message
@@ -256,7 +256,7 @@ class SimSource:
                 self._process.sleep(COMMITTED_WAIT if not self._reachable else 0.05)
                 continue
             has = self._broker.committed
-            if all(has.get(c.partition.number) == (c.offset, c.metadata) for c in sent.commits):
+            if all(_has(has.get(c.partition.number), c) for c in commits):
                 if self._scheduler.now >= sure_at:
                     self._process.step("has committed")
                     return True
@@ -853,3 +853,8 @@ class SimSource:
             if same and partition is commit.partition and self._group.owner(number) == self.member:
                 has = self._broker.committed.get(number)
                 self._watch.believes(self._process, number, (partition.committed, partition.metadata), has)
+
+
+def _has(committed: tuple[int, str] | None, wanted: Commit) -> bool:
+    """Whether the group has this commit, whatever its number."""
+    return committed is not None and (committed[0], content(committed[1])) == (wanted.offset, content(wanted.metadata))

@@ -38,11 +38,17 @@ def rows_at(offset: int, *keys: Key, joins: tuple[Key, ...] = ()) -> list[Publis
 class Site:
     """A partition with records, each a list of rows, and processes that read it; time passes when it is told to."""
 
-    def __init__(self, *records: list[PublishedRow], limits: Limits = LIMITS, kinds: dict[Tag, str] | None = None):
+    def __init__(
+        self,
+        *records: list[PublishedRow],
+        limits: Limits = LIMITS,
+        kinds: dict[Tag, str] | None = None,
+        first_line: int = 1,
+    ) -> None:
         self.scheduler = Scheduler()
         self.records = {(0, n): PublishedRecord(0, n, tuple(rows), 10) for n, rows in enumerate(records)}
         self.seen: Counter[str] = Counter()
-        self.oracle = Oracle(self.scheduler, self.records, limits, self.seen, lambda *_: True, None, kinds)
+        self.oracle = Oracle(self.scheduler, self.records, limits, self.seen, lambda *_: True, None, kinds, first_line)
         for record in self.records.values():
             self.oracle.published(record)
         self.calls = 0
@@ -233,7 +239,7 @@ def test_a_row_with_a_receipt_to_come_is_not_settled_and_each_accepted_row_has_o
 
 def test_a_good_row_that_a_wrong_line_names_has_no_reason_for_a_letter() -> None:
     rows = [rows_at(0, code("A"))[0], rows_at(1, code("B"))[0]]
-    site = Site([rows[0]], [rows[1]], kinds={rows[0].tag: "refused"})
+    site = Site([rows[0]], [rows[1]], kinds={rows[0].tag: "refused"}, first_line=2)
     owner = site.owner("A1")
     error = {"line": 2, "field": "intended_market", "message": "no"}  # it counts from 2, and means the first
     site.answer(site.send(owner, *rows), 400, {"errors": [error]})

@@ -22,12 +22,13 @@ SHARES = {
     "telling nothing": 0.35,
     "quiet": 0.35,
     "turmoil": 0.45,
-    "narrow": 0.9,
+    "narrow": 0.7,
+    "odd": 0.2,
     "lines": 0.2,
     "me": 0.2,
 }
 #: Of those with tasks.
-SHARES_OF_TASKS = {"long tasks": 0.5, "broken tasks": 0.8, "contradictory tasks": 0.6, "stuck tasks": 0.8}
+SHARES_OF_TASKS = {"long tasks": 0.5, "broken tasks": 0.9, "contradictory tasks": 0.6, "stuck tasks": 0.8}
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,11 @@ def plan_uploading(plan: Scenario) -> None:
     _times(plan, draw, chosen)
     stuck = "stuck tasks" in chosen and roomy
     burst = 0
+    if "narrow" in chosen and "turmoil" not in chosen and plan.rules.max_rows < 5:
+        plan.rules = msgspec.structs.replace(plan.rules, max_rows=10)
     if "narrow" in chosen and roomy and plan.rules.max_rows >= 5:
-        _for_a_while(plan, draw, "most rows", draw.choice((1, 2)), longest=25.0)
+        for _ in range(2):
+            _for_a_while(plan, draw, "most rows", 1, longest=30.0)
         burst = 0 if stuck else 30 * plan.rules.max_rows
     if plan.tasks:
         _tasks(plan, chosen, stuck=stuck)
@@ -88,6 +92,8 @@ def _rows(plan: Scenario, draw: random.Random, chosen: set[str], *, roomy: bool)
         few = draw.sample(TELLING_NOTHING, draw.randint(1, 3))
         mix.kinds = dict(mix.kinds) | {kind: draw.choice((0.005, 0.01)) for kind in few}
         _give_up(plan, draw)
+    if "odd" in chosen and rules.max_rows > 1:
+        mix.kinds = dict(mix.kinds) | {"odd": 0.03}
     if "lines" in chosen and rules.pause_after_rejections != 10:
         mix.kinds = dict(mix.kinds) | {draw.choice(("unknown", "refused")): 0.05}
         plan.faults.naming, plan.faults.first_line = ("line",), draw.choice((0, 2))
@@ -106,14 +112,15 @@ def _times(plan: Scenario, draw: random.Random, chosen: set[str]) -> None:
     if "turmoil" in chosen:
         for _ in range(draw.randint(2, 4)):
             _for_a_while(plan, draw, "api", "turmoil", longest=6.0)
-        if draw.random() < 0.7:  # many windows of one row in flight when a 401 comes
+        if "odd" not in chosen and draw.random() < 0.7:  # many windows of one row in flight when a 401 comes
             plan.rules = msgspec.structs.replace(plan.rules, max_rows=1, concurrency=draw.choice((4, 8)), rate=0.0)
             plan.faults.latency = (0.2, 2.0)
     if "me" in chosen:
         plan.me_status = draw.choice((403, 404, 500))
         _for_a_while(plan, draw, "api", "unauthorized", longest=10.0)
     if "broken tasks" in chosen:
-        _for_a_while(plan, draw, "tasks broken", True, longest=20.0)
+        for _ in range(2):
+            _for_a_while(plan, draw, "tasks broken", True, longest=30.0)
 
 
 def _tasks(plan: Scenario, chosen: set[str], *, stuck: bool) -> None:
@@ -129,5 +136,5 @@ def _tasks(plan: Scenario, chosen: set[str], *, stuck: bool) -> None:
 
 
 def _for_a_while(plan: Scenario, draw: random.Random, what: str, how: Any, longest: float) -> None:
-    more = (how, draw.uniform(0.5, longest))
+    more = (how, draw.uniform(longest / 6, longest))
     plan.happenings.append(Happening(draw.uniform(0.3, max(12.0, plan.publish_for)), what, more=more))

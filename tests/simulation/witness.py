@@ -115,6 +115,9 @@ class Witness:
     def asked_to_stop(self, process: Process) -> None:
         """A process gets a signal to stop."""
 
+    def stopping(self, process: Process) -> None:
+        """A process begins to stop, or is told so once more: by a signal, or by itself."""
+
     def blameless(self, call: Call) -> None:
         """The API fails for a call in a way that is not its rows' fault, whatever it says."""
 

@@ -54,7 +54,9 @@ GOING_ON_AT_FAULT = 10.0
 GOING_ON_TASK = 15.0
 #: While rows fail in a way that may be the whole process's fault, it asks who it is so often, and for each row.
 PAUSES = 15
-PAUSES_OF_A_ROW = 10
+PAUSES_OF_A_ROW = 3
+#: A pace that 429s have brought down to little comes back by a hundredth with each request that is accepted, seconds.
+PACE_COMES_BACK = 300.0
 #: So long after the last update that goes by a task, when no task ends any more, good rows arrive, and so many: a
 #: member that reads nothing takes one a second all the same, as a sign of life.
 FILLING = 20.0
@@ -112,6 +114,13 @@ class Life:
             until_end=self.until_end,
             wall_clock=lambda: EPOCH + world.scheduler.now,
         )
+        stop = self.runner.stop
+
+        def stopping(end: int | UserError) -> None:
+            world.oracle.stopping(self.process)
+            stop(end)
+
+        self.runner.stop = stopping  # type: ignore[method-assign]
         self.source = SimSource(
             self.process,
             self.runner,
@@ -495,9 +504,9 @@ class World:
 
     def _api_state(self, name: str, value: object, seconds: float) -> None:
         self._count(name)
-        before = getattr(self.api, name)
+        well = {"most_rows": None, "tasks_broken": False}[name]
         setattr(self.api, name, value)
-        self.scheduler.after(seconds, lambda: setattr(self.api, name, before))
+        self.scheduler.after(seconds, lambda: setattr(self.api, name, well))
 
     def _receipts_away(self, seconds: float) -> None:
         self._count("receipts away")
@@ -625,8 +634,12 @@ class World:
 
     def _check_pauses(self, asked: int) -> None:
         """The API is well: a row that is refused pauses uploading a few times, not again and again."""
-        refused = sum(kind in (*TELLING_NOTHING, "forbidden") for kind in self.publisher.kinds.values())
-        bound = PAUSES + PAUSES_OF_A_ROW * refused
+        kinds = self.publisher.kinds
+        rows = (row for record in self.publisher.records.values() for row in record.rows if row.tag in kinds)
+        refused = sum(map(self._at_fault, rows))
+        # Beside pauses, suspect rows that are left alone make the program ask, once a second until they are given up.
+        signs = 3 * self.plan.rules.retry.give_up * (refused > 0)
+        bound = PAUSES + PAUSES_OF_A_ROW * refused + signs
         self.seen["asked most"] = asked
         if self.plan.me_status is None and asked > bound:
             raise Violation(f"I8: GET /me is asked {asked} times after the last trouble, with {refused} rows at fault")
@@ -650,7 +663,8 @@ class World:
     def _bound(self, open_: list[Tag], at_fault: int) -> float:
         """How long rows may take that wait for no row at fault, seconds."""
         rules = self.plan.rules
-        each = max(0.3 / rules.concurrency, 1.0 / rules.rate if rules.rate else 0.0)
+        questions = 2.0 if self.plan.tasks else 1.0  #: about tasks, they and uploads take turns
+        each = max(0.3 / rules.concurrency, questions / rules.rate if rules.rate else 0.0)
         # A member's share of the rate is its partitions', whether or not the others have anything to send.
         most = max(Counter(tag[0] for tag in open_).values(), default=0) * len(self.logs)
         units = Counter(key for tag in open_ for key in self.oracle.units_of(tag))
@@ -658,6 +672,10 @@ class World:
         # Dead members' sessions, a person who looks after what was stopped, and the next look for a commit come first.
         group = 2 * plan_session(self.plan) + (OPERATED if self.plan.log_trouble else 0.0)
         taken = 2 * max(each * len(open_), most / rules.rate if rules.rate else 0.0)
+        if rules.rate and self.plan.ending.stuck:
+            group += GOING_ON  # all the time, full tasks are asked about at the same rate
+        if rules.rate and "throttle" in self.plan.troubles:
+            group += PACE_COMES_BACK
         return group + GOING_ON + taken + GOING_ON_AT_FAULT * at_fault + GOING_ON_TASK * chain
 
     def _at_fault(self, row: PublishedRow) -> bool:
