@@ -180,7 +180,9 @@ class Uploads:
         outcome = self.tasks.answered(task, reply, now, self._policy, self._draw())
         if outcome is None:
             return Result()
-        self.tasks_ended[outcome.reading.value] += 1
+        # A failed task has had this name in the metrics from the first.
+        ended = Reading.NONE_NAMED if outcome.reading is Reading.TASK_FAILED else outcome.reading
+        self.tasks_ended[ended.value] += 1
         # When it was started tells nothing: nobody knows when the API will come to it, if it does.
         return self._ended(task.window, outcome, reply, now, lost_until=now + self._max_processing)
 

@@ -594,6 +594,8 @@ def test_a_row_whose_task_fails_while_other_tasks_pass_is_rejected_with_what_the
             bench.tell(FAILED if bad else COMPLETE, task)
         bench.pass_time(0.5)
     assert bench.reasons() == {"C003": "rejected_by_api"}
+    ended = bench.pipeline.uploads.tasks_ended
+    assert ended.keys() == {"accepted", "none_named"}, "a failed task is counted under the name that users know"
     assert bench.letters[0].rejection.message == "the task failed: no such product"
 
 
