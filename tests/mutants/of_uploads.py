@@ -154,7 +154,7 @@ MUTANTS = (
     ),
     Mutant(
         "a refused row is rejected without being tried again after others passed",
-        (Edit(EVIDENCE, "(failure.retried_after_evidence or alone or", "(failure.evidence or alone or"),),
+        (Edit(EVIDENCE, "(failure.refused_again or alone or", "(failure.evidence or alone or"),),
         EVIDENCE_TESTS,
     ),
     Mutant(
@@ -243,12 +243,12 @@ MUTANTS = (
     ),
     Mutant(
         "a row that fails beside others is given up at once",
-        (Edit(EVIDENCE, "return self.healthy_time - window.failing_since >= self._give_up", "return True"),),
+        (Edit(EVIDENCE, "return healthy_time - window.failing_since >= self._give_up", "return True"),),
         ("tests/core/test_uploads_failing.py", CORE),
     ),
     Mutant(
         "a row that fails beside others is never given up",
-        (Edit(EVIDENCE, "return self.healthy_time - window.failing_since >= self._give_up", "return False"),),
+        (Edit(EVIDENCE, "return healthy_time - window.failing_since >= self._give_up", "return False"),),
         ("tests/core/test_uploads_failing.py", CORE),
     ),
     Mutant(
