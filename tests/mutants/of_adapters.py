@@ -112,6 +112,17 @@ MUTANTS = (
         ("tests/component/test_source_commits.py",),
     ),
     Mutant(
+        "a last commit that could not be sent is confirmed by an earlier one",
+        (
+            Edit(
+                SOURCE,
+                "        wanted = self._send(commits)\n        until",
+                "        self._send(commits)\n        wanted = self._committing[-1]\n        until",
+            ),
+        ),
+        ("tests/component/test_source_commits.py",),
+    ),
+    Mutant(
         "a dead letter counts when it was sent, whatever the broker says",
         (
             Edit(

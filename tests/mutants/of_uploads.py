@@ -158,6 +158,33 @@ MUTANTS = (
         EVIDENCE_TESTS,
     ),
     Mutant(
+        "a row is rejected for its first refusal where it had failed otherwise before",
+        (
+            Edit(
+                UPLOADS,
+                "refused_again = window.retried_after_evidence and window.failed_as is reading",
+                "refused_again = window.retried_after_evidence",
+            ),
+        ),
+        (*REFUSED_TESTS, "tests/core/test_tasks.py"),
+    ),
+    Mutant(
+        "a 401 of the window that is tried divides it",
+        (Edit(UPLOADS, "divides = trial and reading is not Reading.UNAUTHORIZED and", "divides = trial and"),),
+        REFUSED_TESTS,
+    ),
+    Mutant(
+        "rows are given up in an outage of their kind while the other kind passes",
+        (
+            Edit(
+                EVIDENCE,
+                "            if self._few_fail(by_task=by_task):\n                self._advance(",
+                "            if True:\n                self._advance(",
+            ),
+        ),
+        ("tests/core/test_tasks.py",),
+    ),
+    Mutant(
         "a window that fails with nothing else to send is never divided",
         (Edit(EVIDENCE, "if failure.nothing_else and", "if False and"),),
         EVIDENCE_TESTS,
