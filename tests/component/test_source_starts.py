@@ -11,12 +11,21 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from consumer.core.offsets import Partition
+from consumer.core.settled_map import NOWHERE
 from consumer.kafka.reader import ReadFrom
 from consumer.kafka.source import Source
+from consumer.kafka.starts import Extent
 from tests.support.process import wait_until
 
 NO_LEADER = KafkaError(KafkaError.LEADER_NOT_AVAILABLE)
 NO_COMMIT = -1001
+#: As librdkafka says it when the leader's epochs show that the log was cut before a position.
+CUT = KafkaError(
+    KafkaError._AUTO_OFFSET_RESET,
+    "Partition log truncation detected at offset 5 (leader epoch 1): broker end offset is 2 (offset leader epoch 1). "
+    "Reset to INVALID.: Local: Partition log truncation detected (broker 1)",
+)
+GONE = KafkaError(KafkaError._AUTO_OFFSET_RESET, "fetch failed: Broker: Offset out of range (broker 1)")
 
 
 class Broker:
@@ -175,6 +184,28 @@ def test_the_answer_to_a_search_of_an_earlier_assignment_is_none_to_a_later_one(
     stand.poll()
     assert not stand.listener.begun, "I1: it begins where another look-up said"
     assert list(stand.source.awaiting) == [("events", 0)]
+
+
+@pytest.mark.parametrize("rule", ["stop", "earliest", "latest"])
+def test_a_position_before_which_the_log_was_cut_is_not_there_again_though_others_are_written_there(
+    stand: Stand, rule: str
+) -> None:
+    """A copy that lags behind took over, and new records have got the offsets of those that are gone."""
+    stand.source._on_out_of_range = rule
+    stand.assign(1)
+    (partition,) = stand.source._owned.values()
+    stand.source._judge(partition, Extent(0, 50, NOWHERE), CUT)
+    if rule == "stop":
+        assert stand.source.stopped == {partition: "out_of_range"}, "I1: records are passed over"
+    else:
+        assert stand.listener.begun == [(1, 0, None)], "I1: records are passed over"
+
+
+def test_a_position_that_is_there_again_is_read_on(stand: Stand) -> None:
+    stand.assign(1)
+    (partition,) = stand.source._owned.values()
+    stand.source._judge(partition, Extent(0, 50, NOWHERE), GONE)
+    assert (stand.source.stopped, stand.listener.begun, stand.broker.assigned[1:]) == ({}, [], [{1: 5}])
 
 
 def test_with_the_client_the_looking_ends(stand: Stand) -> None:
