@@ -289,7 +289,7 @@ class Reader:
         if now.topic_id == UNKNOWN or partition in self.stopped or key in self._searches:
             return
         if before.topic_id in (UNKNOWN, now.topic_id):
-            partition.origin = now._replace(began=before.began)  # every commit from now on names it
+            partition.origin = now._replace(began=before.began, epoch=before.epoch)  # every commit from now on names it
             self._starts.seen[partition.topic] = now.topic_id
             return
         self._seek(

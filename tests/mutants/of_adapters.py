@@ -58,7 +58,7 @@ MUTANTS = (
         (
             Edit(
                 STARTS,
-                "    if _differ(named.cluster, origin.cluster) or another_log(named, origin):\n",
+                "    if _of_another(named, origin):\n",
                 "    if False:\n",
             ),
         ),
