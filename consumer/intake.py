@@ -73,6 +73,9 @@ class Intake:
         for message in messages:
             value = message.value()
             offset = message.offset()
+            if skips is not None:
+                partition.led(offset, message.leader_epoch())
+                skips = partition.skips
             if value is None or (skips is not None and offset in skips):
                 records.append(Record(partition, offset, None, 0, read_at=now))
                 continue
@@ -97,6 +100,8 @@ class Intake:
                 stash.records.append(record)
         if stash is not None and not stash.records:
             del self.waiting[partition]
+        if messages:  # the last one's leader is the latest
+            partition.led(offset, messages[-1].leader_epoch())
         return records, rows, offset + 1
 
     def answered(self, schema_id: int) -> None:

@@ -21,7 +21,17 @@ import msgspec
 
 from consumer.core.ledger import Ledger
 from consumer.core.model import Record, Row, Stage
-from consumer.core.settled_map import NOTHING, NOWHERE, Origin, Runs, SettledMap, characters, encode, most_bytes
+from consumer.core.settled_map import (
+    NO_EPOCH,
+    NOTHING,
+    NOWHERE,
+    Origin,
+    Runs,
+    SettledMap,
+    characters,
+    encode,
+    most_bytes,
+)
 
 DONE = Stage.DONE
 
@@ -169,6 +179,18 @@ class Partition:
         self.ledger.unsettled += len(records)
         if len(self.records) > 2 * self.ledger.unsettled + MAX_SETTLED_KEPT:
             self.records = deque(record for record in self.records if not record.settled)
+
+    def led(self, offset: int, epoch: int | None) -> None:
+        """Take in the leader epoch of the record at an offset, the next that is read; None: not known.
+
+        One of a later leader than of any record that was read before was not there when the map was made, and nor was
+        anything behind it: a copy that lagged took over, and others stand where what the map names stood.
+        """
+        if epoch is None or epoch <= self.origin.epoch:
+            return
+        if self.origin.epoch != NO_EPOCH:
+            self.skips = self.skips.until(offset)
+        self.origin = self.origin._replace(epoch=epoch)
 
     def skip(self, record: Record) -> None:
         """Settle a record by rule: there is nothing to upload."""

@@ -8,18 +8,20 @@ along), of another version, or damaged is no map at all.
 A map is about the log that was read, and an offset alone does not name one: a topic that was deleted and made anew has
 the same name and offsets, and so has a copy in another cluster. So a commit also names the log it is of (``Origin``),
 as far as the brokers tell; and when the group began the topic, so that it is known of a partition without a commit
-whether it was there then.
+whether it was there then. When a copy that lagged takes over, even the same log has other records at the old offsets:
+these are of a later leader, and a commit names the epoch of the latest leader of which a record was read. So a record
+of a later one is not what the map names, and nor is anything behind it.
 
 Text, ASCII, one line: ``v2 PARTITION BASE TOPIC CLUSTER BEGAN DATA CHECKSUM``, parted by single spaces; a dash where
-nothing is known, or nothing beyond the offset is settled. TOPIC is the topic's id, CLUSTER a checksum of the cluster's;
-BEGAN is milliseconds since 1970, a slash, and how many partitions the topic had. Without an origin, it is
-``v1 PARTITION BASE DATA CHECKSUM``. A number may stand before DATA, which only makes a commit another one than an
-earlier one that says the same (``numbered``). DATA is base64 without padding: a
-number of runs, the runs, and a bitmap of what lies behind them, whichever division is shortest. Numbers are unsigned
-LEB128. A run is two of them: how many positions are unsettled, and how many behind them are settled; the first begins
-at BASE. In the bitmap, the lowest bit of the first byte is the position behind the last run; 1 is settled. So what
-has been stuck for long, few positions far apart, costs a run each, and what is at work now, where nearly every second
-position may be settled, costs a bit each.
+nothing is known, or nothing beyond the offset is settled. TOPIC is the topic's id, CLUSTER a checksum of the cluster's,
+with a slash and the leader's epoch behind it, if that is known; BEGAN is milliseconds since 1970, a slash, and how many
+partitions the topic had. Without an origin, it is ``v1 PARTITION BASE DATA CHECKSUM``. A number may stand before DATA,
+which only makes a commit another one than an earlier one that says the same (``numbered``). DATA is base64 without
+padding: a number of runs, the runs, and a bitmap of what lies behind them, whichever division is shortest. Numbers are
+unsigned LEB128. A run is two of them: how many positions are unsettled, and how many behind them are settled; the first
+begins at BASE. In the bitmap, the lowest bit of the first byte is the position behind the last run; 1 is settled. So
+what has been stuck for long, few positions far apart, costs a run each, and what is at work now, where nearly every
+second position may be settled, costs a bit each.
 
 Positions that hold no record (control records, compaction) count as settled, so that they part no runs.
 """
@@ -37,8 +39,9 @@ from typing import NamedTuple
 #: Without an origin, and with one.
 VERSION, VERSION_WITH_ORIGIN = "v1", "v2"
 #: The most that a map takes beside its data: version, partition, base, origin, checksum, spaces.
-HEADER = 110
+HEADER = 121
 UNKNOWN = "-"
+NO_EPOCH = -1
 
 #: Half-open ranges of positions, ascending, apart from each other.
 Runs = list[tuple[int, int]]
@@ -61,6 +64,7 @@ class Origin(NamedTuple):
     topic_id: str = UNKNOWN
     cluster: str = UNKNOWN  #: a checksum of the cluster's id
     began: Began | None = None
+    epoch: int = NO_EPOCH  #: of the latest leader of which a record was read
 
 
 NOWHERE = Origin()
@@ -172,7 +176,9 @@ def origin_of(text: str) -> Origin:
         if parts[0] != VERSION_WITH_ORIGIN:
             return NOWHERE
         at, _, partitions = parts[5].partition("/")
-        return Origin(parts[3], parts[4], Began(int(at), int(partitions)) if partitions else None)
+        cluster, _, epoch = parts[4].partition("/")
+        began = Began(int(at), int(partitions)) if partitions else None
+        return Origin(parts[3], cluster, began, int(epoch) if epoch else NO_EPOCH)
     except ValueError:
         return NOWHERE
 
@@ -214,7 +220,8 @@ def _text(partition: int, base: int, runs: Runs, origin: Origin) -> str:
         text = f"{VERSION} {partition} {base} {data}"
     else:
         began = UNKNOWN if origin.began is None else f"{origin.began.at}/{origin.began.partitions}"
-        text = f"{VERSION_WITH_ORIGIN} {partition} {base} {origin.topic_id} {origin.cluster} {began} {data}"
+        cluster = origin.cluster if origin.epoch == NO_EPOCH else f"{origin.cluster}/{origin.epoch}"
+        text = f"{VERSION_WITH_ORIGIN} {partition} {base} {origin.topic_id} {cluster} {began} {data}"
     return f"{text} {zlib.crc32(text.encode()):08x}"
 
 

@@ -38,6 +38,8 @@ LOOK_UP_SECONDS = 5.0
 #: Time between two looks at the topics' ids, and between those that something points to.
 IDS_EVERY_SECONDS = 10.0
 IDS_AGAIN_SECONDS = 0.5
+#: Stands in the error of an offset that is not there if leader epochs tell the client that the log was cut before it.
+_CUT = KafkaError(KafkaError._LOG_TRUNCATION).str()
 #: Errors that come when a topic is deleted, or was made anew.
 _TOPIC_ERRORS = (
     KafkaError._UNKNOWN_TOPIC,
@@ -243,12 +245,14 @@ class Reader:
         """An offset is not there: what the log holds now says why, and ``kafka.on_out_of_range`` what follows."""
         begin, end, origin = extent
         position = partition.position
+        # Then what is there now took the place of what was read: none of it is known to have been.
+        beyond = position > end or _CUT in error.str()
         if another_log(partition.origin, origin):
             self._made_anew(partition, extent)
-        elif begin <= position <= end:  # it is there again
+        elif begin <= position and not beyond:  # it is there again
             self._read_anew((partition.topic, partition.number), position)
         elif self._on_out_of_range == "stop":
-            if position > end:
+            if beyond:
                 why = f"the partition ends at {end}: the topic was deleted and made anew, or brokers lost its end"
             else:
                 why = "records were deleted by retention before they were read"
@@ -257,8 +261,8 @@ class Reader:
                 f"offset {position} is no longer there ({error.str()}): {why}; set kafka.on_out_of_range to earliest "
                 "or latest to go on without them",
             )
-        elif position > end:  # nothing that is there is known to have been read
-            self._begin_anew(partition, begin, origin, "which is behind the partition's end")
+        elif beyond:
+            self._begin_anew(partition, begin, origin, "which is behind the partition's end, or was")
         else:
             start = begin if self._on_out_of_range == "earliest" else end
             log.error("%s: offset %s is no longer there; going on at %s", partition, position, start)
@@ -289,7 +293,7 @@ class Reader:
         if now.topic_id == UNKNOWN or partition in self.stopped or key in self._searches:
             return
         if before.topic_id in (UNKNOWN, now.topic_id):
-            partition.origin = now._replace(began=before.began)  # every commit from now on names it
+            partition.origin = now._replace(began=before.began, epoch=before.epoch)  # every commit from now on names it
             self._starts.seen[partition.topic] = now.topic_id
             return
         self._seek(

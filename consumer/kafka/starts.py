@@ -20,7 +20,18 @@ from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
 
-from consumer.core.settled_map import NOTHING, NOWHERE, UNKNOWN, Began, MapError, Origin, SettledMap, decode, origin_of
+from consumer.core.settled_map import (
+    NO_EPOCH,
+    NOTHING,
+    NOWHERE,
+    UNKNOWN,
+    Began,
+    MapError,
+    Origin,
+    SettledMap,
+    decode,
+    origin_of,
+)
 from consumer.kafka.client import PartitionId
 from consumer.kafka.topic_ids import TopicIds
 
@@ -56,6 +67,11 @@ class Extent(NamedTuple):
 def another_log(before: Origin, now: Origin) -> bool:
     """Whether a topic of that name was made anew, as far as it is known."""
     return _differ(before.topic_id, now.topic_id) and not _differ(before.cluster, now.cluster)
+
+
+def _of_another(named: Origin, now: Origin) -> bool:
+    """Whether a commit is of another cluster's topic, or of one that was deleted since, as far as it is known."""
+    return _differ(named.cluster, now.cluster) or another_log(named, now)
 
 
 def _differ(one: str, other: str) -> bool:
@@ -99,7 +115,8 @@ class Starts:
             origin = now.get(key[0], NOWHERE)
             if key in commits:
                 offset, metadata = commits[key]
-                origin = origin._replace(began=named[key].began)
+                epoch = NO_EPOCH if _of_another(named[key], origin) else named[key].epoch
+                origin = origin._replace(began=named[key].began, epoch=epoch)
                 starts[key] = _start(offset, metadata, maps[key], offsets.get(key), origin, named[key])
             else:
                 starts[key] = Start(offsets[key], None, NOTHING, "", origin._replace(began=began.get(key[0])), NOWHERE)
@@ -198,7 +215,7 @@ def _start(
 ) -> Start:
     """Where a partition with a commit begins, with as much of its map as is of the log that is there."""
     skips, complaint = found
-    if _differ(named.cluster, origin.cluster) or another_log(named, origin):
+    if _of_another(named, origin):
         if skips:
             skips, complaint = NOTHING, "it was made for another cluster's topic, or for one that was deleted since"
     elif end is not None and skips.end > end:

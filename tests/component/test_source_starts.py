@@ -11,13 +11,22 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from consumer.core.offsets import Partition
+from consumer.core.settled_map import NOWHERE
 from consumer.errors import UserError
 from consumer.kafka.reader import ReadFrom
 from consumer.kafka.source import Source
+from consumer.kafka.starts import Extent
 from tests.support.process import wait_until
 
 NO_LEADER = KafkaError(KafkaError.LEADER_NOT_AVAILABLE)
 NO_COMMIT = -1001
+#: As librdkafka says it when the leader's epochs show that the log was cut before a position.
+CUT = KafkaError(
+    KafkaError._AUTO_OFFSET_RESET,
+    "Partition log truncation detected at offset 5 (leader epoch 1): broker end offset is 2 (offset leader epoch 1). "
+    "Reset to INVALID.: Local: Partition log truncation detected (broker 1)",
+)
+GONE = KafkaError(KafkaError._AUTO_OFFSET_RESET, "fetch failed: Broker: Offset out of range (broker 1)")
 
 
 class Broker:
@@ -199,6 +208,28 @@ def test_a_late_start_that_the_client_refuses_ends_the_reading_with_an_error_for
 
 def _refuse(_: Any) -> None:
     raise KafkaException(KafkaError(KafkaError._STATE))
+
+
+@pytest.mark.parametrize("rule", ["stop", "earliest", "latest"])
+def test_a_position_before_which_the_log_was_cut_is_not_there_again_though_others_are_written_there(
+    stand: Stand, rule: str
+) -> None:
+    """A copy that lags behind took over, and new records have got the offsets of those that are gone."""
+    stand.source._on_out_of_range = rule
+    stand.assign(1)
+    (partition,) = stand.source._owned.values()
+    stand.source._judge(partition, Extent(0, 50, NOWHERE), CUT)
+    if rule == "stop":
+        assert stand.source.stopped == {partition: "out_of_range"}, "I1: records are passed over"
+    else:
+        assert stand.listener.begun == [(1, 0, None)], "I1: records are passed over"
+
+
+def test_a_position_that_is_there_again_is_read_on(stand: Stand) -> None:
+    stand.assign(1)
+    (partition,) = stand.source._owned.values()
+    stand.source._judge(partition, Extent(0, 50, NOWHERE), GONE)
+    assert (stand.source.stopped, stand.listener.begun, stand.broker.assigned[1:]) == ({}, [], [{1: 5}])
 
 
 def test_with_the_client_the_looking_ends(stand: Stand) -> None:

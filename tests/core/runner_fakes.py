@@ -38,9 +38,10 @@ EPOCH = 1_700_000_000
 class Message:
     """A record as the client gives it."""
 
-    def __init__(self, offset: int, value: bytes | None) -> None:
+    def __init__(self, offset: int, value: bytes | None, epoch: int | None = None) -> None:
         self._offset = offset
         self._value = value
+        self._epoch = epoch
 
     def offset(self) -> int:
         return self._offset
@@ -53,6 +54,9 @@ class Message:
 
     def headers(self) -> list[tuple[str, bytes | None]] | None:
         return None
+
+    def leader_epoch(self) -> int | None:
+        return self._epoch
 
     def timestamp(self) -> tuple[int, int]:
         return 1, int((EPOCH + BEGIN) * 1000)  # published at the start

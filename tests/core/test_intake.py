@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from consumer.core.model import Record, Row
-from consumer.core.offsets import Partition
+from consumer.core.offsets import Partition, due_commits
 from consumer.core.rows import RowMaker
-from consumer.core.settled_map import SettledMap
+from consumer.core.settled_map import NO_EPOCH, Origin, SettledMap, origin_of
 from consumer.formats import Schemas, decoder
 from consumer.intake import HEADER_BYTES, RECORD_BYTES, UNREADABLE_HEADERS, Intake
 from tests.core.runner_fakes import Message
@@ -110,6 +110,34 @@ def test_what_was_settled_before_is_a_record_without_rows_and_nothing_else_is(be
     assert not {"K3", "K4", "K7"} & set(sent), "I7: what the settled map names is sent again"
     assert sent == [f"K{offset}" for offset in (0, 1, 2, 5, 6, 8, 9)], "I1: what the map does not name is skipped"
     assert [record.open for record in records] == [1, 1, 1, 0, 0, 1, 1, 0, 1, 1]
+
+
+def led(offset: int, epoch: int | None) -> Message:
+    return Message(offset, b'{"extended_id":"K%d","a":"1"}' % offset, epoch)
+
+
+@pytest.mark.parametrize("later_from", [2, 4])
+def test_what_a_later_leader_has_written_is_not_what_the_map_names(bench: Bench, later_from: int) -> None:
+    """A copy that lagged took over: others stand at the offsets, though the log is as long again."""
+    bench.partition.skips = SettledMap([(3, 5), (7, 8)])
+    bench.partition.origin = Origin(epoch=6)
+    _, rows, _ = bench.take(*(led(offset, 7 if offset >= later_from else 6) for offset in range(10)))
+    sent = [row.value for row in rows]
+    skipped = [f"K{offset}" for offset in (3, 4, 7) if offset < later_from]
+    assert sent == [f"K{offset}" for offset in range(10) if f"K{offset}" not in skipped], "I1: a record is skipped"
+    (commit,) = due_commits([bench.partition])
+    assert origin_of(commit.metadata).epoch == 7, "I1: the next owner skips what the map does not name"
+
+
+@pytest.mark.parametrize(("named", "epoch"), [(6, 6), (6, 5), (6, None), (NO_EPOCH, 6)])
+def test_what_no_later_leader_has_written_is_skipped_as_the_map_says(
+    bench: Bench, named: int, epoch: int | None
+) -> None:
+    bench.partition.skips = SettledMap([(3, 5)])
+    bench.partition.origin = Origin(epoch=named)
+    _, rows, _ = bench.take(*(led(offset, epoch) for offset in range(6)))
+    assert [row.value for row in rows] == ["K0", "K1", "K2", "K5"], "I7: what the settled map names is sent again"
+    assert bench.partition.origin.epoch == max(named, epoch or NO_EPOCH)
 
 
 def test_no_messages_change_no_position(bench: Bench) -> None:

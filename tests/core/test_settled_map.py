@@ -154,6 +154,8 @@ def test_a_commit_names_the_log_that_it_is_of_with_a_map_and_without_one() -> No
     assert (origin_of(bare), decode(bare, 2, 40)) == (ORIGIN, NOTHING), "I1: an offset alone names no log"
     some = encode(2, 40, [(41, 45)], PLENTY, Origin(cluster=ORIGIN.cluster))
     assert origin_of(some) == Origin("-", ORIGIN.cluster, None)
+    for origin in (ORIGIN._replace(epoch=7), Origin(epoch=0)):
+        assert origin_of(encode(2, 40, [(41, 45)], PLENTY, origin)) == origin, "I1: the leader's epoch is lost"
 
 
 def test_what_names_no_origin_has_none() -> None:
@@ -169,7 +171,8 @@ def test_a_program_that_knows_only_the_first_version_takes_the_second_for_a_fore
 
 def test_an_origin_that_finds_no_room_is_left_out_with_the_map() -> None:
     assert encode(2, 40, [(41, 45)], 20, ORIGIN) == ""
-    assert len(encode(2**31 - 1, 2**63 - 1, [], PLENTY, ORIGIN._replace(began=Began(10**13, 2**31 - 1)))) <= HEADER
+    longest = ORIGIN._replace(began=Began(10**13, 2**31 - 1), epoch=2**31 - 1)
+    assert len(encode(2**31 - 1, 2**63 - 1, [], PLENTY, longest)) <= HEADER
 
 
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=20), st.integers(0, 400))

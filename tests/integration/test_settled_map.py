@@ -8,7 +8,7 @@ from contextlib import closing
 
 from confluent_kafka import Consumer, TopicPartition
 
-from consumer.core.settled_map import decode
+from consumer.core.settled_map import decode, origin_of
 from consumer.sandbox import Sandbox
 from tests.support.job import Job, line_events
 from tests.support.kafka_broker import JvmBroker
@@ -44,6 +44,8 @@ def _applied(job: Job) -> Counter[str]:
 def _run_until_mapped(job: Job, consumer: ConsumerProcess) -> None:
     wait_until(lambda: _map_count(job) == COUNT, 60, lambda: f"{_map_count(job)} in the map\n{consumer.err[-3000:]}")
     assert job.kafka.committed(job.group, job.topic)[0] == 0
+    commit = job.kafka.commits(job.group, job.topic)[0]
+    assert origin_of(commit.metadata.rstrip("\0")).epoch >= 0, "I1: a commit does not name the leader's epoch"
 
 
 def test_after_kill_9_only_what_the_map_did_not_name_is_sent_again(job: Job) -> None:

@@ -13,6 +13,11 @@ API_TESTS = "tests/contract/test_api.py"
 
 MUTANTS = (
     Mutant(
+        "a position before which the log was cut is read on once others are written there",
+        (Edit(READER, "position > end or _CUT in error.str()", "position > end"),),
+        ("tests/component/test_source_starts.py",),
+    ),
+    Mutant(
         "a partition is read from its beginning, whatever the group has committed",
         (Edit(STARTS, "= (tp.offset, (tp.metadata or", "= (0, (tp.metadata or"),),
         (f"{SOURCE_TESTS}::test_a_partition_begins_at_its_committed_offset_with_the_metadata_of_that_commit[real]",),
@@ -53,7 +58,7 @@ MUTANTS = (
         (
             Edit(
                 STARTS,
-                "    if _differ(named.cluster, origin.cluster) or another_log(named, origin):\n",
+                "    if _of_another(named, origin):\n",
                 "    if False:\n",
             ),
         ),

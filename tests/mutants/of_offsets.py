@@ -16,6 +16,16 @@ MAP_TESTS = ("tests/core/test_settled_map.py",)
 INTAKE_TESTS = ("tests/core/test_intake.py",)
 
 MUTANTS = (
+    Mutant(
+        "what a later leader has written is skipped for what the map names",
+        (Edit("core/offsets.py", "            self.skips = self.skips.until(offset)\n", "            pass\n"),),
+        ("tests/core/test_intake.py",),
+    ),
+    Mutant(
+        "commits do not name the epoch of the leader that is read",
+        (Edit("core/offsets.py", "        self.origin = self.origin._replace(epoch=epoch)\n", ""),),
+        ("tests/core/test_intake.py",),
+    ),
     Mutant("commit before settle", (Edit(OFFSETS, "offset = partition.watermark\n", "offset = partition.position\n"),)),
     Mutant(
         "watermark off by one",

@@ -17,14 +17,17 @@ MAX_METADATA = 4095
 class Message:
     """A record as the client gives it."""
 
-    __slots__ = ("_headers", "_key", "_number", "_offset", "_timestamp", "_value")
+    __slots__ = ("_epoch", "_headers", "_key", "_number", "_offset", "_timestamp", "_value")
 
-    def __init__(self, number: int, offset: int, key: bytes | None, value: bytes | None, timestamp: int) -> None:
+    def __init__(
+        self, number: int, offset: int, key: bytes | None, value: bytes | None, timestamp: int, epoch: int = 0
+    ) -> None:
         self._number = number
         self._offset = offset
         self._key = key
         self._value = value
         self._timestamp = timestamp
+        self._epoch = epoch
 
     def topic(self) -> str:
         return TOPIC
@@ -43,6 +46,9 @@ class Message:
 
     def headers(self) -> list[tuple[str, bytes]] | None:
         return None
+
+    def leader_epoch(self) -> int:
+        return self._epoch
 
     def timestamp(self) -> tuple[int, int]:
         return 1, self._timestamp
@@ -80,6 +86,7 @@ class ListLog:
         self.topic = topic
         self.topic_id = topic_id  #: another one after the topic was made anew
         self.unseen = False  #: it was cut, and no client has fetched from it since
+        self.epoch = 0  #: its leader's
         self._offsets: list[int] = []
         self._messages: list[Message] = []
 
@@ -87,7 +94,7 @@ class ListLog:
         """Write a record, ``gap`` offsets behind the end; its offset."""
         offset = self.end + gap
         self._offsets.append(offset)
-        self._messages.append(Message(self.number, offset, key, value, timestamp))
+        self._messages.append(Message(self.number, offset, key, value, timestamp, self.epoch))
         self.end = offset + self.stride
         return offset
 
@@ -107,6 +114,7 @@ class ListLog:
         del self._offsets[first:], self._messages[first:]
         self.end = end + 1
         self.unseen = True
+        self.epoch += 1
 
     def read(self, position: int, count: int) -> Sequence[Message]:
         first = bisect_left(self._offsets, position)

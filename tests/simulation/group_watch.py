@@ -155,7 +155,7 @@ class GroupWatch:
 
     def requested(self, process: Process, *, small: bool) -> None:
         """A process starts a request; ``small``: it uploads nothing, and needs no share of the rate."""
-        if not self._rate or (small and not self._oracle.has_partitions(process)):
+        if not self._rate or (small and not self._oracle.has_share(process)):
             return
         now, starts = self._scheduler.now, self._starts
         while starts and starts[0][0] <= now - WINDOW:

@@ -46,3 +46,16 @@ def _number(data: list[int]) -> int:
         shift += 7
         if byte < 128:
             return number
+
+
+def epoch_of(metadata: str) -> int:
+    """Return the leader epoch that a commit names, behind the cluster; -1: none."""
+    words = metadata.split(" ")
+    _, _, epoch = (words[4] if words[0] == "v2" and len(words) in (8, 9) else "").partition("/")
+    return int(epoch) if epoch else -1
+
+
+def names_nothing(metadata: str) -> bool:
+    """Return whether a commit carries no map: nothing, or the log that it is of alone."""
+    words = metadata.split(" ")
+    return not metadata or (words[0] == "v2" and len(words) in (8, 9) and words[-2] == "-")

@@ -15,7 +15,7 @@ from typing import Any
 from tests.simulation.api import state_told
 from tests.simulation.documents import UNIT, Key, PublishedRow, event_named
 from tests.simulation.final_state import Fate, FinalState
-from tests.simulation.maps import covered_by
+from tests.simulation.maps import covered_by, epoch_of, names_nothing
 from tests.simulation.process import Process
 from tests.simulation.published import PublishedRecord
 from tests.simulation.scheduler import Scheduler
@@ -24,6 +24,8 @@ from tests.simulation.witness import Call, Tag, Witness, tag_of
 
 #: After so many answers that there is no such task it is lost (docs/async.md).
 UNKNOWN_TASK = 3
+#: The leader epoch of what is written after a cut; there is one in a run.
+LATER = 1
 #: Turns in one moment that no honest loop takes.
 SPIN = 5000
 KEYS_OF_ONE_CODE = ("extended_id", "serial_number")
@@ -77,6 +79,8 @@ class Epoch:
         self.start = start
         self.given = committed
         self.map = covered_by(committed[1], number, committed[0]) if committed is not None else []
+        self.map_epoch = epoch_of(committed[1]) if committed is not None else -1
+        self.cut_at: int | None = None  #: a later leader has written others from this offset on than the map names
         self.position = start
         self.read: deque[int] = deque()  #: offsets from the first that is not settled on
         self.open: dict[int, set[int]] = {}  #: by offset: places of rows that are not settled
@@ -99,7 +103,7 @@ class Epoch:
 
     def mapped(self, offset: int) -> bool:
         """Whether the commit that it began with says that an offset is settled."""
-        return in_ranges(self.map, offset)
+        return in_ranges(self.map, offset) and (self.cut_at is None or offset < self.cut_at)
 
     def settled(self, tag: Tag) -> bool:
         """Whether a row is settled, as far as this assignment can know."""
@@ -217,6 +221,9 @@ class Oracle(Witness):
     def cut(self, number: int, end: int) -> None:
         """A copy that lags behind has taken over a partition, which ends there."""
         self._cut[number] = (self._scheduler.now, end)
+        for book in self._epochs.values():
+            if book.number == number:
+                book.cut_at = end
 
     def map_cut(self, epoch: object, end: int) -> None:
         """What the map of an assignment's commit says of offsets from ``end`` on is about other records."""
@@ -233,9 +240,9 @@ class Oracle(Witness):
         entries = (until for held in self._lost[process].values() for until, tag, _ in held if tag[0] not in waited)
         return max(entries, default=0.0)
 
-    def has_partitions(self, process: Process) -> bool:
-        """Whether a process has partitions."""
-        return any(not epoch.ended for epoch in self._books[process])
+    def has_share(self, process: Process) -> bool:
+        """Whether a process has partitions, and no other with its instance id has them meanwhile."""
+        return process not in self._fenced and any(not epoch.ended for epoch in self._books[process])
 
     def works(self, process: Process) -> bool:
         """Whether a process has records to settle."""
@@ -273,27 +280,21 @@ class Oracle(Witness):
             self._floor[number] = start
         book = Epoch(len(self._epochs), process, number, start, committed)
         self._epochs[epoch] = book
-        end = self._named_before_cut(book)
-        if end is not None:
+        cut_at, end = self._cut.get(number, (-1.0, 0))
+        if cut_at >= 0 and book.map_epoch < LATER:
+            book.cut_at = end
+        if committed is not None and self._said.get((number, *committed), cut_at) < cut_at:
             self._hide((n, o) for n, o in list(self._records) if n == number and end <= o < start)
         if self._owns(process, number):  # else it was thrown out meanwhile, and does not know it yet
             self._owners[number] = book
         self._books[process].append(book)
         self._tell(process, f"is assigned {number} from {start}, committed {committed}")
 
-    def _named_before_cut(self, book: Epoch) -> int | None:
-        """Where a partition was cut after the commit was made with which an assignment of it began; None: it was not.
-
-        What that commit says of offsets from there on is about other records, which cannot be told from those that are
-        there. Whoever begins with a cut partition commits so at once; but it may die before, or its commit be lost.
-        """
-        cut_at, end = self._cut.get(book.number, (-1.0, 0))
-        if book.given is None or self._said.get((book.number, *book.given), cut_at) >= cut_at:
-            return None
-        return end
-
     def _hide(self, records: Iterable[tuple[int, int]]) -> None:
-        """Excuse records that a commit from before a cut says are settled, though they are others."""
+        """Excuse records that lie before a commit from before a cut, as others that are gone did.
+
+        Whoever begins with a cut partition commits so at once; but it may die before, or its commit be lost.
+        """
         for at in records:
             if at not in self._removed and any(row.tag not in self._settled_ever for row in self._records[at].rows):
                 self._removed.add(at)
@@ -343,8 +344,6 @@ class Oracle(Witness):
                 book.counts["skipped"] += 1
                 if record.rows:
                     self._seen["settled before"] += 1
-                    if offset >= (self._named_before_cut(book) or offset + 1):
-                        self._hide([(book.number, offset)])
                 continue
             book.counts["unsettled"] += 1
             book.read.append(offset)
@@ -798,9 +797,7 @@ class Oracle(Witness):
             if epoch is None or epoch.ended:
                 raise Violation(f"I3: {process.name} commits {epoch}, which it does not own")
             self._check_commit(epoch, offset, metadata)
-            # What it says of what is not read yet is as old as what it was told.
-            old = self._named_before_cut(epoch) is not None and bool(_from(epoch.position, epoch.map))
-            self._said[epoch.number, offset, metadata] = -1.0 if old else self._scheduler.now
+            self._said[epoch.number, offset, metadata] = self._scheduler.now
             self._tell(process, f"commits {epoch.number}: {offset} {metadata}")
 
     def _check_commit(self, epoch: Epoch, offset: int, metadata: str) -> None:
@@ -814,9 +811,9 @@ class Oracle(Witness):
         if offset < lowest:
             raise Violation(f"I7: a commit of {offset} of {epoch} where all before {lowest} is settled")
         ranges = covered_by(metadata, number, offset)
-        if metadata and not ranges:
+        if not ranges and not names_nothing(metadata):
             raise Violation(f"I7: a commit of {epoch} carries no map that can be read: {metadata}")
-        self._check_unread(epoch, ranges)
+        self._check_unread(epoch, ranges, epoch_of(metadata))
         if any(len(places) < len(self._rows[number, o]) for o, places in epoch.open.items()):
             self._seen["a half-settled record at a commit"] += 1
         beyond = [o for o in epoch.read if o >= offset]
@@ -832,10 +829,14 @@ class Oracle(Witness):
         if len(metadata) > room:
             raise Violation(f"I7: a map of {len(metadata)} characters, {room} are allowed")
 
-    def _check_unread(self, epoch: Epoch, ranges: Sequence[tuple[int, int]]) -> None:
-        """Of positions that were not read yet, a map tells what the one that the assignment began with told."""
-        unread = _from(epoch.position, ranges)
-        known = _from(epoch.position, epoch.map)
+    def _check_unread(self, epoch: Epoch, ranges: Sequence[tuple[int, int]], leader: int) -> None:
+        """Of positions that were not read yet, a map tells what the one that the assignment began with told.
+
+        ``leader``: the epoch that it names. Until a record of a later one is read, it may name what is no more.
+        """
+        end = epoch.cut_at
+        unread = {o for o in _from(epoch.position, ranges) if leader >= LATER or end is None or o < end}
+        known = {offset for offset in _from(epoch.position, epoch.map) if epoch.mapped(offset)}
         if not known >= unread:
             raise Violation(f"I3: the map of {epoch} tells of what was not read: {min(unread - known)}")
         if not unread >= known and not (epoch.refusals or epoch.sparse):
@@ -871,7 +872,7 @@ class Oracle(Witness):
     def judge(self, committed: Mapping[int, tuple[int, str]], ends: Sequence[int]) -> None:
         """All is over: I1, and that nothing is left."""
         for number, end in enumerate(ends):
-            if committed[number] != (end, ""):
+            if committed[number][0] != end or not names_nothing(committed[number][1]):
                 raise Violation(f"I1: partition {number} is committed to {committed[number]}, it ends at {end}")
         for (number, offset), record in self._records.items():
             if offset < self._floor.get(number, 0) or (number, offset) in self._removed:

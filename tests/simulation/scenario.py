@@ -183,7 +183,7 @@ def _publishing(plan: Scenario, draw: random.Random) -> None:
         mix.kinds = {kind: 0.01 if kind == "cursed" else draw.choice((0.01, 0.05)) for kind in kinds}
     if "map" in plan.troubles:
         # A map thirty times smaller, and reading in pieces that fit to it; at times a topic with large gaps.
-        plan.map_room, plan.batch = draw.choice((120, 160)), 40
+        plan.map_room, plan.batch = draw.choice((131, 171)), 40
         mix.gaps, mix.gap = draw.choice(((0.0, 1), (0.0, 1), (1.0, 30)))
         mix.codes = 100
         plan.publish_for = 0.1

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from consumer.core.offsets import Commit, Partition
-from consumer.core.settled_map import NOTHING, MapError, SettledMap, content, decode, numbered
+from consumer.core.settled_map import NOTHING, MapError, Origin, SettledMap, content, decode, numbered, origin_of
 from consumer.errors import UserError
 from consumer.kafka.reader import Listener
 from tests.simulation.broker import Broker, Message
@@ -530,7 +530,8 @@ class SimSource:
         if skips.end > held.end:
             runs = [(start, min(end, held.end)) for start, end in skips.beyond(offset) if start < held.end]
             skips = SettledMap(runs)
-        return Partition(held.topic, number, offset, offset, skips, metadata)
+        origin = Origin(epoch=origin_of(metadata).epoch)
+        return Partition(held.topic, number, offset, offset, skips, metadata, origin)
 
     def _on_revoke(self, member: str, numbers: list[int]) -> None:
         self._gone(numbers, lost=member != self.member)  # thrown out since it was told
