@@ -605,3 +605,20 @@ def test_a_row_that_takes_each_call_to_its_end_holds_its_neighbours_for_few_of_t
                 bench.answer(attempt, msgspec.structs.replace(answered(504), seconds=since))
         bench.pass_time(1)
     assert bench.reasons() == {}
+
+
+def test_when_nothing_is_left_to_be_sent_nobody_is_asked_whether_the_api_is_there() -> None:
+    bench = Bench(max_rows=1, retry=RetryPolicy(give_up=60))
+    partition = bench.partition()
+    bench.read(partition, "P", tick=False)
+    api = rejecting(["P"], lambda _, __: answered(503))
+    asked = []
+    for second in range(600):
+        if second < 20:
+            bench.read(partition, f"N{second}", tick=False)
+        bench.pass_time(1, api)
+        while bench.asks_open:
+            bench.answer_me()
+        asked.append(bench.asks)
+    assert bench.settled()
+    assert asked[300] == asked[-1] > 0, "GET /me is asked for nothing"
