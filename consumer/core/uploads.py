@@ -505,7 +505,8 @@ class Uploads:
 
     def _only_suspects(self) -> bool:
         """Whether all that can be sent failed while others passed; one that did not may fail by the API's fault."""
-        return not self._lanes and all(window.suspect for window in self.windows.live)
+        live = self.windows.live
+        return not self._lanes and bool(live) and all(window.suspect for window in live)
 
     def _single_by_task(self, window: Window) -> None:
         """A single row that the synchronous call keeps failing for: it may touch too many codes for it."""

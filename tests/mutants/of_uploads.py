@@ -336,6 +336,32 @@ MUTANTS = (
         (Edit(GATE, "        self.circuit_open = False\n        return probes\n", "        return probes\n"),),
         GATE_TESTS,
     ),
+    Mutant(
+        "a throttling without a time is backed off for up to a minute",
+        (
+            Edit(
+                GATE,
+                "self._policy.delay(self._throttles, self._draw(), PROBE_SECONDS)",
+                "self._policy.delay(self._throttles, self._draw())",
+            ),
+        ),
+        GATE_TESTS,
+    ),
+    Mutant(
+        "after a throttling without a time all requests go at once",
+        (Edit(GATE, "under_way = self.throttled_blindly and", "under_way = False and"),),
+        GATE_TESTS,
+    ),
+    Mutant(
+        "the pace falls with each 429 of a throttling",
+        (Edit(GATE, "        if not self._slowed:\n", "        if True:\n"),),
+        GATE_TESTS,
+    ),
+    Mutant(
+        "each 429 is told",
+        (Edit("core/api_health.py", "        if now < self._tell_throttle_at and", "        if False and"),),
+        ("tests/core/test_uploads_failing.py",),
+    ),
     Mutant("Retry-After ignored", (Edit(GATE, "        self.throttled_until = until\n", ""),), GATE_TESTS),
     Mutant(
         "requests in flight not bounded",
