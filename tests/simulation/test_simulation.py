@@ -112,7 +112,7 @@ def _receipt_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
     ("break_it", "invariant"),
     [
         (_watermark_plus_one, "I3:"),
-        (_claims_forgotten, ("I2:", "I4:")),
+        (_claims_forgotten, ("I2:", "I4:", "I5:")),
         (_double_count, "I5:"),
         (_letter_dropped, "I8:"),
         (_no_map, "I7:"),
