@@ -276,7 +276,8 @@ class Oracle(Witness):
         before = [e for e in self._epochs.values() if e.number == number]
         if any(e.process is process for e in before):
             self._seen["revoke-and-return"] += 1
-        if committed is None and number not in self.late:
+        # One that was thrown out, and does not know it yet, decides nothing for the group.
+        if committed is None and number not in self.late and self._owns(process, number):
             self._floor[number] = start
         book = Epoch(len(self._epochs), process, number, start, committed)
         self._epochs[epoch] = book
