@@ -25,6 +25,8 @@ class Resting:
         self.full: set[Partition] = set()  #: partitions whose settled map has no room for more
         self.crowding: set[Partition] = set()  #: partitions whose rows that cannot go would leave the others no room
         self._told: set[Partition] = set()  # those that this was said of: once for each assignment
+        self._told_full: set[Partition] = set()  # the same, of those whose map has no room
+        self._unsettled: dict[Partition, int] = {}  # of those whose map has no room, at the last look
 
     def __contains__(self, partition: Partition) -> bool:
         # What is only short of room for its rows does not rest: nothing is read then.
@@ -36,20 +38,27 @@ class Resting:
         """Something of this partition was taken in: it may have to rest from now on."""
         if partition not in self.full and partition.outgrows(room):
             self.full.add(partition)
-            log.warning(
-                "%s: much is settled behind offset %s, which is not; reading waits", partition, partition.watermark
-            )
+            if partition not in self._told_full:
+                self._told_full.add(partition)
+                log.warning(
+                    "%s: much is settled behind offset %s, which is not; reading waits", partition, partition.watermark
+                )
         if partition in self:
             self.tell(partition)
 
     def look(self, room: int) -> None:
-        """Read on where the settled map has room again; and where all is settled, so that nothing else makes any.
+        """Read on where the settled map has room again.
 
-        What an earlier owner settled of positions that are not read yet may by itself take more than half of the room.
+        What an earlier owner settled of positions that are not read yet may by itself take more than half of the room,
+        and only reading on makes that less. So it is read on, too, where all is settled, or where nothing has settled
+        since the last look, as a row may be stuck: if what was read here has room.
         """
-        for partition in [p for p in self.full if p.watermark == p.position or not p.outgrows(room // 2)]:
-            self.full.discard(partition)
-            self.tell(partition)
+        before, self._unsettled = self._unsettled, {p: p.ledger.unsettled for p in self.full}
+        for partition in list(self.full):
+            idle = partition.watermark == partition.position or self._unsettled[partition] == before.get(partition)
+            if not partition.outgrows(room // 2) or (idle and partition.fits_alone(room // 2)):
+                self.full.discard(partition)
+                self.tell(partition)
 
     def crowd(self, crowding: set[Partition]) -> None:
         """These partitions, and no others, would leave the others no room."""
@@ -73,3 +82,4 @@ class Resting:
         self.full.difference_update(partitions)
         self.crowding.difference_update(partitions)
         self._told.difference_update(partitions)
+        self._told_full.difference_update(partitions)

@@ -26,6 +26,8 @@ class ApiHealth:
         self.failing_since: float | None = None  #: since when no call was answered; None: the latest one was
         self._tell_failure_at = 0.0
         self._tell_no_codes_at = 0.0
+        self._tell_throttle_at = 0.0
+        self._told_throttle_until = 0.0
 
     def heard(self, reply: Reply, now: float, *, failed: bool) -> None:
         """Keep since when the API does not answer, and how the latest call failed."""
@@ -40,8 +42,8 @@ class ApiHealth:
         """What the outcome of a window says."""
         reading = outcome.reading
         if reading is Reading.THROTTLED:
-            self._gate.pace.refused(window.sent_at, now)
-        if reading is Reading.THROTTLED or (reading is Reading.FAILED and reply.retry_after is not None):
+            self._gate.too_fast(window.sent_at, now)
+        if reading is Reading.THROTTLED or (reading is Reading.FAILED and reply.retry_after):
             self._slow_down(reply, now)
         if reading in (Reading.THROTTLED, Reading.ACCEPTED, Reading.NONE_NAMED, Reading.TOO_LARGE):
             return
@@ -63,9 +65,9 @@ class ApiHealth:
         self.heard(reply, now, failed=reply.status is None or reply.status >= 500)
         if reply.status == 401:
             self.pause(Pause.UNAUTHORIZED, brief(reply), now)
-        elif reply.status == 429 or (reply.status is not None and reply.retry_after is not None):
+        elif reply.status == 429 or (reply.status is not None and reply.retry_after):
             if reply.status == 429:
-                self._gate.pace.refused(task.asked_at, now)
+                self._gate.too_fast(task.asked_at, now)
             self._slow_down(reply, now)
         elif not told_of_task(reply) and now >= self._tell_failure_at:
             self._tell_failure_at = now + TELL_AGAIN_SECONDS
@@ -75,8 +77,8 @@ class ApiHealth:
         """``GET /me`` was answered: unless it says 401, a window is tried; that is what decides."""
         self.heard(reply, now, failed=reply.status is None or reply.status >= 500)
         if reply.status == 429:
-            self._gate.pace.refused(self._gate.asked_at, now)
-        if reply.status == 429 or (reply.status is not None and reply.retry_after is not None):
+            self._gate.too_fast(self._gate.asked_at, now)
+        if reply.status == 429 or (reply.status is not None and reply.retry_after):
             self._gate.throttled(now, reply.retry_after)
         # Only 401 is certain to be about the token, and only no answer, or 429, about the API as a whole.
         self._gate.told(now, passed=reply.status not in (None, 401, 429))
@@ -108,5 +110,12 @@ class ApiHealth:
         self.notices.append(Notice("info", "uploading goes on"))
 
     def _slow_down(self, reply: Reply, now: float) -> None:
+        """Hold back as the API asks, and tell it: once, at a calm pace again, and when it becomes much longer."""
         wait = self._gate.throttled(now, reply.retry_after)
-        self.notices.append(Notice("info", f"the API asks to slow down: no request for {wait:.1f} s"))
+        if now < self._tell_throttle_at and now + wait <= self._told_throttle_until + TELL_AGAIN_SECONDS:
+            return
+        self._tell_throttle_at, self._told_throttle_until = now + TELL_AGAIN_SECONDS, now + wait
+        text = f"the API asks to slow down: no request for {wait:.1f} s"
+        if self._gate.throttled_blindly:
+            text += ", then one at a time, as it does not say for how long"
+        self.notices.append(Notice("info", text))

@@ -3,7 +3,8 @@
 Every reason to hold back is kept here, and every one of them ends by time or by a result:
 
 * *pace*: this member's part of the group's rate (see ``pace``); every call counts, ``GET /me`` too.
-* *throttle*: the API said how long to wait (``Retry-After``); the whole process waits.
+* *throttle*: the API said how long to wait (``Retry-After``); the whole process waits. When it did not say, it is
+  tried as with an open circuit: one request every few seconds, one at a time, until the API does its work for one.
 * *circuit*: several distinct windows failed in a row; one probe every few seconds until one succeeds.
 * *pause*: the API refuses us (token, address) or rejects everything. A state machine::
 
@@ -83,7 +84,9 @@ class Gate:
         self._questions = 0  # about tasks, not answered yet
         self.throttled_until = 0.0
         self.throttled_seconds = 0.0
-        self._throttles = 0
+        self._slowed = False  # the pace fell, with no success since
+        self._throttles = 0  # that told no time, with no success between
+        self._unanswered_until = 0.0  # while these last: a request whose answer does not come holds back the next
         self._failing: set[int] = set()  # windows that failed, with no success between
         self._refused: set[int] = set()  # windows that were refused, with no success between
         self.circuit_open = False
@@ -119,7 +122,7 @@ class Gate:
         """As ``opens_at``, whatever the pace."""
         if self.in_flight >= self._concurrency:
             return None
-        at = max(now, self.throttled_until)
+        at = self._throttled_at(now)
         if self.pause is None:
             return max(at, self.probe_at) if self.circuit_open else at
         if self.in_flight:
@@ -131,7 +134,18 @@ class Gate:
     @property
     def alone(self) -> bool:
         """Whether the next window is sent alone, as a trial or a probe."""
-        return self.pause is not None or self.circuit_open
+        return self.pause is not None or self.circuit_open or self.throttled_blindly
+
+    @property
+    def throttled_blindly(self) -> bool:
+        """Whether the API asked to wait and did not say for how long, and has done its work for no window since."""
+        return self._throttles > 0
+
+    def _throttled_at(self, at: float) -> float:
+        """When a call may start, as far as throttling decides."""
+        at = max(at, self.throttled_until)
+        under_way = self.throttled_blindly and (self.in_flight or self._questions)
+        return max(at, self._unanswered_until) if under_way else at
 
     def start(self, now: float) -> None:
         """An upload starts."""
@@ -139,7 +153,7 @@ class Gate:
         self.pace.spend(now)
         if self.pause is not None:
             self.step = Step.TRYING
-        self.probe_at = now + UNANSWERED_SECONDS
+        self.probe_at = self._unanswered_until = now + UNANSWERED_SECONDS
 
     def questions_at(self, now: float) -> float | None:
         """From when on a task may be asked about; None: only a result can bring that.
@@ -148,11 +162,12 @@ class Gate:
         """
         if self._questions >= QUESTIONS or (self.pause is not None and self.step in (Step.ASK, Step.ASKING)):
             return None
-        return self._small_at(max(now, self.throttled_until))
+        return self._small_at(self._throttled_at(now))
 
     def question(self, now: float) -> None:
         """A question about a task starts."""
         self._questions += 1
+        self._unanswered_until = now + UNANSWERED_SECONDS
         self.pace.spend(now)
 
     def questioned(self) -> None:
@@ -171,7 +186,7 @@ class Gate:
 
     def may_ask_at(self, at: float) -> float:
         """When ``GET /me`` may be called at the earliest, if it is due at a time."""
-        return self._small_at(max(at, self.throttled_until))
+        return self._small_at(self._throttled_at(at))
 
     def ask(self, now: float) -> None:
         """``GET /me`` starts."""
@@ -192,6 +207,7 @@ class Gate:
         self._refused.clear()
         probes, self._probes = self._probes, 0
         self._throttles = 0
+        self._slowed = False
         self.circuit_open = False
         return probes
 
@@ -210,13 +226,21 @@ class Gate:
         self._refused.add(window)
         return len(self._refused) >= CIRCUIT_WINDOWS
 
+    def too_fast(self, sent_at: float, now: float) -> None:
+        """A request was answered with 429: the pace falls, once until the API does its work again.
+
+        While it refuses whatever comes, that says nothing about the pace, which would else be next to nothing after.
+        """
+        if not self._slowed:
+            self._slowed = self.pace.refused(sent_at, now)
+
     def throttled(self, now: float, retry_after: float | None) -> float:
         """The API asked to wait; seconds from now until it may be called again."""
-        if not retry_after:  # zero seconds is no time to wait: without a back-off the answer would come back at once
+        if not retry_after or retry_after < 0:  # that is no time to wait: the answer would come back at once
             if now < self.throttled_until:
                 return self.throttled_until - now  # of a request from before the throttle: it adds nothing
             self._throttles += 1
-            wait = self._policy.delay(self._throttles, self._draw())
+            wait = self._policy.delay(self._throttles, self._draw(), PROBE_SECONDS)
         else:
             wait = min(retry_after, self._policy.max_retry_after)
         until = max(self.throttled_until, now + wait)

@@ -142,6 +142,11 @@ class Partition:
         self._unsettled_offsets()
         return characters(self._map_may_take()) > room
 
+    def fits_alone(self, room: int) -> bool:
+        """Whether the map of what was read here has room, whatever an earlier owner settled beyond that."""
+        offsets = self._unsettled_offsets()
+        return characters(most_bytes(offsets, self.position) + MAX_READ // 8 + 1) <= min(room, self.room)
+
     def _map_may_take(self) -> int:
         return self._map_most + max(0, self.position + MAX_READ - self._map_end) // 8 + 1
 

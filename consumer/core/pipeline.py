@@ -181,6 +181,7 @@ class Pipeline:
             self._at(at, row)
         if result.orphans:
             self._free(result.orphans, now)
+            self._keep_lost(result.orphans)
 
     def me_answered(self, reply: Reply, now: float) -> None:
         """``GET /me`` was answered."""
@@ -497,6 +498,16 @@ class Pipeline:
         ready += self.claims.free(rows)
         if ready:
             self._ready(ready)
+
+    def _keep_lost(self, orphans: list[Row]) -> None:
+        """Their call may have been lost: let the epoch that their partition has now, or will have, know of it."""
+        for gone in {row.record.partition for row in orphans}:
+            place = (gone.topic, gone.number)
+            owned = next((p for p in self.partitions if (p.topic, p.number) == place), None)
+            if owned is not None:
+                owned.lost_until = max(owned.lost_until, gone.lost_until)
+            else:
+                self._lost_until[place] = max(self._lost_until.get(place, 0.0), gone.lost_until)
 
     def _at(self, at: float, row: Row) -> None:
         self._timer_number += 1

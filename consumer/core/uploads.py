@@ -155,7 +155,7 @@ class Uploads:
         self._asking = False
         self.api.me_answered(reply, now)
         if reply.status == 200 and self.gate.pause is None and self._suspects_failed and self._only_suspects():
-            self.evidence.advance(now, by_sign=True)  # others would pass, were there any
+            self.evidence.sign_of_life(now)  # others would pass, were there any
 
     # -- answers -------------------------------------------------------------------------------------------------
 
@@ -184,7 +184,9 @@ class Uploads:
         outcome = self.tasks.answered(task, reply, now, self._policy, self._draw())
         if outcome is None:
             return Result()
-        self.tasks_ended[outcome.reading.value] += 1
+        # A failed task has had this name in the metrics from the first.
+        ended = Reading.NONE_NAMED if outcome.reading is Reading.TASK_FAILED else outcome.reading
+        self.tasks_ended[ended.value] += 1
         # When it was started tells nothing: nobody knows when the API will come to it, if it does.
         return self._ended(task.window, outcome, reply, now, lost_until=now + self._max_processing)
 
@@ -237,11 +239,11 @@ class Uploads:
             self._rows_named(window, outcome, result, now, trial=trial)
         elif outcome.reading is Reading.UNAUTHORIZED:
             self.api.pause(Pause.UNAUTHORIZED, brief(reply), now, trial=trial)
-            self._tried(window, now) if trial else self.windows.queue(window)
+            self._tried(window, outcome.reading, now, trial=trial)
         elif outcome.reading in (Reading.NONE_NAMED, Reading.TOO_LARGE):
             if trial:
                 self.gate.trial_inconclusive(now)
-                self._tried(window, now)
+                self._tried(window, outcome.reading, now, trial=True)
             elif self.gate.pause is not None:
                 self.windows.queue(window)  # what rejects everything may be what the pause is about
             else:
@@ -258,10 +260,15 @@ class Uploads:
         if trial:
             self.gate.trial_inconclusive(now)
 
-    def _tried(self, window: Window, now: float) -> None:
-        """The one window that is tried did not pass: others go before it, and where there are none, its parts do."""
-        window.fail(now, refused=True)
-        if len(window.rows) > 1 and window.failures >= DIVIDED_BLIND_AFTER and self._nothing_else(window):
+    def _tried(self, window: Window, reading: Reading, now: float, *, trial: bool) -> None:
+        """It did not pass. The one that is tried: others go before it, and where there are none, its parts do.
+
+        A 401 divides nothing, as it is never the window's fault.
+        """
+        if trial:
+            window.fail(now, reading)
+        divides = trial and reading is not Reading.UNAUTHORIZED and len(window.rows) > 1
+        if divides and window.failures >= DIVIDED_BLIND_AFTER and self._nothing_else(window):
             self._divide(window, "trial", now)
         else:
             self.windows.queue(window)
@@ -304,6 +311,7 @@ class Uploads:
             self._unblock(now)
         else:
             self._inconclusive(now, trial=trial)
+        self.evidence.forget(window)
         self.windows.end(window)
 
     def _closed_circuit(self, now: float) -> None:
@@ -402,11 +410,13 @@ class Uploads:
 
     def _reject(self, window: Window, why: Rejection, result: Result, now: float) -> None:
         result.rejected = [(row, why) for row in window.rows]
+        self.evidence.forget(window)
         self.windows.end(window)
         self._count_rejections(len(result.rejected), now)
 
     def _divide(self, window: Window, cause: str, now: float, *, parts: int = 2, suspect: bool = False) -> None:
         self.resent[cause] += len(window.rows)
+        self.evidence.forget(window)
         self.windows.divide(window, now, parts=parts, failing=cause in ("halved", "trial"), suspect=suspect)
 
     # -- failures that may be the API's fault ------------------------------------------------------------------------
@@ -421,11 +431,15 @@ class Uploads:
         if paused and reading in PAUSES:
             self.windows.queue(window)  # it was sent before the pause, and meets what the pause is about
             return
-        window.fail(now, refused=reading in PAUSES)
+        # What it was before may have been the whole API's fault, and so may this be.
+        refused_again = window.retried_after_evidence and window.failed_as is reading
+        window.fail(now, reading)
         evidence = self.evidence.passed_since(window, window.doubted_since)
         step = Step.RETRY
         if reading is not Reading.UNSENT:  # that says nothing about the rows
-            step = next_step(self._failure(window, reading, now, evidence=evidence, trial=trial, paused=paused))
+            self.evidence.failed(window)
+            more = {"evidence": evidence, "refused_again": refused_again, "trial": trial, "paused": paused}
+            step = next_step(self._failure(window, reading, now, **more))
         window.suspect = window.suspect or (evidence and reading is not Reading.UNSENT and not self.gate.pause)
         self._suspects_failed = window.suspect
         if trial and reading in PAUSES:
@@ -454,7 +468,15 @@ class Uploads:
                 self.windows.park(window, now + self._policy.delay(window.failures, self._draw(), cap))
 
     def _failure(
-        self, window: Window, reading: Reading, now: float, *, evidence: bool, trial: bool, paused: bool
+        self,
+        window: Window,
+        reading: Reading,
+        now: float,
+        *,
+        evidence: bool,
+        refused_again: bool,
+        trial: bool,
+        paused: bool,
     ) -> Failure:
         refused_by_all = reading in PAUSES and not window.suspect and self.gate.refused(window.number)
         return Failure(
@@ -462,7 +484,7 @@ class Uploads:
             len(window.rows),
             window.failures,
             evidence=evidence,
-            retried_after_evidence=window.retried_after_evidence,
+            refused_again=refused_again,
             suspect=window.suspect,
             nothing_else=self._nothing_else(window),
             only_suspects=window.suspect and self._only_suspects(),
@@ -470,14 +492,14 @@ class Uploads:
             paused=paused,
             on_trial=trial,
             expired=self.gate.pause is None and self.evidence.expired(window, now),
-            lone_task=self.evidence.lone_task(window, self.windows.live, now),
+            lone_task=self.evidence.lone_task(window, now),
             by_task=window.by_task,
             may_go_by_task=self._single_rows_by_task,
         )
 
     def _is_at_fault(self, window: Window) -> bool:
         """Whether others passed since a window was refused, or a part of one at fault failed: it need not go whole."""
-        doubted = window.failures > 0 and (window.suspect or window.refused)
+        doubted = window.failures > 0 and (window.suspect or window.failed_as in PAUSES)
         return doubted and self.evidence.passed_since(window, window.doubted_since)
 
     def _nothing_else(self, window: Window) -> bool:
@@ -487,10 +509,12 @@ class Uploads:
 
     def _only_suspects(self) -> bool:
         """Whether all that can be sent failed while others passed; one that did not may fail by the API's fault."""
-        return not self._lanes and all(window.suspect for window in self.windows.live)
+        live = self.windows.live
+        return not self._lanes and bool(live) and all(window.suspect for window in live)
 
     def _single_by_task(self, window: Window) -> None:
         """A single row that the synchronous call keeps failing for: it may touch too many codes for it."""
         window.by_task = True
+        window.failing_since = None  # healthy time is another one for tasks
         for row in window.rows:
             go_by_task(row)

@@ -14,6 +14,10 @@ import msgspec
 
 from consumer.core.lanes import Lanes
 from consumer.core.model import Row, Stage
+from consumer.core.outcomes import Reading
+
+#: Failures that are an answer to the window, not an outage's: its end says nothing about them.
+ANSWERS = frozenset({Reading.REFUSED, Reading.UNEXPECTED, Reading.NONE_NAMED, Reading.TOO_LARGE})
 
 
 class Place(Enum):
@@ -42,7 +46,7 @@ class Window(msgspec.Struct, eq=False, gc=False):
     )
     first_failed_at: float | None = None  #: its first failure; None: these rows have not failed
     failed_at: float | None = None  #: its latest failure
-    refused: bool = False  #: its latest failure was an answer, not an outage's
+    failed_as: Reading | None = None  #: its latest failure
     suspect: bool = False  #: it, or the window it is a part of, failed although others had passed since a failure
     retried_after_evidence: bool = False  #: others had passed since its latest failure when it was sent last
     failing_since: float | None = None  #: reading of healthy time when it, as a single row, first failed
@@ -70,10 +74,10 @@ class Window(msgspec.Struct, eq=False, gc=False):
         """Arrival of its oldest row, seconds."""
         return min((row.arrived for row in self.rows), default=0.0)
 
-    def fail(self, now: float, *, refused: bool) -> None:
-        """Count a failure that may be the fault of these rows; ``refused``: it was an answer, not an outage's."""
+    def fail(self, now: float, reading: Reading) -> None:
+        """Count a failure, which may be the fault of these rows."""
         self.failures += 1
-        self.refused = refused
+        self.failed_as = reading
         self.failed_at = now
         if self.first_failed_at is None:
             self.first_failed_at = now
@@ -83,8 +87,8 @@ class Window(msgspec.Struct, eq=False, gc=False):
     def begin_anew(self) -> None:
         """Forget its failures: they say nothing about the rows that are in it now."""
         self.failures = 0
-        self.doubted_since = self.first_failed_at = self.failed_at = self.failing_since = None
-        self.refused = self.suspect = self.retried_after_evidence = False
+        self.doubted_since = self.first_failed_at = self.failed_at = self.failing_since = self.failed_as = None
+        self.suspect = self.retried_after_evidence = False
 
 
 #: The reason of windows that are parts of an earlier one, not cut from a lane.
@@ -210,7 +214,7 @@ class Windows:
         """
         for window in list(self.live):
             doubted_since = window.doubted_since
-            if window.place not in (Place.PARKED, Place.QUEUED) or window.suspect or window.refused:
+            if window.place not in (Place.PARKED, Place.QUEUED) or window.suspect or window.failed_as in ANSWERS:
                 continue
             if not window.failures or doubted_since is None or doubted_since < since:
                 continue

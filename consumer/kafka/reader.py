@@ -146,7 +146,11 @@ class Reader:
             raise self._fatal
         for search, answer in self._seeking.found():
             del self._searches[search.key]
-            search.then(answer)
+            try:
+                search.then(answer)
+            except KafkaException as refused:
+                problem = "{}[{}] cannot be read: {}".format(*search.key, refused.args[0].str())
+                self._fatal = self._fatal or UserError(f"Kafka: {problem}")
         self._look_at_ids()
         messages = self._consumer.consume(count, 0)
         batches: list[tuple[Partition, list[Message]]] = []

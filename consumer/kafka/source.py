@@ -268,6 +268,10 @@ class Source(Reader):
 
     def commit(self, commits: list[Commit]) -> None:
         """Send a commit; ``on_committed`` tells how it ended."""
+        self._send(commits)
+
+    def _send(self, commits: list[Commit]) -> dict[PartitionId, Commit]:
+        """Send a commit; what it says."""
         self._committing_since = time.monotonic()
         sent = _by_partition(commits)
         if any(_content(sent) == _content(other) for other in self._committing):
@@ -282,6 +286,7 @@ class Source(Reader):
         except KafkaException as error:
             self._committing.pop()
             self._listener.on_committed(commits, error.args[0].str())
+        return sent
 
     @_inside
     def _on_commit(self, error: KafkaError | None, answered: list[TopicPartition]) -> None:
@@ -324,8 +329,7 @@ class Source(Reader):
         # Each that is on its way for so long may be sent once more, and put the group back: then this one is, too.
         again = len(self._committing) if now - self._committing_since > SENT_AGAIN_SECONDS else 0
         sure_at = now + SENT_AGAIN_SECONDS if again else now
-        self.commit(commits)
-        wanted = _by_partition(commits)
+        wanted = self._send(commits)
         until = now + COMMIT_WAIT_SECONDS
         while time.monotonic() < until and not self._listener.leaves_at_once:
             # In steps, so that a second signal is seen between them. The answer comes after the commit's own, on
@@ -340,7 +344,7 @@ class Source(Reader):
                         return True
                 elif again:
                     again -= 1
-                    self.commit(commits)
+                    wanted = self._send(commits)
                 else:
                     return False  # it was refused: this member was thrown out
             time.sleep(LOOK_AGAIN_SECONDS)

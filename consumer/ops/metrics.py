@@ -42,7 +42,7 @@ class Declared(msgspec.Struct, frozen=True):
 
 RESULTS = ("accepted", "rejected", "skipped", "released")
 REASONS = (*VALIDATION_REASONS, "rejected_by_api", "unknown_key", "api_error")
-OUTCOMES = tuple(reading.value for reading in Reading)
+OUTCOMES = tuple(reading.value for reading in Reading if reading is not Reading.TASK_FAILED)
 #: What the end of a task means: complete, failed, and nobody knows.
 TASK_ENDS = (Reading.ACCEPTED.value, Reading.NONE_NAMED.value, Reading.LOST.value)
 #: Outcomes after which a window may go again, whole or in part.

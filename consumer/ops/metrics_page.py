@@ -49,9 +49,10 @@ _MEANINGS = {
     Reading.TOO_LARGE: "413: the window is halved",
     Reading.UNAUTHORIZED: "401: uploading pauses",
     Reading.REFUSED: "403, 404, 405, 406: uploading pauses, unless other windows pass",
-    Reading.UNEXPECTED: "any other answer, or a 200 that is not the documented one: uploading pauses",
+    Reading.UNEXPECTED: "any other answer, or a 200 that is not the documented one: the same",
     Reading.THROTTLED: "429",
     Reading.FAILED: "408 and 5xx",
+    Reading.TASK_FAILED: "a task failed; of `tasks_ended_total` that is `none_named`",
     Reading.LOST: "sent, and no whole answer came: it may have taken effect, or may yet",
     Reading.UNSENT: "it certainly did not reach the API",
 }

@@ -19,7 +19,8 @@ from consumer.core.reply import Reply
 from consumer.errors import ConfigError
 from consumer.scantrust.failures import describe, too_late
 from consumer.scantrust.token import TokenSource
-from consumer.scantrust.transport import Adapter, Call, StartBy, tls_context
+from consumer.scantrust.transport import Adapter, Call, StartBy
+from consumer.scantrust.trust import trusted_cas
 
 UPLOAD_PATH = "/api/v2/scm/upload/"
 ASYNC_PATH = "/api/v2/scm/upload/async/"
@@ -28,6 +29,9 @@ ME_PATH = "/api/v2/me/"
 
 #: The most that is kept of a body, in bytes after decompression; the rest is not read.
 MAX_BODY = 1_000_000
+#: The API gives these to a request that it has read. After any other answer the connection is not used again: what
+#: stands before the API may not have read the request, and the server may not be the one that is meant any more.
+KEPT_AFTER = (200, 400)
 #: A shorter token is none that could be told from other text.
 LEAST_SECRET = 8
 
@@ -75,7 +79,8 @@ class Client:
         self._timeouts = (connect_timeout, timeout)
         self._call = Call(connect_timeout, timeout, clock)
         with_tls = "https" in (urlsplit(base_url).scheme, urlsplit(proxy).scheme)
-        self._adapter = Adapter(self._call, tls_context(ca_file) if with_tls else None)
+        self._ca_file = ca_file
+        self._adapter = Adapter(self._call, trusted_cas(ca_file) if with_tls else None)
         headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "gzip"}
         json = headers | {"Content-Type": "application/json"}
         root = self._root = base_url.rstrip("/")
@@ -130,32 +135,36 @@ class Client:
         token = self._token.current()
         request.headers["Authorization"] = f"UAT {token}"
         raw: Any = None
-        whole = False
+        document: Any = None
+        keep = False  # the connection, for the next call
         try:
             raw = self._adapter.send(request, stream=True, timeout=self._timeouts, proxies=self._proxies).raw
             if not call.sent:
-                whole = True  # there is nothing on the connection
+                keep = True  # there is nothing on the connection
                 words = too_late(self._api, self._proxy)
                 return Reply(None, sent=False, error=words, seconds=self._clock() - call.began)
             self._date = raw.headers.get("Date", "")
             body, whole = _read(raw)
+            if raw.status != 200 or request is self._task:  # what may be told to people
+                body = _without(token, body)
+            if whole:
+                with suppress(orjson.JSONDecodeError):
+                    document = orjson.loads(body)
+            answered = raw.status in KEPT_AFTER and isinstance(document, dict)
+            keep = answered and call.answer is not None and call.answer.reusable
         except _FAILURES as error:
-            words = describe(error, call, self._api, self._proxy, raw.status if raw is not None else None)
+            words = describe(
+                error, call, self._api, self._proxy, self._ca_file, raw.status if raw is not None else None
+            )
             # A lost call may take effect for a time that counts from its sending, and connecting may take long.
             began = call.began if call.sent_at is None else call.sent_at
             return Reply(None, sent=call.sent, error=words, seconds=self._clock() - began)
         finally:
             if raw is not None:
-                raw.release_conn() if whole else raw.close()
-            if not whole:
+                raw.release_conn() if keep else raw.close()
+            if not keep:
                 self._adapter.drop()
             call.ended = self._clock()
-        if raw.status != 200 or request is self._task:  # what may be told to people
-            body = _without(token, body)
-        document: Any = None
-        if whole:
-            with suppress(orjson.JSONDecodeError):
-                document = orjson.loads(body)
         return Reply(
             raw.status,
             body,

@@ -7,11 +7,12 @@ that may hold a URL, a header or a body.
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 from collections.abc import Iterator
 from typing import TypeVar
 
-from urllib3.exceptions import DecodeError, NameResolutionError, ProxyError
+from urllib3.exceptions import DecodeError, ProxyError
 
 from consumer.scantrust.transport import Call
 
@@ -25,26 +26,28 @@ _PLAIN = "WRONG_VERSION_NUMBER"
 Kind = TypeVar("Kind", bound=BaseException)
 
 
-def describe(error: BaseException, call: Call, api: str, proxy: str, status: int | None) -> str:
+def describe(error: BaseException, call: Call, api: str, proxy: str, ca_file: str, status: int | None) -> str:
     """One sentence. ``api``, ``proxy``: host:port (empty: no proxy); ``status``: None until headers came."""
     chain = list(_chain(error))[::-1]  # the first cause first: requests' own errors are OSErrors too
-    return _after_sending(chain, call, api, status) if call.sent else _before_sending(chain, call, api, proxy)
+    if call.sent:
+        return _after_sending(chain, call, api, status)
+    return _before_sending(chain, call, api, proxy, ca_file)
 
 
-def _before_sending(chain: list[BaseException], call: Call, api: str, proxy: str) -> str:
+def _before_sending(chain: list[BaseException], call: Call, api: str, proxy: str, ca_file: str) -> str:
     if proxy and _find(chain, ProxyError):
         peer, setting = f"the proxy {proxy}", "api.proxy"
     else:
         peer, setting = _peer(api, proxy), "api.base_url and api.proxy" if proxy else "api.base_url"
     if refused := _find(chain, ssl.SSLCertVerificationError):
-        return _certificate(refused, peer, setting.partition(" ")[0])
+        return _certificate(refused, peer, setting.partition(" ")[0], ca_file)
     if failed := _find(chain, ssl.SSLError):
         reason = failed.reason or failed.strerror or "no TLS"
         if reason == _PLAIN:
             advice = f"perhaps {setting.partition(' ')[0]} must begin with http:// (sandbox)"
             return f"no TLS with {peer} ({reason}): the server there speaks none; {advice}"
         return f"no TLS with {peer} ({reason}): check that {setting} is an https address"
-    if _find(chain, NameResolutionError):
+    if _find(chain, socket.gaierror):
         return f"the name of {peer} cannot be resolved: check {setting} and DNS"
     if _find(chain, TimeoutError):
         return f"no connection to {peer} within {call.connect_timeout:g} s: check {setting} and the network"
@@ -62,12 +65,16 @@ def _peer(api: str, proxy: str) -> str:
     return f"the API {api} through the proxy {proxy}" if proxy else f"the API {api}"
 
 
-def _certificate(refused: ssl.SSLCertVerificationError, peer: str, setting: str) -> str:
+def _certificate(refused: ssl.SSLCertVerificationError, peer: str, setting: str, ca_file: str) -> str:
     why = f"the certificate of {peer} is refused ({refused.verify_message.rstrip('.')})"
     if refused.verify_code in _WRONG_NAME:
         return f"{why}: set {setting} to the name that the certificate is for"
     if refused.verify_code in _WRONG_TIME:
         return f"{why}: it must be renewed, or this machine's clock is wrong"
+    if ca_file:
+        return (
+            f"{why}: add the CA that issued it to {ca_file}, or set api.ca_file to another; it is read again by itself"
+        )
     return f"{why}: set api.ca_file to a PEM file with the CA that issued it"
 
 
@@ -86,7 +93,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """The error, then what caused it, down to the first cause."""
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        wrapped = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
+        error = error.__cause__ or error.__context__ or wrapped
 
 
 def _find(chain: list[BaseException], kind: type[Kind]) -> Kind | None:

@@ -1,9 +1,28 @@
 """requests, held to what a caller of a slow and unreliable API needs.
 
-Three things that the library does not give: a deadline for the whole call (its time-out is for each receive,
-so an answer that trickles in never ends), the certain knowledge whether anything was sent, and an idle
-connection that is not trusted for long. All are decided at the connection, where they are facts, not by
-reading exceptions.
+Four things that the library does not give: a deadline for the whole call (its time-out is for each receive,
+so an answer that trickles in never ends), the certain knowledge whether anything was sent, answers that belong
+to their requests, and a connection that is not trusted for long. All are decided at the connection, where they
+are facts, not by reading exceptions.
+
+**Which answer belongs to which request.** HTTP/1.1 has no numbers: the next answer is the next request's. So
+two requests of one connection exchange answers as soon as one answer more, or one less, is on it than was
+taken. Therefore a connection is used again only if all of this holds:
+
+* The answer before was whole, its end certain, and nothing followed it (``framing``).
+* It is one that the API itself gives to a request that it has read (``client``: 200 and 400 with a JSON
+  object). Any other may come from what stands before the API, and from a server that is not meant any more.
+* Right before the next request is written, nothing has come, and the connection has not ended.
+* It was idle for less than ``IDLE_SECONDS`` and stands for less than ``AGE_SECONDS``, so that a name that
+  moved, and a CA that was replaced, count within a minute.
+
+What remains is an answer that nobody asked for and that is on its way at the very moment of writing. Where the
+system tells that it was sent before the request had arrived (``framing.unacknowledged``), it is no answer on a
+connection that was used before, and the outcome is unknown. On a new connection it can be about this request
+only: it counts, and the connection is not used again. Else only what the answer says can show it
+(``core/outcomes.py``: a 200 about other codes is no acceptance).
+
+Nothing is ever written twice, and after the deadline the connection is closed, with what may still come.
 
 The adapter is used without a Session: what a Session adds (cookies, redirects, .netrc, proxies and CA bundles
 from the environment) is what must not happen here, and for a 3xx it reads the whole body, however long.
@@ -25,14 +44,18 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from consumer.errors import ConfigError
+from consumer.scantrust.framing import Answer, NoAnswer, Received
+from consumer.scantrust.trust import TrustedCas
 
 #: A connection idle for longer is not used again, in seconds: the shortest keep-alive of common servers is 5,
 #: and the outcome of a request that crosses the server's close on the wire would be unknown.
 IDLE_SECONDS = 4.0
+
+#: A connection that stands for longer is not used again, in seconds: the name may point elsewhere by now, and the
+#: certificate was verified when it was made.
+AGE_SECONDS = 60.0
 
 #: The most that is received for one answer, in bytes: http.client's limits on headers, and a capped body. What
 #: a chunk of length -1 would make it read is endless.
@@ -51,6 +74,8 @@ class Call:
         self.connect_timeout = min(connect_timeout, timeout)
         self.timeout = timeout
         self.ended = 0.0
+        self.answer: Answer | None = None  # of this call, or of its proxy to CONNECT
+        self.connection: Any = None  # that it was sent on, the one before it, or none yet
         self.begin(float("inf"))
 
     def begin(self, start_by: StartBy) -> None:
@@ -59,6 +84,7 @@ class Call:
         self.deadline = self.read_by = self.began + self.timeout
         self._start_by = start_by
         self.sent_at: float | None = None
+        self.answer = None
 
     @property
     def sent(self) -> bool:
@@ -101,11 +127,14 @@ class _DeadlineReader(io.RawIOBase):
         super().__init__()
         self._raw, self._sock, self._call = raw, sock, call
         self._received = 0
+        self.over = False  # the answer has ended: nothing more is received
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
+        if self.over:
+            return 0
         self._sock.settimeout(self._call.left(self._call.read_by))
         received: int | None = self._raw.readinto(buffer)
         if received is None:
@@ -120,11 +149,11 @@ class _DeadlineReader(io.RawIOBase):
         super().close()
 
 
-def _answer(call: Call, sock: socket.socket, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
-    """What http.client makes of each answer (a proxy's to CONNECT too), read under the call's deadline."""
-    answer = http.client.HTTPResponse(sock, *args, **kwargs)
+def _answer(call: Call, sock: socket.socket, *args: Any, **kwargs: Any) -> Answer:
+    """What is made of each answer (a proxy's to CONNECT too), read under the call's deadline."""
+    answer = call.answer = Answer(sock, *args, **kwargs)
     raw = answer.fp.detach()
-    answer.fp = io.BufferedReader(_DeadlineReader(raw, sock, call))
+    answer.fp = Received(_DeadlineReader(raw, sock, call))
     return answer
 
 
@@ -132,40 +161,99 @@ class _Connection(HTTPConnection):
     """A connection that knows its call."""
 
     call: Call
+    trusted: TrustedCas | None  #: None: no TLS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.response_class = functools.partial(_answer, self.call)  # type: ignore[assignment]
         self._held: list[bytes] | None = None
         self._withheld = False  # the request came too late, and nothing of it was sent
+        self._stands_since = -AGE_SECONDS
+        self._used = False  # a request was written
+        self._again = False  # the present one is not the first
 
     @property
     def is_connected(self) -> bool:
         """Whether it may be used again: asked when it is taken from the pool, which closes what is stale."""
-        return self.call.clock() - self.call.ended < IDLE_SECONDS and super().is_connected
+        return self.is_fresh and self._is_silent()
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it was idle for not too long and is not too old."""
+        now = self.call.clock()
+        return now - self.call.ended < IDLE_SECONDS and now - self._stands_since < AGE_SECONDS
+
+    def _is_silent(self) -> bool:
+        """Whether nothing has come that is not read, the end of the connection included."""
+        if self.sock is None:
+            return False
+        try:
+            self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def connect(self) -> None:
         call = self.call
         self.timeout = min(call.connect_timeout, call.left(call.deadline))
-        call.read_by = call.clock() + self.timeout  # a proxy's answer to CONNECT
+        self._stands_since = call.clock()
+        call.read_by = self._stands_since + self.timeout  # the connection, its TLS, a proxy's answer to CONNECT
+        self._used = False
         super().connect()
         call.read_by = call.deadline
         if type(self.sock) is socket.socket:
             self.sock.setblocking(True)
             self.sock = _Socket(fileno=self.sock.detach())
 
+    def _new_conn(self) -> socket.socket:
+        """Connect to the first address of the name that can be connected to, all in the time for connecting.
+
+        The library gives that time to each address, and once more to TLS.
+        """
+        call, failed = self.call, OSError("the name has no address")
+        found = socket.getaddrinfo(self._dns_host, self.port, 0, socket.SOCK_STREAM)
+        for number, (family, kind, protocol, _, address) in enumerate(found):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                for option in self.socket_options or ():
+                    sock.setsockopt(*option)
+                sock.settimeout(call.left(call.read_by) / (len(found) - number))
+                sock.connect(address)
+                sock.settimeout(call.left(call.read_by))
+            except OSError as error:
+                sock.close()
+                failed = error
+            else:
+                return sock
+        raise failed
+
+    def _tunnel(self) -> None:
+        """CONNECT; what a proxy sends behind its answer to that is no server's."""
+        super()._tunnel()
+        if self.call.answer is not None and self.call.answer.left_over:
+            raise OSError("the proxy says more than was asked")
+        self.sock.settimeout(self.call.left(self.call.read_by))
+
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Connect if need be, write head and body at once: before nothing is sent, after all may be.
 
         A request that has become too late meanwhile is not sent, and the connection stands for the next one.
+        One that finds the connection ended, or something on it, has a new one.
         """
+        self.call.connection = self
         if self.sock is None:
             self.connect()
-        held = self._held = []
-        try:
-            super().request(*args, **kwargs)
-        finally:
-            self._held = None
+        head_and_body = self._built(*args, **kwargs)
+        if not self._is_silent():
+            if not self._used:
+                raise OSError("the server speaks before it was asked")
+            if self.proxy is not None:  # only the pool knows how to come through it again
+                raise OSError("the connection ended before the request was sent")
+            self.close()
+            self.connect()
+            head_and_body = self._built(*args, **kwargs)
         call, now = self.call, self.call.clock()
         self._withheld = call.too_late(now)
         if self._withheld:
@@ -174,18 +262,37 @@ class _Connection(HTTPConnection):
             http.client.HTTPConnection.close(self)
             self.sock = sock
             return
+        self._again, self._used = self._used, True
         call.sent_at = now
-        left = memoryview(b"".join(held))
+        left = memoryview(head_and_body)
         while left:
             self.sock.settimeout(call.left(call.deadline))
             try:
                 left = left[self.sock.send(left) :]
             except BlockingIOError:
                 raise TimeoutError("the request could not be written in the time that was left") from None
+            except (BrokenPipeError, ConnectionResetError):
+                if self._again:
+                    raise
+                break  # it may have been answered before it was read whole, as one that is too large is
+
+    def _built(self, *args: Any, **kwargs: Any) -> bytes:
+        """The request as bytes."""
+        held = self._held = []
+        try:
+            super().request(*args, **kwargs)
+        finally:
+            self._held = None
+        return b"".join(held)
 
     def getresponse(self) -> Any:
         """What came; for a request that was withheld, nothing: an exception would make the library close all."""
-        return urllib3.HTTPResponse(preload_content=False) if self._withheld else super().getresponse()
+        if self._withheld:
+            return urllib3.HTTPResponse(preload_content=False)
+        response = super().getresponse()
+        if self._again and self.call.answer is not None and self.call.answer.early:
+            raise NoAnswer("it was sent before the request had arrived: it may be about another one")
+        return response
 
     def send(self, data: Any) -> None:
         if self._held is None:
@@ -197,31 +304,35 @@ class _Connection(HTTPConnection):
 class _TlsConnection(_Connection, HTTPSConnection):
     """The same over TLS."""
 
-    @property
-    def is_connected(self) -> bool:
-        """As without TLS; what has come may be TLS's own: session tickets follow the handshake unasked."""
-        if super().is_connected:
+    def connect(self) -> None:
+        """Connect; the certificates count that are in the file now."""
+        assert self.trusted is not None
+        self.ssl_context = context = self.trusted.context()
+        if self.proxy_config is not None:
+            self.proxy_config = self.proxy_config._replace(ssl_context=context)
+        super().connect()
+
+    def _is_silent(self) -> bool:
+        """As without TLS; what has come may be TLS's own: session tickets follow the handshake unasked.
+
+        TLS may have taken from the socket what nobody has read, so it is asked, not the socket.
+        """
+        if self.sock is None:
+            return False
+        self.sock.settimeout(0.0)
+        try:
+            self.sock.recv(1)
+        except (ssl.SSLWantReadError, BlockingIOError):
             return True
-        idle = self.call.clock() - self.call.ended
-        return idle < IDLE_SECONDS and isinstance(self.sock, ssl.SSLSocket) and _brings_nothing(self.sock)
-
-
-def _brings_nothing(sock: ssl.SSLSocket) -> bool:
-    """Whether what can be read from a connection is neither data nor its end."""
-    sock.settimeout(0.0)
-    try:
-        sock.recv(1)
-    except ssl.SSLWantReadError:
-        return True
-    except OSError:
+        except OSError:
+            return False
         return False
-    return False
 
 
 class Adapter(HTTPAdapter):
     """requests' transport for one worker: one address, one connection at a time, nothing ever sent twice."""
 
-    def __init__(self, call: Call, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, call: Call, tls: TrustedCas | None) -> None:
         self._call = call
         self._tls = tls
         self._pool: Any = None  # with a proxy
@@ -245,7 +356,7 @@ class Adapter(HTTPAdapter):
         if proxies:
             return super().send(request, stream, timeout, verify, cert, proxies)
         connection = self._direct = self._direct or self._connect_to(request.url)
-        if connection.sock is not None and not connection.is_connected:
+        if connection.sock is not None and not connection.is_fresh:
             connection.close()
         connection.request(
             request.method, request.path_url, body=request.body, headers=request.headers, preload_content=False
@@ -257,15 +368,18 @@ class Adapter(HTTPAdapter):
         if self._tls is None:
             kind = self._kind(_Connection)
             return kind(parts.hostname, parts.port)
-        return self._kind(_TlsConnection)(parts.hostname, parts.port, ssl_context=self._tls)
+        return self._kind(_TlsConnection)(parts.hostname, parts.port, ssl_context=self._tls.context())
 
     def _kind(self, kind: type[Any]) -> type[Any]:
-        return type(kind.__name__, (kind,), {"call": self._call})
+        return type(kind.__name__, (kind,), {"call": self._call, "trusted": self._tls})
 
     def drop(self) -> None:
-        """Close the connection: there is something on it that nobody will read."""
-        if self._direct is not None:
-            self._direct.close()
+        """Close the connection: there may be something on it that nobody will read.
+
+        The connection itself: a pool has it back as soon as a body has ended, whatever follows.
+        """
+        if self._call.connection is not None:
+            self._call.connection.close()
 
     def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
         """The pool of this adapter's address: looked up once, as nothing of its key ever changes."""
@@ -285,11 +399,12 @@ class Adapter(HTTPAdapter):
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
         """The address, and the context that verifies."""
         address, _ = super().build_connection_pool_key_attributes(request, verify, cert)
-        return address, {"ssl_context": self._tls} if self._tls else {}
+        return address, {"ssl_context": self._tls.context()} if self._tls else {}
 
     def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
         """The proxy is verified by the same context."""
-        return super().proxy_manager_for(proxy, proxy_ssl_context=self._tls, **kwargs)
+        context = self._tls.context() if self._tls else None
+        return super().proxy_manager_for(proxy, proxy_ssl_context=context, **kwargs)
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Nothing to do: the context that verifies belongs to the pool."""
@@ -300,20 +415,3 @@ class Adapter(HTTPAdapter):
         response.status_code = resp.status
         response.raw = resp
         return response
-
-
-@functools.cache
-def tls_context(ca_file: str) -> ssl.SSLContext:
-    """A verifying context, made once and shared by all workers (it takes longer to make than to use).
-
-    ``ca_file`` empty: the certificates that come with requests; the environment has no say. ConfigError for a
-    file that cannot be read or holds no certificate.
-    """
-    try:
-        return ssl.create_default_context(cafile=ca_file or DEFAULT_CA_BUNDLE_PATH)
-    except OSError as error:
-        bad = isinstance(error, ssl.SSLError)
-        reason = "no PEM certificate in it" if bad else f"cannot be read ({error.strerror})"
-        raise ConfigError(
-            [f"api.ca_file: {ca_file}: {reason}; give a PEM file with the CA of the API's certificate"]
-        ) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 import socket
 import threading
 from collections.abc import Callable
@@ -58,13 +60,13 @@ def test_an_api_with_the_configured_ca_is_trusted(good: Certificate) -> None:
 def test_an_api_with_another_ca_is_sent_nothing_and_the_error_names_the_setting(
     good: Certificate, other: Certificate
 ) -> None:
-    for ca_file in ("", str(other.pem)):
+    for ca_file, advice in (("", "set api.ca_file to"), (str(other.pem), f"add the CA that issued it to {other.pem}")):
         with Wire(saying(answer()), good.server()) as wire, client_to(wire.url, ca_file=ca_file) as client:
             _never_sent(
                 client.upload("extended_id", ITEMS),
                 "certificate",
                 f"127.0.0.1:{wire.port}",
-                "set api.ca_file",
+                advice,
             )
             assert wire.requests == []
 
@@ -122,6 +124,83 @@ def test_a_ca_file_that_is_no_ca_file_is_a_configuration_error(folder: Path) -> 
             client_to("https://127.0.0.1:1", ca_file=str(file)),
         ):
             pass
+
+
+# -- a CA that is replaced -------------------------------------------------------------------------------------
+
+
+def test_a_ca_file_that_is_replaced_counts_from_the_next_connection_on(
+    good: Certificate, other: Certificate, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "ca.pem"
+    shutil.copy(other.pem, file)
+    caplog.set_level(logging.INFO)
+    with Wire(saying(answer()), good.server()) as wire, client_to(wire.url, ca_file=str(file)) as client:
+        _never_sent(client.upload("extended_id", ITEMS), "is refused", "read again by itself")
+        both = tmp_path / "new.pem"
+        both.write_bytes(other.pem.read_bytes() + good.pem.read_bytes())
+        both.replace(file)  # as whoever replaces secrets does it
+        assert client.upload("extended_id", ITEMS).status == 200, "I8: a CA that is there is not read"
+        assert client.upload("extended_id", ITEMS).status == 200
+        assert wire.requests[0].headers["authorization"] == f"UAT {TOKEN}"
+        shutil.copy(other.pem, file)
+        client.close()
+        _never_sent(client.upload("extended_id", ITEMS), "is refused")  # a CA that was taken out is not trusted
+    assert sum("read again, as it has changed" in record.message for record in caplog.records) == 2
+    assert len(wire.requests) == 2
+
+
+@pytest.mark.parametrize("content", [None, b"", b"nothing", b"-----BEGIN CERTIFICATE-----\nMII"])
+def test_a_ca_file_that_cannot_be_used_leaves_what_was_good_last_and_is_told_once(
+    good: Certificate, tmp_path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "ca.pem"
+    shutil.copy(good.pem, file)
+    with Wire(saying(answer("503 X", b"{}")), good.server()) as wire, client_to(wire.url, ca_file=str(file)) as client:
+        assert client.me().status == 503
+        file.unlink() if content is None else file.write_bytes(content)
+        for _ in range(3):
+            assert client.me().status == 503, "I8: a file that is just being replaced ends all calls"
+        told = [record.message for record in caplog.records]
+        assert len(told) == 1
+        assert told[0].startswith(f"api.ca_file: {file}: ")
+        assert told[0].endswith("the certificates that were read before stay in use")
+        shutil.copy(good.pem, file)
+        assert client.me().status == 503
+
+
+@pytest.mark.parametrize("api", ["http://api.invalid", "https://api.invalid"])
+def test_the_ca_of_a_proxy_is_read_again_too(api: str, good: Certificate, other: Certificate, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    shutil.copy(other.pem, file)
+    with Wire(saying(answer("502 X", b"{}")), good.server()) as proxy:
+        with client_to(api, proxy=proxy.url, ca_file=str(file)) as client:
+            _never_sent(client.me(), f"the certificate of the proxy 127.0.0.1:{proxy.port} is refused")
+            assert not proxy.requests
+            shutil.copy(good.pem, file)
+            client.me()
+        assert len(proxy.requests) == 1, "I8: a CA that is there is not read"
+
+
+def test_interim_answers_of_a_proxy_are_not_its_answer(good: Certificate) -> None:
+    with Wire(saying(answer()), good.server()) as api:
+
+        def script(peer: Peer, wire: Wire) -> None:
+            peer.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+            _tunnelling(api.port)(peer, wire)
+
+        with Wire(script) as proxy, client_to(api.url, proxy=proxy.url, ca_file=str(good.pem)) as client:
+            assert client.upload("extended_id", ITEMS).status == 200
+
+
+def test_a_proxy_that_says_more_than_its_answer_opens_no_tunnel(good: Certificate) -> None:
+    def script(peer: Peer, wire: Wire) -> None:
+        wire.take(peer)
+        peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n" + answer())
+        peer.hold()
+
+    with Wire(script) as proxy, client_to("https://api.invalid", proxy=proxy.url, ca_file=str(good.pem)) as client:
+        _never_sent(client.upload("extended_id", ITEMS), "says more than was asked")
 
 
 # -- proxies -------------------------------------------------------------------------------------------------

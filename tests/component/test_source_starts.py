@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from consumer.core.offsets import Partition
 from consumer.core.settled_map import NOWHERE
+from consumer.errors import UserError
 from consumer.kafka.reader import ReadFrom
 from consumer.kafka.source import Source
 from consumer.kafka.starts import Extent
@@ -184,6 +185,29 @@ def test_the_answer_to_a_search_of_an_earlier_assignment_is_none_to_a_later_one(
     stand.poll()
     assert not stand.listener.begun, "I1: it begins where another look-up said"
     assert list(stand.source.awaiting) == [("events", 0)]
+
+
+def test_a_late_start_that_the_client_refuses_ends_the_reading_with_an_error_for_users(stand: Stand) -> None:
+    stand.assign(0, 1, 2)
+    stand.broker.incremental_assign = _refuse
+    stand.broker.offset_trouble = set()
+
+    told: list[Exception] = []
+
+    def polled() -> bool:
+        try:
+            stand.poll()
+        except (UserError, KafkaException) as error:
+            told.append(error)
+        return bool(told)
+
+    wait_until(polled, 10)
+    assert isinstance(told[0], UserError), "what the client refuses ends the process with a traceback"
+    assert "events[0]" in str(told[0])
+
+
+def _refuse(_: Any) -> None:
+    raise KafkaException(KafkaError(KafkaError._STATE))
 
 
 @pytest.mark.parametrize("rule", ["stop", "earliest", "latest"])

@@ -44,10 +44,10 @@ FINE = {"api_doubtful": False}  # others were accepted a moment ago
         (REFUSED, 9, DIVIDED_BLIND_AFTER, {"nothing_else": True}, Step.DIVIDE),
         # A single row is rejected when it was tried again after evidence, and the API says no.
         (REFUSED, 1, 5, {"evidence": True, **FINE}, Step.RETRY),
-        (REFUSED, 1, 2, {"evidence": True, "retried_after_evidence": True}, Step.REJECT),
-        (TASK_FAILED, 1, 2, {"evidence": True, "retried_after_evidence": True}, Step.REJECT),
-        (UNEXPECTED, 1, 9, {"evidence": True, "retried_after_evidence": True, **FINE}, Step.RETRY),
-        (FAILED, 1, 9, {"evidence": True, "retried_after_evidence": True}, Step.RETRY),
+        (REFUSED, 1, 2, {"evidence": True, "refused_again": True}, Step.REJECT),
+        (TASK_FAILED, 1, 2, {"evidence": True, "refused_again": True}, Step.REJECT),
+        (UNEXPECTED, 1, 9, {"evidence": True, "refused_again": True, **FINE}, Step.RETRY),
+        (FAILED, 1, 9, {"evidence": True, "refused_again": True}, Step.RETRY),
         (REFUSED, 1, REJECTED_ALONE_AFTER, {"suspect": True, "only_suspects": True}, Step.REJECT),
         (REFUSED, 1, REJECTED_ALONE_AFTER - 1, {"suspect": True, "only_suspects": True}, Step.RETRY),
         (FAILED, 1, 99, {"suspect": True, "only_suspects": True}, Step.RETRY),
@@ -73,13 +73,13 @@ def test_next_step(reading: Reading, rows: int, failures: int, more: dict[str, A
 @pytest.mark.parametrize("reading", [REFUSED, UNEXPECTED, FAILED, LOST, TASK_FAILED])
 @pytest.mark.parametrize("rows", [1, 9])
 def test_while_uploading_is_paused_the_answers_to_other_windows_decide_nothing(reading: Reading, rows: int) -> None:
-    sure = {"evidence": True, "retried_after_evidence": True, "suspect": True, "expired": True, "nothing_else": True}
+    sure = {"evidence": True, "refused_again": True, "suspect": True, "expired": True, "nothing_else": True}
     found = next_step(Failure(reading, rows, 99, paused=True, **sure))
     assert found is Step.RETRY, f"what the pause is about is taken for the rows' fault: {found}"
 
 
 @pytest.mark.parametrize("reading", [REFUSED, UNEXPECTED, FAILED, LOST, TASK_FAILED])
 def test_a_trial_rejects_no_row_for_what_the_pause_may_be_about(reading: Reading) -> None:
-    sure = {"evidence": True, "retried_after_evidence": True, "suspect": True, "expired": True, "only_suspects": True}
+    sure = {"evidence": True, "refused_again": True, "suspect": True, "expired": True, "only_suspects": True}
     found = next_step(Failure(reading, 1, 99, on_trial=True, **sure))
     assert found not in (Step.REJECT, Step.GIVE_UP), f"a trial rejects a row: {found}"

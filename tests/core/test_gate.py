@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from consumer.core.gate import ASK_SECONDS, CIRCUIT_WINDOWS, PROBE_SECONDS, UNANSWERED_SECONDS, Gate, Pause, Step
 from consumer.core.retry import RetryPolicy
 
@@ -60,16 +62,65 @@ def test_a_shorter_throttle_does_not_cut_a_longer_one() -> None:
     assert gate.throttled_seconds == 30
 
 
-def test_a_throttle_without_a_time_backs_off_longer_each_time_until_an_answer() -> None:
+@pytest.mark.parametrize("told", [None, 0.0, -5.0])
+def test_a_throttle_without_a_time_backs_off_longer_each_time_but_no_longer_than_between_probes(
+    told: float | None,
+) -> None:
     gate = _gate()
-    assert [gate.throttled(at, None) for at in (0, 10, 20)] == [1, 2, 4]
+    waits = [gate.throttled(at, told) for at in (0, 10, 20, 30)]
+    assert waits == [1, 2, PROBE_SECONDS, PROBE_SECONDS], "I8: the end of the throttling is noticed late"
     gate.answered()
-    assert gate.throttled(100, None) == 1
+    assert gate.throttled(100, told) == 1
 
 
-def test_being_told_to_wait_no_time_is_backed_off_all_the_same() -> None:
+def test_while_the_api_does_not_say_how_long_to_wait_one_request_goes_at_a_time_until_it_does_its_work() -> None:
     gate = _gate()
-    assert [gate.throttled(at, 0.0) for at in (0, 10, 20)] == [1, 2, 4]
+    gate.throttled(0, None)
+    gate.start(1)
+    assert not gate.admits(1), "I6: an API that throttles gets several requests at once"
+    assert gate.alone, "any window will do"
+    assert gate.questions_at(1) == 1 + UNANSWERED_SECONDS
+    gate.ended()
+    gate.throttled(1, None)
+    assert not gate.admits(2.9)
+    gate.start(3)
+    gate.ended()
+    gate.answered()
+    for _ in range(8):
+        assert gate.admits(3), "I8: it answers, and is still spared"
+        gate.start(3)
+
+
+def test_a_request_that_hangs_while_the_api_throttles_does_not_hold_back_the_next_for_long() -> None:
+    gate = _gate()
+    gate.throttled(0, None)
+    gate.start(1)
+    assert gate.opens_at(1) == 1 + UNANSWERED_SECONDS
+    gate.question(11)
+    assert gate.opens_at(11) == 11 + UNANSWERED_SECONDS, "I6: a question about a task is a request, too"
+    gate.questioned()
+    gate.ended()
+    assert gate.admits(11)
+
+
+def test_a_time_that_the_api_names_is_kept_and_all_go_on_after_it() -> None:
+    gate = _gate()
+    gate.throttled(0, 40)
+    assert not gate.admits(39.9)
+    for _ in range(8):
+        assert gate.admits(40)
+        gate.start(40)
+
+
+def test_while_everything_is_throttled_the_pace_falls_once() -> None:
+    """Else an API that is back would get a request every five seconds."""
+    gate = _gate(rate=10)
+    for at in range(0, 300, 3):
+        gate.too_fast(at, at + 0.1)
+    assert gate.pace.budget == 7, "I8: the API is back, and hardly gets anything"
+    gate.answered()
+    gate.too_fast(301, 301.1)
+    assert gate.pace.budget == pytest.approx(4.9), "a 429 among answers is about the pace"
 
 
 def test_the_answers_of_one_moment_of_throttling_count_as_one() -> None:

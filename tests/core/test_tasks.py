@@ -532,6 +532,56 @@ def test_broken_task_workers_dead_letter_no_row_though_synchronous_calls_pass() 
     assert bench.pipeline.rows_accepted["case_code"] == 30
 
 
+def test_a_row_is_not_rejected_for_its_first_failed_task() -> None:
+    bench = Bench(concurrency=4, max_rows=1)
+    partition = bench.partition()
+    bench.read(partition, "C", key="case_code", by_task=True)
+    bench.answer(bench.only, answered(503))
+    bench.now += 0.001
+    bench.read(partition, "D", key="case_code", by_task=True, note="other")
+    (other,) = [attempt for attempt in bench.open if values(attempt) == ["D"]]
+    bench.answer(other, started("D"))
+    while not bench.questions:
+        bench.now += 0.01
+        bench.pipeline.silent = True  # no upload goes meanwhile
+        bench.tick()
+    bench.tell(COMPLETE)
+    bench.pipeline.silent = False
+    while not bench.open:
+        bench.pass_time(0.1)
+    bench.answer(bench.only, started("C"))
+    bench.pass_time(1)
+    bench.tell(FAILED)
+    assert bench.reasons() == {}, "a good row is dead-lettered for its first failed task"
+
+
+@pytest.mark.parametrize("broken", ["calls", "tasks"])
+def test_rows_are_not_given_up_while_nothing_of_their_kind_passes(broken: str) -> None:
+    """Calls may fail for hours while tasks pass, or tasks while calls do: that is no fault of their rows."""
+    give_up = 600.0
+    bench = Bench(concurrency=4, max_rows=10, rate=20.0, single_rows_by_task=True, retry=RetryPolicy(give_up=give_up))
+    partition = bench.partition()
+    bench.read(partition, *names("E", 20), tick=False)
+    bench.read(partition, *names("C", 20), key="case_code", by_task=True, tick=False)
+    began, number = bench.now, 0
+    while bench.now < began + 4 * give_up:
+        over = bench.now > began + 3 * give_up
+        number += 1
+        if number % 10 == 0 and bench.now < began + 3.5 * give_up:
+            bench.read(partition, f"E{number}", tick=False)
+            bench.read(partition, f"C{number}", key="case_code", by_task=True, tick=False)
+        bench.pass_time(1.0)
+        while bench.open:
+            attempt = bench.open[0]
+            bad = not attempt.by_task and broken == "calls" and not over
+            fine = started(f"{number}-{attempt.window.number}") if attempt.by_task else accepted(attempt)
+            bench.answer(attempt, answered(503) if bad else fine)
+        for task in list(bench.questions):
+            bench.tell(FAILED if broken == "tasks" and not over else COMPLETE, task)
+    assert bench.reasons() == {}, "good rows are given up for the API's fault"
+    assert bench.settled(), "I8: the outage is over"
+
+
 def test_a_row_whose_task_fails_while_other_tasks_pass_is_rejected_with_what_the_task_said() -> None:
     bench = Bench(concurrency=4, max_rows=10, retry=RetryPolicy(base=0.5, cap=5.0))
     partition = bench.partition()
@@ -545,6 +595,8 @@ def test_a_row_whose_task_fails_while_other_tasks_pass_is_rejected_with_what_the
             bench.tell(FAILED if bad else COMPLETE, task)
         bench.pass_time(0.5)
     assert bench.reasons() == {"C003": "rejected_by_api"}
+    ended = bench.pipeline.uploads.tasks_ended
+    assert ended.keys() == {"accepted", "none_named"}, "a failed task is counted under the name that users know"
     assert bench.letters[0].rejection.message == "the task failed: no such product"
 
 

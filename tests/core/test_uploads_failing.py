@@ -114,6 +114,39 @@ def test_throttling_rejects_nothing_however_long_it_lasts() -> None:
     assert bench.reasons() == {}
 
 
+@pytest.mark.parametrize("told", [None, 0.0, 30.0])
+def test_throttling_is_told_once_and_again_at_a_calm_pace(told: float | None) -> None:
+    bench = Bench(max_rows=1, concurrency=5)
+    partition = bench.partition()
+    bench.read(partition, *names("A", 5), tick=False)
+
+    def api(_: Attempt) -> Reply:
+        return answered(429, retry_after=told)
+
+    bench.tick()
+    for _ in range(300):
+        bench.pass_time(0.5, api)
+    told_of = [text for text in bench.notices if "slow down" in text]
+    assert 3 <= len(told_of) <= 6, f"{len(told_of)} lines in 150 s"
+
+
+def test_a_much_longer_wait_is_told_at_once() -> None:
+    bench = Bench(max_rows=1, concurrency=2)
+    bench.read(bench.partition(), "A", "B")
+    for attempt, seconds in zip(list(bench.open), (1.0, 600.0), strict=True):
+        bench.answer(attempt, answered(429, retry_after=seconds))
+    told_of = [text for text in bench.notices if "slow down" in text]
+    assert ["600.0 s" in text for text in told_of] == [False, True]
+
+
+def test_a_503_that_asks_to_wait_no_time_is_the_windows_matter_alone() -> None:
+    bench = Bench(max_rows=1, concurrency=4)
+    bench.read(bench.partition(), "A", "B", "C", "D")
+    bench.answer(bench.open[0], answered(503, retry_after=0.0))
+    assert not bench.pipeline.gate.throttled_blindly
+    assert bench.pipeline.gate.throttled_until <= bench.now
+
+
 def test_several_windows_failing_open_the_circuit_one_probe_at_a_time_until_any_success() -> None:
     bench = Bench(max_rows=1, concurrency=8)
     partition = bench.partition()
@@ -602,3 +635,20 @@ def test_a_part_that_goes_on_failing_does_not_keep_the_other_part_from_going_whe
     bench.read(bench.partition(), "P", *names("A", 9), tick=False)
     bench.pass_time(600, rejecting(["P"], lambda _, __: answered(500)))
     assert bench.pipeline.unsettled == 1, "I8: good rows wait for one that fails"
+
+
+def test_when_nothing_is_left_to_be_sent_nobody_is_asked_whether_the_api_is_there() -> None:
+    bench = Bench(max_rows=1, retry=RetryPolicy(give_up=60))
+    partition = bench.partition()
+    bench.read(partition, "P", tick=False)
+    api = rejecting(["P"], lambda _, __: answered(503))
+    asked = []
+    for second in range(600):
+        if second < 20:
+            bench.read(partition, f"N{second}", tick=False)
+        bench.pass_time(1, api)
+        while bench.asks_open:
+            bench.answer_me()
+        asked.append(bench.asks)
+    assert bench.settled()
+    assert asked[300] == asked[-1] > 0, "GET /me is asked for nothing"

@@ -198,6 +198,62 @@ def test_permission_lost_while_a_refused_row_is_sought_rejects_no_good_row() -> 
     assert bench.reasons() == {"P": "rejected_by_api"}
 
 
+def _again(bench: Bench, value: str, *, asks: int = 200) -> Attempt:
+    """Let time pass until the row of this value goes again; the question who we are is answered meanwhile."""
+    for _ in range(400):
+        found = [attempt for attempt in bench.open if values(attempt) == [value]]
+        if found:
+            return found[0]
+        bench.pass_time(0.1)
+        if bench.asks_open:
+            bench.answer_me(asks)
+    raise AssertionError(f"I8: {value} does not go again")
+
+
+@pytest.mark.parametrize("reply", [lost(), unsent(), answered(503), answered(302)])
+def test_a_row_that_failed_otherwise_is_not_rejected_for_its_first_refusal(reply: Reply) -> None:
+    """The permission may have been withdrawn meanwhile: only a refusal that is repeated after others passed counts."""
+    bench = Bench(max_rows=1, concurrency=4, max_processing=1.0)
+    partition = bench.partition()
+    bench.read(partition, "warm")
+    bench.accept()
+    bench.read(partition, "A")
+    bench.answer(bench.only, reply)
+    bench.now += 0.001
+    bench.read(partition, "N")
+    bench.accept(_again(bench, "N"))
+    bench.answer(_again(bench, "A"), answered(403))
+    assert bench.reasons() == {}, "a good row is dead-lettered for its first refusal"
+    bench.now += 0.001
+    bench.read(partition, "M")
+    bench.accept(_again(bench, "M"))
+    bench.answer(_again(bench, "A"), answered(403))
+    assert bench.reasons() == {"A": "rejected_by_api"}, "I8: refused twice, others passing between"
+
+
+def test_a_401_of_the_window_that_was_tried_is_not_held_against_it_later() -> None:
+    bench = Bench(max_rows=1, concurrency=2)
+    bench.read(bench.partition(), "A", "B")
+    for attempt in list(bench.open):
+        bench.answer(attempt, answered(401))
+    bench.answer(_again(bench, "A"), answered(401))
+    bench.accept(_again(bench, "B"))
+    assert bench.pipeline.gate.pause is None
+    bench.answer(_again(bench, "A"), answered(403))
+    assert bench.reasons() == {}, "a good row is dead-lettered for its first refusal after a 401"
+
+
+def test_a_401_divides_no_window() -> None:
+    """A 401 is never the window's fault, though it may be all that there is to try."""
+    bench = Bench(max_rows=100, linger=0.1)
+    bench.read(bench.partition(), *names("A", 100), tick=False)
+    bench.pass_time(600, lambda _: answered(401))
+    before = len(bench.sent)
+    bench.pass_time(60, always)
+    assert bench.settled()
+    assert len(bench.sent) == before + 1, "a window was divided for a 401"
+
+
 def test_401_for_one_window_while_others_pass_rejects_nothing() -> None:
     bench = Bench(max_rows=1, linger=0.1, retry=RetryPolicy(base=0.1, cap=1, give_up=100))
     partition = bench.partition()

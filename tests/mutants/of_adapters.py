@@ -7,9 +7,12 @@ from tests.mutants.mutant import Edit, Mutant
 STARTS, SEEKING = "kafka/starts.py", "kafka/seeking.py"
 READER, SOURCE, LETTERS, OUTBOX = "kafka/reader.py", "kafka/source.py", "kafka/dead_letter.py", "kafka/outbox.py"
 CLIENT, TRANSPORT = "scantrust/client.py", "scantrust/transport.py"
+FRAMING, TRUST = "scantrust/framing.py", "scantrust/trust.py"
 SOURCE_TESTS = "tests/contract/test_source.py"
 STARTS_TESTS = "tests/contract/test_starts.py"
 API_TESTS = "tests/contract/test_api.py"
+MATCHING = ("tests/component/test_client_matching.py",)
+TLS_TESTS = ("tests/component/test_client_tls.py",)
 
 MUTANTS = (
     Mutant(
@@ -117,6 +120,17 @@ MUTANTS = (
         ("tests/component/test_source_commits.py",),
     ),
     Mutant(
+        "a last commit that could not be sent is confirmed by an earlier one",
+        (
+            Edit(
+                SOURCE,
+                "        wanted = self._send(commits)\n        until",
+                "        self._send(commits)\n        wanted = self._committing[-1]\n        until",
+            ),
+        ),
+        ("tests/component/test_source_commits.py",),
+    ),
+    Mutant(
         "a dead letter counts when it was sent, whatever the broker says",
         (
             Edit(
@@ -188,5 +202,76 @@ MUTANTS = (
         "a lost answer is told as a request that was never sent",
         (Edit(CLIENT, "return Reply(None, sent=call.sent, error=words", "return Reply(None, sent=False, error=words"),),
         (f"{API_TESTS}::test_without_an_answer_nobody_knows_whether_it_was_applied[real-reset-applied0]",),
+    ),
+    Mutant(
+        "an interim answer other than 100 is taken for the answer",
+        (Edit(FRAMING, "            if status >= 200:\n", "            if status != 100:\n"),),
+        MATCHING,
+    ),
+    Mutant(
+        "a connection is used again though something follows the answer",
+        (
+            Edit(FRAMING, "        self.left_over = received.left_over\n", ""),
+            Edit(TRANSPORT, "if not self._is_silent():", "if False:"),
+        ),
+        MATCHING,
+    ),
+    Mutant(
+        "a connection is used again after whatever was read",
+        (Edit(FRAMING, "return self.exact and self.ended", "return self.ended"),),
+        MATCHING,
+    ),
+    Mutant(
+        "a chunk's length is read as Python reads numbers",
+        (Edit(FRAMING, 'rb"([0-9A-Fa-f]{1,12})', 'rb"([0-9A-Fa-fx+_]{1,12})'),),
+        MATCHING,
+    ),
+    Mutant(
+        "a head that ends with the connection is a head",
+        (
+            Edit(FRAMING, "            raise http.client.IncompleteRead(line)\n", "            return line\n"),
+            Edit(
+                FRAMING,
+                '                raise http.client.RemoteDisconnected("the connection ended")\n',
+                '                return b"\\r\\n"\n',
+            ),
+        ),
+        MATCHING,
+    ),
+    Mutant(
+        "an early answer counts on a connection that was used before",
+        (Edit(TRANSPORT, "if self._again and self.call.answer is not None and", "if False and"),),
+        MATCHING,
+    ),
+    Mutant(
+        "a connection is used again after a 5xx",
+        (Edit(CLIENT, "answered = raw.status in KEPT_AFTER and", "answered = "),),
+        MATCHING,
+    ),
+    Mutant(
+        "a connection stands for ever",
+        (Edit(TRANSPORT, " and now - self._stands_since < AGE_SECONDS", ""),),
+        MATCHING,
+    ),
+    Mutant(
+        "what TLS has taken from the socket is not looked at",
+        (Edit(TRANSPORT, "            self.sock.recv(1)\n", "            return True\n"),),
+        MATCHING,
+    ),
+    Mutant(
+        "each address of a name has the whole time for connecting",
+        (
+            Edit(
+                TRANSPORT,
+                "sock.settimeout(call.left(call.read_by) / (len(found) - number))",
+                "sock.settimeout(call.connect_timeout)",
+            ),
+        ),
+        MATCHING,
+    ),
+    Mutant(
+        "a CA file is read once",
+        (Edit(TRUST, "        if self.ca_file:\n", "        if False:\n"),),
+        TLS_TESTS,
     ),
 )

@@ -219,11 +219,21 @@ MUTANTS = (
         (
             Edit(
                 RESTING,
-                "            self.full.discard(partition)\n            self.tell(partition)\n",
-                "            self.full.discard(partition)\n",
+                "                self.full.discard(partition)\n                self.tell(partition)\n",
+                "                self.full.discard(partition)\n",
             ),
         ),
         LOOP_TESTS,
+    ),
+    Mutant(
+        "an inherited map without room rests its partition for as long as one row is stuck",
+        (Edit(RESTING, " or self._unsettled[partition] == before.get(partition)", ""),),
+        ("tests/core/test_resting.py",),
+    ),
+    Mutant(
+        "a partition whose map has no room is read on when nothing settles",
+        (Edit(RESTING, "(idle and partition.fits_alone(room // 2))", "idle"),),
+        ("tests/core/test_resting.py",),
     ),
     Mutant(
         "a stop does not wait for what is in flight",

@@ -67,6 +67,11 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "a call that is lost after its partition went is forgotten with the epoch before",
+        (Edit(PIPELINE, "            self._keep_lost(result.orphans)\n", ""),),
+        ("tests/core/test_revocation.py",),
+    ),
+    Mutant(
         "claims freed when the dead letter is written, not when it is acknowledged",
         (
             Edit(

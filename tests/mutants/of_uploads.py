@@ -154,8 +154,35 @@ MUTANTS = (
     ),
     Mutant(
         "a refused row is rejected without being tried again after others passed",
-        (Edit(EVIDENCE, "(failure.retried_after_evidence or alone or", "(failure.evidence or alone or"),),
+        (Edit(EVIDENCE, "(failure.refused_again or alone or", "(failure.evidence or alone or"),),
         EVIDENCE_TESTS,
+    ),
+    Mutant(
+        "a row is rejected for its first refusal where it had failed otherwise before",
+        (
+            Edit(
+                UPLOADS,
+                "refused_again = window.retried_after_evidence and window.failed_as is reading",
+                "refused_again = window.retried_after_evidence",
+            ),
+        ),
+        (*REFUSED_TESTS, "tests/core/test_tasks.py"),
+    ),
+    Mutant(
+        "a 401 of the window that is tried divides it",
+        (Edit(UPLOADS, "divides = trial and reading is not Reading.UNAUTHORIZED and", "divides = trial and"),),
+        REFUSED_TESTS,
+    ),
+    Mutant(
+        "rows are given up in an outage of their kind while the other kind passes",
+        (
+            Edit(
+                EVIDENCE,
+                "            if self._few_fail(by_task=by_task):\n                self._advance(",
+                "            if True:\n                self._advance(",
+            ),
+        ),
+        ("tests/core/test_tasks.py",),
     ),
     Mutant(
         "a window that fails with nothing else to send is never divided",
@@ -248,12 +275,12 @@ MUTANTS = (
     ),
     Mutant(
         "a row that fails beside others is given up at once",
-        (Edit(EVIDENCE, "return self.healthy_time - window.failing_since >= self._give_up", "return True"),),
+        (Edit(EVIDENCE, "return healthy_time - window.failing_since >= self._give_up", "return True"),),
         ("tests/core/test_uploads_failing.py", CORE),
     ),
     Mutant(
         "a row that fails beside others is never given up",
-        (Edit(EVIDENCE, "return self.healthy_time - window.failing_since >= self._give_up", "return False"),),
+        (Edit(EVIDENCE, "return healthy_time - window.failing_since >= self._give_up", "return False"),),
         ("tests/core/test_uploads_failing.py", CORE),
     ),
     Mutant(
@@ -313,6 +340,32 @@ MUTANTS = (
         "circuit never closes",
         (Edit(GATE, "        self.circuit_open = False\n        return probes\n", "        return probes\n"),),
         GATE_TESTS,
+    ),
+    Mutant(
+        "a throttling without a time is backed off for up to a minute",
+        (
+            Edit(
+                GATE,
+                "self._policy.delay(self._throttles, self._draw(), PROBE_SECONDS)",
+                "self._policy.delay(self._throttles, self._draw())",
+            ),
+        ),
+        GATE_TESTS,
+    ),
+    Mutant(
+        "after a throttling without a time all requests go at once",
+        (Edit(GATE, "under_way = self.throttled_blindly and", "under_way = False and"),),
+        GATE_TESTS,
+    ),
+    Mutant(
+        "the pace falls with each 429 of a throttling",
+        (Edit(GATE, "        if not self._slowed:\n", "        if True:\n"),),
+        GATE_TESTS,
+    ),
+    Mutant(
+        "each 429 is told",
+        (Edit("core/api_health.py", "        if now < self._tell_throttle_at and", "        if False and"),),
+        ("tests/core/test_uploads_failing.py",),
     ),
     Mutant("Retry-After ignored", (Edit(GATE, "        self.throttled_until = until\n", ""),), GATE_TESTS),
     Mutant(
