@@ -55,8 +55,9 @@ class Resting:
         """
         before, self._unsettled = self._unsettled, {p: p.ledger.unsettled for p in self.full}
         for partition in list(self.full):
-            idle = partition.watermark == partition.position or self._unsettled[partition] == before.get(partition)
-            if not partition.outgrows(room // 2) or (idle and partition.fits_alone(room // 2)):
+            settled = partition.watermark == partition.position
+            stuck = self._unsettled[partition] == before.get(partition)
+            if settled or not partition.outgrows(room // 2) or (stuck and partition.fits_alone(room // 2)):
                 self.full.discard(partition)
                 self.tell(partition)
 

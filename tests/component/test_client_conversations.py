@@ -8,27 +8,20 @@ import random
 
 import pytest
 
-from tests.component.wire import make_certificate
-from tests.fuzz.conversations import WAYS, Judge
+from tests.fuzz.conversations import WAYS
+from tests.fuzz.http import held
 
-CONVERSATIONS = 1_500
+CONVERSATIONS = 900
 
 
 def test_no_answer_is_for_another_request_none_is_sent_twice_and_none_ends_late(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """A conversation is found again by its number: ``python -m tests.fuzz.http --start NUMBER --conversations 1``."""
-    made = make_certificate(tmp_path_factory.mktemp("tls"), "api", "IP:127.0.0.1")
-    judge = Judge(made.pem, made.server())
     start = random.randrange(10**12)  # others every time
-    try:
-        for number in range(start, start + CONVERSATIONS):
-            try:
-                judge.hold(number)
-            except Exception as error:
-                raise AssertionError(f"conversation {number}: {type(error).__name__}: {error}") from error
-    finally:
-        judge.close()
+    numbers = range(start, start + CONVERSATIONS)
+    made, _, findings = held((numbers, tmp_path_factory.mktemp("tls"), 0.3))
+    assert not findings, f"I1: {findings[0]}"
     for way in WAYS:
         for what in ("answered", "no answer"):
-            assert judge.made[f"{way}: {what}"] >= 10, f"hardly any call is {what} over {way}"
+            assert made[f"{way}: {what}"] >= 10, f"hardly any call is {what} over {way}"

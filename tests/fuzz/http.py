@@ -22,7 +22,8 @@ AT_ONCE = 6
 MOST_FINDINGS = 10
 
 
-def _part(given: tuple[range, Path, float]) -> tuple[Counter[str], float, list[str]]:
+def held(given: tuple[range, Path, float]) -> tuple[Counter[str], float, list[str]]:
+    """What came of these conversations: counts, how late the latest call ended, findings."""
     numbers, folder, timeout = given
     made = make_certificate(folder, f"api{numbers.start}", "IP:127.0.0.1")
     left = iter(numbers)
@@ -72,7 +73,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, multiprocessing.Pool(processes) as pool:
         ranges = [range(start, min(start + step, end)) for start in range(given.start, end, step)]
         parts: list[Any] = [(numbers, Path(folder), given.timeout) for numbers in ranges]
-        for counts, late, found in pool.imap_unordered(_part, parts):
+        for counts, late, found in pool.imap_unordered(held, parts):
             made += counts
             longest = max(longest, late)
             findings += found
