@@ -50,14 +50,14 @@ class Resting:
         """Read on where the settled map has room again.
 
         What an earlier owner settled of positions that are not read yet may by itself take more than half of the room,
-        and only reading on makes that less. So it is read on, too, where all is settled, or where nothing has settled
-        since the last look, as a row may be stuck: if what was read here has room.
+        and only reading on makes that less. So it is read on, too, where all is settled; and where nothing has settled
+        since the last look, as a row may be stuck, if what was read here has room.
         """
         before, self._unsettled = self._unsettled, {p: p.ledger.unsettled for p in self.full}
         for partition in list(self.full):
-            settled = partition.watermark == partition.position
-            stuck = self._unsettled[partition] == before.get(partition)
-            if settled or not partition.outgrows(room // 2) or (stuck and partition.fits_alone(room // 2)):
+            idle = self._unsettled[partition] == before.get(partition)
+            on = partition.watermark == partition.position or not partition.outgrows(room // 2)
+            if on or (idle and partition.fits_alone(room // 2)):
                 self.full.discard(partition)
                 self.tell(partition)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
 from tests.support.kafka_broker import BrokerUnavailable
@@ -31,6 +32,10 @@ WHOLE = "tests/deploy/"
 def pytest_configure() -> None:
     """In every worker, too."""
     settle()
+    if settings.default is not None and settings.default.deadline is not None:
+        # How long an example takes on a busy machine says nothing.
+        settings.register_profile("any pace", deadline=None)
+        settings.load_profile("any pace")
 
 
 class ByFile(LoadFileScheduling):  # type: ignore[misc]  # the library has no types

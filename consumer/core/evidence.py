@@ -3,8 +3,7 @@
 A 400 and a 413 speak about the request. Every other failure (403 to 406, an unexpected answer, 5xx, no answer, a task
 that failed) may be the API's own. It counts against a window only when **a request that was sent after the window's
 failure was accepted, and the window fails again**. Requests that go as tasks and those that do not are evidence only
-for their own kind: the API's task workers may be broken while the rest of it works. Nor does the time after which a
-row is given up pass while several windows of its kind fail and none is accepted.
+for their own kind: the API's task workers may be broken while the rest of it works.
 
 Where nothing else is there to show whose fault it is (nothing is ready, and all else has failed as well), a window that
 failed several times is divided without evidence: a good part that passes is the evidence for the rest. When in the end
@@ -110,8 +109,7 @@ def next_step(failure: Failure) -> Step:
 class Evidence:
     """What was accepted, and when it had been sent; times in seconds of the owner's clock.
 
-    Healthy time is a clock that runs only while windows are being accepted: by it single rows are given up. Calls and
-    tasks have each their own: it runs while others are accepted, too, unless several of the kind fail and none passes.
+    Healthy time is a clock that runs only while windows are being accepted: by it single rows are given up.
     """
 
     def __init__(self, give_up: float) -> None:
@@ -119,47 +117,29 @@ class Evidence:
         self._gap = min(HEALTHY_GAP, HEALTHY_GAP_SHARE * give_up) if give_up else HEALTHY_GAP
         patience = max(give_up, LEAST_TASK_PATIENCE_SECONDS) if give_up else TASK_PATIENCE_SECONDS
         self._task_patience = min(patience, TASK_PATIENCE_SECONDS)
+        self._failing_tasks: set[int] = set()  # windows whose tasks failed, with none complete between
         self.sign_seconds = min(SIGN_SECONDS, max(1.0, SIGN_SHARE * give_up)) if give_up else SIGN_SECONDS
         self._most = max(self._gap, 2 * self.sign_seconds)  # that healthy time advances at once
+        self._passed_sent_at = {False: -inf, True: -inf}  # by whether they went as tasks
         self.accepted_at = -inf
-        # By whether they went as tasks:
-        self._passed_sent_at = {False: -inf, True: -inf}
-        self._failing = {kind: set[int]() for kind in (False, True)}  # so many windows as are several, no more
-        self._healthy_time = {False: 0.0, True: 0.0}
-        self._advanced_at = {False: -inf, True: -inf}  # when healthy time was advanced last
+        self.healthy_time = 0.0
 
     def accepted(self, window: Window, now: float) -> None:
         """Take in that the API accepted a window."""
-        self._failing[window.by_task].clear()
+        if window.by_task:
+            self._failing_tasks.clear()
         self._passed_sent_at[window.by_task] = max(self._passed_sent_at[window.by_task], window.sent_at)
-        self.accepted_at = now
-        for by_task in self._failing:
-            if self._few_fail(by_task=by_task):
-                self._advance(now, self._gap, by_task=by_task)
+        self.advance(now)
 
-    def failed(self, window: Window) -> None:
-        """Take in that a window failed."""
-        if self._few_fail(by_task=window.by_task):
-            self._failing[window.by_task].add(window.number)
+    def advance(self, now: float, *, by_sign: bool = False) -> None:
+        """Let healthy time go on to now, but over no long gap; ``by_sign``: the API gave a sign of life when asked."""
+        if self.accepted_at > -inf:
+            self.healthy_time += min(max(0.0, now - self.accepted_at), self._most if by_sign else self._gap)
+        self.accepted_at = now
 
     def forget(self, window: Window) -> None:
         """Take in that a window is no more: it was divided, or its row rejected."""
-        self._failing[window.by_task].discard(window.number)
-
-    def sign_of_life(self, now: float) -> None:
-        """Take in that the API answers when it is asked, and that only suspect rows are left."""
-        for by_task in self._failing:
-            self._advance(now, self._most, by_task=by_task)
-
-    def _few_fail(self, *, by_task: bool) -> bool:
-        """Whether less than several windows of this kind have failed since one was accepted."""
-        return len(self._failing[by_task]) < CIRCUIT_WINDOWS
-
-    def _advance(self, now: float, most: float, *, by_task: bool) -> None:
-        """Let healthy time go on to now, but over no long gap."""
-        if self._advanced_at[by_task] > -inf:
-            self._healthy_time[by_task] += min(max(0.0, now - self._advanced_at[by_task]), most)
-        self._advanced_at[by_task] = now
+        self._failing_tasks.discard(window.number)
 
     def passed_since(self, window: Window, since: float | None) -> bool:
         """Tell whether a request of the window's kind that was sent after ``since`` (None: never) was accepted."""
@@ -173,16 +153,18 @@ class Evidence:
         """Tell whether a single row has failed for so much healthy time that it is given up; starts the count."""
         if len(window.rows) != 1 or not self._give_up:
             return False
-        healthy_time, advanced_at = self._healthy_time[window.by_task], self._advanced_at[window.by_task]
         if window.failing_since is None:
             # Healthy time that is added at the next advance may have passed before this failure.
-            uncounted = max(0.0, now - advanced_at) if advanced_at > -inf else 0.0
-            window.failing_since = healthy_time + min(uncounted, self._most)
-        return healthy_time - window.failing_since >= self._give_up
+            uncounted = max(0.0, now - self.accepted_at) if self.accepted_at > -inf else 0.0
+            window.failing_since = self.healthy_time + min(uncounted, self._most)
+        return self.healthy_time - window.failing_since >= self._give_up
 
     def lone_task(self, window: Window, now: float) -> bool:
-        """Tell whether it is time to take a failed task, or a refusal to start it, for its only row's fault."""
-        first = window.first_failed_at
-        if not window.by_task or len(window.rows) != 1 or first is None or now - first < self._task_patience:
+        """Take in that a task failed, or was refused; tell whether to take that for its only row's fault."""
+        if not window.by_task:
             return False
-        return window.suspect or self._few_fail(by_task=True)
+        self._failing_tasks.add(window.number)
+        first = window.first_failed_at
+        long = first is not None and now - first >= self._task_patience
+        few = window.suspect or len(self._failing_tasks) < CIRCUIT_WINDOWS
+        return len(window.rows) == 1 and long and few

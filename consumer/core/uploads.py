@@ -155,7 +155,7 @@ class Uploads:
         self._asking = False
         self.api.me_answered(reply, now)
         if reply.status == 200 and self.gate.pause is None and self._suspects_failed and self._only_suspects():
-            self.evidence.sign_of_life(now)  # others would pass, were there any
+            self.evidence.advance(now, by_sign=True)  # others would pass, were there any
 
     # -- answers -------------------------------------------------------------------------------------------------
 
@@ -437,7 +437,6 @@ class Uploads:
         evidence = self.evidence.passed_since(window, window.doubted_since)
         step = Step.RETRY
         if reading is not Reading.UNSENT:  # that says nothing about the rows
-            self.evidence.failed(window)
             more = {"evidence": evidence, "refused_again": refused_again, "trial": trial, "paused": paused}
             step = next_step(self._failure(window, reading, now, **more))
         window.suspect = window.suspect or (evidence and reading is not Reading.UNSENT and not self.gate.pause)
@@ -515,6 +514,5 @@ class Uploads:
     def _single_by_task(self, window: Window) -> None:
         """A single row that the synchronous call keeps failing for: it may touch too many codes for it."""
         window.by_task = True
-        window.failing_since = None  # healthy time is another one for tasks
         for row in window.rows:
             go_by_task(row)

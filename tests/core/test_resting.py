@@ -74,3 +74,12 @@ def test_a_partition_that_has_filled_its_map_by_itself_rests_until_more_of_it_is
         settle([row_of(record, "A")], [])
     resting.look(room)
     assert partition not in resting
+
+
+def test_a_partition_of_which_all_is_settled_is_read_on_however_little_room_there_is() -> None:
+    """I8: nothing else would make any."""
+    partition, resting = Partition("events", 0, 5, 5, SettledMap(RUNS)), _resting()
+    resting.was_read(partition, 300)
+    assert partition in resting
+    resting.look(300)
+    assert partition not in resting, "I8: nothing is unsettled, and the partition rests for ever"

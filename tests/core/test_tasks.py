@@ -555,33 +555,6 @@ def test_a_row_is_not_rejected_for_its_first_failed_task() -> None:
     assert bench.reasons() == {}, "a good row is dead-lettered for its first failed task"
 
 
-@pytest.mark.parametrize("broken", ["calls", "tasks"])
-def test_rows_are_not_given_up_while_nothing_of_their_kind_passes(broken: str) -> None:
-    """Calls may fail for hours while tasks pass, or tasks while calls do: that is no fault of their rows."""
-    give_up = 600.0
-    bench = Bench(concurrency=4, max_rows=10, rate=20.0, single_rows_by_task=True, retry=RetryPolicy(give_up=give_up))
-    partition = bench.partition()
-    bench.read(partition, *names("E", 20), tick=False)
-    bench.read(partition, *names("C", 20), key="case_code", by_task=True, tick=False)
-    began, number = bench.now, 0
-    while bench.now < began + 4 * give_up:
-        over = bench.now > began + 3 * give_up
-        number += 1
-        if number % 10 == 0 and bench.now < began + 3.5 * give_up:
-            bench.read(partition, f"E{number}", tick=False)
-            bench.read(partition, f"C{number}", key="case_code", by_task=True, tick=False)
-        bench.pass_time(1.0)
-        while bench.open:
-            attempt = bench.open[0]
-            bad = not attempt.by_task and broken == "calls" and not over
-            fine = started(f"{number}-{attempt.window.number}") if attempt.by_task else accepted(attempt)
-            bench.answer(attempt, answered(503) if bad else fine)
-        for task in list(bench.questions):
-            bench.tell(FAILED if broken == "tasks" and not over else COMPLETE, task)
-    assert bench.reasons() == {}, "good rows are given up for the API's fault"
-    assert bench.settled(), "I8: the outage is over"
-
-
 def test_a_row_whose_task_fails_while_other_tasks_pass_is_rejected_with_what_the_task_said() -> None:
     bench = Bench(concurrency=4, max_rows=10, retry=RetryPolicy(base=0.5, cap=5.0))
     partition = bench.partition()

@@ -227,7 +227,7 @@ MUTANTS = (
     ),
     Mutant(
         "an inherited map without room rests its partition for as long as one row is stuck",
-        (Edit(RESTING, " or self._unsettled[partition] == before.get(partition)", ""),),
+        (Edit(RESTING, "idle = self._unsettled[partition] == before.get(partition)", "idle = False"),),
         ("tests/core/test_resting.py",),
     ),
     Mutant(

@@ -174,17 +174,6 @@ MUTANTS = (
         REFUSED_TESTS,
     ),
     Mutant(
-        "rows are given up in an outage of their kind while the other kind passes",
-        (
-            Edit(
-                EVIDENCE,
-                "            if self._few_fail(by_task=by_task):\n                self._advance(",
-                "            if True:\n                self._advance(",
-            ),
-        ),
-        ("tests/core/test_tasks.py",),
-    ),
-    Mutant(
         "a window that fails with nothing else to send is never divided",
         (Edit(EVIDENCE, "if failure.nothing_else and", "if False and"),),
         EVIDENCE_TESTS,
@@ -275,12 +264,12 @@ MUTANTS = (
     ),
     Mutant(
         "a row that fails beside others is given up at once",
-        (Edit(EVIDENCE, "return healthy_time - window.failing_since >= self._give_up", "return True"),),
+        (Edit(EVIDENCE, "return self.healthy_time - window.failing_since >= self._give_up", "return True"),),
         ("tests/core/test_uploads_failing.py", CORE),
     ),
     Mutant(
         "a row that fails beside others is never given up",
-        (Edit(EVIDENCE, "return healthy_time - window.failing_since >= self._give_up", "return False"),),
+        (Edit(EVIDENCE, "return self.healthy_time - window.failing_since >= self._give_up", "return False"),),
         ("tests/core/test_uploads_failing.py", CORE),
     ),
     Mutant(
