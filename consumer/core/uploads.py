@@ -453,8 +453,8 @@ class Uploads:
                 why = Rejection("rejected_by_api", outcome.text, None, "upload", outcome.status)
                 self._reject(window, why, result, now)
             case Step.GIVE_UP:
-                says_no = reading in (Reading.REFUSED, Reading.TASK_FAILED)
-                reason = "rejected_by_api" if says_no else "api_error"
+                # Without evidence, or it had been rejected, nobody knows whether a failed task is about its row.
+                reason = "rejected_by_api" if reading is Reading.REFUSED else "api_error"
                 self._reject(window, Rejection(reason, outcome.text, None, "upload", outcome.status), result, now)
             case Step.PAUSE:
                 self.api.pause(PAUSES[reading], brief(reply), now, trial=trial)
