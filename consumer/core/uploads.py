@@ -87,6 +87,7 @@ class Uploads:
         self._suspects_failed = False  # one was the last to be answered
         self._asking = False  # the answer to ``GET /me`` is awaited
         self._asked_at = -math.inf
+        self._sent_at = -math.inf  # when a window was handed out last
         self._lines = LineNumbers()
         self.held_until = -1.0  #: no row's claim is held longer than this by a lost answer
         self.revoked_at = -1.0  #: when rows were last taken away
@@ -111,6 +112,7 @@ class Uploads:
                 break
             self._divide(window, "halved", now, suspect=True)
         self.windows.start(window, now)
+        self._sent_at = now
         window.on_trial = self.gate.pause is not None
         window.retried_after_evidence = self.evidence.passed_since(window, window.failed_at)
         if window.attempts == 1 and window.reason != PART:
@@ -139,6 +141,8 @@ class Uploads:
             return self.gate.asks_at(now)
         if not self._suspects_failed or not self._only_suspects():
             return None
+        if self._sent_at <= self._asked_at and any(window.waits(now) for window in self.windows.live):
+            return None  # requests may be so few that each could be a question: uploads and these take turns
         return self.gate.may_ask_at(max(now, self._asked_at + self.evidence.sign_seconds))
 
     def ask(self, now: float) -> None:
@@ -449,8 +453,8 @@ class Uploads:
                 why = Rejection("rejected_by_api", outcome.text, None, "upload", outcome.status)
                 self._reject(window, why, result, now)
             case Step.GIVE_UP:
-                says_no = reading in (Reading.REFUSED, Reading.TASK_FAILED)
-                reason = "rejected_by_api" if says_no else "api_error"
+                # Without evidence, or it had been rejected, nobody knows whether a failed task is about its row.
+                reason = "rejected_by_api" if reading is Reading.REFUSED else "api_error"
                 self._reject(window, Rejection(reason, outcome.text, None, "upload", outcome.status), result, now)
             case Step.PAUSE:
                 self.api.pause(PAUSES[reading], brief(reply), now, trial=trial)

@@ -65,6 +65,10 @@ class Window(msgspec.Struct, eq=False, gc=False):
         """Whether it was sent and its outcome is awaited."""
         return self.place is Place.IN_FLIGHT or self.place is Place.TASK
 
+    def waits(self, now: float) -> bool:
+        """Whether it goes as soon as the gate lets it."""
+        return self.place is Place.QUEUED or (self.place is Place.PARKED and self.due_at <= now)
+
     @property
     def oldest(self) -> float:
         """Arrival of its oldest row, seconds."""

@@ -605,6 +605,14 @@ def test_a_row_whose_task_is_refused_as_the_only_one_is_rejected_in_time_while_c
     assert [letter.rejection.http_status for letter in bench.buried] == [403, 403], "I8: a row waits for ever"
 
 
+def test_a_row_that_is_given_up_while_every_task_fails_is_not_said_to_be_rejected() -> None:
+    """Nobody knows then whether a failed task says anything about its row."""
+    bench = Bench(concurrency=4, max_rows=1, retry=RetryPolicy(base=0.5, cap=5.0, give_up=100))
+    bench.read(bench.partition(), *names("C", 5), key="case_code", by_task=True)
+    _others_pass_and_tasks_do_not(bench, started(), 300)
+    assert bench.buried[0].rejection.reason == "api_error", "I1: a letter's reason is not what is known"
+
+
 def test_no_row_is_rejected_while_every_task_is_refused() -> None:
     """The right to start tasks may be missing, and calls pass all the same."""
     bench = Bench(concurrency=4, max_rows=1, retry=RetryPolicy(base=0.5, cap=5.0, give_up=0))

@@ -414,6 +414,19 @@ def test_a_part_that_goes_on_failing_takes_turns_with_other_parts_where_requests
     assert bench.pipeline.unsettled == 1, "I8: a part that waits for a request waits for one that fails"
 
 
+def test_signs_of_life_do_not_take_every_request_from_the_rows_that_they_are_asked_for() -> None:
+    """I8: where a member's share is one request for each sign, they and uploads take turns."""
+    bench = Bench(max_rows=4, rate=1.0, retry=RetryPolicy(base=0.5, cap=1, give_up=10))
+    partition = bench.partition()
+    api = rejecting(["P"], lambda _, __: answered(500))
+    bench.read(partition, "P", *names("N", 3), tick=False)
+    bench.pass_time(1, api)
+    bench.read(partition, *names("G", 4), tick=False)
+    bench.pass_time(120, api)
+    assert bench.settled(), "I8: rows wait for questions about the API"
+    assert bench.reasons() == {"P": "api_error"}
+
+
 def test_bad_rows_that_are_all_a_new_process_can_send_are_told_from_good_ones() -> None:
     """I8: what passed before it began, and what other members see pass, it does not know."""
     bench = Bench(max_rows=10, linger=0.1, max_unsettled_rows=30, retry=RetryPolicy(base=0.5, cap=5, give_up=60))

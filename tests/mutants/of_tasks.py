@@ -45,6 +45,17 @@ MUTANTS = (
         TASKS_TESTS,
     ),
     Mutant(
+        "a row that is given up while all tasks fail is said to be rejected",
+        (
+            Edit(
+                UPLOADS,
+                'if reading is Reading.REFUSED else "api_error"',
+                'if reading is not Reading.FAILED else "api_error"',
+            ),
+        ),
+        TASKS_TESTS,
+    ),
+    Mutant(
         "a row whose task is refused waits for another task for ever",
         (
             Edit(

@@ -204,6 +204,11 @@ MUTANTS = (
         FAILING_TESTS,
     ),
     Mutant(
+        "signs of life take every request where a member's share is small",
+        (Edit(UPLOADS, "if self._sent_at <= self._asked_at and any(", "if False and any("),),
+        FAILING_TESTS,
+    ),
+    Mutant(
         "suspect rows that are left alone are never given up",
         (Edit(UPLOADS, "        if not self._suspects_failed or not self._only_suspects():\n", "        if True:\n"),),
         FAILING_TESTS,

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 SHARES = {
     "consumer protocol": 0.25,
     "static": 0.25,
-    "replaced": 0.15,
+    "replaced": 0.2,
     "long interval": 0.14,
-    "stood still": 0.25,
+    "stood still": 0.3,
     "log": 0.6,
     "partitions": 0.3,
     "several members": 0.33,

@@ -276,7 +276,8 @@ class Oracle(Witness):
         before = [e for e in self._epochs.values() if e.number == number]
         if any(e.process is process for e in before):
             self._seen["revoke-and-return"] += 1
-        if committed is None and number not in self.late:
+        # One that was thrown out, and does not know it yet, decides nothing for the group.
+        if committed is None and number not in self.late and self._owns(process, number):
             self._floor[number] = start
         book = Epoch(len(self._epochs), process, number, start, committed)
         self._epochs[epoch] = book
@@ -614,8 +615,9 @@ class Oracle(Witness):
             self._unpause(call)
         elif call in self._blameless:
             self._spare(call, "its task failed as all did")
-            if len(call.tags) == 1:  # no reason to reject it, but it has begun to fail
+            if len(call.tags) == 1:  # no reason to reject it, but it fails, and may be given up in time
                 self._failing.setdefault((call.process, call.tags[0]), self._scheduler.now)
+                self._condemned.setdefault(call.tags[0], set()).add("api_error")
         elif self._holds_back(call):
             self._spare(call, "uploading is paused, and its task was not on trial")
         elif len(call.tags) == 1:

@@ -456,6 +456,8 @@ class SimSource:
         self._assigned(found, begun=begun)
         waiting = [number for number in numbers if number not in found]
         if waiting:
+            if self._watch is not None:
+                self._watch.held_up(self._process, waiting, numbers, 0.0)  # the others have begun
             self._starts_awaited.update(waiting)
             self._process.thread(LOOK_UP_PAUSE[1], lambda: self._queue("start", (self.member, waiting)))
         self._process.step("assigned")

@@ -25,7 +25,7 @@ SHARES = {
     "narrow": 0.7,
     "odd": 0.2,
     "lines": 0.2,
-    "me": 0.2,
+    "me": 0.25,
 }
 #: Of those with tasks.
 SHARES_OF_TASKS = {"long tasks": 0.5, "broken tasks": 0.9, "contradictory tasks": 0.6, "stuck tasks": 0.8}
