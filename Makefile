@@ -70,7 +70,7 @@ fuzz: $(STAMP)  ## INPUTS=1000000 records of all formats, whole and broken: rows
 bench: $(STAMP)  ## throughput beside the floor, on the real broker
 	$(BIN)/python -m benchmarks.run
 
-LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 lock:  ## pin everything anew, with hashes and without addresses (takes uv)
 	$(LOCK) --extra dev --output-file requirements.txt pyproject.toml requirements-build.in
