@@ -54,13 +54,7 @@ class ConsumerGroup(Group):
             self._heartbeat(self.members[member_id])
         return known
 
-    def gave_up(self, member_id: str, numbers: list[int]) -> None:
-        """A member has given up partitions, as it was told."""
-        member = self.members.get(member_id)
-        if member is None:
-            return
-        member.owned.difference_update(numbers)
-        member.revoking.difference_update(numbers)
+    def _given_up(self, member: Member, numbers: list[int]) -> None:
         self._heartbeat(member)
         for other in self.members.values():
             if other is not member and other.target & set(numbers):

@@ -135,6 +135,10 @@ class Group:
             return
         member.owned.difference_update(numbers)
         member.revoking.difference_update(numbers)
+        self._given_up(member, numbers)
+
+    def _given_up(self, member: Member, numbers: list[int]) -> None:
+        """A member's partitions are free for others."""
         self._soon()
 
     def refuses(self, member_id: str, generation: int) -> str | None:

@@ -44,6 +44,7 @@ class GroupWatch:
         self._working_since: dict[Process, float] = {}
         self._to_an_end: set[Process] = set()
         self.uncounted = False  #: partitions cannot be counted now
+        self._replaced: set[Process] = set()  #: another one has their instance id
         self.refused_since = math.inf  #: the API refuses all connections
 
     # -- standing still, and the group's word ----------------------------------------------------------------------
@@ -153,9 +154,14 @@ class GroupWatch:
 
     # -- the pace ----------------------------------------------------------------------------------------------------
 
+    def replaced(self, process: Process) -> None:
+        """Another process has its instance id; its next heartbeat tells it. Until then it asks about its tasks."""
+        self._replaced.add(process)
+
     def requested(self, process: Process, *, small: bool) -> None:
         """A process starts a request; ``small``: it uploads nothing, and needs no share of the rate."""
-        if not self._rate or (small and not self._oracle.has_share(process)):
+        shares = process not in self._replaced and self._oracle.has_share(process)
+        if not self._rate or (small and not shares):
             return
         now, starts = self._scheduler.now, self._starts
         while starts and starts[0][0] <= now - WINDOW:
@@ -191,6 +197,7 @@ class GroupWatch:
 
     def forget(self, process: Process) -> None:
         """A process is no more."""
+        self._replaced.discard(process)
         self._doubt.pop(process, None)
         self._sign.pop(process, None)
         self._working_since.pop(process, None)

@@ -669,6 +669,8 @@ class SimSource:
 
     def replaced(self) -> None:
         """Another member has its instance id: the answer to its next heartbeat tells it."""
+        if self._watch is not None:
+            self._watch.replaced(self._process)
         self._process.thread(self._draw.uniform(0.0, self._group.heartbeat), self._beat)
 
     def _fence(self) -> None:
@@ -737,7 +739,7 @@ class SimSource:
                 msgspec.structs.replace(c, metadata=numbered(c.metadata, c.partition.number, c.offset, self._numbered))
                 for c in commits
             ]
-        topics = {c.partition.number: self._fetches[c.partition.number].topic_id for c in commits}
+        topics = {c.partition.number: self._topic_of(c.partition.number) for c in commits}
         sent = _Sent(commits, self.member, self._generation, now, self._draw.random(), NO_LINE, topics)
         self._committing_since = now
         self._committing.append(sent)
@@ -751,6 +753,11 @@ class SimSource:
         else:
             self._give_up_later(sent)
         return sent
+
+    def _topic_of(self, number: int) -> int:
+        """The topic's id when a partition was assigned; of one that is not owned, the one that it has now."""
+        fetch = self._fetches.get(number)
+        return self._broker.logs[number].topic_id if fetch is None else fetch.topic_id
 
     def _arrive(self, sent: _Sent, line: int) -> None:
         if line != self._line:

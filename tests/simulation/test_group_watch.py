@@ -102,6 +102,19 @@ def test_who_has_no_partition_may_ask_who_it_is() -> None:
         stage.watch.requested(second, small=True)
 
 
+def test_who_was_replaced_and_does_not_know_it_yet_may_ask_about_tasks_and_not_upload() -> None:
+    stage = Stage(rate=5.0)
+    first, second = stage.process("A"), stage.process("B")
+    stage.watch.replaced(first)
+    for _ in range(20):
+        stage.pass_time(0.21)
+        stage.watch.requested(second, small=False)
+        stage.watch.requested(first, small=True)
+    stage.pass_time(0.1)
+    with pytest.raises(Violation, match="I6: 6 requests in a second"):
+        stage.watch.requested(first, small=False)
+
+
 def test_a_run_with_an_end_gives_up_when_all_connections_are_refused() -> None:
     stage = Stage()
     process, other = stage.process("A"), stage.process("B")
