@@ -622,6 +622,7 @@ class Oracle(Witness):
             self._spare(call, "uploading is paused, and its task was not on trial")
         elif len(call.tags) == 1:
             self._blame(call, "rejected_by_api" if state == "failed" else "api_error")
+            self._blame(call, "api_error")  # given up in time, where nothing shows whose fault it is
         if not ended:
             self._seen["lost task"] += 1
 
