@@ -110,8 +110,8 @@ def _several(plan: Scenario, draw: random.Random) -> None:
     plan.members = draw.choice((2, 3))
     plan.partitions = max(plan.partitions, plan.members)
     plan.rules = msgspec.structs.replace(plan.rules, rate=draw.choice((5.0, 10.0, 20.0)), max_rows=draw.choice((1, 3)))
-    if draw.random() < 0.7:
-        _happen(plan, draw.choice((0.0, draw.uniform(0.0, 20.0))), "no count", draw.uniform(5.0, 30.0), draw)
+    if draw.random() < 0.85:
+        _happen(plan, draw.choice((0.0, draw.uniform(0.0, 20.0))), "no count", draw.uniform(10.0, 40.0), draw)
 
 
 def _log(plan: Scenario, draw: random.Random) -> None:

@@ -31,6 +31,8 @@ SPIN = 5000
 KEYS_OF_ONE_CODE = ("extended_id", "serial_number")
 #: A wait that ends by its bound has lasted so long, but for the turn that it ends in, seconds.
 WAIT_SLACK = 0.2
+#: Failures that tell nothing after which a row alone may go by a task.
+BY_TASK_AFTER = 3
 
 
 class Violation(AssertionError):  # noqa: N818 - it names what does not hold
@@ -172,6 +174,8 @@ class Oracle(Witness):
         self.applied_tags: set[Tag] = set()
         self._excused: set[Tag] = set()
         self._left_out: Counter[Tag] = Counter()
+        self._by_task: set[Tag] = set()  #: rows that went by a task, or may be about to
+        self._unanswered: Counter[Tag] = Counter()  #: calls of a row alone that tell nothing: lost, or failed by a 5xx
         self._condemned: dict[Tag, set[str]] = {}  #: reasons that answers gave for a row's dead letter
         self._lettered: dict[Tag, str] = {}
         self._settled_ever: set[Tag] = set()
@@ -414,6 +418,8 @@ class Oracle(Witness):
         self._open_calls.add(call)
         self.sizes.append(len(call.tags))
         self._tell(process, f"sends #{call.number}{' as a task' if call.by_task else ''}: {_shown(call.tags)}")
+        if call.by_task:
+            self._by_task.update(call.tags)
         self._check_content(call)
         flight = self._in_flight[process]
         for tag, key_of_epoch in zip(call.tags, call.epochs, strict=True):
@@ -573,6 +579,8 @@ class Oracle(Witness):
             return  # its rows are in flight until the task has ended
         self._land(call, lost=status is None)
         self._condemn(call, status, document)
+        if len(call.tags) == 1 and (status is None or status >= 500):
+            self._unanswered.update(call.tags)
         items = document.get("items") if isinstance(document, dict) else None
         if status != 200 or not isinstance(items, dict):
             return
@@ -675,8 +683,7 @@ class Oracle(Witness):
         """The only row of a call was at fault, or may have been."""
         tag = call.tags[0]
         self._condemned.setdefault(tag, set()).add(reason)
-        if reason == "api_error" or call.by_task:
-            self._failing.setdefault((call.process, tag), self._scheduler.now)
+        self._failing.setdefault((call.process, tag), self._scheduler.now)
 
     def _spare(self, call: Call, why: str) -> None:
         for tag in call.tags:
@@ -861,9 +868,9 @@ class Oracle(Witness):
         done = tag in self._settled_ever or tag in self._lettered or tag[:2] in self._removed
         return done or tag[1] < self._floor.get(tag[0], 0)
 
-    def in_task(self, tag: Tag) -> bool:
-        """Whether a row is in a task that has not ended, for what its process knows."""
-        return any(tag in book.call.tags for book in self._tasks.values())
+    def may_go_by_task(self, tag: Tag) -> bool:
+        """Whether a row went by a task, or failed so often alone that it may go by one: it waits for room there."""
+        return tag in self._by_task or self._unanswered[tag] >= BY_TASK_AFTER
 
     def units_of(self, tag: Tag) -> list[Key]:
         """Return the units that a row is about, or puts its code into."""

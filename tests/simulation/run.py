@@ -66,32 +66,6 @@ REQUIRED = {
     "GET /me fails alone": ("me fails alone",),
 }
 REQUIRED_SHARE = 0.1
-#: Not yet at a tenth of the seeds, or too near to it for a short round: asserted once they are.
-SELDOM = frozenset(
-    {
-        "a start that is not known",
-        "a commit sent once more",
-        "a shared pace, uncounted",
-        "long tasks",
-        "GET /me fails alone",
-        "an old answer after a stand-still",
-        "a topic made anew",
-        "a long commit interval",
-        "a fault in a revocation",
-        "bisect",
-        "late result",
-        "broken task workers",
-        "a passing 413",
-        "connections refused",
-        "replaced while it stood still",
-        "a commit that is forgotten",
-        "a rejection while paused",
-        "lines not from 1",
-        "receipts late",
-        "tasks full",
-        "an instance id that is not released",
-    }
-)
 #: Seeds that one worker takes at a time.
 CHUNK = 10
 

@@ -681,7 +681,7 @@ class World:
     def _at_fault(self, row: PublishedRow) -> bool:
         """Whether a row, and what waits for it, may take long by what the API has against it, or by its task."""
         plan, kind = self.plan, self.publisher.kinds.get(row.tag)
-        if plan.ending.stuck and (row.key[0] == UNIT or self.oracle.in_task(row.tag)):
+        if plan.ending.stuck and (row.key[0] == UNIT or self.oracle.may_go_by_task(row.tag)):
             return True
         if kind is None:
             return False
