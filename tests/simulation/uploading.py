@@ -28,7 +28,7 @@ SHARES = {
     "me": 0.25,
 }
 #: Of those with tasks.
-SHARES_OF_TASKS = {"long tasks": 0.5, "broken tasks": 0.9, "contradictory tasks": 0.6, "stuck tasks": 0.8}
+SHARES_OF_TASKS = {"long tasks": 0.6, "broken tasks": 0.9, "contradictory tasks": 0.6, "stuck tasks": 0.8}
 
 
 @dataclass(frozen=True)
