@@ -35,7 +35,7 @@ simulate: $(STAMP)  ## SEEDS=2000 runs of the deterministic simulation; SEED=123
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 check: $(STAMP) lint types layers  ## the inner loop: lint, types, layers, and the tests of the core
-	$(BIN)/python -m pytest -q -n 2 tests/core
+	$(BIN)/python -m pytest -q -n 2 tests/unit
 
 lint: $(STAMP)  ## form and style
 	$(BIN)/ruff format --check .

@@ -12,30 +12,31 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from consumer import __version__, dry_run
+from consumer import __version__
+from consumer.adapters import dry_run
+from consumer.adapters.kafka.dead_letter import DeadLetters
+from consumer.adapters.kafka.ends import PATIENCE_SECONDS, Ends
+from consumer.adapters.kafka.reader import ReadFrom
+from consumer.adapters.kafka.receipts import Receipts
+from consumer.adapters.kafka.source import COMMIT_WAIT_SECONDS, Source
+from consumer.adapters.kafka.standalone_reader import Onlooker
+from consumer.adapters.scantrust.client import Client
+from consumer.adapters.scantrust.pool import Job, Pool
+from consumer.adapters.scantrust.token import TokenSource
+from consumer.adapters.schema_registry import Found, Registry, connect
 from consumer.config.settings import Settings
+from consumer.core.admission.gate import QUESTIONS
+from consumer.core.admission.retry import RetryPolicy
 from consumer.core.effects import Attempt
-from consumer.core.gate import QUESTIONS
 from consumer.core.pipeline import Pipeline, Rules
-from consumer.core.retry import RetryPolicy
-from consumer.core.rows import RowMaker, TaskRowMaker
-from consumer.core.tasks import Task
+from consumer.core.rows.maker import RowMaker, TaskRowMaker
+from consumer.core.uploading.tasks import Task
 from consumer.errors import UserError
 from consumer.formats import Decoder, EpcisRules, Schemas, decoder
-from consumer.intake import Intake
-from consumer.kafka.dead_letter import DeadLetters
-from consumer.kafka.ends import PATIENCE_SECONDS, Ends
-from consumer.kafka.onlooker import Onlooker
-from consumer.kafka.reader import ReadFrom
-from consumer.kafka.receipts import Receipts
-from consumer.kafka.source import COMMIT_WAIT_SECONDS, Source
+from consumer.loop.intake import Intake
+from consumer.loop.ports import Results
+from consumer.loop.runner import Runner
 from consumer.ops.paths import server_of
-from consumer.ports import Results
-from consumer.runner import Runner
-from consumer.scantrust.client import Client
-from consumer.scantrust.pool import Job, Pool
-from consumer.scantrust.token import TokenSource
-from consumer.schema_registry import Found, Registry, connect
 
 log = logging.getLogger(__name__)
 
@@ -86,13 +87,24 @@ class UploadApi:
         self._pool.close(1.0)
 
 
+def dry_settings(settings: Settings) -> Settings:
+    """Return the settings of a dry run: not paced, as it requests nothing; not served, as the real consumer may be.
+
+    Nothing is accepted, so there are no receipts.
+    """
+    api = settings.api.model_copy(update={"requests_per_second": 0.0})
+    ops = settings.ops.model_copy(update={"listen": ""})
+    receipts = settings.receipts.model_copy(update={"topic": ""})
+    return settings.model_copy(update={"api": api, "ops": ops, "receipts": receipts})
+
+
 class App:
     """One consumer process; ``run`` is its whole life."""
 
     def __init__(self, settings: Settings, *, until_end: bool = False, dry: bool = False) -> None:
         """``dry``: join no group, and print to stdout what would have been sent, instead of sending it."""
         if dry:
-            settings = dry_run.settings_of(settings)
+            settings = dry_settings(settings)
         kafka, limits = settings.kafka, settings.limits
         results: Results = queue.Queue()
         decode, self._registry = self._decoding(settings, results)

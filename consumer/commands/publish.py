@@ -65,8 +65,8 @@ def command(
     """
     settings = options.settings(uploads=False)
     topic = topic or _first_topic(settings, needed=not dry_run)
+    from consumer.adapters.kafka.publisher import Publisher  # heavy: the clients
     from consumer.formats import EpcisRules
-    from consumer.kafka.publisher import Publisher  # heavy: the clients
     from consumer.publish.checking import Making
     from consumer.publish.job import Stop, StoppedError, publish
     from consumer.publish.opening import opened, reading, source_of
@@ -120,7 +120,7 @@ def command(
 
 
 def _first_topic(settings: Settings, *, needed: bool) -> str:
-    from consumer.kafka.patterns import is_pattern
+    from consumer.adapters.kafka.patterns import is_pattern
 
     name = settings.kafka.topics[0]
     if not is_pattern(name):

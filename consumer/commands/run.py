@@ -15,7 +15,7 @@ from consumer.commands.options import SIGNAL_EXIT, Options, pass_options
 
 if TYPE_CHECKING:
     from consumer.app import App
-    from consumer.core.ledger import Ledger
+    from consumer.core.offsets.ledger import Ledger
     from consumer.core.pipeline import Pipeline
 
 #: Allocations between two collections of the youngest objects; Python's 700 is made for scripts.

@@ -62,7 +62,7 @@ def command(options: Options, *, key: str, since: float | None, as_json: bool) -
     settings = options.settings(uploads=False)
     import msgspec
 
-    from consumer.kafka.scan import Scan
+    from consumer.adapters.kafka.scan import Scan
     from consumer.where.search import Search
 
     scan = Scan(settings.kafka.bootstrap_servers, settings.kafka.group_id, settings.kafka.client)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from consumer.adapters.kafka.patterns import is_pattern, matching, read_differently
+from consumer.adapters.kafka.property_rules import COOPERATIVE, REFUSED_CLIENT_PROPERTIES
 from consumer.config.keys import CLIENT, toml_value
-from consumer.config.librdkafka import COOPERATIVE, REFUSED_CLIENT_PROPERTIES
 from consumer.config.masking import HIDDEN, masked_value
 from consumer.config.settings import Epcis, Settings
-from consumer.kafka.patterns import is_pattern, matching, read_differently
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _NAMES = 'allowed are letters, digits, ".", "_" and "-", at most 249'
@@ -109,7 +109,7 @@ def _read_topic(topic: str, written: dict[str, str]) -> Iterator[Problem]:
         except re.error as error:
             yield _wrong("kafka.topics", topic, f"not a valid pattern ({error}); mend it, or drop the ^")
             return
-        from consumer.kafka.properties import reads_pattern  # heavy: the client
+        from consumer.adapters.kafka.properties import reads_pattern  # heavy: the client
 
         if not reads_pattern(topic):
             why = "librdkafka does not read this pattern; use POSIX extended syntax, without (?: and the like"
@@ -132,7 +132,7 @@ def _properties(settings: Settings) -> Iterator[Problem]:
     properties = settings.kafka.client
     if not properties:
         return
-    from consumer.kafka.properties import complaint  # heavy: the client
+    from consumer.adapters.kafka.properties import complaint  # heavy: the client
 
     for name, value in properties.items():
         path = f"{CLIENT}.{name}"
@@ -252,7 +252,7 @@ def _token(settings: Settings) -> Iterator[Problem]:
 
 
 def _unusable_token(path: str, value: str, read: Callable[[], str]) -> Iterator[Problem]:
-    from consumer.scantrust.token import checked
+    from consumer.adapters.scantrust.token import checked
 
     try:
         checked(read())

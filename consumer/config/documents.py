@@ -6,8 +6,8 @@ import textwrap
 from typing import Any
 
 from consumer import __version__
+from consumer.adapters.kafka.property_rules import REFUSED_CLIENT_PROPERTIES
 from consumer.config.keys import CLIENT, SECTIONS, Key, section_model, toml_value
-from consumer.config.librdkafka import REFUSED_CLIENT_PROPERTIES
 from consumer.config.loading import Loaded
 from consumer.config.masking import masked
 

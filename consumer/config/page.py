@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from consumer.adapters.kafka.property_rules import REFUSED_CLIENT_PROPERTIES, USUAL
 from consumer.config.documents import TO_SET
 from consumer.config.keys import CLIENT, SECTIONS, Key, property_variable, section_model, toml_value
-from consumer.config.librdkafka import REFUSED_CLIENT_PROPERTIES, USUAL
 
 #: A bar inside a cell of a table, in code as well.
 BAR = r"\|"

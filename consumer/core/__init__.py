@@ -1,1 +1,4 @@
-"""The pure core: takes inputs, returns effects; no clock, thread, queue, socket, log or metric in it."""
+"""Decide everything: pure, without a clock, a thread, a log or randomness.
+
+``pipeline`` composes the rooms below; ``effects`` says what the loop is to do.
+"""

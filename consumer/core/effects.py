@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from consumer.core.model import Rejection, Row
-from consumer.core.tasks import Task
-from consumer.core.windows import Window
+from consumer.core.batching.windows import Window
+from consumer.core.model import Notice, Rejection, Row
+from consumer.core.uploading.tasks import Task
 
 
 class Attempt(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -34,13 +34,6 @@ class Receipt(msgspec.Struct, frozen=True, eq=False, gc=False):
     unlisted: dict[int, list[str]]  #: by the id of a row, its fields that the answer did not list
     affected: int | None  #: codes that the request changed, all its rows together, if the API told
     task_id: str  #: empty: the request was synchronous
-
-
-class Notice(msgspec.Struct, frozen=True):
-    """Something a person wants to know: a change of the process's state."""
-
-    level: str
-    text: str
 
 
 class Effects(msgspec.Struct, gc=False):

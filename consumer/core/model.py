@@ -125,3 +125,10 @@ class Row(msgspec.Struct, eq=False, gc=False):
     unknown_since: float = 0.0  #: when the API first said that it does not know the key
     unknown_tries: int = 0  #: how often it said so and the row waits
     rejection: Rejection | None = None
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something a person wants to know: a change of the process's state."""
+
+    level: str
+    text: str

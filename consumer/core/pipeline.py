@@ -14,21 +14,22 @@ from itertools import chain
 
 import msgspec
 
-from consumer.core.claims import Claims
-from consumer.core.counting import Histogram, Tally
+from consumer.core.admission.flow import Flow
+from consumer.core.admission.gate import Gate
+from consumer.core.admission.pace import assumed_places, places
+from consumer.core.admission.retry import RetryPolicy
+from consumer.core.batching.lanes import Lanes
+from consumer.core.batching.windows import Place, Windows
+from consumer.core.counters import Histogram, Tally
 from consumer.core.effects import Attempt, Effects, Letter, Receipt
-from consumer.core.flow import Flow
-from consumer.core.gate import Gate
-from consumer.core.lanes import Lanes
-from consumer.core.ledger import Ledger, Ledgers
 from consumer.core.model import Record, Rejection, Row, Stage
-from consumer.core.offsets import Partition, settle
-from consumer.core.pace import assumed_places, places
-from consumer.core.reply import Reply
-from consumer.core.retry import RetryPolicy
-from consumer.core.tasks import TASKS_PER_REQUEST, Task, Tasks
-from consumer.core.uploads import Result, Uploads
-from consumer.core.windows import Place, Windows
+from consumer.core.offsets.ledger import Ledger
+from consumer.core.offsets.ledgers import Ledgers
+from consumer.core.offsets.partition import Partition, settle
+from consumer.core.ordering.claims import Claims
+from consumer.core.uploading.response import Reply
+from consumer.core.uploading.tasks import TASKS_PER_REQUEST, Task, Tasks
+from consumer.core.uploading.uploads import Result, Uploads
 
 #: Bounds of how long an event took from its time in Kafka to settlement, seconds: from a moment to a day of outage.
 AGES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)

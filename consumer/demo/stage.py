@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from consumer.adapters.kafka.embedded import EmbeddedKafka
 from consumer.demo.evidence import Applied, Evidence, Request, World
 from consumer.demo.process import ConsumerProcess, free_address
 from consumer.demo.publishing import Publisher
@@ -22,7 +23,6 @@ from consumer.demo.shift import Shift, Size
 from consumer.demo.topics import Tail, Topics
 from consumer.demo.watch import Progress, Watch
 from consumer.errors import UserError
-from consumer.kafka.embedded import EmbeddedKafka
 from consumer.sandbox import Sandbox
 
 TOPIC = "scm.events"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from consumer.core.model import BadEvent, Event, Several
-from consumer.core.validation import kind_of
+from consumer.core.rows.validation import kind_of
 from consumer.formats.envelope import is_timestamp
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from consumer.core.model import BadEvent, Event
-from consumer.core.validation import kind_of, quoted, timestamp_date
+from consumer.core.rows.validation import kind_of, quoted, timestamp_date
 
 #: Makes an event of a record's bytes.
 Decoder = Callable[[bytes], Event]

@@ -14,8 +14,8 @@ from decimal import Decimal
 from typing import Any
 
 from consumer.core.model import BadEvent, Event, Several
-from consumer.core.rows import MAX_ROWS, text_of
-from consumer.core.validation import kind_of, quoted
+from consumer.core.rows.maker import MAX_ROWS, text_of
+from consumer.core.rows.validation import kind_of, quoted
 from consumer.formats.epcis_rules import Code, EpcisRules, Template, word_of
 
 #: What ``type`` is in EPCIS; only the first three are read.

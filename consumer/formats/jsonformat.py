@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import msgspec
 
 from consumer.core.model import BadEvent, Event
-from consumer.core.validation import MAX_VALUE, kind_of
+from consumer.core.rows.validation import MAX_VALUE, kind_of
 from consumer.formats.cloudevents import cloud_event, is_cloud_event
 from consumer.formats.envelope import Decoder, event_from, is_timestamp
 from consumer.formats.epcis import TYPES, ReadMembers

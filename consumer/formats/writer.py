@@ -16,7 +16,7 @@ from typing import Any
 from fastavro import parse_schema
 
 from consumer.core.model import BadEvent, Event
-from consumer.core.validation import kind_of
+from consumer.core.rows.validation import kind_of
 from consumer.formats.avro import plain_time, read_datum
 from consumer.formats.envelope import Decoder, event_from, is_timestamp, milliseconds
 

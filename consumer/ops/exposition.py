@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from consumer.core.counting import MAX_NAMES, OTHER, Histogram
+from consumer.core.counters import MAX_NAMES, OTHER, Histogram
 from consumer.ops.metrics import METRICS, PREFIX, Declared
 from consumer.ops.snapshot import Snapshot
 

@@ -13,10 +13,10 @@ from typing import Literal
 import confluent_kafka
 import msgspec
 
-from consumer.core.counting import Histogram
-from consumer.core.gate import Pause
-from consumer.core.outcomes import Reading
-from consumer.core.validation import REASONS as VALIDATION_REASONS
+from consumer.core.admission.gate import Pause
+from consumer.core.counters import Histogram
+from consumer.core.rows.validation import REASONS as VALIDATION_REASONS
+from consumer.core.verdict import Reading
 from consumer.ops.snapshot import Snapshot
 
 PREFIX = "scm_consumer_"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import NamedTuple
 
-from consumer.core.counting import MAX_NAMES, OTHER
-from consumer.core.outcomes import Reading
+from consumer.core.counters import MAX_NAMES, OTHER
+from consumer.core.verdict import Reading
 from consumer.ops.health import STALLED_SECONDS
 from consumer.ops.metrics import METRICS, PREFIX, Declared
 from consumer.ops.snapshot import ANSWER_SECONDS

@@ -16,12 +16,12 @@ import orjson
 
 from consumer.config.masking import masked
 from consumer.config.settings import Settings
+from consumer.loop.ports import Source
+from consumer.loop.runner import Runner
 from consumer.ops.exposition import exposition
 from consumer.ops.health import Loop, alive, ready
 from consumer.ops.server import Answer, OpsServer, Paths, address_of, line
 from consumer.ops.snapshot import ANSWER_SECONDS, Asker, Snapshot, take
-from consumer.ports import Source
-from consumer.runner import Runner
 
 OK, UNAVAILABLE = HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE
 

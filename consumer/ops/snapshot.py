@@ -13,13 +13,13 @@ from collections.abc import Callable
 import msgspec
 
 from consumer import __version__
-from consumer.core.counting import Histogram
-from consumer.core.ledger import Ledger
-from consumer.core.offsets import Partition
+from consumer.core.batching.windows import Place
+from consumer.core.counters import Histogram
+from consumer.core.offsets.ledger import Ledger
+from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline
-from consumer.core.windows import Place
-from consumer.ports import Source
-from consumer.runner import Runner, State
+from consumer.loop.ports import Source
+from consumer.loop.runner import Runner, State
 
 log = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 
 from consumer import __version__
+from consumer.adapters.scantrust.client import Client
+from consumer.adapters.scantrust.token import TokenSource
 from consumer.config.settings import Api
-from consumer.core.reply import Reply
+from consumer.core.uploading.response import Reply
 from consumer.preflight.permissions import missing
 from consumer.preflight.result import Check, failed, ok, skipped, unknown, warning
-from consumer.scantrust.client import Client
-from consumer.scantrust.token import TokenSource
 
 API, TOKEN, PERMISSIONS, CLOCK = "API", "token", "permissions", "clock"
 

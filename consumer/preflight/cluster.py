@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from confluent_kafka import KafkaError, KafkaException, TopicPartitionInfo
 from confluent_kafka.admin import AdminClient, ConfigResource
 
-from consumer.kafka.client import client_config, create_client
+from consumer.adapters.kafka.client import client_config, create_client
 from consumer.preflight.causes import Causes, explained
 from consumer.preflight.result import Check, failed, ok, warning
 

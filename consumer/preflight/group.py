@@ -5,9 +5,9 @@ from __future__ import annotations
 from confluent_kafka import ConsumerGroupTopicPartitions, ConsumerGroupType, KafkaError, TopicPartition
 from confluent_kafka.admin import ConsumerGroupDescription, OffsetSpec, TopicDescription
 
-from consumer.config.librdkafka import COOPERATIVE
+from consumer.adapters.kafka.client import PartitionId
+from consumer.adapters.kafka.property_rules import COOPERATIVE
 from consumer.config.settings import Kafka
-from consumer.kafka.client import PartitionId
 from consumer.preflight.cluster import Cluster, plural
 from consumer.preflight.result import Check, failed, ok, skipped, warning
 

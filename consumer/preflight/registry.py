@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from consumer.adapters.schema_registry import NOT_THERE, connect, explain
 from consumer.config.settings import SchemaRegistry
 from consumer.preflight.result import Check, failed, ok
-from consumer.schema_registry import NOT_THERE, connect, explain
 
 NAME = "registry"
 #: Any id will do: that there is no such schema is an answer, too.

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, TopicCollection
 from confluent_kafka.admin import TopicDescription
 from confluent_kafka.cimpl import NewTopic
 
-from consumer.kafka.patterns import is_pattern, matching
+from consumer.adapters.kafka.patterns import is_pattern, matching
 from consumer.preflight.cluster import Cluster, plural
 from consumer.preflight.result import Check, failed, ok
 

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from consumer.core.model import BadEvent, Event, Record, Row, Several
-from consumer.core.rows import RowMaker
-from consumer.core.validation import MAX_VALUE, quoted
+from consumer.core.rows.maker import RowMaker
+from consumer.core.rows.validation import MAX_VALUE, quoted
 from consumer.errors import UserError
 from consumer.formats.encode import Encoder, encoder
 from consumer.formats.epcis import epcis_reader

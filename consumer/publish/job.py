@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from consumer.adapters.kafka.publisher import BrokenError
 from consumer.core.model import BadEvent
 from consumer.errors import UserError
-from consumer.kafka.publisher import BrokenError
 from consumer.publish.telling import Telling
 
 #: Lines between two looks at failures and progress.

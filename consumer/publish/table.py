@@ -13,7 +13,7 @@ from io import BufferedReader
 from itertools import chain
 
 from consumer.core.model import BadEvent
-from consumer.core.validation import quoted
+from consumer.core.rows.validation import quoted
 from consumer.errors import UserError
 from consumer.publish.lines import NOT_UTF8, raw_lines
 

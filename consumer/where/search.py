@@ -17,14 +17,14 @@ import msgspec
 import orjson
 from confluent_kafka import Message
 
+from consumer.adapters.kafka.scan import Scan, Settled
+from consumer.adapters.schema_registry import Found, Registry, connect
 from consumer.config.settings import Settings
 from consumer.core.model import Row
-from consumer.core.offsets import Partition
-from consumer.core.rows import RowMaker
+from consumer.core.offsets.partition import Partition
+from consumer.core.rows.maker import RowMaker
 from consumer.formats import EpcisRules, Schemas, decoder
-from consumer.intake import Intake
-from consumer.kafka.scan import Scan, Settled
-from consumer.schema_registry import Found, Registry, connect
+from consumer.loop.intake import Intake
 
 #: How long the registry may take for a schema.
 SCHEMA_SECONDS = 15.0

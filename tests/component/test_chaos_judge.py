@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from consumer.core.settled_map import encode
+from consumer.core.offsets.settled_map import encode
 from tests.chaos.evidence import (
     Application,
     CommitEntry,

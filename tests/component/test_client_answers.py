@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from consumer.adapters.scantrust.client import MAX_BODY
+from consumer.adapters.scantrust.token import TokenSource
 from consumer.errors import ConfigError
-from consumer.scantrust.client import MAX_BODY
-from consumer.scantrust.token import TokenSource
 from tests.component.wire import (
     ITEMS,
     TOKEN,

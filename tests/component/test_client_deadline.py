@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from consumer.core.reply import Reply
-from consumer.scantrust import transport
-from consumer.scantrust.client import Client
-from consumer.scantrust.token import TokenSource
+from consumer.adapters.scantrust import transport
+from consumer.adapters.scantrust.client import Client
+from consumer.adapters.scantrust.token import TokenSource
+from consumer.core.uploading.response import Reply
 from tests.component.wire import (
     ITEMS,
     TOKEN,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from consumer.core.reply import Reply
+from consumer.core.uploading.response import Reply
 from tests.component.wire import (
     ITEMS,
     TOKEN,

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from consumer.scantrust.transport import IDLE_SECONDS
+from consumer.adapters.scantrust.transport import IDLE_SECONDS
 from tests.component.wire import ITEMS, Peer, Wire, answer, client_to, make_certificate, saying, wait_until
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from consumer.scantrust import framing, transport
-from consumer.scantrust.transport import AGE_SECONDS
+from consumer.adapters.scantrust import framing, transport
+from consumer.adapters.scantrust.transport import AGE_SECONDS
 from tests.component.test_client_idle import Clock
 from tests.component.wire import ITEMS, Peer, Wire, answer, client_to, make_certificate, wait_until
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.core.reply import Reply
+from consumer.core.uploading.response import Reply
 from consumer.errors import ConfigError
 from tests.component.wire import (
     ITEMS,

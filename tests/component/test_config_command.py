@@ -18,9 +18,9 @@ import pytest
 from click.testing import CliRunner
 
 from consumer import cli
+from consumer.adapters.kafka.property_rules import REFUSED_CLIENT_PROPERTIES
 from consumer.commands.options import Options, pass_options
 from consumer.config.documents import TO_SET, example, json_schema
-from consumer.config.librdkafka import REFUSED_CLIENT_PROPERTIES
 from consumer.config.loading import load
 from consumer.config.page import page
 from consumer.config.settings import Settings

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from consumer.adapters.kafka import retrying_producer as outbox
+from consumer.adapters.kafka.dead_letter import DeadLetters, headers_of
+from consumer.adapters.kafka.receipts import Receipts
+from consumer.adapters.kafka.retrying_producer import Headers
 from consumer.core.effects import Letter, Receipt
 from consumer.core.model import Record, Rejection, Row, Stage
-from consumer.core.offsets import Partition
-from consumer.kafka import outbox
-from consumer.kafka.dead_letter import DeadLetters, headers_of
-from consumer.kafka.outbox import Headers
-from consumer.kafka.receipts import Receipts
+from consumer.core.offsets.partition import Partition
 from tests.component.wire import wait_until
-from tests.core.runner_fakes import Message
+from tests.unit.runner_fakes import Message
 
 TOPIC = "letters"
 

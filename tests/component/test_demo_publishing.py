@@ -9,12 +9,12 @@ from datetime import timedelta
 
 import pytest
 
+from consumer.adapters.kafka.embedded import EmbeddedKafka
 from consumer.demo import publishing
 from consumer.demo.line import CODER, GATE, START, Message
 from consumer.demo.publishing import Published, Publisher
 from consumer.demo.topics import Topics
 from consumer.errors import UserError
-from consumer.kafka.embedded import EmbeddedKafka
 from tests.support.process import wait_until
 
 TOPIC = "line.events"

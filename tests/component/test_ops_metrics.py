@@ -12,12 +12,12 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as text_format
 
-from consumer.core.counting import MAX_NAMES
+from consumer.core.counters import MAX_NAMES
 from consumer.ops.exposition import bounded, exposition, family
 from consumer.ops.metrics import METRICS, PREFIX
 from consumer.ops.metrics_page import ALERTS, page
 from consumer.ops.snapshot import Snapshot, take
-from tests.core.runner_fakes import World, keys_of
+from tests.unit.runner_fakes import World, keys_of
 
 ROOT = Path(__file__).parents[2]
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"

@@ -13,13 +13,13 @@ import pytest
 
 from consumer.config.masking import masked
 from consumer.config.settings import Settings
+from consumer.loop.ports import Result
 from consumer.ops import snapshot as snapshots
 from consumer.ops.health import STALLED_SECONDS
 from consumer.ops.paths import paths_of
 from consumer.ops.server import Answer, Paths
 from consumer.ops.snapshot import Asker, Snapshot, take
-from consumer.ports import Result
-from tests.core.runner_fakes import World, keys_of
+from tests.unit.runner_fakes import World, keys_of
 
 
 class Served:

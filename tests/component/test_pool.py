@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from consumer.core.reply import Reply
+from consumer.adapters.scantrust.client import Client
+from consumer.adapters.scantrust.pool import Job, Pool
+from consumer.adapters.scantrust.token import TokenSource
+from consumer.adapters.scantrust.transport import StartBy
+from consumer.core.uploading.response import Reply
 from consumer.errors import ConfigError
-from consumer.scantrust.client import Client
-from consumer.scantrust.pool import Job, Pool
-from consumer.scantrust.token import TokenSource
-from consumer.scantrust.transport import StartBy
 from tests.component.wire import (
     ITEMS,
     TOKEN,

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core.model import BadEvent, Record
-from consumer.core.rows import RowMaker
+from consumer.core.rows.maker import RowMaker
 from consumer.errors import UserError
 from consumer.formats import decoder
 from consumer.formats.schemas import read_schema
 from consumer.publish.checking import JsonEvents, Making, TableEvents
-from tests.core.epcis import ITEM, SSCC, aggregation, object_event, rules
+from tests.unit.epcis import ITEM, SSCC, aggregation, object_event, rules
 
 AVRO = fastavro.parse_schema(read_schema("scm_event.avsc"))
 FORMATS = ["auto", "json", "flat", "avro"]

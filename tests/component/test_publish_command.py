@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.epcis import ITEM, object_event
+from tests.unit.epcis import ITEM, object_event
 
 COMMAND = [sys.executable, "-m", "consumer.cli"]
 TABLE = "extended_id,activation_status,product\n"

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
 
-from consumer import schema_registry
+from consumer.adapters import schema_registry
+from consumer.adapters.schema_registry import Found, Registry, connect, explain
 from consumer.errors import ConfigError
-from consumer.schema_registry import Found, Registry, connect, explain
 from tests.component.wire import Peer, Wire, answer, free_port, make_certificate, saying, wait_until
 
 AVRO = '{"type": "record", "name": "A", "fields": []}'
@@ -168,7 +168,7 @@ def test_outage_is_waited_for_and_told_with_what_to_do(case: str, caplog: pytest
         wire.take(peer)
         peer.send(bad if len(wire.requests) <= 3 else schema_answer())
 
-    caplog.set_level(logging.WARNING, "consumer.schema_registry")
+    caplog.set_level(logging.WARNING, "consumer.adapters.schema_registry")
     with Wire(script) as wire, asking(connect(wire.url, "me", PASSWORD), wire.url) as (asked, answers):
         asked.ask(5)
         assert answers.get(timeout=5) == (5, Found("AVRO", AVRO, []))
@@ -183,7 +183,7 @@ def test_outage_is_waited_for_and_told_with_what_to_do(case: str, caplog: pytest
 
 
 def test_registry_that_is_started_late_is_found(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "consumer.schema_registry")
+    caplog.set_level(logging.WARNING, "consumer.adapters.schema_registry")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with asking(connect(url), url) as (asked, answers):
@@ -215,7 +215,7 @@ def test_registry_that_says_nothing_is_given_up_in_time(
 
 
 def test_outage_is_told_once_in_half_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "consumer.schema_registry")
+    caplog.set_level(logging.WARNING, "consumer.adapters.schema_registry")
     with Wire(saying(error_answer("500 No", 1))) as wire, asking(connect(wire.url), wire.url) as (asked, _):
         asked.ask(5)
         asked.ask(6)

@@ -62,7 +62,7 @@ def test_a_signal_while_the_program_is_loaded_stops_it_in_order(
 #: A busy machine: the handler is through when the wait that it interrupts has long been over.
 BUSY = """
 import sys, time
-from consumer.runner import Runner
+from consumer.loop.runner import Runner
 
 handle = Runner.signal
 

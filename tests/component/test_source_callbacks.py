@@ -10,10 +10,10 @@ import sys
 PROGRAM = """
 import os, sys, time
 from confluent_kafka import TopicPartition
-from consumer.core.offsets import Commit
-from consumer.kafka.embedded import EmbeddedKafka
-from consumer.kafka.reader import ReadFrom
-from consumer.kafka.source import Source
+from consumer.core.offsets.partition import Commit
+from consumer.adapters.kafka.embedded import EmbeddedKafka
+from consumer.adapters.kafka.reader import ReadFrom
+from consumer.adapters.kafka.source import Source
 
 class Listener:
     stopping = leaves_at_once = False
@@ -78,9 +78,9 @@ REFUSED = """
 import sys, threading, time
 from confluent_kafka import Consumer
 from consumer.errors import UserError
-from consumer.kafka.embedded import EmbeddedKafka
-from consumer.kafka.reader import ReadFrom
-from consumer.kafka.source import Source
+from consumer.adapters.kafka.embedded import EmbeddedKafka
+from consumer.adapters.kafka.reader import ReadFrom
+from consumer.adapters.kafka.source import Source
 
 def refuse(*_, **__):
     gone.memberid()

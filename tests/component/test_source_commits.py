@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from consumer.core.offsets import Commit, Partition, due_commits
+from consumer.adapters.kafka import source as module
+from consumer.adapters.kafka.reader import ReadFrom
+from consumer.adapters.kafka.source import Source
+from consumer.core.offsets.partition import Commit, Partition, due_commits
 from consumer.errors import UserError
-from consumer.kafka import source as module
-from consumer.kafka.reader import ReadFrom
-from consumer.kafka.source import Source
 
 
 class Listener(SimpleNamespace):

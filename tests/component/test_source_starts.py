@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from consumer.core.offsets import Partition
-from consumer.core.settled_map import NOWHERE
+from consumer.adapters.kafka.reader import ReadFrom
+from consumer.adapters.kafka.source import Source
+from consumer.adapters.kafka.starts import Extent
+from consumer.core.offsets.partition import Partition
+from consumer.core.offsets.settled_map import NOWHERE
 from consumer.errors import UserError
-from consumer.kafka.reader import ReadFrom
-from consumer.kafka.source import Source
-from consumer.kafka.starts import Extent
 from tests.support.process import wait_until
 
 NO_LEADER = KafkaError(KafkaError.LEADER_NOT_AVAILABLE)
@@ -100,7 +100,7 @@ class Listener(SimpleNamespace):
 
 class Stand:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("consumer.kafka.seeking.LAST_PAUSE_SECONDS", 0.05)
+        monkeypatch.setattr("consumer.adapters.kafka.seeking.LAST_PAUSE_SECONDS", 0.05)
         self.broker: Any = Broker()
         self.listener: Any = Listener()
         self.source = Source(self.listener, ReadFrom("127.0.0.1:1", "group", ["events"], "earliest", "stop", {}))

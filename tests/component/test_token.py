@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from consumer.adapters.scantrust.token import TokenSource
 from consumer.errors import ConfigError
-from consumer.scantrust.token import TokenSource
 
 SECRET = "abcdef-0123456789"
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from consumer.adapters.kafka.embedded import EmbeddedKafka
+from consumer.adapters.kafka.scan import Scan
 from consumer.config.settings import Settings
-from consumer.core.settled_map import encode
-from consumer.kafka.embedded import EmbeddedKafka
-from consumer.kafka.scan import Scan
+from consumer.core.offsets.settled_map import encode
 from consumer.where.search import Fate, Search
-from tests.core.epcis import document, object_event
+from tests.unit.epcis import document, object_event
 
 KEY = "HGDTQD54D5SD86EEDFS"
 

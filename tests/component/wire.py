@@ -16,8 +16,8 @@ from typing import Any
 
 import orjson
 
-from consumer.scantrust.client import Client
-from consumer.scantrust.token import TokenSource
+from consumer.adapters.scantrust.client import Client
+from consumer.adapters.scantrust.token import TokenSource
 
 TOKEN = "secret-token-0123456789"
 ITEMS = [{"extended_id": "A1", "intended_market": "cn"}, {"extended_id": "A2", "intended_market": "de"}]

@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from queue import Queue
 from typing import Protocol
 
+from consumer.adapters.scantrust.client import Client
+from consumer.adapters.scantrust.pool import Job, Pool
+from consumer.adapters.scantrust.token import TokenSource
+from consumer.core.batching.windows import Window
 from consumer.core.effects import Attempt
 from consumer.core.model import Record, Row
-from consumer.core.offsets import Partition
-from consumer.core.reply import Reply
-from consumer.core.windows import Window
+from consumer.core.offsets.partition import Partition
+from consumer.core.uploading.response import Reply
 from consumer.sandbox import Sandbox
-from consumer.scantrust.client import Client
-from consumer.scantrust.pool import Job, Pool
-from consumer.scantrust.token import TokenSource
 from tests.simulation.adapters import Pace, Results, SimApi
 from tests.simulation.api import Api, Faults
 from tests.simulation.process import Process

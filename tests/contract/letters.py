@@ -9,10 +9,10 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
+from consumer.adapters.kafka.dead_letter import DeadLetters
 from consumer.core.effects import Letter
 from consumer.core.model import Record, Rejection, Row, Stage
-from consumer.core.offsets import Partition
-from consumer.kafka.dead_letter import DeadLetters
+from consumer.core.offsets.partition import Partition
 from tests.simulation.adapters import Results, SimLetters, Writing
 from tests.simulation.broker import Broker, Message
 from tests.simulation.process import Process
@@ -56,7 +56,7 @@ class LettersSite(Protocol):
 
 
 class RealLetters:
-    """``consumer.kafka.dead_letter`` on a real broker; the topic is not there at first."""
+    """``consumer.adapters.kafka.dead_letter`` on a real broker; the topic is not there at first."""
 
     def __init__(self, kafka: Kafka, *, refusing: bool = False) -> None:
         """``refusing``: the topic is there, and every letter is too large for it at first."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from consumer.core.offsets import Commit, Partition
+from consumer.core.offsets.partition import Commit, Partition
 from consumer.errors import UserError
-from consumer.ports import Source
+from consumer.loop.ports import Source
 
 #: How long anything may take, by the clock of the site, seconds.
 PATIENCE_SECONDS = 30.0

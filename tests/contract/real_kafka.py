@@ -1,4 +1,4 @@
-"""The site on a real broker: ``consumer.kafka.source``, and kafka-python as the witness of what is committed."""
+"""The site on a real broker; kafka-python is the witness of what is committed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import closing
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from consumer.kafka.reader import ReadFrom
-from consumer.kafka.source import Source
-from consumer.ports import Source as SourcePort
+from consumer.adapters.kafka.reader import ReadFrom
+from consumer.adapters.kafka.source import Source
+from consumer.loop.ports import Source as SourcePort
 from tests.contract.member import PATIENCE_SECONDS, Member
 from tests.support.kafka_witness import Kafka, unique
 

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import pytest
 
 from consumer.core.model import Row
-from consumer.core.outcomes import LineNumbers, Outcome, Reading, classify
-from consumer.core.reply import Reply
+from consumer.core.uploading.classification import LineNumbers, Outcome, classify
+from consumer.core.uploading.response import Reply
+from consumer.core.verdict import Reading
 from tests.contract.api import KEY, ApiSite, rows_of
 
 

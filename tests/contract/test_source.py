@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from consumer.core.offsets import Commit, Partition
-from consumer.core.settled_map import encode
-from consumer.ports import Source
+from consumer.core.offsets.partition import Commit, Partition
+from consumer.core.offsets.settled_map import encode
+from consumer.loop.ports import Source
 from tests.contract.member import Member, Site
 
 #: More characters than a broker takes as metadata.

@@ -10,11 +10,11 @@ import pytest
 from confluent_kafka import Consumer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
-from consumer.core.offsets import Commit, Partition, due_commits
-from consumer.core.settled_map import Began, Origin, cluster_name, encode, origin_of
-from consumer.kafka import reader as module
-from consumer.kafka.reader import ReadFrom
-from consumer.kafka.source import Source
+from consumer.adapters.kafka import reader as module
+from consumer.adapters.kafka.reader import ReadFrom
+from consumer.adapters.kafka.source import Source
+from consumer.core.offsets.partition import Commit, Partition, due_commits
+from consumer.core.offsets.settled_map import Began, Origin, cluster_name, encode, origin_of
 from tests.contract.member import PATIENCE_SECONDS, Member
 from tests.contract.real_kafka import QUICK, TURN_SECONDS
 from tests.support.kafka_witness import Kafka, unique

@@ -11,8 +11,8 @@ import pytest
 
 from consumer.config.settings import Settings
 from consumer.core.model import BadEvent, Record, Row
-from consumer.core.offsets import Partition
-from consumer.core.rows import RowMaker, refused_row
+from consumer.core.offsets.partition import Partition
+from consumer.core.rows.maker import RowMaker, refused_row
 from consumer.formats import EpcisRules, decoder
 from consumer.formats.encode import encoder
 from tests.docs.blocks import Block, blocks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumer.core.special_fields import SPECIAL_FIELDS
+from consumer.core.rows.special_fields import SPECIAL_FIELDS
 from tests.docs.blocks import ROOT
 
 

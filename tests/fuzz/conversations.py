@@ -12,9 +12,9 @@ Each request names a key of its own, and so does its answer. What must hold:
 * never past its deadline, by more than the machine takes;
 * what is a whole answer is taken, and after one that leaves no doubt the connection is used again.
 
-One thing no client can tell (``scantrust/transport.py``): an answer that nobody asked for and that arrives while
-the next request is being written. So what the server sends unasked it sends with an answer, or while the client
-rests.
+One thing no client can tell (``adapters/scantrust/transport.py``): an answer that nobody asked for
+and that arrives while the next request is being written. So what the server sends unasked it
+sends with an answer, or while the client rests.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from consumer.core.reply import Reply
-from consumer.scantrust.client import Client
-from consumer.scantrust.token import TokenSource
+from consumer.adapters.scantrust.client import Client
+from consumer.adapters.scantrust.token import TokenSource
+from consumer.core.uploading.response import Reply
 
 WAYS = {"direct": 70, "proxy": 16, "tls": 9, "tunnel": 5}
 CALLS = (2, 3, 4, 5)

@@ -14,7 +14,7 @@ from typing import Any
 import fastavro
 
 from consumer.formats.schemas import read_schema
-from tests.core.epcis import ITEM, OTHER_SSCC, SSCC, aggregation, document, object_event
+from tests.unit.epcis import ITEM, OTHER_SSCC, SSCC, aggregation, document, object_event
 
 SHIPPED = read_schema("scm_event.avsc")
 NEWER = SHIPPED | {

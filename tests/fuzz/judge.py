@@ -10,19 +10,19 @@ from typing import Any
 
 import orjson
 
+from consumer.adapters.kafka.dead_letter import headers_of
 from consumer.config.settings import Epcis
 from consumer.core.effects import Letter
 from consumer.core.model import Record, Row
-from consumer.core.offsets import Partition
+from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline, Rules
-from consumer.core.rows import MAX_ROWS, RowMaker
-from consumer.core.validation import MAX_VALUE, REASONS
+from consumer.core.rows.maker import MAX_ROWS, RowMaker
+from consumer.core.rows.validation import MAX_VALUE, REASONS
 from consumer.formats import FORMATS, EpcisRules, Schemas, decoder
-from consumer.intake import Intake
-from consumer.kafka.dead_letter import headers_of
-from tests.core.builders import accepted
-from tests.core.runner_fakes import Message
+from consumer.loop.intake import Intake
 from tests.fuzz.inputs import SCHEMAS
+from tests.unit.builders import accepted
+from tests.unit.runner_fakes import Message
 
 UNITS = ("case_code", "pallet_code")
 #: No input may take longer, seconds of the processor: well under what a group waits for a member.

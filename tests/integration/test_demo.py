@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from consumer.adapters.kafka.embedded import EmbeddedKafka
 from consumer.cli import group
 from consumer.demo import stage
 from consumer.demo.shift import Size
 from consumer.errors import UserError
-from consumer.kafka.embedded import EmbeddedKafka
 from tests.support.process import wait_until
 
 COMMAND = [sys.executable, "-m", "consumer.cli", "demo"]

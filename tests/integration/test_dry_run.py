@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from consumer.core.settled_map import decode
+from consumer.adapters.kafka import standalone_reader as onlooker
+from consumer.adapters.kafka.reader import ReadFrom
+from consumer.adapters.kafka.standalone_reader import Onlooker
+from consumer.core.offsets.settled_map import decode
 from consumer.errors import UserError
-from consumer.kafka import onlooker
-from consumer.kafka.onlooker import Onlooker
-from consumer.kafka.reader import ReadFrom
 from consumer.sandbox import Sandbox
 from tests.support.job import Job, line_events
 from tests.support.kafka_broker import free_port

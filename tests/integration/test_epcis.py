@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.core.epcis import aggregation, document, object_event
 from tests.support.job import Job
+from tests.unit.epcis import aggregation, document, object_event
 
 CASES = 40
 CHILDREN = 20

@@ -9,8 +9,8 @@ from contextlib import closing
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from consumer.kafka.reader import ReadFrom
-from consumer.kafka.source import Source
+from consumer.adapters.kafka.reader import ReadFrom
+from consumer.adapters.kafka.source import Source
 from tests.contract.member import Member
 from tests.contract.real_kafka import QUICK
 from tests.support.kafka_broker import JvmBroker, free_port

@@ -64,7 +64,7 @@ class Publish:
         path = self.file("scm-consumer.toml", toml(settings))
         started = "from consumer.cli import main; main()"
         if self.patience_ms is not None:
-            defaults = "from consumer.kafka.publisher import DEFAULTS"
+            defaults = "from consumer.adapters.kafka.publisher import DEFAULTS"
             started = f"{defaults}; DEFAULTS['message.timeout.ms'] = {self.patience_ms}; {started}"
         return [sys.executable, "-c", started, "-c", str(path), "publish", *arguments]
 

@@ -8,7 +8,7 @@ from contextlib import closing
 
 from confluent_kafka import Consumer, TopicPartition
 
-from consumer.core.settled_map import decode, origin_of
+from consumer.core.offsets.settled_map import decode, origin_of
 from consumer.sandbox import Sandbox
 from tests.support.job import Job, line_events
 from tests.support.kafka_broker import JvmBroker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-CORE = "tests/core/test_pipeline_properties.py"
+CORE = "tests/unit/core/test_pipeline_properties.py"
 SIMULATION = "tests/mutants/few_seeds.py"
 
 

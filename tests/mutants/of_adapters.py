@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Edit, Mutant
 
-STARTS, SEEKING = "kafka/starts.py", "kafka/seeking.py"
-READER, SOURCE, LETTERS, OUTBOX = "kafka/reader.py", "kafka/source.py", "kafka/dead_letter.py", "kafka/outbox.py"
-CLIENT, TRANSPORT = "scantrust/client.py", "scantrust/transport.py"
-FRAMING, TRUST = "scantrust/framing.py", "scantrust/trust.py"
+STARTS, SEEKING = "adapters/kafka/starts.py", "adapters/kafka/seeking.py"
+READER, SOURCE, LETTERS, OUTBOX = (
+    "adapters/kafka/reader.py",
+    "adapters/kafka/source.py",
+    "adapters/kafka/dead_letter.py",
+    "adapters/kafka/retrying_producer.py",
+)
+CLIENT, TRANSPORT = "adapters/scantrust/client.py", "adapters/scantrust/transport.py"
+FRAMING, TRUST = "adapters/scantrust/framing.py", "adapters/scantrust/trust.py"
 SOURCE_TESTS = "tests/contract/test_source.py"
 STARTS_TESTS = "tests/contract/test_starts.py"
 API_TESTS = "tests/contract/test_api.py"

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from tests.mutants.mutant import SIMULATION, Edit, Mutant
 
-RUNNER, RESTING, MEMBERSHIP = "runner.py", "resting.py", "membership.py"
-PIPELINE, PACE = "core/pipeline.py", "core/pace.py"
-SEVERAL_TESTS = ("tests/core/test_several.py",)
-CROWDING_TESTS = ("tests/core/test_crowding.py",)
-MEMBERSHIP_TESTS = ("tests/core/test_membership.py",)
-PACE_TESTS = ("tests/core/test_pace.py",)
-MEMBERSHIP_TESTS = ("tests/core/test_membership.py",)
-STOP_TESTS = ("tests/core/test_runner_stop.py",)
+RUNNER, RESTING, MEMBERSHIP = "loop/runner.py", "loop/partition_pauses.py", "loop/session_lease.py"
+PIPELINE, PACE = "core/pipeline.py", "core/admission/pace.py"
+SEVERAL_TESTS = ("tests/unit/core/rows/test_several.py",)
+CROWDING_TESTS = ("tests/unit/core/admission/test_flow.py",)
+MEMBERSHIP_TESTS = ("tests/unit/loop/test_session_lease.py",)
+PACE_TESTS = ("tests/unit/core/admission/test_pace.py",)
+MEMBERSHIP_TESTS = ("tests/unit/loop/test_session_lease.py",)
+STOP_TESTS = ("tests/unit/loop/test_runner_stop.py",)
 LOOP_TESTS = (
-    "tests/core/test_runner.py",
-    "tests/core/test_runner_revocation.py",
-    "tests/core/test_runner_stop.py",
-    "tests/core/test_runner_schemas.py",
-    "tests/core/test_membership.py",
+    "tests/unit/loop/test_runner.py",
+    "tests/unit/loop/test_runner_revocation.py",
+    "tests/unit/loop/test_runner_stop.py",
+    "tests/unit/loop/test_runner_schemas.py",
+    "tests/unit/loop/test_session_lease.py",
     SIMULATION,
 )
 
@@ -164,7 +164,7 @@ MUTANTS = (
             Edit(RUNNER, "                partition.owned = False  # whatever", "                pass  # whatever"),
             Edit(RUNNER, "        self.pipeline.revoked(partitions, self._clock())\n", ""),
         ),
-        ("tests/core/test_runner_revocation.py",),
+        ("tests/unit/loop/test_runner_revocation.py",),
     ),
     Mutant(
         "a source that cannot go on ends a stop half-way",
@@ -228,12 +228,12 @@ MUTANTS = (
     Mutant(
         "an inherited map without room rests its partition for as long as one row is stuck",
         (Edit(RESTING, "idle = self._unsettled[partition] == before.get(partition)", "idle = False"),),
-        ("tests/core/test_resting.py",),
+        ("tests/unit/loop/test_partition_pauses.py",),
     ),
     Mutant(
         "a partition whose map has no room is read on when nothing settles",
         (Edit(RESTING, "(idle and partition.fits_alone(room // 2))", "idle"),),
-        ("tests/core/test_resting.py",),
+        ("tests/unit/loop/test_partition_pauses.py",),
     ),
     Mutant(
         "a stop does not wait for what is in flight",

@@ -5,26 +5,30 @@ from __future__ import annotations
 from tests.mutants.mutant import Edit, Mutant
 
 OFFSETS, MAP, FLOW, PIPELINE, INTAKE = (
-    "core/offsets.py",
-    "core/settled_map.py",
-    "core/flow.py",
+    "core/offsets/partition.py",
+    "core/offsets/settled_map.py",
+    "core/admission/flow.py",
     "core/pipeline.py",
-    "intake.py",
+    "loop/intake.py",
 )
-OFFSETS_TESTS = ("tests/core/test_offsets.py",)
-MAP_TESTS = ("tests/core/test_settled_map.py",)
-INTAKE_TESTS = ("tests/core/test_intake.py",)
+OFFSETS_TESTS = ("tests/unit/core/offsets/test_partition.py",)
+MAP_TESTS = ("tests/unit/core/offsets/test_settled_map.py",)
+INTAKE_TESTS = ("tests/unit/loop/test_intake.py",)
 
 MUTANTS = (
     Mutant(
         "what a later leader has written is skipped for what the map names",
-        (Edit("core/offsets.py", "            self.skips = self.skips.until(offset)\n", "            pass\n"),),
-        ("tests/core/test_intake.py",),
+        (
+            Edit(
+                "core/offsets/partition.py", "            self.skips = self.skips.until(offset)\n", "            pass\n"
+            ),
+        ),
+        ("tests/unit/loop/test_intake.py",),
     ),
     Mutant(
         "commits do not name the epoch of the leader that is read",
-        (Edit("core/offsets.py", "        self.origin = self.origin._replace(epoch=epoch)\n", ""),),
-        ("tests/core/test_intake.py",),
+        (Edit("core/offsets/partition.py", "        self.origin = self.origin._replace(epoch=epoch)\n", ""),),
+        ("tests/unit/loop/test_intake.py",),
     ),
     Mutant("commit before settle", (Edit(OFFSETS, "offset = partition.watermark\n", "offset = partition.position\n"),)),
     Mutant(
@@ -181,11 +185,11 @@ MUTANTS = (
     Mutant(
         "what a half-settled record goes on holding is not counted",
         (Edit(PIPELINE, "        record.size += HELD_BYTES * record.open\n", ""),),
-        ("tests/core/test_half_settled.py",),
+        ("tests/unit/core/test_half_settled.py",),
     ),
     Mutant(
         "rejected rows do not count as rows that cannot go until their letters are late",
         (Edit(PIPELINE, "if late or row.stage == Stage.LETTER", "if late"),),
-        ("tests/core/test_crowding.py",),
+        ("tests/unit/core/admission/test_flow.py",),
     ),
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.mutants.mutant import CORE, Edit, Mutant
 
-CLAIMS, LANES, WINDOWS = "core/claims.py", "core/lanes.py", "core/windows.py"
-PIPELINE, UPLOADS, OUTCOMES = "core/pipeline.py", "core/uploads.py", "core/outcomes.py"
-HALF_SETTLED = ("tests/core/test_half_settled.py",)
+CLAIMS, LANES, WINDOWS = "core/ordering/claims.py", "core/batching/lanes.py", "core/batching/windows.py"
+PIPELINE, UPLOADS, OUTCOMES = "core/pipeline.py", "core/uploading/uploads.py", "core/uploading/classification.py"
+HALF_SETTLED = ("tests/unit/core/test_half_settled.py",)
 
 MUTANTS = (
     Mutant(
@@ -39,7 +39,7 @@ MUTANTS = (
                 "self._wait(keys, value, held, row, urged, shared=False)",
             ),
         ),
-        ("tests/core/test_claims.py", CORE),
+        ("tests/unit/core/ordering/test_claims.py", CORE),
     ),
     Mutant(
         "joins ignored: nothing holds a unit while codes are put into it",
@@ -69,7 +69,7 @@ MUTANTS = (
     Mutant(
         "a call that is lost after its partition went is forgotten with the epoch before",
         (Edit(PIPELINE, "            self._keep_lost(result.orphans)\n", ""),),
-        ("tests/core/test_revocation.py",),
+        ("tests/unit/core/test_revocation.py",),
     ),
     Mutant(
         "claims freed when the dead letter is written, not when it is acknowledged",
@@ -138,12 +138,12 @@ MUTANTS = (
     Mutant(
         "lanes that lost no row are entered again at each turn of a revocation",
         (Edit(LANES, "if any(row.stage == Stage.DONE for row in lane.rows):", "if True:"),),
-        ("tests/core/test_lanes.py",),
+        ("tests/unit/core/batching/test_lanes.py",),
     ),
     Mutant(
         "entries of lanes that hold no more stay where others stand before them",
         (Edit(LANES, "            if len(heap) > most:\n", "            if False:\n"),),
-        ("tests/core/test_lanes.py",),
+        ("tests/unit/core/batching/test_lanes.py",),
     ),
     Mutant(
         "claims of rows in flight freed at the revocation",
@@ -209,7 +209,7 @@ MUTANTS = (
                 "(0.0, window.oldest, window.number, window))",
             ),
         ),
-        ("tests/core/test_uploads_failing.py",),
+        ("tests/unit/core/uploading/test_uploads_failing.py",),
     ),
     Mutant(
         "a parked window is forgotten",
@@ -226,6 +226,6 @@ MUTANTS = (
     Mutant(
         "windows mix data keys and sets of fields",
         (Edit(LANES, "row.shape is not shape or row.data_key != lane.data_key or row.suspect", "False"),),
-        ("tests/core/test_windows.py",),
+        ("tests/unit/core/batching/test_windows.py",),
     ),
 )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Edit, Mutant
 
-EVIDENCE = "core/evidence.py"
+EVIDENCE = "core/uploading/evidence.py"
 TASKS, OUTCOMES, UPLOADS, PIPELINE, WINDOWS, ROWS = (
-    "core/tasks.py",
-    "core/outcomes.py",
-    "core/uploads.py",
+    "core/uploading/tasks.py",
+    "core/uploading/classification.py",
+    "core/uploading/uploads.py",
     "core/pipeline.py",
-    "core/windows.py",
-    "core/rows.py",
+    "core/batching/windows.py",
+    "core/rows/maker.py",
 )
-TASKS_TESTS = ("tests/core/test_tasks.py",)
-RECEIPTS_TESTS = ("tests/core/test_receipts.py",)
+TASKS_TESTS = ("tests/unit/core/uploading/test_tasks.py",)
+RECEIPTS_TESTS = ("tests/unit/core/test_receipts.py",)
 
 MUTANTS = (
     Mutant(
@@ -70,7 +70,7 @@ MUTANTS = (
         "a trial that is a task at work keeps all others from being tried",
         (
             Edit(
-                "core/gate.py",
+                "core/admission/gate.py",
                 "return max(at, self.probe_at)  # the trial is a task",
                 "return None  # the trial is a task",
             ),

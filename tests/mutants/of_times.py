@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Edit, Mutant
 
-MEMBERSHIP, PACE = "membership.py", "core/pace.py"
-MEMBERSHIP_TESTS = ("tests/core/test_membership_times.py",)
-PACE_TESTS = ("tests/core/test_pace_numbers.py",)
+MEMBERSHIP, PACE = "loop/session_lease.py", "core/admission/pace.py"
+MEMBERSHIP_TESTS = ("tests/unit/loop/test_session_lease_times.py",)
+PACE_TESTS = ("tests/unit/core/admission/test_pace_numbers.py",)
 
 MUTANTS = (
     Mutant(

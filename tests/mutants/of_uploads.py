@@ -5,17 +5,17 @@ from __future__ import annotations
 from tests.mutants.mutant import CORE, Edit, Mutant
 
 UPLOADS, OUTCOMES, GATE, PIPELINE, ROWS = (
-    "core/uploads.py",
-    "core/outcomes.py",
-    "core/gate.py",
+    "core/uploading/uploads.py",
+    "core/uploading/classification.py",
+    "core/admission/gate.py",
     "core/pipeline.py",
-    "core/rows.py",
+    "core/rows/maker.py",
 )
-EVIDENCE = "core/evidence.py"
-GATE_TESTS = ("tests/core/test_gate.py", CORE)
-EVIDENCE_TESTS = ("tests/core/test_evidence.py",)
-REFUSED_TESTS = ("tests/core/test_uploads_refused.py",)
-FAILING_TESTS = ("tests/core/test_uploads_failing.py",)
+EVIDENCE = "core/uploading/evidence.py"
+GATE_TESTS = ("tests/unit/core/admission/test_gate.py", CORE)
+EVIDENCE_TESTS = ("tests/unit/core/uploading/test_evidence.py",)
+REFUSED_TESTS = ("tests/unit/core/uploading/test_uploads_refused.py",)
+FAILING_TESTS = ("tests/unit/core/uploading/test_uploads_failing.py",)
 
 MUTANTS = (
     Mutant(
@@ -70,7 +70,7 @@ MUTANTS = (
                 UPLOADS, "        if reduced:\n            # The answer", "        if False:\n            # The answer"
             ),
         ),
-        ("tests/core/test_revocation.py",),
+        ("tests/unit/core/test_revocation.py",),
     ),
     Mutant(
         "a row named by a 400 counts as accepted",
@@ -95,7 +95,7 @@ MUTANTS = (
     Mutant(
         "a 400's line numbers are taken to begin at 0",
         (Edit(OUTCOMES, "LINES_BEGIN_AT = (1, 0, 2)", "LINES_BEGIN_AT = (0,)"),),
-        ("tests/core/test_uploads.py", CORE),
+        ("tests/unit/core/uploading/test_uploads.py", CORE),
     ),
     Mutant(
         "a 400 that names no row rejects the whole window",
@@ -139,7 +139,7 @@ MUTANTS = (
     Mutant(
         "synchronous calls that pass are evidence against a failing task",
         (Edit(EVIDENCE, "self._passed_sent_at[window.by_task] > since", "max(self._passed_sent_at.values()) > since"),),
-        ("tests/core/test_tasks.py",),
+        ("tests/unit/core/uploading/test_tasks.py",),
     ),
     Mutant(
         "a failed task is divided as a rejection is, and its last row rejected",
@@ -150,7 +150,7 @@ MUTANTS = (
                 "elif outcome.reading in (Reading.TASK_FAILED, Reading.NONE_NAMED, ",
             ),
         ),
-        ("tests/core/test_tasks.py",),
+        ("tests/unit/core/uploading/test_tasks.py",),
     ),
     Mutant(
         "a refused row is rejected without being tried again after others passed",
@@ -166,7 +166,7 @@ MUTANTS = (
                 "refused_again = window.retried_after_evidence",
             ),
         ),
-        (*REFUSED_TESTS, "tests/core/test_tasks.py"),
+        (*REFUSED_TESTS, "tests/unit/core/uploading/test_tasks.py"),
     ),
     Mutant(
         "a 401 of the window that is tried divides it",
@@ -224,19 +224,25 @@ MUTANTS = (
     ),
     Mutant(
         "a pause ends only when GET /me passes",
-        (Edit("core/api_health.py", "passed=reply.status not in (None, 401, 429)", "passed=reply.status == 200"),),
+        (
+            Edit(
+                "core/uploading/api_health.py",
+                "passed=reply.status not in (None, 401, 429)",
+                "passed=reply.status == 200",
+            ),
+        ),
         REFUSED_TESTS,
     ),
     Mutant(
         "a limit of 413 is never forgotten",
         (
             Edit(
-                "core/lanes.py",
+                "core/batching/lanes.py",
                 "            self._limit(min(MAX_WINDOW_BYTES, 2 * self.max_bytes))\n",
                 "            pass\n",
             ),
         ),
-        ("tests/core/test_uploads.py",),
+        ("tests/unit/core/uploading/test_uploads.py",),
     ),
     Mutant(
         "a row that is named by its line only is rejected before it is known how lines are counted",
@@ -247,30 +253,30 @@ MUTANTS = (
                 "        if True:\n            fits = fits[:1]\n            return [rows",
             ),
         ),
-        ("tests/core/test_uploads.py",),
+        ("tests/unit/core/uploading/test_uploads.py",),
     ),
     Mutant(
         "an answer about other codes counts as accepted",
         (Edit(OUTCOMES, "if items and data_key in KEYS_OF_ONE_CODE and not any(", "if False and not any("),),
-        ("tests/core/test_uploads.py",),
+        ("tests/unit/core/uploading/test_uploads.py",),
     ),
     Mutant(
         "rows that an answer leaves out are sent again and again",
         (
-            Edit("core/confirming.py", "if allowed and not row.confirmed_once]", "]"),
+            Edit("core/uploading/confirmations.py", "if allowed and not row.confirmed_once]", "]"),
             Edit(OUTCOMES, "missing = [row for row in missing if row.confirmed_once]", "pass"),
         ),
-        ("tests/core/test_uploads.py",),
+        ("tests/unit/core/uploading/test_uploads.py",),
     ),
     Mutant(
         "a row that fails beside others is given up at once",
         (Edit(EVIDENCE, "return self.healthy_time - window.failing_since >= self._give_up", "return True"),),
-        ("tests/core/test_uploads_failing.py", CORE),
+        ("tests/unit/core/uploading/test_uploads_failing.py", CORE),
     ),
     Mutant(
         "a row that fails beside others is never given up",
         (Edit(EVIDENCE, "return self.healthy_time - window.failing_since >= self._give_up", "return False"),),
-        ("tests/core/test_uploads_failing.py", CORE),
+        ("tests/unit/core/uploading/test_uploads_failing.py", CORE),
     ),
     Mutant(
         "a row is given up for one failure by chance and one task that did not end",
@@ -287,12 +293,12 @@ MUTANTS = (
                 "            self.windows.park(window, now + self._policy.unknown_key_grace)\n",
             ),
         ),
-        ("tests/core/test_uploads.py",),
+        ("tests/unit/core/uploading/test_uploads.py",),
     ),
     Mutant(
         "an unknown key's grace never ends",
         (Edit(UPLOADS, "        if now >= until:\n            return False\n", ""),),
-        ("tests/core/test_uploads.py",),
+        ("tests/unit/core/uploading/test_uploads.py",),
     ),
     Mutant(
         "pause ignored: requests go on while the API refuses us",
@@ -303,7 +309,7 @@ MUTANTS = (
                 "        if True:\n            return max",
             ),
         ),
-        ("tests/core/test_uploads_refused.py",),
+        ("tests/unit/core/uploading/test_uploads_refused.py",),
     ),
     Mutant(
         "pause never ends",
@@ -318,7 +324,7 @@ MUTANTS = (
     Mutant(
         "everything is rejected, and uploading goes on",
         (Edit(GATE, "return 0 < self._pause_after <= self.rejections_in_a_row and count > 0", "return False"),),
-        ("tests/core/test_uploads_rejecting.py", *GATE_TESTS),
+        ("tests/unit/core/uploading/test_uploads_rejecting.py", *GATE_TESTS),
     ),
     Mutant(
         "circuit never opens",
@@ -353,8 +359,8 @@ MUTANTS = (
     ),
     Mutant(
         "each 429 is told",
-        (Edit("core/api_health.py", "        if now < self._tell_throttle_at and", "        if False and"),),
-        ("tests/core/test_uploads_failing.py",),
+        (Edit("core/uploading/api_health.py", "        if now < self._tell_throttle_at and", "        if False and"),),
+        ("tests/unit/core/uploading/test_uploads_failing.py",),
     ),
     Mutant("Retry-After ignored", (Edit(GATE, "        self.throttled_until = until\n", ""),), GATE_TESTS),
     Mutant(
@@ -365,11 +371,11 @@ MUTANTS = (
     Mutant(
         "a fault in what an event sets for all of its codes is a dead letter for each of them",
         (Edit(ROWS, "        if fault is not None:\n", "        if False:\n"),),
-        ("tests/core/test_epcis.py",),
+        ("tests/unit/formats/test_epcis.py",),
     ),
     Mutant(
         "an event's second row (also_update) is dropped",
         (Edit(ROWS, "        return [row, also]", "        return [row]"),),
-        ("tests/core/test_rows.py",),
+        ("tests/unit/core/rows/test_rows.py",),
     ),
 )

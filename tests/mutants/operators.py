@@ -1,7 +1,7 @@
 """Find blind spots of the tests: change one comparison or one number at a time, and list what no test of the core sees.
 
 ``python -m tests.mutants.operators [--near] [--sample N] [--seed S] FILE...``; a FILE is named from consumer/ on, such
-as ``core/offsets.py``.
+as ``core/offsets/partition.py``.
 Unlike the table, nothing here is a bug that somebody would write, and not each survivor is a fault of the tests: what
 bounds a wait or a batch may well be one more or less. So it is a look-out and no check: what matters among the
 survivors gets a test, and a mutant in the table.
@@ -32,7 +32,7 @@ TURNED: dict[type[ast.cmpop], str] = {
     ast.NotEq: "==",
 }
 WRITTEN = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
-TESTS = "tests/core"
+TESTS = "tests/unit"
 RUN_SECONDS = 600.0
 
 

@@ -12,8 +12,8 @@ from tests.mutants.run import ROOT, Result, copy_of, judge, page, unmutated
 from tests.mutants.table import MUTANTS
 from tests.mutants.verdict import Verdict
 
-PROBE = "tests/core/test_probe.py"
-RETRY = "core/retry.py"
+PROBE = "tests/unit/test_probe.py"
+RETRY = "core/admission/retry.py"
 
 
 def test_every_mutant_applies_once_changes_the_program_and_still_compiles() -> None:
@@ -42,7 +42,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _judged(copy: Path, probe: str, edit: Edit | None = None) -> Result:
     """A mutant of the policy of retries against one test."""
-    imports = "from consumer.core.retry import RetryPolicy\n"
+    imports = "from consumer.core.admission.retry import RetryPolicy\n"
     (copy / PROBE).write_text(f"{imports}\n\ndef test_probe() -> None:\n    {probe}\n")
     slow = edit or Edit(RETRY, "return draw *", "return 2 * draw *")
     before = (copy / "consumer" / slow.file).read_text()
@@ -84,9 +84,9 @@ def test_tests_that_do_not_run_while_nothing_is_broken_are_told() -> None:
 
 
 def test_the_page_shows_who_caught_what_and_what_is_missed() -> None:
-    caught = Result(MUTANTS[0], Verdict("tests/core/test_x.py::test_y[1]", "I2: a | b"), 1.0)
+    caught = Result(MUTANTS[0], Verdict("tests/unit/test_x.py::test_y[1]", "I2: a | b"), 1.0)
     missed = Result(MUTANTS[1], Verdict(passed=3), 1.0)
     text = page([caught, missed])
     assert "**1 of 2 caught**, 1 of them" in text
-    assert f"| {MUTANTS[0].breaks} | `core/claims.py` | core/test_x.py test_y | I2: a \\| b |" in text
+    assert f"| {MUTANTS[0].breaks} | `core/ordering/claims.py` | unit/test_x.py test_y | I2: a \\| b |" in text
     assert "**not caught: 3 tests passed**" in text

@@ -13,9 +13,9 @@ import orjson
 
 from consumer.core.effects import Attempt, Letter
 from consumer.core.model import Row, Stage
-from consumer.core.reply import Reply
-from consumer.core.tasks import Task
-from consumer.ports import Result
+from consumer.core.uploading.response import Reply
+from consumer.core.uploading.tasks import Task
+from consumer.loop.ports import Result
 from tests.simulation.api import Answer, Api
 from tests.simulation.broker import Broker
 from tests.simulation.group_watch import GroupWatch

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from consumer.core.admission.retry import RetryPolicy
 from consumer.core.pipeline import Rules
-from consumer.core.retry import RetryPolicy
 from tests.simulation.adapters import Pace, Writing
 from tests.simulation.api import MODES, Faults
 from tests.simulation.broker import MAX_METADATA

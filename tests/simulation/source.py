@@ -1,4 +1,4 @@
-"""The simulated source: what ``consumer.kafka.source`` does, as far as the owner loop can tell."""
+"""The simulated source: what ``consumer.adapters.kafka.source`` does, as far as the owner loop can tell."""
 
 from __future__ import annotations
 
@@ -12,10 +12,19 @@ from typing import Any
 
 import msgspec
 
-from consumer.core.offsets import Commit, Partition
-from consumer.core.settled_map import NOTHING, MapError, Origin, SettledMap, content, decode, numbered, origin_of
+from consumer.adapters.kafka.reader import Listener
+from consumer.core.offsets.partition import Commit, Partition
+from consumer.core.offsets.settled_map import (
+    NOTHING,
+    MapError,
+    Origin,
+    SettledMap,
+    content,
+    decode,
+    numbered,
+    origin_of,
+)
 from consumer.errors import UserError
-from consumer.kafka.reader import Listener
 from tests.simulation.broker import Broker, Message
 from tests.simulation.group import Group
 from tests.simulation.group_watch import GroupWatch
@@ -23,7 +32,7 @@ from tests.simulation.process import Process
 from tests.simulation.scheduler import Event
 from tests.simulation.witness import Witness
 
-log = logging.getLogger("consumer.kafka.source")
+log = logging.getLogger("consumer.adapters.kafka.source")
 
 #: As the real one's, seconds: the longest wait for a commit inside a callback, one look-up's share of it, and how long
 #: librdkafka waits for an answer before it fails a commit.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from consumer.core.settled_map import encode
+from consumer.core.offsets.settled_map import encode
 from tests.simulation.documents import UNIT, Key, PublishedRow
 from tests.simulation.final_state import Fate, FinalState
 from tests.simulation.oracle import Limits, Oracle, Violation

@@ -9,10 +9,10 @@ from functools import partial
 import orjson
 
 from consumer.core.pipeline import Pipeline, Rules
-from consumer.core.rows import RowMaker
+from consumer.core.rows.maker import RowMaker
 from consumer.formats import decoder
-from consumer.intake import Intake
-from consumer.runner import Runner
+from consumer.loop.intake import Intake
+from consumer.loop.runner import Runner
 from tests.simulation.adapters import Pace, Results, SimApi, SimLetters, Writing
 from tests.simulation.api import Api, Faults
 from tests.simulation.broker import Broker, LazyLog

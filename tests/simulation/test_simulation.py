@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from consumer.core import claims, offsets, pipeline
+from consumer.core import pipeline
+from consumer.core.offsets import partition as offsets
+from consumer.core.ordering import claims
 from tests.simulation.run import REQUIRED, REQUIRED_SHARE, coverage, run_seed, run_seeds, told
 from tests.simulation.trace import Trace
 

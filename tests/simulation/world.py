@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from consumer import runner
-from consumer.core import offsets
+from consumer.core.offsets import partition as offsets
 from consumer.core.pipeline import Pipeline
-from consumer.core.rows import RowMaker, TaskRowMaker
+from consumer.core.rows.maker import RowMaker, TaskRowMaker
 from consumer.errors import UserError
 from consumer.formats import decoder
-from consumer.intake import Intake
-from consumer.runner import Runner
+from consumer.loop import runner
+from consumer.loop.intake import Intake
+from consumer.loop.runner import Runner
 from tests.simulation.adapters import Results, SimApi, SimLetters
 from tests.simulation.api import TELLING_NOTHING, Api
 from tests.simulation.broker import Broker, ListLog
@@ -156,7 +156,7 @@ class Life:
             self.process.thread(0.3, lambda: self._look_for_the_end(goal))
 
     def _look_for_the_end(self, goal: dict[int, int]) -> None:
-        """As ``consumer.kafka.ends``: stop when the group has committed what there was at the start."""
+        """As ``consumer.adapters.kafka.ends``: stop when the group has committed what there was at the start."""
         broker = self.world.broker
         if not broker.away and all(broker.committed.get(n, (-1, ""))[0] >= end for n, end in goal.items()):
             self.results.put(lambda: self.runner.stop(0))

@@ -1,0 +1,109 @@
+"""What a dry run has in place of the API and the dead-letter topic: it prints what they would get, and says yes.
+
+A line of output is one JSON object: ``{"upload": BODY}``, BODY being the request's whole body, or ``{"upload_async":
+BODY}``; ``{"dead_letter": {…}}`` with what the letter would tell; at the end ``{"summary": TEXT}``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import orjson
+
+from consumer.adapters.scantrust.client import task_body
+from consumer.core.effects import Attempt, Letter
+from consumer.core.uploading.response import Reply
+from consumer.core.uploading.tasks import Task
+from consumer.loop.ports import Results
+
+
+class Lines:
+    """Writes JSON lines to a file descriptor; once that failed, ``failed`` is told and nothing more is written."""
+
+    def __init__(self, descriptor: int, failed: Callable[[OSError], None]) -> None:
+        self._descriptor = descriptor
+        self._failed = failed
+        self._broken = False
+
+    def write(self, kind: str, content: object) -> None:
+        """Write a line, whole and at once."""
+        if self._broken:
+            return
+        rest = orjson.dumps({kind: content}, option=orjson.OPT_APPEND_NEWLINE)
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError as error:
+            self._broken = True
+            self._failed(error)
+
+
+class Call(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A call that was not made."""
+
+    subject: Attempt | Task | None
+
+
+class DryApi:
+    """Accepts every window as the documented answer would, at once."""
+
+    def __init__(self, lines: Lines, results: Results) -> None:
+        self._lines = lines
+        self._results = results
+
+    def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None:  # noqa: ARG002 - nothing is sent
+        """Print the request."""
+        key = attempt.data_key
+        if attempt.by_task:
+            self._lines.write("upload_async", task_body(key, attempt.items))
+            self._results.put((Call(attempt), Reply(200, document={"task_id": "dry-run"})))
+            return
+        self._lines.write("upload", {"data_key": key, "items": attempt.items})
+        listed = {item[key]: [name for name in item if name != key] for item in attempt.items}
+        answer = {"items": listed, "codes_affected": len(listed)}
+        self._results.put((Call(attempt), Reply(200, document=answer)))
+
+    def question(self, task: Task) -> None:
+        """What was printed is complete."""
+        self._results.put((Call(task), Reply(200, document={"state": "complete"})))
+
+    def ask(self) -> None:
+        """Nobody is asked; uploading never pauses here."""
+        self._results.put((Call(None), Reply(200)))
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class DryLetters:
+    """Acknowledges every dead letter at once."""
+
+    def __init__(self, lines: Lines, results: Results) -> None:
+        self._lines = lines
+        self._results = results
+
+    def send(self, letter: Letter) -> None:
+        """Print what the letter would tell."""
+        row, why = letter.row, letter.rejection
+        partition = row.record.partition
+        told: dict[str, Any] = {
+            "topic": partition.topic,
+            "partition": partition.number,
+            "offset": row.record.offset,
+            "stage": why.stage,
+            "reason": why.reason,
+            "message": why.message,
+            "field": why.field,
+            "data_key": row.data_key,
+            "key_value": row.value,
+            "row": row.item or None,
+            "event_id": row.record.event_id,
+        }
+        self._lines.write("dead_letter", {name: value for name, value in told.items() if value is not None})
+        self._results.put([row])
+
+    def close(self) -> None:
+        """There is nothing to close."""

@@ -1,0 +1,147 @@
+"""For a run with an end: where the topics end at the start, and when the group's committed offsets have got there.
+
+All partitions count, whoever commits them: with several members each one stops when all the work is done.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from consumer.adapters.kafka.client import PartitionId, Teller, client_config, create_client
+from consumer.adapters.kafka.patterns import is_pattern, matching
+from consumer.adapters.kafka.reader import ReadFrom
+from consumer.errors import UserError
+
+log = logging.getLogger(__name__)
+
+#: Broker and topics must be there within this time.
+PATIENCE_SECONDS = 30.0
+CALL_SECONDS = 5.0
+#: Time between two looks at the committed offsets.
+LOOK_EVERY_SECONDS = 0.3
+
+
+class Ends:
+    """Watches from a thread of its own, with a client that never joins the group."""
+
+    def __init__(
+        self,
+        reading: ReadFrom,
+        *,
+        reached: Callable[[], None],
+        failed: Callable[[UserError], None],
+    ) -> None:
+        self._topics = reading.topics
+        self._bootstrap = reading.bootstrap_servers
+        self._reached = reached
+        self._failed = failed
+        config = client_config(
+            reading.bootstrap_servers,
+            reading.properties,
+            Teller().error,
+            **{"group.id": reading.group_id, "enable.auto.commit": False, "allow.auto.create.topics": False},
+        )
+        self._consumer = create_client(Consumer, config)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ends", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._closed.set()
+        self._thread.join(2 * CALL_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            self._watch(self._find())
+        except UserError as error:
+            self._failed(error)
+        except Exception as error:
+            log.exception("watching for the end")
+            self._failed(UserError(f"the topics' end cannot be watched ({type(error).__name__})"))
+
+    def _watch(self, ends: dict[PartitionId, int]) -> None:
+        while ends and not self._closed.wait(LOOK_EVERY_SECONDS):
+            try:
+                committed = self._consumer.committed([TopicPartition(*key) for key in ends], timeout=CALL_SECONDS)
+            except KafkaException:
+                continue  # the reading client tells what is wrong with the broker
+            for tp in committed:
+                if tp.error is None and tp.offset >= ends[(tp.topic, tp.partition)]:
+                    del ends[(tp.topic, tp.partition)]
+        if not self._closed.is_set():
+            self._reached()
+
+    def _find(self) -> dict[PartitionId, int]:
+        """The end of every partition that holds anything; raises UserError when broker or topics are not there."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        problem, told = "", False
+        while not self._closed.is_set():
+            try:
+                return self._look()
+            except UserError as error:
+                problem = str(error)
+            except KafkaException as error:
+                problem = no_answer(self._bootstrap, error)
+            if time.monotonic() >= deadline:
+                break
+            if not told:
+                told = True
+                log.warning("%s; giving up if that lasts for %g s", problem, PATIENCE_SECONDS)
+            self._closed.wait(0.5)
+        raise UserError(problem)
+
+    def _look(self) -> dict[PartitionId, int]:
+        keys, problem = partitions_of(self._consumer, self._topics)
+        if problem:
+            raise UserError(problem)
+        return ends_of(self._consumer, keys)
+
+
+def partitions_of(
+    consumer: Consumer, topics: Sequence[str], timeout: float = CALL_SECONDS
+) -> tuple[list[PartitionId], str]:
+    """The partitions of those topics that are there, and what to say of one that is not, or "".
+
+    Raises KafkaException when no broker answers.
+    """
+    found = consumer.list_topics(timeout=timeout).topics
+    keys: dict[PartitionId, None] = {}  # patterns may overlap
+    problem = ""
+    for wanted in topics:
+        names = matching(wanted, found) if is_pattern(wanted) else [wanted]
+        names = [name for name in names if name in found and found[name].error is None]
+        if not names:
+            problem = (
+                f"the topic {wanted} is not there: create it (scm-consumer check --create), or correct kafka.topics; "
+                f"the broker has {', '.join(sorted(found)[:10]) or 'none'}"
+            )
+        for name in names:
+            keys |= {(name, number): None for number in found[name].partitions}
+    return list(keys), problem
+
+
+def ends_of(consumer: Consumer, keys: Iterable[PartitionId]) -> dict[PartitionId, int]:
+    """The end of those partitions that hold anything; raises KafkaException when no broker answers."""
+    ends: dict[PartitionId, int] = {}
+    for key in keys:
+        low, high = consumer.get_watermark_offsets(TopicPartition(*key), timeout=CALL_SECONDS, cached=False)
+        if high > low:
+            ends[key] = high
+    return ends
+
+
+def no_answer(bootstrap_servers: str, error: KafkaException) -> str:
+    """What to say when no broker answers."""
+    return (
+        f"Kafka at {bootstrap_servers} does not answer ({error.args[0].str()}): "
+        "check kafka.bootstrap_servers and that the broker is up"
+    )

@@ -1,0 +1,68 @@
+"""Receipts: a record for each row that the API accepted, in a topic of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+from consumer.adapters.kafka.retrying_producer import Outbox, Produced, Writing
+from consumer.core.effects import Receipt
+from consumer.core.model import Row, Stage
+
+
+class Accepted(NamedTuple):
+    """What is told of a row beside itself."""
+
+    receipt: Receipt
+    at: datetime
+    unconfirmed: bool
+
+
+def content_of(row: Row, accepted: Accepted) -> dict[str, Any]:
+    """A receipt: what was sent, when it was accepted (by this machine's clock), and what the answer told."""
+    record, receipt = row.record, accepted.receipt
+    partition = record.partition
+    told: dict[str, Any] = {
+        "event_id": record.event_id or f"{partition.topic}-{partition.number}-{record.offset}",
+        "topic": partition.topic,
+        "partition": partition.number,
+        "offset": record.offset,
+        "data_key": row.data_key,
+        "key_value": row.value,
+        "fields": {name: value for name, value in row.item.items() if name != row.data_key},
+        "accepted_at": accepted.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "unconfirmed": accepted.unconfirmed,
+    }
+    told |= {"task_id": receipt.task_id} if receipt.task_id else {"http_status": 200}
+    if id(row) in receipt.unlisted:
+        told["fields_not_confirmed"] = receipt.unlisted[id(row)]
+    if receipt.affected is not None:
+        told |= {"codes_affected": receipt.affected, "request_rows": len(receipt.rows)}
+    return told
+
+
+class Receipts(Outbox[Accepted]):
+    """Writes receipts; ``clock`` tells the time."""
+
+    what = "receipts"
+    setting = "receipts.topic"
+
+    def __init__(self, *arguments: Any, clock: Callable[[], float], **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._clock = clock
+
+    def send(self, receipt: Receipt) -> None:
+        """Hand in the receipts of a request's rows; never waits."""
+        at = datetime.fromtimestamp(self._clock(), UTC)
+        unconfirmed = {id(row) for row in receipt.unconfirmed}
+        self._hand_in([Writing(row, Accepted(receipt, at, id(row) in unconfirmed)) for row in receipt.rows])
+
+    def _produced(self, writing: Writing[Accepted]) -> Produced | None:
+        row = writing.row
+        if row.stage != Stage.RECEIPT:
+            return None
+        key = f"{row.data_key}={row.value}".encode()
+        return Produced(orjson.dumps(content_of(row, writing.content)), key, [], key)

@@ -1,0 +1,282 @@
+"""Records that rows wait for: each counts only when all in-sync replicas of its topic have it.
+
+One that cannot be written stays here and is tried again with back-off, loudly; its row stays unsettled meanwhile, so
+nothing is ever committed past it.
+
+What is written can be many times as large as what was read: a rejected row's dead letter is its whole record, and a
+record may have thousands of rows. So a record is made only when it is handed to the client, which keeps a copy until
+the broker has it, and no more is handed out than ``BUDGET_BYTES``. The rest waits here, as references.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import queue
+import threading
+import time
+import zlib
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from consumer.adapters.kafka.client import Teller, client_config, create_client
+from consumer.core.model import Row
+
+log = logging.getLogger(__name__)
+
+RETRY_FIRST_SECONDS = 0.5
+RETRY_CAP_SECONDS = 15.0
+IDLE_SECONDS = 0.5
+CLOSE_SECONDS = 5.0
+#: How long the number of the topic's partitions is believed.
+METADATA_SECONDS = 60.0
+#: Errors after which a new client goes on: some were seen to stand still for minutes after the broker was back.
+RENEWING = (KafkaError._FATAL, KafkaError._MSG_TIMED_OUT, KafkaError._TRANSPORT)
+#: A record that was legal compressed may be larger than a producer's default limit when it is written again.
+MAX_MESSAGE_BYTES = 100_000_000
+
+#: What may be handed to the client and not acknowledged: enough to keep a fast broker busy. A larger record goes alone.
+BUDGET_BYTES = 8_000_000
+#: What a record takes there besides its key, value and headers.
+RECORD_BYTES = 1000
+
+Headers = list[tuple[str, str | bytes | None]]
+Content = TypeVar("Content")
+
+
+@dataclass(slots=True)
+class Produced:
+    """What is written for a row."""
+
+    value: bytes | None
+    key: bytes | None
+    headers: Headers
+    code: bytes  #: decides the partition, so that what belongs to one code stays in order
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in the client."""
+        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.value or b"") + len(self.key or b"") + headers + RECORD_BYTES
+
+
+@dataclass(eq=False, slots=True)
+class Writing(Generic[Content]):
+    """A record on its way; ``short``: it was too large, and goes without what it can do without."""
+
+    row: Row
+    content: Content
+    short: bool = False
+    tries: int = 0
+
+
+class Outbox(ABC, Generic[Content]):
+    """Writes one topic from a thread of its own; ``acknowledged`` is called there with rows whose records are safe."""
+
+    what: str  #: what is written, in the plural, for messages
+    setting: str  #: that names the topic
+
+    def __init__(
+        self,
+        acknowledged: Callable[[list[Row]], object],
+        *,
+        topic: str,
+        bootstrap_servers: str,
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
+        self._acknowledged = acknowledged
+        self._topic = topic
+        self._teller = Teller()
+        self._config = client_config(
+            bootstrap_servers,
+            properties or {},
+            self._teller.error,
+            **{
+                "acks": "all",
+                "enable.idempotence": True,
+                "message.max.bytes": MAX_MESSAGE_BYTES,
+                "queue.buffering.max.kbytes": (BUDGET_BYTES + MAX_MESSAGE_BYTES) // 1000,
+                "queue.buffering.max.messages": BUDGET_BYTES // RECORD_BYTES + 1,
+                "message.timeout.ms": 30_000,
+                "linger.ms": 5,
+                "allow.auto.create.topics": False,
+            },
+        )
+        self._inbox: queue.SimpleQueue[list[Writing[Content]]] = queue.SimpleQueue()
+        self._waiting: deque[Writing[Content]] = deque()  # to be handed to the client when there is room
+        self._retries: list[tuple[float, int, Writing[Content]]] = []  # a heap by time
+        self._retry_number = 0
+        self._pending: dict[Writing[Content], int] = {}  # handed to the client, not acknowledged; and its bytes
+        self._handed_out = 0  # bytes of all that is pending
+        self._done: list[Row] = []
+        self._partitions = 0
+        self._partitions_at = -METADATA_SECONDS
+        # Made at once, so that a property it cannot take is told at the start and not with the first record.
+        self._producer: Producer | None = create_client(Producer, self._config)
+        self._renewals = 0
+        self._thread: threading.Thread | None = None
+        self._closing = False
+
+    @abstractmethod
+    def _produced(self, writing: Writing[Content]) -> Produced | None:
+        """The record; None: its partition was taken away, and the next owner writes it."""
+
+    def _hand_in(self, writings: list[Writing[Content]]) -> None:
+        """Have these written; never waits."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self.what.replace(" ", "-"), daemon=True)
+            self._thread.start()
+        self._inbox.put(writings)
+
+    def close(self) -> None:
+        """Stop; what is not acknowledged stays uncommitted and is read again by the next member."""
+        self._closing = True
+        if self._thread is not None:
+            self._inbox.put([])
+            self._thread.join(CLOSE_SECONDS)
+
+    # -- the thread ----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._closing:
+            try:
+                self._turn()
+            except Exception:
+                # A bug here must not end the thread: rows would wait for ever. They stay pending and are told.
+                log.exception("%s", self.what)
+                time.sleep(1.0)
+
+    def _turn(self) -> None:
+        wait = 0.0 if self._pending or self._waiting else IDLE_SECONDS
+        if self._retries:
+            wait = min(wait, max(0.0, self._retries[0][0] - time.monotonic()))
+        self._waiting += self._take(wait)
+        now = time.monotonic()
+        while self._retries and self._retries[0][0] <= now:
+            self._waiting.append(heapq.heappop(self._retries)[2])
+        while self._waiting and not self._closing and self._produce(self._waiting[0]):
+            self._waiting.popleft()
+        if self._producer is not None:
+            self._producer.poll(0.02 if self._pending else 0)
+        if self._done:
+            done, self._done = self._done, []
+            self._acknowledged(done)
+
+    def _take(self, wait: float) -> list[Writing[Content]]:
+        taken: list[Writing[Content]] = []
+        try:
+            taken += self._inbox.get(timeout=wait) if wait else self._inbox.get_nowait()
+            while True:
+                taken += self._inbox.get_nowait()
+        except queue.Empty:
+            return taken
+
+    def _produce(self, writing: Writing[Content]) -> bool:
+        """Hand it to the client, if it is still to be written; False: there is no room, it has to wait."""
+        if self._pending and self._handed_out >= BUDGET_BYTES:
+            return False
+        # A number, not the client: who holds the callback would hold the client, and it could never end.
+        renewals = self._renewals
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            if renewals != self._renewals:
+                return  # produced again by a new client
+            self._take_back(writing)
+            if error is None:
+                self._done.append(writing.row)
+            else:
+                self._failed(writing, error)
+
+        try:
+            record = self._produced(writing)
+            if record is None:
+                return True
+            size = record.size
+            if self._pending and self._handed_out + size > BUDGET_BYTES:
+                return False
+            producer = self._client()
+            partition = self._partition(producer, record.code)
+            self._pending[writing] = size
+            self._handed_out += size
+            producer.produce(
+                self._topic,
+                value=record.value,
+                key=record.key,
+                headers=record.headers,
+                partition=partition,
+                on_delivery=delivered,
+            )
+        except Exception as error:  # whatever is wrong with one record, it is tried again, and the others go on
+            self._take_back(writing)
+            if isinstance(error, KafkaException):
+                self._failed(writing, error.args[0])
+            elif isinstance(error, BufferError):
+                self._failed(writing, KafkaError(KafkaError._QUEUE_FULL))
+            else:
+                self._failed(writing, KafkaError(KafkaError._FAIL, f"a fault in the program: {type(error).__name__}"))
+        return True
+
+    def _take_back(self, writing: Writing[Content]) -> None:
+        """The client has it no more."""
+        self._handed_out -= self._pending.pop(writing, 0)
+
+    def _client(self) -> Producer:
+        if self._producer is None:
+            self._producer = create_client(Producer, self._config)
+        return self._producer
+
+    def _partition(self, producer: Producer, code: bytes) -> int:
+        now = time.monotonic()
+        if now - self._partitions_at >= METADATA_SECONDS:
+            found = producer.list_topics(self._topic, timeout=5.0).topics.get(self._topic)
+            if found is None or found.error is not None or not found.partitions:
+                missing = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
+                raise KafkaException(found.error if found is not None and found.error is not None else missing)
+            self._partitions = len(found.partitions)
+            self._partitions_at = now
+        return zlib.crc32(code) % self._partitions
+
+    def _failed(self, writing: Writing[Content], error: KafkaError) -> None:
+        code = error.code()
+        too_large = code in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
+        if too_large and not writing.short:
+            writing.short = True
+            self._retry(writing, 0.0)
+            return
+        writing.tries += 1
+        self._retry(writing, min(RETRY_CAP_SECONDS, RETRY_FIRST_SECONDS * 2.0 ** min(writing.tries - 1, 10)))
+        if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
+            self._partitions_at = -METADATA_SECONDS
+            advice = f"create the topic {self._topic} (scm-consumer check --create), or correct {self.setting}"
+        elif code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            advice = f"give this user the right to write to {self._topic}"
+        elif too_large:
+            advice = f"raise max.message.bytes of {self._topic}"
+        else:
+            advice = "check the broker"
+        self._teller.tell(
+            (self.what, code),
+            f"{self.what} cannot be written to {self._topic} ({error.str()}): {advice}; "
+            "nothing is lost, their rows wait",
+            logging.ERROR,
+        )
+        if error.fatal() or code in RENEWING:
+            self._renew()
+
+    def _retry(self, writing: Writing[Content], delay: float) -> None:
+        self._retry_number += 1
+        heapq.heappush(self._retries, (time.monotonic() + delay, self._retry_number, writing))
+
+    def _renew(self) -> None:
+        """The client cannot go on: a new one produces again what the old one did not acknowledge."""
+        self._producer = None
+        self._renewals += 1
+        pending, self._pending = self._pending, {}
+        self._handed_out = 0
+        for writing in pending:
+            self._retry(writing, 0.0)

@@ -1,0 +1,101 @@
+"""Why a call brought no whole answer, in words that say what to do.
+
+Only for people: whether anything was sent is decided in ``transport``. Nothing is quoted from an exception
+that may hold a URL, a header or a body.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import TypeVar
+
+from urllib3.exceptions import DecodeError, ProxyError
+
+from consumer.adapters.scantrust.transport import Call
+
+#: OpenSSL's verification codes: expired or not yet valid; another host name, e-mail or IP address.
+_WRONG_TIME = (9, 10)
+_WRONG_NAME = (62, 63, 64)
+
+#: OpenSSL's word for an answer that is no TLS.
+_PLAIN = "WRONG_VERSION_NUMBER"
+
+Kind = TypeVar("Kind", bound=BaseException)
+
+
+def describe(error: BaseException, call: Call, api: str, proxy: str, ca_file: str, status: int | None) -> str:
+    """One sentence. ``api``, ``proxy``: host:port (empty: no proxy); ``status``: None until headers came."""
+    chain = list(_chain(error))[::-1]  # the first cause first: requests' own errors are OSErrors too
+    if call.sent:
+        return _after_sending(chain, call, api, status)
+    return _before_sending(chain, call, api, proxy, ca_file)
+
+
+def _before_sending(chain: list[BaseException], call: Call, api: str, proxy: str, ca_file: str) -> str:
+    if proxy and _find(chain, ProxyError):
+        peer, setting = f"the proxy {proxy}", "api.proxy"
+    else:
+        peer, setting = _peer(api, proxy), "api.base_url and api.proxy" if proxy else "api.base_url"
+    if refused := _find(chain, ssl.SSLCertVerificationError):
+        return _certificate(refused, peer, setting.partition(" ")[0], ca_file)
+    if failed := _find(chain, ssl.SSLError):
+        reason = failed.reason or failed.strerror or "no TLS"
+        if reason == _PLAIN:
+            advice = f"perhaps {setting.partition(' ')[0]} must begin with http:// (sandbox)"
+            return f"no TLS with {peer} ({reason}): the server there speaks none; {advice}"
+        return f"no TLS with {peer} ({reason}): check that {setting} is an https address"
+    if _find(chain, socket.gaierror):
+        return f"the name of {peer} cannot be resolved: check {setting} and DNS"
+    if _find(chain, TimeoutError):
+        return f"no connection to {peer} within {call.connect_timeout:g} s: check {setting} and the network"
+    cause = _find(chain, OSError)
+    words = (cause.strerror or str(cause))[:200] if cause else type(chain[0]).__name__
+    return f"no connection to {peer} ({words}): check {setting} and the network"
+
+
+def too_late(api: str, proxy: str) -> str:
+    """What is said of a request whose connection stood only when it might not be sent any more."""
+    return f"not sent: the connection to {_peer(api, proxy)} stood too late for it"
+
+
+def _peer(api: str, proxy: str) -> str:
+    return f"the API {api} through the proxy {proxy}" if proxy else f"the API {api}"
+
+
+def _certificate(refused: ssl.SSLCertVerificationError, peer: str, setting: str, ca_file: str) -> str:
+    why = f"the certificate of {peer} is refused ({refused.verify_message.rstrip('.')})"
+    if refused.verify_code in _WRONG_NAME:
+        return f"{why}: set {setting} to the name that the certificate is for"
+    if refused.verify_code in _WRONG_TIME:
+        return f"{why}: it must be renewed, or this machine's clock is wrong"
+    if ca_file:
+        return (
+            f"{why}: add the CA that issued it to {ca_file}, or set api.ca_file to another; it is read again by itself"
+        )
+    return f"{why}: set api.ca_file to a PEM file with the CA that issued it"
+
+
+def _after_sending(chain: list[BaseException], call: Call, api: str, status: int | None) -> str:
+    begun = f", only the beginning of one (HTTP {status})" if status is not None else ""
+    if _find(chain, TimeoutError):
+        return f"no whole answer from the API {api} within {call.timeout:g} s{begun}"
+    if _find(chain, DecodeError):
+        return f"the body of the answer from the API {api} cannot be decompressed (HTTP {status})"
+    if isinstance(chain[0], OSError | http.client.IncompleteRead):
+        return f"the connection to the API {api} was lost before a whole answer{begun}"
+    return f"what came from the API {api} is no HTTP answer ({type(chain[0]).__name__}){begun}"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, then what caused it, down to the first cause."""
+    while error is not None:
+        yield error
+        wrapped = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
+        error = error.__cause__ or error.__context__ or wrapped
+
+
+def _find(chain: list[BaseException], kind: type[Kind]) -> Kind | None:
+    return next((error for error in chain if isinstance(error, kind)), None)

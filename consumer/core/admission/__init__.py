@@ -1,0 +1,1 @@
+"""May we read, may we send, and when: memory, request rate, circuit breaker, pauses, retry policy."""

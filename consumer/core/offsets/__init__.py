@@ -1,0 +1,1 @@
+"""What may be committed: settled records of a partition, the settled map, and the ledger."""

@@ -1,0 +1,1 @@
+"""Who waits for whom: a lock table in which every row queues for all of its keys at once."""

@@ -1,0 +1,85 @@
+"""Partitions that rest because their settled map has no room: for how long, and what does not keep them so."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from consumer.core.model import Record
+from consumer.core.offsets.partition import Partition, room_of, settle
+from consumer.core.offsets.settled_map import NOTHING, SettledMap, encode
+from consumer.loop.partition_pauses import Resting
+from tests.unit.builders import row_of
+
+#: What a member with few partitions has committed, and more than one of so many has room for.
+OWNED = 200
+RUNS = [(offset + 20, offset + 30) for offset in range(1, 40_000, 30)]
+
+
+def _resting() -> Resting:
+    intake: Any = SimpleNamespace(waiting={})
+    source: Any = SimpleNamespace(hold=lambda *_, **__: None)
+    return Resting(intake, source)
+
+
+def _read(partition: Partition, count: int) -> None:
+    """The next records, settled at once but for the first of the partition."""
+    start = partition.position
+    offsets = range(start, start + count)
+    records = [Record(partition, offset, None, 1, open=int(offset not in partition.skips)) for offset in offsets]
+    partition.read(records, start + count)
+    for record in records:
+        if not record.open:
+            partition.skip(record)
+        elif record.offset:
+            settle([row_of(record, "A")], [])
+
+
+def test_a_map_larger_than_its_room_rests_no_partition_for_as_long_as_a_row_is_stuck(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """I8: a share of the room is smaller with more partitions; what waits is one row, and resting makes no room."""
+    room = room_of(OWNED)
+    assert len(encode(0, 0, RUNS, 1_000_000)) > room, "else the test is about nothing"
+    partition, resting = Partition("events", 0, 0, 0, SettledMap(RUNS)), _resting()
+    looks = 0
+    while partition.position < 41_000:
+        if partition not in resting:
+            _read(partition, 500)
+            resting.was_read(partition, room)
+        resting.look(room)
+        looks += 1
+        assert looks < 1000, "I8: the partition rests for as long as one row is stuck"
+    assert len(caplog.records) <= 1, "told once"
+
+
+def test_a_partition_that_has_filled_its_map_by_itself_rests_until_more_of_it_is_settled() -> None:
+    room = room_of(OWNED)
+    partition, resting = Partition("events", 0, 0, 0, NOTHING), _resting()
+    stuck: list[Record] = []
+    while partition not in resting:
+        start = partition.position
+        records = [Record(partition, offset, None, 1, open=1) for offset in range(start, start + 100)]
+        partition.read(records, start + 100)
+        stuck += records[::2]
+        for record in records[1::2]:
+            settle([row_of(record, "A")], [])
+        resting.was_read(partition, room)
+    for _ in range(5):
+        resting.look(room)
+        assert partition in resting, "I7: reading goes on though the map has no room left"
+    for record in stuck:
+        settle([row_of(record, "A")], [])
+    resting.look(room)
+    assert partition not in resting
+
+
+def test_a_partition_of_which_all_is_settled_is_read_on_however_little_room_there_is() -> None:
+    """I8: nothing else would make any."""
+    partition, resting = Partition("events", 0, 5, 5, SettledMap(RUNS)), _resting()
+    resting.was_read(partition, 300)
+    assert partition in resting
+    resting.look(300)
+    assert partition not in resting, "I8: nothing is unsettled, and the partition rests for ever"

@@ -1,0 +1,50 @@
+"""Telling dead letters in the log: where they go, how many, and where the first of them is."""
+
+from __future__ import annotations
+
+import logging
+
+from consumer.core.effects import Letter
+from consumer.core.model import Record, Rejection, Row
+from consumer.core.offsets.partition import Partition
+from consumer.loop.rejection_log import EVERY_SECONDS, LetterLog
+
+
+class Told(logging.Handler):
+    """A log that keeps its lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.log = logging.Logger("letters", logging.INFO)
+        self.log.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def letter(partition: int, offset: int, reason: str = "unknown_key") -> Letter:
+    record = Record(Partition("scm.events", partition, 0, 0), offset, None, 10)
+    return Letter(Row(record, "extended_id", "CODE1", {}, (), 0), Rejection(reason, "not known"))
+
+
+def test_a_line_tells_the_topic_how_many_and_the_place_of_the_first_since_the_line_before() -> None:
+    told, now = Told(), [100.0]
+    letters = LetterLog(told.log, lambda: now[0], "to the dead-letter topic scm.events.dlq", show_keys=False)
+    letters.add(letter(2, 1234))
+    letters.tell_now_and_then()
+    assert told.lines == [
+        "rows to the dead-letter topic scm.events.dlq: unknown_key 1, first from scm.events[2] at 1234",
+    ]
+    for offset in (7, 8, 9):
+        letters.add(letter(1, offset, "key_blank" if offset == 7 else "unknown_key"))
+        letters.tell_now_and_then()
+    assert len(told.lines) == 1, "not a line a letter"
+    now[0] += EVERY_SECONDS
+    letters.tell_now_and_then()
+    assert told.lines[1:] == [
+        "rows to the dead-letter topic scm.events.dlq: unknown_key 2, key_blank 1, first from scm.events[1] at 7",
+    ]
+    letters.tell()
+    assert len(told.lines) == 2, "all is told"
+    assert "CODE1" not in "".join(told.lines)
