@@ -19,13 +19,13 @@ from consumer.adapters.kafka.ends import PATIENCE_SECONDS, Ends
 from consumer.adapters.kafka.reader import ReadFrom
 from consumer.adapters.kafka.receipts import Receipts
 from consumer.adapters.kafka.source import COMMIT_WAIT_SECONDS, Source
-from consumer.adapters.kafka.standalone_reader import Onlooker
+from consumer.adapters.kafka.standalone_reader import StandaloneReader
 from consumer.adapters.scantrust.client import Client
 from consumer.adapters.scantrust.pool import Job, Pool
 from consumer.adapters.scantrust.token import TokenSource
 from consumer.adapters.schema_registry import Found, Registry, connect
 from consumer.config.settings import Settings
-from consumer.core.admission.gate import QUESTIONS
+from consumer.core.admission.gate import MAX_POLLS
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.effects import Attempt
 from consumer.core.pipeline import Pipeline, Rules
@@ -66,7 +66,7 @@ class UploadApi:
             )
 
         client().close()  # a setting that no call could be made with is told now
-        self._pool = Pool(client, api.concurrency + QUESTIONS + 1, results)
+        self._pool = Pool(client, api.concurrency + MAX_POLLS + 1, results)
 
     def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None:
         """Start an attempt; its answer comes through the results."""
@@ -142,17 +142,19 @@ class App:
             self._begin += f"; giving up if Kafka or a topic is not there for {PATIENCE_SECONDS:g} s"
         self.lines: dry_run.Lines | None = None  #: the output of a dry run
         self._api: UploadApi | dry_run.DryApi
-        self._letters: DeadLetters | dry_run.DryLetters
+        self._dead_letters: DeadLetters | dry_run.DryLetters
         self._receipts: Receipts | None = None
-        source: Source | Onlooker
+        source: Source | StandaloneReader
         if dry:
             self.lines = dry_run.Lines(sys.stdout.fileno(), self._output_failed)
             self._api = dry_run.DryApi(self.lines, results)
-            self._letters = dry_run.DryLetters(self.lines, results)
-            source = Onlooker(self.runner, reading, reached=(lambda: self.runner.stop(0)) if until_end else None)
+            self._dead_letters = dry_run.DryLetters(self.lines, results)
+            source = StandaloneReader(
+                self.runner, reading, reached=(lambda: self.runner.stop(0)) if until_end else None
+            )
         else:
             self._api = UploadApi(settings, results)
-            self._letters = DeadLetters(
+            self._dead_letters = DeadLetters(
                 results.put,
                 topic=settings.dead_letter.topic,
                 bootstrap_servers=kafka.bootstrap_servers,
@@ -168,7 +170,7 @@ class App:
                     properties=kafka.client,
                 )
             source = Source(self.runner, reading, group_protocol=kafka.group_protocol, instance_id=kafka.instance_id)
-        self.runner.attach(source, self._api, self._letters, self._receipts)
+        self.runner.attach(source, self._api, self._dead_letters, self._receipts)
         ops = settings.ops.listen
         self._ops = server_of(settings, self.runner, source, results.put, time.monotonic) if ops else None
         self._ends: Ends | None = None
@@ -226,7 +228,7 @@ class App:
             self._ops.close()
         if self._ends is not None:
             self._ends.close()
-        self._letters.close()
+        self._dead_letters.close()
         if self._receipts is not None:
             self._receipts.close()
         self._api.close()

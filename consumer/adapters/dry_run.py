@@ -14,8 +14,8 @@ import msgspec
 import orjson
 
 from consumer.adapters.scantrust.client import task_body
-from consumer.core.effects import Attempt, Letter
-from consumer.core.uploading.response import Reply
+from consumer.core.effects import Attempt, DeadLetter
+from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import Task
 from consumer.loop.ports import Results
 
@@ -59,20 +59,20 @@ class DryApi:
         key = attempt.data_key
         if attempt.by_task:
             self._lines.write("upload_async", task_body(key, attempt.items))
-            self._results.put((Call(attempt), Reply(200, document={"task_id": "dry-run"})))
+            self._results.put((Call(attempt), Response(200, document={"task_id": "dry-run"})))
             return
         self._lines.write("upload", {"data_key": key, "items": attempt.items})
         listed = {item[key]: [name for name in item if name != key] for item in attempt.items}
         answer = {"items": listed, "codes_affected": len(listed)}
-        self._results.put((Call(attempt), Reply(200, document=answer)))
+        self._results.put((Call(attempt), Response(200, document=answer)))
 
     def question(self, task: Task) -> None:
         """What was printed is complete."""
-        self._results.put((Call(task), Reply(200, document={"state": "complete"})))
+        self._results.put((Call(task), Response(200, document={"state": "complete"})))
 
     def ask(self) -> None:
         """Nobody is asked; uploading never pauses here."""
-        self._results.put((Call(None), Reply(200)))
+        self._results.put((Call(None), Response(200)))
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -85,7 +85,7 @@ class DryLetters:
         self._lines = lines
         self._results = results
 
-    def send(self, letter: Letter) -> None:
+    def send(self, letter: DeadLetter) -> None:
         """Print what the letter would tell."""
         row, why = letter.row, letter.rejection
         partition = row.record.partition

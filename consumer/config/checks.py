@@ -13,7 +13,7 @@ from consumer.adapters.kafka.patterns import is_pattern, matching, read_differen
 from consumer.adapters.kafka.property_rules import COOPERATIVE, REFUSED_CLIENT_PROPERTIES
 from consumer.config.keys import CLIENT, toml_value
 from consumer.config.masking import HIDDEN, masked_value
-from consumer.config.settings import Epcis, Settings
+from consumer.config.settings import EpcisSettings, Settings
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _NAMES = 'allowed are letters, digits, ".", "_" and "-", at most 249'
@@ -307,7 +307,7 @@ def _ops(settings: Settings) -> Iterator[Problem]:
 def _epcis(settings: Settings) -> Iterator[Problem]:
     """Each rule for itself; and units that rules speak of, and nobody knows."""
     epcis = settings.epcis
-    if epcis == Epcis():
+    if epcis == EpcisSettings():
         return
     from consumer.formats import epcis_rules  # heavy: the formats
 

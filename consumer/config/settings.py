@@ -38,7 +38,7 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
-class Kafka(Section):
+class KafkaSettings(Section):
     """Where the events come from."""
 
     bootstrap_servers: str = Field(
@@ -75,7 +75,7 @@ class Kafka(Section):
         return {name: _text(inner) for name, inner in dotted(value)} if isinstance(value, dict) else value
 
 
-class SchemaRegistry(Section):
+class SchemaRegistrySettings(Section):
     """Where the schemas of records in the Confluent wire format are."""
 
     url: str = Field("", description="Address of a registry that speaks the Confluent REST API; empty: none.")
@@ -83,7 +83,7 @@ class SchemaRegistry(Section):
     password: SecretStr = Field(SecretStr(""), validate_default=False, description="Its password.")
 
 
-class Events(Section):
+class EventsSettings(Section):
     """How a record becomes an event."""
 
     format: Literal["auto", "avro", "json", "flat", "epcis"] = Field(
@@ -97,7 +97,7 @@ class Events(Section):
     date_fields: tuple[str, ...] = Field((), description="Campaign fields of type Date: checked to be YYYY-MM-DD.")
 
 
-class Epcis(Section):
+class EpcisSettings(Section):
     """What events of EPCIS 2.0 mean; docs/epcis.md explains the rules. A list that is set replaces the default."""
 
     codes: tuple[str, ...] = Field(
@@ -139,7 +139,7 @@ class Epcis(Section):
     )
 
 
-class Windows(Section):
+class WindowsSettings(Section):
     """How rows are grouped into requests."""
 
     max_rows: int = Field(100, ge=1, le=100, description="Rows of one request; the API accepts at most 100.")
@@ -149,7 +149,7 @@ class Windows(Section):
     uniform_fields: bool = Field(True, description="One window holds rows with one set of fields.")
 
 
-class Api(Section):
+class ApiSettings(Section):
     """The Scantrust SCM API."""
 
     base_url: str = Field("https://api.staging.scantrust.io", description="Root address of the API.")
@@ -184,7 +184,7 @@ class Api(Section):
     allow_plain_http: bool = Field(False, description="Allow http:// to other than loopback.")
 
 
-class Retry(Section):
+class RetrySettings(Section):
     """When a failed call is tried again: full jitter, doubling."""
 
     base_seconds: Positive = Field(0.5, description="Upper bound of the first delay.")
@@ -201,7 +201,7 @@ class Retry(Section):
     )
 
 
-class DeadLetter(Section):
+class DeadLetterSettings(Section):
     """Where rejected rows go."""
 
     topic: str = Field("scm.events.dlq", min_length=1, description="Dead-letter topic.")
@@ -210,13 +210,13 @@ class DeadLetter(Section):
     )
 
 
-class Receipts(Section):
+class ReceiptsSettings(Section):
     """Where accepted rows are told."""
 
     topic: str = Field("", description="Receipts topic: a record for each accepted row; empty: none.")
 
 
-class Ops(Section):
+class OpsSettings(Section):
     """Metrics, health and status over HTTP."""
 
     listen: str = Field(
@@ -226,7 +226,7 @@ class Ops(Section):
     )
 
 
-class Limits(Section):
+class LimitsSettings(Section):
     """Bounds on memory and on stopping."""
 
     max_unsettled_rows: int = Field(20000, ge=1, description="Rows read and not settled.")
@@ -242,7 +242,7 @@ class Limits(Section):
     )
 
 
-class Log(Section):
+class LogSettings(Section):
     """What is logged, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level shown.")
@@ -255,15 +255,15 @@ class Log(Section):
 class Settings(Section):
     """Everything that can be configured."""
 
-    kafka: Kafka = Kafka()
-    schema_registry: SchemaRegistry = SchemaRegistry()
-    events: Events = Events()
-    epcis: Epcis = Epcis()
-    windows: Windows = Windows()
-    api: Api = Api()
-    retry: Retry = Retry()
-    dead_letter: DeadLetter = DeadLetter()
-    receipts: Receipts = Receipts()
-    ops: Ops = Ops()
-    limits: Limits = Limits()
-    log: Log = Log()
+    kafka: KafkaSettings = KafkaSettings()
+    schema_registry: SchemaRegistrySettings = SchemaRegistrySettings()
+    events: EventsSettings = EventsSettings()
+    epcis: EpcisSettings = EpcisSettings()
+    windows: WindowsSettings = WindowsSettings()
+    api: ApiSettings = ApiSettings()
+    retry: RetrySettings = RetrySettings()
+    dead_letter: DeadLetterSettings = DeadLetterSettings()
+    receipts: ReceiptsSettings = ReceiptsSettings()
+    ops: OpsSettings = OpsSettings()
+    limits: LimitsSettings = LimitsSettings()
+    log: LogSettings = LogSettings()

@@ -19,7 +19,7 @@ class Attempt(msgspec.Struct, frozen=True, eq=False, gc=False):
     by_task: bool = False  #: asynchronously: its answer is a task's number
 
 
-class Letter(msgspec.Struct, frozen=True, eq=False, gc=False):
+class DeadLetter(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One rejected row on its way to the dead-letter topic."""
 
     row: Row
@@ -41,7 +41,7 @@ class Effects(msgspec.Struct, gc=False):
 
     send: list[Attempt] = []
     questions: list[Task] = []  #: ask how these tasks are
-    letters: list[Letter] = []
+    dead_letters: list[DeadLetter] = []
     receipts: list[Receipt] = []
     ask: bool = False  #: call ``GET /me``, with the token read again
     notices: list[Notice] = []

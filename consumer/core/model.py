@@ -21,7 +21,7 @@ import msgspec
 KEYS_OF_ONE_CODE = frozenset({"extended_id", "serial_number"})
 
 
-class BadEvent(Exception):  # noqa: N818 - it names what the record is, not a fault of the program
+class InvalidEvent(Exception):  # noqa: N818 - it names what the record is, not a fault of the program
     """A record that cannot become rows; its reason is one of the contract's words for dead letters.
 
     ``undecodable``: not the format at all. ``invalid_event``: readable, but not an event. ``key_missing``: an
@@ -51,7 +51,7 @@ class Event(msgspec.Struct, gc=False):
     plain: bool = False  #: the format has seen that every field is a text of at most 50 characters
 
 
-class Several(Event, gc=False):
+class EventBatch(Event, gc=False):
     """What a format reads where more than one row is told of: an event about several codes, or several such events.
 
     ``parts``, in their order: of an event about several codes one for each; of a document its events. A part that is no
@@ -59,7 +59,7 @@ class Several(Event, gc=False):
     sets, with one value. So a fault in them is the event's, not a row's: no part of it can be sent.
     """
 
-    parts: tuple[Event | BadEvent, ...] = ()
+    parts: tuple[Event | InvalidEvent, ...] = ()
     called: str = ""  #: how messages about the whole of it begin, where it is one of several events
 
 
@@ -96,9 +96,9 @@ class Stage(IntEnum):
     READY = 1  #: in a lane, waiting for a window
     WINDOWED = 2  #: in a closed window: in flight, or parked for a retry
     PARKED = 3  #: alone, until a time (unknown key's grace)
-    LETTER = 4  #: on its way to the dead-letter topic
+    DEAD_LETTER = 4  #: on its way to the dead-letter topic
     RECEIPT = 5  #: accepted; its receipt is on its way to the receipts topic
-    GHOST = 6  #: settled or released, but a lost call of it may still take effect: its claim is held
+    CLAIM_HELD = 6  #: settled or released, but a lost call of it may still take effect: its claim is held
     DONE = 7  #: settled or released
 
 
@@ -114,7 +114,7 @@ class Row(msgspec.Struct, eq=False, gc=False):
     joins: tuple[tuple[str, str], ...] = ()  #: the logistic units it puts codes into: (field, value)
     blocked: int = 0  #: claims that are not granted yet
     arrived: float = 0.0  #: when it was read (the owner's clock, seconds)
-    ripe: float = 0.0  #: the sendable-time reading when it became ready (see windows)
+    ready_at: float = 0.0  #: the sendable-time reading when it became ready (see windows)
     stage: int = 0
     awaited: bool = False  #: a later row waits for this one's claim
     suspect: bool = False  #: failed before by itself: kept in windows of its own kind

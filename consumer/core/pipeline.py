@@ -16,25 +16,25 @@ import msgspec
 
 from consumer.core.admission.flow import Flow
 from consumer.core.admission.gate import Gate
-from consumer.core.admission.pace import assumed_places, places
+from consumer.core.admission.pace import assumed_slot_positions, slot_positions
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.batching.lanes import Lanes
 from consumer.core.batching.windows import Place, Windows
 from consumer.core.counters import Histogram, Tally
-from consumer.core.effects import Attempt, Effects, Letter, Receipt
+from consumer.core.effects import Attempt, DeadLetter, Effects, Receipt
 from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets.ledger import Ledger
-from consumer.core.offsets.ledgers import Ledgers
+from consumer.core.offsets.ledgers import LedgersByTopic
 from consumer.core.offsets.partition import Partition, settle
 from consumer.core.ordering.claims import Claims
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import TASKS_PER_REQUEST, Task, Tasks
 from consumer.core.uploading.uploads import Result, Uploads
 
 #: Bounds of how long an event took from its time in Kafka to settlement, seconds: from a moment to a day of outage.
 AGES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
 #: Dead letters that are not acknowledged for so long wait for their topic, seconds.
-LETTERS_LATE_SECONDS = 2.0
+DEAD_LETTERS_LATE_SECONDS = 2.0
 #: Bytes that are counted for each row of a record of several, until the record is settled: those of
 #: the claim that it goes on holding.
 HELD_BYTES = 250
@@ -62,12 +62,12 @@ class Rules(msgspec.Struct, frozen=True):
 class Pipeline:
     """Everything that is decided. Only its owner's thread may touch it; ``now`` is the owner's monotonic clock."""
 
-    def __init__(self, rules: Rules, draw: Callable[[], float]) -> None:
+    def __init__(self, rules: Rules, rng: Callable[[], float]) -> None:
         self.claims = Claims()
         self.lanes = Lanes(rules.max_rows, rules.linger)
         self.windows = Windows(self.lanes)
         self.gate = Gate(
-            rules.rate, rules.concurrency, rules.retry, draw, pause_after_rejections=rules.pause_after_rejections
+            rules.rate, rules.concurrency, rules.retry, rng, pause_after_rejections=rules.pause_after_rejections
         )
         self.flow = Flow(rules.max_unsettled_rows, rules.max_unsettled_bytes)
         self.uploads = Uploads(
@@ -75,41 +75,41 @@ class Pipeline:
             self.windows,
             self.gate,
             rules.retry,
-            draw,
+            rng,
             Tasks(rules.task_deadline, rules.concurrency * TASKS_PER_REQUEST),
             max_processing=rules.max_processing,
             single_rows_by_task=rules.single_rows_by_task,
         )
         self._questions_first = False
         self.partitions: dict[Partition, None] = {}  #: owned now
-        self.ledgers = Ledgers()
+        self.ledgers = LedgersByTopic()
         self.rows_accepted = Tally()  #: by data key
         self.rows_rejected = Tally()  #: by reason
         self.event_to_settled = Histogram(AGES)  #: seconds
         self._settled_timestamps: list[int] = []  #: of records settled since ``observe``, milliseconds
-        self._letters: list[Letter] = []  #: not handed out yet
+        self._dead_letters: list[DeadLetter] = []  #: not handed out yet
         self._writes_receipts = rules.receipts
         self._receipts: list[Receipt] = []  #: the same
         self._unacknowledged: dict[Row, None] = {}  #: rows whose letters or receipts are not acknowledged yet
         self._timers: list[tuple[float, int, Row]] = []  #: parked rows, and held claims of settled ones
         self._timer_number = 0
         self._stock = rules.concurrency + SPARE_WINDOWS
-        self.resting = False  #: a partition is not read on until more of it is settled
-        self.silent = False  #: nothing is uploaded, for good or for now
+        self.partitions_paused = False  #: a partition is not read on until more of it is settled
+        self.uploads_suspended = False  #: nothing is uploaded, for good or for now
         self._lost_until: dict[tuple[str, int], float] = {}  # of partitions that were taken away
         self._counts: dict[str, int] | None = None  # partitions of each topic that the group reads; empty: not known
         self._ahead = 0.0  # seconds that the wall clock is ahead of the owner's
 
     # -- inputs --------------------------------------------------------------------------------------------------
 
-    def assigned(self, partition: Partition) -> None:
+    def add_partition(self, partition: Partition) -> None:
         """A partition came: a new epoch of it."""
         # A call of an epoch before this one may still take effect.
         partition.lost_until = self._lost_until.pop((partition.topic, partition.number), 0.0)
         self.partitions[partition] = None
         self.ledgers.open(partition)
 
-    def counted(self, counts: Mapping[str, int], wall_clock: float, now: float) -> None:
+    def set_partition_counts(self, counts: Mapping[str, int], wall_clock: float, now: float) -> None:
         """The group reads these topics, each with so many partitions; the wall clock says so many seconds.
 
         No topics: they could not be counted. What was counted before holds then, if anything was.
@@ -117,13 +117,15 @@ class Pipeline:
         if counts or not self._counts:
             self._counts = dict(counts)
         self._ahead = wall_clock - now
-        self._deal(now)
+        self._set_share(now)
 
-    def arrived(self, partition: Partition, records: list[Record], rows: list[Row], position: int, now: float) -> None:
+    def add_records(
+        self, partition: Partition, records: list[Record], rows: list[Row], position: int, now: float
+    ) -> None:
         """Records of a partition were read, with all their rows, in order; reading goes on at ``position``.
 
         Records without rows are skipped by rule. Each record's ``open`` must be the number of its rows; it is one for
-        a record whose rows cannot be made yet, which counts as a row until ``decoded`` brings its rows.
+        a record whose rows cannot be made yet, which counts as a row until ``add_decoded`` brings its rows.
         """
         partition.read(records, position)
         size = expected = 0
@@ -136,10 +138,10 @@ class Pipeline:
             else:
                 partition.skip(record)
         partition.undecoded += expected - len(rows)
-        self.flow.took(expected, size)
+        self.flow.reserve(expected, size)
         self._queue(rows, now)
 
-    def decoded(self, partition: Partition, records: list[Record], rows: list[Row], now: float) -> None:
+    def add_decoded(self, partition: Partition, records: list[Record], rows: list[Row], now: float) -> None:
         """The next records of a partition that could not be decoded before have these rows, all of them, in order.
 
         Each record's ``open`` is the number of its rows; those without any are skipped by rule.
@@ -154,17 +156,17 @@ class Pipeline:
             elif not record.open:
                 size -= record.size
                 partition.skip(record)
-        self.flow.took(len(rows) - len(records), size)
+        self.flow.reserve(len(rows) - len(records), size)
         self._queue(rows, now)
 
-    def ended(self, attempt: Attempt, reply: Reply, now: float) -> None:
+    def on_response(self, attempt: Attempt, response: Response, now: float) -> None:
         """An attempt ended. A second end of the same attempt changes nothing."""
         if attempt.window.is_in_flight(attempt.number):
-            self._carry_out(self.uploads.ended(attempt.window, reply, now), now)
+            self._carry_out(self.uploads.handle_response(attempt.window, response, now), now)
 
-    def questioned(self, task: Task, reply: Reply, now: float) -> None:
+    def on_task_response(self, task: Task, response: Response, now: float) -> None:
         """A question about a task was answered, or got no answer."""
-        self._carry_out(self.uploads.questioned(task, reply, now), now)
+        self._carry_out(self.uploads.handle_task_response(task, response, now), now)
 
     def _carry_out(self, result: Result, now: float) -> None:
         if result.accepted:
@@ -175,20 +177,20 @@ class Pipeline:
                 self._settle(result.accepted, now)
         for row, rejection in result.rejected:
             self._letter(row, rejection)
-        if result.again:
-            self.lanes.add(result.again)
-        for at, row in result.later:
+        if result.resend:
+            self.lanes.add(result.resend)
+        for at, row in result.retry_at:
             row.stage = Stage.PARKED
             self._at(at, row)
-        if result.orphans:
-            self._free(result.orphans, now)
-            self._keep_lost(result.orphans)
+        if result.revoked:
+            self._free(result.revoked, now)
+            self._keep_lost(result.revoked)
 
-    def me_answered(self, reply: Reply, now: float) -> None:
+    def on_token_check(self, response: Response, now: float) -> None:
         """``GET /me`` was answered."""
-        self.uploads.me_answered(reply, now)
+        self.uploads.handle_token_check(response, now)
 
-    def acknowledged(self, rows: Iterable[Row], now: float) -> None:
+    def on_acknowledged(self, rows: Iterable[Row], now: float) -> None:
         """Their topic has these rows' letters or receipts, on all in-sync replicas."""
         settled = []
         for row in rows:
@@ -217,7 +219,7 @@ class Pipeline:
             row.stage = Stage.DONE
         if not waiting and not holding:
             return  # as in nearly every turn of a revocation that waits
-        self.flow.gave(len(waiting) + len(holding), 0)
+        self.flow.release(len(waiting) + len(holding), 0)
         ready = self.claims.withdraw(waiting)
         self.lanes.remove_done()
         self.windows.remove_done()
@@ -232,7 +234,7 @@ class Pipeline:
             for row in window.rows
         ) or any(row.record.partition in partitions for row in self._unacknowledged)
 
-    def revoked(self, partitions: Collection[Partition], now: float) -> None:
+    def remove_partitions(self, partitions: Collection[Partition], now: float) -> None:
         """These partitions are gone: what is unsettled of them is released, and late results settle nothing."""
         self.withdraw(partitions, now)
         self.uploads.revoked_at = now
@@ -249,19 +251,19 @@ class Pipeline:
         for row in lettered:
             del self._unacknowledged[row]
             row.stage = Stage.DONE
-        self.flow.gave(len(in_flight) + len(lettered), 0)
+        self.flow.release(len(in_flight) + len(lettered), 0)
         self._free(lettered, now)
         records = (record for partition in going for record in partition.records)
         self._ready(self.claims.release(records))
         for partition in going:
-            self.flow.gave(partition.undecoded, partition.forget())
+            self.flow.release(partition.undecoded, partition.forget())
             partition.undecoded = 0
             if partition.lost_until > now:
                 self._lost_until[partition.topic, partition.number] = partition.lost_until
             if partition in self.partitions:
                 del self.partitions[partition]
                 self.ledgers.close(partition)
-        self._deal(now)
+        self._set_share(now)
 
     # -- effects -------------------------------------------------------------------------------------------------
 
@@ -270,14 +272,14 @@ class Pipeline:
         self._run_timers(now)
         self.lanes.pass_time(now, sendable=False)
         effects = Effects()
-        asks_at = None if self.silent else self.uploads.asks_at(now)
+        asks_at = None if self.uploads_suspended else self.uploads.token_check_due_at(now)
         if asks_at is not None and asks_at <= now:
-            self.uploads.ask(now)
+            self.uploads.start_token_check(now)
             effects.ask = True
         self._requests(effects, now)
-        self.lanes.pass_time(now, sendable=not self.silent and self.gate.idle(now))
-        effects.letters = [letter for letter in self._letters if letter.row.stage == Stage.LETTER]
-        self._letters.clear()
+        self.lanes.pass_time(now, sendable=not self.uploads_suspended and self.gate.could_have_sent(now))
+        effects.dead_letters = [letter for letter in self._dead_letters if letter.row.stage == Stage.DEAD_LETTER]
+        self._dead_letters.clear()
         effects.receipts, self._receipts = self._receipts, []
         effects.notices, self.uploads.api.notices = self.uploads.api.notices, []
         return effects
@@ -285,25 +287,25 @@ class Pipeline:
     def _requests(self, effects: Effects, now: float) -> None:
         """Uploads and questions about tasks, in turn where both could go: neither keeps the other waiting."""
         while True:
-            first, second = (self._question, self._send) if self._questions_first else (self._send, self._question)
+            first, second = (self._poll_task, self._send) if self._questions_first else (self._send, self._poll_task)
             if first(effects, now):
                 self._questions_first = not self._questions_first
             elif not second(effects, now):
                 return
 
     def _send(self, effects: Effects, now: float) -> bool:
-        if self.silent or not self.gate.admits(now):
+        if self.uploads_suspended or not self.gate.admits(now):
             return False
-        window = self.uploads.next(now)
+        window = self.uploads.next_window(now)
         if window is None:
             return False
         items = [row.item for row in window.rows]
         effects.send.append(Attempt(window, window.attempts, window.data_key, items, window.by_task))
         return True
 
-    def _question(self, effects: Effects, now: float) -> bool:
-        at = self.gate.questions_at(now) if self.uploads.tasks else None
-        task = self.uploads.ask_about(now) if at is not None and at <= now else None
+    def _poll_task(self, effects: Effects, now: float) -> bool:
+        at = self.gate.earliest_poll(now) if self.uploads.tasks else None
+        task = self.uploads.next_task(now) if at is not None and at <= now else None
         if task is None:
             return False
         effects.questions.append(task)
@@ -311,12 +313,15 @@ class Pipeline:
 
     def wakes_at(self, now: float) -> float | None:
         """When ``tick`` has something to do if no input comes before, seconds; None: never."""
-        times = [self._timers[0][0] if self._timers else None, None if self.silent else self.uploads.asks_at(now)]
-        questions_at = self.gate.questions_at(now) if self.uploads.tasks else None
+        times = [
+            self._timers[0][0] if self._timers else None,
+            None if self.uploads_suspended else self.uploads.token_check_due_at(now),
+        ]
+        questions_at = self.gate.earliest_poll(now) if self.uploads.tasks else None
         next_at = self.uploads.tasks.next_at() if questions_at is not None else None
         if questions_at is not None and next_at is not None:
             times.append(max(questions_at, next_at))
-        opens_at = None if self.silent else self.gate.opens_at(now)
+        opens_at = None if self.uploads_suspended else self.gate.earliest_send(now)
         if opens_at is not None and (self.lanes or self.windows.live):
             if opens_at > now:
                 times.append(opens_at)  # nothing can be sent before; from then on the linger counts
@@ -354,21 +359,21 @@ class Pipeline:
         """
         return 0 if self._stocked else self.flow.room + undecoded
 
-    def crowding(self, resting: Collection[Partition], now: float) -> set[Partition]:
+    def over_quota(self, resting: Collection[Partition], now: float) -> set[Partition]:
         """The partitions that are to rest because their rows that cannot go now would leave the others no room (I8).
 
-        ``resting``: those that do already. Rows that cannot go wait for earlier ones, a retry, a
+        ``partitions_paused``: those that do already. Rows that cannot go wait for earlier ones, a retry, a
         time, or for tasks to end before they can be started as one. So do rejected ones until their
         letters are acknowledged: they need nothing of the API, and could take all the room before
         it shows that the dead-letter topic does not keep up. Every accepted row may have a receipt:
         those count when they are late.
         """
         letters = self._unacknowledged
-        late = letters and now - next(iter(letters)).arrived >= LETTERS_LATE_SECONDS
+        late = letters and now - next(iter(letters)).arrived >= DEAD_LETTERS_LATE_SECONDS
         rows: Counter[Partition] = Counter()
         sizes: Counter[Partition] = Counter()
         records: set[Record] = set()
-        pending = (row for row in letters if late or row.stage == Stage.LETTER)
+        pending = (row for row in letters if late or row.stage == Stage.DEAD_LETTER)
         for_tasks = (row for row in self.lanes.rows() if row.by_task) if self._tasks_short else ()
         for row in chain(self._rows_held_back(), for_tasks, pending):
             record = row.record
@@ -377,7 +382,7 @@ class Pipeline:
                 records.add(record)
                 sizes[record.partition] += record.size
         idle = {partition: (count, sizes[partition]) for partition, count in rows.items()}
-        return self.flow.crowding(idle, resting, len(self.partitions))
+        return self.flow.over_quota(idle, resting, len(self.partitions))
 
     @property
     def unsettled(self) -> int:
@@ -398,14 +403,14 @@ class Pipeline:
         return bool(self._unacknowledged)
 
     @property
-    def letters_pending(self) -> int:
+    def dead_letters_pending(self) -> int:
         """Rows whose dead letters are not acknowledged yet."""
-        return sum(row.stage == Stage.LETTER for row in self._unacknowledged)
+        return sum(row.stage == Stage.DEAD_LETTER for row in self._unacknowledged)
 
     @property
     def receipts_pending(self) -> int:
         """Accepted rows whose receipts are not acknowledged yet."""
-        return len(self._unacknowledged) - self.letters_pending
+        return len(self._unacknowledged) - self.dead_letters_pending
 
     # -- what is told --------------------------------------------------------------------------------------------
 
@@ -427,7 +432,7 @@ class Pipeline:
         ``schema``: records whose rows are not made yet, each counted as a row: a schema is looked up, or there is no
         room for them.
         """
-        earlier, late = self.claims.lines()
+        earlier, late = self.claims.waiting_counts()
         return {
             "retry": sum(1 for _ in self.windows.rows_at_rest()),
             "unknown_key": sum(row.stage == Stage.PARKED for _, _, row in self._timers),
@@ -438,13 +443,13 @@ class Pipeline:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _deal(self, now: float) -> None:
+    def _set_share(self, now: float) -> None:
         """Tell the pace which of the group's partitions are ours."""
         if self._counts is not None:
-            own, of = places(self._counts, self.partitions), sum(self._counts.values())
+            own, of = slot_positions(self._counts, self.partitions), sum(self._counts.values())
             if not self._counts:
-                own, of = assumed_places(self.partitions)
-            self.gate.pace.deal(own, of, now + self._ahead, now)
+                own, of = assumed_slot_positions(self.partitions)
+            self.gate.pace.set_share(own, of, now + self._ahead, now)
 
     def _expect(self, record: Record) -> None:
         """Several rows of a record are coming."""
@@ -455,9 +460,9 @@ class Pipeline:
         """Rows arrive: they claim their codes."""
         for row in rows:
             row.arrived = now
-        ready, awaited = self.claims.queue(rows)
+        ready, awaited = self.claims.acquire(rows)
         if awaited:
-            self.lanes.urge(awaited)  # those in the lanes already; the fresh ones are counted when they are added
+            self.lanes.expedite(awaited)  # those in the lanes already; the fresh ones are counted when they are added
         self._ready(ready)
 
     def _ready(self, rows: list[Row]) -> None:
@@ -468,9 +473,9 @@ class Pipeline:
 
     def _letter(self, row: Row, rejection: Rejection) -> None:
         row.rejection = rejection
-        row.stage = Stage.LETTER
+        row.stage = Stage.DEAD_LETTER
         self._unacknowledged[row] = None
-        self._letters.append(Letter(row, rejection))
+        self._dead_letters.append(DeadLetter(row, rejection))
 
     def _receipt(self, result: Result) -> None:
         for row in result.accepted:
@@ -482,7 +487,7 @@ class Pipeline:
 
     def _settle(self, rows: list[Row], now: float) -> None:
         """These rows are done; the rows that waited for them alone are ready."""
-        self.flow.gave(len(rows), settle(rows, self._settled_timestamps))
+        self.flow.release(len(rows), settle(rows, self._settled_timestamps))
         self._free(rows, now)
 
     def _free(self, rows: list[Row], now: float) -> None:
@@ -492,7 +497,7 @@ class Pipeline:
             held = [row for row in rows if row.hold_until > now]
             rows = [row for row in rows if row.hold_until <= now]
             for row in held:
-                row.stage = Stage.GHOST
+                row.stage = Stage.CLAIM_HELD
                 self._at(row.hold_until, row)
             # Its record is settled: what that holds for its other rows need not wait for this one.
             ready = self.claims.release(row.record for row in held if row.record.settled)
@@ -520,7 +525,7 @@ class Pipeline:
             row = heapq.heappop(timers)[2]
             if row.stage == Stage.PARKED:
                 self.lanes.add([row])
-            elif row.stage == Stage.GHOST:
+            elif row.stage == Stage.CLAIM_HELD:
                 row.stage = Stage.DONE
                 self._free([row], now)
 

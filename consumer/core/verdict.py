@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 
-class Reading(Enum):
+class Verdict(Enum):
     """What a response says about its window."""
 
     ACCEPTED = "accepted"

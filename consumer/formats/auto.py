@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from codecs import BOM_UTF8
 
-from consumer.core.model import BadEvent, Event
+from consumer.core.model import Event, InvalidEvent
 from consumer.formats.avro import decode_avro
 from consumer.formats.envelope import Decoder
 from consumer.formats.frames import FRAME
@@ -27,7 +27,7 @@ def auto_decoder(decode_json: Decoder, decode_frame: Decoder) -> Decoder:
             return decode_frame(raw)
         try:
             return decode_avro(raw)
-        except BadEvent as bad:
+        except InvalidEvent as bad:
             # A byte order mark, too, would be a negative length.
             if bad.reason == "undecodable" and raw.startswith(BOM_UTF8) and _is_json(raw[len(BOM_UTF8) :]):
                 return decode_json(raw)
@@ -40,11 +40,11 @@ def _is_json(raw: bytes) -> bool:
     return raw.lstrip(_JSON_SPACE).startswith((b"{", b"["))
 
 
-def _neither(raw: bytes, bad: BadEvent) -> BadEvent:
+def _neither(raw: bytes, bad: InvalidEvent) -> InvalidEvent:
     """What is wrong with a record that may have been meant as another format."""
     if bad.reason != "undecodable":
         return bad
     first = raw.lstrip(_JSON_SPACE)[:1]
     shown = repr(first)[1:] if first.isascii() and first.decode().isprintable() else f"byte 0x{first.hex()}"
     begin = f"it begins with {shown}" if first else "it is empty"
-    return BadEvent("undecodable", f"neither JSON ({begin}) nor {bad.message.removeprefix('not ')}", bad.field)
+    return InvalidEvent("undecodable", f"neither JSON ({begin}) nor {bad.message.removeprefix('not ')}", bad.field)

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastavro import parse_schema, schemaless_reader
 
-from consumer.core.model import BadEvent, Event
+from consumer.core.model import Event, InvalidEvent
 from consumer.formats.envelope import event_from
 from consumer.formats.schemas import read_schema
 
@@ -56,10 +56,10 @@ def read_datum(raw: bytes, start: int, schema: Any, name: str) -> Any:
         # A damaged length costs no memory: reading from bytes gives no more than there are.
         value = schemaless_reader(stream, schema, None)
     except Exception as error:  # foreign bytes make the reader fail in any way
-        raise BadEvent("undecodable", f"not an Avro event by {name} ({type(error).__name__})") from error
+        raise InvalidEvent("undecodable", f"not an Avro event by {name} ({type(error).__name__})") from error
     rest = len(raw) - stream.tell()
     if rest:
-        raise BadEvent("undecodable", f"not an Avro event by {name}: {rest} bytes are left over after it")
+        raise InvalidEvent("undecodable", f"not an Avro event by {name}: {rest} bytes are left over after it")
     return value
 
 

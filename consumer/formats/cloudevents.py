@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from consumer.core.model import BadEvent, Event, Several
+from consumer.core.model import Event, EventBatch, InvalidEvent
 from consumer.core.rows.validation import kind_of
 from consumer.formats.envelope import is_timestamp
 
@@ -26,7 +26,7 @@ def cloud_event(members: dict[str, Any], read: Callable[[dict[str, Any]], Event]
     data = members.get("data")
     if type(data) is not dict:
         found = '"data_base64"' if "data" not in members else f'"data" that is {kind_of(data)}'
-        raise BadEvent("invalid_event", f'a CloudEvent with {found}: an event is an object in its "data"', "data")
+        raise InvalidEvent("invalid_event", f'a CloudEvent with {found}: an event is an object in its "data"', "data")
     event = read(data)
     event_id, time = members.get("id"), members.get("time")
     event_id = event_id if type(event_id) is str and event_id else None
@@ -39,6 +39,6 @@ def cloud_event(members: dict[str, Any], read: Callable[[dict[str, Any]], Event]
 
 def _with_parts(event: Event) -> Iterator[Event]:
     yield event
-    for part in event.parts if isinstance(event, Several) else ():
+    for part in event.parts if isinstance(event, EventBatch) else ():
         if isinstance(part, Event):
             yield from _with_parts(part)

@@ -13,7 +13,7 @@ from uuid import uuid4
 import msgspec
 from fastavro import schemaless_writer
 
-from consumer.core.model import BadEvent
+from consumer.core.model import InvalidEvent
 from consumer.core.rows.maker import text_of
 from consumer.core.rows.validation import quoted, timestamp_date
 from consumer.formats.avro import READING_SCHEMA
@@ -51,7 +51,7 @@ def encoder(format: str, data_key: str = "extended_id") -> Encoder:  # noqa: A00
 
 def _epcis(_: dict[str, Any]) -> bytes:
     message = "it is no event of EPCIS, and none can be made of it: publish it as another format, such as json"
-    raise BadEvent("invalid_event", message)
+    raise InvalidEvent("invalid_event", message)
 
 
 def _envelope(members: dict[str, Any]) -> bytes:
@@ -65,12 +65,14 @@ def _flat(members: dict[str, Any], default: str) -> bytes:
     data_key, key_value, fields = members.get("data_key") or default, members["key_value"], members["scm_data"]
     if data_key != default:
         message = f"a flat record is about {quoted(default)}, not {quoted(data_key)}; publish it as json or avro"
-        raise BadEvent("invalid_event", message, "data_key")
+        raise InvalidEvent("invalid_event", message, "data_key")
     if members.get("also_update") is not None:
-        raise BadEvent("invalid_event", 'a flat record has no "also_update"; publish it as json or avro', "also_update")
+        raise InvalidEvent(
+            "invalid_event", 'a flat record has no "also_update"; publish it as json or avro', "also_update"
+        )
     if fields.get(data_key, key_value) != key_value:
         message = f"the field {quoted(data_key)} differs from the key; a flat record has room for one of them"
-        raise BadEvent("invalid_event", message, data_key)
+        raise InvalidEvent("invalid_event", message, data_key)
     return _json_text({data_key: key_value, **fields}, fields)
 
 
@@ -81,12 +83,12 @@ def _json_text(value: dict[str, Any], fields: dict[str, Any]) -> bytes:
     try:
         return _json(value)
     except (TypeError, ValueError, RecursionError) as error:  # a lone surrogate is a ValueError
-        raise BadEvent("invalid_event", f"not to be written as JSON: {error}") from error
+        raise InvalidEvent("invalid_event", f"not to be written as JSON: {error}") from error
 
 
 def _refuse_not_finite(name: str, value: Any) -> None:
     if (isinstance(value, float) and not isfinite(value)) or (isinstance(value, Decimal) and not value.is_finite()):
-        raise BadEvent("invalid_event", f"{quoted(name)} is {value}, which is no number to send", name)
+        raise InvalidEvent("invalid_event", f"{quoted(name)} is {value}, which is no number to send", name)
 
 
 def _avro(members: dict[str, Any]) -> bytes:
@@ -103,7 +105,7 @@ def _avro(members: dict[str, Any]) -> bytes:
     try:
         schemaless_writer(out, READING_SCHEMA, datum)
     except (TypeError, ValueError, AttributeError) as error:
-        raise BadEvent("invalid_event", f"not to be written by the Avro schema: {error}") from error
+        raise InvalidEvent("invalid_event", f"not to be written by the Avro schema: {error}") from error
     return out.getvalue()
 
 
@@ -131,6 +133,6 @@ def _occurred_at(text: str | None) -> int:
     return milliseconds(at)
 
 
-def _not_a_time(text: str) -> BadEvent:
+def _not_a_time(text: str) -> InvalidEvent:
     message = f'"occurred_at" is {quoted(text)}; RFC 3339 with an offset is needed, such as 2024-05-01T23:30:00+02:00'
-    return BadEvent("invalid_event", message, "occurred_at")
+    return InvalidEvent("invalid_event", message, "occurred_at")

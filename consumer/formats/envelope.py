@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from consumer.core.model import BadEvent, Event
+from consumer.core.model import Event, InvalidEvent
 from consumer.core.rows.validation import kind_of, quoted, timestamp_date
 
 #: Makes an event of a record's bytes.
@@ -23,7 +23,7 @@ def event_from(members: dict[str, Any], occurred_at: str | int | None) -> Event:
     """
     fields = members.get("scm_data")
     if type(fields) is not dict:
-        raise BadEvent("invalid_event", f'"scm_data" must be an object, not {kind_of(fields)}', "scm_data")
+        raise InvalidEvent("invalid_event", f'"scm_data" must be an object, not {kind_of(fields)}', "scm_data")
     get = members.get
     event_id, data_key, key_value, source = get("event_id"), get("data_key"), get("key_value"), get("source")
     for value in (event_id, data_key, key_value, source):
@@ -34,7 +34,7 @@ def event_from(members: dict[str, Any], occurred_at: str | int | None) -> Event:
     also = get("also_update")
     also_update = None if also is None else _other_key(also)
     if key_value is None:
-        raise BadEvent("key_missing", '"key_value" is missing or null: which code the event is about', "key_value")
+        raise InvalidEvent("key_missing", '"key_value" is missing or null: which code the event is about', "key_value")
     return Event(fields, data_key, key_value, event_id or None, occurred_at, also_update)
 
 
@@ -53,26 +53,26 @@ def milliseconds(moment: datetime) -> int:
     return (moment.replace(tzinfo=moment.tzinfo or UTC) - _EPOCH) // timedelta(milliseconds=1)
 
 
-def _not_text(members: dict[str, Any]) -> BadEvent:
+def _not_text(members: dict[str, Any]) -> InvalidEvent:
     names = ("event_id", "data_key", "key_value", "source")
     name = next(name for name in names if not isinstance(members.get(name), str | None))
-    return BadEvent("invalid_event", f"{quoted(name)} must be a string, not {kind_of(members[name])}", name)
+    return InvalidEvent("invalid_event", f"{quoted(name)} must be a string, not {kind_of(members[name])}", name)
 
 
 def _refuse_blank(data_key: str, name: str) -> None:
     if not data_key or data_key.isspace():
-        raise BadEvent("invalid_event", f"{quoted(name)} is blank: it names the field that selects the codes", name)
+        raise InvalidEvent("invalid_event", f"{quoted(name)} is blank: it names the field that selects the codes", name)
 
 
 def _other_key(also: Any) -> tuple[str, str]:
     if type(also) is not dict:
-        raise BadEvent("invalid_event", f'"also_update" must be an object, not {kind_of(also)}', "also_update")
+        raise InvalidEvent("invalid_event", f'"also_update" must be an object, not {kind_of(also)}', "also_update")
     texts: list[str] = []
     for name in ("data_key", "key_value"):
         value = also.get(name)
         if type(value) is not str:
             message = f'"{name}" of "also_update" must be a string, not {kind_of(value)}'
-            raise BadEvent("invalid_event", message, "also_update")
+            raise InvalidEvent("invalid_event", message, "also_update")
         texts.append(value)
     data_key, key_value = texts
     _refuse_blank(data_key, "also_update")

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
-from consumer.core.model import BadEvent, Event, Several
+from consumer.core.model import Event, EventBatch, InvalidEvent
 from consumer.core.rows.maker import MAX_ROWS, text_of
 from consumer.core.rows.validation import kind_of, quoted
 from consumer.formats.epcis_rules import Code, EpcisRules, Template, word_of
@@ -53,8 +53,8 @@ def epcis_reader(rules: EpcisRules) -> ReadMembers:
     def read(members: Members) -> Event:
         if members.get("type") != "EPCISDocument":
             _refuse_too_many([members])
-            return _Happening(members, rules).event()
-        parts: list[Event | BadEvent] = []
+            return _EventReader(members, rules).event()
+        parts: list[Event | InvalidEvent] = []
         events = _events_of(members)
         _refuse_too_many(events)
         for number, event in enumerate(events, 1):
@@ -64,9 +64,9 @@ def epcis_reader(rules: EpcisRules) -> ReadMembers:
                 said = f" ({quoted(name)})" if type(name) is str else ""
                 called = f"event {number} of {len(events)}{said}: "
             try:
-                parts.append(_Happening(event, rules).event(called))
-            except BadEvent as bad:
-                parts.append(BadEvent(bad.reason, called + bad.message, bad.field))
+                parts.append(_EventReader(event, rules).event(called))
+            except InvalidEvent as bad:
+                parts.append(InvalidEvent(bad.reason, called + bad.message, bad.field))
         only = events[0] if len(events) == 1 else None
         return _several(tuple(parts), only.get("eventID") if type(only) is dict else None)
 
@@ -80,8 +80,8 @@ def _refuse_too_many(events: list[Any]) -> None:
         raise _invalid(f"it makes more than {MAX_ROWS:,} rows; publish it in parts")
 
 
-def _several(parts: tuple[Event | BadEvent, ...], event_id: Any) -> Event:
-    return Several({}, event_id=event_id if type(event_id) is str and event_id else None, parts=parts)
+def _several(parts: tuple[Event | InvalidEvent, ...], event_id: Any) -> Event:
+    return EventBatch({}, event_id=event_id if type(event_id) is str and event_id else None, parts=parts)
 
 
 def _events_of(document: Members) -> list[Any]:
@@ -98,11 +98,11 @@ def _events_of(document: Members) -> list[Any]:
     return events
 
 
-def _invalid(message: str, field: str | None = None) -> BadEvent:
-    return BadEvent("invalid_event", message, field)
+def _invalid(message: str, field: str | None = None) -> InvalidEvent:
+    return InvalidEvent("invalid_event", message, field)
 
 
-class _Happening:
+class _EventReader:
     """One event, taken apart."""
 
     def __init__(self, members: Any, rules: EpcisRules) -> None:
@@ -260,10 +260,10 @@ class _Happening:
 
     # -- rows ----------------------------------------------------------------------------------------------------
 
-    def event(self, called: str = "") -> Several:
+    def event(self, called: str = "") -> EventBatch:
         """What is told of each code and unit; ``called``: how messages about the whole event begin."""
         parts = tuple(self._events())
-        return Several(self._shared(), event_id=self._event_id, parts=parts, called=called)
+        return EventBatch(self._shared(), event_id=self._event_id, parts=parts, called=called)
 
     def _shared(self) -> Members:
         """What is set for every code: of what follows from the GTIN, what is the same for each."""

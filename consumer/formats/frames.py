@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from consumer.core.model import BadEvent, Event
+from consumer.core.model import Event, InvalidEvent
 from consumer.formats.avro import SHIPPED, decode_avro
 from consumer.formats.envelope import Decoder
 from consumer.formats.writer import HEADER_SIZE, WriterSchema
@@ -91,11 +91,11 @@ class Schemas:
             message = (
                 f"begins with 0x00 as Confluent's wire format does, but has {len(raw)} bytes, fewer than its header"
             )
-            return BadEvent("undecodable", message)
+            return InvalidEvent("undecodable", message)
         key = raw[1:HEADER_SIZE]
         until, why = self._refused.get(key, (0.0, ""))
         if why and self._clock() < until:
-            return BadEvent("undecodable", why)
+            return InvalidEvent("undecodable", why)
         self._refused.pop(key, None)
         return NeedsSchema(int.from_bytes(key))
 
@@ -111,7 +111,7 @@ def without_registry(decode_json: Decoder) -> Decoder:
         for start in (HEADER_SIZE, 0) if raw[1:2] >= b"\x80" else (HEADER_SIZE,):
             try:
                 return decode_avro(raw, start)
-            except BadEvent as bad:
+            except InvalidEvent as bad:
                 if bad.reason != "undecodable":
                     raise
         schema_id = int.from_bytes(raw[1:HEADER_SIZE])
@@ -119,7 +119,7 @@ def without_registry(decode_json: Decoder) -> Decoder:
             f"begins with 0x00 as Confluent's wire format does (schema {schema_id}), but what follows is neither JSON "
             f"nor an event by {SHIPPED}; set schema_registry.url so that it is read by the schema it was written with"
         )
-        raise BadEvent("undecodable", message)
+        raise InvalidEvent("undecodable", message)
 
     return decode
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from consumer.core.model import BadEvent, Event
+from consumer.core.model import Event, InvalidEvent
 from consumer.core.rows.validation import MAX_VALUE, kind_of
 from consumer.formats.cloudevents import cloud_event, is_cloud_event
 from consumer.formats.envelope import Decoder, event_from, is_timestamp
@@ -144,7 +144,7 @@ def envelope_event(members: dict[str, Any]) -> Event:
     occurred_at = members.get("occurred_at")
     if occurred_at is not None and not is_timestamp(occurred_at):
         message = '"occurred_at" must be RFC 3339 with an offset, such as 2024-05-01T23:30:00+02:00'
-        raise BadEvent("invalid_event", message, "occurred_at")
+        raise InvalidEvent("invalid_event", message, "occurred_at")
     return event_from(members, occurred_at)
 
 
@@ -159,27 +159,27 @@ def read_object(raw: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation) as error:
         raise _failure(raw, error) from error
     if type(value) is not dict:
-        raise BadEvent("invalid_event", f"the JSON value is {kind_of(value)}; an event is an object")
+        raise InvalidEvent("invalid_event", f"the JSON value is {kind_of(value)}; an event is an object")
     return value
 
 
-def _failure(raw: bytes, error: Exception) -> BadEvent:
+def _failure(raw: bytes, error: Exception) -> InvalidEvent:
     """Why it could not be read: it is not JSON, or it is JSON with something in it that no event may hold."""
     if isinstance(error, UnicodeDecodeError):
-        return BadEvent("undecodable", "the text is not UTF-8")
+        return InvalidEvent("undecodable", "the text is not UTF-8")
     if isinstance(error, RecursionError):
-        return BadEvent("invalid_event", "the JSON is nested too deeply; an event is a flat object")
+        return InvalidEvent("invalid_event", "the JSON is nested too deeply; an event is a flat object")
     if isinstance(error, (msgspec.ValidationError, InvalidOperation)):
-        return BadEvent("invalid_event", "the JSON holds a number that is too large to be read")
+        return InvalidEvent("invalid_event", "the JSON holds a number that is too large to be read")
     # NaN and its kind are no JSON, but widely written: the standard library knows them.
     literals: list[str] = []
     try:
         json.loads(raw.decode(), parse_constant=literals.append)
     except (ValueError, RecursionError):
-        return BadEvent("undecodable", f"not JSON: {error}")
+        return InvalidEvent("undecodable", f"not JSON: {error}")
     if literals:
-        return BadEvent("invalid_event", f"the JSON holds {literals[0]}, which is no number to send")
-    return BadEvent("invalid_event", f"the JSON holds text that is not Unicode: {error}")
+        return InvalidEvent("invalid_event", f"the JSON holds {literals[0]}, which is no number to send")
+    return InvalidEvent("invalid_event", f"the JSON holds text that is not Unicode: {error}")
 
 
 decode_envelope = envelope_decoder()

@@ -15,7 +15,7 @@ from typing import Any
 
 from fastavro import parse_schema
 
-from consumer.core.model import BadEvent, Event
+from consumer.core.model import Event, InvalidEvent
 from consumer.core.rows.validation import kind_of
 from consumer.formats.avro import plain_time, read_datum
 from consumer.formats.envelope import Decoder, event_from, is_timestamp, milliseconds
@@ -52,7 +52,9 @@ class WriterSchema:
         if self._wrapped:
             members = members["value"]
         if type(members) is not dict:
-            raise BadEvent("invalid_event", f"by {self._name} the value is {kind_of(members)}; an event is a record")
+            raise InvalidEvent(
+                "invalid_event", f"by {self._name} the value is {kind_of(members)}; an event is a record"
+            )
         at = members.get("occurred_at")
         return event_from(members, at // self._per_millisecond if type(at) is int else _moment(at))
 
@@ -122,4 +124,4 @@ def _moment(value: Any) -> str | int | None:
     if value is None or is_timestamp(value):
         return value  # type: ignore[no-any-return]
     message = f'"occurred_at" must be an Avro timestamp or RFC 3339 text with an offset, not {kind_of(value)}'
-    raise BadEvent("invalid_event", message, "occurred_at")
+    raise InvalidEvent("invalid_event", message, "occurred_at")

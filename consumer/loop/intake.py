@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from math import inf
 from typing import Any
 
-from consumer.core.model import BadEvent, Event, Record, Row
+from consumer.core.model import Event, InvalidEvent, Record, Row
 from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker, refused_row
 from consumer.formats import NeedsSchema
@@ -21,7 +21,7 @@ HEADER_BYTES = 200
 UNREADABLE_HEADERS = 1_000_000
 
 
-class Stash:
+class PendingRecords:
     """The records of one partition whose rows cannot be made yet, from the first such on."""
 
     __slots__ = ("records", "schema_id", "since")
@@ -50,7 +50,9 @@ class Intake:
         self._maker = maker
         self._ask = ask
         self._asked: set[int] = set()
-        self.waiting: dict[Partition, Stash] = {}  #: partitions whose next record waits for a schema, or for room
+        self.waiting: dict[
+            Partition, PendingRecords
+        ] = {}  #: partitions whose next record waits for a schema, or for room
 
     def take(
         self, partition: Partition, messages: Sequence[Any], now: float, room: float = inf
@@ -67,16 +69,18 @@ class Intake:
         decode, make = self._decode, self._maker.rows
         stash = self.waiting.get(partition)
         if stash is None and room <= 0:
-            stash = self.waiting[partition] = Stash()
+            stash = self.waiting[partition] = PendingRecords()
         # By the messages, not by the position: their partition's end may have been told with them, and be beyond them.
-        skips = partition.skips if messages and messages[0].offset() < partition.skips.end else None
+        already_settled = (
+            partition.already_settled if messages and messages[0].offset() < partition.already_settled.end else None
+        )
         for message in messages:
             value = message.value()
             offset = message.offset()
-            if skips is not None:
+            if already_settled is not None:
                 partition.led(offset, message.leader_epoch())
-                skips = partition.skips
-            if value is None or (skips is not None and offset in skips):
+                already_settled = partition.already_settled
+            if value is None or (already_settled is not None and offset in already_settled):
                 records.append(Record(partition, offset, None, 0, read_at=now))
                 continue
             beside = _beside(message)
@@ -85,16 +89,16 @@ class Intake:
             if stash is None:
                 try:
                     made = make(decode(value), record)
-                except BadEvent as bad:
+                except InvalidEvent as bad:
                     made = [refused_row(record, bad)]
                 except NeedsSchema as needs:
-                    stash = self.waiting[partition] = Stash()
+                    stash = self.waiting[partition] = PendingRecords()
                     self._await(stash, needs.schema_id, now)
             if stash is None:
                 count = record.open = len(made)
                 rows += made
                 if count > 1 and len(rows) >= room:
-                    stash = self.waiting[partition] = Stash()
+                    stash = self.waiting[partition] = PendingRecords()
             else:
                 record.open = 1
                 stash.records.append(record)
@@ -124,7 +128,7 @@ class Intake:
                 return records, rows
             try:
                 made = self._maker.rows(self._decode(record.raw.value()), record)
-            except BadEvent as bad:
+            except InvalidEvent as bad:
                 made = [refused_row(record, bad)]
             except NeedsSchema as needs:
                 if needs.schema_id != stash.schema_id or records or needs.schema_id not in self._asked:
@@ -142,7 +146,7 @@ class Intake:
         for partition in partitions:
             self.waiting.pop(partition, None)
 
-    def _await(self, stash: Stash, schema_id: int, now: float) -> None:
+    def _await(self, stash: PendingRecords, schema_id: int, now: float) -> None:
         stash.schema_id = schema_id
         stash.since = now
         if schema_id not in self._asked and self._ask is not None:

@@ -11,19 +11,19 @@ from collections.abc import Collection
 
 from consumer.core.offsets.partition import Partition
 from consumer.loop.intake import Intake
-from consumer.loop.ports import Source
+from consumer.loop.ports import RecordSource
 
 log = logging.getLogger(__name__)
 
 
-class Resting:
+class PartitionPauses:
     """The partitions that rest. ``room``: the characters of metadata that each partition may take."""
 
-    def __init__(self, intake: Intake, source: Source) -> None:
+    def __init__(self, intake: Intake, source: RecordSource) -> None:
         self._intake = intake
         self._source = source
-        self.full: set[Partition] = set()  #: partitions whose settled map has no room for more
-        self.crowding: set[Partition] = set()  #: partitions whose rows that cannot go would leave the others no room
+        self.map_full: set[Partition] = set()  #: partitions whose settled map has no room for more
+        self.over_quota: set[Partition] = set()  #: partitions whose rows that cannot go would leave the others no room
         self._told: set[Partition] = set()  # those that this was said of: once for each assignment
         self._told_full: set[Partition] = set()  # the same, of those whose map has no room
         self._unsettled: dict[Partition, int] = {}  # of those whose map has no room, at the last look
@@ -32,38 +32,40 @@ class Resting:
         # What is only short of room for its rows does not rest: nothing is read then.
         stash = self._intake.waiting.get(partition)
         waits = stash is not None and stash.schema_id is not None
-        return waits or partition in self.full or partition in self.crowding
+        return waits or partition in self.map_full or partition in self.over_quota
 
-    def was_read(self, partition: Partition, room: int) -> None:
+    def on_read(self, partition: Partition, room: int) -> None:
         """Something of this partition was taken in: it may have to rest from now on."""
-        if partition not in self.full and partition.outgrows(room):
-            self.full.add(partition)
+        if partition not in self.map_full and partition.outgrows(room):
+            self.map_full.add(partition)
             if partition not in self._told_full:
                 self._told_full.add(partition)
                 log.warning(
-                    "%s: much is settled behind offset %s, which is not; reading waits", partition, partition.watermark
+                    "%s: much is settled behind offset %s, which is not; reading waits",
+                    partition,
+                    partition.committable_offset,
                 )
         if partition in self:
-            self.tell(partition)
+            self.apply(partition)
 
-    def look(self, room: int) -> None:
+    def resume_where_possible(self, room: int) -> None:
         """Read on where the settled map has room again.
 
         What an earlier owner settled of positions that are not read yet may by itself take more than half of the room,
         and only reading on makes that less. So it is read on, too, where all is settled; and where nothing has settled
         since the last look, as a row may be stuck, if what was read here has room.
         """
-        before, self._unsettled = self._unsettled, {p: p.ledger.unsettled for p in self.full}
-        for partition in list(self.full):
+        before, self._unsettled = self._unsettled, {p: p.ledger.unsettled for p in self.map_full}
+        for partition in list(self.map_full):
             idle = self._unsettled[partition] == before.get(partition)
-            on = partition.watermark == partition.position or not partition.outgrows(room // 2)
+            on = partition.committable_offset == partition.position or not partition.outgrows(room // 2)
             if on or (idle and partition.fits_alone(room // 2)):
-                self.full.discard(partition)
-                self.tell(partition)
+                self.map_full.discard(partition)
+                self.apply(partition)
 
-    def crowd(self, crowding: set[Partition]) -> None:
+    def set_over_quota(self, crowding: set[Partition]) -> None:
         """These partitions, and no others, would leave the others no room."""
-        before, self.crowding = self.crowding, crowding
+        before, self.over_quota = self.over_quota, crowding
         fresh = sorted(map(str, crowding - self._told))
         self._told |= crowding
         if fresh:
@@ -72,15 +74,15 @@ class Resting:
                 ", ".join(fresh),
             )
         for partition in crowding ^ before:
-            self.tell(partition)
+            self.apply(partition)
 
-    def tell(self, partition: Partition) -> None:
+    def apply(self, partition: Partition) -> None:
         """Have the source read on, or not, as it is now."""
         self._source.hold(partition, held=partition in self)
 
     def forget(self, partitions: Collection[Partition]) -> None:
         """These partitions are gone."""
-        self.full.difference_update(partitions)
-        self.crowding.difference_update(partitions)
+        self.map_full.difference_update(partitions)
+        self.over_quota.difference_update(partitions)
         self._told.difference_update(partitions)
         self._told_full.difference_update(partitions)

@@ -6,14 +6,14 @@ import queue
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from consumer.core.effects import Attempt, Letter, Receipt
+from consumer.core.effects import Attempt, DeadLetter, Receipt
 from consumer.core.model import Row
 from consumer.core.offsets.partition import Commit, Partition
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import Task
 
 
-class Source(Protocol):
+class RecordSource(Protocol):
     """Read and commit: ``adapters.kafka.source``, and ``standalone_reader``, which commits nothing."""
 
     paused: bool
@@ -35,7 +35,7 @@ class Source(Protocol):
     def close(self, timeout: float) -> bool: ...
 
 
-class Api(Protocol):
+class ScmApi(Protocol):
     """Sending attempts, asking about tasks and who we are; answers come through the queue of results.
 
     ``start_by``: asked right before the attempt is sent, it tells until when that may be (see ``membership``).
@@ -46,13 +46,13 @@ class Api(Protocol):
     def ask(self) -> None: ...
 
 
-class Letters(Protocol):
+class DeadLetterWriter(Protocol):
     """Writing dead letters; acknowledgements come through the queue of results."""
 
-    def send(self, letter: Letter) -> None: ...
+    def send(self, letter: DeadLetter) -> None: ...
 
 
-class Receipts(Protocol):
+class ReceiptWriter(Protocol):
     """Writing receipts; acknowledgements come through the queue of results."""
 
     def send(self, receipt: Receipt) -> None: ...
@@ -67,7 +67,7 @@ class Call(Protocol):
 
 #: What comes back: a call with its answer, rows whose letters or receipts are safe, or something to
 #: do on the owner's thread.
-Result = tuple[Call, Reply] | list[Row] | Callable[[], None]
+Result = tuple[Call, Response] | list[Row] | Callable[[], None]
 #: No SimpleQueue: until Python 3.13 its ``get`` waits for ever, whatever its time-out, when a signal interrupts it and
 #: the time is over once the handler is through; and signals come to the owner's thread.
 Results = queue.Queue[Result]

@@ -6,14 +6,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from consumer.core.effects import Letter
+from consumer.core.effects import DeadLetter
 from consumer.core.model import Record
 
 #: Dead letters are summed up in a line at most this often.
 EVERY_SECONDS = 5.0
 
 
-class LetterLog:
+class RejectionLog:
     """Gathers dead letters to tell; ``clock`` in seconds, ``to``: where their rows go, for people.
 
     Keys are shown at info level only with ``show_keys``.
@@ -28,7 +28,7 @@ class LetterLog:
         self._untold: Counter[str] = Counter()
         self._first: Record | None = None  # of those that are not told yet
 
-    def add(self, letter: Letter) -> None:
+    def add(self, letter: DeadLetter) -> None:
         """A letter is on its way."""
         why = letter.rejection
         if self._log.isEnabledFor(self._level):

@@ -21,10 +21,10 @@ from consumer.core.pipeline import Pipeline
 from consumer.core.uploading.tasks import Task
 from consumer.errors import UserError
 from consumer.loop.intake import Intake
-from consumer.loop.partition_pauses import Resting
-from consumer.loop.ports import Api, Letters, Receipts, Result, Results, Source
-from consumer.loop.rejection_log import LetterLog
-from consumer.loop.session_lease import Membership
+from consumer.loop.partition_pauses import PartitionPauses
+from consumer.loop.ports import DeadLetterWriter, ReceiptWriter, RecordSource, Result, Results, ScmApi
+from consumer.loop.rejection_log import RejectionLog
+from consumer.loop.session_lease import SessionLease
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +41,9 @@ BLOCKED_SECONDS = 300.0
 #: How long leaving the group may take.
 LEAVE_SECONDS = 10.0
 #: While the group is asked for a sign, a commit goes this often at most, however long the interval between commits is.
-ASK_AGAIN_SECONDS = 0.5
+PROBE_AGAIN_SECONDS = 0.5
 #: Time between two looks for partitions that may be read on, or must rest.
-LOOK_SECONDS = 0.5
+REVIEW_SECONDS = 0.5
 
 
 class State(Enum):
@@ -80,9 +80,9 @@ class Runner:
         self._commit_interval = commit_interval
         self._stop_seconds = stop_seconds
         self._revoke_seconds = revoke_seconds
-        self._membership = Membership(session_seconds)
+        self._lease = SessionLease(session_seconds)
         self._until_end = until_end
-        self._letter_log = LetterLog(log, clock, letters_to, show_keys=show_keys)
+        self._rejection_log = RejectionLog(log, clock, letters_to, show_keys=show_keys)
         self._wall_clock = wall_clock
         self.state = State.RUNNING
         self.joined = False  #: an assignment was received, even an empty one
@@ -93,19 +93,21 @@ class Runner:
         self._end: int | UserError | None = None  # exit code or failure that stops the loop
         self._stop_by = math.inf  # when a stop waits no longer
         self._next_commit_at = 0.0
-        self._ask_at = 0.0  # not before then is a commit sent only to be answered
+        self._probe_at = 0.0  # not before then is a commit sent only to be answered
         self._failing_from = math.inf  # since when the API fails for rows that wait
-        self._look_at = 0.0  # when it is looked next for partitions that may be read on
+        self._review_at = 0.0  # when it is looked next for partitions that may be read on
         self._more = False  # the last read was full: there is more to read now
         self.left = False  #: the group was left in time: no thread of the client is still busy with it
         self.final_ledger: Ledger | None = None  #: as it was when the group was left
 
-    def attach(self, source: Source, api: Api, letters: Letters, receipts: Receipts | None = None) -> None:
+    def attach(
+        self, source: RecordSource, api: ScmApi, dead_letters: DeadLetterWriter, receipts: ReceiptWriter | None = None
+    ) -> None:
         """Give the loop its adapters (the source calls back into the loop, so it is made after it)."""
         self._source = source
-        self.resting = Resting(self._intake, source)
+        self.partition_pauses = PartitionPauses(self._intake, source)
         self._api = api
-        self._letters = letters
+        self._dead_letters = dead_letters
         self._receipts = receipts
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -151,7 +153,7 @@ class Runner:
         self._read()
         self._act()
         self._commit()
-        self._look()
+        self._review_pauses()
 
     def _drain(self) -> bool:
         """Let what is in flight end, commit and leave the group; whether all of that was done in time."""
@@ -170,14 +172,14 @@ class Runner:
         while (self._in_flight() or self._lost_call()) and not self.leaves_at_once and self._clock() < self._stop_by:
             self.turn()
         done = not self._in_flight()
-        self._membership.end_leases()  # what waits for its connection would be sent at the next owner's time
+        self._lease.end_leases()  # what waits for its connection would be sent at the next owner's time
         if self.leaves_at_once:
             return False
         acknowledged = self._commit_at_last()
         self.final_ledger = self.ledger()
         self.state = State.STOPPED
         self.left = self._source.close(LEAVE_SECONDS)
-        self._letter_log.tell()
+        self._rejection_log.tell()
         return done and acknowledged
 
     def _commit_at_last(self) -> bool:
@@ -186,7 +188,7 @@ class Runner:
         In a rebalance a commit is refused until this member has taken part, or waits behind its own joining: a broker
         answers the requests of a connection in their order, and a joining only when a dead member's session is over.
         """
-        until = min(self._stop_by, self._clock() + self._membership.session + LEAVE_SECONDS)
+        until = min(self._stop_by, self._clock() + self._lease.session + LEAVE_SECONDS)
         while self._source.committing and not self.leaves_at_once and self._clock() < until:
             # One that is on its way may be sent once more by the client, and must not come after the last.
             self._collect(WAIT_BUSY_SECONDS)
@@ -251,13 +253,13 @@ class Runner:
             call, reply = result
             subject = call.subject
             if subject is None:
-                self.pipeline.me_answered(reply, self._clock())
+                self.pipeline.on_token_check(reply, self._clock())
             elif isinstance(subject, Task):
-                self.pipeline.questioned(subject, reply, self._clock())
+                self.pipeline.on_task_response(subject, reply, self._clock())
             else:
-                self.pipeline.ended(subject, reply, self._clock())
+                self.pipeline.on_response(subject, reply, self._clock())
         elif isinstance(result, list):
-            self.pipeline.acknowledged(result, self._clock())
+            self.pipeline.on_acknowledged(result, self._clock())
         else:
             result()
 
@@ -276,7 +278,7 @@ class Runner:
             return
         if self._source.paused:
             self._poll(BATCH)
-        elif self._membership.silent_for(now) >= SIGN_OF_LIFE_SECONDS:
+        elif self._lease.since_last_poll(now) >= SIGN_OF_LIFE_SECONDS:
             if flow.full:  # there may be no room for even one
                 self._source.pause()
             else:
@@ -295,10 +297,10 @@ class Runner:
             taken += len(messages)
             room = most + rows_before - self.pipeline.unsettled
             records, rows, position = self._intake.take(partition, messages, now, room)
-            self.pipeline.arrived(partition, records, rows, position, now)
-            self.resting.was_read(partition, map_room)
-        if taken and self.pipeline.flow.tight:
-            self._look_for_crowding()
+            self.pipeline.add_records(partition, records, rows, position, now)
+            self.partition_pauses.on_read(partition, map_room)
+        if taken and self.pipeline.flow.near_limit:
+            self._pause_over_quota()
         if self._until_end and self._source.stopped:
             partition, cause = next(iter(self._source.stopped.items()))
             self.stop(UserError(f"{partition} is stopped ({cause}): its end cannot be reached"))
@@ -308,35 +310,35 @@ class Runner:
         """The client was polled, now; after a gap the group is asked at once whether it still counts this member."""
         now = self._clock()
         # A stop sends nothing more, and waits for its commits inside of one turn.
-        if self.state is State.RUNNING and self._membership.polled(now):
+        if self.state is State.RUNNING and self._lease.on_poll(now):
             self._next_commit_at = now
         return now
 
-    def _look_for_crowding(self) -> None:
-        self.resting.crowd(self.pipeline.crowding(self.resting.crowding, self._clock()))
+    def _pause_over_quota(self) -> None:
+        self.partition_pauses.set_over_quota(self.pipeline.over_quota(self.partition_pauses.over_quota, self._clock()))
 
     def _act(self) -> None:
         """Do what the core says now."""
         now = self._clock()
         self.pipeline.observe(self._wall_clock() * 1000)
-        self.pipeline.resting = bool(self.resting.full or self.resting.crowding)
-        self.pipeline.silent = self.stopping or self._membership.doubtful(now)
+        self.pipeline.partitions_paused = bool(self.partition_pauses.map_full or self.partition_pauses.over_quota)
+        self.pipeline.uploads_suspended = self.stopping or self._lease.expired(now)
         effects = self.pipeline.tick(now)
         for attempt in effects.send:
-            self._api.send(attempt, self._membership.start_by)
+            self._api.send(attempt, self._lease.start_by)
         for task in effects.questions:
             self._api.question(task)
         if effects.ask:
             self._api.ask()
-        for letter in effects.letters:
-            self._letter_log.add(letter)
-            self._letters.send(letter)
+        for letter in effects.dead_letters:
+            self._rejection_log.add(letter)
+            self._dead_letters.send(letter)
         for receipt in effects.receipts:
             assert self._receipts is not None, "receipts are written, so there is somebody who writes them"
             self._receipts.send(receipt)
         for notice in effects.notices:
             log.log(logging.getLevelNamesMapping()[notice.level.upper()], "%s", notice.text)
-        self._letter_log.tell_now_and_then()
+        self._rejection_log.tell_now_and_then()
         if self._until_end and not self.stopping:
             self._give_up(now)
 
@@ -367,25 +369,25 @@ class Runner:
     def _commit(self) -> None:
         now = self._clock()
         # The group's sign is asked for in time, whatever the interval: without it nothing may be uploaded.
-        anew = bool(self.pipeline.unsettled) and self._membership.asks(now)
-        due_at = min(self._next_commit_at, self._ask_at) if anew else self._next_commit_at
+        anew = bool(self.pipeline.unsettled) and self._lease.needs_probe(now)
+        due_at = min(self._next_commit_at, self._probe_at) if anew else self._next_commit_at
         if now < due_at or self._source.committing:
             return
         self._next_commit_at = now + self._commit_interval
-        self._ask_at = now + ASK_AGAIN_SECONDS
+        self._probe_at = now + PROBE_AGAIN_SECONDS
         due = due_commits(self.pipeline.partitions, now, anew=anew)
         if due:
             self._source.commit(due)
 
-    def _look(self) -> None:
+    def _review_pauses(self) -> None:
         """Read on where there is room again; on a clock of its own, as it has nothing to do with commits."""
         now = self._clock()
-        if now < self._look_at:
+        if now < self._review_at:
             return
-        self._look_at = now + LOOK_SECONDS
-        self.resting.look(room_of(len(self.pipeline.partitions)))
-        if self.resting.crowding or self.pipeline.flow.tight:
-            self._look_for_crowding()
+        self._review_at = now + REVIEW_SECONDS
+        self.partition_pauses.resume_where_possible(room_of(len(self.pipeline.partitions)))
+        if self.partition_pauses.over_quota or self.pipeline.flow.near_limit:
+            self._pause_over_quota()
 
     def schema_answered(self, schema_id: int) -> None:
         """A schema was looked up: what waits for it is taken in. On the owner's thread only."""
@@ -409,8 +411,8 @@ class Runner:
         now = self._clock()
         records, rows = self._intake.retry(partition, now, room)
         if records:
-            self.pipeline.decoded(partition, records, rows, now)
-        self.resting.tell(partition)
+            self.pipeline.add_decoded(partition, records, rows, now)
+        self.partition_pauses.apply(partition)
 
     # -- what the source tells -----------------------------------------------------------------------------------
 
@@ -421,7 +423,7 @@ class Runner:
     def on_assigned(self, partitions: list[Partition]) -> None:
         """Partitions came; none, when the group has none for this member."""
         self.joined = True
-        self._membership.assigned(self._clock())
+        self._lease.on_assigned(self._clock())
         self.rebalances += 1
         self._own(partitions)
 
@@ -431,7 +433,7 @@ class Runner:
 
     def _own(self, partitions: list[Partition]) -> None:
         for partition in partitions:
-            self.pipeline.assigned(partition)
+            self.pipeline.add_partition(partition)
         if partitions:
             # Where one begins must survive this process; with "latest" it is lost else.
             self._next_commit_at = self._clock()
@@ -442,7 +444,7 @@ class Runner:
 
         No topics: they could not be counted.
         """
-        self.pipeline.counted(counts, self._wall_clock(), self._clock())
+        self.pipeline.set_partition_counts(counts, self._wall_clock(), self._clock())
 
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
         """Partitions go: their requests may end (bounded), what is settled is committed, the rest is forgotten.
@@ -459,8 +461,8 @@ class Runner:
         finally:
             for partition in partitions:
                 partition.owned = False  # whatever happened: nothing of it is sent, settled or committed any more
-        self.pipeline.revoked(partitions, self._clock())
-        self.resting.forget(partitions)
+        self.pipeline.remove_partitions(partitions, self._clock())
+        self.partition_pauses.forget(partitions)
         if partitions:
             log.info("%s: %s", "lost" if lost else "revoked", _listed(partitions))
 
@@ -469,7 +471,7 @@ class Runner:
         self._intake.forget(partitions)
         pipeline.withdraw(partitions, self._clock())
         if lost:
-            self._membership.end_leases()
+            self._lease.end_leases()
         if not lost and self.state is not State.STOPPED:
             deadline = self._clock() + self._revoke_seconds
             # A lost call may still take effect: its claims hold back later rows here, but no other member knows them.
@@ -484,7 +486,7 @@ class Runner:
                 self._polled()  # this runs inside a poll
                 self._act()
             if pipeline.busy(partitions):
-                self._membership.end_leases()  # what is not sent yet would be sent at the next owner's time
+                self._lease.end_leases()  # what is not sent yet would be sent at the next owner's time
             if not self._source.commit_and_wait(due_commits(partitions, self._clock())):
                 log.warning("the last commit of %s is not confirmed; some rows may be sent again", _listed(partitions))
 
@@ -492,7 +494,7 @@ class Runner:
         """A commit ended; a failed one is never sent again: the next is built from what is owned then."""
         self.commits["ok" if error is None else "failed"] += 1
         if error is None:
-            self._membership.confirmed(max((commit.built_at for commit in commits), default=-math.inf))
+            self._lease.on_confirmed(max((commit.built_at for commit in commits), default=-math.inf))
             for commit in commits:
                 commit.partition.committed = commit.offset
                 commit.partition.metadata = commit.metadata

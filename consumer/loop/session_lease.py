@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 LONGEST_GAP_SECONDS = 5.0
 
 
-class Membership:
+class SessionLease:
     """What is known of it; times in seconds of the owner's clock.
 
     ``session_seconds``: the group's session time-out; infinite for a reader that is no member. The group counts it from
@@ -39,7 +39,7 @@ class Membership:
         self._lease = 0  # a number; uploads that were handed out under another one must not begin any more
         self._heard_at = -math.inf  # when the latest sign of the group was asked for
 
-    def polled(self, now: float) -> bool:
+    def on_poll(self, now: float) -> bool:
         """The client was polled, or the loop is inside of its callbacks; whether there was a gap."""
         gap = now - self._polled_at > self._gap
         if gap:
@@ -52,7 +52,7 @@ class Membership:
         self._polled_at = now
         return gap
 
-    def silent_for(self, now: float) -> float:
+    def since_last_poll(self, now: float) -> float:
         """How long ago the last poll was."""
         return now - self._polled_at
 
@@ -84,15 +84,15 @@ class Membership:
         """Whether no commit that was sent after the last gap was acknowledged yet."""
         return self._confirmed_at < self._gap_at
 
-    def doubtful(self, now: float) -> bool:
+    def expired(self, now: float) -> bool:
         """Whether nothing is to be uploaded now."""
         return self._gap_open or now - self._heard_at > 2 / 3 * self.session
 
-    def asks(self, now: float) -> bool:
+    def needs_probe(self, now: float) -> bool:
         """Whether the group should be asked for a sign, by a commit that may say nothing new."""
         return self._gap_open or now - self._heard_at > self.session / 3
 
-    def confirmed(self, sent_at: float) -> None:
+    def on_confirmed(self, sent_at: float) -> None:
         """The group took a commit that was sent at this time: it ends a doubt that is older than that."""
         doubted = self._gap_open
         self._confirmed_at = max(self._confirmed_at, sent_at)
@@ -100,7 +100,7 @@ class Membership:
         if doubted and not self._gap_open:
             log.info("the group has confirmed this member")
 
-    def assigned(self, now: float) -> None:
+    def on_assigned(self, now: float) -> None:
         """The group gave this member an assignment, which is a sign of it; it ends no gap.
 
         The client may have got it any time since the last poll, in which it would have been told.

@@ -16,7 +16,7 @@ import msgspec
 from consumer.core.admission.gate import Pause
 from consumer.core.counters import Histogram
 from consumer.core.rows.validation import REASONS as VALIDATION_REASONS
-from consumer.core.verdict import Reading
+from consumer.core.verdict import Verdict
 from consumer.ops.snapshot import Snapshot
 
 PREFIX = "scm_consumer_"
@@ -42,11 +42,11 @@ class Declared(msgspec.Struct, frozen=True):
 
 RESULTS = ("accepted", "rejected", "skipped", "released")
 REASONS = (*VALIDATION_REASONS, "rejected_by_api", "unknown_key", "api_error")
-OUTCOMES = tuple(reading.value for reading in Reading if reading is not Reading.TASK_FAILED)
+OUTCOMES = tuple(verdict.value for verdict in Verdict if verdict is not Verdict.TASK_FAILED)
 #: What the end of a task means: complete, failed, and nobody knows.
-TASK_ENDS = (Reading.ACCEPTED.value, Reading.NONE_NAMED.value, Reading.LOST.value)
+TASK_ENDS = (Verdict.ACCEPTED.value, Verdict.NONE_NAMED.value, Verdict.LOST.value)
 #: Outcomes after which a window may go again, whole or in part.
-RETRIED = tuple(r.value for r in Reading if r not in (Reading.ACCEPTED, Reading.STARTED))
+RETRIED = tuple(r.value for r in Verdict if r not in (Verdict.ACCEPTED, Verdict.STARTED))
 #: Other causes for which rows go again: their window was divided, or the answer did not confirm them.
 DIVIDED = ("divided", "halved", "trial", "unconfirmed", "unknown_key")
 

@@ -6,7 +6,7 @@ import sys
 from typing import NamedTuple
 
 from consumer.core.counters import MAX_NAMES, OTHER
-from consumer.core.verdict import Reading
+from consumer.core.verdict import Verdict
 from consumer.ops.health import STALLED_SECONDS
 from consumer.ops.metrics import METRICS, PREFIX, Declared
 from consumer.ops.snapshot import ANSWER_SECONDS
@@ -43,18 +43,18 @@ the platform does.
 """
 
 _MEANINGS = {
-    Reading.ACCEPTED: "200",
-    Reading.ROWS_NAMED: "400 that names rows; the others go again without them",
-    Reading.NONE_NAMED: "400 that names no row: the bad one is sought",
-    Reading.TOO_LARGE: "413: the window is halved",
-    Reading.UNAUTHORIZED: "401: uploading pauses",
-    Reading.REFUSED: "403, 404, 405, 406: uploading pauses, unless other windows pass",
-    Reading.UNEXPECTED: "any other answer, or a 200 that is not the documented one: the same",
-    Reading.THROTTLED: "429",
-    Reading.FAILED: "408 and 5xx",
-    Reading.TASK_FAILED: "a task failed; of `tasks_ended_total` that is `none_named`",
-    Reading.LOST: "sent, and no whole answer came: it may have taken effect, or may yet",
-    Reading.UNSENT: "it certainly did not reach the API",
+    Verdict.ACCEPTED: "200",
+    Verdict.ROWS_NAMED: "400 that names rows; the others go again without them",
+    Verdict.NONE_NAMED: "400 that names no row: the bad one is sought",
+    Verdict.TOO_LARGE: "413: the window is halved",
+    Verdict.UNAUTHORIZED: "401: uploading pauses",
+    Verdict.REFUSED: "403, 404, 405, 406: uploading pauses, unless other windows pass",
+    Verdict.UNEXPECTED: "any other answer, or a 200 that is not the documented one: the same",
+    Verdict.THROTTLED: "429",
+    Verdict.FAILED: "408 and 5xx",
+    Verdict.TASK_FAILED: "a task failed; of `tasks_ended_total` that is `none_named`",
+    Verdict.LOST: "sent, and no whole answer came: it may have taken effect, or may yet",
+    Verdict.UNSENT: "it certainly did not reach the API",
 }
 
 _ALERTS_HEAD = """
@@ -118,7 +118,7 @@ def page() -> str:
     lines = [_HEAD, "| name | type | labels | meaning |", "| --- | --- | --- | --- |"]
     lines += [_row(metric) for metric in METRICS]
     lines.append("\nWhat an answer meant (`outcome`, and `cause` where its rows go again):\n")
-    lines += [f"* `{reading.value}`: {meaning}" for reading, meaning in _MEANINGS.items()]
+    lines += [f"* `{verdict.value}`: {meaning}" for verdict, meaning in _MEANINGS.items()]
     lines.append("\nThe values of labels that are told from the start, as 0:\n")
     for metric in METRICS:
         if metric.known:

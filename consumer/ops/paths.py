@@ -16,7 +16,7 @@ import orjson
 
 from consumer.config.masking import masked
 from consumer.config.settings import Settings
-from consumer.loop.ports import Source
+from consumer.loop.ports import RecordSource
 from consumer.loop.runner import Runner
 from consumer.ops.exposition import exposition
 from consumer.ops.health import Loop, alive, ready
@@ -60,7 +60,7 @@ _NO_SNAPSHOT = line(f"the owner loop did not answer within {ANSWER_SECONDS:g} s;
 def server_of(
     settings: Settings,
     runner: Runner,
-    source: Source,
+    source: RecordSource,
     hand_over: Callable[[Callable[[], None]], object],
     clock: Callable[[], float],
 ) -> OpsServer:

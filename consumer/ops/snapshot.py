@@ -18,7 +18,7 @@ from consumer.core.counters import Histogram
 from consumer.core.offsets.ledger import Ledger
 from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline
-from consumer.loop.ports import Source
+from consumer.loop.ports import RecordSource
 from consumer.loop.runner import Runner, State
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     rebalances: int
 
 
-def take(runner: Runner, source: Source, now: float) -> Snapshot:
+def take(runner: Runner, source: RecordSource, now: float) -> Snapshot:
     """The snapshot as of ``now`` on the owner's clock; to be called on the owner's thread."""
     pipeline = runner.pipeline
     ledgers = pipeline.ledgers.by_topic(pipeline.partitions)
@@ -171,7 +171,7 @@ def _state(runner: Runner) -> str:
     return "stopping" if runner.stopping else "running" if runner.joined else "joining"
 
 
-def _partition(partition: Partition, runner: Runner, source: Source, now: float) -> PartitionStatus:
+def _partition(partition: Partition, runner: Runner, source: RecordSource, now: float) -> PartitionStatus:
     end = source.end(partition)
     since = partition.unsettled_since
     stopped = source.stopped.get(partition)
@@ -188,7 +188,11 @@ def _partition(partition: Partition, runner: Runner, source: Source, now: float)
         lag=None if end is None else end - begin,
         oldest_unsettled_seconds=0.0 if since is None else _rounded(now - since),
         paused=stopped is None
-        and (source.paused or partition in runner.resting or (partition.topic, partition.number) in source.awaiting),
+        and (
+            source.paused
+            or partition in runner.partition_pauses
+            or (partition.topic, partition.number) in source.awaiting
+        ),
         stopped=stopped,
     )
 
@@ -200,7 +204,7 @@ def _rows(pipeline: Pipeline) -> Rows:
         ready=len(pipeline.lanes),
         in_flight=sum(len(window.rows) for window in uploads.in_flight),
         parked=pipeline.parked(),
-        dead_letters_pending=pipeline.letters_pending,
+        dead_letters_pending=pipeline.dead_letters_pending,
         receipts_pending=pipeline.receipts_pending,
         accepted=dict(pipeline.rows_accepted),
         rejected=dict(pipeline.rows_rejected),

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from consumer import __version__
 from consumer.adapters.scantrust.client import Client
 from consumer.adapters.scantrust.token import TokenSource
-from consumer.config.settings import Api
-from consumer.core.uploading.response import Reply
+from consumer.config.settings import ApiSettings
+from consumer.core.uploading.response import Response
 from consumer.preflight.permissions import missing
 from consumer.preflight.result import Check, failed, ok, skipped, unknown, warning
 
@@ -32,7 +32,7 @@ _MAKE_ONE = (
 class ApiChecks:
     """Asks the API; ConfigError at once for settings no call could be made with."""
 
-    def __init__(self, settings: Api, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: ApiSettings, now: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._now = now
         self._token = TokenSource(settings.token.get_secret_value(), settings.token_file)
@@ -49,32 +49,32 @@ class ApiChecks:
     def checks(self) -> Iterator[Check]:
         """API, token, permissions, clock."""
         began = self._now()
-        reply = self._client.me()
+        response = self._client.me()
         between = (began + self._now()) / 2
         theirs = self._client.server_time
         self._client.close()
-        if reply.status is None:
-            what, _, advice = reply.error.rpartition(": ")
+        if response.status is None:
+            what, _, advice = response.error.rpartition(": ")
             usual = "try again; if it stays so, ask Scantrust or whoever runs the network"
-            yield failed(API, what or reply.error, advice if what else usual)
+            yield failed(API, what or response.error, advice if what else usual)
             yield from skipped((TOKEN, PERMISSIONS, CLOCK), "an answer of the API")
             return
-        yield from self._answered(reply, reply.status)
+        yield from self._answered(response, response.status)
         yield self._clock(between, theirs)
 
-    def _answered(self, reply: Reply, status: int) -> Iterator[Check]:
+    def _answered(self, response: Response, status: int) -> Iterator[Check]:
         host = self._settings.base_url
-        if status == 200 and reply.document is not None:
-            yield ok(API, f"{host}: answers in {reply.seconds:.2f} s")
-            owner = reply.document.get("email")
+        if status == 200 and response.document is not None:
+            yield ok(API, f"{host}: answers in {response.seconds:.2f} s")
+            owner = response.document.get("email")
             whose = f", of {owner[:100]}" if isinstance(owner, str) and owner.isprintable() and owner else ""
             yield ok(TOKEN, f"accepted{whose}")
-            yield _permissions(missing(reply.document))
+            yield _permissions(missing(response.document))
             return
-        says = f" ({status}{self._detail(reply)})"
+        says = f" ({status}{self._detail(response)})"
         if status in (401, 403):
-            yield ok(API, f"{host}: answers in {reply.seconds:.2f} s")
-            if status == 403 and reply.document is None:
+            yield ok(API, f"{host}: answers in {response.seconds:.2f} s")
+            if status == 403 and response.document is None:
                 text = f"the call is blocked{says}, by a firewall or proxy in front of the API rather than by the API"
                 yield failed(TOKEN, text, "have this machine's address and GET /api/v2/me/ allowed there")
             else:
@@ -83,7 +83,7 @@ class ApiChecks:
                 yield failed(TOKEN, f"refused{says}: wrong, expired or withdrawn", advice)
             needs = "an accepted token"
         elif status == 429:
-            yield ok(API, f"{host}: answers in {reply.seconds:.2f} s")
+            yield ok(API, f"{host}: answers in {response.seconds:.2f} s")
             yield unknown(TOKEN, f"not told: the API throttles this machine or token{says}", "check again in a minute")
             needs = "an answer about the token"
         elif status in (408, 425) or status >= 500:
@@ -111,9 +111,9 @@ class ApiChecks:
         judge = failed if abs(off) >= CLOCK_LIMIT_SECONDS else warning
         return judge(CLOCK, text, "set it right, best by NTP (timedatectl set-ntp true)")
 
-    def _detail(self, reply: Reply) -> str:
+    def _detail(self, response: Response) -> str:
         """What the API says in words, unless it repeats the token."""
-        said = (reply.document or {}).get("detail")
+        said = (response.document or {}).get("detail")
         if not isinstance(said, str) or not said.isprintable() or self._token.current() in said:
             return ""
         return f": {said[:200].rstrip('.')}"

@@ -7,7 +7,7 @@ from confluent_kafka.admin import ConsumerGroupDescription, OffsetSpec, TopicDes
 
 from consumer.adapters.kafka.client import PartitionId
 from consumer.adapters.kafka.property_rules import COOPERATIVE
-from consumer.config.settings import Kafka
+from consumer.config.settings import KafkaSettings
 from consumer.preflight.cluster import Cluster, plural
 from consumer.preflight.result import Check, failed, ok, skipped, warning
 
@@ -28,7 +28,7 @@ def describe(cluster: Cluster, group_id: str) -> ConsumerGroupDescription | Kafk
 
 def check(
     cluster: Cluster,
-    settings: Kafka,
+    settings: KafkaSettings,
     topics: dict[str, TopicDescription],
     group: ConsumerGroupDescription | KafkaError,
 ) -> Check:
@@ -69,7 +69,7 @@ def check(
 
 
 def _out_of_range(
-    settings: Kafka,
+    settings: KafkaSettings,
     committed: dict[PartitionId, int],
     begins: dict[PartitionId, int],
     ends: dict[PartitionId, int],

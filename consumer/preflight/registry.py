@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from consumer.adapters.schema_registry import NOT_THERE, connect, explain
-from consumer.config.settings import SchemaRegistry
+from consumer.config.settings import SchemaRegistrySettings
 from consumer.preflight.result import Check, failed, ok
 
 NAME = "registry"
@@ -17,7 +17,7 @@ SOME_ID = 1
 class RegistryCheck:
     """Whether it answers and takes the log-in; ConfigError at once for settings no call could be made with."""
 
-    def __init__(self, settings: SchemaRegistry) -> None:
+    def __init__(self, settings: SchemaRegistrySettings) -> None:
         self._settings = settings
         password = settings.password.get_secret_value()
         self._client: Any = connect(settings.url, settings.user, password) if settings.url else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from consumer.core.model import BadEvent, Event, Record, Row, Several
+from consumer.core.model import Event, EventBatch, InvalidEvent, Record, Row
 from consumer.core.rows.maker import RowMaker
 from consumer.core.rows.validation import MAX_VALUE, quoted
 from consumer.errors import UserError
@@ -74,7 +74,7 @@ def _order_key(row: Row, order_by: str) -> str:
     key = row.item.get(order_by)
     if not key:
         message = f"{quoted(order_by)} is missing or empty, which is to be the record's key (--key)"
-        raise BadEvent("key_missing", message, order_by)
+        raise InvalidEvent("key_missing", message, order_by)
     return key
 
 
@@ -110,7 +110,7 @@ class TableEvents:
             item = {data_key: value, **{name: cell for name, cell in item.items() if cell}}
         row = self._rows(Event(item, plain=max(map(len, cells)) <= MAX_VALUE), _RECORD)[0]
         if row.rejection is not None:
-            raise BadEvent(row.rejection.reason, row.rejection.message, row.rejection.field)
+            raise InvalidEvent(row.rejection.reason, row.rejection.message, row.rejection.field)
         fields = row.item
         key = _order_key(row, self._order_by) if self._order_by else value
         if value != value.strip():
@@ -148,16 +148,18 @@ class JsonEvents:
     def make(self, line: int, text: bytes) -> tuple[str, bytes]:
         """The record's key and value. Raises BadEvent."""
         event = self._decode(text)
-        several = isinstance(event, Several)
+        several = isinstance(event, EventBatch)
         if several and self._making.format not in ("epcis", "auto"):
             message = f"an event of EPCIS, of which none is made in the format {self._making.format}; publish it with "
-            raise BadEvent("invalid_event", f'{message}events.format = "epcis" or "auto"')
+            raise InvalidEvent("invalid_event", f'{message}events.format = "epcis" or "auto"')
         rows = self._rows(event, _RECORD)
         for row in rows:
             if row.rejection is not None:
-                raise BadEvent(row.rejection.reason, row.rejection.message, row.rejection.field)
+                raise InvalidEvent(row.rejection.reason, row.rejection.message, row.rejection.field)
         if not rows:
-            raise BadEvent("invalid_event", "by the rules of epcis.steps it sets nothing: the consumer would skip it")
+            raise InvalidEvent(
+                "invalid_event", "by the rules of epcis.steps it sets nothing: the consumer would skip it"
+            )
         row = rows[0]
         assert row.value is not None
         order_by = self._making.order_by

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from consumer.adapters.kafka.publisher import BrokenError
-from consumer.core.model import BadEvent
+from consumer.core.model import InvalidEvent
 from consumer.errors import UserError
 from consumer.publish.telling import Telling
 
@@ -110,11 +110,11 @@ def publish(
                 if line >= from_line:
                     taken += 1
                     try:
-                        if type(content) is BadEvent:
+                        if type(content) is InvalidEvent:
                             raise content
                         key, value = make(line, content)
                         send(line, key, value)
-                    except BadEvent as bad:
+                    except InvalidEvent as bad:
                         telling.refuse(line, bad)
                     except BrokenError:
                         taken -= 1

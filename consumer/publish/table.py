@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from io import BufferedReader
 from itertools import chain
 
-from consumer.core.model import BadEvent
+from consumer.core.model import InvalidEvent
 from consumer.core.rows.validation import quoted
 from consumer.errors import UserError
 from consumer.publish.lines import NOT_UTF8, raw_lines
@@ -54,25 +54,25 @@ class Table:
         self.separator = told or max(_SEPARATORS, key=lambda separator: _fitness(begin[-1], separator, data_key))
         self._reader = csv.reader(chain(begin, texts), delimiter=self.separator, strict=True)
         _, names = next(self._records())
-        if isinstance(names, BadEvent):
+        if isinstance(names, InvalidEvent):
             raise UserError(f"the header cannot be read: {names.message}")
         self.names: list[str] = names
         for problem in _problems(self.names, data_key):
             raise UserError(f"{problem}; the header is: {_told(self.names)}")
 
-    def __iter__(self) -> Iterator[tuple[int, list[str] | BadEvent]]:
+    def __iter__(self) -> Iterator[tuple[int, list[str] | InvalidEvent]]:
         """Each record that holds anything: the line it begins in, and its cells or why it cannot be read."""
         names = len(self.names)
         for line, cells in self._records():
-            if isinstance(cells, BadEvent):
+            if isinstance(cells, InvalidEvent):
                 yield line, cells
             elif len(cells) == names:
                 if any(cells):
                     yield line, cells
             elif any(cell and not cell.isspace() for cell in cells):
-                yield line, BadEvent("undecodable", f"{_cells(len(cells))}, but the header has {names}")
+                yield line, InvalidEvent("undecodable", f"{_cells(len(cells))}, but the header has {names}")
 
-    def _records(self) -> Iterator[tuple[int, list[str] | BadEvent]]:
+    def _records(self) -> Iterator[tuple[int, list[str] | InvalidEvent]]:
         reader = self._reader
         while True:
             line = reader.line_num + 1
@@ -80,14 +80,14 @@ class Table:
                 for cells in reader:
                     if self._not_utf8:
                         self._not_utf8 = False
-                        yield line, BadEvent("undecodable", f"{NOT_UTF8}{_up_to(line, reader.line_num)}")
+                        yield line, InvalidEvent("undecodable", f"{NOT_UTF8}{_up_to(line, reader.line_num)}")
                     elif cells:
                         yield line, cells
                     line = reader.line_num + 1
             except csv.Error as error:
                 self._not_utf8 = False
                 why = next((words for key, words in _MALFORMED.items() if key in str(error)), str(error))
-                yield line, BadEvent("undecodable", f"{why}{_up_to(line, reader.line_num)}")
+                yield line, InvalidEvent("undecodable", f"{why}{_up_to(line, reader.line_num)}")
             else:
                 return
 

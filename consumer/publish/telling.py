@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from consumer.core.model import BadEvent
+from consumer.core.model import InvalidEvent
 from consumer.formats.epcis import EPC_MEMBERS
 from consumer.publish.lines import NOT_UTF8, SAVE_AS_UTF8
 
@@ -63,7 +63,7 @@ class Telling:
         else:
             click.echo(text, err=True)
 
-    def refuse(self, line: int, bad: BadEvent) -> None:
+    def refuse(self, line: int, bad: InvalidEvent) -> None:
         """Count a refused line, and tell it if not too many were told already."""
         self.refused[bad.reason] += 1
         if sum(self.refused.values()) <= TOLD:

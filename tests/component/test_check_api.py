@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from consumer.config.settings import Api
+from consumer.config.settings import ApiSettings
 from consumer.errors import ConfigError
 from consumer.preflight.api import ApiChecks
 from consumer.preflight.permissions import NEEDED, missing
@@ -21,7 +21,7 @@ NOW = 1_700_000_000.0
 
 def checked(url: str, token: str = TOKEN, **settings: Any) -> dict[str, Check]:
     """The checks by their names; each has exactly one."""
-    checks = list(ApiChecks(Api(base_url=url, token=token, **settings)).checks())
+    checks = list(ApiChecks(ApiSettings(base_url=url, token=token, **settings)).checks())
     found = {check.name: check for check in checks}
     assert [*found] == [check.name for check in checks] == ["API", "token", "permissions", "clock"]
     assert token not in str(checks)
@@ -140,7 +140,7 @@ def test_an_answer_that_does_not_come_ends_at_the_time_for_it(sandbox: Sandbox) 
 def test_a_clock_that_is_off_is_told_by_the_answers_date(ahead: float, state: str, words: str) -> None:
     date = f"Date: {formatdate(NOW - 0.5, usegmt=True)}"
     with Wire(saying(answer("200 OK", b"{}", date))) as wire:
-        checks = ApiChecks(Api(base_url=wire.url, token=TOKEN), now=lambda: NOW + ahead).checks()
+        checks = ApiChecks(ApiSettings(base_url=wire.url, token=TOKEN), now=lambda: NOW + ahead).checks()
         clock = next(check for check in checks if check.name == "clock")
     assert (str(clock.state), words in clock.text) == (state, True), clock
 
@@ -154,7 +154,7 @@ def test_an_answer_without_a_date_leaves_the_clock_unknown(header: list[str]) ->
 def test_a_token_file_without_a_token_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("\n")
     with pytest.raises(ConfigError, match="no token in it"):
-        ApiChecks(Api(token_file=str(tmp_path / "token")))
+        ApiChecks(ApiSettings(token_file=str(tmp_path / "token")))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from consumer.config.settings import SchemaRegistry
+from consumer.config.settings import SchemaRegistrySettings
 from consumer.preflight.registry import RegistryCheck
 from consumer.preflight.result import Check, State
 from tests.component.wire import Wire, answer, free_port, saying
@@ -16,7 +16,7 @@ SCHEMA = answer("200 OK", b'{"schema": "\\"string\\""}', JSON)
 
 
 def checked(url: str, user: str = "", password: str = "") -> Check:
-    (check,) = RegistryCheck(SchemaRegistry(url=url, user=user, password=SecretStr(password))).checks()
+    (check,) = RegistryCheck(SchemaRegistrySettings(url=url, user=user, password=SecretStr(password))).checks()
     return check
 
 

@@ -14,7 +14,7 @@ import pytest
 from consumer.adapters.scantrust import transport
 from consumer.adapters.scantrust.client import Client
 from consumer.adapters.scantrust.token import TokenSource
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from tests.component.wire import (
     ITEMS,
     TOKEN,
@@ -71,11 +71,11 @@ SCRIPTS = [
 ]
 
 
-def _ended_in_time(reply: Reply, words: str, timeout: float) -> None:
-    assert (reply.status, reply.sent) == (None, True)
-    assert f"within {timeout} s" in reply.error
-    assert words in reply.error
-    assert timeout - 0.1 < reply.seconds < timeout + 1.0
+def _ended_in_time(response: Response, words: str, timeout: float) -> None:
+    assert (response.status, response.sent) == (None, True)
+    assert f"within {timeout} s" in response.error
+    assert words in response.error
+    assert timeout - 0.1 < response.seconds < timeout + 1.0
 
 
 @pytest.mark.parametrize(("script", "words"), SCRIPTS)
@@ -105,9 +105,9 @@ def test_a_kept_connection_has_the_whole_time_again_for_each_call() -> None:
         return time.monotonic() + passed
 
     with Wire(script) as wire, client_to(wire.url, timeout=20.0, clock=clock) as client:
-        replies = [client.me() for _ in range(4)]
-    assert [reply.status for reply in replies] == [200] * 4
-    assert all(14.0 <= reply.seconds < 20.0 for reply in replies)
+        responses = [client.me() for _ in range(4)]
+    assert [response.status for response in responses] == [200] * 4
+    assert all(14.0 <= response.seconds < 20.0 for response in responses)
     assert wire.connections == 1
 
 
@@ -128,10 +128,10 @@ def test_a_server_that_does_not_answer_the_tls_handshake_was_sent_nothing(ca: st
         Wire(_not_reading) as wire,
         client_to(f"https://127.0.0.1:{wire.port}", connect_timeout=0.4, ca_file=ca) as client,
     ):
-        reply = client.upload("extended_id", ITEMS)
-    assert (reply.status, reply.sent) == (None, False)
-    assert "within 0.4 s" in reply.error
-    assert 0.3 < reply.seconds < 1.4
+        response = client.upload("extended_id", ITEMS)
+    assert (response.status, response.sent) == (None, False)
+    assert "within 0.4 s" in response.error
+    assert 0.3 < response.seconds < 1.4
 
 
 def test_a_handshake_that_trickles_was_sent_nothing_and_ends_at_the_time_for_connecting(ca: str) -> None:
@@ -142,9 +142,9 @@ def test_a_handshake_that_trickles_was_sent_nothing_and_ends_at_the_time_for_con
         Wire(script) as wire,
         client_to(f"https://127.0.0.1:{wire.port}", connect_timeout=0.4, ca_file=ca) as client,
     ):
-        reply = client.upload("extended_id", ITEMS)
-    assert (reply.status, reply.sent) == (None, False)
-    assert 0.2 < reply.seconds < 1.4
+        response = client.upload("extended_id", ITEMS)
+    assert (response.status, response.sent) == (None, False)
+    assert 0.2 < response.seconds < 1.4
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from tests.component.wire import (
     ITEMS,
     TOKEN,
@@ -25,37 +25,37 @@ from tests.component.wire import (
 )
 
 
-def _unknown(reply: Reply, *words: str) -> None:
-    assert (reply.status, reply.document, reply.retry_after, reply.sent) == (None, None, None, True)
-    _readable(reply, *words)
+def _unknown(response: Response, *words: str) -> None:
+    assert (response.status, response.document, response.retry_after, response.sent) == (None, None, None, True)
+    _readable(response, *words)
 
 
-def _never_sent(reply: Reply, *words: str) -> None:
-    assert (reply.status, reply.document, reply.retry_after, reply.sent) == (None, None, None, False)
-    _readable(reply, *words)
+def _never_sent(response: Response, *words: str) -> None:
+    assert (response.status, response.document, response.retry_after, response.sent) == (None, None, None, False)
+    _readable(response, *words)
 
 
-def _readable(reply: Reply, *words: str) -> None:
+def _readable(response: Response, *words: str) -> None:
     for word in words:
-        assert word in reply.error
-    assert TOKEN not in reply.error
-    assert "A1" not in reply.error
-    assert "0x" not in reply.error
-    assert reply.body == b""
-    assert "\n" not in reply.error
+        assert word in response.error
+    assert TOKEN not in response.error
+    assert "A1" not in response.error
+    assert "0x" not in response.error
+    assert response.body == b""
+    assert "\n" not in response.error
 
 
 def test_a_refused_connection_was_never_sent() -> None:
     port = free_port()
     with client_to(f"http://127.0.0.1:{port}") as client:
-        reply = client.upload("extended_id", ITEMS)
-    _never_sent(reply, f"127.0.0.1:{port}", "Connection refused", "api.base_url")
+        response = client.upload("extended_id", ITEMS)
+    _never_sent(response, f"127.0.0.1:{port}", "Connection refused", "api.base_url")
 
 
 def test_a_name_that_does_not_resolve_was_never_sent() -> None:
     with client_to("http://no-such-host.invalid") as client:
-        reply = client.upload("extended_id", ITEMS)
-    _never_sent(reply, "no-such-host.invalid", "cannot be resolved", "DNS", "api.base_url")
+        response = client.upload("extended_id", ITEMS)
+    _never_sent(response, "no-such-host.invalid", "cannot be resolved", "DNS", "api.base_url")
 
 
 def test_a_connection_that_does_not_come_about_in_time_was_never_sent() -> None:
@@ -70,12 +70,12 @@ def test_a_connection_that_does_not_come_about_in_time_was_never_sent() -> None:
                 filler.setblocking(False)
                 filler.connect_ex(address)
             with client_to(f"http://127.0.0.1:{address[1]}", connect_timeout=0.4) as client:
-                reply = client.upload("extended_id", ITEMS)
+                response = client.upload("extended_id", ITEMS)
         finally:
             for filler in fillers:
                 filler.close()
-    _never_sent(reply, "no connection", "within 0.4 s")
-    assert 0.3 < reply.seconds < 1.4
+    _never_sent(response, "no connection", "within 0.4 s")
+    assert 0.3 < response.seconds < 1.4
 
 
 def _close(peer: Peer, wire: Wire) -> None:
@@ -168,8 +168,8 @@ def test_a_call_that_went_out_without_a_whole_answer_has_an_unknown_outcome(
     script: Callable[[Peer, Wire], None], words: str
 ) -> None:
     with Wire(script) as wire, client_to(wire.url) as client:
-        reply = client.upload("extended_id", ITEMS)
-        _unknown(reply, f"127.0.0.1:{wire.port}", words)
+        response = client.upload("extended_id", ITEMS)
+        _unknown(response, f"127.0.0.1:{wire.port}", words)
         assert wire.connections == 1, "one attempt a call"
         assert len(wire.requests) <= 1, "one attempt a call"
 
@@ -220,14 +220,14 @@ def test_a_process_that_was_frozen_before_the_request_was_written_does_not_send_
         with Wire(saying(_WHOLE)) as wire:
             clock = _Jumping(reading)
             with client_to(wire.url, timeout=3600.0, connect_timeout=3600.0, clock=clock) as client:
-                reply = client.upload("extended_id", ITEMS, start_by=time.monotonic() + 60)
+                response = client.upload("extended_id", ITEMS, start_by=time.monotonic() + 60)
             wait_until(lambda: wire.closed == wire.connections)
-            if not reply.sent:
+            if not response.sent:
                 not_sent += 1
-                assert reply.status is None
+                assert response.status is None
                 assert wire.requests == []
             else:
-                assert reply.status == 200
+                assert response.status == 200
         if clock.readings < reading:
             break
     assert not_sent >= 3, "frozen before and while connecting"
@@ -265,7 +265,7 @@ def test_no_answer_whatever_makes_the_client_raise() -> None:
         peer.send(damaged())
 
     with Wire(script) as wire, client_to(wire.url) as client:
-        replies = [client.me() for _ in range(1000)]
-    assert all(reply.sent for reply in replies)
-    assert all(reply.error if reply.status is None else not reply.error for reply in replies)
-    assert 100 < sum(reply.status is None for reply in replies) < 900
+        responses = [client.me() for _ in range(1000)]
+    assert all(response.sent for response in responses)
+    assert all(response.error if response.status is None else not response.error for response in responses)
+    assert 100 < sum(response.status is None for response in responses) < 900

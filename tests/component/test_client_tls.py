@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from consumer.errors import ConfigError
 from tests.component.wire import (
     ITEMS,
@@ -43,11 +43,11 @@ def other(folder: Path) -> Certificate:
     return make_certificate(folder, "other", "DNS:other.example")
 
 
-def _never_sent(reply: Reply, *words: str) -> None:
-    assert (reply.status, reply.sent) == (None, False)
+def _never_sent(response: Response, *words: str) -> None:
+    assert (response.status, response.sent) == (None, False)
     for word in words:
-        assert word in reply.error
-    assert TOKEN not in reply.error
+        assert word in response.error
+    assert TOKEN not in response.error
 
 
 def test_an_api_with_the_configured_ca_is_trusted(good: Certificate) -> None:
@@ -262,9 +262,9 @@ def test_a_proxy_that_refuses_the_tunnel_means_not_sent() -> None:
         Wire(saying(answer("407 Proxy Authentication Required", b""))) as proxy,
         client_to("https://api.invalid", proxy=proxy.url.replace("://", "://user:pass-word@")) as client,
     ):
-        reply = client.upload("extended_id", ITEMS)
-    _never_sent(reply, "407", f"the proxy 127.0.0.1:{proxy.port}", "api.proxy")
-    assert "pass-word" not in reply.error
+        response = client.upload("extended_id", ITEMS)
+    _never_sent(response, "407", f"the proxy 127.0.0.1:{proxy.port}", "api.proxy")
+    assert "pass-word" not in response.error
     assert len(proxy.requests) == 1
 
 
@@ -272,9 +272,9 @@ def test_a_proxy_that_refuses_the_tunnel_means_not_sent() -> None:
 def test_a_proxy_that_is_not_there_means_not_sent(api: str) -> None:
     port = free_port()
     with client_to(api, proxy=f"user:pass-word@127.0.0.1:{port}") as client:
-        reply = client.upload("extended_id", ITEMS)
-    _never_sent(reply, f"the proxy 127.0.0.1:{port}", "Connection refused", "api.proxy")
-    assert "pass-word" not in reply.error
+        response = client.upload("extended_id", ITEMS)
+    _never_sent(response, f"the proxy 127.0.0.1:{port}", "Connection refused", "api.proxy")
+    assert "pass-word" not in response.error
 
 
 def test_a_proxy_that_trickles_its_answer_ends_at_the_time_for_connecting() -> None:
@@ -286,9 +286,9 @@ def test_a_proxy_that_trickles_its_answer_ends_at_the_time_for_connecting() -> N
         Wire(script) as proxy,
         client_to("https://api.invalid", proxy=proxy.url, connect_timeout=0.4) as client,
     ):
-        reply = client.upload("extended_id", ITEMS)
-    _never_sent(reply, "within 0.4 s", "api.proxy")
-    assert 0.3 < reply.seconds < 1.4
+        response = client.upload("extended_id", ITEMS)
+    _never_sent(response, "within 0.4 s", "api.proxy")
+    assert 0.3 < response.seconds < 1.4
 
 
 def test_a_proxy_of_another_kind_is_a_configuration_error_that_shows_no_password() -> None:

@@ -18,7 +18,7 @@ from consumer.adapters.kafka import retrying_producer as outbox
 from consumer.adapters.kafka.dead_letter import DeadLetters, headers_of
 from consumer.adapters.kafka.receipts import Receipts
 from consumer.adapters.kafka.retrying_producer import Headers
-from consumer.core.effects import Letter, Receipt
+from consumer.core.effects import DeadLetter, Receipt
 from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets.partition import Partition
 from tests.component.wire import wait_until
@@ -58,11 +58,11 @@ class WithHeaders(Message):
         return None
 
 
-def letter(offset: int) -> Letter:
+def letter(offset: int) -> DeadLetter:
     record = Record(Partition("events", 0, 0, 0), offset, WithHeaders(offset, b"x"), 1)
     row = Row(record, "extended_id", f"C{offset}", {}, (), 0)
-    row.stage = Stage.LETTER
-    return Letter(row, Rejection("invalid_event", "no", None, "decode"))
+    row.stage = Stage.DEAD_LETTER
+    return DeadLetter(row, Rejection("invalid_event", "no", None, "decode"))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_letter_that_was_too_large_has_no_long_header_whatever_the_event_says(
     long = "x" * 500_000
     record = Record(Partition("events", 0, 0, 0), 1, None, 1, event_id=long)
     row = Row(record, long, long, {long: long}, (), 1)
-    one = Letter(row, Rejection("value_too_long", long, long))
+    one = DeadLetter(row, Rejection("value_too_long", long, long))
     assert sum(len(value or b"") for _, value in headers_of(one, [], "1")) > 2_000_000
     assert sum(len(value or b"") for _, value in headers_of(one, [], "1", short=True)) < 10_000
 
@@ -178,11 +178,11 @@ class Holding(Client):
             super().poll(timeout)
 
 
-def _of_one_record(count: int, size: int) -> list[Letter]:
+def _of_one_record(count: int, size: int) -> list[DeadLetter]:
     """Letters of one record of many rows, each of which is the whole record."""
     record = Record(Partition("events", 0, 0, 0), 0, WithHeaders(0, b"x" * size), size)
-    rows = [Row(record, "extended_id", f"C{number}", {}, (), 0, stage=Stage.LETTER) for number in range(count)]
-    return [Letter(row, Rejection("invalid_value", "no", None)) for row in rows]
+    rows = [Row(record, "extended_id", f"C{number}", {}, (), 0, stage=Stage.DEAD_LETTER) for number in range(count)]
+    return [DeadLetter(row, Rejection("invalid_value", "no", None)) for row in rows]
 
 
 def test_of_a_record_of_many_rows_no_more_letters_are_handed_to_the_client_than_the_budget(

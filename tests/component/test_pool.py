@@ -16,7 +16,7 @@ from consumer.adapters.scantrust.client import Client
 from consumer.adapters.scantrust.pool import Job, Pool
 from consumer.adapters.scantrust.token import TokenSource
 from consumer.adapters.scantrust.transport import StartBy
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from consumer.errors import ConfigError
 from tests.component.wire import (
     ITEMS,
@@ -30,7 +30,7 @@ from tests.component.wire import (
     wait_until,
 )
 
-Results = Queue[tuple[Job, Reply]]
+Results = Queue[tuple[Job, Response]]
 
 
 @contextmanager
@@ -56,9 +56,9 @@ def test_a_job_comes_back_with_its_reply() -> None:
     with Wire(saying(answer(body=b'{"codes_affected": 2}'))) as wire, pool_to(wire.url) as (pool, results):
         job = upload(subject="window 1")
         pool.submit(job)
-        returned, reply = results.get(timeout=5)
+        returned, response = results.get(timeout=5)
         assert returned is job
-        assert (reply.status, reply.document) == (200, {"codes_affected": 2})
+        assert (response.status, response.document) == (200, {"codes_affected": 2})
         me = Job("me")
         pool.submit(me)
         assert results.get(timeout=5)[0] is me
@@ -103,7 +103,7 @@ def test_many_threads_return_every_job_exactly_once() -> None:
             pool.submit(job)
         returned = [results.get(timeout=20) for _ in jobs]
         assert sorted(job.subject for job, _ in returned) == list(range(1000))
-        assert all(reply.status == 200 for _, reply in returned)
+        assert all(response.status == 200 for _, response in returned)
         assert results.empty()
     assert len(wire.requests) == 1000
     assert wire.connections <= 64
@@ -124,10 +124,10 @@ def test_a_job_whose_time_to_start_passed_while_it_waited_is_dropped_unsent() ->
         deadline = time.monotonic() + 0.06
         wait_until(lambda: len(wire.requests) == 1 and time.monotonic() > deadline)
         release.set()
-        replies = {job.subject: reply for job, reply in (results.get(timeout=5) for _ in range(3))}
-    assert replies["in flight"].status == replies["in time"].status == 200
-    assert (replies["late"].status, replies["late"].sent) == (None, False)
-    assert "time to start" in replies["late"].error
+        responses = {job.subject: response for job, response in (results.get(timeout=5) for _ in range(3))}
+    assert responses["in flight"].status == responses["in time"].status == 200
+    assert (responses["late"].status, responses["late"].sent) == (None, False)
+    assert "time to start" in responses["late"].error
     assert len(wire.requests) == 2
 
 
@@ -135,8 +135,8 @@ def test_a_call_that_fails_comes_back_too() -> None:
     with pool_to(f"http://127.0.0.1:{free_port()}") as (pool, results):
         for _ in range(5):
             pool.submit(upload())
-        replies = [results.get(timeout=5)[1] for _ in range(5)]
-    assert all((reply.status, reply.sent) == (None, False) for reply in replies)
+        responses = [results.get(timeout=5)[1] for _ in range(5)]
+    assert all((response.status, response.sent) == (None, False) for response in responses)
 
 
 class _Faulty(Client):
@@ -144,7 +144,7 @@ class _Faulty(Client):
 
     calls = 0
 
-    def upload(self, data_key: str, items: list[dict[str, str]], start_by: StartBy = 0.0) -> Reply:
+    def upload(self, data_key: str, items: list[dict[str, str]], start_by: StartBy = 0.0) -> Response:
         self.calls += 1
         if self.calls % 2:
             raise KeyError(f"{TOKEN} {items[0]['extended_id']}-value")
@@ -159,19 +159,19 @@ def test_a_bug_in_a_worker_costs_neither_the_job_nor_the_worker_and_is_logged_wi
         pool = Pool(lambda: _Faulty(wire.url, TokenSource(TOKEN), connect_timeout=2, timeout=5), 1, results)
         for number in range(4):
             pool.submit(upload(subject=number))
-        replies = [results.get(timeout=5) for _ in range(4)]
+        responses = [results.get(timeout=5) for _ in range(4)]
         assert pool.close(5)
-    assert [job.subject for job, _ in replies] == [0, 1, 2, 3]
-    assert [reply.status for _, reply in replies] == [None, 200, None, 200]
-    assert all(reply.sent for _, reply in replies), "a bug proves nothing about what was sent"
-    assert "KeyError" in replies[0][1].error
+    assert [job.subject for job, _ in responses] == [0, 1, 2, 3]
+    assert [response.status for _, response in responses] == [None, 200, None, 200]
+    assert all(response.sent for _, response in responses), "a bug proves nothing about what was sent"
+    assert "KeyError" in responses[0][1].error
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 2
     assert "KeyError" in caplog.text
     assert "in upload" in caplog.text
     for secret in (TOKEN, "A1-value"):
         assert secret not in caplog.text
-        assert secret not in replies[0][1].error
+        assert secret not in responses[0][1].error
 
 
 def test_a_client_that_cannot_be_made_is_an_unsent_job_each_time_and_tried_again() -> None:
@@ -188,9 +188,9 @@ def test_a_client_that_cannot_be_made_is_an_unsent_job_each_time_and_tried_again
         pool = Pool(factory, 1, results)
         for _ in range(3):
             pool.submit(upload())
-        replies = [results.get(timeout=5)[1] for _ in range(3)]
+        responses = [results.get(timeout=5)[1] for _ in range(3)]
         assert pool.close(5)
-    assert [(reply.status, reply.sent) for reply in replies] == [(None, False), (None, False), (200, True)]
+    assert [(response.status, response.sent) for response in responses] == [(None, False), (None, False), (200, True)]
 
 
 def test_closing_returns_waiting_jobs_unsent_and_waits_for_those_in_flight() -> None:
@@ -208,14 +208,14 @@ def test_closing_returns_waiting_jobs_unsent_and_waits_for_those_in_flight() -> 
         assert pool.close(0.05) is False
         unsent = [results.get(timeout=5) for _ in range(4)]
         assert sorted(job.subject for job, _ in unsent) == [2, 3, 4, 5]
-        assert all((reply.status, reply.sent) == (None, False) for _, reply in unsent)
+        assert all((response.status, response.sent) == (None, False) for _, response in unsent)
         pool.submit(upload(subject="after"))
-        job, reply = results.get(timeout=5)
-        assert (job.subject, reply.status, reply.sent) == ("after", None, False)
+        job, response = results.get(timeout=5)
+        assert (job.subject, response.status, response.sent) == ("after", None, False)
         release.set()
         assert pool.close(5) is True
         answered = [results.get(timeout=5) for _ in range(2)]
-        assert [reply.status for _, reply in answered] == [200, 200]
+        assert [response.status for _, response in answered] == [200, 200]
         assert results.empty()
     assert len(wire.requests) == 2
     assert wire.closed == 2

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.model import BadEvent, Record
+from consumer.core.model import InvalidEvent, Record
 from consumer.core.rows.maker import RowMaker
 from consumer.errors import UserError
 from consumer.formats import decoder
@@ -98,7 +98,7 @@ def test_a_key_with_white_space_at_an_end_is_told_and_kept() -> None:
         "\tA1",
         "A1",
     ]
-    with pytest.raises(BadEvent):
+    with pytest.raises(InvalidEvent):
         make(9, ["x" * 51, "A1 "])
     make_json = JsonEvents(making(), told.append).make
     assert make_json(17, b'{"extended_id": " A1", "a": "x"}')[0] == " A1"
@@ -121,7 +121,7 @@ def test_another_column_can_be_the_data_key_and_the_event_names_it(form: str) ->
 
 
 def test_the_flat_format_has_no_room_for_another_data_key_and_says_so() -> None:
-    with pytest.raises(BadEvent, match="publish it as json or avro"):
+    with pytest.raises(InvalidEvent, match="publish it as json or avro"):
         from_table(["case_code", "a"], ["C7", "x"], data_key="case_code", format="flat")
 
 
@@ -130,7 +130,7 @@ def test_the_records_key_can_be_a_column() -> None:
     key, value = from_table(names, ["A1", "C7"], order_by="case_code")
     assert key == "C7"
     assert sent(value) == [{"extended_id": "A1", "case_code": "C7"}]
-    with pytest.raises(BadEvent) as raised:
+    with pytest.raises(InvalidEvent) as raised:
         from_table([*names, "a"], ["A1", "", "x"], order_by="case_code")
     assert (raised.value.reason, raised.value.field) == ("key_missing", "case_code")
     with pytest.raises(UserError, match=r'no column "pallet".*--key'):
@@ -155,7 +155,7 @@ def test_what_the_consumer_would_dead_letter_is_refused_with_that_reason(
     changed: dict[str, str], reason: str, field: str | None
 ) -> None:
     row = {"extended_id": "A1", "a": "x"} | changed
-    with pytest.raises(BadEvent) as raised:
+    with pytest.raises(InvalidEvent) as raised:
         from_table(list(row), list(row.values()), date_fields=("made",))
     assert (raised.value.reason, raised.value.field) == (reason, field)
 
@@ -174,7 +174,7 @@ def test_a_line_is_published_exactly_if_the_consumer_would_upload_its_row(
     raw = json.dumps({"key_value": cells[0], "scm_data": fields}).encode()
     (row,) = RowMaker("extended_id").rows(decoder("json")(raw), Record(None, 0, None, 0))
     if row.rejection is not None:
-        with pytest.raises(BadEvent) as raised:
+        with pytest.raises(InvalidEvent) as raised:
             from_table(names, cells, format=form, empty_erases=empty_erases)
         assert raised.value.reason == row.rejection.reason
         return
@@ -237,7 +237,7 @@ def test_an_envelope_becomes_flat_where_flat_has_room_for_it() -> None:
     plain = {"key_value": "A1", "scm_data": {"a": 1, "b": None}}
     assert sent(from_json(plain, format="flat")[1], "flat") == [{"extended_id": "A1", "a": "1"}]
     for more in ({"data_key": "case_code"}, {"also_update": ENVELOPE["also_update"]}):
-        with pytest.raises(BadEvent, match="publish it as json or avro"):
+        with pytest.raises(InvalidEvent, match="publish it as json or avro"):
             from_json(plain | more, format="flat")
 
 
@@ -257,7 +257,7 @@ def test_the_records_key_can_be_a_field_also_where_that_field_is_the_data_key() 
     assert from_json('{"extended_id": "A1", "case_code": "C7"}', order_by="case_code")[0] == "C7"
     unit = {"data_key": "case_code", "key_value": "C7", "scm_data": {"pallet_code": "P"}}
     assert from_json(unit, order_by="case_code")[0] == "C7"
-    with pytest.raises(BadEvent, match=r'"case_code" is missing or empty.*--key'):
+    with pytest.raises(InvalidEvent, match=r'"case_code" is missing or empty.*--key'):
         from_json('{"extended_id": "A1", "a": "x"}', order_by="case_code")
 
 
@@ -285,7 +285,7 @@ def test_the_records_key_can_be_a_field_also_where_that_field_is_the_data_key() 
 )
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_line_that_makes_no_row_is_refused_in_every_format(line: str, reason: str, form: str) -> None:
-    with pytest.raises(BadEvent) as raised:
+    with pytest.raises(InvalidEvent) as raised:
         from_json(line, format=form)
     assert raised.value.reason == reason
 
@@ -304,20 +304,20 @@ def test_an_event_of_epcis_is_published_byte_for_byte(form: str) -> None:
 
 @pytest.mark.parametrize("form", ["json", "flat", "avro"])
 def test_no_other_format_is_made_of_an_event_of_epcis(form: str) -> None:
-    with pytest.raises(BadEvent, match=r'publish it with events\.format = "epcis" or "auto"') as raised:
+    with pytest.raises(InvalidEvent, match=r'publish it with events\.format = "epcis" or "auto"') as raised:
         from_json(PACKED, format=form, epcis=rules())
     assert raised.value.reason == "invalid_event"
 
 
 def test_an_event_of_epcis_that_would_be_refused_or_skipped_is_not_published() -> None:
-    with pytest.raises(BadEvent, match=r"no rule of epcis\.codes"):
+    with pytest.raises(InvalidEvent, match=r"no rule of epcis\.codes"):
         from_json(aggregation(SSCC, "?"), epcis=rules())
-    with pytest.raises(BadEvent, match="the consumer would skip it"):
+    with pytest.raises(InvalidEvent, match="the consumer would skip it"):
         from_json(object_event(ITEM, bizStep="storing"), epcis=rules(steps=("storing =",)))
 
 
 def test_of_other_lines_no_event_of_epcis_is_made() -> None:
-    with pytest.raises(BadEvent, match="no event of EPCIS, and none can be made of it"):
+    with pytest.raises(InvalidEvent, match="no event of EPCIS, and none can be made of it"):
         from_json({"extended_id": "A1", "a": "x"}, format="epcis")
 
 
@@ -332,7 +332,7 @@ def test_of_other_lines_no_event_of_epcis_is_made() -> None:
 def test_what_a_cloud_event_holds_is_published_in_every_format(data: dict[str, Any], form: str) -> None:
     event = json.dumps({"specversion": "1.0", "id": "c-1", "time": WHEN, "source": "/l", "type": "t", "data": data})
     if form == "flat" and "also_update" in data:
-        with pytest.raises(BadEvent, match='has no "also_update"'):
+        with pytest.raises(InvalidEvent, match='has no "also_update"'):
             from_json(event, format=form)
         return
     _, value = from_json(event, format=form)

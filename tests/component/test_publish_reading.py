@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.model import BadEvent
+from consumer.core.model import InvalidEvent
 from consumer.errors import UserError
 from consumer.publish.lines import BEGIN, MAX_LINE, json_lines, kind_of_file, refuse_other_files
 from consumer.publish.table import Table
@@ -30,7 +30,7 @@ def table(content: str | bytes) -> Table:
 def read(content: str | bytes) -> list[tuple[int, Any]]:
     """The lines of a table; a bad one as its reason and message."""
     return [
-        (line, (cells.reason, cells.message) if isinstance(cells, BadEvent) else cells)
+        (line, (cells.reason, cells.message) if isinstance(cells, InvalidEvent) else cells)
         for line, cells in table(content)
     ]
 

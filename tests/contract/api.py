@@ -15,7 +15,7 @@ from consumer.core.batching.windows import Window
 from consumer.core.effects import Attempt
 from consumer.core.model import Record, Row
 from consumer.core.offsets.partition import Partition
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from consumer.sandbox import Sandbox
 from tests.simulation.adapters import Pace, Results, SimApi
 from tests.simulation.api import Api, Faults
@@ -48,10 +48,10 @@ class ApiSite(Protocol):
     def trouble(self, name: str) -> None:
         """Switch it on; the names are those of ``test_api``."""
 
-    def upload(self, rows: Sequence[Row], *, too_late: bool = False) -> Reply:
+    def upload(self, rows: Sequence[Row], *, too_late: bool = False) -> Response:
         """Send a window, and wait for what that brings; ``too_late``: its time to start has passed."""
 
-    def me(self) -> Reply:
+    def me(self) -> Response:
         """``GET /me``."""
 
     def applied(self) -> list[str]:
@@ -66,7 +66,7 @@ class RealApi:
 
     def __init__(self) -> None:
         self._sandbox = Sandbox(token="right").start()
-        self._results: Queue[tuple[Job, Reply]] = Queue()
+        self._results: Queue[tuple[Job, Response]] = Queue()
         self._token = "right"
         self._pool = Pool(self._client, 1, self._results)
 
@@ -104,12 +104,12 @@ class RealApi:
         }
         switches[name]()
 
-    def upload(self, rows: Sequence[Row], *, too_late: bool = False) -> Reply:
+    def upload(self, rows: Sequence[Row], *, too_late: bool = False) -> Response:
         start_by = time.monotonic() - 1.0 if too_late else float("inf")
         self._pool.submit(Job("upload", start_by, KEY, [row.item for row in rows]))
         return self._results.get(timeout=PATIENCE_SECONDS)[1]
 
-    def me(self) -> Reply:
+    def me(self) -> Response:
         self._pool.submit(Job("me"))
         return self._results.get(timeout=PATIENCE_SECONDS)[1]
 
@@ -166,7 +166,7 @@ class SimulatedApi:
         elif name in ("all named", "first named", "named by line", "none named"):
             self._faults.naming = (name.removesuffix(" named").removeprefix("named by "),)
 
-    def upload(self, rows: Sequence[Row], *, too_late: bool = False) -> Reply:
+    def upload(self, rows: Sequence[Row], *, too_late: bool = False) -> Response:
         for row in rows:
             number, offset, place = map(int, row.item["tag"].split("."))
             kind = {"HUGE": "huge", "WALLED": "forbidden", "CURSED": "cursed"}.get(str(row.value))
@@ -178,11 +178,11 @@ class SimulatedApi:
         self._pool.send(attempt, lambda: start_by)
         return self._answer()
 
-    def me(self) -> Reply:
+    def me(self) -> Response:
         self._pool.ask()
         return self._answer()
 
-    def _answer(self) -> Reply:
+    def _answer(self) -> Response:
         there = self._scheduler.run(lambda: bool(self._results._items), self._scheduler.now + PATIENCE_SECONDS)
         assert there, "a call brings something"
         result = self._results.get_nowait()

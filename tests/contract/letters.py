@@ -10,10 +10,10 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from consumer.adapters.kafka.dead_letter import DeadLetters
-from consumer.core.effects import Letter
+from consumer.core.effects import DeadLetter
 from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets.partition import Partition
-from tests.simulation.adapters import Results, SimLetters, Writing
+from tests.simulation.adapters import PendingWrite, Results, SimLetters
 from tests.simulation.broker import Broker, Message
 from tests.simulation.process import Process
 from tests.simulation.scheduler import Scheduler
@@ -23,20 +23,20 @@ from tests.support.kafka_witness import Kafka, unique
 PATIENCE_SECONDS = 30.0
 
 
-def letter_of(value: str, offset: int = 0) -> Letter:
+def letter_of(value: str, offset: int = 0) -> DeadLetter:
     """A rejected row on its way."""
     partition = Partition("events", 0, 0, 0)
     item = {"extended_id": value, "tag": f"0.{offset}.0"}
     raw = Message(0, offset, None, f"{value} at {offset}".encode(), 0)
     row = Row(Record(partition, offset, raw, 50, open=1), "extended_id", value, item, ("extended_id", "tag"), 50)
-    row.stage = Stage.LETTER
-    return Letter(row, Rejection("rejected_by_api", "no", None, "upload", 400))
+    row.stage = Stage.DEAD_LETTER
+    return DeadLetter(row, Rejection("rejected_by_api", "no", None, "upload", 400))
 
 
 class LettersSite(Protocol):
     """A dead-letter topic, and one that writes to it. At first the topic cannot be written."""
 
-    def send(self, letter: Letter) -> None:
+    def send(self, letter: DeadLetter) -> None:
         """Hand in a letter."""
 
     def make_writable(self) -> None:
@@ -74,7 +74,7 @@ class RealLetters:
     def close(self) -> None:
         self._letters.close()
 
-    def send(self, letter: Letter) -> None:
+    def send(self, letter: DeadLetter) -> None:
         self._letters.send(letter)
 
     def make_writable(self) -> None:
@@ -118,12 +118,12 @@ class SimulatedLetters:
         self._results = Results(process, lambda _: None, Witness())
         self._acknowledged: list[Row] = []
         draw = random.Random(1)
-        self._letters = SimLetters(process, self._broker, self._results, draw, Writing(), Witness())
+        self._letters = SimLetters(process, self._broker, self._results, draw, PendingWrite(), Witness())
 
     def close(self) -> None:
         """Nothing runs."""
 
-    def send(self, letter: Letter) -> None:
+    def send(self, letter: DeadLetter) -> None:
         self._letters.send(letter)
 
     def make_writable(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from consumer.core.offsets.partition import Commit, Partition
 from consumer.errors import UserError
-from consumer.loop.ports import Source
+from consumer.loop.ports import RecordSource
 
 #: How long anything may take, by the clock of the site, seconds.
 PATIENCE_SECONDS = 30.0
@@ -29,7 +29,7 @@ class Answer(NamedTuple):
 class Member:
     """What one member's source says and gives; ``step`` is a turn of its owner."""
 
-    source: Source
+    source: RecordSource
 
     def __init__(self) -> None:
         self.count = 500  #: records of a poll
@@ -147,7 +147,7 @@ class Site(Protocol):
     def make_anew(self) -> None:
         """Make the topic again."""
 
-    def do(self, member: Member, act: Callable[[Source], object]) -> None:
+    def do(self, member: Member, act: Callable[[RecordSource], object]) -> None:
         """Have something done on the thread of a member's owner, between two turns of it."""
 
     def members(self) -> list[int]:

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.adapters.kafka.reader import ReadFrom
 from consumer.adapters.kafka.source import Source
-from consumer.loop.ports import Source as SourcePort
+from consumer.loop.ports import RecordSource as SourcePort
 from tests.contract.member import PATIENCE_SECONDS, Member
 from tests.support.kafka_witness import Kafka, unique
 

@@ -6,7 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from consumer.loop.ports import Source as SourcePort
+from consumer.loop.ports import RecordSource as SourcePort
 from tests.contract.member import PATIENCE_SECONDS, Member
 from tests.simulation.broker import Broker, ListLog
 from tests.simulation.consumer_group import ConsumerGroup

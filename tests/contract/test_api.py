@@ -11,15 +11,15 @@ import pytest
 
 from consumer.core.model import Row
 from consumer.core.uploading.classification import LineNumbers, Outcome, classify
-from consumer.core.uploading.response import Reply
-from consumer.core.verdict import Reading
+from consumer.core.uploading.response import Response
+from consumer.core.verdict import Verdict
 from tests.contract.api import KEY, ApiSite, rows_of
 
 
-def _outcome(rows: Sequence[Row], reply: Reply) -> Outcome:
+def _outcome(rows: Sequence[Row], response: Response) -> Outcome:
     lines = LineNumbers()
     lines.learn(1, 0)  # as the guide says, and as an earlier error has shown
-    return classify(KEY, list(rows), reply, lines=lines)
+    return classify(KEY, list(rows), response, lines=lines)
 
 
 def _rejected(outcome: Outcome) -> dict[str | None, str]:
@@ -28,38 +28,38 @@ def _rejected(outcome: Outcome) -> dict[str | None, str]:
 
 def test_an_accepted_window_lists_every_row_with_its_fields_and_counts_the_codes(api: ApiSite) -> None:
     rows = rows_of("A", "B", "C")
-    reply = api.upload(rows)
-    assert (reply.status, reply.sent, reply.retry_after) == (200, True, None)
-    assert reply.document["items"] == {"A": ["tag"], "B": ["tag"], "C": ["tag"]}
-    assert reply.document["codes_affected"] == 3
-    outcome = _outcome(rows, reply)
-    assert (outcome.reading, outcome.missing, outcome.unlisted) == (Reading.ACCEPTED, [], {})
+    response = api.upload(rows)
+    assert (response.status, response.sent, response.retry_after) == (200, True, None)
+    assert response.document["items"] == {"A": ["tag"], "B": ["tag"], "C": ["tag"]}
+    assert response.document["codes_affected"] == 3
+    outcome = _outcome(rows, response)
+    assert (outcome.verdict, outcome.missing, outcome.unlisted) == (Verdict.ACCEPTED, [], {})
     assert api.applied() == ["A", "B", "C"]
 
 
 @pytest.mark.parametrize(
-    ("trouble", "statuses", "reading"),
+    ("trouble", "statuses", "verdict"),
     [
-        ("unauthorized", {401}, Reading.UNAUTHORIZED),
-        ("forbidden", {403}, Reading.REFUSED),
+        ("unauthorized", {401}, Verdict.UNAUTHORIZED),
+        ("forbidden", {403}, Verdict.REFUSED),
         ("moved", {404, 405, 301}, None),
         ("redirected", {301, 302, 404, 405}, None),
-        ("down", {500, 502, 503, 504}, Reading.FAILED),
-        ("busy", {408, 500, 502, 503, 504}, Reading.FAILED),
-        ("throttle", {429}, Reading.THROTTLED),
-        ("throttle without a time", {429}, Reading.THROTTLED),
+        ("down", {500, 502, 503, 504}, Verdict.FAILED),
+        ("busy", {408, 500, 502, 503, 504}, Verdict.FAILED),
+        ("throttle", {429}, Verdict.THROTTLED),
+        ("throttle without a time", {429}, Verdict.THROTTLED),
     ],
 )
 def test_an_answer_that_refuses_or_puts_off_the_whole_request_applies_nothing(
-    api: ApiSite, trouble: str, statuses: set[int], reading: Reading | None
+    api: ApiSite, trouble: str, statuses: set[int], verdict: Verdict | None
 ) -> None:
     api.trouble(trouble)
     rows = rows_of("A", "B")
-    reply = api.upload(rows)
-    assert reply.status in statuses
-    assert reply.sent, "the request reached the API"
-    found = _outcome(rows, reply).reading
-    assert found is reading or (reading is None and found in (Reading.REFUSED, Reading.UNEXPECTED))
+    response = api.upload(rows)
+    assert response.status in statuses
+    assert response.sent, "the request reached the API"
+    found = _outcome(rows, response).verdict
+    assert found is verdict or (verdict is None and found in (Verdict.REFUSED, Verdict.UNEXPECTED))
     assert api.applied() == []
 
 
@@ -72,28 +72,28 @@ def test_what_is_not_the_documented_answer_is_read_as_that(api: ApiSite) -> None
     api.trouble("garbage")
     rows = rows_of("A")
     for _ in range(5):
-        reply = api.upload(rows)
-        assert reply.status in (200, 302)
-        assert _outcome(rows, reply).reading is Reading.UNEXPECTED
+        response = api.upload(rows)
+        assert response.status in (200, 302)
+        assert _outcome(rows, response).verdict is Verdict.UNEXPECTED
 
 
 @pytest.mark.parametrize(("trouble", "applied"), [("reset", []), ("answer lost", ["A", "B"])])
 def test_without_an_answer_nobody_knows_whether_it_was_applied(api: ApiSite, trouble: str, applied: list[str]) -> None:
     api.trouble(trouble)
     rows = rows_of("A", "B")
-    reply = api.upload(rows)
-    assert reply.sent, "I2: a call that may take effect later is told as never sent: it could overwrite a later row"
-    assert (reply.status, reply.document) == (None, None)
-    assert reply.error
-    assert _outcome(rows, reply).reading is Reading.LOST
+    response = api.upload(rows)
+    assert response.sent, "I2: a call that may take effect later is told as never sent: it could overwrite a later row"
+    assert (response.status, response.document) == (None, None)
+    assert response.error
+    assert _outcome(rows, response).verdict is Verdict.LOST
     assert api.applied() == applied
 
 
 def test_a_lost_call_may_take_effect_after_it_was_given_up(api: ApiSite) -> None:
     api.trouble("late")
     rows = rows_of("A")
-    reply = api.upload(rows)
-    assert (reply.status, reply.sent) == (None, True)
+    response = api.upload(rows)
+    assert (response.status, response.sent) == (None, True)
     assert api.applied() == [], "not yet"
     api.wait_until(lambda: api.applied() == ["A"], "it takes effect late")
 
@@ -101,17 +101,17 @@ def test_a_lost_call_may_take_effect_after_it_was_given_up(api: ApiSite) -> None
 def test_a_call_that_found_no_connection_is_known_not_to_have_been_sent(api: ApiSite) -> None:
     api.trouble("no connection")
     rows = rows_of("A")
-    reply = api.upload(rows)
-    assert (reply.status, reply.sent) == (None, False)
-    assert reply.error
-    assert _outcome(rows, reply).reading is Reading.UNSENT
+    response = api.upload(rows)
+    assert (response.status, response.sent) == (None, False)
+    assert response.error
+    assert _outcome(rows, response).verdict is Verdict.UNSENT
     assert api.applied() == []
 
 
 def test_a_call_whose_time_to_start_has_passed_is_not_sent(api: ApiSite) -> None:
     rows = rows_of("A")
-    reply = api.upload(rows, too_late=True)
-    assert (reply.status, reply.sent) == (None, False), "fencing: a request begins too late"
+    response = api.upload(rows, too_late=True)
+    assert (response.status, response.sent) == (None, False), "fencing: a request begins too late"
     assert api.applied() == []
     assert api.upload(rows).status == 200
 
@@ -130,10 +130,10 @@ def test_a_400_names_rows_by_key_or_line_or_not_at_all_and_applies_nothing(
 ) -> None:
     api.trouble(told)
     rows = rows_of("A", "UNKNOWN1", "B", "UNKNOWN2")
-    reply = api.upload(rows)
-    assert (reply.status, reply.sent) == (400, True)
-    outcome = _outcome(rows, reply)
-    assert outcome.reading is (Reading.ROWS_NAMED if named else Reading.NONE_NAMED)
+    response = api.upload(rows)
+    assert (response.status, response.sent) == (400, True)
+    outcome = _outcome(rows, response)
+    assert outcome.verdict is (Verdict.ROWS_NAMED if named else Verdict.NONE_NAMED)
     assert _rejected(outcome) == named
     if named:
         assert [row.value for row in outcome.others] == [row.value for row in rows if row.value not in named]
@@ -141,26 +141,26 @@ def test_a_400_names_rows_by_key_or_line_or_not_at_all_and_applies_nothing(
 
 
 @pytest.mark.parametrize(
-    ("bad", "reading"),
-    [("HUGE", Reading.TOO_LARGE), ("WALLED", Reading.REFUSED), ("CURSED", Reading.FAILED)],
+    ("bad", "verdict"),
+    [("HUGE", Verdict.TOO_LARGE), ("WALLED", Verdict.REFUSED), ("CURSED", Verdict.FAILED)],
 )
-def test_a_window_is_refused_for_one_of_its_rows_without_naming_it(api: ApiSite, bad: str, reading: Reading) -> None:
+def test_a_window_is_refused_for_one_of_its_rows_without_naming_it(api: ApiSite, bad: str, verdict: Verdict) -> None:
     api.trouble(bad)
     rows = rows_of("A", bad)
     outcome = _outcome(rows, api.upload(rows))
-    assert outcome.reading is reading
+    assert outcome.verdict is verdict
     assert not outcome.rejected
     assert api.applied() == []
-    assert _outcome(rows[:1], api.upload(rows[:1])).reading is Reading.ACCEPTED
+    assert _outcome(rows[:1], api.upload(rows[:1])).verdict is Verdict.ACCEPTED
 
 
 def test_a_200_may_leave_out_a_row_that_it_did_not_apply(api: ApiSite) -> None:
     api.trouble("omitted, not applied")
     rows = rows_of("A", "B")
-    reply = api.upload(rows)
-    outcome = _outcome(rows, reply)
-    assert outcome.reading is Reading.ACCEPTED
-    assert reply.document["codes_affected"] == 1
+    response = api.upload(rows)
+    outcome = _outcome(rows, response)
+    assert outcome.verdict is Verdict.ACCEPTED
+    assert response.document["codes_affected"] == 1
     (missing,) = outcome.missing
     assert api.applied() == [row.value for row in rows if row is not missing]
 

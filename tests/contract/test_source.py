@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from consumer.core.offsets.partition import Commit, Partition
 from consumer.core.offsets.settled_map import encode
-from consumer.loop.ports import Source
+from consumer.loop.ports import RecordSource
 from tests.contract.member import Member, Site
 
 #: More characters than a broker takes as metadata.
@@ -38,7 +38,7 @@ def test_a_partition_begins_at_its_committed_offset_with_the_metadata_of_that_co
     partition = member.came[0] if member.came[0].number == 0 else member.came[1]
     begins = (partition.started_at, partition.committed, partition.metadata)
     assert begins == (3, 3, text), "I7: it does not begin where the group's commit says"
-    assert [offset for offset in range(10) if offset in partition.skips] == [5, 6, 8]
+    assert [offset for offset in range(10) if offset in partition.already_settled] == [5, 6, 8]
     site.turn_until(lambda: partition.position == 10, "all is read")
     assert member.offsets(0) == list(range(3, 10)), "what the map names is read: its records are counted as skipped"
 
@@ -50,7 +50,7 @@ def test_metadata_that_is_no_map_of_that_commit_is_ignored(site: Site) -> None:
     member = site.member()
     _ready(site, member)
     assert {partition.number: partition.started_at for partition in member.came} == {0: 4, 1: 2}
-    assert not any(partition.skips for partition in member.came)
+    assert not any(partition.already_settled for partition in member.came)
 
 
 def test_a_partition_without_a_commit_begins_at_the_beginning(site: Site) -> None:
@@ -187,7 +187,7 @@ def test_until_it_is_answered_a_commit_is_in_flight(site: Site) -> None:
     _ready(site, member)
     seen: list[bool] = []
 
-    def commit(source: Source) -> None:
+    def commit(source: RecordSource) -> None:
         source.commit(_commit(member, p0=1))
         seen.append(source.committing)
 
@@ -201,7 +201,7 @@ def test_commits_are_answered_in_order_each_once(site: Site) -> None:
     member = site.member()
     _ready(site, member)
 
-    def commit(source: Source) -> None:
+    def commit(source: RecordSource) -> None:
         for offset in range(1, 6):
             source.commit(_commit(member, p0=offset))
 
@@ -294,7 +294,7 @@ def test_what_is_committed_inside_the_callback_is_where_the_next_owner_begins(si
     site.turn_until(lambda: bool(second.owned), "the other has a partition")
     assert told == [True]
     (partition,) = second.owned.values()
-    assert (partition.started_at, partition.skips.count) == (4, 2)
+    assert (partition.started_at, partition.already_settled.count) == (4, 2)
     site.turn_until(lambda: len(second.offsets(partition.number)) == 6, "the rest is read")
     assert second.offsets(partition.number) == list(range(4, 10))
 
@@ -309,7 +309,7 @@ def test_what_comes_back_is_a_new_epoch_from_the_committed_offset_and_is_read_on
     site.publish(number, *_values(0, 5))
     site.do(second, lambda source: source.commit_and_wait([Commit(partition, 2, "")]))
 
-    def leave(source: Source) -> None:
+    def leave(source: RecordSource) -> None:
         second.idle = True
         second.polling = True  # closing is as a poll: it serves callbacks
         assert source.close(5.0)
@@ -333,7 +333,7 @@ def test_a_pause_holds_for_what_comes_later_and_survives_revoke_and_return(site:
     site.turn_until(lambda: len(first.owned) == len(second.owned) == 1, "each has a partition")
     (number,) = second.owned
 
-    def leave(source: Source) -> None:
+    def leave(source: RecordSource) -> None:
         second.idle = second.polling = True
         source.close(5.0)
         second.polling = False

@@ -210,7 +210,7 @@ def test_a_commit_of_a_topic_that_was_deleted_is_void(stand: Stand, policy: str)
         lambda: set(_read(member, "new")) == _all_of("new", 30), "I1: records of the new topic are passed by"
     )
     (partition,) = member.came
-    assert (partition.started_at, partition.committed, bool(partition.skips)) == (0, None, False)
+    assert (partition.started_at, partition.committed, bool(partition.already_settled)) == (0, None, False)
 
 
 def test_a_commit_that_was_brought_along_from_another_cluster_counts_without_its_map(stand: Stand) -> None:
@@ -220,7 +220,7 @@ def test_a_commit_that_was_brought_along_from_another_cluster_counts_without_its
     member = stand.member()
     stand.turn_until(lambda: len(_read(member, "new")) == 25, "it is read from the commit on")
     (partition,) = member.came
-    assert (partition.started_at, bool(partition.skips)) == (5, False), "I1: a map of another log is trusted"
+    assert (partition.started_at, bool(partition.already_settled)) == (5, False), "I1: a map of another log is trusted"
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -232,8 +232,10 @@ def test_a_map_is_cut_where_the_log_ends(stand: Stand, known: bool) -> None:
     stand.commit(4, encode(0, 4, [(6, 8), (9, 50)], 4000, origin))
     member = stand.member()
     stand.turn_until(lambda: 0 in member.owned, "it is assigned")
-    skips = member.owned[0].skips
-    assert [offset for offset in range(60) if offset in skips] == [6, 7, 9], "I1: new records would be skipped"
+    already_settled = member.owned[0].already_settled
+    assert [offset for offset in range(60) if offset in already_settled] == [6, 7, 9], (
+        "I1: new records would be skipped"
+    )
 
 
 # -- latest ------------------------------------------------------------------------------------------------------

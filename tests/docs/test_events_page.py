@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from consumer.config.settings import Settings
-from consumer.core.model import BadEvent, Record, Row
+from consumer.core.model import InvalidEvent, Record, Row
 from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker, refused_row
 from consumer.formats import EpcisRules, decoder
@@ -46,7 +46,7 @@ def _rows(raw: bytes, form: str = "auto", told: dict[str, Any] | None = None) ->
     record = Record(Partition("t", 0, 0, None), 0, None, len(raw))
     try:
         return maker.rows(decoder(form, rules=rules)(raw), record)
-    except BadEvent as bad:
+    except InvalidEvent as bad:
         return [refused_row(record, bad)]
 
 

@@ -36,7 +36,7 @@ from pathlib import Path
 
 from consumer.adapters.scantrust.client import Client
 from consumer.adapters.scantrust.token import TokenSource
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 
 WAYS = {"direct": 70, "proxy": 16, "tls": 9, "tunnel": 5}
 CALLS = (2, 3, 4, 5)
@@ -464,7 +464,7 @@ class Judge:
         items = [{"extended_id": key, "line": "x" * draw.choice((1, 1, 1, 3_000, 300_000))}]
         talk.resting.clear()
         began = time.monotonic()
-        reply = client.upload("extended_id", items)
+        response = client.upload("extended_id", items)
         took = time.monotonic() - began
         self.longest = max(self.longest, took - self._timeout)
         assert took < self._timeout + SLACK, f"{key}: it took {took:.2f} s"
@@ -472,25 +472,25 @@ class Judge:
         if talk.rest is not None:
             assert talk.rest.wait(5)
             talk.rest = None
-        self._judge(reply, talk, key, took)
+        self._judge(response, talk, key, took)
 
-    def _judge(self, reply: Reply, talk: Talk, key: str, took: float) -> None:
+    def _judge(self, response: Response, talk: Talk, key: str, took: float) -> None:
         sent = talk.of(key)
-        told = f"{key} ({talk.way}; {sent.what}): {reply}"
-        assert reply.sent or not sent.seen, f"it was sent, and says it was not: {told}"
-        if reply.status is None:
+        told = f"{key} ({talk.way}; {sent.what}): {response}"
+        assert response.sent or not sent.seen, f"it was sent, and says it was not: {told}"
+        if response.status is None:
             assert not sent.must or took >= self._timeout, f"an answer is not taken: {told}"
         else:
             assert sent.status, f"an answer for another request: nobody answered this one: {told}"
-            assert reply.status == sent.status, f"an answer for another request: {told}"
-            if reply.document is not None:
-                assert reply.document["for"] == key, f"an answer for another request: {told}"
+            assert response.status == sent.status, f"an answer for another request: {told}"
+            if response.document is not None:
+                assert response.document["for"] == key, f"an answer for another request: {told}"
             elif sent.must and sent.status not in (204, 304):
                 raise AssertionError(f"an answer is not taken whole: {told}")
         before, self._previous = self._previous, sent
         if before is not None and before.kept and sent.seen and before.status:
             kept = sent.connection == before.connection
             assert kept or self._timed_out, f"a good connection is not used again: {told}"
-        self._timed_out = reply.status is None
-        self.made[f"{talk.way}: {'no answer' if reply.sent else 'not sent'}" if reply.status is None else
+        self._timed_out = response.status is None
+        self.made[f"{talk.way}: {'no answer' if response.sent else 'not sent'}" if response.status is None else
                   f"{talk.way}: answered"] += 1  # fmt: skip

@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from consumer.adapters.kafka.dead_letter import headers_of
-from consumer.config.settings import Epcis
-from consumer.core.effects import Letter
+from consumer.config.settings import EpcisSettings
+from consumer.core.effects import DeadLetter
 from consumer.core.model import Record, Row
 from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline, Rules
@@ -28,10 +28,10 @@ UNITS = ("case_code", "pallet_code")
 #: No input may take longer, seconds of the processor: well under what a group waits for a member.
 MOST_SECONDS = 5.0
 _MORE_RULES: dict[str, tuple[str, ...]] = {
-    "codes": (r"case_code = .*case/(.+)", *Epcis().codes),
+    "codes": (r"case_code = .*case/(.+)", *EpcisSettings().codes),
     "unit_codes": ("case_code = serial_number", "pallet_code = rfid"),
     "steps": (
-        *Epcis().steps,
+        *EpcisSettings().steps,
         "shipping = a: {date}, b: x{lotNumber}y{gtin}, c: {readPoint}, d: {market}, e:",
         "packing =",
     ),
@@ -46,7 +46,10 @@ class Judge:
     def __init__(self) -> None:
         self._now = 1000.0
         self._intakes: list[tuple[str, Intake]] = []
-        rules = EpcisRules(UNITS, **Epcis().model_dump()), EpcisRules(UNITS, **(Epcis().model_dump() | _MORE_RULES))
+        rules = (
+            EpcisRules(UNITS, **EpcisSettings().model_dump()),
+            EpcisRules(UNITS, **(EpcisSettings().model_dump() | _MORE_RULES)),
+        )
         for form in FORMATS:
             for registry in (False, True):
                 schemas = Schemas(lambda: 0.0)
@@ -57,7 +60,7 @@ class Judge:
                 self._intakes.append((form, Intake(read, maker, (lambda _: None) if registry else None)))
         self._pipeline = Pipeline(Rules(rate=0.0, linger=0.0, pause_after_rejections=0), random.Random(1).random)
         self._partition = Partition("events", 0, 0, 0)
-        self._pipeline.assigned(self._partition)
+        self._pipeline.add_partition(self._partition)
         self.made: Counter[str] = Counter()
         self.slowest = (0.0, 0)
 
@@ -101,26 +104,26 @@ class Judge:
             assert row.rejection.message
             assert len(row.rejection.message) < 2_000
             assert "\n" not in row.rejection.message
-            headers = headers_of(Letter(row, row.rejection), [], "0")
+            headers = headers_of(DeadLetter(row, row.rejection), [], "0")
             assert dict(headers)["scm.reason"]
 
     def _settle(self, records: list[Record], rows: list[Row], position: int) -> None:
         """The core takes it in, sends it, and settles it."""
         pipeline = self._pipeline
-        pipeline.arrived(self._partition, records, rows, position, self._now)
+        pipeline.add_records(self._partition, records, rows, position, self._now)
         for _ in range(3 * MAX_ROWS):
             if not pipeline.unsettled:
                 break
             effects = pipeline.tick(self._now)
             for attempt in effects.send:
-                pipeline.ended(attempt, accepted(attempt), self._now)
-            pipeline.acknowledged([letter.row for letter in effects.letters], self._now)
+                pipeline.on_response(attempt, accepted(attempt), self._now)
+            pipeline.on_acknowledged([letter.row for letter in effects.dead_letters], self._now)
         assert not pipeline.unsettled
         assert (pipeline.flow.size, len(pipeline.claims)) == (0, 0)
         ledger = self._partition.ledger
         assert ledger.balanced
         assert not ledger.unsettled
-        assert self._partition.watermark == position
+        assert self._partition.committable_offset == position
 
 
 def _why(rows: list[Row]) -> Any:

@@ -20,7 +20,7 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.adapters.kafka import standalone_reader as onlooker
 from consumer.adapters.kafka.reader import ReadFrom
-from consumer.adapters.kafka.standalone_reader import Onlooker
+from consumer.adapters.kafka.standalone_reader import StandaloneReader
 from consumer.core.offsets.settled_map import decode
 from consumer.errors import UserError
 from consumer.sandbox import Sandbox
@@ -362,7 +362,7 @@ def test_with_an_end_to_reach_it_fails_when_topic_or_broker_do_not_come(
     bootstrap = kafka.bootstrap if there else f"127.0.0.1:{free_port()}"
     listener = _Listener()
     reading = ReadFrom(bootstrap, "nobody", ["not.there"], "earliest", "stop", {})
-    source = Onlooker(listener, reading, reached=lambda: pytest.fail("there is no end to reach"))
+    source = StandaloneReader(listener, reading, reached=lambda: pytest.fail("there is no end to reach"))
     source.subscribe()
 
     def polled() -> str:

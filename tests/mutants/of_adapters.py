@@ -74,7 +74,7 @@ MUTANTS = (
     ),
     Mutant(
         "a map is trusted beyond the log's end",
-        (Edit(STARTS, "elif end is not None and skips.end > end:", "elif False:"),),
+        (Edit(STARTS, "elif end is not None and already_settled.end > end:", "elif False:"),),
         (f"{STARTS_TESTS}::test_a_map_is_cut_where_the_log_ends",),
     ),
     Mutant(
@@ -148,7 +148,7 @@ MUTANTS = (
     ),
     Mutant(
         "a dead letter of a revoked partition is written",
-        (Edit(LETTERS, "if row.stage != Stage.LETTER or raw is None:", "if raw is None:"),),
+        (Edit(LETTERS, "if row.stage != Stage.DEAD_LETTER or raw is None:", "if raw is None:"),),
         (
             "tests/contract/test_letters.py::"
             "test_a_letter_of_a_partition_that_was_taken_away_is_not_written_any_more[real]",
@@ -205,7 +205,13 @@ MUTANTS = (
     ),
     Mutant(
         "a lost answer is told as a request that was never sent",
-        (Edit(CLIENT, "return Reply(None, sent=call.sent, error=words", "return Reply(None, sent=False, error=words"),),
+        (
+            Edit(
+                CLIENT,
+                "return Response(None, sent=call.sent, error=words",
+                "return Response(None, sent=False, error=words",
+            ),
+        ),
         (f"{API_TESTS}::test_without_an_answer_nobody_knows_whether_it_was_applied[real-reset-applied0]",),
     ),
     Mutant(

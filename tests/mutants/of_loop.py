@@ -27,8 +27,8 @@ MUTANTS = (
         (
             Edit(
                 RUNNER,
-                "        if error is None:\n            self._membership",
-                "        if True:\n            self._membership",
+                "        if error is None:\n            self._lease",
+                "        if True:\n            self._lease",
             ),
         ),
         LOOP_TESTS,
@@ -103,7 +103,7 @@ MUTANTS = (
     ),
     Mutant(
         "an upload whose partition was lost may still be sent",
-        (Edit(RUNNER, "        if lost:\n            self._membership.end_leases()\n", ""),),
+        (Edit(RUNNER, "        if lost:\n            self._lease.end_leases()\n", ""),),
         MEMBERSHIP_TESTS,
     ),
     Mutant(
@@ -111,7 +111,7 @@ MUTANTS = (
         (
             Edit(
                 RUNNER,
-                "            if pipeline.busy(partitions):\n                self._membership.end_leases()",
+                "            if pipeline.busy(partitions):\n                self._lease.end_leases()",
                 "            if False:\n                pass",
             ),
         ),
@@ -119,7 +119,7 @@ MUTANTS = (
     ),
     Mutant(
         "an upload is sent after the last commit of a stop",
-        (Edit(RUNNER, "        self._membership.end_leases()  # what waits for", "        # what waits for"),),
+        (Edit(RUNNER, "        self._lease.end_leases()  # what waits for", "        # what waits for"),),
         MEMBERSHIP_TESTS,
     ),
     Mutant(
@@ -150,19 +150,19 @@ MUTANTS = (
     ),
     Mutant(
         "the group is asked for a sign only when a commit is due",
-        (Edit(RUNNER, "min(self._next_commit_at, self._ask_at) if anew else self._next", "self._next"),),
+        (Edit(RUNNER, "min(self._next_commit_at, self._probe_at) if anew else self._next", "self._next"),),
         MEMBERSHIP_TESTS,
     ),
     Mutant(
         "resting partitions are looked at with the commits",
-        (Edit(RUNNER, "self._look_at = now + LOOK_SECONDS", "self._look_at = now + self._commit_interval"),),
+        (Edit(RUNNER, "self._review_at = now + REVIEW_SECONDS", "self._review_at = now + self._commit_interval"),),
         MEMBERSHIP_TESTS,
     ),
     Mutant(
         "a fault in a hand-over leaves the partition owned",
         (
             Edit(RUNNER, "                partition.owned = False  # whatever", "                pass  # whatever"),
-            Edit(RUNNER, "        self.pipeline.revoked(partitions, self._clock())\n", ""),
+            Edit(RUNNER, "        self.pipeline.remove_partitions(partitions, self._clock())\n", ""),
         ),
         ("tests/unit/loop/test_runner_revocation.py",),
     ),
@@ -199,7 +199,7 @@ MUTANTS = (
         LOOP_TESTS,
     ),
     Mutant(
-        "a full memory does not stop reading",
+        "a full memory does not stop verdict",
         (
             Edit(
                 RUNNER,
@@ -219,8 +219,8 @@ MUTANTS = (
         (
             Edit(
                 RESTING,
-                "                self.full.discard(partition)\n                self.tell(partition)\n",
-                "                self.full.discard(partition)\n",
+                "                self.map_full.discard(partition)\n                self.apply(partition)\n",
+                "                self.map_full.discard(partition)\n",
             ),
         ),
         LOOP_TESTS,
@@ -242,7 +242,7 @@ MUTANTS = (
     ),
     Mutant(
         "a stop goes on sending",
-        (Edit(RUNNER, "self.pipeline.silent = self.stopping or", "self.pipeline.silent ="),),
+        (Edit(RUNNER, "self.pipeline.uploads_suspended = self.stopping or", "self.pipeline.uploads_suspended ="),),
         LOOP_TESTS,
     ),
     Mutant(
@@ -250,7 +250,7 @@ MUTANTS = (
         (
             Edit(
                 RUNNER,
-                "decoded(partition, records, rows, now)\n        self.resting.tell(partition)\n",
+                "decoded(partition, records, rows, now)\n        self.partition_pauses.apply(partition)\n",
                 "decoded(partition, records, rows, now)\n",
             ),
         ),
@@ -258,7 +258,7 @@ MUTANTS = (
     ),
     Mutant(
         "the group's doubt about a member holds nothing back",
-        (Edit(RUNNER, " or self._membership.doubtful(now)", ""),),
+        (Edit(RUNNER, " or self._lease.expired(now)", ""),),
         LOOP_TESTS,
     ),
     Mutant(
@@ -273,7 +273,7 @@ MUTANTS = (
     ),
     Mutant(
         "rows that cannot go may take all of the memory",
-        (Edit(RUNNER, "self.pipeline.crowding(self.resting.crowding, self._clock())", "set()"),),
+        (Edit(RUNNER, "self.pipeline.over_quota(self.partition_pauses.over_quota, self._clock())", "set()"),),
         CROWDING_TESTS,
     ),
     Mutant(
@@ -301,7 +301,7 @@ MUTANTS = (
         (
             Edit(
                 PIPELINE,
-                "                own, of = assumed_places(self.partitions)\n",
+                "                own, of = assumed_slot_positions(self.partitions)\n",
                 "                own, of = [0], 1\n",
             ),
         ),

@@ -20,7 +20,9 @@ MUTANTS = (
         "what a later leader has written is skipped for what the map names",
         (
             Edit(
-                "core/offsets/partition.py", "            self.skips = self.skips.until(offset)\n", "            pass\n"
+                "core/offsets/partition.py",
+                "            self.already_settled = self.already_settled.until(offset)\n",
+                "            pass\n",
             ),
         ),
         ("tests/unit/loop/test_intake.py",),
@@ -30,9 +32,12 @@ MUTANTS = (
         (Edit("core/offsets/partition.py", "        self.origin = self.origin._replace(epoch=epoch)\n", ""),),
         ("tests/unit/loop/test_intake.py",),
     ),
-    Mutant("commit before settle", (Edit(OFFSETS, "offset = partition.watermark\n", "offset = partition.position\n"),)),
     Mutant(
-        "watermark off by one",
+        "commit before settle",
+        (Edit(OFFSETS, "offset = partition.committable_offset\n", "offset = partition.position\n"),),
+    ),
+    Mutant(
+        "committable_offset off by one",
         (Edit(OFFSETS, "return records[0].offset if records", "return records[0].offset + 1 if records"),),
     ),
     Mutant(
@@ -52,17 +57,23 @@ MUTANTS = (
     ),
     Mutant(
         "a commit carries no settled map",
-        (Edit(OFFSETS, "        if partition.records or partition.skips.end > offset:\n", "        if False:\n"),),
+        (
+            Edit(
+                OFFSETS,
+                "        if partition.records or partition.already_settled.end > offset:\n",
+                "        if False:\n",
+            ),
+        ),
     ),
     Mutant(
         "what the map names is forgotten by the first commit after a restart",
         (
-            Edit(OFFSETS, "if partition.records or partition.skips.end > offset:", "if partition.records:"),
+            Edit(OFFSETS, "if partition.records or partition.already_settled.end > offset:", "if partition.records:"),
             Edit(OFFSETS, "        return runs + unread\n", "        return runs\n"),
         ),
     ),
     Mutant(
-        "a map is committed only when the watermark moves",
+        "a map is committed only when the committable_offset moves",
         (
             Edit(
                 OFFSETS,
@@ -106,7 +117,7 @@ MUTANTS = (
         MAP_TESTS,
     ),
     Mutant(
-        "reading goes on when the map has no room left",
+        "verdict goes on when the map has no room left",
         (Edit(OFFSETS, "return characters(self._map_may_take()) > room", "return False"),),
         OFFSETS_TESTS,
     ),
@@ -117,7 +128,7 @@ MUTANTS = (
     ),
     Mutant(
         "what the map names is sent again",
-        (Edit(INTAKE, "(skips is not None and offset in skips)", "False"),),
+        (Edit(INTAKE, "(already_settled is not None and offset in already_settled)", "False"),),
         INTAKE_TESTS,
     ),
     Mutant(
@@ -171,11 +182,11 @@ MUTANTS = (
     ),
     Mutant(
         "memory bound: settled rows are not given back",
-        (Edit(PIPELINE, "self.flow.gave(len(rows), settle(", "self.flow.gave(0, settle("),),
+        (Edit(PIPELINE, "self.flow.release(len(rows), settle(", "self.flow.release(0, settle("),),
     ),
     Mutant(
         "memory bound: released rows are not given back",
-        (Edit(PIPELINE, "self.flow.gave(len(waiting) + len(holding), 0)", "self.flow.gave(len(waiting), 0)"),),
+        (Edit(PIPELINE, "self.flow.release(len(waiting) + len(holding), 0)", "self.flow.release(len(waiting), 0)"),),
     ),
     Mutant("memory bound: not looked at", (Edit(FLOW, "        return not self.full", "        return True"),)),
     Mutant(
@@ -189,7 +200,7 @@ MUTANTS = (
     ),
     Mutant(
         "rejected rows do not count as rows that cannot go until their letters are late",
-        (Edit(PIPELINE, "if late or row.stage == Stage.LETTER", "if late"),),
+        (Edit(PIPELINE, "if late or row.stage == Stage.DEAD_LETTER", "if late"),),
         ("tests/unit/core/admission/test_flow.py",),
     ),
 )

@@ -22,8 +22,8 @@ MUTANTS = (
         (
             Edit(
                 CLAIMS,
-                "self._wait(keys, value, held, row, urged, shared=False)",
-                "self._wait(keys, value, held, row, urged, shared=True)",
+                "self._wait(keys, value, held, row, expedited, shared=False)",
+                "self._wait(keys, value, held, row, expedited, shared=True)",
             ),
         ),
     ),
@@ -31,12 +31,14 @@ MUTANTS = (
         "shared claims treated as exclusive: a unit's children go one after the other",
         (
             Edit(
-                CLAIMS, "elif type(held) is Line and not held.waiting and held.admits(row, shared=True):", "elif False:"
+                CLAIMS,
+                "elif type(held) is LockQueue and not held.waiting and held.admits(row, shared=True):",
+                "elif False:",
             ),
             Edit(
                 CLAIMS,
-                "self._wait(keys, value, held, row, urged, shared=True)",
-                "self._wait(keys, value, held, row, urged, shared=False)",
+                "self._wait(keys, value, held, row, expedited, shared=True)",
+                "self._wait(keys, value, held, row, expedited, shared=False)",
             ),
         ),
         ("tests/unit/core/ordering/test_claims.py", CORE),
@@ -51,24 +53,24 @@ MUTANTS = (
     ),
     Mutant(
         "a row joins a unit past an update that waits for it",
-        (Edit(CLAIMS, "type(held) is Line and not held.waiting and held", "type(held) is Line and held"),),
+        (Edit(CLAIMS, "type(held) is LockQueue and not held.waiting and held", "type(held) is LockQueue and held"),),
     ),
     Mutant(
         "claims forgotten on retry: a row that failed stands behind the later ones of its key",
         (
             Edit(
                 PIPELINE,
-                "            self._carry_out(self.uploads.ended(attempt.window, reply, now), now)\n",
-                "            if reply.status != 200:\n"
+                "            self._carry_out(self.uploads.handle_response(attempt.window, response, now), now)\n",
+                "            if response.status != 200:\n"
                 "                self._ready(self.claims.free(attempt.window.rows))\n"
-                "                self.claims.queue(attempt.window.rows)\n"
-                "            self._carry_out(self.uploads.ended(attempt.window, reply, now), now)\n",
+                "                self.claims.acquire(attempt.window.rows)\n"
+                "            self._carry_out(self.uploads.handle_response(attempt.window, response, now), now)\n",
             ),
         ),
     ),
     Mutant(
         "a call that is lost after its partition went is forgotten with the epoch before",
-        (Edit(PIPELINE, "            self._keep_lost(result.orphans)\n", ""),),
+        (Edit(PIPELINE, "            self._keep_lost(result.revoked)\n", ""),),
         ("tests/unit/core/test_revocation.py",),
     ),
     Mutant(
@@ -76,13 +78,13 @@ MUTANTS = (
         (
             Edit(
                 PIPELINE,
-                "self._letters.append(Letter(row, rejection))",
-                "self._letters.append(Letter(row, rejection))\n        self._ready(self.claims.free([row]))",
+                "self._dead_letters.append(DeadLetter(row, rejection))",
+                "self._dead_letters.append(DeadLetter(row, rejection))\n        self._ready(self.claims.free([row]))",
             ),
             Edit(
                 PIPELINE,
                 "        self._settle(settled, now)",
-                "        self.flow.gave(len(settled), settle(settled, self._settled_timestamps))",
+                "        self.flow.release(len(settled), settle(settled, self._settled_timestamps))",
             ),
             Edit(PIPELINE, "        self._free(lettered, now)\n", ""),
         ),
@@ -149,7 +151,7 @@ MUTANTS = (
         "claims of rows in flight freed at the revocation",
         (
             Edit(PIPELINE, "self._free(lettered, now)", "self._free(lettered + in_flight, now)"),
-            Edit(PIPELINE, "self._free(result.orphans, now)", "pass"),
+            Edit(PIPELINE, "self._free(result.revoked, now)", "pass"),
         ),
     ),
     Mutant(
@@ -180,7 +182,7 @@ MUTANTS = (
     ),
     Mutant(
         "a lost answer taken for a request that was never sent",
-        (Edit(OUTCOMES, "Reading.LOST if reply.sent else Reading.UNSENT", "Reading.UNSENT"),),
+        (Edit(OUTCOMES, "Verdict.LOST if response.sent else Verdict.UNSENT", "Verdict.UNSENT"),),
     ),
     Mutant(
         "a claim is held half as long as a lost call can take",

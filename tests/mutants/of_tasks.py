@@ -19,13 +19,13 @@ RECEIPTS_TESTS = ("tests/unit/core/test_receipts.py",)
 MUTANTS = (
     Mutant(
         "a task that has begun counts as accepted",
-        (Edit(OUTCOMES, "return Outcome(Reading.STARTED, task_id", "return Outcome(Reading.ACCEPTED, task_id"),),
+        (Edit(OUTCOMES, "return Outcome(Verdict.STARTED, task_id", "return Outcome(Verdict.ACCEPTED, task_id"),),
     ),
     Mutant(
         "the rows of a failed task count as accepted",
         (
             Edit(
-                TASKS, 'return Outcome(Reading.TASK_FAILED, text=f"the task', 'return Outcome(Reading.ACCEPTED, text=f"'
+                TASKS, 'return Outcome(Verdict.TASK_FAILED, text=f"the task', 'return Outcome(Verdict.ACCEPTED, text=f"'
             ),
         ),
     ),
@@ -49,8 +49,8 @@ MUTANTS = (
         (
             Edit(
                 UPLOADS,
-                'if reading is Reading.REFUSED else "api_error"',
-                'if reading is not Reading.FAILED else "api_error"',
+                'if verdict is Verdict.REFUSED else "api_error"',
+                'if verdict is not Verdict.FAILED else "api_error"',
             ),
         ),
         TASKS_TESTS,
@@ -61,7 +61,7 @@ MUTANTS = (
             Edit(
                 UPLOADS,
                 "lone_task=self.evidence",
-                "lone_task=reading is Reading.TASK_FAILED and self.evidence",
+                "lone_task=verdict is Verdict.TASK_FAILED and self.evidence",
             ),
         ),
         TASKS_TESTS,
@@ -79,7 +79,7 @@ MUTANTS = (
     ),
     Mutant(
         "a task that nobody knows any more counts as accepted",
-        (Edit(TASKS, 'Outcome(Reading.LOST, text="the API', 'Outcome(Reading.ACCEPTED, text="the API'),),
+        (Edit(TASKS, 'Outcome(Verdict.LOST, text="the API', 'Outcome(Verdict.ACCEPTED, text="the API'),),
     ),
     Mutant(
         "nothing is held after a task was lost: it may overwrite the next row of the key",

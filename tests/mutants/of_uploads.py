@@ -23,8 +23,8 @@ MUTANTS = (
         (
             Edit(
                 PIPELINE,
-                "            self._letter(row, rejection)\n        if result.again",
-                "            self._settle([row], now)\n        if result.again",
+                "            self._letter(row, rejection)\n        if result.resend",
+                "            self._settle([row], now)\n        if result.resend",
             ),
         ),
     ),
@@ -33,9 +33,9 @@ MUTANTS = (
         (
             Edit(
                 PIPELINE,
-                "        self._letters.clear()\n",
-                "        self._letters.clear()\n"
-                "        self.acknowledged([letter.row for letter in effects.letters], now)\n",
+                "        self._dead_letters.clear()\n",
+                "        self._dead_letters.clear()\n"
+                "        self.acknowledged([letter.row for letter in effects.dead_letters], now)\n",
             ),
         ),
     ),
@@ -51,7 +51,8 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "letters of a revoked partition are written", (Edit(PIPELINE, " if letter.row.stage == Stage.LETTER]", "]"),)
+        "letters of a revoked partition are written",
+        (Edit(PIPELINE, " if letter.row.stage == Stage.DEAD_LETTER]", "]"),),
     ),
     Mutant(
         "epoch ignored: a late answer settles what was revoked",
@@ -112,16 +113,16 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                'Reading.UNEXPECTED, text=f"not the documented answer; {describe(reply)}")\n    if items',
-                'Reading.ACCEPTED, text=f"not the documented answer; {describe(reply)}")\n    if items',
+                'Verdict.UNEXPECTED, text=f"not the documented answer; {describe(response)}")\n    if items',
+                'Verdict.ACCEPTED, text=f"not the documented answer; {describe(response)}")\n    if items',
             ),
         ),
     ),
     Mutant(
         "a 5xx is taken for a rejection",
-        (Edit(OUTCOMES, "(Reading.FAILED if 500 <= status <= 599", "(Reading.NONE_NAMED if 500 <= status <= 599"),),
+        (Edit(OUTCOMES, "(Verdict.FAILED if 500 <= status <= 599", "(Verdict.NONE_NAMED if 500 <= status <= 599"),),
     ),
-    Mutant("a 429 is taken for a rejection", (Edit(OUTCOMES, "429: Reading.THROTTLED", "429: Reading.NONE_NAMED"),)),
+    Mutant("a 429 is taken for a rejection", (Edit(OUTCOMES, "429: Verdict.THROTTLED", "429: Verdict.NONE_NAMED"),)),
     Mutant(
         "a lost permission is taken for the rows' fault",
         (Edit(EVIDENCE, "return since is not None and self._passed_sent_at[window.by_task] > since", "return True"),),
@@ -146,8 +147,8 @@ MUTANTS = (
         (
             Edit(
                 UPLOADS,
-                "elif outcome.reading in (Reading.NONE_NAMED, ",
-                "elif outcome.reading in (Reading.TASK_FAILED, Reading.NONE_NAMED, ",
+                "elif outcome.verdict in (Verdict.NONE_NAMED, ",
+                "elif outcome.verdict in (Verdict.TASK_FAILED, Verdict.NONE_NAMED, ",
             ),
         ),
         ("tests/unit/core/uploading/test_tasks.py",),
@@ -162,7 +163,7 @@ MUTANTS = (
         (
             Edit(
                 UPLOADS,
-                "refused_again = window.retried_after_evidence and window.failed_as is reading",
+                "refused_again = window.retried_after_evidence and window.failed_as is verdict",
                 "refused_again = window.retried_after_evidence",
             ),
         ),
@@ -170,7 +171,7 @@ MUTANTS = (
     ),
     Mutant(
         "a 401 of the window that is tried divides it",
-        (Edit(UPLOADS, "divides = trial and reading is not Reading.UNAUTHORIZED and", "divides = trial and"),),
+        (Edit(UPLOADS, "divides = trial and verdict is not Verdict.UNAUTHORIZED and", "divides = trial and"),),
         REFUSED_TESTS,
     ),
     Mutant(
@@ -200,7 +201,7 @@ MUTANTS = (
     ),
     Mutant(
         "suspect rows are given up in an outage",
-        (Edit(UPLOADS, "if reply.status == 200 and self.gate.pause is None and", "if self.gate.pause is None and"),),
+        (Edit(UPLOADS, "if response.status == 200 and self.gate.pause is None and", "if self.gate.pause is None and"),),
         FAILING_TESTS,
     ),
     Mutant(
@@ -217,7 +218,9 @@ MUTANTS = (
         "an outage leaves many small windows behind",
         (
             Edit(
-                UPLOADS, "            self.windows.pardon(now, since=self.evidence.accepted_at)\n", "            pass\n"
+                UPLOADS,
+                "            self.windows.reset_failures(now, since=self.evidence.accepted_at)\n",
+                "            pass\n",
             ),
         ),
         FAILING_TESTS,
@@ -227,8 +230,8 @@ MUTANTS = (
         (
             Edit(
                 "core/uploading/api_health.py",
-                "passed=reply.status not in (None, 401, 429)",
-                "passed=reply.status == 200",
+                "passed=response.status not in (None, 401, 429)",
+                "passed=response.status == 200",
             ),
         ),
         REFUSED_TESTS,
@@ -316,8 +319,8 @@ MUTANTS = (
         (
             Edit(
                 GATE,
-                "        if passed:\n            self.step = Step.TRIAL\n",
-                "        if False:\n            self.step = Step.TRIAL\n",
+                "        if passed:\n            self.step = PauseStep.PROBE_DUE\n",
+                "        if False:\n            self.step = PauseStep.PROBE_DUE\n",
             ),
         ),
     ),
@@ -341,8 +344,8 @@ MUTANTS = (
         (
             Edit(
                 GATE,
-                "self._policy.delay(self._throttles, self._draw(), PROBE_SECONDS)",
-                "self._policy.delay(self._throttles, self._draw())",
+                "self._policy.delay(self._throttles, self._rng(), PROBE_SECONDS)",
+                "self._policy.delay(self._throttles, self._rng())",
             ),
         ),
         GATE_TESTS,

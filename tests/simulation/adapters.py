@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
-from consumer.core.effects import Attempt, Letter
+from consumer.core.effects import Attempt, DeadLetter
 from consumer.core.model import Row, Stage
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import Task
 from consumer.loop.ports import Result
 from tests.simulation.api import Answer, Api
@@ -67,11 +67,11 @@ class Results(Queue[Result]):
             raise Empty
         result = self._items.popleft()
         if isinstance(result, tuple):
-            done, reply = result
+            done, response = result
             if isinstance(done, Done) and done.call is not None:
-                self._witness.answered(done.call, reply.status, reply.document)
+                self._witness.answered(done.call, response.status, response.document)
             elif isinstance(done.subject, Task):
-                self._witness.told_of_task(self._process, done.subject.id, reply.status, reply.document)
+                self._witness.told_of_task(self._process, done.subject.id, response.status, response.document)
         elif isinstance(result, list):
             self._witness.acknowledged(
                 self._process, [(tag_of_row(self._witness, row), row.record.partition) for row in result]
@@ -199,7 +199,7 @@ class SimApi:
                 document = orjson.loads(answer.body)
             except orjson.JSONDecodeError:
                 document = None
-        reply = Reply(
+        response = Response(
             answer.status,
             answer.body,
             document if isinstance(document, dict) else None,
@@ -208,13 +208,13 @@ class SimApi:
             error="" if answer.status is not None else "lost" if answer.sent else "not sent",
             seconds=self._scheduler.now - began,
         )
-        self._results.put((done, reply))
+        self._results.put((done, response))
         if self._draw.random() < self._pace.twice and not isinstance(done.subject, Task):
-            self._process.thread(self._draw.uniform(0.0, 2.0), lambda: self._results.put((done, reply)))
+            self._process.thread(self._draw.uniform(0.0, 2.0), lambda: self._results.put((done, response)))
 
 
 @dataclass
-class Writing:
+class PendingWrite:
     """How writing to the dead-letter topic goes."""
 
     latency: tuple[float, float] = (0.002, 0.05)
@@ -232,7 +232,7 @@ class SimLetters:
         broker: Broker,
         results: Results,
         draw: random.Random,
-        writing: Writing,
+        writing: PendingWrite,
         witness: Witness,
     ) -> None:
         self._process = process
@@ -242,21 +242,21 @@ class SimLetters:
         self._writing = writing
         self._witness = witness
 
-    def send(self, letter: Letter) -> None:
+    def send(self, letter: DeadLetter) -> None:
         """Hand in a letter."""
         self._process.step("letter")
         self._process.thread(self._draw.uniform(*self._writing.latency) / 2, lambda: self._produce(letter, 0))
 
-    def _produce(self, letter: Letter, tries: int) -> None:
+    def _produce(self, letter: DeadLetter, tries: int) -> None:
         row = letter.row
-        if row.stage != Stage.LETTER or row.record.raw is None:
+        if row.stage != Stage.DEAD_LETTER or row.record.raw is None:
             return  # its partition was taken away: the next owner writes it
         # It is on its way: what becomes of the process does not change that.
         self._process.scheduler.after(
             self._draw.uniform(*self._writing.latency) / 2, lambda: self._arrive(letter, tries)
         )
 
-    def _arrive(self, letter: Letter, tries: int) -> None:
+    def _arrive(self, letter: DeadLetter, tries: int) -> None:
         first, longest = self._writing.retry
         again = min(longest, first * 2.0**tries)
         if self._broker.away or not self._broker.letters_writable:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from consumer.core.effects import Receipt
 from consumer.core.model import Row, Stage
-from tests.simulation.adapters import Results, Writing, tag_of_row
+from tests.simulation.adapters import PendingWrite, Results, tag_of_row
 from tests.simulation.broker import Broker
 from tests.simulation.process import Process
 from tests.simulation.witness import Tag, Witness
@@ -31,7 +31,7 @@ class SimReceipts:
         topic: ReceiptsTopic,
         results: Results,
         draw: random.Random,
-        writing: Writing,
+        writing: PendingWrite,
         witness: Witness,
     ) -> None:
         self._process = process

@@ -9,7 +9,7 @@ import msgspec
 
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.pipeline import Rules
-from tests.simulation.adapters import Pace, Writing
+from tests.simulation.adapters import Pace, PendingWrite
 from tests.simulation.api import MODES, Faults
 from tests.simulation.broker import MAX_METADATA
 from tests.simulation.cluster import shape
@@ -104,7 +104,7 @@ class Scenario:
     faults: Faults = field(default_factory=Faults)
     link: Link = field(default_factory=Link)
     pace: Pace = field(default_factory=Pace)
-    writing: Writing = field(default_factory=Writing)
+    writing: PendingWrite = field(default_factory=PendingWrite)
     records: int = 300
     publish_for: float = 20.0
     trouble_for: float = 40.0

@@ -499,7 +499,7 @@ class SimSource:
         self._fetches[number] = _Fetch(partition.position, ready_at, held.end, held.topic_id)
         self._witness.assigned(self._process, partition, number, partition.position, committed)
         if self._watch is not None:
-            self._watch.map_cut(partition, held.end if partition.skips else partition.position)
+            self._watch.map_cut(partition, held.end if partition.already_settled else partition.position)
 
     def _look_up(self, numbers: list[int]) -> dict[int, tuple[int, str] | None] | None:
         """What is committed, as it was when the broker answered; None: the process stops first."""
@@ -535,14 +535,14 @@ class SimSource:
         offset, metadata = committed
         if self._broker.committed_of.get(number, 0) != held.topic_id:
             return Partition(held.topic, number, held.begin, None)
-        skips: SettledMap = NOTHING
+        already_settled: SettledMap = NOTHING
         with suppress(MapError):
-            skips = decode(metadata, number, offset)
-        if skips.end > held.end:
-            runs = [(start, min(end, held.end)) for start, end in skips.beyond(offset) if start < held.end]
-            skips = SettledMap(runs)
+            already_settled = decode(metadata, number, offset)
+        if already_settled.end > held.end:
+            runs = [(start, min(end, held.end)) for start, end in already_settled.beyond(offset) if start < held.end]
+            already_settled = SettledMap(runs)
         origin = Origin(epoch=origin_of(metadata).epoch)
-        return Partition(held.topic, number, offset, offset, skips, metadata, origin)
+        return Partition(held.topic, number, offset, offset, already_settled, metadata, origin)
 
     def _on_revoke(self, member: str, numbers: list[int]) -> None:
         self._gone(numbers, lost=member != self.member)  # thrown out since it was told

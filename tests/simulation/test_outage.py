@@ -13,7 +13,7 @@ from consumer.core.rows.maker import RowMaker
 from consumer.formats import decoder
 from consumer.loop.intake import Intake
 from consumer.loop.runner import Runner
-from tests.simulation.adapters import Pace, Results, SimApi, SimLetters, Writing
+from tests.simulation.adapters import Pace, PendingWrite, Results, SimApi, SimLetters
 from tests.simulation.api import Api, Faults
 from tests.simulation.broker import Broker, LazyLog
 from tests.simulation.group import Group
@@ -77,7 +77,7 @@ class Outage:
         self.runner.attach(
             source,
             SimApi(self.process, self.api, results, draw, Pace(), self.watch),
-            SimLetters(self.process, broker, results, draw, Writing(), self.watch),
+            SimLetters(self.process, broker, results, draw, PendingWrite(), self.watch),
         )
         self.process.start()
         self.most_rows = 0

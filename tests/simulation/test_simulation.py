@@ -60,19 +60,19 @@ def _first_failure(seeds: range) -> str:
 
 
 def _watermark_plus_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = offsets.Partition.watermark.fget  # type: ignore[attr-defined]
+    real = offsets.Partition.committable_offset.fget  # type: ignore[attr-defined]
     monkeypatch.setattr(
         offsets.Partition, "watermark", property(lambda self: min(real(self) + 1, max(real(self), self.position)))
     )
 
 
 def _claims_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = claims.Claims.queue
+    real = claims.Claims.acquire
 
     def queue(self: claims.Claims, rows: list[Any]) -> tuple[list[Any], list[Any]]:
-        ready, urged = real(self, rows)
+        ready, expedited = real(self, rows)
         waiting = [row for row in rows if row.blocked]
-        return ready + waiting, urged
+        return ready + waiting, expedited
 
     monkeypatch.setattr(claims.Claims, "queue", queue)
 
@@ -94,7 +94,7 @@ def _letter_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     def letter(self: pipeline.Pipeline, row: Any, rejection: Any) -> None:
         real(self, row, rejection)
         if row.record.offset % 7 == 0:
-            self._letters.pop()
+            self._dead_letters.pop()
 
     monkeypatch.setattr(pipeline.Pipeline, "_letter", letter)
 

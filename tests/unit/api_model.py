@@ -7,7 +7,7 @@ import random
 
 from consumer.core.effects import Attempt
 from consumer.core.model import Row
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from tests.unit.builders import EPSILON, accepted, answered, error_of, lost, naming, unsent
 
 Item = dict[str, str]
@@ -46,11 +46,11 @@ class ApiModel:
         while self._late and self._late[0][0] <= now:
             self._apply(heapq.heappop(self._late)[2])
 
-    def me(self) -> Reply:
+    def me(self) -> Response:
         """The answer to ``GET /me``: 403 is about uploading, so the question passes."""
         return answered({"unauthorized": 401, "down": 503}.get(self.mode, 200), {})
 
-    def reply(self, attempt: Attempt, rows: list[Row], kind: str, now: float) -> Reply:
+    def response(self, attempt: Attempt, rows: list[Row], kind: str, now: float) -> Response:
         """What an attempt brings; ``kind`` is normal, or what goes wrong on the way."""
         if kind in ("503", "408", "429"):
             return answered(int(kind), retry_after=self._draw.choice((None, 0.0, 1.0, 50.0)))
@@ -77,7 +77,7 @@ class ApiModel:
             left_out = self._draw.sample([str(row.value) for row in rows], self._draw.randint(1, len(rows) - 1))
         return accepted(attempt, without=left_out)
 
-    def _start(self, attempt: Attempt, *, bad: bool, now: float) -> Reply:
+    def _start(self, attempt: Attempt, *, bad: bool, now: float) -> Response:
         """A task: it takes effect at its end, unless it fails, or goes on for ever; or it is forgotten behind that."""
         task_id = str(len(self._tasks))
         end = "failed" if bad else self._draw.choice(("complete",) * 6 + ("forgotten", "endless"))
@@ -89,7 +89,7 @@ class ApiModel:
         self.seen.add("task")
         return answered(200, {"task_id": task_id})
 
-    def tell(self, task_id: str, kind: str, now: float) -> Reply:
+    def tell(self, task_id: str, kind: str, now: float) -> Response:
         """The answer to a question about a task."""
         self.take_effect(now)
         if kind in ("503", "429") or (kind == "404" and now >= self._tasks[task_id][0]):
@@ -103,7 +103,7 @@ class ApiModel:
             return answered(200, {"state": self._draw.choice(("pending", "in-progress"))})
         return answered(404, {}) if end == "forgotten" else answered(200, {"state": end})
 
-    def _bad_request(self, attempt: Attempt, rows: list[Row]) -> Reply:
+    def _bad_request(self, attempt: Attempt, rows: list[Row]) -> Response:
         """A 400 in one of the ways that this API is known or feared to have."""
         bad = [(line, str(row.value)) for line, row in enumerate(rows, 1) if row.item["kind"] == "unknown"]
         style = self._draw.choice(("all", "first", "line", "none"))

@@ -10,12 +10,12 @@ import msgspec
 import orjson
 
 from consumer.core.admission.retry import RetryPolicy
-from consumer.core.effects import Attempt, Effects, Letter
+from consumer.core.effects import Attempt, DeadLetter, Effects
 from consumer.core.model import Record, Rejection, Row
 from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline, Rules
 from consumer.core.rows.maker import go_by_task
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import Task
 
 EPSILON = 1e-6
@@ -49,13 +49,13 @@ def rows_of(partition: Partition, *values: str, start: int = 0, **fields: Any) -
 
 def answered(
     status: int, document: Any = None, *, body: bytes | None = None, retry_after: float | None = None
-) -> Reply:
+) -> Response:
     """A whole answer, its body JSON unless bytes are given."""
     text = body if body is not None else orjson.dumps(document) if document is not None else b""
-    return Reply(status, text, document if isinstance(document, dict) else None, retry_after)
+    return Response(status, text, document if isinstance(document, dict) else None, retry_after)
 
 
-def accepted(attempt: Attempt, *, without: Iterable[str] = (), affected: int | None = None) -> Reply:
+def accepted(attempt: Attempt, *, without: Iterable[str] = (), affected: int | None = None) -> Response:
     """A 200 that confirms every row of the attempt, except those ``without``."""
     left_out = set(without)
     items = {
@@ -67,7 +67,7 @@ def accepted(attempt: Attempt, *, without: Iterable[str] = (), affected: int | N
     return answered(200, {"total_updates": count, "changes": [], "items": items, "codes_affected": count})
 
 
-def naming(*errors: dict[str, str]) -> Reply:
+def naming(*errors: dict[str, str]) -> Response:
     """A 400 with these errors."""
     return answered(400, {"errors": list(errors)})
 
@@ -77,14 +77,14 @@ def error_of(value: str, *, field: str = "product", line: str = "") -> dict[str,
     return {"message": f"Invalid {field}", "line": line, "field": field, "key_value": value}
 
 
-def lost() -> Reply:
+def lost() -> Response:
     """The request was sent, and no answer came."""
-    return Reply(None, sent=True, error="time-out: no answer within 75 s")
+    return Response(None, sent=True, error="time-out: no answer within 75 s")
 
 
-def unsent() -> Reply:
+def unsent() -> Response:
     """Not a byte of the request reached the API."""
-    return Reply(None, sent=False, error="connection refused")
+    return Response(None, sent=False, error="connection refused")
 
 
 def values(attempt: Attempt) -> list[str]:
@@ -92,13 +92,13 @@ def values(attempt: Attempt) -> list[str]:
     return [item[attempt.data_key] for item in attempt.items]
 
 
-Api = Callable[[Attempt], Reply]
+Api = Callable[[Attempt], Response]
 
 
 class Bench:
     """A pipeline, a clock, and what the pipeline wanted done so far.
 
-    ``open`` holds the attempts that are not answered yet, ``letters`` those not acknowledged. Rules default to no
+    ``open`` holds the attempts that are not answered yet, ``dead_letters`` those not acknowledged. Rules default to no
     rate limit, no linger and no rejection pause, so that a test names what it is about.
     """
 
@@ -109,8 +109,8 @@ class Bench:
         self.now = 1000.0
         self.sent: list[Attempt] = []
         self.open: list[Attempt] = []
-        self.letters: list[Letter] = []
-        self.buried: list[Letter] = []  #: acknowledged letters
+        self.dead_letters: list[DeadLetter] = []
+        self.buried: list[DeadLetter] = []  #: acknowledged letters
         self.questions: list[Task] = []  #: about tasks, not answered yet
         self.asks = 0
         self.asks_open = 0
@@ -123,7 +123,7 @@ class Bench:
     def partition(self, number: int = 0, start: int = 0, committed: int | None = 0) -> Partition:
         """A partition that is assigned now."""
         partition = Partition("events", number, start, committed)
-        self.pipeline.assigned(partition)
+        self.pipeline.add_partition(partition)
         self._next[partition] = start
         return partition
 
@@ -139,7 +139,7 @@ class Bench:
             rows.append(row_of(record, key, **fields))
             if by_task:
                 go_by_task(rows[-1])
-        self.pipeline.arrived(partition, records, rows, self._next[partition], self.now)
+        self.pipeline.add_records(partition, records, rows, self._next[partition], self.now)
         if tick:
             self.tick()
         return rows
@@ -149,7 +149,7 @@ class Bench:
         effects = self.pipeline.tick(self.now)
         self.sent += effects.send
         self.open += effects.send
-        self.letters += effects.letters
+        self.dead_letters += effects.dead_letters
         self.questions += effects.questions
         self.asks += effects.ask
         self.asks_open += effects.ask
@@ -175,7 +175,7 @@ class Bench:
     def serve(self, api: Api) -> None:
         """Answer every open attempt, letter and question at once, until nothing more is sent at this time."""
         for _ in range(100_000):
-            if self.letters:
+            if self.dead_letters:
                 self.acknowledge()
             elif self.open:
                 self.answer(self.open[0], api(self.open[0]))
@@ -185,12 +185,12 @@ class Bench:
                 return
         raise AssertionError("the pipeline sends without end at one moment")
 
-    def answer(self, attempt: Attempt, reply: Reply, *, tick: bool = True) -> None:
+    def answer(self, attempt: Attempt, response: Response, *, tick: bool = True) -> None:
         """An attempt ended; where the reply does not say how long the call took, since the attempt was sent."""
         self.open.remove(attempt)
-        if not reply.seconds:
-            reply = msgspec.structs.replace(reply, seconds=self.now - attempt.window.sent_at)
-        self.pipeline.ended(attempt, reply, self.now)
+        if not response.seconds:
+            response = msgspec.structs.replace(response, seconds=self.now - attempt.window.sent_at)
+        self.pipeline.on_response(attempt, response, self.now)
         if tick:
             self.tick()
 
@@ -200,25 +200,25 @@ class Bench:
             (attempt,) = self.open
         self.answer(attempt, accepted(attempt))
 
-    def tell(self, reply: Reply, task: Task | None = None) -> None:
+    def tell(self, response: Response, task: Task | None = None) -> None:
         """A question about a task (the only open one, if none is given) is answered."""
         if task is None:
             (task,) = self.questions
         self.questions.remove(task)
-        self.pipeline.questioned(task, reply, self.now)
+        self.pipeline.on_task_response(task, response, self.now)
         self.tick()
 
     def answer_me(self, status: int | None = None) -> None:
         """``GET /me`` is answered."""
         self.asks_open -= 1
-        self.pipeline.me_answered(answered(status or self.me, {}), self.now)
+        self.pipeline.on_token_check(answered(status or self.me, {}), self.now)
         self.tick()
 
     def acknowledge(self) -> None:
         """The dead-letter topic has every letter written so far."""
-        done, self.letters = self.letters, []
+        done, self.dead_letters = self.dead_letters, []
         self.buried += done
-        self.pipeline.acknowledged([letter.row for letter in done], self.now)
+        self.pipeline.on_acknowledged([letter.row for letter in done], self.now)
         self.tick()
 
     # -- what a test looks at ------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class Bench:
 
     def reasons(self) -> dict[str, str]:
         """Key value → reason of every letter so far, acknowledged or not."""
-        return {str(letter.row.value): letter.rejection.reason for letter in self.buried + self.letters}
+        return {str(letter.row.value): letter.rejection.reason for letter in self.buried + self.dead_letters}
 
     def settled(self) -> bool:
         """Whether nothing is unsettled and every ledger balances."""
@@ -244,17 +244,17 @@ def names(prefix: str, count: int) -> list[str]:
     return [f"{prefix}{number:03d}" for number in range(count)]
 
 
-def always(attempt: Attempt) -> Reply:
+def always(attempt: Attempt) -> Response:
     """An API that accepts everything."""
     return accepted(attempt)
 
 
-def rejecting(bad: Iterable[str], reply: Callable[[Attempt, list[str]], Reply]) -> Api:
-    """An API that answers windows with a bad row by ``reply`` (told the bad values), and accepts the others."""
+def rejecting(bad: Iterable[str], response: Callable[[Attempt, list[str]], Response]) -> Api:
+    """An API that answers windows with a bad row by ``response`` (told the bad values), and accepts the others."""
     known = set(bad)
 
-    def api(attempt: Attempt) -> Reply:
+    def api(attempt: Attempt) -> Response:
         held = [value for value in values(attempt) if value in known]
-        return reply(attempt, held) if held else accepted(attempt)
+        return response(attempt, held) if held else accepted(attempt)
 
     return api

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from consumer.config.settings import Epcis
-from consumer.core.model import BadEvent, Record, Row
+from consumer.config.settings import EpcisSettings
+from consumer.core.model import InvalidEvent, Record, Row
 from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker
 from consumer.formats import EpcisRules, decoder
@@ -43,7 +43,7 @@ def document(*events: Any, **members: Any) -> dict[str, Any]:
 
 def rules(**lists: tuple[str, ...]) -> EpcisRules:
     """The default rules, some of them replaced."""
-    return EpcisRules(UNITS, **(Epcis().model_dump() | lists))
+    return EpcisRules(UNITS, **(EpcisSettings().model_dump() | lists))
 
 
 def record() -> Record:
@@ -67,7 +67,7 @@ def items(event: Any, form: str = "auto", **lists: Any) -> list[dict[str, str]]:
 
 def refusal(event: Any, **lists: Any) -> tuple[str | None, str]:
     """The field and message with which an event is refused as a whole, alone as in a document."""
-    with pytest.raises(BadEvent) as raised:
+    with pytest.raises(InvalidEvent) as raised:
         rows_of(event, **lists)
     bad = raised.value
     assert bad.reason == "invalid_event"

@@ -14,12 +14,12 @@ from typing import Any
 
 import orjson
 
-from consumer.core.effects import Attempt, Letter
+from consumer.core.effects import Attempt, DeadLetter
 from consumer.core.model import Event
 from consumer.core.offsets.partition import Commit, Partition
 from consumer.core.pipeline import Pipeline, Rules
 from consumer.core.rows.maker import RowMaker
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import Task
 from consumer.loop.intake import Intake
 from consumer.loop.ports import Result
@@ -212,16 +212,16 @@ class World:
         )
         self.source = FakeSource(self)
         self.latency = 0.1
-        self.api: Callable[[Attempt], Reply | None] = accepted
+        self.api: Callable[[Attempt], Response | None] = accepted
         self.sent: list[Attempt] = []
         self.start_by: list[tuple[float, float]] = []  #: when each was handed out, and until when it might begin then
         self.leases: list[Callable[[], float]] = []
         self.unanswered: list[Attempt] = []
         self.questions: list[Task] = []
-        self.task: Reply = answered(200, {"state": "complete"})  #: what a question about a task brings
+        self.task: Response = answered(200, {"state": "complete"})  #: what a question about a task brings
         self.asked: list[float] = []
         self.me: int = 200
-        self.letters: list[Letter] = []
+        self.dead_letters: list[DeadLetter] = []
         self.acknowledges = True
         self.runner.attach(self.source, FakeApi(self), FakeLetters(self))
 
@@ -266,11 +266,11 @@ class FakeApi:
         world.sent.append(attempt)
         world.start_by.append((world.results.now, start_by()))
         world.leases.append(start_by)
-        reply = world.api(attempt)
-        if reply is None:
+        response = world.api(attempt)
+        if response is None:
             world.unanswered.append(attempt)
         else:
-            world.results.at(world.latency, lambda: world.results.put((Call(attempt), reply)))
+            world.results.at(world.latency, lambda: world.results.put((Call(attempt), response)))
 
     def question(self, task: Task) -> None:
         world = self.world
@@ -287,9 +287,9 @@ class FakeLetters:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def send(self, letter: Letter) -> None:
+    def send(self, letter: DeadLetter) -> None:
         world = self.world
-        world.letters.append(letter)
+        world.dead_letters.append(letter)
         if world.acknowledges:
             world.results.at(0.01, lambda: world.results.put([letter.row]))
 

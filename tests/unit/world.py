@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from consumer.core.admission.retry import RetryPolicy
-from consumer.core.effects import Attempt, Letter
+from consumer.core.effects import Attempt, DeadLetter
 from consumer.core.model import Record, Rejection, Row
 from consumer.core.offsets.partition import Partition, due_commits
 from consumer.core.offsets.settled_map import decode
@@ -105,7 +105,7 @@ class World:
         self.held: dict[int, list[tuple[Tag, Row]]] = {}  #: the rows of each open attempt, as they were sent
         self.in_tasks: dict[int, list[tuple[Tag, Row]]] = {}  #: the rows of each window that is in a task's hands
         self.questions: list[Task] = []
-        self.letters: list[Letter] = []
+        self.dead_letters: list[DeadLetter] = []
         self.asks_open = 0
         self.buried: dict[tuple[int, int, int], str] = {}
         self.hold: dict[Tag, float] = {}  #: a lost call of this row may take effect until then
@@ -126,12 +126,12 @@ class World:
         if number in self.owned:
             return
         committed = self.committed[number]
-        skips = decode(self.metadata[number], number, committed or 0)
-        partition = Partition("events", number, committed or 0, committed, skips, self.metadata[number])
+        already_settled = decode(self.metadata[number], number, committed or 0)
+        partition = Partition("events", number, committed or 0, committed, already_settled, self.metadata[number])
         epoch = Epoch(partition, len(self.epochs), settled_before=set(self.settled_at[number]))
         self.epochs.append(epoch)
         self.owned[number] = epoch
-        self.pipeline.assigned(partition)
+        self.pipeline.add_partition(partition)
         if any(e.partition.number == number and e is not epoch for e in self.epochs):
             self.seen.add("revoke-and-return")
 
@@ -149,7 +149,7 @@ class World:
         taken = left[: min(count, room)]
         for offset in taken:
             specs = log.records[offset]
-            if offset in partition.skips:
+            if offset in partition.already_settled:
                 for place, spec in enumerate(specs):
                     self._check_fate((number, offset, place), spec)
                 specs = []
@@ -178,7 +178,7 @@ class World:
             position = log.end  # the client tells of the end, whatever gap is before it
         if position == partition.position:
             return
-        self.pipeline.arrived(partition, records, rows, position, self.now)
+        self.pipeline.add_records(partition, records, rows, position, self.now)
         assert self.pipeline.flow.rows <= self.rules.max_unsettled_rows + 3 * count, "I6: rows beyond the bound"
 
     def tick(self) -> None:
@@ -188,8 +188,8 @@ class World:
         for attempt in effects.send:
             self._check_sent(attempt)
         self.questions += effects.questions
-        self.letters += effects.letters
-        for letter in effects.letters:
+        self.dead_letters += effects.dead_letters
+        for letter in effects.dead_letters:
             self._check_letter(letter)
         self.asks_open += effects.ask
         assert self.asks_open <= 1, "GET /me is asked while it is being asked"
@@ -214,20 +214,20 @@ class World:
         self.open.remove(attempt)
         self.ended.append(attempt)
         rows = self.held.pop(id(attempt))
-        reply = self.api.reply(attempt, [row for _, row in rows], kind, self.now)
-        if reply.status is None and reply.sent:
+        response = self.api.response(attempt, [row for _, row in rows], kind, self.now)
+        if response.status is None and response.sent:
             for tag, _ in rows:
                 self.hold[tag] = max(self.hold.get(tag, 0.0), attempt.window.sent_at + MAX_PROCESSING)
-        odd = reply.status == 200 and reply.document is None
-        if odd or reply.status is None or reply.status in (403, 408) or reply.status >= 500:
+        odd = response.status == 200 and response.document is None
+        if odd or response.status is None or response.status in (403, 408) or response.status >= 500:
             self.failed_once |= {tag for tag, _ in rows}
-        if reply.status == 400 and isinstance(reply.document, dict):
-            for error in reply.document["errors"]:
+        if response.status == 400 and isinstance(response.document, dict):
+            for error in response.document["errors"]:
                 self._named(error, rows)
-        if reply.status == 200 and reply.document is not None and "task_id" in reply.document:
+        if response.status == 200 and response.document is not None and "task_id" in response.document:
             self.in_tasks[id(attempt.window)] = rows
-        elif reply.status == 200 and reply.document is not None:
-            items = reply.document["items"]
+        elif response.status == 200 and response.document is not None:
+            items = response.document["items"]
             for tag, row in rows:
                 epoch = self.epochs[tag[1]]
                 if epoch.final is None:
@@ -235,20 +235,20 @@ class World:
                         self.left_out.add(tag)  # it may be repeated once
                     else:
                         epoch.done.add(tag)
-        reply = msgspec.structs.replace(reply, seconds=self.now - attempt.window.sent_at)
-        self.pipeline.ended(attempt, reply, self.now)
+        response = msgspec.structs.replace(response, seconds=self.now - attempt.window.sent_at)
+        self.pipeline.on_response(attempt, response, self.now)
 
     def answer_question(self, task: Task, kind: str) -> None:
         """A question about a task is answered, by what has become of it, or by a trouble on the way."""
         self.questions.remove(task)
         rows = self.in_tasks[id(task.window)]
-        reply = self.api.tell(task.id, kind, self.now)
-        ended = reply.document.get("state") if reply.document is not None else None
+        response = self.api.tell(task.id, kind, self.now)
+        ended = response.document.get("state") if response.document is not None else None
         if ended == "complete":
             for tag, _ in rows:
                 if self.epochs[tag[1]].final is None:
                     self.epochs[tag[1]].done.add(tag)
-        self.pipeline.questioned(task, reply, self.now)
+        self.pipeline.on_task_response(task, response, self.now)
         if task not in self.pipeline.uploads.tasks:
             del self.in_tasks[id(task.window)]
             if ended == "failed":
@@ -275,7 +275,7 @@ class World:
         attempt = self.ended[index % len(self.ended)]
         before = self._books()
         try:
-            self.pipeline.ended(attempt, accepted(attempt), self.now)
+            self.pipeline.on_response(attempt, accepted(attempt), self.now)
         except Exception as error:
             raise AssertionError(f"I5: a second answer to an attempt is taken in: {error!r}") from None
         assert self._books() == before, "I5: a second answer to an attempt changes something"
@@ -290,11 +290,11 @@ class World:
         """``GET /me`` is answered as the mode says."""
         if self.asks_open:
             self.asks_open -= 1
-            self.pipeline.me_answered(self.api.me(), self.now)
+            self.pipeline.on_token_check(self.api.me(), self.now)
 
     def acknowledge(self, count: int = 1_000) -> None:
         """The dead-letter topic has the oldest ``count`` letters."""
-        done, self.letters = self.letters[:count], self.letters[count:]
+        done, self.dead_letters = self.dead_letters[:count], self.dead_letters[count:]
         for letter in done:
             tag = _tag(letter.row)
             epoch = self.epochs[tag[1]]
@@ -302,7 +302,7 @@ class World:
             if epoch.final is None:
                 epoch.done.add(tag)
                 epoch.rejected.add(tag[2])
-        self.pipeline.acknowledged([letter.row for letter in done], self.now)
+        self.pipeline.on_acknowledged([letter.row for letter in done], self.now)
 
     def become(self, mode: str) -> None:
         """The API's mode changes; a run has one loss of permission, which may never be taken for a row's fault."""
@@ -350,7 +350,7 @@ class World:
             self.commit()
         if self.pipeline.busy([epoch.partition]):
             self.seen.add("late result")
-        self.pipeline.revoked([epoch.partition], self.now)
+        self.pipeline.remove_partitions([epoch.partition], self.now)
         epoch.final = epoch.partition.ledger.as_dict()
         del self.owned[number]
 
@@ -392,7 +392,7 @@ class World:
         self.held[id(attempt)] = rows
         assert len(self.open) <= self.rules.concurrency, "I6: more requests in flight than the concurrency"
 
-    def _check_letter(self, letter: Letter) -> None:
+    def _check_letter(self, letter: DeadLetter) -> None:
         tag, kind, reason = _tag(letter.row), letter.row.item["kind"], letter.rejection.reason
         assert not self.epochs[tag[1]].final, "fencing: a letter of a revoked partition is written"
         fine = {
@@ -492,7 +492,7 @@ class World:
     def _turn(self, seconds: float) -> None:
         self.pass_time(seconds)
         for _ in range(200):
-            if not self.open and not self.asks_open and not self.letters and not self.questions:
+            if not self.open and not self.asks_open and not self.dead_letters and not self.questions:
                 break
             for task in list(self.questions):
                 self.answer_question(task, "normal")

@@ -52,7 +52,7 @@ _CURES = {
 }
 
 
-class Teller:
+class ThrottledLog:
     """Says each kind of trouble once, and again only after a while: a broker that is down is not a line a second."""
 
     def __init__(self) -> None:

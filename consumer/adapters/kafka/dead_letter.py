@@ -7,8 +7,8 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from consumer.adapters.kafka.retrying_producer import Headers, Outbox, Produced, Writing
-from consumer.core.effects import Letter
+from consumer.adapters.kafka.retrying_producer import Headers, PendingWrite, Produced, RetryingProducer
+from consumer.core.effects import DeadLetter
 from consumer.core.model import Stage
 
 #: The message of a letter that was refused for its size.
@@ -17,7 +17,7 @@ SHORT_MESSAGE = 100
 SHORT_VALUE = 1000
 
 
-def headers_of(letter: Letter, original: Headers, version: str, *, short: bool = False) -> Headers:
+def headers_of(letter: DeadLetter, original: Headers, version: str, *, short: bool = False) -> Headers:
     """The headers of a letter: the record's own, then ours; earlier copies of ours are replaced.
 
     ``short``: without ``scm.row``, with a cut message and no long values, for a letter that was too large.
@@ -49,7 +49,7 @@ def headers_of(letter: Letter, original: Headers, version: str, *, short: bool =
     return own + [(n, str(v)[:most].encode("utf-8", "replace")) for n, v in added.items() if v is not None]
 
 
-class DeadLetters(Outbox[Letter]):
+class DeadLetters(RetryingProducer[DeadLetter]):
     """Writes letters; ``version``: of this program, as they tell."""
 
     what = "dead letters"
@@ -59,14 +59,14 @@ class DeadLetters(Outbox[Letter]):
         super().__init__(*arguments, **more)
         self._version = version
 
-    def send(self, letter: Letter) -> None:
+    def send(self, letter: DeadLetter) -> None:
         """Hand in a letter; never waits."""
-        self._hand_in([Writing(letter.row, letter)])
+        self._hand_in([PendingWrite(letter.row, letter)])
 
-    def _produced(self, writing: Writing[Letter]) -> Produced | None:
+    def _produced(self, writing: PendingWrite[DeadLetter]) -> Produced | None:
         row = writing.row
         raw = row.record.raw
-        if row.stage != Stage.LETTER or raw is None:
+        if row.stage != Stage.DEAD_LETTER or raw is None:
             return None
         headers = headers_of(writing.content, self._own_headers(raw), self._version, short=writing.short)
         key = raw.key()

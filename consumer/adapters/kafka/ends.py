@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from consumer.adapters.kafka.client import PartitionId, Teller, client_config, create_client
+from consumer.adapters.kafka.client import PartitionId, ThrottledLog, client_config, create_client
 from consumer.adapters.kafka.patterns import is_pattern, matching
 from consumer.adapters.kafka.reader import ReadFrom
 from consumer.errors import UserError
@@ -43,7 +43,7 @@ class Ends:
         config = client_config(
             reading.bootstrap_servers,
             reading.properties,
-            Teller().error,
+            ThrottledLog().error,
             **{"group.id": reading.group_id, "enable.auto.commit": False, "allow.auto.create.topics": False},
         )
         self._consumer = create_client(Consumer, config)

@@ -10,8 +10,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from consumer.adapters.kafka.client import Teller, advice, client_config, create_client
-from consumer.core.model import BadEvent
+from consumer.adapters.kafka.client import ThrottledLog, advice, client_config, create_client
+from consumer.core.model import InvalidEvent
 from consumer.errors import UserError
 
 #: Broker and topic must be there within this time.
@@ -44,7 +44,7 @@ class BrokenError(Exception):
     """Kafka takes no more, or nobody waits for it; ``Publisher`` tells what was not acknowledged."""
 
 
-class _Cause(Teller):
+class _Cause(ThrottledLog):
     """Keeps what the client last complained of: calls only fail with "transport failure" or a time-out."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Publisher:
         *,
         bootstrap_servers: str,
         properties: Mapping[str, str],
-        refused: Callable[[int, BadEvent], None],
+        refused: Callable[[int, InvalidEvent], None],
         cancelled: Callable[[], bool],
         hurry: Callable[[], bool],
         say: Callable[[str], None],
@@ -196,9 +196,9 @@ class Publisher:
         self.broken = self.broken or _why(error)
 
 
-def _refusal(error: KafkaError) -> BadEvent:
+def _refusal(error: KafkaError) -> InvalidEvent:
     cure = "; raise max.message.bytes of the topic" if error.code() != KafkaError.INVALID_RECORD else ""
-    return BadEvent("invalid_event", f"Kafka refuses the record: {error.str()}{cure}")
+    return InvalidEvent("invalid_event", f"Kafka refuses the record: {error.str()}{cure}")
 
 
 def _why(error: KafkaError) -> str:

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from consumer.adapters.kafka.client import PartitionId, Teller, client_config, create_client
+from consumer.adapters.kafka.client import PartitionId, ThrottledLog, client_config, create_client
 from consumer.adapters.kafka.seeking import Search, Seeking
 from consumer.adapters.kafka.starts import Extent, LookUpError, Start, Starts, another_log
 from consumer.adapters.kafka.topic_ids import TopicIds
@@ -113,7 +113,7 @@ class Reader:
         self._held: set[Partition] = set()
         self.stopped: dict[Partition, str] = {}  #: partitions that are not read on, with the reason
         self.paused = False  #: desired: nothing is read (back-pressure)
-        self._teller = Teller()
+        self._teller = ThrottledLog()
         more |= {
             "group.id": reading.group_id,
             "enable.auto.commit": False,
@@ -371,7 +371,7 @@ class Reader:
             log.error(
                 "%s[%s]: %s; beginning at %s", *key, _anew(start.named, extent.origin, start.offset), extent.begin
             )
-            fresh = Start(extent.begin, None, start.skips, "", extent.origin, extent.origin)
+            fresh = Start(extent.begin, None, start.already_settled, "", extent.origin, extent.origin)
             self._begun(self._take_on({key: fresh}))
 
         self._seek(key, lambda client: self._starts.extent(client, key, start.origin, LOOK_UP_SECONDS), begin)
@@ -450,12 +450,14 @@ def _partition(key: PartitionId, start: Start) -> Partition:
             start.offset,
             start.complaint,
         )
-    if start.skips:
-        log.info("%s[%s]: %s records beyond offset %s are settled already", *key, start.skips.count, start.offset)
+    if start.already_settled:
+        log.info(
+            "%s[%s]: %s records beyond offset %s are settled already", *key, start.already_settled.count, start.offset
+        )
     committed = None if start.metadata is None else start.offset
     # Stopped, it goes on naming the log that it was of: so that the next start, too, sees that it is another one.
     origin = start.named if start.anew else start.origin
-    return Partition(*key, start.offset, committed, start.skips, start.metadata or "", origin)
+    return Partition(*key, start.offset, committed, start.already_settled, start.metadata or "", origin)
 
 
 def _anew(before: Origin, now: Origin, offset: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from consumer.adapters.kafka.retrying_producer import Outbox, Produced, Writing
+from consumer.adapters.kafka.retrying_producer import PendingWrite, Produced, RetryingProducer
 from consumer.core.effects import Receipt
 from consumer.core.model import Row, Stage
 
@@ -44,7 +44,7 @@ def content_of(row: Row, accepted: Accepted) -> dict[str, Any]:
     return told
 
 
-class Receipts(Outbox[Accepted]):
+class Receipts(RetryingProducer[Accepted]):
     """Writes receipts; ``clock`` tells the time."""
 
     what = "receipts"
@@ -58,9 +58,9 @@ class Receipts(Outbox[Accepted]):
         """Hand in the receipts of a request's rows; never waits."""
         at = datetime.fromtimestamp(self._clock(), UTC)
         unconfirmed = {id(row) for row in receipt.unconfirmed}
-        self._hand_in([Writing(row, Accepted(receipt, at, id(row) in unconfirmed)) for row in receipt.rows])
+        self._hand_in([PendingWrite(row, Accepted(receipt, at, id(row) in unconfirmed)) for row in receipt.rows])
 
-    def _produced(self, writing: Writing[Accepted]) -> Produced | None:
+    def _produced(self, writing: PendingWrite[Accepted]) -> Produced | None:
         row = writing.row
         if row.stage != Stage.RECEIPT:
             return None

@@ -24,7 +24,7 @@ from typing import Generic, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from consumer.adapters.kafka.client import Teller, client_config, create_client
+from consumer.adapters.kafka.client import ThrottledLog, client_config, create_client
 from consumer.core.model import Row
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Produced:
 
 
 @dataclass(eq=False, slots=True)
-class Writing(Generic[Content]):
+class PendingWrite(Generic[Content]):
     """A record on its way; ``short``: it was too large, and goes without what it can do without."""
 
     row: Row
@@ -75,7 +75,7 @@ class Writing(Generic[Content]):
     tries: int = 0
 
 
-class Outbox(ABC, Generic[Content]):
+class RetryingProducer(ABC, Generic[Content]):
     """Writes one topic from a thread of its own; ``acknowledged`` is called there with rows whose records are safe."""
 
     what: str  #: what is written, in the plural, for messages
@@ -91,7 +91,7 @@ class Outbox(ABC, Generic[Content]):
     ) -> None:
         self._acknowledged = acknowledged
         self._topic = topic
-        self._teller = Teller()
+        self._teller = ThrottledLog()
         self._config = client_config(
             bootstrap_servers,
             properties or {},
@@ -107,11 +107,11 @@ class Outbox(ABC, Generic[Content]):
                 "allow.auto.create.topics": False,
             },
         )
-        self._inbox: queue.SimpleQueue[list[Writing[Content]]] = queue.SimpleQueue()
-        self._waiting: deque[Writing[Content]] = deque()  # to be handed to the client when there is room
-        self._retries: list[tuple[float, int, Writing[Content]]] = []  # a heap by time
+        self._inbox: queue.SimpleQueue[list[PendingWrite[Content]]] = queue.SimpleQueue()
+        self._waiting: deque[PendingWrite[Content]] = deque()  # to be handed to the client when there is room
+        self._retries: list[tuple[float, int, PendingWrite[Content]]] = []  # a heap by time
         self._retry_number = 0
-        self._pending: dict[Writing[Content], int] = {}  # handed to the client, not acknowledged; and its bytes
+        self._pending: dict[PendingWrite[Content], int] = {}  # handed to the client, not acknowledged; and its bytes
         self._handed_out = 0  # bytes of all that is pending
         self._done: list[Row] = []
         self._partitions = 0
@@ -123,10 +123,10 @@ class Outbox(ABC, Generic[Content]):
         self._closing = False
 
     @abstractmethod
-    def _produced(self, writing: Writing[Content]) -> Produced | None:
+    def _produced(self, writing: PendingWrite[Content]) -> Produced | None:
         """The record; None: its partition was taken away, and the next owner writes it."""
 
-    def _hand_in(self, writings: list[Writing[Content]]) -> None:
+    def _hand_in(self, writings: list[PendingWrite[Content]]) -> None:
         """Have these written; never waits."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self.what.replace(" ", "-"), daemon=True)
@@ -167,8 +167,8 @@ class Outbox(ABC, Generic[Content]):
             done, self._done = self._done, []
             self._acknowledged(done)
 
-    def _take(self, wait: float) -> list[Writing[Content]]:
-        taken: list[Writing[Content]] = []
+    def _take(self, wait: float) -> list[PendingWrite[Content]]:
+        taken: list[PendingWrite[Content]] = []
         try:
             taken += self._inbox.get(timeout=wait) if wait else self._inbox.get_nowait()
             while True:
@@ -176,7 +176,7 @@ class Outbox(ABC, Generic[Content]):
         except queue.Empty:
             return taken
 
-    def _produce(self, writing: Writing[Content]) -> bool:
+    def _produce(self, writing: PendingWrite[Content]) -> bool:
         """Hand it to the client, if it is still to be written; False: there is no room, it has to wait."""
         if self._pending and self._handed_out >= BUDGET_BYTES:
             return False
@@ -221,7 +221,7 @@ class Outbox(ABC, Generic[Content]):
                 self._failed(writing, KafkaError(KafkaError._FAIL, f"a fault in the program: {type(error).__name__}"))
         return True
 
-    def _take_back(self, writing: Writing[Content]) -> None:
+    def _take_back(self, writing: PendingWrite[Content]) -> None:
         """The client has it no more."""
         self._handed_out -= self._pending.pop(writing, 0)
 
@@ -241,7 +241,7 @@ class Outbox(ABC, Generic[Content]):
             self._partitions_at = now
         return zlib.crc32(code) % self._partitions
 
-    def _failed(self, writing: Writing[Content], error: KafkaError) -> None:
+    def _failed(self, writing: PendingWrite[Content], error: KafkaError) -> None:
         code = error.code()
         too_large = code in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
         if too_large and not writing.short:
@@ -268,7 +268,7 @@ class Outbox(ABC, Generic[Content]):
         if error.fatal() or code in RENEWING:
             self._renew()
 
-    def _retry(self, writing: Writing[Content], delay: float) -> None:
+    def _retry(self, writing: PendingWrite[Content], delay: float) -> None:
         self._retry_number += 1
         heapq.heappush(self._retries, (time.monotonic() + delay, self._retry_number, writing))
 

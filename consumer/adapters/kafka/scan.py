@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from consumer.adapters.kafka.client import PartitionId, Teller, client_config, create_client
+from consumer.adapters.kafka.client import PartitionId, ThrottledLog, client_config, create_client
 from consumer.adapters.kafka.ends import CALL_SECONDS, no_answer, partitions_of
 from consumer.core.offsets.settled_map import NOTHING, MapError, SettledMap, decode
 from consumer.errors import UserError
@@ -40,7 +40,7 @@ class Scan:
         config = client_config(
             bootstrap_servers,
             properties,
-            Teller().error,
+            ThrottledLog().error,
             **{
                 "group.id": group_id,
                 "enable.auto.commit": False,
@@ -54,7 +54,7 @@ class Scan:
 
     def partitions(self, topics: Sequence[str], *, missing_ok: bool = False) -> list[PartitionId]:
         """The partitions of those topics; UserError when one is not there, unless that is no matter."""
-        keys, problem = self._insist(lambda: partitions_of(self._consumer, topics))
+        keys, problem = self._retry_until_answered(lambda: partitions_of(self._consumer, topics))
         if problem and not missing_ok:
             raise UserError(problem)
         return keys
@@ -62,7 +62,7 @@ class Scan:
     def settled(self, keys: Sequence[PartitionId]) -> dict[PartitionId, Settled]:
         """What the group has settled of each partition."""
         asked = [TopicPartition(*key) for key in keys]
-        found = self._insist(lambda: self._consumer.committed(asked, timeout=CALL_SECONDS))
+        found = self._retry_until_answered(lambda: self._consumer.committed(asked, timeout=CALL_SECONDS))
         return {(tp.topic, tp.partition): _settled(tp) for tp in found}
 
     def records(self, keys: Sequence[PartitionId], since: float | None) -> Iterator[Message]:
@@ -71,7 +71,7 @@ class Scan:
         if since is not None:
             asked = [TopicPartition(*key, int(since * 1000)) for key in keys]
             # A partition without a record since then is answered with its end.
-            starts = self._insist(lambda: self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS))
+            starts = self._retry_until_answered(lambda: self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS))
         self._consumer.assign(starts)
         left = {(tp.topic, tp.partition) for tp in starts}  # none, and an end at once, for a topic that is not there
         until = time.monotonic() + PATIENCE_SECONDS
@@ -93,7 +93,7 @@ class Scan:
         """Let the client go."""
         self._consumer.close()
 
-    def _insist(self, ask: Callable[[], Answer]) -> Answer:
+    def _retry_until_answered(self, ask: Callable[[], Answer]) -> Answer:
         until = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:

@@ -15,7 +15,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException
 
-from consumer.adapters.kafka.client import PartitionId, Teller
+from consumer.adapters.kafka.client import PartitionId, ThrottledLog
 from consumer.adapters.kafka.starts import LookUpError
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Search:
 class Seeking:
     """``open_client``: makes a client that is no member of the group; called with the first search."""
 
-    def __init__(self, open_client: Callable[[], Consumer], teller: Teller) -> None:
+    def __init__(self, open_client: Callable[[], Consumer], teller: ThrottledLog) -> None:
         self._open = open_client
         self._teller = teller
         self._asked: queue.SimpleQueue[Search | None] = queue.SimpleQueue()

@@ -19,7 +19,7 @@ LOOK_AGAIN_SECONDS = 0.5
 LOOK_EVERY_SECONDS = 30.0
 
 
-class Onlooker(Reader):
+class StandaloneReader(Reader):
     """Reads all partitions of the topics; to the group it does not exist.
 
     ``reached``: called when everything is settled up to the end as it was when all topics had been found; None: read
@@ -60,7 +60,7 @@ class Onlooker(Reader):
     def _at_end(self) -> bool:
         owned = self._owned
         return self._ends is not None and all(
-            key in owned and owned[key].watermark >= end for key, end in self._ends.items()
+            key in owned and owned[key].committable_offset >= end for key, end in self._ends.items()
         )
 
     def _look(self) -> None:

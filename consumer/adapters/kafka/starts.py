@@ -45,7 +45,7 @@ class Start(NamedTuple):
 
     offset: int
     metadata: str | None  #: of its commit; None: the group has none
-    skips: SettledMap  #: what is settled already
+    already_settled: SettledMap  #: what is settled already
     complaint: str  #: why the metadata, or a part of it, is no map to go by
     origin: Origin  #: of the log that is there
     named: Origin  #: of the log that the commit is of
@@ -100,7 +100,9 @@ class Starts:
             now = self._now(keys, named, lacking, seconds, problems)
             maps = {key: _map(metadata, key[1], offset) for key, (offset, metadata) in commits.items()}
             began: dict[str, Began] = {}
-            wanted = {key: OFFSET_END for key, (skips, _) in maps.items() if skips and key not in problems}
+            wanted = {
+                key: OFFSET_END for key, (already_settled, _) in maps.items() if already_settled and key not in problems
+            }
             lacking = [key for key in lacking if key not in problems]
             if lacking:
                 begins, began = self._begin(client, lacking, commits, now, seconds)
@@ -214,14 +216,17 @@ def _start(
     offset: int, metadata: str, found: tuple[SettledMap, str], end: int | None, origin: Origin, named: Origin
 ) -> Start:
     """Where a partition with a commit begins, with as much of its map as is of the log that is there."""
-    skips, complaint = found
+    already_settled, complaint = found
     if _of_another(named, origin):
-        if skips:
-            skips, complaint = NOTHING, "it was made for another cluster's topic, or for one that was deleted since"
-    elif end is not None and skips.end > end:
-        complaint = f"it reaches to {skips.end}, and the partition ends at {end}: it is cut there"
-        skips = skips.until(end)
-    return Start(offset, metadata, skips, complaint, origin, named)
+        if already_settled:
+            already_settled, complaint = (
+                NOTHING,
+                "it was made for another cluster's topic, or for one that was deleted since",
+            )
+    elif end is not None and already_settled.end > end:
+        complaint = f"it reaches to {already_settled.end}, and the partition ends at {end}: it is cut there"
+        already_settled = already_settled.until(end)
+    return Start(offset, metadata, already_settled, complaint, origin, named)
 
 
 def _committed(

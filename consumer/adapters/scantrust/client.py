@@ -19,7 +19,7 @@ from consumer.adapters.scantrust.failures import describe, too_late
 from consumer.adapters.scantrust.token import TokenSource
 from consumer.adapters.scantrust.transport import Adapter, Call, StartBy
 from consumer.adapters.scantrust.trust import trusted_cas
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from consumer.errors import ConfigError
 
 UPLOAD_PATH = "/api/v2/scm/upload/"
@@ -93,23 +93,23 @@ class Client:
         except requests.RequestException:
             raise _no_address("api.base_url") from None
 
-    def upload(self, data_key: str, items: list[dict[str, str]], start_by: StartBy = float("inf")) -> Reply:
+    def upload(self, data_key: str, items: list[dict[str, str]], start_by: StartBy = float("inf")) -> Response:
         """Upload one window; ``start_by``: the clock's reading after which it is not sent any more, or what tells it.
 
         Never raises for anything that the network or the API does.
         """
         return self._post(self._upload, {"data_key": data_key, "items": items}, start_by)
 
-    def start(self, data_key: str, items: list[dict[str, str]], start_by: StartBy = float("inf")) -> Reply:
+    def start(self, data_key: str, items: list[dict[str, str]], start_by: StartBy = float("inf")) -> Response:
         """Start a task that uploads one window, whose items differ in their key only; as ``upload``."""
         return self._post(self._start, task_body(data_key, items), start_by)
 
-    def task(self, task_id: str, start_by: StartBy = float("inf")) -> Reply:
+    def task(self, task_id: str, start_by: StartBy = float("inf")) -> Response:
         """Ask how a task is."""
         self._task.url = self._root + TASK_PATH.format(quote(task_id, safe=""))
         return self._attempt(self._task, start_by)
 
-    def me(self, start_by: StartBy = float("inf")) -> Reply:
+    def me(self, start_by: StartBy = float("inf")) -> Response:
         """Ask who the token belongs to: the cheapest call that shows whether it is accepted."""
         return self._attempt(self._me, start_by)
 
@@ -122,16 +122,16 @@ class Client:
         """Close the connection."""
         self._adapter.close()
 
-    def _post(self, request: requests.PreparedRequest, content: dict[str, Any], start_by: StartBy) -> Reply:
+    def _post(self, request: requests.PreparedRequest, content: dict[str, Any], start_by: StartBy) -> Response:
         request.body = body = orjson.dumps(content)
         request.headers["Content-Length"] = str(len(body))
         return self._attempt(request, start_by)
 
-    def _attempt(self, request: requests.PreparedRequest, start_by: StartBy) -> Reply:
+    def _attempt(self, request: requests.PreparedRequest, start_by: StartBy) -> Response:
         call = self._call
         call.begin(start_by)
         if call.too_late(call.began):
-            return Reply(None, sent=False, error="not sent: its time to start had passed")
+            return Response(None, sent=False, error="not sent: its time to start had passed")
         token = self._token.current()
         request.headers["Authorization"] = f"UAT {token}"
         raw: Any = None
@@ -142,7 +142,7 @@ class Client:
             if not call.sent:
                 keep = True  # there is nothing on the connection
                 words = too_late(self._api, self._proxy)
-                return Reply(None, sent=False, error=words, seconds=self._clock() - call.began)
+                return Response(None, sent=False, error=words, seconds=self._clock() - call.began)
             self._date = raw.headers.get("Date", "")
             body, whole = _read(raw)
             if raw.status != 200 or request is self._task:  # what may be told to people
@@ -158,14 +158,14 @@ class Client:
             )
             # A lost call may take effect for a time that counts from its sending, and connecting may take long.
             began = call.began if call.sent_at is None else call.sent_at
-            return Reply(None, sent=call.sent, error=words, seconds=self._clock() - began)
+            return Response(None, sent=call.sent, error=words, seconds=self._clock() - began)
         finally:
             if raw is not None:
                 raw.release_conn() if keep else raw.close()
             if not keep:
                 self._adapter.drop()
             call.ended = self._clock()
-        return Reply(
+        return Response(
             raw.status,
             body,
             document if isinstance(document, dict) else None,

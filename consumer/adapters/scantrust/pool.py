@@ -15,7 +15,7 @@ import msgspec
 
 from consumer.adapters.scantrust.client import Client
 from consumer.adapters.scantrust.transport import StartBy
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Job(msgspec.Struct, frozen=True, eq=False, gc=False):
 class Pool:
     """Up to ``size`` workers, each with a client of its own; a thread starts only when all others are busy.
 
-    Each job comes back once as ``(job, Reply)`` in ``results``: also when it was not sent any more, and when
+    Each job comes back once as ``(job, Response)`` in ``results``: also when it was not sent any more, and when
     a worker met a bug. ``client_factory`` is called in the worker's thread. To be used from one thread.
     """
 
@@ -84,20 +84,22 @@ class Pool:
         while (job := self._jobs.get()) is not None:
             try:
                 client = client or self._client_factory()
-                reply = _call(client, job)
+                response = _call(client, job)
             except Exception as error:  # the last resort: a bug must not cost a job or a worker
-                reply = Reply(None, sent=client is not None, error=f"a fault in the program: {type(error).__name__}")
+                response = Response(
+                    None, sent=client is not None, error=f"a fault in the program: {type(error).__name__}"
+                )
                 # The frames alone: the error's text may quote a header or a body.
                 frames = "".join(traceback.format_tb(error.__traceback__))
                 _log.error("an upload worker met %s\n%s", type(error).__qualname__, frames)
             with self._lock:
                 self._open -= 1
-            self._results.put((job, reply))
+            self._results.put((job, response))
         if client is not None:
             client.close()
 
 
-def _call(client: Client, job: Job) -> Reply:
+def _call(client: Client, job: Job) -> Response:
     if job.kind == "upload":
         return client.upload(job.data_key, job.items, job.start_by)
     if job.kind == "start":
@@ -107,5 +109,5 @@ def _call(client: Client, job: Job) -> Reply:
     return client.me(job.start_by)
 
 
-def _stopped() -> Reply:
-    return Reply(None, sent=False, error="not sent: uploading was stopped first")
+def _stopped() -> Response:
+    return Response(None, sent=False, error="not sent: uploading was stopped first")

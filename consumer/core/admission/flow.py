@@ -12,8 +12,8 @@ RESUME_SHARE = 0.9
 #: How rows that cannot go share the bounds: half belongs to the owned partitions, to each as much; of the other half a
 #: partition may take so many times as much as is left of it; and, once it rests for that, it is read on when it holds
 #: only so many times as much. So one hot partition gets most of the bound, and whatever some do, all others have room.
-CROWDING = 4.0
-CROWDING_NO_MORE = 2.0
+QUOTA_FACTOR = 4.0
+QUOTA_RESUME_FACTOR = 2.0
 
 
 class Flow:
@@ -29,12 +29,12 @@ class Flow:
         self.full = False
         self._idle = (0.0, 0.0)  # rows and bytes that could not go when it was last looked
 
-    def took(self, rows: int, size: int) -> None:
+    def reserve(self, rows: int, size: int) -> None:
         """Rows and bytes were taken in."""
         self.rows += rows
         self.size += size
 
-    def gave(self, rows: int, size: int) -> None:
+    def release(self, rows: int, size: int) -> None:
         """Rows and bytes were settled or released."""
         self.rows -= rows
         self.size -= size
@@ -55,24 +55,26 @@ class Flow:
     def room_at_once(self) -> int:
         """Records that may be read at once: not all that is free, so that no partition takes it in one go."""
         free = self._max_rows - self.rows
-        return max(1, free // 8 if self.tight else min(free, self._max_rows // 2))
+        return max(1, free // 8 if self.near_limit else min(free, self._max_rows // 2))
 
     @property
-    def tight(self) -> bool:
+    def near_limit(self) -> bool:
         """Whether so much is taken that one partition may be crowding out the others."""
-        share = 0.5 * CROWDING / (1.0 + CROWDING)
+        share = 0.5 * QUOTA_FACTOR / (1.0 + QUOTA_FACTOR)
         return self.rows > share * self._max_rows or self.size > share * self._max_bytes
 
-    def crowding(self, idle: Mapping[P, tuple[int, int]], resting: Collection[P], owned: int) -> set[P]:
+    def over_quota(self, idle: Mapping[P, tuple[int, int]], paused: Collection[P], owned: int) -> set[P]:
         """The partitions that are to rest, so that the others have room (I8).
 
-        ``idle``: rows and bytes of each partition that cannot go now; ``resting``: those that rest for this already.
+        ``idle``: rows and bytes of each partition that cannot go now; ``paused``: those that rest for this already.
         """
         rows = {partition: float(held[0]) for partition, held in idle.items()}
         sizes = {partition: float(held[1]) for partition, held in idle.items()}
-        crowding = _crowding(rows, resting, self._max_rows, owned) | _crowding(sizes, resting, self._max_bytes, owned)
+        over_quota = _over_quota(rows, paused, self._max_rows, owned) | _over_quota(
+            sizes, paused, self._max_bytes, owned
+        )
         self._idle = sum(rows.values()), sum(sizes.values())
-        return crowding
+        return over_quota
 
 
 def _end(idle: float, bound: float, share: float) -> float:
@@ -80,8 +82,8 @@ def _end(idle: float, bound: float, share: float) -> float:
     return min(bound, idle + (bound - idle) * share)  # records of many rows may be beyond the bound
 
 
-def _crowding(held: Mapping[P, float], resting: Collection[P], bound: float, owned: int) -> set[P]:
+def _over_quota(held: Mapping[P, float], paused: Collection[P], bound: float, owned: int) -> set[P]:
     own = 0.5 * bound / (owned + 1)
     more = {partition: count - own for partition, count in held.items() if count > own}
     left = max(0.0, 0.5 * bound - sum(more.values()))
-    return {p for p, count in more.items() if count > left * (CROWDING_NO_MORE if p in resting else CROWDING)}
+    return {p for p, count in more.items() if count > left * (QUOTA_RESUME_FACTOR if p in paused else QUOTA_FACTOR)}

@@ -24,7 +24,7 @@ from consumer.core.admission.pace import Pace
 from consumer.core.admission.retry import RetryPolicy
 
 #: Questions about tasks that are under way at once.
-QUESTIONS = 2
+MAX_POLLS = 2
 #: The circuit opens when this many distinct windows failed with no success between.
 CIRCUIT_WINDOWS = 4
 #: The longest back-off between probes, seconds: an API that is back is noticed soon, however long it was away.
@@ -54,13 +54,13 @@ ADVICE = {
 }
 
 
-class Step(Enum):
+class PauseStep(Enum):
     """Where a pause is in its way to its end."""
 
-    ASK = "ask"  #: GET /me is due at ``pause_until``
-    ASKING = "asking"  #: its answer is awaited
-    TRIAL = "trial"  #: one window alone may be sent from ``pause_until`` on
-    TRYING = "trying"  #: its answer is awaited
+    CHECK_DUE = "ask"  #: GET /me is due at ``pause_until``
+    CHECKING = "asking"  #: its answer is awaited
+    PROBE_DUE = "trial"  #: one window alone may be sent from ``pause_until`` on
+    PROBING = "trying"  #: its answer is awaited
 
 
 class Gate:
@@ -71,17 +71,17 @@ class Gate:
         rate: float,
         concurrency: int,
         policy: RetryPolicy,
-        draw: Callable[[], float],
+        rng: Callable[[], float],
         *,
         pause_after_rejections: int = 0,
     ) -> None:
         self.pace = Pace(rate)
         self._concurrency = concurrency
         self._policy = policy
-        self._draw = draw
+        self._rng = rng
         self._pause_after = pause_after_rejections  #: 0: never
         self.in_flight = 0
-        self._questions = 0  # about tasks, not answered yet
+        self._polls = 0  # about tasks, not answered yet
         self.throttled_until = 0.0
         self.throttled_seconds = 0.0
         self._slowed = False  # the pace fell, with no success since
@@ -95,41 +95,41 @@ class Gate:
         self.rejections_in_a_row = 0
         self.pause: Pause | None = None
         self.rejecting = False  #: everything was being rejected, and nothing has been accepted since
-        self.step = Step.ASK
+        self.step = PauseStep.CHECK_DUE
         self.paused_since = 0.0
         self.pause_until = 0.0
-        self.asked_at = 0.0
+        self.token_check_sent_at = 0.0
         self._pauses = 0
 
     # -- may a request start -------------------------------------------------------------------------------------
 
     def admits(self, now: float) -> bool:
         """Whether an upload may start now."""
-        at = self.opens_at(now)
+        at = self.earliest_send(now)
         return at is not None and at <= now
 
-    def opens_at(self, now: float) -> float | None:
+    def earliest_send(self, now: float) -> float | None:
         """From when on an upload may start, as far as time decides; None: only a result can bring that."""
-        at = self._free_at(now)
-        return None if at is None else self.pace.opens_at(at)
+        at = self._earliest_slot(now)
+        return None if at is None else self.pace.earliest_start(at)
 
-    def idle(self, now: float) -> bool:
+    def could_have_sent(self, now: float) -> bool:
         """Whether an upload could have started by now, had there been one."""
-        at = self._free_at(now)
+        at = self._earliest_slot(now)
         return at is not None and at <= now and self.pace.unused(now)
 
-    def _free_at(self, now: float) -> float | None:
-        """As ``opens_at``, whatever the pace."""
+    def _earliest_slot(self, now: float) -> float | None:
+        """As ``earliest_send``, whatever the pace."""
         if self.in_flight >= self._concurrency:
             return None
-        at = self._throttled_at(now)
+        at = self._throttle_end(now)
         if self.pause is None:
             return max(at, self.probe_at) if self.circuit_open else at
         if self.in_flight:
             return None
-        if self.step is Step.TRYING:
+        if self.step is PauseStep.PROBING:
             return max(at, self.probe_at)  # the trial is a task at work: its end may be hours away
-        return max(at, self.pause_until) if self.step is Step.TRIAL else None
+        return max(at, self.pause_until) if self.step is PauseStep.PROBE_DUE else None
 
     @property
     def alone(self) -> bool:
@@ -141,67 +141,69 @@ class Gate:
         """Whether the API asked to wait and did not say for how long, and has done its work for no window since."""
         return self._throttles > 0
 
-    def _throttled_at(self, at: float) -> float:
+    def _throttle_end(self, at: float) -> float:
         """When a call may start, as far as throttling decides."""
         at = max(at, self.throttled_until)
-        under_way = self.throttled_blindly and (self.in_flight or self._questions)
+        under_way = self.throttled_blindly and (self.in_flight or self._polls)
         return max(at, self._unanswered_until) if under_way else at
 
-    def start(self, now: float) -> None:
+    def take_slot(self, now: float) -> None:
         """An upload starts."""
         self.in_flight += 1
-        self.pace.spend(now)
+        self.pace.consume(now)
         if self.pause is not None:
-            self.step = Step.TRYING
+            self.step = PauseStep.PROBING
         self.probe_at = self._unanswered_until = now + UNANSWERED_SECONDS
 
-    def questions_at(self, now: float) -> float | None:
+    def earliest_poll(self, now: float) -> float | None:
         """From when on a task may be asked about; None: only a result can bring that.
 
         A question is no upload: an open circuit does not hold it back, a pause only until ``GET /me`` has passed.
         """
-        if self._questions >= QUESTIONS or (self.pause is not None and self.step in (Step.ASK, Step.ASKING)):
+        if self._polls >= MAX_POLLS or (
+            self.pause is not None and self.step in (PauseStep.CHECK_DUE, PauseStep.CHECKING)
+        ):
             return None
-        return self._small_at(self._throttled_at(now))
+        return self._earliest_small(self._throttle_end(now))
 
-    def question(self, now: float) -> None:
+    def start_poll(self, now: float) -> None:
         """A question about a task starts."""
-        self._questions += 1
+        self._polls += 1
         self._unanswered_until = now + UNANSWERED_SECONDS
-        self.pace.spend(now)
+        self.pace.consume(now)
 
-    def questioned(self) -> None:
+    def end_poll(self) -> None:
         """A question about a task was answered, or got none."""
-        self._questions -= 1
+        self._polls -= 1
 
-    def _small_at(self, at: float) -> float:
+    def _earliest_small(self, at: float) -> float:
         """When a call that uploads nothing may start: few are made without a partition, which gives no share."""
-        return self.pace.opens_at(at) if self.pace.has_share else at
+        return self.pace.earliest_start(at) if self.pace.has_share else at
 
-    def asks_at(self, now: float) -> float | None:
+    def token_check_due_at(self, now: float) -> float | None:
         """When ``GET /me`` is due for a pause; None: it is not."""
-        if self.pause is None or self.step is not Step.ASK:
+        if self.pause is None or self.step is not PauseStep.CHECK_DUE:
             return None
-        return self.may_ask_at(max(now, self.pause_until))
+        return self.earliest_token_check(max(now, self.pause_until))
 
-    def may_ask_at(self, at: float) -> float:
+    def earliest_token_check(self, at: float) -> float:
         """When ``GET /me`` may be called at the earliest, if it is due at a time."""
-        return self._small_at(self._throttled_at(at))
+        return self._earliest_small(self._throttle_end(at))
 
-    def ask(self, now: float) -> None:
+    def start_token_check(self, now: float) -> None:
         """``GET /me`` starts."""
         if self.pause is not None:
-            self.step = Step.ASKING
-        self.asked_at = now
-        self.pace.spend(now)
+            self.step = PauseStep.CHECKING
+        self.token_check_sent_at = now
+        self.pace.consume(now)
 
     # -- what results say ----------------------------------------------------------------------------------------
 
-    def ended(self) -> None:
+    def release_slot(self) -> None:
         """An upload ended, however."""
         self.in_flight -= 1
 
-    def answered(self) -> int:
+    def on_answer(self) -> int:
         """The API did its work for a window; if that closed the circuit, how often it failed since it opened."""
         self._failing.clear()
         self._refused.clear()
@@ -211,17 +213,17 @@ class Gate:
         self.circuit_open = False
         return probes
 
-    def failed(self, window: int, now: float) -> bool:
+    def on_failure(self, window: int, now: float) -> bool:
         """A window failed in a way that may be the API's fault; True if that opened the circuit."""
         self._failing.add(window)
         opens = not self.circuit_open and len(self._failing) >= CIRCUIT_WINDOWS
         self.circuit_open = self.circuit_open or opens
         if self.circuit_open:
             self._probes += 1
-            self.probe_at = now + self._policy.delay(self._probes, self._draw(), PROBE_SECONDS)
+            self.probe_at = now + self._policy.delay(self._probes, self._rng(), PROBE_SECONDS)
         return opens
 
-    def refused(self, window: int) -> bool:
+    def on_refusal(self, window: int) -> bool:
         """Count a refused window; True if so many were, with no success between, that the API may refuse everybody."""
         self._refused.add(window)
         return len(self._refused) >= CIRCUIT_WINDOWS
@@ -232,7 +234,7 @@ class Gate:
         While it refuses whatever comes, that says nothing about the pace, which would else be next to nothing after.
         """
         if not self._slowed:
-            self._slowed = self.pace.refused(sent_at, now)
+            self._slowed = self.pace.slow_down(sent_at, now)
 
     def throttled(self, now: float, retry_after: float | None) -> float:
         """The API asked to wait; seconds from now until it may be called again."""
@@ -240,7 +242,7 @@ class Gate:
             if now < self.throttled_until:
                 return self.throttled_until - now  # of a request from before the throttle: it adds nothing
             self._throttles += 1
-            wait = self._policy.delay(self._throttles, self._draw(), PROBE_SECONDS)
+            wait = self._policy.delay(self._throttles, self._rng(), PROBE_SECONDS)
         else:
             wait = min(retry_after, self._policy.max_retry_after)
         until = max(self.throttled_until, now + wait)
@@ -248,19 +250,19 @@ class Gate:
         self.throttled_until = until
         return until - now
 
-    def accepted(self) -> None:
+    def on_acceptance(self) -> None:
         """Rows were accepted."""
         self.rejections_in_a_row = 0
-        self.pace.accepted()
+        self.pace.speed_up()
 
-    def rejected(self, count: int) -> bool:
+    def on_rejections(self, count: int) -> bool:
         """So many rows were rejected; True if these are too many with none accepted between."""
         self.rejections_in_a_row += count
         return 0 < self._pause_after <= self.rejections_in_a_row and count > 0
 
     # -- the pause -----------------------------------------------------------------------------------------------
 
-    def block(self, pause: Pause, now: float, *, trial: bool = False) -> bool:
+    def start_pause(self, pause: Pause, now: float, *, trial: bool = False) -> bool:
         """Pause uploading, or go back to asking after a failed ``trial``; True if it was not paused before."""
         if pause is Pause.EVERYTHING_REJECTED:
             self.rejecting = True  # it outlives other causes of a pause: a refused token in between proves nothing
@@ -274,33 +276,33 @@ class Gate:
         self._back_off(now)
         return fresh
 
-    def trial_inconclusive(self, now: float) -> None:
+    def probe_inconclusive(self, now: float) -> None:
         """The one window that was tried failed for another reason: try again, later."""
-        if self.step is Step.TRYING:
+        if self.step is PauseStep.PROBING:
             self._back_off(now)
 
-    def trial_again(self, now: float) -> None:
+    def probe_again(self, now: float) -> None:
         """A part of the trial's window is left and may do: go on without a longer back-off."""
-        self.step = Step.TRIAL
+        self.step = PauseStep.PROBE_DUE
         self.pause_until = now
 
     def _back_off(self, now: float) -> None:
         self._pauses += 1
-        self.pause_until = now + self._policy.delay(self._pauses, self._draw(), ASK_SECONDS)
+        self.pause_until = now + self._policy.delay(self._pauses, self._rng(), ASK_SECONDS)
         # A rejected company's token passes GET /me all the same, so only a window can tell.
-        self.step = Step.TRIAL if self.pause is Pause.EVERYTHING_REJECTED else Step.ASK
+        self.step = PauseStep.PROBE_DUE if self.pause is Pause.EVERYTHING_REJECTED else PauseStep.CHECK_DUE
 
-    def told(self, now: float, *, passed: bool) -> None:
+    def on_token_check(self, now: float, *, passed: bool) -> None:
         """``GET /me`` was answered."""
-        if self.pause is None or self.step is not Step.ASKING:
+        if self.pause is None or self.step is not PauseStep.CHECKING:
             return
         if passed:
-            self.step = Step.TRIAL
+            self.step = PauseStep.PROBE_DUE
             self.pause_until = now
         else:
             self._back_off(now)
 
-    def unblock(self) -> None:
+    def end_pause(self) -> None:
         """The trial passed: uploading goes on."""
         self.pause = None
         self.rejecting = False

@@ -44,7 +44,7 @@ CAREFUL = 0.005
 NEAR = 0.1
 
 
-def places(counts: Mapping[str, int], partitions: Iterable[Partition]) -> list[int]:
+def slot_positions(counts: Mapping[str, int], partitions: Iterable[Partition]) -> list[int]:
     """Where these partitions stand among all of the topics, in an order that every member knows.
 
     ``counts``: partitions of each topic that the group reads.
@@ -54,7 +54,7 @@ def places(counts: Mapping[str, int], partitions: Iterable[Partition]) -> list[i
     return sorted(behind[p.topic] + p.number for p in partitions if p.number < counts.get(p.topic, 0))
 
 
-def assumed_places(partitions: Iterable[Partition]) -> tuple[list[int], int]:
+def assumed_slot_positions(partitions: Iterable[Partition]) -> tuple[list[int], int]:
     """Where these partitions stand, and among how many, while nobody knows how many the group has.
 
     Partitions of one topic never share a place, whoever owns them.
@@ -88,7 +88,7 @@ class Pace:
         """Whether any request may start: not without a partition, where requests are counted."""
         return bool(self._own) or not self._rate
 
-    def deal(self, own: Sequence[int], of: int, wall_clock: float, now: float) -> None:
+    def set_share(self, own: Sequence[int], of: int, wall_clock: float, now: float) -> None:
         """The group has ``of`` partitions, of which this member owns those at these places (from 0, in order).
 
         For one slot nothing starts: who had these places before may just have used one.
@@ -99,7 +99,7 @@ class Pace:
         self._next_at = max(self._next_at, now + 1.0 / self._slots)
         self._next = self._ordinal(math.ceil(wall_clock * self._slots) + 1) if own else 0.0
 
-    def opens_at(self, at: float) -> float:
+    def earliest_start(self, at: float) -> float:
         """The first time not before ``at`` at which a request may start; infinity: not without a partition."""
         if not self._rate:
             return at
@@ -112,10 +112,10 @@ class Pace:
     def unused(self, now: float) -> bool:
         """Whether a request could have started since the last one did: its time has come, or was let pass."""
         if not self._rate or self._alone:
-            return self.opens_at(now) <= now
+            return self.earliest_start(now) <= now
         return bool(self._own) and self._begin(self._next) <= now
 
-    def spend(self, now: float) -> None:
+    def consume(self, now: float) -> None:
         """A request starts."""
         if not self.has_share or not self._rate:
             return
@@ -124,7 +124,7 @@ class Pace:
         else:
             self._next = self._from(now) + 1.0 / self._speed
 
-    def refused(self, sent_at: float, now: float) -> bool:
+    def slow_down(self, sent_at: float, now: float) -> bool:
         """A request that was sent at ``sent_at`` was answered with 429; whether that slows us down.
 
         Requests that were sent before the last slowing down say nothing about the pace since then.
@@ -136,7 +136,7 @@ class Pace:
         self._speed = max(SLOWEST, self._speed * SLOWED)
         return True
 
-    def accepted(self) -> None:
+    def speed_up(self) -> None:
         """A request was accepted."""
         if self._speed < 1.0:
             near = abs(self._speed / self._troubled - 1.0) < NEAR

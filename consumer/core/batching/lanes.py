@@ -98,7 +98,7 @@ class Order:
                 heap[:] = [entry for entry in heap if entry[2] == entry[3].serial]
                 heapify(heap)
 
-    def ripen(self, sendable: float, now: float, linger: float) -> None:
+    def promote_due(self, sendable: float, now: float, linger: float) -> None:
         """Let lanes become due by these readings of sendable time and of the clock."""
         patience = PATIENCE_LINGERS * linger
         while (entry := _top(self.by_ripeness)) is not None and sendable - entry[0] >= linger:
@@ -183,10 +183,10 @@ class Lanes:
                 shape = None if row.suspect else row.shape
             queue = lane.rows
             row.stage = READY
-            row.ripe = sendable
+            row.ready_at = sendable
             if queue and row.arrived < queue[0].arrived:
                 # It waited for an earlier row of its key: it is the oldest here, and lingers no longer than the others.
-                row.ripe = queue[0].ripe
+                row.ready_at = queue[0].ready_at
                 queue.appendleft(row)
             else:
                 queue.append(row)
@@ -197,7 +197,7 @@ class Lanes:
             self._place(lane)
         return rejected
 
-    def urge(self, rows: Iterable[Row]) -> None:
+    def expedite(self, rows: Iterable[Row]) -> None:
         """These rows are awaited from now on; the ready ones among them no longer linger."""
         for row in rows:
             if row.stage == Stage.READY:
@@ -212,7 +212,7 @@ class Lanes:
         if first is not lane.first:
             self._serial += 1
             lane.first, lane.serial, lane.due, lane.full = first, self._serial, False, False
-            heappush(order.by_ripeness, (first.ripe, lane.number, lane.serial, lane))
+            heappush(order.by_ripeness, (first.ready_at, lane.number, lane.serial, lane))
             heappush(order.by_arrival, (first.arrived, lane.number, lane.serial, lane))
             order.tidy()
         if lane.awaited:
@@ -254,7 +254,7 @@ class Lanes:
         """
         times: list[float] = []
         for order in self._open(tasks=tasks):
-            order.ripen(self.sendable, now, self.linger)
+            order.promote_due(self.sendable, now, self.linger)
             if _top(order.due) is not None or _top(order.full) is not None:
                 return now
             by_age, by_linger = _top(order.by_arrival), _top(order.by_ripeness)
@@ -276,7 +276,7 @@ class Lanes:
         """
         orders = self._open(tasks=tasks)
         for order in orders:
-            order.ripen(self.sendable, now, self.linger)
+            order.promote_due(self.sendable, now, self.linger)
         full = _oldest(order.full for order in orders)
         closable = [order.due for order in orders]
         if due_or_not:

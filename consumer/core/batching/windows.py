@@ -14,10 +14,10 @@ import msgspec
 
 from consumer.core.batching.lanes import Lanes
 from consumer.core.model import Row, Stage
-from consumer.core.verdict import Reading
+from consumer.core.verdict import Verdict
 
 #: Failures that are an answer to the window, not an outage's: its end says nothing about them.
-ANSWERS = frozenset({Reading.REFUSED, Reading.UNEXPECTED, Reading.NONE_NAMED, Reading.TOO_LARGE})
+ANSWERS = frozenset({Verdict.REFUSED, Verdict.UNEXPECTED, Verdict.NONE_NAMED, Verdict.TOO_LARGE})
 
 
 class Place(Enum):
@@ -46,7 +46,7 @@ class Window(msgspec.Struct, eq=False, gc=False):
     )
     first_failed_at: float | None = None  #: its first failure; None: these rows have not failed
     failed_at: float | None = None  #: its latest failure
-    failed_as: Reading | None = None  #: its latest failure
+    failed_as: Verdict | None = None  #: its latest failure
     suspect: bool = False  #: it, or the window it is a part of, failed although others had passed since a failure
     retried_after_evidence: bool = False  #: others had passed since its latest failure when it was sent last
     failing_since: float | None = None  #: reading of healthy time when it, as a single row, first failed
@@ -74,10 +74,10 @@ class Window(msgspec.Struct, eq=False, gc=False):
         """Arrival of its oldest row, seconds."""
         return min((row.arrived for row in self.rows), default=0.0)
 
-    def fail(self, now: float, reading: Reading) -> None:
+    def fail(self, now: float, verdict: Verdict) -> None:
         """Count a failure, which may be the fault of these rows."""
         self.failures += 1
-        self.failed_as = reading
+        self.failed_as = verdict
         self.failed_at = now
         if self.first_failed_at is None:
             self.first_failed_at = now
@@ -206,7 +206,7 @@ class Windows:
             if window.place is Place.PARKED and window.failures < failures_below:
                 self.park(window, now)
 
-    def pardon(self, now: float, *, since: float) -> None:
+    def reset_failures(self, now: float, *, since: float) -> None:
         """Let windows that failed only after ``since`` start anew, due now: the API was at fault, and works again.
 
         Those that are not full are gathered anew: an outage's probes, each cut from what there was, and windows that

@@ -9,7 +9,7 @@ from consumer.core.offsets.ledger import Ledger
 from consumer.core.offsets.partition import Partition
 
 
-class Ledgers:
+class LedgersByTopic:
     """The ledgers of every partition this process has had, by topic; topics beyond the first 50 are one, "other"."""
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 Four positions are told apart, all of them offsets in the Kafka sense (of the next record):
 
 * ``position``: where reading goes on. It can pass offsets that hold no record (control records, compaction).
-* ``watermark``: the lowest unsettled position; with nothing unsettled it is ``position``.
+* ``committable_offset``: the lowest unsettled position; with nothing unsettled it is ``position``.
 * ``committed``: what the group last acknowledged.
 * ``settled`` beyond the watermark: records that are done, but stand behind one that is not.
 
@@ -57,6 +57,7 @@ class Partition:
     __slots__ = (
         "_map_end",
         "_map_most",
+        "already_settled",
         "committed",
         "ledger",
         "lost_until",
@@ -67,7 +68,6 @@ class Partition:
         "position",
         "records",
         "room",
-        "skips",
         "started_at",
         "topic",
         "undecoded",
@@ -79,7 +79,7 @@ class Partition:
         number: int,
         start: int,
         committed: int | None,
-        skips: SettledMap = NOTHING,
+        already_settled: SettledMap = NOTHING,
         metadata: str = "",
         origin: Origin = NOWHERE,
     ) -> None:
@@ -91,7 +91,7 @@ class Partition:
         self.committed = committed  #: None: the group has no committed offset for it
         self.metadata = metadata  #: of the commit that the group last acknowledged
         self.origin = origin  #: the log that is read, as every commit names it
-        self.skips = skips  #: settled before, as the metadata of the offset where it begins says
+        self.already_settled = already_settled  #: settled before, as the metadata of the offset where it begins says
         self.room = MAX_METADATA  #: characters that the broker takes as metadata, as far as it has told
         self.records: deque[Record] = deque()  #: from the watermark on, in the order of their offsets
         self.ledger = Ledger()
@@ -99,14 +99,14 @@ class Partition:
         self._map_end = start
         self.undecoded = 0  #: records whose rows are not made yet
         self.lost_until = 0.0  #: a call with rows of it whose answer was lost may take effect until then
-        if skips:
+        if already_settled:
             self._unsettled_offsets()
 
     def __repr__(self) -> str:
         return f"{self.topic}[{self.number}]"
 
     @property
-    def watermark(self) -> int:
+    def committable_offset(self) -> int:
         """The next offset to commit: the lowest unsettled position."""
         records = self.records
         while records and records[0].settled:
@@ -116,7 +116,7 @@ class Partition:
     @property
     def unsettled_since(self) -> float | None:
         """When the oldest unsettled record was read (the owner's clock, seconds); None: there is none."""
-        return self.records[0].read_at if self.watermark < self.position and self.records else None
+        return self.records[0].read_at if self.committable_offset < self.position and self.records else None
 
     def settled_runs(self) -> Runs:
         """What is settled beyond the watermark, as half-open ranges.
@@ -126,7 +126,7 @@ class Partition:
         offsets = self._unsettled_offsets()
         behind = zip(offsets, [*offsets[1:], self.position], strict=False)
         runs = [(offset + 1, after) for offset, after in behind if offset + 1 < after]
-        unread = self.skips.beyond(self.position)
+        unread = self.already_settled.beyond(self.position)
         if runs and unread and runs[-1][1] == unread[0][0]:
             unread[0] = (runs.pop()[0], unread[0][1])
         return runs + unread
@@ -157,7 +157,7 @@ class Partition:
         offsets = [record.offset for record in unsettled]
         end = self.position
         unsettled_or_unread = list(offsets)
-        for start, after in self.skips.beyond(self.position):  # what is not read yet, and was settled before
+        for start, after in self.already_settled.beyond(self.position):  # what is not read yet, and was settled before
             unsettled_or_unread += range(end, start)
             end = after
         self._map_most, self._map_end = most_bytes(unsettled_or_unread, end), end
@@ -189,7 +189,7 @@ class Partition:
         if epoch is None or epoch <= self.origin.epoch:
             return
         if self.origin.epoch != NO_EPOCH:
-            self.skips = self.skips.until(offset)
+            self.already_settled = self.already_settled.until(offset)
         self.origin = self.origin._replace(epoch=epoch)
 
     def skip(self, record: Record) -> None:
@@ -271,9 +271,9 @@ def due_commits(partitions: Collection[Partition], now: float = -inf, *, anew: b
     for partition in partitions:
         if not partition.owned:
             continue
-        offset = partition.watermark
+        offset = partition.committable_offset
         runs: Runs = []
-        if partition.records or partition.skips.end > offset:
+        if partition.records or partition.already_settled.end > offset:
             runs = partition.settled_runs()
         metadata = encode(partition.number, offset, runs, min(room, partition.room), partition.origin)
         if anew or offset != partition.committed or metadata != partition.metadata:

@@ -32,7 +32,7 @@ from consumer.core.model import Record, Row, Stage
 Holder = Row | Record
 
 
-class Line:
+class LockQueue:
     """Who holds one key, and the rows that wait for it, in the order of their arrival."""
 
     __slots__ = ("exclusive", "holders", "waiting")
@@ -65,7 +65,7 @@ class Line:
         return shared
 
 
-class Several:
+class RecordLocks:
     """A record of several rows that is not settled."""
 
     __slots__ = ("awaited", "held", "rows")
@@ -82,9 +82,9 @@ class Claims:
     def __init__(self) -> None:
         # A key that one row alone (or one record) has claimed, and no row waits for, is held by that
         # itself: nearly all are. By data key, which events name: one without any held key is dropped.
-        self._held: dict[str, dict[str, Holder | Line]] = {}
+        self._held: dict[str, dict[str, Holder | LockQueue]] = {}
         self._waiting: dict[Row, None] = {}
-        self._several: dict[Record, Several] = {}
+        self._several: dict[Record, RecordLocks] = {}
 
     def __len__(self) -> int:
         """Return how many keys are held."""
@@ -94,7 +94,7 @@ class Claims:
         """The rows that wait for earlier ones."""
         return iter(self._waiting)
 
-    def lines(self) -> tuple[int, int]:
+    def waiting_counts(self) -> tuple[int, int]:
         """How many rows wait for an earlier row, and for a lost or orphaned call that may still take effect."""
         late = sum(self._is_late(row) for row in self._waiting)
         return len(self._waiting) - late, late
@@ -102,24 +102,24 @@ class Claims:
     def _is_late(self, row: Row) -> bool:
         for key, value in _claims(row):
             held = self._held[key][value]
-            if type(held) is Line and row not in held.holders:
+            if type(held) is LockQueue and row not in held.holders:
                 first = next(iter(held.holders))
-                if type(first) is Row and first.stage in (Stage.GHOST, Stage.DONE):
+                if type(first) is Row and first.stage in (Stage.CLAIM_HELD, Stage.DONE):
                     return True
         return False
 
     def expect(self, record: Record) -> None:
         """Make ready for the rows of a record that has several."""
-        self._several[record] = Several()
+        self._several[record] = RecordLocks()
 
-    def queue(self, rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    def acquire(self, rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
         """Queue the claims of arriving rows; return (those that are ready, rows awaited from now on).
 
         All rows of a record come at once. One that names no code (it is on its way to the
         dead-letter topic) claims nothing and is ready.
         """
         ready: list[Row] = []
-        urged: list[Row] = []
+        expedited: list[Row] = []
         by_key = self._held
         several = self._several
         for row in rows:
@@ -138,48 +138,48 @@ class Claims:
                 ready.append(row)  # as nearly all are
                 continue
             if held is not row:
-                self._wait(keys, value, held, row, urged, shared=False)
+                self._wait(keys, value, held, row, expedited, shared=False)
             for join in row.joins:
-                self._join(row, *join, urged)
+                self._join(row, *join, expedited)
             if row.blocked:
                 self._waiting[row] = None
             else:
                 ready.append(row)
-        return ready, urged
+        return ready, expedited
 
-    def _join(self, row: Row, key: str, value: str, urged: list[Row]) -> None:
+    def _join(self, row: Row, key: str, value: str, expedited: list[Row]) -> None:
         keys = self._held.setdefault(key, {})
         held = keys.get(value)
         if held is None:
-            keys[value] = Line(row, shared=True)
-        elif type(held) is Line and not held.waiting and held.admits(row, shared=True):
+            keys[value] = LockQueue(row, shared=True)
+        elif type(held) is LockQueue and not held.waiting and held.admits(row, shared=True):
             held.add(row, shared=True)
         else:
-            self._wait(keys, value, held, row, urged, shared=True)
+            self._wait(keys, value, held, row, expedited, shared=True)
 
     def _wait(
         self,
-        keys: dict[str, Holder | Line],
+        keys: dict[str, Holder | LockQueue],
         value: str,
-        held: Holder | Line,
+        held: Holder | LockQueue,
         row: Row,
-        urged: list[Row],
+        expedited: list[Row],
         *,
         shared: bool,
     ) -> None:
         """Put a row into a key's line; what stands right before it is awaited from now on."""
-        if type(held) is not Line:
+        if type(held) is not LockQueue:
             assert isinstance(held, (Row, Record))
-            held = keys[value] = Line(held, shared=False)
+            held = keys[value] = LockQueue(held, shared=False)
         if not held.waiting:
             for holder in held.holders:
                 if isinstance(holder, Record):
-                    self._urge(holder, row, urged)
+                    self._expedite(holder, row, expedited)
                     continue
                 if not holder.awaited:
                     holder.awaited = True
-                    urged.append(holder)
-                self._urge(holder.record, row, urged)
+                    expedited.append(holder)
+                self._expedite(holder.record, row, expedited)
         elif self._several:
             # Those that wait are awaited when they get the key; the other rows of their records
             # may be in the lanes already. Behind one that shares, an exclusive row waits for all
@@ -188,13 +188,13 @@ class Claims:
             for ahead, shares in reversed(held.waiting):
                 if shares != beside:
                     break
-                self._urge(ahead.record, row, urged)
+                self._expedite(ahead.record, row, expedited)
                 if shared or not shares:
                     break
         held.waiting.append((row, shared))
         row.blocked += 1
 
-    def _urge(self, record: Record, row: Row, urged: list[Row]) -> None:
+    def _expedite(self, record: Record, row: Row, expedited: list[Row]) -> None:
         """Let no row of a record linger any more: ``row`` waits for it, so for all its rows."""
         several = self._several.get(record)
         if several is None or several.awaited or record is row.record:
@@ -203,7 +203,7 @@ class Claims:
         for each in several.rows:
             if not each.awaited:
                 each.awaited = True
-                urged.append(each)
+                expedited.append(each)
 
     def free(self, rows: Iterable[Row]) -> list[Row]:
         """Free the claims of rows that are done; return the rows that became ready by it.
@@ -255,7 +255,7 @@ class Claims:
             else:
                 self._leave(key, value, record, ready)
 
-    def _keep(self, row: Row, several: Several, ready: list[Row]) -> None:
+    def _keep(self, row: Row, several: RecordLocks, ready: list[Row]) -> None:
         """Let a record that is not settled hold what a row of it did that is done."""
         record = row.record
         several.rows.pop(row, None)
@@ -263,7 +263,7 @@ class Claims:
             key, value = claim
             keys = self._held[key]
             line = keys[value]
-            if type(line) is not Line:
+            if type(line) is not LockQueue:
                 assert line is row, "a row frees a claim that it does not hold"
                 keys[value] = record
                 several.held.append(claim)
@@ -280,7 +280,7 @@ class Claims:
         """One leaves the holders of a key; the next in line get it, when it was the last."""
         keys = self._held[key]
         line = keys[value]
-        if type(line) is Line:
+        if type(line) is LockQueue:
             line.remove(holder)
             self._admit(line, ready)
             if line.exclusive and len(line.holders) == 1 and not line.waiting:
@@ -293,7 +293,7 @@ class Claims:
         if not keys:
             del self._held[key]
 
-    def _admit(self, line: Line, ready: list[Row]) -> None:
+    def _admit(self, line: LockQueue, ready: list[Row]) -> None:
         """The first in line get the key if they can: one row alone, or all that can share it."""
         granted: list[Row] = []
         while line.waiting and line.admits(line.waiting[0][0], shared=line.waiting[0][1]):
@@ -319,17 +319,17 @@ class Claims:
             del self._waiting[row]
             for key, value in _claims(row):
                 line = self._held[key][value]
-                if line is row or (type(line) is Line and row in line.holders):
+                if line is row or (type(line) is LockQueue and row in line.holders):
                     held.append((key, value, row))
                 else:
                     lines[key, value] = None
         for key, value in lines:
             line = self._held[key][value]
-            assert type(line) is Line
+            assert type(line) is LockQueue
             line.waiting = deque(pair for pair in line.waiting if pair[0].stage != Stage.DONE)
         for key, value in lines:
             line = self._held[key][value]
-            assert type(line) is Line
+            assert type(line) is LockQueue
             self._admit(line, ready)
             if not line.waiting:
                 for holder in line.holders:
@@ -341,7 +341,7 @@ class Claims:
 
     def _is_awaited(self, row: Row) -> bool:
         found = (self._held[key].get(value) for key, value in _claims(row))
-        return any(type(line) is Line and row in line.holders and line.waiting for line in found)
+        return any(type(line) is LockQueue and row in line.holders and line.waiting for line in found)
 
 
 def _claims(row: Row) -> tuple[tuple[str, str], ...]:

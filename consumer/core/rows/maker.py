@@ -14,7 +14,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
-from consumer.core.model import KEYS_OF_ONE_CODE, BadEvent, Event, Record, Rejection, Row, Several
+from consumer.core.model import KEYS_OF_ONE_CODE, Event, EventBatch, InvalidEvent, Record, Rejection, Row
 from consumer.core.rows.special_fields import field_problem, field_rules
 from consumer.core.rows.validation import (
     MAX_VALUE,
@@ -50,7 +50,7 @@ Checks = tuple[tuple[str, Callable[[str], bool]], ...]
 Plan = tuple[tuple[str, ...], Checks, tuple[str, ...]]
 
 
-def refused_row(record: Record, bad: BadEvent) -> Row:
+def refused_row(record: Record, bad: InvalidEvent) -> Row:
     """What stands for a record, or a part of one, that cannot become rows: it has no key, and why as its rejection."""
     stage = "decode" if bad.reason == "undecodable" else "validate"
     why = Rejection(bad.reason, bad.message, bad.field, stage)
@@ -103,7 +103,7 @@ class RowMaker:
 
     def _usual_rows(self, event: Event, record: Record) -> list[Row]:
         """The same for any event: in an envelope, flat with the key in another place, or several."""
-        if type(event) is Several:
+        if type(event) is EventBatch:
             return self._rows_of(event, record)
         record.event_id = event.event_id
         fields, value = event.fields, event.key_value
@@ -127,7 +127,7 @@ class RowMaker:
         size = record.size - record.beside
         return [Row(record, data_key, value, item, shape, size, _joins(units, data_key, item) if units else ())]
 
-    def _rows_of(self, several: Several, record: Record) -> list[Row]:
+    def _rows_of(self, several: EventBatch, record: Record) -> list[Row]:
         rows: list[Row] = []
         self._add_rows_of(several, record, rows)
         record.event_id = several.event_id
@@ -136,7 +136,7 @@ class RowMaker:
             row.size = sum(map(len, row.item)) + sum(map(len, row.item.values())) + _JSON_BYTES * len(row.item)
         return rows
 
-    def _add_rows_of(self, several: Several, record: Record, rows: list[Row]) -> None:
+    def _add_rows_of(self, several: EventBatch, record: Record, rows: list[Row]) -> None:
         """Add the rows of an event about several codes; if what it sets for all of them is at fault, one for them all.
 
         So a shared value that breaks a rule costs one dead letter, not one for each code: each of them is the whole
@@ -144,26 +144,26 @@ class RowMaker:
         """
         try:
             fault = self._shared_fault(several)
-        except BadEvent as bad:
+        except InvalidEvent as bad:
             fault = Rejection(bad.reason, bad.message, bad.field)
         if fault is not None:
             message = several.called + fault.message
-            rows.append(refused_row(record, BadEvent(fault.reason, message, fault.field)))
+            rows.append(refused_row(record, InvalidEvent(fault.reason, message, fault.field)))
             return
         for part in several.parts:
-            if isinstance(part, BadEvent):
+            if isinstance(part, InvalidEvent):
                 rows.append(refused_row(record, part))
-            elif isinstance(part, Several):
+            elif isinstance(part, EventBatch):
                 self._add_rows_of(part, record, rows)
             else:
                 try:
                     rows += self.rows(part, record)
-                except BadEvent as bad:
+                except InvalidEvent as bad:
                     rows.append(refused_row(record, bad))
             if len(rows) > MAX_ROWS:
-                raise BadEvent("invalid_event", f"it makes more than {MAX_ROWS:,} rows; publish it in parts")
+                raise InvalidEvent("invalid_event", f"it makes more than {MAX_ROWS:,} rows; publish it in parts")
 
-    def _shared_fault(self, several: Several) -> Rejection | None:
+    def _shared_fault(self, several: EventBatch) -> Rejection | None:
         """What is wrong with what an event sets for all of its codes; None: nothing, or it is about one code only.
 
         BadEvent: such a value cannot be sent at all. What is wrong with one code, or its key, is found with its row.
@@ -192,7 +192,7 @@ class RowMaker:
         also = self._judged_row(record, *event.also_update, fields)
         if also.data_key == row.data_key and also.value == row.value:
             message = '"also_update" names the same code as the event itself'
-            raise BadEvent("invalid_event", message, "also_update")
+            raise InvalidEvent("invalid_event", message, "also_update")
         return [row, also]
 
     def _judged_row(self, record: Record, data_key: str, value: Any, fields: dict[str, Any]) -> Row:
@@ -326,11 +326,11 @@ def text_of(name: str, value: object) -> str:
         return NOT_WRITTEN_OUT if (text := number_text(name, value)) is None else text
     if isinstance(value, datetime):
         message = f"{quoted(name)} is a timestamp; to send its date, list the field in events.date_fields"
-        raise BadEvent("invalid_event", message, name)
+        raise InvalidEvent("invalid_event", message, name)
     if isinstance(value, date):
         return value.isoformat()
     message = f"{quoted(name)} is {kind_of(value)}; a field is text, a number, a boolean, a date or null"
-    raise BadEvent("invalid_event", message, name)
+    raise InvalidEvent("invalid_event", message, name)
 
 
 def number_text(name: str, value: float | Decimal) -> str | None:
@@ -347,7 +347,7 @@ def number_text(name: str, value: float | Decimal) -> str | None:
         except ValueError:  # Python's limit on converting long integers; decimal has none
             return f"{Decimal(value):f}"
     if not value.is_finite() if isinstance(value, Decimal) else not isfinite(value):
-        raise BadEvent("invalid_event", f"{quoted(name)} is {value}, which is no number to send", name)
+        raise InvalidEvent("invalid_event", f"{quoted(name)} is {value}, which is no number to send", name)
     text = str(value)
     if isinstance(value, float):
         if text.endswith(".0"):
@@ -361,12 +361,12 @@ def number_text(name: str, value: float | Decimal) -> str | None:
 
 def _key_text(data_key: str, value: object) -> str:
     if value is None:
-        raise BadEvent("key_missing", f"the event has no {quoted(data_key)}, which is its data key", data_key)
+        raise InvalidEvent("key_missing", f"the event has no {quoted(data_key)}, which is its data key", data_key)
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         message = f"the key {quoted(data_key)} is {kind_of(value)}; it must be a string or a number"
-        raise BadEvent("invalid_event", message, data_key)
+        raise InvalidEvent("invalid_event", message, data_key)
     text = number_text(data_key, value)
     if text is None:
         message = f"the key {quoted(data_key)} is a number of more than {MAX_DIGITS:,} digits"
-        raise BadEvent("invalid_event", message, data_key)
+        raise InvalidEvent("invalid_event", message, data_key)
     return text

@@ -20,7 +20,7 @@ from consumer.core.model import Rejection
 MAX_VALUE = 50
 
 #: Every reason of a dead letter that is found before the upload, in order of precedence. The first three
-#: concern the whole record (``BadEvent``), the others one row (``Rejection``). One exception: a missing key
+#: concern the whole record (``InvalidEvent``), the others one row (``Rejection``). One exception: a missing key
 #: is found before any field's value is looked at, and so wins over a value that makes the event invalid.
 REASONS = (
     "undecodable",

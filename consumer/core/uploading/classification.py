@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from consumer.core.model import KEYS_OF_ONE_CODE, Rejection, Row
-from consumer.core.uploading.response import Reply
-from consumer.core.verdict import Reading
+from consumer.core.uploading.response import Response
+from consumer.core.verdict import Verdict
 
 BODY_EXCERPT = 500
 #: Characters of a task's number; a longer one is none.
@@ -27,7 +27,7 @@ MOST_LINE_TRIES = 3
 class Outcome(msgspec.Struct, gc=False):
     """A reading with what belongs to it."""
 
-    reading: Reading
+    verdict: Verdict
     rejected: list[tuple[Row, Rejection]] = []
     candidates: list[Row] = []  #: of ROWS_NAMED: rows that a line may mean, where it is not known how lines are counted
     others: list[Row] = []  #: of ROWS_NAMED: all other rows
@@ -40,15 +40,15 @@ class Outcome(msgspec.Struct, gc=False):
 
 
 _BY_STATUS = {
-    400: Reading.NONE_NAMED,
-    401: Reading.UNAUTHORIZED,
-    403: Reading.REFUSED,
-    404: Reading.REFUSED,
-    405: Reading.REFUSED,
-    406: Reading.REFUSED,
-    408: Reading.FAILED,
-    413: Reading.TOO_LARGE,
-    429: Reading.THROTTLED,
+    400: Verdict.NONE_NAMED,
+    401: Verdict.UNAUTHORIZED,
+    403: Verdict.REFUSED,
+    404: Verdict.REFUSED,
+    405: Verdict.REFUSED,
+    406: Verdict.REFUSED,
+    408: Verdict.FAILED,
+    413: Verdict.TOO_LARGE,
+    429: Verdict.THROTTLED,
 }
 
 
@@ -94,58 +94,58 @@ class LineNumbers:
 
 
 def classify(
-    data_key: str, rows: list[Row], reply: Reply, *, by_task: bool = False, lines: LineNumbers | None = None
+    data_key: str, rows: list[Row], response: Response, *, by_task: bool = False, lines: LineNumbers | None = None
 ) -> Outcome:
     """Read the response to a window of these rows; ``by_task``: to the call that starts it as a task."""
-    status = reply.status
+    status = response.status
     if status is None:
-        return Outcome(Reading.LOST if reply.sent else Reading.UNSENT, text=reply.error)
+        return Outcome(Verdict.LOST if response.sent else Verdict.UNSENT, text=response.error)
     if status == 200:
-        return _read_started(reply) if by_task else _read_200(data_key, rows, reply)
+        return _read_started(response) if by_task else _read_200(data_key, rows, response)
     if status == 400:
-        named, candidates = _named(data_key, rows, reply.document, lines or LineNumbers())
+        named, candidates = _named(data_key, rows, response.document, lines or LineNumbers())
         if named or candidates:
             told = {id(row) for row, _ in named} | {id(row) for row in candidates}
             others = [row for row in rows if id(row) not in told]
-            return Outcome(Reading.ROWS_NAMED, named, candidates, others, text=describe(reply), status=status)
-    reading = _BY_STATUS.get(status) or (Reading.FAILED if 500 <= status <= 599 else Reading.UNEXPECTED)
-    return Outcome(reading, text=describe(reply), status=status)
+            return Outcome(Verdict.ROWS_NAMED, named, candidates, others, text=describe(response), status=status)
+    verdict = _BY_STATUS.get(status) or (Verdict.FAILED if 500 <= status <= 599 else Verdict.UNEXPECTED)
+    return Outcome(verdict, text=describe(response), status=status)
 
 
-def describe(reply: Reply) -> str:
+def describe(response: Response) -> str:
     """The response for people: status and the beginning of the body."""
-    if reply.status is None:
-        return reply.error
-    body = reply.body[: 4 * BODY_EXCERPT].decode("utf-8", "replace").strip()[:BODY_EXCERPT]
-    return f"HTTP {reply.status}: {body}" if body else f"HTTP {reply.status} without a body"
+    if response.status is None:
+        return response.error
+    body = response.body[: 4 * BODY_EXCERPT].decode("utf-8", "replace").strip()[:BODY_EXCERPT]
+    return f"HTTP {response.status}: {body}" if body else f"HTTP {response.status} without a body"
 
 
-def brief(reply: Reply) -> str:
+def brief(response: Response) -> str:
     """The response for a log line: status and the API's own short explanation, never a body that may hold codes."""
-    if reply.status is None:
-        return reply.error
-    detail = reply.document.get("detail") if isinstance(reply.document, dict) else None
-    shown = f": {detail[:BRIEF]}" if isinstance(detail, str) and reply.status != 200 else ""
-    odd = " that is not the documented answer" if reply.status == 200 else ""
-    return f"HTTP {reply.status}{shown}{odd}"
+    if response.status is None:
+        return response.error
+    detail = response.document.get("detail") if isinstance(response.document, dict) else None
+    shown = f": {detail[:BRIEF]}" if isinstance(detail, str) and response.status != 200 else ""
+    odd = " that is not the documented answer" if response.status == 200 else ""
+    return f"HTTP {response.status}{shown}{odd}"
 
 
-def _read_started(reply: Reply) -> Outcome:
-    found = reply.document.get("task_id") if isinstance(reply.document, dict) else None
+def _read_started(response: Response) -> Outcome:
+    found = response.document.get("task_id") if isinstance(response.document, dict) else None
     task_id = str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
     if not 0 < len(task_id) <= MAX_TASK_ID:
-        return Outcome(Reading.UNEXPECTED, text=f"not the documented answer; {describe(reply)}")
-    return Outcome(Reading.STARTED, task_id=task_id)
+        return Outcome(Verdict.UNEXPECTED, text=f"not the documented answer; {describe(response)}")
+    return Outcome(Verdict.STARTED, task_id=task_id)
 
 
-def _read_200(data_key: str, rows: list[Row], reply: Reply) -> Outcome:
-    document = reply.document
+def _read_200(data_key: str, rows: list[Row], response: Response) -> Outcome:
+    document = response.document
     items = document.get("items") if isinstance(document, dict) else None
     affected = document.get("codes_affected") if isinstance(document, dict) else None
     if not isinstance(items, dict) or (affected is not None and type(affected) is not int):
-        return Outcome(Reading.UNEXPECTED, text=f"not the documented answer; {describe(reply)}")
+        return Outcome(Verdict.UNEXPECTED, text=f"not the documented answer; {describe(response)}")
     if items and data_key in KEYS_OF_ONE_CODE and not any(row.value in items for row in rows):
-        return Outcome(Reading.UNEXPECTED, text=f"an answer about other codes; {describe(reply)}")
+        return Outcome(Verdict.UNEXPECTED, text=f"an answer about other codes; {describe(response)}")
     missing: list[Row] = []
     unlisted: dict[int, list[str]] = {}
     for row in rows:
@@ -162,7 +162,7 @@ def _read_200(data_key: str, rows: list[Row], reply: Reply) -> Outcome:
         elif len(missing) == len(rows):
             # Perhaps this answer lists no keys at all. A repeat is missing still: the first time others were listed.
             missing = [row for row in missing if row.confirmed_once]
-    return Outcome(Reading.ACCEPTED, affected=affected, missing=missing, unlisted=unlisted)
+    return Outcome(Verdict.ACCEPTED, affected=affected, missing=missing, unlisted=unlisted)
 
 
 def _named(

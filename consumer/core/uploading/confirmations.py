@@ -18,7 +18,7 @@ from consumer.core.uploading.classification import Outcome
 FRUITLESS_REPEATS = 20
 
 
-class Confirming:
+class Confirmations:
     """What was confirmed, in counts, and the rows that are sent again for want of it."""
 
     def __init__(self) -> None:

@@ -21,11 +21,11 @@ import msgspec
 
 from consumer.core.admission.gate import CIRCUIT_WINDOWS
 from consumer.core.batching.windows import Window
-from consumer.core.verdict import Reading
+from consumer.core.verdict import Verdict
 
 #: Failures after which a window is divided, given evidence. A refusal is an answer, so two are enough; a 5xx or a
 #: lost answer may be chance.
-DIVIDED_AFTER = {Reading.REFUSED: 2, Reading.UNEXPECTED: 2}
+DIVIDED_AFTER = {Verdict.REFUSED: 2, Verdict.UNEXPECTED: 2}
 USUALLY_DIVIDED_AFTER = 3
 #: Failures after which a window is divided without evidence, where nothing else is there that could bring it.
 DIVIDED_BLIND_AFTER = 3
@@ -62,7 +62,7 @@ class Step(Enum):
 class Failure(msgspec.Struct, frozen=True):
     """What is known of a failed window when its next step is decided."""
 
-    reading: Reading
+    verdict: Verdict
     rows: int
     failures: int  #: in a row, with this one
     evidence: bool = False  #: a request that was sent after its first failure was accepted
@@ -83,15 +83,15 @@ def next_step(failure: Failure) -> Step:
     """Decide what follows for a window that failed in a way that may be the API's fault."""
     if failure.paused:
         return Step.RETRY
-    refused = failure.reading in (Reading.REFUSED, Reading.UNEXPECTED)
+    refused = failure.verdict in (Verdict.REFUSED, Verdict.UNEXPECTED)
     if failure.rows > 1:
-        enough = failure.suspect or failure.failures >= DIVIDED_AFTER.get(failure.reading, USUALLY_DIVIDED_AFTER)
+        enough = failure.suspect or failure.failures >= DIVIDED_AFTER.get(failure.verdict, USUALLY_DIVIDED_AFTER)
         if failure.evidence and enough:
             return Step.DIVIDE
         if failure.nothing_else and failure.failures >= DIVIDED_BLIND_AFTER:
             return Step.DIVIDE
     else:
-        says_no = failure.reading in (Reading.REFUSED, Reading.TASK_FAILED)
+        says_no = failure.verdict in (Verdict.REFUSED, Verdict.TASK_FAILED)
         alone = failure.only_suspects and failure.failures >= REJECTED_ALONE_AFTER
         lone_task = failure.lone_task and failure.failures >= REJECTED_ALONE_AFTER
         if says_no and (failure.refused_again or alone or lone_task) and not failure.on_trial:

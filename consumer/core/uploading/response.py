@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 
-class Reply(msgspec.Struct, frozen=True, gc=False):
+class Response(msgspec.Struct, frozen=True, gc=False):
     """What one call brought: an answer, or how it failed.
 
     ``status`` None means that no whole answer came. Then ``sent`` decides what may have happened: False is a

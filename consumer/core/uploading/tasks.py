@@ -22,8 +22,8 @@ import msgspec
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.batching.windows import Window
 from consumer.core.uploading.classification import BODY_EXCERPT, Outcome, describe
-from consumer.core.uploading.response import Reply
-from consumer.core.verdict import Reading
+from consumer.core.uploading.response import Response
+from consumer.core.verdict import Verdict
 
 #: Seconds until a task is asked about for the first time, by what each further wait is longer, and the longest.
 FIRST_WAIT = 0.5
@@ -107,7 +107,7 @@ class Tasks:
             due.asked_at = now
         return due
 
-    def answered(self, task: Task, reply: Reply, now: float, policy: RetryPolicy, draw: float) -> Outcome | None:
+    def answered(self, task: Task, response: Response, now: float, policy: RetryPolicy, rng: float) -> Outcome | None:
         """What a question brought: the window's outcome, or None while the task is at work or cannot be asked.
 
         A task that has ended is forgotten; another answer about it changes nothing.
@@ -115,39 +115,39 @@ class Tasks:
         if task not in self._tasks:
             return None
         task.asking = False
-        outcome = self._read(task, reply, now, policy, draw)
+        outcome = self._read(task, response, now, policy, rng)
         if outcome is None and now - task.started_at >= self._deadline:
-            outcome = Outcome(Reading.LOST, text=f"the task did not end within {self._deadline:g} s", task_id=task.id)
+            outcome = Outcome(Verdict.LOST, text=f"the task did not end within {self._deadline:g} s", task_id=task.id)
         if outcome is not None:
             del self._tasks[task]
         return outcome
 
-    def _read(self, task: Task, reply: Reply, now: float, policy: RetryPolicy, draw: float) -> Outcome | None:
-        if reply.status == 200 and reply.document is not None:
+    def _read(self, task: Task, response: Response, now: float, policy: RetryPolicy, rng: float) -> Outcome | None:
+        if response.status == 200 and response.document is not None:
             task.failures = task.unknown = 0
-            state = state_of(reply.document)
+            state = state_of(response.document)
             if state == COMPLETED:
-                told = (place.get("codes_affected") for place in _places(reply.document))
+                told = (place.get("codes_affected") for place in _places(response.document))
                 affected = next((number for number in told if type(number) is int), None)
-                return Outcome(Reading.ACCEPTED, affected=affected, task_id=task.id)
+                return Outcome(Verdict.ACCEPTED, affected=affected, task_id=task.id)
             if state == ENDED_BADLY:
-                return Outcome(Reading.TASK_FAILED, text=f"the task failed: {reason_of(reply)}", task_id=task.id)
+                return Outcome(Verdict.TASK_FAILED, text=f"the task failed: {reason_of(response)}", task_id=task.id)
             task.ask_at = now + min(LONGEST_WAIT, FIRST_WAIT * LONGER ** min(task.asked, MOST_LONGER))
             return None
-        if reply.status in UNKNOWN:
+        if response.status in UNKNOWN:
             task.unknown += 1
             if task.unknown >= UNKNOWN_LIMIT:
-                return Outcome(Reading.LOST, text="the API does not know the task any more", task_id=task.id)
+                return Outcome(Verdict.LOST, text="the API does not know the task any more", task_id=task.id)
             task.ask_at = now + FIRST_WAIT * LONGER**task.unknown
             return None
         task.failures += 1
-        task.ask_at = now + FIRST_WAIT + policy.delay(task.failures, draw)
+        task.ask_at = now + FIRST_WAIT + policy.delay(task.failures, rng)
         return None
 
 
-def told_of_task(reply: Reply) -> bool:
+def told_of_task(response: Response) -> bool:
     """Whether an answer tells anything of the task: its state, or that there is none."""
-    return (reply.status == 200 and reply.document is not None) or reply.status in UNKNOWN
+    return (response.status == 200 and response.document is not None) or response.status in UNKNOWN
 
 
 def state_of(document: dict[str, Any]) -> str:
@@ -180,8 +180,8 @@ def _places(document: dict[str, Any]) -> list[dict[str, Any]]:
     return found[:_MOST_PLACES]
 
 
-def reason_of(reply: Reply) -> str:
+def reason_of(response: Response) -> str:
     """Why a task failed, as far as the API tells."""
-    texts = (place.get(name) for place in _places(reply.document or {}) for name in _REASON_NAMES)
+    texts = (place.get(name) for place in _places(response.document or {}) for name in _REASON_NAMES)
     found = next((text.strip() for text in texts if isinstance(text, str) and text.strip()), None)
-    return describe(reply) if found is None else found[:BODY_EXCERPT]
+    return describe(response) if found is None else found[:BODY_EXCERPT]

@@ -22,7 +22,7 @@ from consumer.core.model import Rejection, Row, Stage
 from consumer.core.rows.maker import go_by_task
 from consumer.core.uploading.api_health import ApiHealth
 from consumer.core.uploading.classification import LineNumbers, Outcome, brief, classify
-from consumer.core.uploading.confirmations import Confirming
+from consumer.core.uploading.confirmations import Confirmations
 from consumer.core.uploading.evidence import (
     DIVIDED_BLIND_AFTER,
     USUALLY_DIVIDED_AFTER,
@@ -31,9 +31,9 @@ from consumer.core.uploading.evidence import (
     Step,
     next_step,
 )
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import Task, Tasks
-from consumer.core.verdict import Reading
+from consumer.core.verdict import Verdict
 
 #: Bounds of the histograms: how long a request took, seconds; and rows of a window.
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0)
@@ -48,7 +48,7 @@ SLOW_PARTS = 10
 
 
 #: Why uploading pauses, by what an answer means.
-PAUSES = {Reading.REFUSED: Pause.REFUSED, Reading.UNEXPECTED: Pause.UNEXPECTED}
+PAUSES = {Verdict.REFUSED: Pause.REFUSED, Verdict.UNEXPECTED: Pause.UNEXPECTED}
 
 
 class Result(msgspec.Struct, gc=False):
@@ -60,9 +60,9 @@ class Result(msgspec.Struct, gc=False):
     affected: int | None = None  #: codes that the request changed, all its rows together, if the API told
     task_id: str = ""  #: of the task by which the rows were accepted
     rejected: list[tuple[Row, Rejection]] = []
-    again: list[Row] = []  #: ready once more, for a later window
-    later: list[tuple[float, Row]] = []  #: ready once more from a time on
-    orphans: list[Row] = []  #: their partition was taken away meanwhile: only their claims are freed
+    resend: list[Row] = []  #: ready once more, for a later window
+    retry_at: list[tuple[float, Row]] = []  #: ready once more from a time on
+    revoked: list[Row] = []  #: their partition was taken away meanwhile: only their claims are freed
     data_key: str = ""  #: of the window
 
 
@@ -75,7 +75,7 @@ class Uploads:
         windows: Windows,
         gate: Gate,
         policy: RetryPolicy,
-        draw: Callable[[], float],
+        rng: Callable[[], float],
         tasks: Tasks,
         *,
         max_processing: float,
@@ -87,7 +87,7 @@ class Uploads:
         self.gate = gate
         self.api = ApiHealth(gate)
         self._policy = policy
-        self._draw = draw
+        self._rng = rng
         self._max_processing = max_processing
         self.tasks = tasks
         self._single_rows_by_task = single_rows_by_task
@@ -106,11 +106,11 @@ class Uploads:
         self.resent: Counter[str] = Counter()  #: rows that go again, by cause
         self.closed: Counter[str] = Counter()  #: windows by the reason they closed
         self.window_rows = Histogram(ROWS)  #: rows of closed windows
-        self.confirming = Confirming()
+        self.confirming = Confirmations()
 
     # -- sending -------------------------------------------------------------------------------------------------
 
-    def next(self, now: float) -> Window | None:
+    def next_window(self, now: float) -> Window | None:
         """The window that goes next, marked as sent at ``now``; None: none is closable."""
         while True:
             window = self.windows.pick(now, alone=self.gate.alone, tasks=not self.tasks.full)
@@ -126,7 +126,7 @@ class Uploads:
         if window.attempts == 1 and window.reason != PART:
             self.closed[window.reason] += 1
             self.window_rows.observe(len(window.rows))
-        self.gate.start(now)
+        self.gate.take_slot(now)
         return window
 
     @property
@@ -134,69 +134,69 @@ class Uploads:
         """The windows whose outcomes are awaited: an answer, or the end of a task."""
         return self.windows.in_flight
 
-    def ask_about(self, now: float) -> Task | None:
+    def next_task(self, now: float) -> Task | None:
         """The task that is asked about now; None: none is due."""
         task = self.tasks.next(now)
         if task is not None:
-            self.gate.question(now)
+            self.gate.start_poll(now)
         return task
 
     # -- who are we: for a pause, or for a sign of life -----------------------------------------------------------
 
-    def asks_at(self, now: float) -> float | None:
+    def token_check_due_at(self, now: float) -> float | None:
         """When ``GET /me`` is due; None: it is not."""
         if self.gate.pause is not None or self._asking:
-            return self.gate.asks_at(now)
+            return self.gate.token_check_due_at(now)
         if not self._suspects_failed or not self._only_suspects():
             return None
         if self._sent_at <= self._asked_at and any(window.waits(now) for window in self.windows.live):
             return None  # requests may be so few that each could be a question: uploads and these take turns
-        return self.gate.may_ask_at(max(now, self._asked_at + self.evidence.sign_seconds))
+        return self.gate.earliest_token_check(max(now, self._asked_at + self.evidence.sign_seconds))
 
-    def ask(self, now: float) -> None:
+    def start_token_check(self, now: float) -> None:
         """``GET /me`` starts."""
         self._asking, self._asked_at = True, now
-        self.gate.ask(now)
+        self.gate.start_token_check(now)
 
-    def me_answered(self, reply: Reply, now: float) -> None:
+    def handle_token_check(self, response: Response, now: float) -> None:
         """``GET /me`` was answered."""
         self._asking = False
-        self.api.me_answered(reply, now)
-        if reply.status == 200 and self.gate.pause is None and self._suspects_failed and self._only_suspects():
+        self.api.learn_from_token_check(response, now)
+        if response.status == 200 and self.gate.pause is None and self._suspects_failed and self._only_suspects():
             self.evidence.advance(now, by_sign=True)  # others would pass, were there any
 
     # -- answers -------------------------------------------------------------------------------------------------
 
-    def ended(self, window: Window, reply: Reply, now: float) -> Result:
+    def handle_response(self, window: Window, response: Response, now: float) -> Result:
         """An attempt ended: what becomes of its rows; what is sent again is queued or parked."""
-        self.gate.ended()
-        outcome = classify(window.data_key, window.rows, reply, by_task=window.by_task, lines=self._lines)
-        reading = outcome.reading
-        self.requests[reading.value] += 1
-        self.api.heard(reply, now, failed=reading in (Reading.FAILED, Reading.LOST, Reading.UNSENT))
-        if reading is not Reading.UNSENT:
-            self.request_seconds.observe(reply.seconds)
-        if reading is Reading.STARTED:
+        self.gate.release_slot()
+        outcome = classify(window.data_key, window.rows, response, by_task=window.by_task, lines=self._lines)
+        verdict = outcome.verdict
+        self.requests[verdict.value] += 1
+        self.api.note_reachability(response, now, failed=verdict in (Verdict.FAILED, Verdict.LOST, Verdict.UNSENT))
+        if verdict is not Verdict.UNSENT:
+            self.request_seconds.observe(response.seconds)
+        if verdict is Verdict.STARTED:
             self._started(window, outcome.task_id, now)
             return Result()
         # A process that got no time in between sent it later than it was handed out: that time counts.
-        sent_at = max(window.sent_at, now - reply.seconds)
-        return self._ended(window, outcome, reply, now, lost_until=sent_at + self._max_processing)
+        sent_at = max(window.sent_at, now - response.seconds)
+        return self._conclude(window, outcome, response, now, lost_until=sent_at + self._max_processing)
 
-    def questioned(self, task: Task, reply: Reply, now: float) -> Result:
+    def handle_task_response(self, task: Task, response: Response, now: float) -> Result:
         """A question about a task was answered, or got no answer: what becomes of its window, if the task has ended."""
         if not task.asking:
             return Result()  # it was answered before
-        self.gate.questioned()
-        self.api.questioned(task, reply, now)
-        outcome = self.tasks.answered(task, reply, now, self._policy, self._draw())
+        self.gate.end_poll()
+        self.api.learn_from_poll(task, response, now)
+        outcome = self.tasks.answered(task, response, now, self._policy, self._rng())
         if outcome is None:
             return Result()
         # A failed task has had this name in the metrics from the first.
-        ended = Reading.NONE_NAMED if outcome.reading is Reading.TASK_FAILED else outcome.reading
+        ended = Verdict.NONE_NAMED if outcome.verdict is Verdict.TASK_FAILED else outcome.verdict
         self.tasks_ended[ended.value] += 1
         # When it was started tells nothing: nobody knows when the API will come to it, if it does.
-        return self._ended(task.window, outcome, reply, now, lost_until=now + self._max_processing)
+        return self._conclude(task.window, outcome, response, now, lost_until=now + self._max_processing)
 
     def _started(self, window: Window, task_id: str, now: float) -> None:
         """The API has taken the window over: so it works; what becomes of the rows, the task's end tells."""
@@ -214,20 +214,22 @@ class Uploads:
     def _unblock(self, now: float) -> None:
         """The pause ends: what failed in it says nothing about the windows."""
         since = self.gate.paused_since
-        self.api.unblock()
-        self.windows.pardon(now, since=since)
+        self.api.end_pause()
+        self.windows.reset_failures(now, since=since)
 
-    def _ended(self, window: Window, outcome: Outcome, reply: Reply, now: float, *, lost_until: float) -> Result:
-        result = self._judge(window, outcome, reply, now, lost_until)
+    def _conclude(
+        self, window: Window, outcome: Outcome, response: Response, now: float, *, lost_until: float
+    ) -> Result:
+        result = self._judge(window, outcome, response, now, lost_until)
         result.data_key = window.data_key
         if window.place is not Place.GONE:  # it goes again, whole or what is left of it
-            self.retries[outcome.reading.value] += 1
-            self.resent[outcome.reading.value] += len(window.rows)
+            self.retries[outcome.verdict.value] += 1
+            self.resent[outcome.verdict.value] += len(window.rows)
         return result
 
-    def _judge(self, window: Window, outcome: Outcome, reply: Reply, now: float, lost_until: float) -> Result:
+    def _judge(self, window: Window, outcome: Outcome, response: Response, now: float, lost_until: float) -> Result:
         """What becomes of the rows and the window; ``lost_until``: as long a lost call of it may take effect."""
-        if outcome.reading is Reading.LOST:
+        if outcome.verdict is Verdict.LOST:
             self.held_until = max(self.held_until, lost_until)
             for row in window.rows:
                 row.hold_until = max(row.hold_until, lost_until)
@@ -240,42 +242,42 @@ class Uploads:
             self._drop_orphans(window, outcome, result)
         trial = self._is_trial(window)
         if not window.rows:
-            self._nobody_waits(window, outcome, reply, now, trial=trial)
-        elif outcome.reading is Reading.ACCEPTED:
+            self._nobody_waits(window, outcome, response, now, trial=trial)
+        elif outcome.verdict is Verdict.ACCEPTED:
             self._accepted(window, outcome, result, now, trial=trial)
-        elif outcome.reading is Reading.ROWS_NAMED:
+        elif outcome.verdict is Verdict.ROWS_NAMED:
             self._rows_named(window, outcome, result, now, trial=trial)
-        elif outcome.reading is Reading.UNAUTHORIZED:
-            self.api.pause(Pause.UNAUTHORIZED, brief(reply), now, trial=trial)
-            self._tried(window, outcome.reading, now, trial=trial)
-        elif outcome.reading in (Reading.NONE_NAMED, Reading.TOO_LARGE):
+        elif outcome.verdict is Verdict.UNAUTHORIZED:
+            self.api.pause(Pause.UNAUTHORIZED, brief(response), now, trial=trial)
+            self._tried(window, outcome.verdict, now, trial=trial)
+        elif outcome.verdict in (Verdict.NONE_NAMED, Verdict.TOO_LARGE):
             if trial:
-                self.gate.trial_inconclusive(now)
-                self._tried(window, outcome.reading, now, trial=True)
+                self.gate.probe_inconclusive(now)
+                self._tried(window, outcome.verdict, now, trial=True)
             elif self.gate.pause is not None:
                 self.windows.queue(window)  # what rejects everything may be what the pause is about
             else:
                 self._rejected_whole(window, outcome, result, now, reduced=reduced)
-        elif outcome.reading is Reading.THROTTLED:
-            self.api.learn(window, outcome, reply, now)
+        elif outcome.verdict is Verdict.THROTTLED:
+            self.api.learn_from(window, outcome, response, now)
             self._inconclusive(now, trial=trial)
             self.windows.queue(window)  # the gate holds it back
         else:
-            self._failed(window, outcome, reply, result, now, trial=trial)
+            self._failed(window, outcome, response, result, now, trial=trial)
         return result
 
     def _inconclusive(self, now: float, *, trial: bool) -> None:
         if trial:
-            self.gate.trial_inconclusive(now)
+            self.gate.probe_inconclusive(now)
 
-    def _tried(self, window: Window, reading: Reading, now: float, *, trial: bool) -> None:
+    def _tried(self, window: Window, verdict: Verdict, now: float, *, trial: bool) -> None:
         """It did not pass. The one that is tried: others go before it, and where there are none, its parts do.
 
         A 401 divides nothing, as it is never the window's fault.
         """
         if trial:
-            window.fail(now, reading)
-        divides = trial and reading is not Reading.UNAUTHORIZED and len(window.rows) > 1
+            window.fail(now, verdict)
+        divides = trial and verdict is not Verdict.UNAUTHORIZED and len(window.rows) > 1
         if divides and window.failures >= DIVIDED_BLIND_AFTER and self._nothing_else(window):
             self._divide(window, "trial", now)
         else:
@@ -284,7 +286,7 @@ class Uploads:
     def _rejected_whole(self, window: Window, outcome: Outcome, result: Result, now: float, *, reduced: bool) -> None:
         """A 400 that names no row, or a 413; ``reduced``: rows of the window were taken away meanwhile."""
         self._closed_circuit(now)
-        too_large = outcome.reading is Reading.TOO_LARGE
+        too_large = outcome.verdict is Verdict.TOO_LARGE
         if reduced:
             # The answer is about more rows than are left: it says nothing about these alone.
             self.windows.queue(window)
@@ -299,7 +301,7 @@ class Uploads:
             )
 
     def _drop_orphans(self, window: Window, outcome: Outcome, result: Result) -> None:
-        result.orphans = [row for row in window.rows if row.stage == Stage.DONE]
+        result.revoked = [row for row in window.rows if row.stage == Stage.DONE]
         window.rows = [row for row in window.rows if row.stage != Stage.DONE]
         window.begin_anew()  # what failed are not these rows alone
         outcome.rejected = [(row, why) for row, why in outcome.rejected if row.stage != Stage.DONE]
@@ -307,15 +309,15 @@ class Uploads:
         outcome.others = [row for row in outcome.others if row.stage != Stage.DONE]
         outcome.missing = [row for row in outcome.missing if row.stage != Stage.DONE]
 
-    def _nobody_waits(self, window: Window, outcome: Outcome, reply: Reply, now: float, *, trial: bool) -> None:
+    def _nobody_waits(self, window: Window, outcome: Outcome, response: Response, now: float, *, trial: bool) -> None:
         """An answer for rows that were all taken away: it still tells how the API is."""
-        self.api.learn(window, outcome, reply, now)
-        if outcome.reading in (Reading.ACCEPTED, Reading.ROWS_NAMED, Reading.NONE_NAMED, Reading.TOO_LARGE):
+        self.api.learn_from(window, outcome, response, now)
+        if outcome.verdict in (Verdict.ACCEPTED, Verdict.ROWS_NAMED, Verdict.NONE_NAMED, Verdict.TOO_LARGE):
             self._closed_circuit(now)
-        if outcome.reading is Reading.ACCEPTED:
-            self.gate.accepted()
+        if outcome.verdict is Verdict.ACCEPTED:
+            self.gate.on_acceptance()
             self.evidence.accepted(window, now)
-        if trial and outcome.reading is Reading.ACCEPTED:
+        if trial and outcome.verdict is Verdict.ACCEPTED:
             self._unblock(now)
         else:
             self._inconclusive(now, trial=trial)
@@ -327,7 +329,7 @@ class Uploads:
         if not probes:
             return
         if probes >= OUTAGE_PROBES:
-            self.windows.pardon(now, since=self.evidence.accepted_at)
+            self.windows.reset_failures(now, since=self.evidence.accepted_at)
         # Those that failed often may be at fault themselves: they go on waiting, or they would open it again.
         self.windows.unpark(now, failures_below=USUALLY_DIVIDED_AFTER)
 
@@ -335,7 +337,7 @@ class Uploads:
         self._closed_circuit(now)
         self.evidence.accepted(window, now)
         self._suspects_failed = False
-        self.gate.accepted()
+        self.gate.on_acceptance()
         self._lanes.passed(window.rows, now)
         if trial:
             self._unblock(now)
@@ -345,12 +347,12 @@ class Uploads:
         result.accepted, result.unconfirmed = window.rows, outcome.missing
         result.unlisted = outcome.unlisted
         result.affected, result.task_id = outcome.affected, outcome.task_id
-        result.again = self.confirming.again(window, outcome.missing)
-        if result.again:
-            once_more = {id(row) for row in result.again}
+        result.resend = self.confirming.again(window, outcome.missing)
+        if result.resend:
+            once_more = {id(row) for row in result.resend}
             result.accepted = [row for row in window.rows if id(row) not in once_more]
             result.unconfirmed = [row for row in outcome.missing if id(row) not in once_more]
-            self.resent["unconfirmed"] += len(result.again)
+            self.resent["unconfirmed"] += len(result.resend)
         self.windows.suspect_siblings(window)
         self.windows.end(window)
 
@@ -366,9 +368,9 @@ class Uploads:
                 self.windows.queue(again)
                 self.resent["rows_named"] += len(named)
             if trial and outcome.others:
-                self.gate.trial_again(now)
+                self.gate.probe_again(now)
             elif trial:
-                self.gate.block(Pause.EVERYTHING_REJECTED, now, trial=True)
+                self.gate.start_pause(Pause.EVERYTHING_REJECTED, now, trial=True)
         else:
             if trial:
                 self._unblock(now)
@@ -406,13 +408,13 @@ class Uploads:
             return False
         row.unknown_tries += 1
         row.suspect = True
-        at = min(until, now + self._policy.delay(row.unknown_tries, self._draw()))
-        result.later.append((at, row))
+        at = min(until, now + self._policy.delay(row.unknown_tries, self._rng()))
+        result.retry_at.append((at, row))
         self.resent["unknown_key"] += 1
         return True
 
     def _count_rejections(self, count: int, now: float) -> None:
-        if self.gate.rejected(count):
+        if self.gate.on_rejections(count):
             text = f"{self.gate.rejections_in_a_row} rejections in a row and nothing accepted"
             self.api.pause(Pause.EVERYTHING_REJECTED, text, now)
 
@@ -430,54 +432,54 @@ class Uploads:
     # -- failures that may be the API's fault ------------------------------------------------------------------------
 
     def _failed(
-        self, window: Window, outcome: Outcome, reply: Reply, result: Result, now: float, *, trial: bool
+        self, window: Window, outcome: Outcome, response: Response, result: Result, now: float, *, trial: bool
     ) -> None:
         """403 to 406, unexpected answers, 408, 5xx, a lost answer, not sent, a failed task: see ``evidence``."""
-        reading = outcome.reading
+        verdict = outcome.verdict
         paused = self.gate.pause is not None and not trial
-        self.api.learn(window, outcome, reply, now)
-        if paused and reading in PAUSES:
+        self.api.learn_from(window, outcome, response, now)
+        if paused and verdict in PAUSES:
             self.windows.queue(window)  # it was sent before the pause, and meets what the pause is about
             return
         # What it was before may have been the whole API's fault, and so may this be.
-        refused_again = window.retried_after_evidence and window.failed_as is reading
-        window.fail(now, reading)
+        refused_again = window.retried_after_evidence and window.failed_as is verdict
+        window.fail(now, verdict)
         evidence = self.evidence.passed_since(window, window.doubted_since)
         step = Step.RETRY
-        if reading is not Reading.UNSENT:  # that says nothing about the rows
+        if verdict is not Verdict.UNSENT:  # that says nothing about the rows
             more = {"evidence": evidence, "refused_again": refused_again, "trial": trial, "paused": paused}
-            step = next_step(self._failure(window, reading, now, **more))
-        window.suspect = window.suspect or (evidence and reading is not Reading.UNSENT and not self.gate.pause)
+            step = next_step(self._failure(window, verdict, now, **more))
+        window.suspect = window.suspect or (evidence and verdict is not Verdict.UNSENT and not self.gate.pause)
         self._suspects_failed = window.suspect
-        if trial and reading in PAUSES:
-            self.api.pause(PAUSES[reading], brief(reply), now, trial=True)
+        if trial and verdict in PAUSES:
+            self.api.pause(PAUSES[verdict], brief(response), now, trial=True)
         else:
             self._inconclusive(now, trial=trial)
         match step:
             case Step.DIVIDE:
-                parts = SLOW_PARTS if reply.seconds >= SLOW_SECONDS else 2
+                parts = SLOW_PARTS if response.seconds >= SLOW_SECONDS else 2
                 self._divide(window, "halved", now, parts=parts, suspect=evidence)
             case Step.REJECT:
                 why = Rejection("rejected_by_api", outcome.text, None, "upload", outcome.status)
                 self._reject(window, why, result, now)
             case Step.GIVE_UP:
                 # Without evidence, or it had been rejected, nobody knows whether a failed task is about its row.
-                reason = "rejected_by_api" if reading is Reading.REFUSED else "api_error"
+                reason = "rejected_by_api" if verdict is Verdict.REFUSED else "api_error"
                 self._reject(window, Rejection(reason, outcome.text, None, "upload", outcome.status), result, now)
             case Step.PAUSE:
-                self.api.pause(PAUSES[reading], brief(reply), now, trial=trial)
+                self.api.pause(PAUSES[verdict], brief(response), now, trial=trial)
                 self.windows.queue(window)
             case Step.GO_BY_TASK | Step.RETRY:
                 if step is Step.GO_BY_TASK:
                     self._single_by_task(window)
                 # As long as nothing passes it is the API's trouble: its end is to be noticed soon. A task costs more.
                 cap = math.inf if evidence or outcome.task_id else PROBE_SECONDS
-                self.windows.park(window, now + self._policy.delay(window.failures, self._draw(), cap))
+                self.windows.park(window, now + self._policy.delay(window.failures, self._rng(), cap))
 
     def _failure(
         self,
         window: Window,
-        reading: Reading,
+        verdict: Verdict,
         now: float,
         *,
         evidence: bool,
@@ -485,9 +487,9 @@ class Uploads:
         trial: bool,
         paused: bool,
     ) -> Failure:
-        refused_by_all = reading in PAUSES and not window.suspect and self.gate.refused(window.number)
+        refused_by_all = verdict in PAUSES and not window.suspect and self.gate.on_refusal(window.number)
         return Failure(
-            reading,
+            verdict,
             len(window.rows),
             window.failures,
             evidence=evidence,

@@ -20,7 +20,7 @@ from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets.partition import Partition, due_commits
 from consumer.core.offsets.settled_map import decode
 from consumer.core.ordering.claims import Claims
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from tests.unit.builders import Bench, accepted, answered, error_of, lost, naming, row_of, unsent, values
 
 Key = tuple[str, str]
@@ -72,7 +72,7 @@ class Line(Bench):
         for specs in records:
             record = Record(self.at, self.at.position, b"raw", 100)
             rows = rows_of(record, specs)
-            self.pipeline.arrived(self.at, [record], rows, record.offset + 1, self.now)
+            self.pipeline.add_records(self.at, [record], rows, record.offset + 1, self.now)
         self.tick()
 
     def attempt(self, value: str) -> Attempt:
@@ -208,7 +208,7 @@ def test_what_a_half_settled_record_holds_goes_with_its_partition() -> None:
     line.accept(line.attempt("A"))
     line.read(other, "A", "B")
     assert line.in_flight() == ["B"]
-    line.pipeline.revoked([line.at], line.now)
+    line.pipeline.remove_partitions([line.at], line.now)
     line.tick()
     assert line.in_flight() == ["A", "B"], "I8: a code is held by a record that was taken away"
     line.accept(line.open[0])
@@ -239,7 +239,7 @@ def test_rows_with_a_blank_key_wait_for_nothing() -> None:
         row_of(Record(partition, at, None, 1), value, rejection=Rejection("key_blank", "blank"))
         for at, value in enumerate(["", " ", "", "\u2003", " "])
     ]
-    assert claims.queue(rows) == (rows, []), "I8: letters of blank keys are written one at a time"
+    assert claims.acquire(rows) == (rows, []), "I8: letters of blank keys are written one at a time"
     assert len(claims) == 0
     assert claims.free(rows) == []
 
@@ -254,7 +254,7 @@ def test_no_data_key_is_remembered_once_nothing_of_it_is_held() -> None:
         child.joins = ((f"unit{number}", "U"),)
         update = row_of(record, "U", key=f"unit{number}")
         claims.expect(record)
-        claims.queue([child, update])
+        claims.acquire([child, update])
         claims.free([child])
         record.settled = True
         claims.free([update])
@@ -299,7 +299,7 @@ class Life:
     def _assign(self, number: int) -> Partition:
         offset, metadata = self.committed[number]
         partition = Partition("events", number, offset, offset, decode(metadata, number, offset), metadata)
-        self.bench.pipeline.assigned(partition)
+        self.bench.pipeline.add_partition(partition)
         return partition
 
     def read(self, index: int) -> None:
@@ -310,10 +310,10 @@ class Life:
         for offset in range(partition.position, min(len(log), partition.position + 1 + index // 2)):
             record = Record(partition, offset, b"raw", 100)
             records.append(record)
-            if offset not in partition.skips:
+            if offset not in partition.already_settled:
                 rows += rows_of(record, log[offset])
         if records:
-            self.bench.pipeline.arrived(partition, records, rows, records[-1].offset + 1, self.bench.now)
+            self.bench.pipeline.add_records(partition, records, rows, records[-1].offset + 1, self.bench.now)
 
     def _apply(self, attempt: Attempt) -> None:
         for item in attempt.items:
@@ -327,17 +327,17 @@ class Life:
         attempt = self.bench.open[index % len(self.bench.open)]
         bad = [item[attempt.data_key] for item in attempt.items if item["kind"] == "refused"]
         if bad:
-            reply = naming(*(error_of(value) for value in bad))
+            response = naming(*(error_of(value) for value in bad))
         else:
-            reply = accepted(attempt)
+            response = accepted(attempt)
             self._apply(attempt)
-        self.bench.answer(attempt, reply)
+        self.bench.answer(attempt, response)
 
     def fail(self, index: int) -> None:
         """A call ends without effect, and that is known."""
         if self.bench.open:
-            replies: list[Callable[[], Reply]] = [lambda: answered(503), lambda: answered(429), unsent]
-            self.bench.answer(self.bench.open[index % len(self.bench.open)], replies[index % 3]())
+            responses: list[Callable[[], Response]] = [lambda: answered(503), lambda: answered(429), unsent]
+            self.bench.answer(self.bench.open[index % len(self.bench.open)], responses[index % 3]())
 
     def lose(self, index: int) -> None:
         """An answer is lost; the call took effect, or does within the time allowed, or never does."""
@@ -393,8 +393,8 @@ class Life:
             self.acknowledge(index)
             pipeline.withdraw([partition], self.bench.now)
             self.commit(index)
-        pipeline.revoked([partition], self.bench.now)
-        self.bench.letters = [one for one in self.bench.letters if one.row.record.partition.owned]
+        pipeline.remove_partitions([partition], self.bench.now)
+        self.bench.dead_letters = [one for one in self.bench.dead_letters if one.row.record.partition.owned]
         self.owned[place] = self._assign(partition.number)
         self.bench.tick()
 
@@ -544,7 +544,7 @@ def test_a_row_is_ready_when_all_earlier_records_of_its_codes_are_settled_and_ea
         rows += zip(made, specs, [record] * len(specs), strict=True)
         if len(made) > 1:
             claims.expect(record)
-        ready += claims.queue(made)[0]
+        ready += claims.acquire(made)[0]
         check()
         while ready and pick.random() < 0.6:
             end(ready.pop(pick.randrange(len(ready))))

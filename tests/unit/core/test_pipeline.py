@@ -8,7 +8,7 @@ from consumer.core.admission.retry import RetryPolicy
 from consumer.core.effects import Attempt
 from consumer.core.model import Record, Rejection, Row
 from consumer.core.offsets.partition import Commit, Partition, due_commits
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from tests.unit.builders import (
     Bench,
     accepted,
@@ -29,7 +29,7 @@ def _multi(bench: Bench, partition: Partition, offset: int, *keys: str, size: in
     """One record of several rows arrives."""
     record = Record(partition, offset, b"raw", size, open=len(keys))
     rows = [row_of(record, key) for key in keys]
-    bench.pipeline.arrived(partition, [record], rows, offset + 1, bench.now)
+    bench.pipeline.add_records(partition, [record], rows, offset + 1, bench.now)
     bench.tick()
     return rows
 
@@ -69,13 +69,13 @@ def test_a_key_from_two_partitions_is_never_in_flight_twice() -> None:
     assert len(bench.open) == 1
 
 
-@pytest.mark.parametrize("reply", [answered(503), answered(429), lost(), answered(401), answered(400)])
-def test_a_retry_lets_no_later_row_of_its_code_pass(reply: Reply) -> None:
+@pytest.mark.parametrize("response", [answered(503), answered(429), lost(), answered(401), answered(400)])
+def test_a_retry_lets_no_later_row_of_its_code_pass(response: Response) -> None:
     bench = Bench(max_processing=0.0)
     partition = bench.partition()
     bench.read(partition, "A", "B", note="first")
     bench.read(partition, "A", "B", note="second")
-    bench.answer(bench.only, reply)
+    bench.answer(bench.only, response)
     bench.pass_time(300, always)
     applied = [item for attempt in bench.sent for item in attempt.items]
     for value in "AB":
@@ -90,9 +90,9 @@ def test_a_row_that_fails_validation_is_dead_lettered_in_its_turn_and_never_sent
     bench.read(partition, "A")
     bench.read(partition, "A", rejection=BLANK)
     bench.read(partition, "A")
-    assert bench.letters == [], "the earlier row of the key is not settled"
+    assert bench.dead_letters == [], "the earlier row of the key is not settled"
     bench.accept()
-    assert len(bench.letters) == 1
+    assert len(bench.dead_letters) == 1
     assert bench.open == []
     bench.acknowledge()
     bench.accept()
@@ -111,17 +111,17 @@ def test_a_record_is_settled_when_all_its_rows_are() -> None:
     bench.accept(first)
     bench.answer(second, naming(error_of("B")))
     bench.accept(third)
-    assert partition.watermark == 0
+    assert partition.committable_offset == 0
     bench.acknowledge()
-    assert partition.watermark == 1
+    assert partition.committable_offset == 1
     assert partition.ledger.as_dict()["rejected"] == 1, "any row dead-lettered: the record counts as rejected"
 
 
 def test_a_record_without_rows_is_skipped() -> None:
     bench = Bench()
     partition = bench.partition()
-    bench.pipeline.arrived(partition, [Record(partition, 0, None, 50)], [], 1, bench.now)
-    assert partition.watermark == 1
+    bench.pipeline.add_records(partition, [Record(partition, 0, None, 50)], [], 1, bench.now)
+    assert partition.committable_offset == 1
     assert partition.ledger.skipped == 1
     assert bench.settled()
     assert bench.pipeline.flow.size == 0
@@ -132,9 +132,9 @@ def test_an_undecodable_record_without_a_key_goes_to_the_dead_letter_topic_at_on
     partition = bench.partition()
     record = Record(partition, 0, b"raw", 10, open=1)
     row = Row(record, None, None, {}, (), 0, rejection=Rejection("undecodable", "no JSON", None, "decode"))
-    bench.pipeline.arrived(partition, [record], [row], 1, bench.now)
+    bench.pipeline.add_records(partition, [record], [row], 1, bench.now)
     bench.tick()
-    assert [letter.rejection.reason for letter in bench.letters] == ["undecodable"]
+    assert [letter.rejection.reason for letter in bench.dead_letters] == ["undecodable"]
     bench.acknowledge()
     assert bench.settled()
     assert bench.sent == []
@@ -157,9 +157,9 @@ def test_a_letter_is_handed_out_once_and_settles_once() -> None:
     partition = bench.partition()
     (row,) = bench.read(partition, "A", rejection=BLANK)
     bench.tick()
-    assert len(bench.letters) == 1
-    bench.pipeline.acknowledged([row], bench.now)
-    bench.pipeline.acknowledged([row], bench.now)
+    assert len(bench.dead_letters) == 1
+    bench.pipeline.on_acknowledged([row], bench.now)
+    bench.pipeline.on_acknowledged([row], bench.now)
     assert partition.ledger.rejected == 1
     assert partition.ledger.balanced
 
@@ -170,11 +170,11 @@ def test_the_end_of_an_attempt_counts_once() -> None:
     bench.read(partition, "A")
     attempt = bench.only
     bench.answer(attempt, answered(503))
-    bench.pipeline.ended(attempt, accepted(attempt), bench.now)
+    bench.pipeline.on_response(attempt, accepted(attempt), bench.now)
     assert bench.pipeline.unsettled == 1
     bench.pass_time(10)
     bench.accept()
-    bench.pipeline.ended(attempt, accepted(attempt), bench.now)
+    bench.pipeline.on_response(attempt, accepted(attempt), bench.now)
     assert partition.ledger.as_dict()["accepted"] == 1
 
 
@@ -192,7 +192,7 @@ def test_requests_stay_under_the_rate_and_retries_count_in_it() -> None:
     starts: list[float] = []
     failed: set[str] = set()
 
-    def api(attempt: Attempt) -> Reply:
+    def api(attempt: Attempt) -> Response:
         starts.append(bench.now)
         (value,) = values(attempt)
         if value in failed:
@@ -213,13 +213,13 @@ def test_when_stopping_nothing_new_is_sent_and_answers_still_settle() -> None:
     bench = Bench(max_rows=2, concurrency=1)
     partition = bench.partition()
     bench.read(partition, "A", "B", "C")
-    bench.pipeline.silent = True
+    bench.pipeline.uploads_suspended = True
     bench.answer(bench.only, naming(error_of("A")))
     assert bench.open == []
     bench.acknowledge()
     bench.pass_time(100)
     assert bench.open == []
-    assert partition.watermark == 1, "A is dead-lettered; B and C are neither sent nor lost"
+    assert partition.committable_offset == 1, "A is dead-lettered; B and C are neither sent nor lost"
     assert partition.ledger.unsettled == 2
 
 
@@ -265,20 +265,20 @@ def test_a_record_is_taken_in_whole_even_over_the_bound() -> None:
 def test_nothing_is_kept_of_what_is_settled() -> None:
     bench = Bench(max_processing=5.0, retry=RetryPolicy(base=0.1, cap=1))
     partition = bench.partition()
-    replies = iter([lost(), answered(503), naming(error_of("A001"))])
+    responses = iter([lost(), answered(503), naming(error_of("A001"))])
 
-    def api(attempt: Attempt) -> Reply:
-        return next(replies, None) or accepted(attempt)
+    def api(attempt: Attempt) -> Response:
+        return next(responses, None) or accepted(attempt)
 
     bench.read(partition, *names("A", 10), *names("A", 10), tick=False)
     bench.pass_time(60, api)
     assert bench.settled()
     pipeline = bench.pipeline
     assert (len(pipeline.claims), len(pipeline.lanes), len(pipeline.windows.live)) == (0, 0, 0)
-    assert (pipeline.flow.rows, pipeline.flow.size, pipeline.letters_pending) == (0, 0, 0)
+    assert (pipeline.flow.rows, pipeline.flow.size, pipeline.dead_letters_pending) == (0, 0, 0)
     assert pipeline.wakes_at(bench.now) is None
     assert len(partition.records) <= 20
-    assert partition.watermark == 20
+    assert partition.committable_offset == 20
     assert len(partition.records) == 0
 
 
@@ -307,11 +307,11 @@ def test_waking_exactly_when_asked_is_enough_to_settle_everything() -> None:
         bench.read(partition, *names("A", 3), note=str(step), tick=False)
     count = 0
 
-    def api(attempt: Attempt) -> Reply:
+    def api(attempt: Attempt) -> Response:
         nonlocal count
         count += 1
         return accepted(attempt) if count % 3 else (answered(503), answered(429), answered(401))[count % 9 // 3]
 
     bench.pass_time(600, api)
     assert bench.settled()
-    assert partition.watermark == 120
+    assert partition.committable_offset == 120

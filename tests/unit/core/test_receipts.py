@@ -27,7 +27,7 @@ class ReceiptBench(Bench):
         """Every receipt so far is acknowledged."""
         rows = [row for receipt in self.receipts for row in receipt.rows]
         self.receipts.clear()
-        self.pipeline.acknowledged(rows, self.now)
+        self.pipeline.on_acknowledged(rows, self.now)
         self.tick()
         return rows
 
@@ -42,12 +42,16 @@ def bench_with_accepted(*keys: str) -> tuple[ReceiptBench, Partition]:
 
 def test_an_accepted_row_is_settled_when_its_receipt_is_acknowledged_and_not_before() -> None:
     bench, partition = bench_with_accepted("A", "B")
-    assert partition.watermark == 0, "I3: settled before its receipt is acknowledged"
-    assert (partition.watermark, bench.pipeline.receipts_pending, bench.pipeline.letters_pending) == (0, 2, 0)
+    assert partition.committable_offset == 0, "I3: settled before its receipt is acknowledged"
+    assert (partition.committable_offset, bench.pipeline.receipts_pending, bench.pipeline.dead_letters_pending) == (
+        0,
+        2,
+        0,
+    )
     assert bench.pipeline.unacknowledged
     bench.receive()
     assert bench.settled()
-    assert (partition.watermark, partition.ledger.accepted, partition.ledger.rejected) == (2, 2, 0)
+    assert (partition.committable_offset, partition.ledger.accepted, partition.ledger.rejected) == (2, 2, 0)
     assert not bench.pipeline.unacknowledged
 
 
@@ -76,10 +80,10 @@ def test_a_partition_that_goes_is_busy_until_its_receipts_are_there_and_then_rel
     bench.pipeline.withdraw([partition], bench.now)
     assert bench.pipeline.busy([partition])
     (receipt,) = bench.receipts
-    bench.pipeline.revoked([partition], bench.now)
+    bench.pipeline.remove_partitions([partition], bench.now)
     assert partition.ledger.as_dict()["released"] == 1
     assert receipt.rows[0].stage == Stage.DONE, "it is not written any more"
-    bench.pipeline.acknowledged(receipt.rows, bench.now)
+    bench.pipeline.on_acknowledged(receipt.rows, bench.now)
     assert partition.ledger.as_dict()["accepted"] == 0, "I5: a late receipt settles what was released"
 
 

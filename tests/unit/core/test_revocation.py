@@ -7,7 +7,7 @@ import pytest
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.model import Rejection
 from consumer.core.offsets.partition import Commit, due_commits
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from tests.unit.builders import (
     Bench,
     accepted,
@@ -38,7 +38,7 @@ def test_a_withdrawn_partitions_rows_are_never_sent_again() -> None:
     bench.answer(bench.only, answered(503))
     bench.pipeline.withdraw([going], bench.now)
     assert not bench.pipeline.busy([going])
-    bench.pipeline.revoked([going], bench.now)
+    bench.pipeline.remove_partitions([going], bench.now)
     bench.pass_time(100, always)
     assert [values(attempt) for attempt in bench.sent] == [["G000", "G001"], ["K"]]
     assert going.ledger.as_dict()["released"] == 6
@@ -53,7 +53,7 @@ def test_what_was_in_flight_when_its_partition_is_withdrawn_still_settles_and_ca
     bench.pipeline.withdraw([going], bench.now)
     bench.accept()
     assert due_commits([going]) == [Commit(going, 2, "")]
-    bench.pipeline.revoked([going], bench.now)
+    bench.pipeline.remove_partitions([going], bench.now)
     assert going.ledger.as_dict() == {
         "consumed": 2,
         "accepted": 2,
@@ -65,22 +65,22 @@ def test_what_was_in_flight_when_its_partition_is_withdrawn_still_settles_and_ca
 
 
 @pytest.mark.parametrize(
-    "reply", [answered(503), answered(401), answered(413), answered(400), naming(error_of("G")), lost()]
+    "response", [answered(503), answered(401), answered(413), answered(400), naming(error_of("G")), lost()]
 )
-def test_a_late_result_of_a_revoked_partition_settles_and_writes_nothing(reply: Reply) -> None:
+def test_a_late_result_of_a_revoked_partition_settles_and_writes_nothing(response: Response) -> None:
     bench = Bench(max_rows=2, retry=RetryPolicy(base=0.1, cap=1))
     going = bench.partition(0)
     kept = bench.partition(1)
     bench.read(going, "G", tick=False)
     bench.read(kept, "K")
     attempt = bench.only
-    bench.pipeline.revoked([going], bench.now)
+    bench.pipeline.remove_partitions([going], bench.now)
     before = going.ledger.as_dict()
-    bench.answer(attempt, reply)
+    bench.answer(attempt, response)
     bench.pass_time(100, always)
     assert going.ledger.as_dict() == before
     assert going.ledger.balanced
-    assert not any(letter.row.value == "G" for letter in bench.buried + bench.letters)
+    assert not any(letter.row.value == "G" for letter in bench.buried + bench.dead_letters)
     assert sum("G" in values(a) for a in bench.sent) == 1
     assert due_commits([going]) == []
     assert bench.settled()
@@ -91,14 +91,14 @@ def test_a_late_acceptance_of_a_revoked_partition_settles_nothing_of_its_next_ep
     old = bench.partition(0)
     bench.read(old, "A")
     attempt = bench.only
-    bench.pipeline.revoked([old], bench.now)
+    bench.pipeline.remove_partitions([old], bench.now)
     new = bench.partition(0)
     bench.read(new, "A")
     assert len(bench.open) == 1, "the old epoch's row is in flight: the new one waits for it"
     bench.answer(attempt, accepted(attempt))
-    assert new.watermark == 0
+    assert new.committable_offset == 0
     bench.accept()
-    assert new.watermark == 1
+    assert new.committable_offset == 1
     assert old.ledger.as_dict()["released"] == 1
 
 
@@ -107,7 +107,7 @@ def test_after_a_lost_call_of_the_old_epoch_the_new_one_waits_until_it_can_take_
     old = bench.partition(0)
     bench.read(old, "A", "A")
     attempt, sent_at = bench.only, bench.now
-    bench.pipeline.revoked([old], bench.now)
+    bench.pipeline.remove_partitions([old], bench.now)
     new = bench.partition(0)
     bench.read(new, "A", "A")
     bench.answer(attempt, lost())
@@ -125,15 +125,15 @@ def test_a_call_that_is_lost_after_its_partition_went_is_known_to_the_next_epoch
     bench.read(bench.partition(0), "A")
     first, late = bench.only, bench.now
     (gone,) = list(bench.pipeline.partitions)
-    bench.pipeline.revoked([gone], bench.now)
+    bench.pipeline.remove_partitions([gone], bench.now)
     back = bench.partition(0)
     bench.now += 5
     bench.answer(first, lost())
     assert back.lost_until == late + 60.0, "I9: a lost call of the epoch before may overwrite the next owner's rows"
-    bench.pipeline.revoked([back], bench.now)
+    bench.pipeline.remove_partitions([back], bench.now)
     bench.read(bench.partition(1), "B")
     (gone,) = list(bench.pipeline.partitions)
-    bench.pipeline.revoked([gone], bench.now)
+    bench.pipeline.remove_partitions([gone], bench.now)
     bench.answer(bench.only, lost())
     assert bench.partition(1).lost_until == bench.now + 60.0, "I9: the same, where it comes back only then"
 
@@ -145,7 +145,7 @@ def test_a_parked_row_with_a_lost_call_holds_its_code_after_its_partition_went()
     bench.read(kept, "A")
     bench.answer(bench.only, lost())
     bench.pipeline.withdraw([going], bench.now)
-    bench.pipeline.revoked([going], bench.now)
+    bench.pipeline.remove_partitions([going], bench.now)
     bench.pass_time(64.9)
     assert bench.open == []
     bench.pass_time(0.2)
@@ -162,7 +162,7 @@ def test_a_row_in_grace_with_a_lost_call_holds_its_code_after_its_partition_went
     bench.answer(bench.only, lost())
     bench.pass_time(1)
     bench.answer(bench.only, naming(error_of("A", field="extended_id")))
-    bench.pipeline.revoked([going], bench.now)
+    bench.pipeline.remove_partitions([going], bench.now)
     bench.pass_time(63)
     assert bench.open == []
     bench.pass_time(2)
@@ -176,7 +176,7 @@ def test_rows_of_kept_partitions_in_a_shared_window_go_on() -> None:
     bench.read(going, "G", tick=False)
     bench.read(kept, "K")
     bench.answer(bench.only, answered(503))
-    bench.pipeline.revoked([going], bench.now)
+    bench.pipeline.remove_partitions([going], bench.now)
     bench.pass_time(1)
     assert values(bench.only) == ["K"]
 
@@ -195,7 +195,7 @@ def test_an_answer_about_a_window_is_not_held_against_what_a_revocation_left_of_
         for attempt in [attempt for attempt in bench.open if values(attempt) == ["other"]]:
             bench.accept(attempt)
     attempt = bench.only
-    bench.pipeline.revoked([going], bench.now)
+    bench.pipeline.remove_partitions([going], bench.now)
     bench.answer(attempt, answered(status))
     bench.pass_time(60, always)
     assert bench.reasons() == {}, "I1: a good row is rejected for what was said of others"
@@ -212,7 +212,7 @@ def test_a_divided_window_is_withdrawn_whole(parts: int) -> None:
     for attempt in list(bench.open):
         bench.answer(attempt, answered(401))  # queued
     bench.pipeline.withdraw([going], bench.now)
-    bench.pipeline.revoked([going], bench.now)
+    bench.pipeline.remove_partitions([going], bench.now)
     sent = len(bench.sent)
     bench.read(kept, "K", tick=False)
     bench.pass_time(100, always)
@@ -229,11 +229,11 @@ def test_a_part_of_a_divided_window_goes_on_when_the_other_part_is_withdrawn() -
     bench.tick()
     bench.answer(bench.only, answered(400))
     assert [values(attempt) for attempt in bench.open] == [names("G", 50), names("K", 50)]
-    bench.pipeline.revoked([going], bench.now)
+    bench.pipeline.remove_partitions([going], bench.now)
     for attempt in list(bench.open):
         bench.answer(attempt, answered(503))
     bench.pass_time(10, always)
-    assert kept.watermark == 50
+    assert kept.committable_offset == 50
     assert bench.settled()
 
 
@@ -243,11 +243,11 @@ def test_waiting_rows_of_a_revoked_partition_do_not_block_the_line() -> None:
     bench.read(first, "A")
     bench.read(second, "A", "A")
     bench.read(third, "A")
-    bench.pipeline.revoked([second], bench.now)
+    bench.pipeline.remove_partitions([second], bench.now)
     bench.accept()
     assert len(bench.open) == 1
     bench.accept()
-    assert third.watermark == 1
+    assert third.committable_offset == 1
     assert bench.settled()
 
 
@@ -255,13 +255,13 @@ def test_a_letter_of_a_revoked_partition_settles_nothing_and_frees_its_key() -> 
     bench = Bench()
     old = bench.partition(0)
     (row,) = bench.read(old, "A", rejection=BLANK)
-    bench.pipeline.revoked([old], bench.now)
+    bench.pipeline.remove_partitions([old], bench.now)
     new = bench.partition(0)
     bench.read(new, "A")
     assert values(bench.only) == ["A"]
-    bench.pipeline.acknowledged([row], bench.now)
+    bench.pipeline.on_acknowledged([row], bench.now)
     assert (old.ledger.released, old.ledger.rejected) == (1, 0), "I5: a late acknowledgement changes a revoked ledger"
-    assert bench.pipeline.letters_pending == 0
+    assert bench.pipeline.dead_letters_pending == 0
 
 
 def test_a_partition_with_a_letter_on_its_way_is_busy_until_it_is_acknowledged() -> None:
@@ -282,7 +282,7 @@ def test_revoking_gives_back_the_room_that_its_rows_took() -> None:
     bench.read(going, "bad", rejection=BLANK, tick=False)
     bench.tick()
     bench.answer(bench.only, naming(error_of("A003", field="extended_id")))
-    bench.pipeline.revoked([going], bench.now)
+    bench.pipeline.remove_partitions([going], bench.now)
     assert (bench.pipeline.flow.rows, bench.pipeline.flow.size) == (0, 0)
     bench.serve(always)
     assert (bench.pipeline.flow.rows, bench.pipeline.flow.size) == (0, 0)
@@ -298,8 +298,8 @@ def test_revoke_and_return_keeps_the_order_of_a_key() -> None:
     bench.tick()
     bench.accept()  # 0
     attempt = bench.only  # 1 is in flight when the partition goes
-    committed = old.watermark
-    bench.pipeline.revoked([old], bench.now)
+    committed = old.committable_offset
+    bench.pipeline.remove_partitions([old], bench.now)
     new = bench.partition(0, start=committed, committed=committed)
     for key, note in log[committed:]:
         bench.read(new, key, note=note, tick=False)
@@ -308,4 +308,4 @@ def test_revoke_and_return_keeps_the_order_of_a_key() -> None:
     bench.answer(attempt, lost())
     bench.pass_time(60, always)
     assert [item["note"] for a in bench.sent for item in a.items] == ["0", "1", "1", "2", "3", "4"]
-    assert new.watermark == 5
+    assert new.committable_offset == 5

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from consumer.core.model import BadEvent
+from consumer.core.model import InvalidEvent
 from consumer.formats import decoder
 from tests.unit.epcis import ITEM, document, items, object_event, record, rows_of
 from tests.unit.formats.test_formats import dumped
@@ -38,7 +38,7 @@ def test_formats_insist_on_what_is_in_it() -> None:
     event = object_event(ITEM, bizStep="shipping")
     assert items(cloud(event), "epcis") == items(event)
     for form, data in (("json", FLAT), ("epcis", ENVELOPE), ("epcis", FLAT)):
-        with pytest.raises(BadEvent) as raised:
+        with pytest.raises(InvalidEvent) as raised:
             rows_of(cloud(data), form)
         assert raised.value.reason == "invalid_event"
 
@@ -61,7 +61,7 @@ def test_its_id_and_time_stand_in_where_the_event_has_none() -> None:
 
 @pytest.mark.parametrize("data", ["text", None, 5, [FLAT], True])
 def test_data_that_is_no_object_is_refused(data: Any) -> None:
-    with pytest.raises(BadEvent, match="an event is an object in its") as raised:
+    with pytest.raises(InvalidEvent, match="an event is an object in its") as raised:
         rows_of(cloud(data, more=1))
     assert (raised.value.reason, raised.value.field) == ("invalid_event", "data")
 
@@ -69,7 +69,7 @@ def test_data_that_is_no_object_is_refused(data: Any) -> None:
 def test_binary_data_is_refused() -> None:
     event = cloud(None) | {"data_base64": "e30=", "n": 1}
     del event["data"]
-    with pytest.raises(BadEvent, match='a CloudEvent with "data_base64"'):
+    with pytest.raises(InvalidEvent, match='a CloudEvent with "data_base64"'):
         rows_of(event)
 
 
@@ -81,6 +81,6 @@ def test_an_upload_item_with_a_field_of_that_name_is_none() -> None:
 def test_however_deep_one_lies_in_another_it_is_no_event_and_ends_nothing() -> None:
     for depth in (2, 600, 900):
         raw = b'{"specversion":"1.0","data":' * depth + dumped(FLAT) + b"}" * depth
-        with pytest.raises(BadEvent) as raised:
+        with pytest.raises(InvalidEvent) as raised:
             rows_of(raw)
         assert raised.value.reason == "key_missing"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumer.core.model import BadEvent, Row
+from consumer.core.model import InvalidEvent, Row
 from consumer.core.rows.maker import MAX_ROWS, RowMaker
 from consumer.formats import EpcisRules, Schemas, decoder
 from consumer.formats.epcis_rules import canonical
@@ -309,7 +309,7 @@ def test_an_event_with_one_name_that_means_nothing_is_refused_whole() -> None:
     [None, [], {}, {"eventList": []}, {"eventList": "x"}, {"event": 5}, {"queryResults": {"eventList": []}}],
 )
 def test_a_document_without_events_is_refused(body: Any) -> None:
-    with pytest.raises(BadEvent) as raised:
+    with pytest.raises(InvalidEvent) as raised:
         rows_of(document() | {"epcisBody": body})
     assert raised.value.reason == "invalid_event"
 
@@ -322,7 +322,7 @@ def test_over_ten_thousand_rows_are_refused_as_one() -> None:
         object_event(*many[:half], bizStep="shipping"), object_event(*many[half:], "ZZZZZZZZ", bizStep="shipping")
     )
     for event in (object_event(*many, bizStep="shipping"), two):
-        with pytest.raises(BadEvent, match="makes more than 10,000 rows") as raised:
+        with pytest.raises(InvalidEvent, match="makes more than 10,000 rows") as raised:
             rows_of(event)
         assert raised.value.reason == "invalid_event"
 
@@ -410,7 +410,7 @@ def test_names_of_gs1_have_one_form(epc: str, name: str) -> None:
 
 
 def test_without_rules_every_name_is_refused() -> None:
-    with pytest.raises(BadEvent, match=r"no rule of epcis\.steps"):
+    with pytest.raises(InvalidEvent, match=r"no rule of epcis\.steps"):
         decoder("auto")(json.dumps(object_event(ITEM, bizStep="shipping")).encode())
     with pytest.raises(ValueError, match=r"no rule of epcis\.codes fits it"):
         EpcisRules().code("A")
@@ -423,7 +423,7 @@ def test_auto_tells_it_by_its_context_or_type() -> None:
     event = object_event(ITEM, bizStep="shipping")
     without = {name: value for name, value in event.items() if name != "@context"}
     assert items(event) == items(without) == items(event, "epcis") == items(without, "epcis")
-    with pytest.raises(BadEvent, match='the "type" is missing'):
+    with pytest.raises(InvalidEvent, match='the "type" is missing'):
         rows_of({name: value for name, value in event.items() if name != "type"})
     flat = {"extended_id": "K", "type": "ObjectEvents", "n": 1}
     assert items(flat) == [{"extended_id": "K", "type": "ObjectEvents", "n": "1"}]
@@ -432,7 +432,7 @@ def test_auto_tells_it_by_its_context_or_type() -> None:
 
 @pytest.mark.parametrize("raw", [b"[]", b'{"extended_id":"K","a":"1"}', b'{"key_value":"K","scm_data":{"a":"1"}}'])
 def test_format_epcis_takes_nothing_else(raw: bytes) -> None:
-    with pytest.raises(BadEvent) as raised:
+    with pytest.raises(InvalidEvent) as raised:
         decoder("epcis")(raw)
     assert raised.value.reason == "invalid_event"
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core.model import BadEvent, Event, Record, Row
+from consumer.core.model import Event, InvalidEvent, Record, Row
 from consumer.core.rows.maker import RowMaker
 from consumer.formats import FORMATS, decoder
 from consumer.formats.schemas import read_schema
@@ -51,7 +51,7 @@ def envelope(**members: Any) -> bytes:
 
 
 def refusal(form: str, raw: bytes) -> tuple[str, str | None]:
-    with pytest.raises(BadEvent) as raised:
+    with pytest.raises(InvalidEvent) as raised:
         decoder(form)(raw)
     assert raised.value.message
     assert "\n" not in raised.value.message
@@ -184,7 +184,7 @@ def test_a_byte_order_mark_before_json_is_no_part_of_it(mark: bytes) -> None:
         assert (event.key_value, event.fields["a"]) == ("A1" if raw is envelope else None, "x")
     assert refusal("auto", mark + b"[1]") == ("invalid_event", None)
     assert refusal("auto", mark + b'{"a": 1') == ("undecodable", None)
-    with pytest.raises(BadEvent, match="not JSON"):
+    with pytest.raises(InvalidEvent, match="not JSON"):
         decoder("auto")(mark + b'{"a": 1')
 
 
@@ -201,7 +201,7 @@ def test_a_byte_order_mark_before_json_is_no_part_of_it(mark: bytes) -> None:
     ],
 )
 def test_what_is_in_no_format_is_told_by_how_it_begins(raw: bytes, begin: str) -> None:
-    with pytest.raises(BadEvent) as raised:
+    with pytest.raises(InvalidEvent) as raised:
         decoder("auto")(raw)
     words = f"neither JSON ({begin}) nor an Avro event by the shipped schema scm_event.avsc ("
     assert raised.value.message.startswith(words)
@@ -387,10 +387,10 @@ any_bytes = st.binary(max_size=200) | st.lists(pieces, max_size=20).map(b"".join
 @given(st.sampled_from(sorted(FORMATS)), any_bytes)
 def test_any_bytes_give_an_event_or_are_refused_and_every_row_can_be_sent(form: str, raw: bytes) -> None:
     rows: list[Row] = []
-    refused: BadEvent | None = None
+    refused: InvalidEvent | None = None
     try:
         rows = MAKER.rows(decoder(form, rules=RULES)(raw), Record(None, 0, None, 0))
-    except BadEvent as bad:
+    except InvalidEvent as bad:
         refused = bad
     for row in rows:
         assert json.loads(orjson.dumps(row.item)) == row.item
@@ -423,7 +423,7 @@ def test_flat_and_envelope_of_the_same_data_give_equal_rows(key: str, data: dict
 def test_what_kind_an_object_is_does_not_depend_on_the_kinds_of_its_values(
     telling: dict[str, str], other: dict[str, Any]
 ) -> None:
-    with pytest.raises(BadEvent):
+    with pytest.raises(InvalidEvent):
         decoder("auto")(dumped({"extended_id": "ABC", **telling, "a": "b", **other}))
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core.model import BadEvent, Event, Record
+from consumer.core.model import Event, InvalidEvent, Record
 from consumer.core.rows.maker import RowMaker
 from consumer.formats import decoder
 from consumer.formats.encode import encoder
@@ -38,7 +38,7 @@ def members(**changes: Any) -> dict[str, Any]:
 
 
 def refusal(form: str, event: dict[str, Any]) -> tuple[str, str | None]:
-    with pytest.raises(BadEvent) as raised:
+    with pytest.raises(InvalidEvent) as raised:
         encoder(form)(event)
     assert raised.value.message
     return raised.value.reason, raised.value.field
@@ -154,7 +154,7 @@ def test_numbers_arrive_as_they_are_written(form: str, value: Any, sent: str) ->
 
 
 def test_of_fields_no_event_of_epcis_is_made() -> None:
-    with pytest.raises(BadEvent, match="no event of EPCIS") as raised:
+    with pytest.raises(InvalidEvent, match="no event of EPCIS") as raised:
         encoder("epcis")(MEMBERS)
     assert raised.value.reason == "invalid_event"
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core.model import BadEvent, Event, Record
+from consumer.core.model import Event, InvalidEvent, Record
 from consumer.core.rows.maker import RowMaker
 from consumer.formats import FORMATS, Decoder, NeedsSchema, Schemas, decoder
 from consumer.formats.frames import MAX_SCHEMAS, REFUSED_SECONDS
@@ -74,7 +74,7 @@ def changed(*, without: tuple[str, ...] = (), **members: Any) -> dict[str, Any]:
 
 
 def refusal(decode: Decoder, raw: bytes) -> tuple[str, str]:
-    with pytest.raises(BadEvent) as raised:
+    with pytest.raises(InvalidEvent) as raised:
         decode(raw)
     assert "\n" not in raised.value.message
     return raised.value.reason, raised.value.message
@@ -334,7 +334,7 @@ def test_time_of_the_event_may_be_absent_and_so_may_its_id() -> None:
     ],
 )
 def test_time_of_another_kind_makes_the_event_invalid(kind: Any, value: Any) -> None:
-    with pytest.raises(BadEvent, match="occurred_at") as raised:
+    with pytest.raises(InvalidEvent, match="occurred_at") as raised:
         read_by(changed(occurred_at=kind), {**EVENT, "occurred_at": value})
     assert (raised.value.reason, raised.value.field) == ("invalid_event", "occurred_at")
 
@@ -391,13 +391,13 @@ def test_uuid_may_be_the_id_whatever_is_in_it() -> None:
     ],
 )
 def test_datum_that_is_no_event_is_invalid(schema: Any, value: Any, field: str | None) -> None:
-    with pytest.raises(BadEvent) as raised:
+    with pytest.raises(InvalidEvent) as raised:
         read_by(schema, value)
     assert (raised.value.reason, raised.value.field) == ("invalid_event", field)
 
 
 def test_datum_without_a_key_is_key_missing() -> None:
-    with pytest.raises(BadEvent) as raised:
+    with pytest.raises(InvalidEvent) as raised:
         read_by(changed(without=("key_value",)), EVENT)
     assert (raised.value.reason, raised.value.field) == ("key_missing", "key_value")
 
@@ -509,9 +509,9 @@ def test_any_bytes_in_a_frame_give_an_event_or_are_refused(form: str, schema_id:
         refused: Exception | None = None
         try:
             assert RowMaker("extended_id").rows(decode(frame(schema_id, payload)), Record(None, 0, None, 0))
-        except (BadEvent, NeedsSchema) as error:
+        except (InvalidEvent, NeedsSchema) as error:
             refused = error
-        if isinstance(refused, BadEvent):
+        if isinstance(refused, InvalidEvent):
             assert refused.reason in ("undecodable", "invalid_event", "key_missing")
         elif isinstance(refused, NeedsSchema):
             assert refused.schema_id == schema_id == 3

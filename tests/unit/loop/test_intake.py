@@ -102,7 +102,7 @@ def test_headers_that_the_client_cannot_give_are_counted_as_large(bench: Bench) 
 
 
 def test_what_was_settled_before_is_a_record_without_rows_and_nothing_else_is(bench: Bench) -> None:
-    bench.partition.skips = SettledMap([(3, 5), (7, 8)])
+    bench.partition.already_settled = SettledMap([(3, 5), (7, 8)])
     records, rows, position = bench.take(*(plain(offset, f"K{offset}") for offset in range(10)))
     assert position == 10
     assert [record.offset for record in records] == list(range(10)), "I5: what was read is not counted"
@@ -119,7 +119,7 @@ def led(offset: int, epoch: int | None) -> Message:
 @pytest.mark.parametrize("later_from", [2, 4])
 def test_what_a_later_leader_has_written_is_not_what_the_map_names(bench: Bench, later_from: int) -> None:
     """A copy that lagged took over: others stand at the offsets, though the log is as long again."""
-    bench.partition.skips = SettledMap([(3, 5), (7, 8)])
+    bench.partition.already_settled = SettledMap([(3, 5), (7, 8)])
     bench.partition.origin = Origin(epoch=6)
     _, rows, _ = bench.take(*(led(offset, 7 if offset >= later_from else 6) for offset in range(10)))
     sent = [row.value for row in rows]
@@ -133,7 +133,7 @@ def test_what_a_later_leader_has_written_is_not_what_the_map_names(bench: Bench,
 def test_what_no_later_leader_has_written_is_skipped_as_the_map_says(
     bench: Bench, named: int, epoch: int | None
 ) -> None:
-    bench.partition.skips = SettledMap([(3, 5)])
+    bench.partition.already_settled = SettledMap([(3, 5)])
     bench.partition.origin = Origin(epoch=named)
     _, rows, _ = bench.take(*(led(offset, epoch) for offset in range(6)))
     assert [row.value for row in rows] == ["K0", "K1", "K2", "K5"], "I7: what the settled map names is sent again"
@@ -147,7 +147,7 @@ def test_no_messages_change_no_position(bench: Bench) -> None:
 
 def test_what_was_settled_before_is_skipped_though_the_end_was_told_with_it(bench: Bench) -> None:
     """I7: the client tells of a partition's end in the same poll as of its last records, before they are taken in."""
-    bench.partition.skips = SettledMap([(1, 3)])
+    bench.partition.already_settled = SettledMap([(1, 3)])
     bench.partition.position = 4
     records, rows, position = bench.take(*(plain(offset, f"C{offset}") for offset in range(4)))
     assert [record.offset for record in records] == [0, 1, 2, 3]

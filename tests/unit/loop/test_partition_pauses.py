@@ -10,7 +10,7 @@ import pytest
 from consumer.core.model import Record
 from consumer.core.offsets.partition import Partition, room_of, settle
 from consumer.core.offsets.settled_map import NOTHING, SettledMap, encode
-from consumer.loop.partition_pauses import Resting
+from consumer.loop.partition_pauses import PartitionPauses
 from tests.unit.builders import row_of
 
 #: What a member with few partitions has committed, and more than one of so many has room for.
@@ -18,17 +18,19 @@ OWNED = 200
 RUNS = [(offset + 20, offset + 30) for offset in range(1, 40_000, 30)]
 
 
-def _resting() -> Resting:
+def _resting() -> PartitionPauses:
     intake: Any = SimpleNamespace(waiting={})
     source: Any = SimpleNamespace(hold=lambda *_, **__: None)
-    return Resting(intake, source)
+    return PartitionPauses(intake, source)
 
 
 def _read(partition: Partition, count: int) -> None:
     """The next records, settled at once but for the first of the partition."""
     start = partition.position
     offsets = range(start, start + count)
-    records = [Record(partition, offset, None, 1, open=int(offset not in partition.skips)) for offset in offsets]
+    records = [
+        Record(partition, offset, None, 1, open=int(offset not in partition.already_settled)) for offset in offsets
+    ]
     partition.read(records, start + count)
     for record in records:
         if not record.open:
@@ -48,8 +50,8 @@ def test_a_map_larger_than_its_room_rests_no_partition_for_as_long_as_a_row_is_s
     while partition.position < 41_000:
         if partition not in resting:
             _read(partition, 500)
-            resting.was_read(partition, room)
-        resting.look(room)
+            resting.on_read(partition, room)
+        resting.resume_where_possible(room)
         looks += 1
         assert looks < 1000, "I8: the partition rests for as long as one row is stuck"
     assert len(caplog.records) <= 1, "told once"
@@ -66,20 +68,20 @@ def test_a_partition_that_has_filled_its_map_by_itself_rests_until_more_of_it_is
         stuck += records[::2]
         for record in records[1::2]:
             settle([row_of(record, "A")], [])
-        resting.was_read(partition, room)
+        resting.on_read(partition, room)
     for _ in range(5):
-        resting.look(room)
+        resting.resume_where_possible(room)
         assert partition in resting, "I7: reading goes on though the map has no room left"
     for record in stuck:
         settle([row_of(record, "A")], [])
-    resting.look(room)
+    resting.resume_where_possible(room)
     assert partition not in resting
 
 
 def test_a_partition_of_which_all_is_settled_is_read_on_however_little_room_there_is() -> None:
     """I8: nothing else would make any."""
     partition, resting = Partition("events", 0, 5, 5, SettledMap(RUNS)), _resting()
-    resting.was_read(partition, 300)
+    resting.on_read(partition, 300)
     assert partition in resting
-    resting.look(300)
+    resting.resume_where_possible(300)
     assert partition not in resting, "I8: nothing is unsettled, and the partition rests for ever"

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from consumer.core.admission.retry import RetryPolicy
-from consumer.core.effects import Letter
+from consumer.core.effects import DeadLetter
 from consumer.core.offsets.settled_map import SettledMap
 from consumer.loop.runner import BATCH
 from tests.unit.builders import accepted, answered, error_of, naming, values
@@ -49,7 +49,7 @@ def test_tombstones_are_skipped_and_bad_records_go_to_the_dead_letter_topic_with
         "released": 0,
         "unsettled": 0,
     }
-    assert [letter.rejection.reason for letter in world.letters] == ["key_blank"]
+    assert [letter.rejection.reason for letter in world.dead_letters] == ["key_blank"]
 
 
 def test_the_dead_letter_still_has_the_original_message_when_it_is_written() -> None:
@@ -60,7 +60,7 @@ def test_the_dead_letter_still_has_the_original_message_when_it_is_written() -> 
     send = FakeLetters.send
 
     class Spy(FakeLetters):
-        def send(self, letter: Letter) -> None:
+        def send(self, letter: DeadLetter) -> None:
             raws.append(letter.row.record.raw.value())
             send(self, letter)
 
@@ -307,7 +307,7 @@ def test_a_partition_with_nothing_unsettled_is_read_on_however_much_room_the_map
     """An earlier owner settled much of it, with many gaps: only reading on makes room."""
     world = World()
     partition = world.partition(0, *keys_of("A", 9500))
-    partition.skips = SettledMap((start, start + 29) for start in range(500, 9500, 30))
+    partition.already_settled = SettledMap((start, start + 29) for start in range(500, 9500, 30))
     partition.room = 500
     world.start()
     world.turn_until(lambda: partition in world.source.held)

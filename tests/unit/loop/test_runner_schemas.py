@@ -68,7 +68,7 @@ def test_other_partitions_go_on_during_an_outage_and_then_all_is_taken_in_in_ord
     world.turn_for(120)
     assert site.asked == [7]
     assert site.sent("A") == ["A 0"]
-    assert waiting.committed == waiting.watermark == 1
+    assert waiting.committed == waiting.committable_offset == 1
     assert waiting in world.source.held
     assert waiting.ledger.as_dict() == {
         "consumed": 5,
@@ -108,7 +108,7 @@ def test_end_of_the_partition_while_waiting_never_lets_the_watermark_pass() -> N
     world.turn_until(lambda: waiting in world.source.held)
     waiting.position = 9  # the client's end-of-partition event, behind offsets that hold no record
     world.turn_for(30)
-    assert waiting.watermark == waiting.committed == 0
+    assert waiting.committable_offset == waiting.committed == 0
     site.answer()
     world.turn_until(lambda: waiting.committed == 9)
 
@@ -136,7 +136,7 @@ def test_unknown_schema_rejects_its_records_and_no_others() -> None:
     world.turn_until(lambda: site.asked == [7])
     site.answer(7, "schema 7 is not in the registry at http://registry")
     world.turn_until(lambda: waiting.committed == 2)
-    (letter,) = world.letters
+    (letter,) = world.dead_letters
     assert letter.rejection.reason == "undecodable"
     assert letter.rejection.message == "schema 7 is not in the registry at http://registry"
     assert letter.rejection.stage == "decode"
@@ -222,7 +222,9 @@ def test_two_reasons_to_hold_a_partition_do_not_end_each_other(monkeypatch: pyte
     world.api = lambda attempt: None if codes[0] in [i["extended_id"] for i in attempt.items] else accepted(attempt)
     partition.room = characters(5)
     world.start()
-    world.turn_until(lambda: partition in world.runner.resting.full)  # too much stands behind the first row
+    world.turn_until(
+        lambda: partition in world.runner.partition_pauses.map_full
+    )  # too much stands behind the first row
     assert site.asked == [7]  # and the last record waits for its schema
     site.answer()
     world.turn_for(5)
@@ -233,7 +235,7 @@ def test_two_reasons_to_hold_a_partition_do_not_end_each_other(monkeypatch: pyte
     world.api = accepted
     for attempt in world.unanswered:
         world.results.put((Call(attempt), accepted(attempt)))
-    world.turn_until(lambda: not world.runner.resting.full)
+    world.turn_until(lambda: not world.runner.partition_pauses.map_full)
     assert partition in world.source.held, "the row settled, the schema did not come"
     site.answer(8)
     world.turn_until(lambda: partition.committed == 42)

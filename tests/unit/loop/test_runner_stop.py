@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from consumer.core.admission.retry import RetryPolicy
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from consumer.errors import UserError
 from consumer.loop.runner import BLOCKED_SECONDS, State
 from tests.unit.builders import accepted, answered, error_of, lost, naming, unsent, values
@@ -58,7 +58,7 @@ def test_a_stop_tells_what_is_waited_for_and_how_it_can_be_cut_short(at: float, 
         world = World(max_rows=1, concurrency=2, rate=1 / 0.95)
         world.latency = 10.0
         world.partition(0, "A", "B", "C")
-        world.pipeline.gate.pace.spend(1000.0)  # so the first request starts a second later
+        world.pipeline.gate.pace.consume(1000.0)  # so the first request starts a second later
         _run(world, signal_at=at)
     finally:
         log.removeHandler(handler)
@@ -71,7 +71,7 @@ def test_a_stop_awaits_the_acknowledgement_of_dead_letters() -> None:
     world.acknowledges = False
     world.api = lambda _: naming(error_of("A"))
     partition = world.partition(0, "A")
-    world.results.at(10.0, lambda: world.results.put([world.letters[0].row]))
+    world.results.at(10.0, lambda: world.results.put([world.dead_letters[0].row]))
     assert _run(world, signal_at=1.0) == 0
     assert partition.committed == 1
     assert world.results.now >= 1010
@@ -197,7 +197,7 @@ def test_with_an_end_to_reach_a_long_pause_of_the_api_is_a_failure_and_loses_not
         world.runner.run()
     assert BLOCKED_SECONDS <= world.results.now - 1000 <= BLOCKED_SECONDS + 5
     assert partition.committed == 0
-    assert world.letters == []
+    assert world.dead_letters == []
     assert len(world.asked) > 3
 
 
@@ -254,10 +254,10 @@ def test_a_client_that_dies_with_a_commit_on_its_way_is_left_in_order(sticky: bo
     assert partition.committed == 2, "I7: what was in flight is awaited and committed"
 
 
-@pytest.mark.parametrize("reply", [unsent(), lost(), answered(503)])
-def test_with_an_end_to_reach_an_api_that_fails_for_minutes_is_a_failure_and_loses_nothing(reply: Reply) -> None:
+@pytest.mark.parametrize("response", [unsent(), lost(), answered(503)])
+def test_with_an_end_to_reach_an_api_that_fails_for_minutes_is_a_failure_and_loses_nothing(response: Response) -> None:
     world = World(until_end=True)
-    world.api = lambda _: reply
+    world.api = lambda _: response
     partition = world.partition(0, "A", *keys_of("B", 30))
     world.results.at(BLOCKED_SECONDS + 200, world.runner.signal)
     told = ""
@@ -269,7 +269,7 @@ def test_with_an_end_to_reach_an_api_that_fails_for_minutes_is_a_failure_and_los
     # A stop waits for lost calls, within its bound.
     assert BLOCKED_SECONDS <= world.results.now - 1000 <= BLOCKED_SECONDS + STOP_SECONDS + 10
     assert partition.committed == 0
-    assert world.letters == []
+    assert world.dead_letters == []
 
 
 def test_with_an_end_to_reach_an_api_that_fails_now_and_then_is_waited_for() -> None:

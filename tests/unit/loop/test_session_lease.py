@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from consumer.loop.session_lease import Membership
+from consumer.loop.session_lease import SessionLease
 from tests.unit.builders import accepted
 from tests.unit.runner_fakes import SESSION_SECONDS, World, keys_of, message
 
@@ -97,22 +97,22 @@ def test_the_answer_to_a_commit_from_before_a_gap_ends_no_doubt_though_another_w
 
 
 def test_a_sign_of_the_group_is_as_old_as_the_commit_that_it_answers() -> None:
-    member = Membership(SESSION_SECONDS)
-    member.polled(0.0)
-    member.assigned(0.0)
-    member.polled(4.0)
-    member.confirmed(5.0)  # read at whatever time
-    assert not member.doubtful(5.0 + 2 / 3 * SESSION_SECONDS), "I8: a sign counts for less than two thirds of a session"
-    assert member.doubtful(5.1 + 2 / 3 * SESSION_SECONDS), "fencing: an answer is taken for one to a later commit"
-    member.confirmed(3.0)
-    assert not member.doubtful(30.0), "one that was overtaken makes nothing older"
+    member = SessionLease(SESSION_SECONDS)
+    member.on_poll(0.0)
+    member.on_assigned(0.0)
+    member.on_poll(4.0)
+    member.on_confirmed(5.0)  # read at whatever time
+    assert not member.expired(5.0 + 2 / 3 * SESSION_SECONDS), "I8: a sign counts for less than two thirds of a session"
+    assert member.expired(5.1 + 2 / 3 * SESSION_SECONDS), "fencing: an answer is taken for one to a later commit"
+    member.on_confirmed(3.0)
+    assert not member.expired(30.0), "one that was overtaken makes nothing older"
 
 
 def test_an_assignment_that_was_queued_before_a_gap_is_as_old_as_the_poll_before_it() -> None:
-    member = Membership(SESSION_SECONDS)
-    member.polled(0.0)
-    member.assigned(40.0)
-    assert member.doubtful(40.0), "fencing: it may have been given away again since the client got it"
+    member = SessionLease(SESSION_SECONDS)
+    member.on_poll(0.0)
+    member.on_assigned(40.0)
+    assert member.expired(40.0), "fencing: it may have been given away again since the client got it"
 
 
 @pytest.mark.parametrize("interval", [0.5, 15.0, 31.0, 60.0, 300.0])
@@ -147,8 +147,8 @@ def test_partitions_that_rest_are_looked_at_on_a_clock_of_their_own() -> None:
     partition = world.partition(0, "A")
     world.start()
     world.turn_for(1)
-    world.runner.resting.full.add(partition)
-    world.runner.resting.tell(partition)
+    world.runner.partition_pauses.map_full.add(partition)
+    world.runner.partition_pauses.apply(partition)
     world.source.logs[partition].append(message(1, "B"))
     world.turn_until(lambda: len(world.sent) == 2, 2.0)
 

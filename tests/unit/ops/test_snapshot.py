@@ -61,13 +61,13 @@ def test_topics_beyond_the_first_ones_are_counted_together() -> None:
     bench = Bench()
     partitions = [Partition(f"topic{number}", 0, 0, 0) for number in range(MAX_NAMES + 3)]
     for partition in partitions:
-        bench.pipeline.assigned(partition)
-        bench.pipeline.arrived(partition, [], [], 1, bench.now)
+        bench.pipeline.add_partition(partition)
+        bench.pipeline.add_records(partition, [], [], 1, bench.now)
         partition.ledger.consumed = 1
     found = bench.pipeline.ledgers.by_topic(bench.pipeline.partitions)
     assert len(found) == MAX_NAMES + 1
     assert found[OTHER].consumed == 3
-    bench.pipeline.revoked(partitions[-2:], bench.now)
+    bench.pipeline.remove_partitions(partitions[-2:], bench.now)
     assert bench.pipeline.ledgers.by_topic(bench.pipeline.partitions)[OTHER].consumed == 3, "those that went count on"
 
 
@@ -76,7 +76,7 @@ def test_a_partition_taken_away_twice_counts_once() -> None:
     partition = bench.partition()
     bench.read(partition, "A")
     for _ in range(2):
-        bench.pipeline.revoked([partition], bench.now)
+        bench.pipeline.remove_partitions([partition], bench.now)
     assert bench.pipeline.ledger().consumed == 1
 
 
@@ -141,7 +141,7 @@ def test_paused_and_stopped_partitions_are_told_apart() -> None:
     world = World()
     kept, held, gone = (world.partition(number) for number in range(3))
     world.start()
-    world.runner.resting.full.add(held)
+    world.runner.partition_pauses.map_full.add(held)
     world.source.stopped[gone] = "out_of_range"
     assert [(p.paused, p.stopped) for p in _take(world).partitions] == [
         (False, None),
@@ -184,7 +184,7 @@ def test_rows_that_wait_until_a_lost_call_can_no_longer_take_effect() -> None:
     bench.answer(bench.only, lost())
     bench.pass_time(1)
     bench.accept()
-    assert first.stage == Stage.GHOST
+    assert first.stage == Stage.CLAIM_HELD
     assert later.stage == Stage.WAITING
     assert _parked(bench) == {"late_answer": 1}
     bench.pass_time(65)
@@ -196,9 +196,9 @@ def test_records_that_wait_for_their_schema_count_as_rows() -> None:
     bench = Bench()
     partition = bench.partition()
     record = Record(partition, 0, b"raw", 100, open=1)
-    bench.pipeline.arrived(partition, [record], [], 1, bench.now)
+    bench.pipeline.add_records(partition, [record], [], 1, bench.now)
     assert _parked(bench) == {"schema": 1}
-    bench.pipeline.decoded(partition, [record], [row_of(record, "A")], bench.now)
+    bench.pipeline.add_decoded(partition, [record], [row_of(record, "A")], bench.now)
     assert _parked(bench) == {}
 
 
@@ -208,7 +208,7 @@ def test_every_row_is_in_one_place() -> None:
     world.acknowledges = False
     world.partition(0, *keys_of("A", 8), "A0", "")
     world.start()
-    world.turn_until(lambda: len(world.sent) == 1 and len(world.letters) == 1)
+    world.turn_until(lambda: len(world.sent) == 1 and len(world.dead_letters) == 1)
     told = _take(world).rows
     assert (told.in_flight, told.ready, told.dead_letters_pending) == (3, 5, 1)
     assert told.unsettled == told.in_flight + told.ready + told.dead_letters_pending + sum(told.parked.values())
@@ -359,9 +359,9 @@ def test_while_uploading_is_paused_the_question_that_is_not_answered_is_told() -
     bench.read(bench.partition(), "A")
     bench.answer(bench.only, answered(401))
     assert bench.pipeline.uploads.api.failing_since is None
-    bench.pipeline.me_answered(unsent(), bench.now)
+    bench.pipeline.on_token_check(unsent(), bench.now)
     assert bench.pipeline.uploads.api.last_error == unsent().error
-    bench.pipeline.me_answered(answered(401), bench.now)
+    bench.pipeline.on_token_check(answered(401), bench.now)
     assert bench.pipeline.uploads.api.failing_since is None
 
 

@@ -15,7 +15,7 @@ from consumer.core.effects import Attempt
 from consumer.core.model import Event
 from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import TaskRowMaker
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from consumer.loop.intake import Intake
 from tests.unit.builders import accepted, answered, lost, values
 from tests.unit.runner_fakes import Message, World, keys_of, message
@@ -38,7 +38,7 @@ def _world(rows: int = ROWS) -> World:
     )
 
 
-REPLIES: dict[str, Callable[[Attempt], Reply]] = {
+REPLIES: dict[str, Callable[[Attempt], Response]] = {
     "slow": accepted,
     "failing": lambda _: answered(503),
     "lost": lambda _: lost(),
@@ -88,7 +88,7 @@ def test_with_any_mix_of_hot_codes_a_healthy_partition_is_settled(
             return
         log.append(message(beat, f"G{beat}"))
         world.turn_for(0.5)
-    raise AssertionError(f"I8: settled up to {healthy.watermark} of 100 only")
+    raise AssertionError(f"I8: settled up to {healthy.committable_offset} of 100 only")
 
 
 def test_a_crowding_partition_is_read_on_when_its_rows_have_gone() -> None:
@@ -98,7 +98,7 @@ def test_a_crowding_partition_is_read_on_when_its_rows_have_gone() -> None:
     world.latency = 0.01
     world.start()
     world.turn_until(lambda: hot in world.source.held)
-    assert world.runner.resting.crowding == {hot}
+    assert world.runner.partition_pauses.over_quota == {hot}
     world.turn_until(lambda: hot not in world.source.held)
     world.turn_until(lambda: hot.committed == 2 * ROWS and healthy.committed == 100, 300)
     assert not world.source.held
@@ -110,7 +110,7 @@ def test_a_crowding_partition_that_is_taken_away_crowds_no_more() -> None:
     world.start()
     world.turn_until(lambda: hot in world.source.held)
     world.runner.on_revoked([hot], lost=True)
-    assert world.runner.resting.crowding == set()
+    assert world.runner.partition_pauses.over_quota == set()
 
 
 @pytest.mark.parametrize("rows", [30, 100, ROWS, 20_000])
@@ -124,7 +124,7 @@ def test_a_normal_backlog_makes_nothing_rest_however_small_the_bound(rows: int) 
     while not all(partition.committed == 1000 for partition in partitions):
         world.turn_for(0.1)
         assert world.results.now < 2000
-        assert not world.runner.resting.crowding
+        assert not world.runner.partition_pauses.over_quota
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_however_many_partitions_crowd_each_of_the_others_has_room(
         while free:
             for number in free:
                 held[number] = (held[number][0] + step, 0)
-            crowding = flow.crowding(held, nobody, hot + others)
+            crowding = flow.over_quota(held, nobody, hot + others)
             free -= crowding
     rows = sum(rows for rows, _ in held.values())
     assert bound - rows >= (others + 1) * 0.5 * bound / (hot + others + 1) - hot * step
@@ -177,19 +177,19 @@ def test_however_many_partitions_crowd_each_of_the_others_has_room(
 
 def test_one_hot_partition_may_take_most_of_the_bound() -> None:
     flow = Flow(20_000, 1e12)
-    assert flow.crowding({0: (9_000, 0)}, set(), 8) == set()
-    assert flow.crowding({0: (9_500, 0)}, set(), 8) == {0}
-    assert flow.crowding({0: (9_000, 0)}, {0}, 8) == {0}, "read on a little later than it rests"
-    assert flow.crowding({0: (7_000, 0)}, {0}, 8) == set()
+    assert flow.over_quota({0: (9_000, 0)}, set(), 8) == set()
+    assert flow.over_quota({0: (9_500, 0)}, set(), 8) == {0}
+    assert flow.over_quota({0: (9_000, 0)}, {0}, 8) == {0}, "read on a little later than it rests"
+    assert flow.over_quota({0: (7_000, 0)}, {0}, 8) == set()
 
 
 def test_more_than_the_bound_is_never_read_however_much_of_it_cannot_go() -> None:
     """A record can bring more than the bound, and when that was looked at last, all of it could not go."""
     flow = Flow(1000, 1e12)
-    flow.took(1100, 0)
+    flow.reserve(1100, 0)
     assert not flow.reads()
-    flow.crowding({0: (1100, 0)}, set(), 2)
-    flow.gave(95, 0)
+    flow.over_quota({0: (1100, 0)}, set(), 2)
+    flow.release(95, 0)
     assert not flow.reads(), f"I6: {flow.rows} rows are unsettled, 1000 are allowed, and more is read"
 
 
@@ -197,23 +197,23 @@ def test_rows_that_cannot_go_do_not_keep_reading_shut_for_those_that_can() -> No
     """Reading that stopped at the bound goes on when a part of the rest is free, however little the rest is."""
     flow = Flow(1000, 1e12)
     held = dict.fromkeys(range(31), (31, 0))
-    flow.took(31 * 31, 0)
-    flow.crowding(held, set(), 32)
-    flow.took(39, 0)
+    flow.reserve(31 * 31, 0)
+    flow.over_quota(held, set(), 32)
+    flow.reserve(39, 0)
     assert not flow.reads()
-    flow.gave(39, 0)
+    flow.release(39, 0)
     assert flow.reads()
 
 
 def test_beyond_the_bound_nothing_is_read_though_rows_that_could_not_go_have_gone_since_it_was_looked() -> None:
     """I6: a record of many rows was taken in whole."""
     flow = Flow(20, 1e9)
-    flow.took(40, 0)
+    flow.reserve(40, 0)
     assert not flow.reads()
-    flow.crowding({0: (40, 0)}, set(), 1)
-    flow.gave(19, 0)
+    flow.over_quota({0: (40, 0)}, set(), 1)
+    flow.release(19, 0)
     assert not flow.reads(), "I6: it is read without room"
-    flow.gave(3, 0)
+    flow.release(3, 0)
     assert flow.reads()
 
 
@@ -226,7 +226,7 @@ def _units(world: World, number: int, distinct: bool) -> Partition:
     return partition
 
 
-def _tasks(attempt: Attempt) -> Reply:
+def _tasks(attempt: Attempt) -> Response:
     """Each task is taken, and codes are accepted."""
     return answered(200, {"task_id": f"T{attempt.window.number}"}) if attempt.by_task else accepted(attempt)
 
@@ -276,6 +276,6 @@ def test_a_partition_of_rows_that_wait_for_tasks_rests_and_leaves_the_others_roo
         world.turn_for(1)
     assert world.pipeline.uploads.tasks.full
     assert other.committed == 300, "I8: nothing is read for others while tasks are full"
-    assert world.runner.resting.crowding == {units}
+    assert world.runner.partition_pauses.over_quota == {units}
     world.task = answered(200, {"state": "complete"})
     world.turn_until(lambda: units not in world.source.held, 600)

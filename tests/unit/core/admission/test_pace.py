@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core.admission.pace import Pace, assumed_places, places
+from consumer.core.admission.pace import Pace, assumed_slot_positions, slot_positions
 from consumer.core.offsets.partition import Partition
 from tests.unit.builders import Bench
 
@@ -21,7 +21,7 @@ WALL = 1_700_000_000.0
 
 def _dealt(own: list[int], of: int, rate: float = RATE) -> Pace:
     pace = Pace(rate)
-    pace.deal(own, of, WALL, 0.0)
+    pace.set_share(own, of, WALL, 0.0)
     return pace
 
 
@@ -30,12 +30,12 @@ def _run(pace: Pace, until: float, *, begin: float = 0.0, late: Callable[[], flo
     starts: list[float] = []
     now = begin
     while True:
-        now = pace.opens_at(now)
+        now = pace.earliest_start(now)
         if now >= until:
             return starts
         now += late()
-        if pace.opens_at(now) <= now:  # else that slot has lapsed
-            pace.spend(now)
+        if pace.earliest_start(now) <= now:  # else that slot has lapsed
+            pace.consume(now)
             starts.append(now)
 
 
@@ -58,18 +58,18 @@ def test_alone_requests_are_paced_one_by_one_slightly_under_the_rate(pace: Pace)
 
 def test_alone_idle_time_saves_up_no_burst_and_costs_no_waiting() -> None:
     pace = Pace(RATE)
-    pace.spend(0)
-    assert pace.opens_at(100) == 100
-    pace.spend(100)
-    assert pace.opens_at(100) > 100.1
+    pace.consume(0)
+    assert pace.earliest_start(100) == 100
+    pace.consume(100)
+    assert pace.earliest_start(100) > 100.1
 
 
 def test_no_rate_is_no_limit() -> None:
     pace = _dealt([3], 8, rate=0)
     assert pace.budget is None
     for _ in range(1000):
-        assert pace.opens_at(5) == 5
-        pace.spend(5)
+        assert pace.earliest_start(5) == 5
+        pace.consume(5)
 
 
 # -- sharing ---------------------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def test_without_a_partition_nothing_starts() -> None:
     pace = _dealt([], 8)
     assert pace.budget == 0
     assert not pace.has_share
-    assert pace.opens_at(1000) == float("inf")
+    assert pace.earliest_start(1000) == float("inf")
     assert not pace.unused(1000)
 
 
@@ -121,19 +121,19 @@ def test_sharing_members_use_nearly_all_of_the_rate() -> None:
 @given(st.permutations(list(range(8))), st.integers(1, 7), st.floats(20, 21))
 @settings(max_examples=60, deadline=None)
 def test_in_the_moment_of_a_rebalance_the_group_stays_at_or_under_the_rate(
-    places: list[int], kept: int, moved_at: float
+    slot_positions: list[int], kept: int, moved_at: float
 ) -> None:
     """Cooperative: the old owner gives partitions up, later the new one gets them; then it leaves, and they go back."""
     old, new = _dealt(list(range(8)), 8), Pace(RATE)
     starts = _run(old, moved_at)
-    old.deal(sorted(places[:kept]), 8, WALL + moved_at, moved_at)
+    old.set_share(sorted(slot_positions[:kept]), 8, WALL + moved_at, moved_at)
     given_at = moved_at + 0.004
-    new.deal(sorted(places[kept:]), 8, WALL + given_at, given_at)
+    new.set_share(sorted(slot_positions[kept:]), 8, WALL + given_at, given_at)
     left_at = moved_at + 10
     starts += _run(old, left_at, begin=moved_at) + _run(new, left_at, begin=given_at)
-    new.deal([], 8, WALL + left_at, left_at)
+    new.set_share([], 8, WALL + left_at, left_at)
     back_at = left_at + 0.004
-    old.deal(list(range(8)), 8, WALL + back_at, back_at)
+    old.set_share(list(range(8)), 8, WALL + back_at, back_at)
     starts += _run(old, left_at + 10, begin=back_at) + _run(new, left_at + 10, begin=left_at)
     assert _peak(starts) <= RATE, "the group starts more requests in a second than its rate"
 
@@ -143,26 +143,26 @@ def test_a_wall_clock_that_was_set_back_or_forward_holds_nobody_up() -> None:
     _run(pace, 10)
     for number, jump in enumerate((-3600.0, 7200.0)):
         now = 10.0 + number * 10
-        pace.deal([1 - number, 2], 4, WALL + now + jump, now)
-        assert pace.opens_at(now) <= now + 0.6
+        pace.set_share([1 - number, 2], 4, WALL + now + jump, now)
+        assert pace.earliest_start(now) <= now + 0.6
 
 
 def test_dealing_the_same_again_changes_nothing() -> None:
     pace = _dealt([0, 2], 4)
-    opens_at = pace.opens_at(10)
-    pace.deal([0, 2], 4, WALL + 10, 10)
-    assert pace.opens_at(10) == opens_at
+    opens_at = pace.earliest_start(10)
+    pace.set_share([0, 2], 4, WALL + 10, 10)
+    assert pace.earliest_start(10) == opens_at
 
 
 def test_time_in_which_a_request_could_have_started_is_known_between_the_slots_too() -> None:
     pace = _dealt([0], 4)
-    first = pace.opens_at(1)
+    first = pace.earliest_start(1)
     assert first >= 1
-    pace.spend(first)
-    second = pace.opens_at(first)
+    pace.consume(first)
+    second = pace.earliest_start(first)
     assert not pace.unused(second - 0.01)
     assert pace.unused(second + 0.2), "the slot was let pass"
-    assert pace.opens_at(second + 0.2) > second + 0.2
+    assert pace.earliest_start(second + 0.2) > second + 0.2
 
 
 # -- what 429 does ---------------------------------------------------------------------------------------------------
@@ -187,12 +187,12 @@ class Limited:
 
 def _serve(pace: Pace, api: Limited, begin: float, until: float) -> float:
     now = begin
-    while (now := pace.opens_at(now)) < until:
-        pace.spend(now)
+    while (now := pace.earliest_start(now)) < until:
+        pace.consume(now)
         if api.call(now):
-            pace.accepted()
+            pace.speed_up()
         else:
-            pace.refused(now, now)
+            pace.slow_down(now, now)
             now += 1.0
     return now
 
@@ -215,26 +215,26 @@ def test_the_pace_settles_just_under_what_the_api_allows_and_comes_back(pace: Pa
 def test_a_429_now_and_then_does_not_slow_down_for_good() -> None:
     pace = Pace(RATE)
     served, now = 0, 0.0
-    while (now := pace.opens_at(now)) < 300:
-        pace.spend(now)
+    while (now := pace.earliest_start(now)) < 300:
+        pace.consume(now)
         served += 1
-        pace.refused(now, now) if served % 100 == 0 else pace.accepted()
+        pace.slow_down(now, now) if served % 100 == 0 else pace.speed_up()
     assert served / 300 > 0.9 * 9.5
 
 
 def test_the_answers_of_one_moment_slow_down_once() -> None:
     pace = Pace(RATE)
-    assert pace.refused(9.0, 10.0)
+    assert pace.slow_down(9.0, 10.0)
     budget = pace.budget
-    assert not any(pace.refused(sent_at, 10.1) for sent_at in (9.1, 9.5, 9.9))
+    assert not any(pace.slow_down(sent_at, 10.1) for sent_at in (9.1, 9.5, 9.9))
     assert pace.budget == budget
-    assert pace.refused(10.2, 10.5)
+    assert pace.slow_down(10.2, 10.5)
 
 
 def test_however_many_429_come_a_little_of_the_pace_is_left() -> None:
     pace = Pace(RATE)
     for at in range(100):
-        pace.refused(at, at)
+        pace.slow_down(at, at)
     assert pace.budget is not None
     assert pace.budget >= 0.2
 
@@ -245,14 +245,14 @@ def test_every_member_finds_each_partition_at_the_same_place_and_each_place_has_
     for seed in range(20):
         random.Random(seed).shuffle(everything)
         known = dict(random.Random(seed).sample(list(counts.items()), 3))
-        shares = [places(known, everything[:4]), places(dict(reversed(known.items())), everything[4:])]
+        shares = [slot_positions(known, everything[:4]), slot_positions(dict(reversed(known.items())), everything[4:])]
         assert sorted(shares[0] + shares[1]) == list(range(9))
-    assert places(counts, [Partition("scanned", 1, 0, 0), Partition("packed", 0, 0, 0)]) == [0, 4]
+    assert slot_positions(counts, [Partition("scanned", 1, 0, 0), Partition("packed", 0, 0, 0)]) == [0, 4]
 
 
 def test_a_partition_that_the_group_is_not_known_to_read_has_no_place() -> None:
     fresh = [Partition("packed", 3, 0, 0), Partition("unheard", 0, 0, 0), Partition("packed", 2, 0, 0)]
-    assert places({"packed": 3}, fresh) == [2]
+    assert slot_positions({"packed": 3}, fresh) == [2]
 
 
 # -- when the partitions cannot be counted -----------------------------------------------------------------------------
@@ -278,27 +278,27 @@ def test_members_that_could_not_count_the_partitions_stay_under_the_rate_togethe
     starts: list[float] = []
     for member in set(owners):
         mine = [Partition("events", place, 0, 0) for place, owner in enumerate(owners) if owner == member]
-        starts += _run(_dealt(*assumed_places(mine)), 20)
+        starts += _run(_dealt(*assumed_slot_positions(mine)), 20)
     assert not starts or _peak(starts) <= RATE, "the group starts more requests in a second than its rate"
 
 
 def test_a_member_that_could_not_count_the_partitions_takes_little_until_it_can() -> None:
     bench = _bench(0, 1)
-    bench.pipeline.counted({}, WALL, bench.now)
+    bench.pipeline.set_partition_counts({}, WALL, bench.now)
     assert 0 < _budget(bench) <= RATE / 10, "each member runs at the full rate when counting fails"
-    bench.pipeline.counted({"events": 8}, WALL, bench.now)
+    bench.pipeline.set_partition_counts({"events": 8}, WALL, bench.now)
     assert _budget(bench) == pytest.approx(RATE * 2 / 8), "it is known now"
 
 
 def test_what_was_counted_before_holds_when_counting_fails() -> None:
     bench = _bench(0, 1)
-    bench.pipeline.counted({"events": 8}, WALL, bench.now)
-    bench.pipeline.counted({}, WALL, bench.now)
+    bench.pipeline.set_partition_counts({"events": 8}, WALL, bench.now)
+    bench.pipeline.set_partition_counts({}, WALL, bench.now)
     assert _budget(bench) == pytest.approx(RATE * 2 / 8)
 
 
 def test_a_member_that_could_not_count_and_owns_nothing_starts_nothing() -> None:
     bench = _bench(0)
-    bench.pipeline.counted({}, WALL, bench.now)
-    bench.pipeline.revoked(list(bench.pipeline.partitions), bench.now)
+    bench.pipeline.set_partition_counts({}, WALL, bench.now)
+    bench.pipeline.remove_partitions(list(bench.pipeline.partitions), bench.now)
     assert not bench.pipeline.gate.pace.has_share

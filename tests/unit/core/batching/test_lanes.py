@@ -49,7 +49,7 @@ def by_the_rule(lanes: Lanes, now: float, *, due_or_not: bool, tasks: bool) -> t
         first = lane.rows[0]
         if len(lane.rows) >= MAX_ROWS or lane.size >= lanes.max_bytes:
             full.append(first.arrived)
-        elif due_or_not or lane.awaited or lanes.sendable - first.ripe >= LINGER or now - first.arrived >= patience:
+        elif due_or_not or lane.awaited or lanes.sendable - first.ready_at >= LINGER or now - first.arrived >= patience:
             due.append(first.arrived)
     if full and (not due or min(full) <= min(due) or now - min(due) < patience):
         return min(full), "full"
@@ -80,7 +80,7 @@ def test_the_next_window_is_the_one_that_looking_at_every_lane_finds(seed: int) 
             chosen = rng.choice([one for one in ready if one.stage == Stage.READY] or [ready[0]])
             if not chosen.awaited:
                 chosen.awaited = True
-                lanes.urge([chosen])
+                lanes.expedite([chosen])
         elif act < 0.45 and ready:
             for gone in rng.sample(ready, len(ready) // 3):
                 if gone.stage == Stage.READY:
@@ -176,7 +176,7 @@ def _again_and_again(lanes: Lanes, act: str, now: float) -> None:
         lanes.add([row(0, now, note="0", by_task=True), row(1, now, note="1", by_task=True)])
     elif act == "urge" and first is not None and not first.awaited:
         first.awaited = True
-        lanes.urge([first])
+        lanes.expedite([first])
     elif act == "limit":
         lanes.limit_bytes([row(0, now), row(1, now)], now)
     elif act == "cut":

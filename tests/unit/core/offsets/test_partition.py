@@ -31,19 +31,19 @@ def test_the_watermark_is_the_lowest_unsettled_position() -> None:
     first, second, third = _read(partition, 5, 6, 7)
     _settle(third)
     _settle(second)
-    assert partition.watermark == 5
+    assert partition.committable_offset == 5
     _settle(first)
-    assert partition.watermark == 8
+    assert partition.committable_offset == 8
 
 
 def test_gaps_between_records_are_passed_over() -> None:
     partition = Partition("events", 0, 0, 0)
     first, second = _read(partition, 3, 9)
-    assert partition.watermark == 3
+    assert partition.committable_offset == 3
     _settle(first)
-    assert partition.watermark == 9
+    assert partition.committable_offset == 9
     _settle(second)
-    assert partition.watermark == 10
+    assert partition.committable_offset == 10
 
 
 def test_with_nothing_unsettled_the_watermark_is_where_reading_goes_on() -> None:
@@ -51,9 +51,9 @@ def test_with_nothing_unsettled_the_watermark_is_where_reading_goes_on() -> None
     partition = Partition("events", 0, 0, 0)
     (record,) = _read(partition, 0)
     partition.position = 4  # the client passed a transaction marker
-    assert partition.watermark == 0
+    assert partition.committable_offset == 0
     _settle(record)
-    assert partition.watermark == 4
+    assert partition.committable_offset == 4
 
 
 def test_reading_never_moves_the_position_back() -> None:
@@ -129,7 +129,7 @@ def test_what_a_map_names_and_is_not_read_yet_stays_in_the_next_commit() -> None
     partition.read([second], 9)
     partition.skip(second)
     (third,) = _read(partition, 9)
-    assert third.offset == partition.watermark == 9
+    assert third.offset == partition.committable_offset == 9
     (commit,) = due_commits([partition])
     assert decode(commit.metadata, 0, 9).beyond(0) == [(12, 20)]
 
@@ -149,7 +149,7 @@ def test_reading_stops_before_the_map_could_outgrow_its_room() -> None:
         room = draw.choice((500, 1000, 4000))
         while not partition.outgrows(room) and partition.position < 60_000:
             records = _read(partition, *range(partition.position, partition.position + draw.choice((1, 50, MAX_READ))))
-            for record in records[partition.watermark == records[0].offset :]:
+            for record in records[partition.committable_offset == records[0].offset :]:
                 if draw.random() < 0.98:
                     _settle(record)
         assert partition.position < 60_000, "I7: reading goes on though the map has no room left"
@@ -218,7 +218,7 @@ def test_i3_a_commit_never_passes_an_unsettled_position(gaps: list[int], order: 
         _settle(record)
         unsettled.remove(record)
         lowest = min((r.offset for r in unsettled), default=partition.position)
-        assert partition.watermark == lowest, "I3: the watermark is not the lowest unsettled position"
+        assert partition.committable_offset == lowest, "I3: the watermark is not the lowest unsettled position"
         assert partition.ledger.balanced, "I5: the ledger does not balance"
 
 
@@ -243,5 +243,5 @@ def test_behind_a_record_that_is_stuck_what_is_settled_or_skipped_is_not_kept(ro
         for record in records:
             partition.skip(record)
     assert len(partition.records) <= 3 * MAX_SETTLED_KEPT, "I6: records that are done are kept"
-    assert partition.watermark == 0
+    assert partition.committable_offset == 0
     assert partition.settled_runs() == [(1, 50_001)]

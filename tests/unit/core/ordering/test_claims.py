@@ -20,21 +20,21 @@ def _partition(number: int = 0) -> Partition:
 def test_rows_of_different_keys_are_ready_at_once() -> None:
     claims = Claims()
     rows = rows_of(_partition(), "A", "B", "C")
-    assert claims.queue(rows) == (rows, [])
+    assert claims.acquire(rows) == (rows, [])
     assert len(claims) == 3
 
 
 def test_one_value_under_two_data_keys_is_two_claims() -> None:
     claims = Claims()
     first, second = (row_of(Record(_partition(), 0, None, 1), "A", key=key) for key in ("extended_id", "serial_number"))
-    assert claims.queue([first, second])[0] == [first, second]
+    assert claims.acquire([first, second])[0] == [first, second]
 
 
 def test_a_later_row_of_a_key_waits_and_the_holder_is_awaited() -> None:
     claims = Claims()
     first, second = rows_of(_partition(), "A", "A")
-    assert claims.queue([first]) == ([first], [])
-    assert claims.queue([second]) == ([], [first])
+    assert claims.acquire([first]) == ([first], [])
+    assert claims.acquire([second]) == ([], [first])
     assert (first.awaited, second.awaited) == (True, False)
     assert list(claims.waiting()) == [second]
 
@@ -42,7 +42,7 @@ def test_a_later_row_of_a_key_waits_and_the_holder_is_awaited() -> None:
 def test_claims_are_granted_in_arrival_order_over_all_partitions() -> None:
     claims = Claims()
     line = [rows_of(_partition(number), "A")[0] for number in range(4)]
-    claims.queue(line)
+    claims.acquire(line)
     granted = [line[0]]
     while len(granted) < 4:
         granted += claims.free([granted[-1]])
@@ -54,7 +54,7 @@ def test_claims_are_granted_in_arrival_order_over_all_partitions() -> None:
 def test_a_granted_row_is_awaited_only_while_others_stand_behind_it() -> None:
     claims = Claims()
     first, second, third = rows_of(_partition(), "A", "A", "A")
-    claims.queue([first, second, third])
+    claims.acquire([first, second, third])
     claims.free([first])
     assert (second.awaited, third.awaited) == (True, False)
     claims.free([second])
@@ -64,7 +64,7 @@ def test_a_granted_row_is_awaited_only_while_others_stand_behind_it() -> None:
 def test_a_row_without_a_key_claims_nothing() -> None:
     claims = Claims()
     row = Row(Record(_partition(), 0, None, 1), None, None, {}, (), 0, rejection=Rejection("key_missing", "no key"))
-    assert claims.queue([row]) == ([row], [])
+    assert claims.acquire([row]) == ([row], [])
     assert len(claims) == 0
     assert claims.free([row]) == []
 
@@ -75,7 +75,7 @@ def test_withdrawn_rows_leave_the_line_and_the_order_of_the_others_stays() -> No
     holder = rows_of(kept, "A")[0]
     gone = rows_of(going, "A", "A")
     last = rows_of(kept, "A", start=1)[0]
-    claims.queue([holder, gone[0], last, gone[1]])
+    claims.acquire([holder, gone[0], last, gone[1]])
     for row in gone:
         row.stage = Stage.DONE
     claims.withdraw(gone)
@@ -89,7 +89,7 @@ def test_a_holder_whose_followers_are_withdrawn_is_awaited_no_more() -> None:
     claims = Claims()
     holder = rows_of(_partition(0), "A")[0]
     (gone,) = rows_of(_partition(1), "A")
-    claims.queue([holder, gone])
+    claims.acquire([holder, gone])
     gone.stage = Stage.DONE
     claims.withdraw([gone])
     assert not holder.awaited
@@ -101,7 +101,7 @@ def test_any_order_of_freeing_grants_each_key_first_come_first_served(values: li
     """I2 on the claims alone: whatever is freed when, a key's rows become ready in the order they were queued."""
     claims = Claims()
     rows = rows_of(_partition(), *values)
-    ready, _ = claims.queue(rows)
+    ready, _ = claims.acquire(rows)
     granted = list(ready)
     while ready:
         row = pick.choice(ready)
@@ -134,15 +134,15 @@ def _unit(value: str, pallet: str = "") -> Row:
 def test_children_are_packed_into_one_case_side_by_side() -> None:
     claims = Claims()
     children = [_packed(value, "C1") for value in "ABC"]
-    assert claims.queue(children) == (children, []), "I8: children of one case wait for each other"
+    assert claims.acquire(children) == (children, []), "I8: children of one case wait for each other"
 
 
 def test_an_update_by_the_case_waits_for_all_its_children_and_they_for_it() -> None:
     claims = Claims()
     first, second, late = _packed("A", "C1"), _packed("B", "C1"), _packed("C", "C1")
     update = _unit("C1")
-    claims.queue([first, second])
-    assert claims.queue([update, late]) == ([], [first, second])
+    claims.acquire([first, second])
+    assert claims.acquire([update, late]) == ([], [first, second])
     assert claims.free([second]) == []
     assert claims.free([first]) == [update]
     assert claims.free([update]) == [late]
@@ -154,7 +154,7 @@ def test_a_child_that_waits_for_its_code_holds_its_place_in_the_case() -> None:
     """All claims are queued at arrival: what comes later cannot get between."""
     claims = Claims()
     before, child, update = rows_of(_partition(), "A")[0], _packed("A", "C1"), _unit("C1")
-    assert claims.queue([before, child, update])[0] == [before]
+    assert claims.acquire([before, child, update])[0] == [before]
     assert claims.free([before]) == [child]
     assert claims.free([child]) == [update]
 
@@ -162,7 +162,7 @@ def test_a_child_that_waits_for_its_code_holds_its_place_in_the_case() -> None:
 def test_a_case_goes_onto_its_pallet_after_its_children_and_before_an_update_by_the_pallet() -> None:
     claims = Claims()
     child, onto, other, shipped = _packed("A", "C1"), _unit("C1", "P1"), _unit("C2", "P1"), _unit("P1")
-    assert claims.queue([child, onto, other, shipped])[0] == [child, other]
+    assert claims.acquire([child, onto, other, shipped])[0] == [child, other]
     assert claims.free([other]) == []
     assert claims.free([child]) == [onto]
     assert claims.free([onto]) == [shipped]
@@ -173,13 +173,13 @@ def test_a_case_goes_onto_its_pallet_after_its_children_and_before_an_update_by_
 def test_another_case_is_not_waited_for() -> None:
     claims = Claims()
     child, update = _packed("A", "C1"), _unit("C2")
-    assert claims.queue([child, update])[0] == [child, update]
+    assert claims.acquire([child, update])[0] == [child, update]
 
 
 def test_a_waiting_child_that_is_withdrawn_gives_back_the_case() -> None:
     claims = Claims()
     before, child, update = rows_of(_partition(), "A")[0], _packed("A", "C1"), _unit("C1")
-    claims.queue([before, child, update])
+    claims.acquire([before, child, update])
     child.stage = Stage.DONE
     assert claims.withdraw([child]) == [update]
     assert not before.awaited
@@ -205,7 +205,7 @@ def test_conflicting_rows_become_ready_in_the_order_of_their_arrival_whatever_is
     ready: list[Row] = []
     for row in rows:
         open_rows.append(row)
-        ready += claims.queue([row])[0]
+        ready += claims.acquire([row])[0]
         if ready and pick.random() < 0.5:
             _end(claims, ready.pop(pick.randrange(len(ready))), open_rows, ready)
         waiting = [row for row in open_rows if row.blocked]

@@ -63,7 +63,7 @@ class Line(Bench):
         messages = [Message(n, json.dumps(self.log[n]).encode()) for n in range(start, len(self.log))]
         if messages:
             records, rows, position = self.intake.take(self.now_read, messages, self.now)
-            self.pipeline.arrived(self.now_read, records, rows, position, self.now)
+            self.pipeline.add_records(self.now_read, records, rows, position, self.now)
             self.tick()
 
     def dies_and_returns(self) -> None:
@@ -71,9 +71,9 @@ class Line(Bench):
         commits = due_commits(self.pipeline.partitions)
         offset, metadata = (commits[0].offset, commits[0].metadata) if commits else (0, "")
         self.pipeline = Pipeline(self.rules, random.Random(2).random)
-        self.open, self.letters = [], []
+        self.open, self.dead_letters = [], []
         again = Partition("events", 0, offset, offset, decode(metadata, 0, offset), metadata)
-        self.pipeline.assigned(again)
+        self.pipeline.add_partition(again)
         self.reads(again)
 
     def attempt(self, data_key: str) -> Attempt:
@@ -95,7 +95,7 @@ class Line(Bench):
 
     def lettered(self) -> list[tuple[str | None, str | None, str]]:
         """(data key, value, reason) of every letter so far."""
-        rows: list[tuple[Row, str]] = [(one.row, one.rejection.reason) for one in self.buried + self.letters]
+        rows: list[tuple[Row, str]] = [(one.row, one.rejection.reason) for one in self.buried + self.dead_letters]
         return [(row.data_key, row.value, reason) for row, reason in rows]
 
 
@@ -108,9 +108,9 @@ def test_the_two_rows_go_in_two_requests_and_the_record_is_settled_when_both_are
     line.publish(labelled("C1"))
     assert sorted(line.in_flight()) == [("case_code", "C1"), ("serial_number", "C1")]
     line.accept(line.attempt(first))
-    assert (line.now_read.watermark, line.ledger["accepted"], line.ledger["unsettled"]) == (0, 0, 1)
+    assert (line.now_read.committable_offset, line.ledger["accepted"], line.ledger["unsettled"]) == (0, 0, 1)
     line.accept()
-    assert (line.now_read.watermark, line.ledger["accepted"]) == (1, 1)
+    assert (line.now_read.committable_offset, line.ledger["accepted"]) == (1, 1)
     assert line.pipeline.rows_accepted == {"case_code": 1, "serial_number": 1}
     assert line.settled()
 
@@ -157,7 +157,7 @@ def test_naming_the_same_code_twice_is_an_invalid_event_that_sends_nothing(data_
     event = {**data_key, "key_value": "12", "scm_data": {"a": "1"}}
     line.publish(event | {"also_update": {"data_key": "extended_id", "key_value": "12"}})
     assert line.lettered() == [(None, None, "invalid_event")]
-    assert line.letters[0].rejection.field == "also_update"
+    assert line.dead_letters[0].rejection.field == "also_update"
     line.acknowledge()
     assert line.sent == []
     assert line.settled()
@@ -170,11 +170,11 @@ def test_a_field_that_is_refused_rejects_both_rows_with_a_letter_each_and_the_re
     line = Line()
     line.publish(labelled("C1", activation_status=7))
     assert line.lettered() == [("case_code", "C1", "invalid_value"), ("serial_number", "C1", "invalid_value")]
-    first, second = line.letters
-    line.pipeline.acknowledged([first.row], line.now)
-    assert line.now_read.watermark == 0
-    line.pipeline.acknowledged([second.row], line.now)
-    assert (line.now_read.watermark, line.ledger["rejected"]) == (1, 1)
+    first, second = line.dead_letters
+    line.pipeline.on_acknowledged([first.row], line.now)
+    assert line.now_read.committable_offset == 0
+    line.pipeline.on_acknowledged([second.row], line.now)
+    assert (line.now_read.committable_offset, line.ledger["rejected"]) == (1, 1)
     assert line.pipeline.rows_rejected["invalid_value"] == 2
     assert line.sent == []
 
@@ -196,9 +196,9 @@ def test_one_row_rejected_by_the_api_is_one_letter_and_the_record_waits_for_it_a
     assert line.lettered() == [("serial_number", "C1", "unknown_key")]
     steps: list[Callable[[], None]] = [line.acknowledge, line.accept]
     for step in steps if letter_first else reversed(steps):
-        assert line.now_read.watermark == 0
+        assert line.now_read.committable_offset == 0
         step()
-    assert (line.now_read.watermark, line.ledger["rejected"], line.ledger["accepted"]) == (1, 1, 0)
+    assert (line.now_read.committable_offset, line.ledger["rejected"], line.ledger["accepted"]) == (1, 1, 0)
     assert line.pipeline.rows_accepted == {"case_code": 1}
     assert line.settled()
 
@@ -217,7 +217,7 @@ def test_after_a_crash_both_rows_are_sent_again_unless_the_record_was_settled() 
     line.dies_and_returns()
     assert line.in_flight() == [("extended_id", "STUCK"), ("case_code", "C2"), ("serial_number", "C2")]
     line.serve(always)
-    assert (line.now_read.watermark, line.ledger["skipped"], line.ledger["accepted"]) == (3, 1, 2)
+    assert (line.now_read.committable_offset, line.ledger["skipped"], line.ledger["accepted"]) == (3, 1, 2)
 
 
 def test_a_crash_before_a_letter_is_acknowledged_sends_the_other_row_again_too() -> None:
@@ -235,11 +235,11 @@ def test_a_revocation_between_the_two_rows_releases_the_record_and_its_return_se
     serial = line.attempt("serial_number")
     assert line.in_flight() == [("extended_id", "A"), ("serial_number", "C1")], "the case waits for its child"
     line.accept(serial)
-    line.pipeline.revoked([line.now_read], line.now)
+    line.pipeline.remove_partitions([line.now_read], line.now)
     assert line.ledger["released"] == 2
     (packing,) = line.open
     again = Partition("events", 0, 0, 0)
-    line.pipeline.assigned(again)
+    line.pipeline.add_partition(again)
     line.reads(again)
     assert line.in_flight()[1:] == [("serial_number", "C1")], "the rest waits for the packing that is in flight still"
     line.accept(packing)

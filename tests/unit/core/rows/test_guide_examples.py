@@ -172,7 +172,7 @@ def gathered(events: list[Members], form: str, *, by_task: bool = False) -> tupl
     intake = Intake(decoder("auto"), maker, None)
     messages = [Message(offset, encoder(form)(members)) for offset, members in enumerate(events)]
     records, rows, position = intake.take(partition, messages, bench.now)
-    bench.pipeline.arrived(partition, records, rows, position, bench.now)
+    bench.pipeline.add_records(partition, records, rows, position, bench.now)
     bench.tick()
     return bench, list(bench.open)
 
@@ -208,7 +208,7 @@ def test_a_synchronous_example_is_what_is_sent_for_its_events(form: str, example
         assert request.line == "POST /api/v2/scm/upload/ HTTP/1.1"
         assert request.headers["authorization"] == f"UAT {TOKEN}"
         assert request.headers["content-type"] == "application/json"
-    assert bench.letters == []
+    assert bench.dead_letters == []
 
 
 @pytest.mark.parametrize(("form", "example"), list(forms(ASYNC)), ids=str)
@@ -291,5 +291,5 @@ def test_the_answer_that_names_a_row_rejects_it_and_the_others_are_sent_again(
     error = {"message": message, "line": "1", "field": field_name, "key_value": bad}
     bench = answered({"errors": [error]}, bad, FIRST, status="400 Bad Request")
     assert bench.reasons() == {bad: reason}
-    assert bench.letters[0].rejection.message == message
+    assert bench.dead_letters[0].rejection.message == message
     assert values(bench.only) == [FIRST]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core.model import BadEvent, Event, Record, Row
+from consumer.core.model import Event, InvalidEvent, Record, Row
 from consumer.core.rows.maker import MAX_DIGITS, NOT_WRITTEN_OUT, RowMaker, text_of
 from consumer.core.rows.special_fields import FIELD_RULES
 from consumer.core.rows.validation import MAX_VALUE, REASONS
@@ -72,7 +72,7 @@ NO_TEXT = [
 
 @pytest.mark.parametrize("value", NO_TEXT, ids=repr)
 def test_value_that_has_no_text_makes_the_event_invalid(value: Any) -> None:
-    with pytest.raises(BadEvent) as raised:
+    with pytest.raises(InvalidEvent) as raised:
         one({"good": "1", "field": value})
     assert (raised.value.reason, raised.value.field) == ("invalid_event", "field")
     assert '"field"' in raised.value.message
@@ -160,14 +160,14 @@ NO_KEYS = [True, [], {}, b"K", date(2024, 5, 1), float("nan"), Decimal("1e100000
 
 @pytest.mark.parametrize("value", NO_KEYS, ids=[type(value).__name__ for value in NO_KEYS])
 def test_key_of_any_other_kind_makes_the_event_invalid(value: Any) -> None:
-    with pytest.raises(BadEvent) as raised:
+    with pytest.raises(InvalidEvent) as raised:
         make(Event({"extended_id": value, "a": "1"}))
     assert raised.value.reason == "invalid_event"
 
 
 @pytest.mark.parametrize("fields", [{}, {"a": "1"}, {"extended_id": None, "a": "1"}, {"Extended_id": "K"}])
 def test_flat_event_without_its_key_is_key_missing(fields: dict[str, Any]) -> None:
-    with pytest.raises(BadEvent) as raised:
+    with pytest.raises(InvalidEvent) as raised:
         make(Event(fields))
     assert (raised.value.reason, raised.value.field) == ("key_missing", "extended_id")
 
@@ -218,7 +218,7 @@ def test_second_code_is_judged_by_itself() -> None:
 
 
 def test_second_code_that_is_the_first_again_makes_the_event_invalid() -> None:
-    with pytest.raises(BadEvent) as raised:
+    with pytest.raises(InvalidEvent) as raised:
         make(Event({"a": "1"}, None, "K", also_update=("extended_id", "K")))
     assert (raised.value.reason, raised.value.field) == ("invalid_event", "also_update")
     assert len(make(Event({"a": "1"}, None, "K", also_update=("extended_id", "L")))) == 2
@@ -241,7 +241,7 @@ def test_record_gets_the_events_id_and_nothing_else() -> None:
     record = Record(None, 5, None, 100)
     MAKER.rows(Event({"a": "1"}, None, "K", "id-1"), record)
     assert (record.event_id, record.open, record.rejected) == ("id-1", 0, False)
-    with pytest.raises(BadEvent):
+    with pytest.raises(InvalidEvent):
         MAKER.rows(Event({"a": []}, None, "K", "id-2"), record)
     assert record.event_id == "id-2"
 
@@ -312,7 +312,7 @@ events = st.builds(
 def test_any_event_gives_rows_of_text_that_survive_json_or_is_refused(event: Event) -> None:
     try:
         rows = make(event)
-    except BadEvent as bad:
+    except InvalidEvent as bad:
         refused = bad
     else:
         check(rows, event)
@@ -348,7 +348,7 @@ def test_judging_an_item_as_a_whole_and_by_field_agree(event: Event) -> None:
     def outcome(way: Any) -> Any:
         try:
             rows = way()
-        except BadEvent as bad:
+        except InvalidEvent as bad:
             return bad.reason, bad.message, bad.field
         return [(list(row.item.items()), row.value, row.shape, row.size, row.rejection) for row in rows]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.model import BadEvent, Event, Record, Row, Several
+from consumer.core.model import Event, EventBatch, InvalidEvent, Record, Row
 from consumer.core.rows.maker import MAX_ROWS, RowMaker
 from consumer.formats import Schemas, decoder
 from consumer.loop.intake import Intake
@@ -24,8 +24,8 @@ def event(key: str, data_key: str = "extended_id", **fields: Any) -> Event:
     return Event(fields, data_key, key)
 
 
-def rows_of(*parts: Event | BadEvent) -> list[Row]:
-    return MAKER.rows(Several({}, parts=parts), Record(None, 0, None, 1_000_000))
+def rows_of(*parts: Event | InvalidEvent) -> list[Row]:
+    return MAKER.rows(EventBatch({}, parts=parts), Record(None, 0, None, 1_000_000))
 
 
 def kept(*parts: Event) -> list[int]:
@@ -95,7 +95,7 @@ def test_leaving_repeats_out_changes_nothing_at_the_api(parts: list[Event]) -> N
 
 
 def test_refusals_are_never_one() -> None:
-    bad = BadEvent("invalid_event", "no")
+    bad = InvalidEvent("invalid_event", "no")
     rows = rows_of(bad, bad, event("A"), event("A"))
     assert [row.rejection and row.rejection.reason for row in rows] == ["invalid_event", "invalid_event", "no_fields"]
 
@@ -107,7 +107,7 @@ def test_a_value_that_makes_one_event_invalid_costs_the_others_nothing() -> None
 
 
 def test_a_value_that_all_parts_of_an_event_share_and_that_cannot_be_sent_refuses_it_once() -> None:
-    event = Several({"a": [1]}, parts=(Event({"a": [1]}, "extended_id", "A"), Event({"a": [1]}, "extended_id", "B")))
+    event = EventBatch({"a": [1]}, parts=(Event({"a": [1]}, "extended_id", "A"), Event({"a": [1]}, "extended_id", "B")))
     (row,) = MAKER.rows(event, Record(None, 0, None, 1))
     assert row.rejection is not None
     assert (row.rejection.reason, row.value) == ("invalid_event", None)
@@ -121,7 +121,7 @@ def test_a_row_weighs_what_it_takes_in_a_request_and_not_what_its_record_does() 
 def test_over_the_limit_none_is_made() -> None:
     parts = [event(f"K{number}", a="1") for number in range(MAX_ROWS + 1)]
     assert len(rows_of(*parts[1:])) == MAX_ROWS
-    with pytest.raises(BadEvent, match="10,000 rows"):
+    with pytest.raises(InvalidEvent, match="10,000 rows"):
         rows_of(*parts)
 
 
@@ -212,7 +212,7 @@ def test_what_waits_for_room_is_unsettled_and_goes_with_its_partition() -> None:
     world.start()
     world.turn_for(1)
     partition.position = 9  # the client's end-of-partition event
-    assert (partition.watermark, partition.ledger.unsettled) == (0, 5)
+    assert (partition.committable_offset, partition.ledger.unsettled) == (0, 5)
     assert partition not in world.source.held, "reading has stopped as a whole"
     assert world.pipeline.unsettled == 20 + 4
     world.runner.on_revoked([partition], lost=True)
@@ -285,20 +285,20 @@ def test_a_record_is_settled_when_all_its_rows_are_and_each_rejected_row_has_a_l
     partition = world.partition(0)
     world.source.logs[partition] = [several(0, *codes("R", 5), "?"), several(1, *codes("S", 5))]
     world.start()
-    world.turn_until(lambda: len(world.letters) == 1)
+    world.turn_until(lambda: len(world.dead_letters) == 1)
     world.turn_for(1)
-    assert [letter.row.value for letter in world.letters] == [None], (
+    assert [letter.row.value for letter in world.dead_letters] == [None], (
         "an event with a name that means nothing is refused whole"
     )
     world.source.logs[partition] = [several(2, *codes("R", 5))]
-    world.turn_until(lambda: len(world.letters) == 3)
-    assert {letter.row.value for letter in world.letters[1:]} == bad
+    world.turn_until(lambda: len(world.dead_letters) == 3)
+    assert {letter.row.value for letter in world.dead_letters[1:]} == bad
     world.turn_for(1)
     assert partition.ledger.unsettled == 2
-    world.results.put([letter.row for letter in world.letters[:2]])
+    world.results.put([letter.row for letter in world.dead_letters[:2]])
     world.turn_for(1)
     assert partition.ledger.unsettled == 1
-    assert partition.watermark == 2
-    world.results.put([world.letters[2].row])
+    assert partition.committable_offset == 2
+    world.results.put([world.dead_letters[2].row])
     world.turn_until(lambda: partition.committed == 3)
     assert (partition.ledger.accepted, partition.ledger.rejected) == (1, 2)

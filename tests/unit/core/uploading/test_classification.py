@@ -9,8 +9,8 @@ import pytest
 from consumer.core.model import Row
 from consumer.core.offsets.partition import Partition
 from consumer.core.uploading.classification import BODY_EXCERPT, LineNumbers, Outcome, classify
-from consumer.core.uploading.response import Reply
-from consumer.core.verdict import Reading
+from consumer.core.uploading.response import Response
+from consumer.core.verdict import Verdict
 from tests.unit.builders import answered, error_of, lost, naming, rows_of, unsent
 
 
@@ -18,60 +18,60 @@ def _rows(*values: str, **fields: Any) -> list[Row]:
     return rows_of(Partition("events", 0, 0, 0), *values, **fields)
 
 
-def _read(rows: list[Row], reply: Reply, data_key: str = "extended_id") -> Outcome:
-    return classify(data_key, rows, reply)
+def _read(rows: list[Row], response: Response, data_key: str = "extended_id") -> Outcome:
+    return classify(data_key, rows, response)
 
 
-def _ok(items: dict[str, Any], affected: Any) -> Reply:
+def _ok(items: dict[str, Any], affected: Any) -> Response:
     return answered(200, {"total_updates": 1, "changes": [], "items": items, "codes_affected": affected})
 
 
 @pytest.mark.parametrize(
-    ("status", "reading"),
+    ("status", "verdict"),
     [
-        (400, Reading.NONE_NAMED),
-        (401, Reading.UNAUTHORIZED),
-        (403, Reading.REFUSED),
-        (404, Reading.REFUSED),
-        (405, Reading.REFUSED),
-        (406, Reading.REFUSED),
-        (408, Reading.FAILED),
-        (413, Reading.TOO_LARGE),
-        (429, Reading.THROTTLED),
-        (500, Reading.FAILED),
-        (502, Reading.FAILED),
-        (503, Reading.FAILED),
-        (504, Reading.FAILED),
-        (599, Reading.FAILED),
-        (201, Reading.UNEXPECTED),
-        (204, Reading.UNEXPECTED),
-        (301, Reading.UNEXPECTED),
-        (302, Reading.UNEXPECTED),
-        (307, Reading.UNEXPECTED),
-        (308, Reading.UNEXPECTED),
-        (402, Reading.UNEXPECTED),
-        (407, Reading.UNEXPECTED),
-        (409, Reading.UNEXPECTED),
-        (418, Reading.UNEXPECTED),
-        (422, Reading.UNEXPECTED),
+        (400, Verdict.NONE_NAMED),
+        (401, Verdict.UNAUTHORIZED),
+        (403, Verdict.REFUSED),
+        (404, Verdict.REFUSED),
+        (405, Verdict.REFUSED),
+        (406, Verdict.REFUSED),
+        (408, Verdict.FAILED),
+        (413, Verdict.TOO_LARGE),
+        (429, Verdict.THROTTLED),
+        (500, Verdict.FAILED),
+        (502, Verdict.FAILED),
+        (503, Verdict.FAILED),
+        (504, Verdict.FAILED),
+        (599, Verdict.FAILED),
+        (201, Verdict.UNEXPECTED),
+        (204, Verdict.UNEXPECTED),
+        (301, Verdict.UNEXPECTED),
+        (302, Verdict.UNEXPECTED),
+        (307, Verdict.UNEXPECTED),
+        (308, Verdict.UNEXPECTED),
+        (402, Verdict.UNEXPECTED),
+        (407, Verdict.UNEXPECTED),
+        (409, Verdict.UNEXPECTED),
+        (418, Verdict.UNEXPECTED),
+        (422, Verdict.UNEXPECTED),
     ],
 )
-def test_each_status_has_its_reading(status: int, reading: Reading) -> None:
-    assert _read(_rows("A"), answered(status, body=b"<html>no</html>")).reading is reading
+def test_each_status_has_its_reading(status: int, verdict: Verdict) -> None:
+    assert _read(_rows("A"), answered(status, body=b"<html>no</html>")).verdict is verdict
 
 
 def test_no_answer_to_a_request_that_was_sent_is_lost_and_to_an_unsent_one_is_not() -> None:
-    assert _read(_rows("A"), lost()).reading is Reading.LOST
-    assert _read(_rows("A"), unsent()).reading is Reading.UNSENT
+    assert _read(_rows("A"), lost()).verdict is Verdict.LOST
+    assert _read(_rows("A"), unsent()).verdict is Verdict.UNSENT
 
 
 def test_the_documented_200_accepts_every_row() -> None:
     outcome = _read(_rows("A", "B"), _ok({"A": ["note"], "B": ["note"]}, 2))
-    assert (outcome.reading, outcome.missing, outcome.unlisted) == (Reading.ACCEPTED, [], {})
+    assert (outcome.verdict, outcome.missing, outcome.unlisted) == (Verdict.ACCEPTED, [], {})
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "response",
     [
         answered(200, body=b"<html>captive portal</html>"),
         answered(200, body=b""),
@@ -81,8 +81,8 @@ def test_the_documented_200_accepts_every_row() -> None:
         answered(200, {"items": {"A": ["note"]}, "codes_affected": "1"}),
     ],
 )
-def test_a_200_that_is_not_the_documented_answer_is_unexpected(reply: Reply) -> None:
-    assert _read(_rows("A"), reply).reading is Reading.UNEXPECTED
+def test_a_200_that_is_not_the_documented_answer_is_unexpected(response: Response) -> None:
+    assert _read(_rows("A"), response).verdict is Verdict.UNEXPECTED
 
 
 def test_keys_left_out_of_items_while_fewer_codes_were_affected_are_missing() -> None:
@@ -104,7 +104,7 @@ def test_keys_left_out_of_items_mean_nothing_otherwise(
 ) -> None:
     rows = rows_of(Partition("events", 0, 0, 0), "A", "B", "C")
     outcome = _read(rows, _ok(items, affected), data_key)
-    assert (outcome.reading, outcome.missing) == (Reading.ACCEPTED, [])
+    assert (outcome.verdict, outcome.missing) == (Verdict.ACCEPTED, [])
 
 
 def test_a_repeat_that_is_left_out_again_is_missing_even_when_it_went_alone() -> None:
@@ -117,13 +117,13 @@ def test_fields_that_items_does_not_list_are_told() -> None:
     rows = _rows("A", "B", note="x", market="cn")
     outcome = _read(rows, _ok({"A": ["note"], "B": ["note", "market"]}, 2))
     assert list(outcome.unlisted.values()) == [["market"]]
-    assert outcome.reading is Reading.ACCEPTED
+    assert outcome.verdict is Verdict.ACCEPTED
 
 
 def test_errors_name_rows_by_key_value() -> None:
     rows = _rows("A", "B", "C")
     outcome = _read(rows, naming(error_of("C"), error_of("A", field="extended_id")))
-    assert outcome.reading is Reading.ROWS_NAMED
+    assert outcome.verdict is Verdict.ROWS_NAMED
     why = {row.value: (r.reason, r.message, r.field, r.stage, r.http_status) for row, r in outcome.rejected}
     assert why == {
         "C": ("rejected_by_api", "Invalid product", "product", "upload", 400),
@@ -136,7 +136,7 @@ def test_until_it_is_known_how_lines_are_counted_they_name_rows_to_be_tried_alon
     rows = _rows("A", "B", "C", "D")
     errors = [{"message": "bad", "line": "2", "field": "f"}]
     outcome = _read(rows, answered(400, {"errors": errors}))
-    assert (outcome.reading, outcome.rejected) == (Reading.ROWS_NAMED, [])
+    assert (outcome.verdict, outcome.rejected) == (Verdict.ROWS_NAMED, [])
     assert [row.value for row in outcome.candidates] == ["B", "C", "A"], "counted from 1, from 0, or with a header"
     assert [row.value for row in outcome.others] == ["D"]
 
@@ -187,7 +187,7 @@ def test_several_errors_about_one_row_reject_it_once() -> None:
 )
 def test_a_400_that_names_no_row_of_this_window_names_none(document: dict[str, Any]) -> None:
     outcome = _read(_rows("A", "B"), answered(400, document))
-    assert (outcome.reading, outcome.rejected) == (Reading.NONE_NAMED, [])
+    assert (outcome.verdict, outcome.rejected) == (Verdict.NONE_NAMED, [])
 
 
 def test_a_key_value_that_came_as_a_number_names_its_row() -> None:

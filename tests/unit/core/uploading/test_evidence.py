@@ -7,20 +7,20 @@ from typing import Any
 import pytest
 
 from consumer.core.uploading.evidence import DIVIDED_BLIND_AFTER, REJECTED_ALONE_AFTER, Failure, Step, next_step
-from consumer.core.verdict import Reading
+from consumer.core.verdict import Verdict
 
 REFUSED, UNEXPECTED, FAILED, LOST, TASK_FAILED = (
-    Reading.REFUSED,
-    Reading.UNEXPECTED,
-    Reading.FAILED,
-    Reading.LOST,
-    Reading.TASK_FAILED,
+    Verdict.REFUSED,
+    Verdict.UNEXPECTED,
+    Verdict.FAILED,
+    Verdict.LOST,
+    Verdict.TASK_FAILED,
 )
 FINE = {"api_doubtful": False}  # others were accepted a moment ago
 
 
 @pytest.mark.parametrize(
-    ("reading", "rows", "failures", "more", "step"),
+    ("verdict", "rows", "failures", "more", "step"),
     [
         # One failure shows nothing; a refusal while nothing is being accepted may be about everybody.
         (FAILED, 9, 1, {}, Step.RETRY),
@@ -65,21 +65,21 @@ FINE = {"api_doubtful": False}  # others were accepted a moment ago
         (REFUSED, 1, 1, {"suspect": True}, Step.RETRY),
     ],
 )
-def test_next_step(reading: Reading, rows: int, failures: int, more: dict[str, Any], step: Step) -> None:
-    found = next_step(Failure(reading, rows, failures, **more))
+def test_next_step(verdict: Verdict, rows: int, failures: int, more: dict[str, Any], step: Step) -> None:
+    found = next_step(Failure(verdict, rows, failures, **more))
     assert found is step, f"the API's fault is taken for the rows', or the rows' for the API's: {found}, not {step}"
 
 
-@pytest.mark.parametrize("reading", [REFUSED, UNEXPECTED, FAILED, LOST, TASK_FAILED])
+@pytest.mark.parametrize("verdict", [REFUSED, UNEXPECTED, FAILED, LOST, TASK_FAILED])
 @pytest.mark.parametrize("rows", [1, 9])
-def test_while_uploading_is_paused_the_answers_to_other_windows_decide_nothing(reading: Reading, rows: int) -> None:
+def test_while_uploading_is_paused_the_answers_to_other_windows_decide_nothing(verdict: Verdict, rows: int) -> None:
     sure = {"evidence": True, "refused_again": True, "suspect": True, "expired": True, "nothing_else": True}
-    found = next_step(Failure(reading, rows, 99, paused=True, **sure))
+    found = next_step(Failure(verdict, rows, 99, paused=True, **sure))
     assert found is Step.RETRY, f"what the pause is about is taken for the rows' fault: {found}"
 
 
-@pytest.mark.parametrize("reading", [REFUSED, UNEXPECTED, FAILED, LOST, TASK_FAILED])
-def test_a_trial_rejects_no_row_for_what_the_pause_may_be_about(reading: Reading) -> None:
+@pytest.mark.parametrize("verdict", [REFUSED, UNEXPECTED, FAILED, LOST, TASK_FAILED])
+def test_a_trial_rejects_no_row_for_what_the_pause_may_be_about(verdict: Verdict) -> None:
     sure = {"evidence": True, "refused_again": True, "suspect": True, "expired": True, "only_suspects": True}
-    found = next_step(Failure(reading, 1, 99, on_trial=True, **sure))
+    found = next_step(Failure(verdict, 1, 99, on_trial=True, **sure))
     assert found not in (Step.REJECT, Step.GIVE_UP), f"a trial rejects a row: {found}"

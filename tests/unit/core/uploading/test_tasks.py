@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from consumer.core.admission.gate import QUESTIONS, UNANSWERED_SECONDS
+from consumer.core.admission.gate import MAX_POLLS, UNANSWERED_SECONDS
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.uploading.evidence import TASK_PATIENCE_SECONDS
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import LONGEST_WAIT, TASKS_PER_REQUEST, UNKNOWN_LIMIT
 from tests.unit.builders import Bench, accepted, answered, error_of, lost, names, naming, unsent, values
 
@@ -21,7 +21,7 @@ GONE = answered(404, {"detail": "Not found."})
 DEADLINE = 100.0
 
 
-def started(task_id: str | int = "t1") -> Reply:
+def started(task_id: str | int = "t1") -> Response:
     return answered(200, {"task_id": task_id})
 
 
@@ -76,10 +76,10 @@ def test_a_synchronous_row_of_the_same_fields_goes_in_a_call_of_its_own() -> Non
 def test_rows_are_settled_when_the_task_is_complete_and_not_before() -> None:
     bench = bench_with_a_task()
     (partition,) = bench.pipeline.partitions
-    assert partition.watermark == 0
+    assert partition.committable_offset == 0
     bench.pass_time(1)
     bench.tell(RUNNING)
-    assert partition.watermark == 0
+    assert partition.committable_offset == 0
     bench.pass_time(2)
     bench.tell(COMPLETE)
     assert bench.settled()
@@ -159,7 +159,7 @@ def test_a_failed_task_is_divided_until_the_bad_row_is_alone_and_dead_lettered_w
         elif bench.open:
             bench.answer(bench.only, started(number))
     assert bench.reasons() == {"C013": "rejected_by_api"}
-    why = bench.letters[0].rejection
+    why = bench.dead_letters[0].rejection
     assert (why.message, why.http_status) == ("the task failed: no such product", None)
     bench.acknowledge()
     assert bench.settled()
@@ -217,12 +217,12 @@ def test_a_call_whose_answer_was_lost_may_have_started_a_task_so_later_rows_wait
     assert values(bench.only) == ["C1"]
 
 
-@pytest.mark.parametrize("reply", [lost(), unsent(), answered(503), answered(403), answered(200, body=b"<html>")])
-def test_a_question_without_an_answer_is_asked_again_and_changes_nothing(reply: Reply) -> None:
+@pytest.mark.parametrize("response", [lost(), unsent(), answered(503), answered(403), answered(200, body=b"<html>")])
+def test_a_question_without_an_answer_is_asked_again_and_changes_nothing(response: Response) -> None:
     bench = bench_with_a_task()
     for _ in range(3):
         bench.pass_time(30)
-        bench.tell(reply)
+        bench.tell(response)
         if bench.asks_open:
             bench.answer_me()
         assert (bench.reasons(), bench.open, bench.settled()) == ({}, [], False)
@@ -280,7 +280,7 @@ def test_a_row_whose_tasks_never_end_is_given_up_while_others_pass_and_its_lette
     partition = bench.partition()
     bench.read(partition, "BAD", key="case_code", by_task=True)
     for number in range(2_000):
-        if bench.letters:
+        if bench.dead_letters:
             break
         for attempt in list(bench.open):
             bench.answer(attempt, started(number) if attempt.by_task else accepted(attempt))
@@ -289,7 +289,7 @@ def test_a_row_whose_tasks_never_end_is_given_up_while_others_pass_and_its_lette
         if number % 5 == 0:
             bench.read(partition, f"E{number}")
         bench.pass_time(1)
-    why = bench.letters[0].rejection
+    why = bench.dead_letters[0].rejection
     assert (why.reason, why.message, why.http_status) == ("api_error", "the task did not end within 20 s", None)
 
 
@@ -394,7 +394,7 @@ def test_only_a_few_questions_are_open_at_once() -> None:
     while bench.open:
         bench.answer(bench.open[0], started(len(bench.sent)))
     bench.pass_time(60)
-    assert len(bench.questions) == QUESTIONS
+    assert len(bench.questions) == MAX_POLLS
 
 
 def test_a_question_answered_401_pauses_uploading_and_the_task_is_asked_about_once_the_token_passes() -> None:
@@ -469,7 +469,7 @@ def test_a_trial_that_is_a_task_at_work_does_not_keep_other_windows_from_being_t
     bench.pass_time(100)
     bench.answer(bench.only, started("t2"))
     bench.read(bench.partition(1), "A")
-    bench.pipeline.revoked([partition], bench.now)
+    bench.pipeline.remove_partitions([partition], bench.now)
     bench.pass_time(UNANSWERED_SECONDS)
     assert [values(attempt) for attempt in bench.open] == [["A"]], "I8: nothing else is tried while a task is at work"
     bench.accept()
@@ -543,10 +543,10 @@ def test_a_row_is_not_rejected_for_its_first_failed_task() -> None:
     bench.answer(other, started("D"))
     while not bench.questions:
         bench.now += 0.01
-        bench.pipeline.silent = True  # no upload goes meanwhile
+        bench.pipeline.uploads_suspended = True  # no upload goes meanwhile
         bench.tick()
     bench.tell(COMPLETE)
-    bench.pipeline.silent = False
+    bench.pipeline.uploads_suspended = False
     while not bench.open:
         bench.pass_time(0.1)
     bench.answer(bench.only, started("C"))
@@ -570,10 +570,10 @@ def test_a_row_whose_task_fails_while_other_tasks_pass_is_rejected_with_what_the
     assert bench.reasons() == {"C003": "rejected_by_api"}
     ended = bench.pipeline.uploads.tasks_ended
     assert ended.keys() == {"accepted", "none_named"}, "a failed task is counted under the name that users know"
-    assert bench.letters[0].rejection.message == "the task failed: no such product"
+    assert bench.dead_letters[0].rejection.message == "the task failed: no such product"
 
 
-def _others_pass_and_tasks_do_not(bench: Bench, start: Reply, seconds: float) -> None:
+def _others_pass_and_tasks_do_not(bench: Bench, start: Response, seconds: float) -> None:
     """Calls pass all the while, each call for a task is answered so, and each task fails."""
     partition, until, number = next(iter(bench.pipeline.partitions)), bench.now + seconds, 0
     while bench.now < until:
@@ -653,7 +653,7 @@ def test_a_revocation_finds_a_task_at_work_and_its_late_end_settles_nothing() ->
     (partition,) = bench.pipeline.partitions
     bench.pipeline.withdraw([partition], bench.now)
     assert bench.pipeline.busy([partition])
-    bench.pipeline.revoked([partition], bench.now)
+    bench.pipeline.remove_partitions([partition], bench.now)
     assert partition.ledger.as_dict()["released"] == 1
     fresh = bench.partition()
     bench.read(fresh, "C1", key="case_code", by_task=True)
@@ -672,18 +672,18 @@ def test_a_task_that_ends_in_time_settles_its_rows_though_the_partition_is_about
     bench.pass_time(1)
     bench.tell(COMPLETE)
     assert not bench.pipeline.busy([partition])
-    assert (partition.watermark, partition.ledger.accepted) == (1, 1)
+    assert (partition.committable_offset, partition.ledger.accepted) == (1, 1)
 
 
 def test_tasks_are_asked_about_while_the_process_stops_and_nothing_new_is_sent() -> None:
     bench = bench_with_a_task("C1")
     (partition,) = bench.pipeline.partitions
-    bench.pipeline.silent = True
+    bench.pipeline.uploads_suspended = True
     bench.read(partition, "C2", key="case_code", by_task=True)
     bench.pass_time(1)
     assert bench.open == []
     bench.tell(COMPLETE)
-    assert partition.watermark == 1
+    assert partition.committable_offset == 1
 
 
 def test_a_second_answer_about_a_task_changes_nothing() -> None:
@@ -691,7 +691,7 @@ def test_a_second_answer_about_a_task_changes_nothing() -> None:
     bench.pass_time(1)
     (task,) = bench.questions
     bench.tell(COMPLETE)
-    bench.pipeline.questioned(task, FAILED, bench.now)
+    bench.pipeline.on_task_response(task, FAILED, bench.now)
     assert bench.settled()
     assert bench.reasons() == {}
     partition = bench.partition(1)
@@ -701,4 +701,4 @@ def test_a_second_answer_about_a_task_changes_nothing() -> None:
     while bench.open:
         bench.answer(bench.open[0], started(len(bench.sent)))
     bench.pass_time(60)
-    assert len(bench.questions) == QUESTIONS, "nor does it make room for one more question"
+    assert len(bench.questions) == MAX_POLLS, "nor does it make room for one more question"

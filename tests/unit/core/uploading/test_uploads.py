@@ -9,7 +9,7 @@ import pytest
 from consumer.core.admission.gate import Pause
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.effects import Attempt
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from tests.unit.builders import (
     Bench,
     accepted,
@@ -42,7 +42,7 @@ def test_200_settles_every_row() -> None:
     bench.read(partition, *names("A", 100))
     bench.accept()
     assert bench.settled()
-    assert partition.watermark == 100
+    assert partition.committable_offset == 100
     assert bench.pipeline.rows_accepted == {"extended_id": 100}
 
 
@@ -53,7 +53,7 @@ def test_rows_that_a_200_leaves_out_join_a_later_window_once_and_settle_when_con
     bench.tick()
     bench.answer(bench.only, accepted(bench.only, without="B", affected=2))
     assert _sent(bench) == [["A", "B", "C"], ["B"]]
-    assert partition.watermark == 1
+    assert partition.committable_offset == 1
     bench.accept()
     assert bench.settled()
     assert bench.pipeline.uploads.confirming.unconfirmed == 0
@@ -172,7 +172,7 @@ def test_a_rejected_row_carries_message_field_status_and_stage() -> None:
     bench = Bench()
     bench.read(bench.partition(), "A")
     bench.answer(bench.only, naming(error_of("A")))
-    (letter,) = bench.letters
+    (letter,) = bench.dead_letters
     why = letter.rejection
     assert (why.reason, why.message, why.field, why.stage, why.http_status) == (
         "rejected_by_api",
@@ -190,10 +190,10 @@ def test_a_rejected_row_is_settled_only_when_its_letter_is_acknowledged() -> Non
     bench.read(partition, "A")
     bench.answer(bench.only, naming(error_of("A")))
     bench.pass_time(10_000)
-    assert partition.watermark == 0
-    assert bench.pipeline.letters_pending == 1
+    assert partition.committable_offset == 0
+    assert bench.pipeline.dead_letters_pending == 1
     bench.acknowledge()
-    assert partition.watermark == 1
+    assert partition.committable_offset == 1
     assert partition.ledger.rejected == 1
     assert bench.pipeline.rows_rejected == {"rejected_by_api": 1}
 
@@ -275,7 +275,7 @@ def test_one_percent_of_bad_rows_costs_at_most_a_tenth_more_than_one_request_a_w
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "response",
     [
         answered(400, body=b"<html>Bad Request</html>"),
         answered(400, {"detail": "Batch was too large"}),
@@ -283,10 +283,10 @@ def test_one_percent_of_bad_rows_costs_at_most_a_tenth_more_than_one_request_a_w
         answered(400),
     ],
 )
-def test_a_400_that_names_no_row_divides_until_the_bad_row_stands_alone(reply: Reply) -> None:
+def test_a_400_that_names_no_row_divides_until_the_bad_row_stands_alone(response: Response) -> None:
     bench = Bench()
     bench.read(bench.partition(), *names("A", 20), tick=False)
-    bench.pass_time(0, rejecting(["A007"], lambda _, __: reply))
+    bench.pass_time(0, rejecting(["A007"], lambda _, __: response))
     assert bench.reasons() == {"A007": "rejected_by_api"}
     assert bench.settled()
 
@@ -295,7 +295,7 @@ def test_a_row_that_fails_alone_is_rejected_with_the_beginning_of_the_body() -> 
     bench = Bench()
     bench.read(bench.partition(), "A")
     bench.answer(bench.only, answered(400, body=b"y" * 5000))
-    why = bench.letters[0].rejection
+    why = bench.dead_letters[0].rejection
     assert why.message.count("y") == 500
     assert why.http_status == 400
 
@@ -303,7 +303,7 @@ def test_a_row_that_fails_alone_is_rejected_with_the_beginning_of_the_body() -> 
 # -- 413 ---------------------------------------------------------------------------------------------------------
 
 
-def _small_api(attempt: Attempt) -> Reply:
+def _small_api(attempt: Attempt) -> Response:
     return accepted(attempt) if len(attempt.items) <= ROW_LIMIT_413 else answered(413)
 
 
@@ -327,7 +327,7 @@ def test_413_for_a_single_row_rejects_it_and_is_no_limit_for_others() -> None:
     bench.read(partition, "A")
     bench.answer(bench.only, answered(413, body=b"too large"))
     assert bench.reasons() == {"A": "rejected_by_api"}
-    assert bench.letters[0].rejection.http_status == 413
+    assert bench.dead_letters[0].rejection.http_status == 413
     bench.read(partition, *names("B", 100))
     assert len(bench.only.items) == 100
 
@@ -359,14 +359,14 @@ def test_a_limit_of_413_that_stays_costs_about_two_requests_a_minute() -> None:
 # -- lines without key values ----------------------------------------------------------------------------------------
 
 
-def _by_line(first: int, bad: list[str]) -> Callable[[Attempt], Reply]:
+def _by_line(first: int, bad: list[str]) -> Callable[[Attempt], Response]:
     """An API that names the first bad row by its line only, and counts lines from ``first``."""
 
-    def reply(attempt: Attempt, held: list[str]) -> Reply:
+    def response(attempt: Attempt, held: list[str]) -> Response:
         line = first + values(attempt).index(held[0])
         return answered(400, {"errors": [{"line": str(line), "field": "product", "message": "bad"}]})
 
-    return rejecting(bad, reply)
+    return rejecting(bad, response)
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])

@@ -8,7 +8,7 @@ import pytest
 from consumer.core.admission.gate import CIRCUIT_WINDOWS, PROBE_SECONDS
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.effects import Attempt
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from tests.unit.builders import (
     Bench,
     accepted,
@@ -51,7 +51,7 @@ def test_other_codes_go_on_while_a_window_waits_and_later_rows_of_its_codes_do_n
     assert values(bench.only) == ["C", "D"]
     bench.accept()
     assert bench.open == []
-    assert partition.watermark == 0
+    assert partition.committable_offset == 0
 
 
 def test_retry_after_holds_back_the_whole_process() -> None:
@@ -87,7 +87,7 @@ def test_retry_after_of_the_question_who_we_are_holds_back_every_call(status: in
     bench.answer(bench.only, answered(401))
     bench.pass_time(20)
     bench.asks_open -= 1
-    bench.pipeline.me_answered(answered(status, retry_after=300.0), bench.now)
+    bench.pipeline.on_token_check(answered(status, retry_after=300.0), bench.now)
     calls = bench.asks + len(bench.sent)
     bench.pass_time(299)
     assert bench.asks + len(bench.sent) == calls
@@ -120,7 +120,7 @@ def test_throttling_is_told_once_and_again_at_a_calm_pace(told: float | None) ->
     partition = bench.partition()
     bench.read(partition, *names("A", 5), tick=False)
 
-    def api(_: Attempt) -> Reply:
+    def api(_: Attempt) -> Response:
         return answered(429, retry_after=told)
 
     bench.tick()
@@ -170,14 +170,14 @@ def test_several_windows_failing_open_the_circuit_one_probe_at_a_time_until_any_
     assert bench.settled()
 
 
-def _after_an_hour(reply: Reply) -> Bench:
+def _after_an_hour(response: Response) -> Bench:
     """A bench with 200 rows whose API has been away for an hour."""
     bench = Bench(max_rows=10, concurrency=8, linger=0.1, retry=RetryPolicy(cap=60, give_up=600))
     partition = bench.partition()
     bench.read(partition, *names("A", 200), tick=False)
-    bench.pass_time(60, lambda _: reply)
+    bench.pass_time(60, lambda _: response)
     before = len(bench.sent)
-    bench.pass_time(3600, lambda _: reply)
+    bench.pass_time(3600, lambda _: response)
     assert 3600 / PROBE_SECONDS <= len(bench.sent) - before <= 3600, "a probe every few seconds"
     assert bench.reasons() == {}
     return bench
@@ -186,20 +186,20 @@ def _after_an_hour(reply: Reply) -> Bench:
 AWAY = [answered(503), answered(504), lost(), unsent()]
 
 
-@pytest.mark.parametrize("reply", AWAY)
-def test_after_an_outage_of_an_hour_everything_goes_within_seconds(reply: Reply) -> None:
+@pytest.mark.parametrize("response", AWAY)
+def test_after_an_outage_of_an_hour_everything_goes_within_seconds(response: Response) -> None:
     """Each window has failed many times by then, but never while others passed: it is not its own fault."""
-    bench = _after_an_hour(reply)
+    bench = _after_an_hour(response)
     bench.pass_time(PROBE_SECONDS + 0.2, always)
     assert bench.settled()
 
 
-@pytest.mark.parametrize("reply", AWAY)
+@pytest.mark.parametrize("response", AWAY)
 @pytest.mark.parametrize("windows", range(1, CIRCUIT_WINDOWS))
-def test_fewer_windows_than_open_the_circuit_go_within_seconds_too(reply: Reply, windows: int) -> None:
+def test_fewer_windows_than_open_the_circuit_go_within_seconds_too(response: Response, windows: int) -> None:
     bench = Bench(max_rows=10, linger=0.1, retry=RetryPolicy(cap=60, give_up=600))
     bench.read(bench.partition(), *names("A", 10 * windows), tick=False)
-    bench.pass_time(3600, lambda _: reply)
+    bench.pass_time(3600, lambda _: response)
     bench.pass_time(PROBE_SECONDS + 0.2, always)
     assert bench.settled()
 
@@ -208,7 +208,7 @@ def test_after_an_outage_a_window_that_fails_once_more_is_not_taken_for_a_bad_on
     bench = _after_an_hour(answered(503))
     failed: set[str] = set()
 
-    def flaky(attempt: Attempt) -> Reply:
+    def flaky(attempt: Attempt) -> Response:
         (first, *_) = values(attempt)
         if len(bench.sent) % 3 or first in failed:
             return accepted(attempt)
@@ -273,11 +273,11 @@ def test_after_an_outage_windows_that_failed_by_it_are_probed_before_those_that_
 # -- one window fails while others pass --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reply", [answered(500), answered(503), answered(504), lost()])
-def test_a_window_that_fails_three_times_while_others_pass_is_halved_down_to_the_row(reply: Reply) -> None:
+@pytest.mark.parametrize("response", [answered(500), answered(503), answered(504), lost()])
+def test_a_window_that_fails_three_times_while_others_pass_is_halved_down_to_the_row(response: Response) -> None:
     bench = Bench(max_rows=8, linger=0.1, max_processing=1.0, retry=RetryPolicy(base=0.1, cap=1, give_up=300))
     partition = bench.partition()
-    api = rejecting(["P"], lambda _, __: reply)
+    api = rejecting(["P"], lambda _, __: response)
     bench.read(partition, "P", *names("G", 7), tick=False)
     for step in range(60):
         bench.read(partition, f"N{step}", tick=False)
@@ -449,17 +449,17 @@ def test_give_up_zero_is_never() -> None:
     assert bench.reasons() == {}
 
 
-@pytest.mark.parametrize("reply", [answered(503), lost()])
+@pytest.mark.parametrize("response", [answered(503), lost()])
 @pytest.mark.parametrize("goods", [1, 8])
-def test_a_part_of_a_divided_window_that_goes_on_failing_holds_up_no_other_code(reply: Reply, goods: int) -> None:
+def test_a_part_of_a_divided_window_that_goes_on_failing_holds_up_no_other_code(response: Response, goods: int) -> None:
     """Only rows that depend on a failing row wait (section 6, last sentence)."""
     bench = Bench(max_rows=10, linger=0.1, max_processing=1.0, retry=RetryPolicy(base=0.1, cap=1, give_up=0))
     partition = bench.partition()
 
-    def api(attempt: Attempt) -> Reply:
+    def api(attempt: Attempt) -> Response:
         if "BAD" in values(attempt):
             return answered(400)
-        return reply if "P" in values(attempt) else accepted(attempt)
+        return response if "P" in values(attempt) else accepted(attempt)
 
     bench.read(partition, "P", *names("G", goods), "BAD", tick=False)
     for step in range(120):
@@ -574,26 +574,26 @@ def test_a_whole_answer_that_says_failed_holds_nothing(status: int) -> None:
 # -- nothing else arrives --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reply", [answered(500), answered(504), lost(), answered(302), answered(403)])
+@pytest.mark.parametrize("response", [answered(500), answered(504), lost(), answered(302), answered(403)])
 def test_neighbours_of_a_bad_row_are_settled_though_nothing_else_arrives_and_so_is_the_row_in_the_end(
-    reply: Reply,
+    response: Response,
 ) -> None:
     bench = Bench(max_rows=100, linger=0.1, max_processing=1.0, retry=RetryPolicy(give_up=600))
     bench.read(bench.partition(), *names("A", 60), "P", *names("B", 39), tick=False)
-    api = rejecting(["P"], lambda _, __: reply)
+    api = rejecting(["P"], lambda _, __: response)
     bench.pass_time(240, api)
     assert bench.pipeline.unsettled <= 1, "I8: good rows wait with a bad one as long as nothing else arrives"
     bench.pass_time(900, api)
     assert bench.settled()
-    assert bench.reasons() == {"P": "rejected_by_api" if reply.status == 403 else "api_error"}
+    assert bench.reasons() == {"P": "rejected_by_api" if response.status == 403 else "api_error"}
 
 
-@pytest.mark.parametrize("reply", [answered(500), lost(), answered(403)])
-def test_a_row_that_fails_alone_with_no_neighbours_and_no_others_is_not_given_up(reply: Reply) -> None:
+@pytest.mark.parametrize("response", [answered(500), lost(), answered(403)])
+def test_a_row_that_fails_alone_with_no_neighbours_and_no_others_is_not_given_up(response: Response) -> None:
     """Nothing shows that it is not the API."""
     bench = Bench(max_processing=1.0, retry=RetryPolicy(give_up=60))
     bench.read(bench.partition(), "P", tick=False)
-    bench.pass_time(3600, lambda _: reply)
+    bench.pass_time(3600, lambda _: response)
     assert bench.reasons() == {}
 
 

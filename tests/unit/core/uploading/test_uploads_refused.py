@@ -7,7 +7,7 @@ import pytest
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.effects import Attempt
 from consumer.core.offsets.partition import Partition
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from tests.unit.builders import (
     Bench,
     accepted,
@@ -107,9 +107,9 @@ def test_a_400_that_names_rows_ends_the_pause_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", [answered(503), answered(429), lost(), unsent(), answered(400), answered(413), answered(302)]
+    "response", [answered(503), answered(429), lost(), unsent(), answered(400), answered(413), answered(302)]
 )
-def test_no_other_answer_ends_the_pause(reply: Reply) -> None:
+def test_no_other_answer_ends_the_pause(response: Response) -> None:
     bench = Bench(max_rows=2)
     bench.read(bench.partition(), "A", "B")
     bench.answer(bench.only, answered(401))
@@ -118,7 +118,7 @@ def test_no_other_answer_ends_the_pause(reply: Reply) -> None:
             bench.pass_time(0.1)
             if bench.asks_open:
                 bench.answer_me()
-        bench.answer(bench.open[0], reply)
+        bench.answer(bench.open[0], response)
         assert bench.pipeline.gate.pause is not None
     assert bench.reasons() == {}
     bench.pass_time(300, always)
@@ -210,15 +210,15 @@ def _again(bench: Bench, value: str, *, asks: int = 200) -> Attempt:
     raise AssertionError(f"I8: {value} does not go again")
 
 
-@pytest.mark.parametrize("reply", [lost(), unsent(), answered(503), answered(302)])
-def test_a_row_that_failed_otherwise_is_not_rejected_for_its_first_refusal(reply: Reply) -> None:
+@pytest.mark.parametrize("response", [lost(), unsent(), answered(503), answered(302)])
+def test_a_row_that_failed_otherwise_is_not_rejected_for_its_first_refusal(response: Response) -> None:
     """The permission may have been withdrawn meanwhile: only a refusal that is repeated after others passed counts."""
     bench = Bench(max_rows=1, concurrency=4, max_processing=1.0)
     partition = bench.partition()
     bench.read(partition, "warm")
     bench.accept()
     bench.read(partition, "A")
-    bench.answer(bench.only, reply)
+    bench.answer(bench.only, response)
     bench.now += 0.001
     bench.read(partition, "N")
     bench.accept(_again(bench, "N"))
@@ -277,7 +277,7 @@ def test_during_a_pause_everything_read_stays_unsettled_and_uncommitted() -> Non
         bench.pass_time(10)
         if bench.asks_open:
             bench.answer_me(401)
-    assert partition.watermark == 0
+    assert partition.committable_offset == 0
     assert bench.pipeline.unsettled == 5 * 51
     assert len(bench.sent) == 1
 
@@ -285,15 +285,17 @@ def test_during_a_pause_everything_read_stays_unsettled_and_uncommitted() -> Non
 # -- answers while uploading is paused -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reply", [answered(400, body=b"<html>blocked</html>"), answered(413), answered(403), lost()])
-def test_while_paused_answers_to_other_windows_reject_nothing(reply: Reply) -> None:
+@pytest.mark.parametrize(
+    "response", [answered(400, body=b"<html>blocked</html>"), answered(413), answered(403), lost()]
+)
+def test_while_paused_answers_to_other_windows_reject_nothing(response: Response) -> None:
     """What rejects everything may be what the pause is about; only a 400 that names its rows is about them."""
     bench = Bench(max_rows=1, concurrency=8, retry=RetryPolicy(base=0.1, cap=1.0, give_up=0.1))
     bench.read(bench.partition(), *names("A", 8))
     first, *others = list(bench.open)
     bench.answer(first, answered(401))
     for attempt in others:
-        bench.answer(attempt, reply)
+        bench.answer(attempt, response)
     assert bench.reasons() == {}, "a good row is dead-lettered while uploading is paused"
     bench.pass_time(300, always)
     assert bench.settled()
@@ -309,12 +311,12 @@ def test_while_paused_a_400_that_names_rows_of_another_window_rejects_them() -> 
     assert bench.reasons() == {"D": "rejected_by_api"}
 
 
-@pytest.mark.parametrize("reply", [answered(429, retry_after=5.0), answered(503), unsent()])
-def test_a_trial_that_tells_nothing_of_its_rows_leaves_no_small_windows(reply: Reply) -> None:
+@pytest.mark.parametrize("response", [answered(429, retry_after=5.0), answered(503), unsent()])
+def test_a_trial_that_tells_nothing_of_its_rows_leaves_no_small_windows(response: Response) -> None:
     bench = Bench(max_rows=100, rate=10.0)
     bench.read(bench.partition(), *names("A", 100))
     bench.answer(bench.only, answered(401))
-    bench.pass_time(1800, lambda _: reply)
+    bench.pass_time(1800, lambda _: response)
     before = len(bench.sent)
     bench.pass_time(60, always)
     assert bench.settled()
@@ -337,7 +339,7 @@ def test_whatever_who_we_are_is_answered_but_401_a_window_decides(status: int) -
 ODD = [answered(302), answered(422, {"detail": "no"}), answered(200, body=b"<html>portal</html>"), answered(403)]
 
 
-def _feed(bench: Bench, seconds: int, reply: Reply, per_second: int = 20, latency: float = 0.3) -> None:
+def _feed(bench: Bench, seconds: int, response: Response, per_second: int = 20, latency: float = 0.3) -> None:
     """A steady line with one bad row in it; every answer takes a while."""
     partition, number = bench.partition(), 0
     due: list[tuple[float, Attempt]] = []
@@ -349,31 +351,31 @@ def _feed(bench: Bench, seconds: int, reply: Reply, per_second: int = 20, latenc
         due += [(bench.now + latency, attempt) for attempt in bench.open if attempt not in [a for _, a in due]]
         while due and due[0][0] <= bench.now:
             attempt = due.pop(0)[1]
-            bench.answer(attempt, reply if "POISON" in values(attempt) else accepted(attempt))
+            bench.answer(attempt, response if "POISON" in values(attempt) else accepted(attempt))
         if bench.asks_open:
             bench.answer_me()
         bench.now += 0.1
 
 
-@pytest.mark.parametrize("reply", ODD)
-def test_one_odd_row_in_a_steady_stream_pauses_nothing_and_frees_its_neighbours_soon(reply: Reply) -> None:
+@pytest.mark.parametrize("response", ODD)
+def test_one_odd_row_in_a_steady_stream_pauses_nothing_and_frees_its_neighbours_soon(response: Response) -> None:
     bench = Bench(max_rows=100, concurrency=8, linger=1.0, rate=10.0)
-    _feed(bench, 60, reply)
+    _feed(bench, 60, response)
     assert not [text for text in bench.notices if "paused" in text], "I8: others are held up"
     unsettled = [row.value for window in bench.pipeline.windows.live for row in window.rows if window.failures]
     assert unsettled in (["POISON"], []), "I8: neighbours of a bad row are not freed"
 
 
-@pytest.mark.parametrize("reply", ODD)
-def test_an_odd_row_ends_in_a_dead_letter_and_its_neighbours_do_not(reply: Reply) -> None:
+@pytest.mark.parametrize("response", ODD)
+def test_an_odd_row_ends_in_a_dead_letter_and_its_neighbours_do_not(response: Response) -> None:
     bench = Bench(max_rows=100, linger=0.1, retry=RetryPolicy(give_up=60))
     partition = bench.partition()
-    api = rejecting(["P"], lambda _, __: reply)
+    api = rejecting(["P"], lambda _, __: response)
     bench.read(partition, *names("A", 50), "P", *names("B", 49), tick=False)
     for step in range(300):
         bench.read(partition, f"N{step}", tick=False)
         bench.pass_time(1, api)
-    assert bench.reasons() == {"P": "rejected_by_api" if reply.status == 403 else "api_error"}
+    assert bench.reasons() == {"P": "rejected_by_api" if response.status == 403 else "api_error"}
     assert bench.settled()
 
 

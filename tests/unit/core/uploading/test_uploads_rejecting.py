@@ -5,7 +5,7 @@ from __future__ import annotations
 from consumer.core.admission.gate import Pause
 from consumer.core.effects import Attempt
 from consumer.core.model import Rejection
-from consumer.core.uploading.response import Reply
+from consumer.core.uploading.response import Response
 from tests.unit.builders import (
     Bench,
     always,
@@ -20,7 +20,7 @@ from tests.unit.builders import (
 # -- everything is rejected --------------------------------------------------------------------------------------
 
 
-def _reject_all(attempt: Attempt) -> Reply:
+def _reject_all(attempt: Attempt) -> Response:
     return naming(*(error_of(value, field="extended_id") for value in values(attempt)))
 
 
@@ -32,7 +32,7 @@ def test_so_many_rejections_in_a_row_pause_and_nothing_more_is_dead_lettered() -
     assert len(bench.reasons()) == 30, "uploading goes on though everything is rejected"
     assert bench.pipeline.gate.pause is Pause.EVERYTHING_REJECTED
     assert bench.pipeline.unsettled == 170
-    assert partition.watermark == 30
+    assert partition.committable_offset == 30
 
 
 def test_answers_of_requests_in_flight_at_the_pause_dead_letter_nothing_either() -> None:
@@ -138,7 +138,7 @@ def test_a_trial_whose_named_rows_were_all_taken_away_goes_again_with_the_others
         bench.pass_time(1)
     taken = [value for value in values(bench.only) if value.startswith("A")]
     assert (len(taken), len(values(bench.only))) == (5, 10), "rows of both partitions are tried"
-    bench.pipeline.revoked([going], bench.now)
+    bench.pipeline.remove_partitions([going], bench.now)
     bench.answer(bench.only, naming(*map(error_of, taken)))
     bench.pass_time(60, always)
     assert bench.settled()
