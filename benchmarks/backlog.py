@@ -1,4 +1,5 @@
-"""A seeded backlog: events as a packaging line would leave them, the same bytes for the same seed."""
+"""A seeded backlog: events as a packaging line would leave them, the same bytes for the same seed.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ MARKETS = ("cn", "de", "fr", "gb", "jp", "nl", "us", "za")
 
 @dataclass(frozen=True)
 class Backlog:
-    """What was produced. ``keys_hash`` is the stand-in's hash of the set of distinct keys, hexadecimal."""
+    """What was produced. ``keys_hash`` is the stand-in's hash of the set of distinct keys,
+    hexadecimal.
+    """
 
     events: int
     distinct_keys: int
@@ -28,7 +31,8 @@ class Backlog:
 def events(count: int, seed: int, repeats: float = 0.0) -> Iterator[tuple[bytes, bytes]]:
     """Record key and value of each event: flat JSON of about 230 bytes, a key and four fields.
 
-    ``repeats`` is the share of events (0..1) that update the key of an earlier one; other keys are distinct.
+    ``repeats`` is the share of events (0..1) that update the key of an earlier one; other keys are
+    distinct.
     """
     draw = random.Random(seed)
     keys: list[str] = []
@@ -52,7 +56,9 @@ def events(count: int, seed: int, repeats: float = 0.0) -> Iterator[tuple[bytes,
 
 
 def produce(bootstrap: str, topic: str, count: int, seed: int, repeats: float = 0.0) -> Backlog:
-    """Produce the events to an existing topic, by the hash of their key, until all are acknowledged."""
+    """Produce the events to an existing topic, by the hash of their key, until all are
+    acknowledged.
+    """
     failed: list[KafkaError] = []
 
     def acknowledged(error: KafkaError | None, _: object) -> None:

@@ -1,8 +1,9 @@
 """The product of two checkouts in turn over one backlog: ``python -m benchmarks.compare OTHER``.
 
-OTHER is a folder with another version of this project, such as ``git worktree add FOLDER COMMIT`` makes. Both run with
-this environment's interpreter and libraries, so that only the code differs. A machine's pace changes while it measures:
-so each round has both, who begins alternates, and what counts is the ratio within a round.
+OTHER is a folder with another version of this project, such as ``git worktree add FOLDER COMMIT``
+makes. Both run with this environment's interpreter and libraries, so that only the code differs. A
+machine's pace changes while it measures: so each round has both, who begins alternates, and what
+counts is the ratio within a round.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.report import Run
-from benchmarks.run import PROJECT, Bench, BenchmarkError, Program, own_variables, prepare, run_product
+from benchmarks.run import (
+    PROJECT,
+    Bench,
+    BenchmarkError,
+    Program,
+    own_variables,
+    prepare,
+    run_product,
+)
 from tests.support.kafka_broker import BrokerUnavailable
 
 #: Figures that are compared, with how they are told.
@@ -24,7 +33,9 @@ FIGURES = {"cpu_us_per_row": "CPU us/row", "rows_per_second": "rows/s", "peak_mi
 def code_of(checkout: Path) -> Program:
     """The command that runs the code of a checkout, and its variables."""
     # Before the interpreter's own packages, in which this checkout is installed.
-    return [sys.executable, "-m", "consumer.cli"], own_variables() | {"PYTHONPATH": str(checkout.resolve())}
+    return [sys.executable, "-m", "consumer.cli"], own_variables() | {
+        "PYTHONPATH": str(checkout.resolve())
+    }
 
 
 def rounds(bench: Bench, other: Path, number: int, concurrency: int) -> list[tuple[Run, Run]]:
@@ -41,8 +52,12 @@ def rounds(bench: Bench, other: Path, number: int, concurrency: int) -> list[tup
 
 def line(this: Run, other: Run) -> str:
     """One round: each figure of both, and this one's over the other's."""
-    pairs = ((name, this.figures[figure], other.figures[figure]) for figure, name in FIGURES.items())
-    return "; ".join(f"{name} {here:,.4g} / {there:,.4g} = {here / there:.3f}" for name, here, there in pairs)
+    pairs = (
+        (name, this.figures[figure], other.figures[figure]) for figure, name in FIGURES.items()
+    )
+    return "; ".join(
+        f"{name} {here:,.4g} / {there:,.4g} = {here / there:.3f}" for name, here, there in pairs
+    )
 
 
 def summary(pairs: list[tuple[Run, Run]]) -> list[str]:
@@ -50,7 +65,9 @@ def summary(pairs: list[tuple[Run, Run]]) -> list[str]:
     lines = []
     for figure, name in FIGURES.items():
         ratios = sorted(this.figures[figure] / other.figures[figure] for this, other in pairs)
-        lines.append(f"{name}: {median(ratios):.3f} of the other's ({ratios[0]:.3f} to {ratios[-1]:.3f})")
+        lines.append(
+            f"{name}: {median(ratios):.3f} of the other's ({ratios[0]:.3f} to {ratios[-1]:.3f})"
+        )
     return lines
 
 
@@ -60,7 +77,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--repeats", type=float, default=0.0, help="share of events with an earlier key (0)")
+    parser.add_argument(
+        "--repeats", type=float, default=0.0, help="share of events with an earlier key (0)"
+    )
     parser.add_argument("--concurrency", type=int, default=8, help="requests in flight (8)")
     return parser.parse_args(arguments)
 
@@ -71,7 +90,9 @@ def main() -> None:
         sys.exit(f"{options.other} is no checkout of this project")
     try:
         with ExitStack() as stack:
-            pairs = rounds(prepare(stack, options), options.other, options.rounds, options.concurrency)
+            pairs = rounds(
+                prepare(stack, options), options.other, options.rounds, options.concurrency
+            )
     except (BenchmarkError, BrokerUnavailable) as reason:
         sys.exit(str(reason))
     print("\n".join(summary(pairs)))

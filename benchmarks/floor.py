@@ -1,7 +1,7 @@
 """The floor: what cannot be left out, with the product's own libraries, and nothing else.
 
-It consumes, decodes each value, serialises a hundred rows and posts them. It keeps no order and no offset,
-commits nothing, retries nothing, looks at no answer beyond its status.
+It consumes, decodes each value, serialises a hundred rows and posts them. It keeps no order and no
+offset, commits nothing, retries nothing, looks at no answer beyond its status.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ Post = Callable[[bytes], None]
 
 
 def poster(url: str) -> Post:
-    """A function that posts one body over a connection of its own, raising unless it is answered with 200."""
+    """A function that posts one body over a connection of its own, raising unless it is answered
+    with 200.
+    """
     session = requests.Session()
     session.trust_env = False
     headers = {"Authorization": "UAT benchmark", "Content-Type": "application/json"}
@@ -41,7 +43,10 @@ def poster(url: str) -> Post:
 
 
 class Pool:
-    """Posts with several threads; ``post`` waits while all are busy, ``close`` until all is sent."""
+    """Posts with several threads.
+
+    ``post`` waits while all are busy, ``close`` until all is sent.
+    """
 
     def __init__(self, url: str, threads: int) -> None:
         self._bodies: queue.Queue[bytes | None] = queue.Queue(threads)
@@ -72,8 +77,12 @@ class Pool:
 
 def pump(bootstrap: str, topic: str, post: Post) -> int:
     """Send the topic from its beginning to its present end; returns the number of rows."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "floor", "enable.auto.commit": False})
-    partitions = [TopicPartition(topic, p) for p in consumer.list_topics(topic).topics[topic].partitions]
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": "floor", "enable.auto.commit": False}
+    )
+    partitions = [
+        TopicPartition(topic, p) for p in consumer.list_topics(topic).topics[topic].partitions
+    ]
     left = sum(high - low for low, high in map(consumer.get_watermark_offsets, partitions))
     consumer.assign([TopicPartition(topic, p.partition, OFFSET_BEGINNING) for p in partitions])
     decode = msgspec.json.Decoder().decode
@@ -99,7 +108,9 @@ def main() -> None:
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--topic", required=True)
     parser.add_argument("--url", required=True, help="address of the stand-in")
-    parser.add_argument("--threads", type=int, default=1, help="1: post inline; more: that many post, one reads")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="1: post inline; more: that many post, one reads"
+    )
     options = parser.parse_args()
     url = f"{options.url}/api/v2/scm/upload/"
     if options.threads == 1:

@@ -1,7 +1,9 @@
-"""What a program cost, as the kernel counted it: CPU of all its threads, peak memory, time from start to end.
+"""What a program cost, as the kernel counted it.
 
-Run as a script it is a small process between the benchmark and the program: a child's peak memory begins at
-its parent's, and the benchmark itself is not small.
+CPU of all its threads, peak memory, time from start to end.
+
+Run as a script it is a small process between the benchmark and the program: a child's peak memory
+begins at its parent's, and the benchmark itself is not small.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Cost:
-    """``peak_mib`` is the largest resident set; seconds; ``exit_code`` negative when a signal ended it."""
+    """``peak_mib`` is the largest resident set.
+
+    Seconds; ``exit_code`` negative when a signal ended it.
+    """
 
     exit_code: int
     user_seconds: float
@@ -28,7 +33,9 @@ class Cost:
     peak_mib: float
 
 
-def measure(command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path) -> Cost:
+def measure(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path
+) -> Cost:
     """Run ``command`` in ``folder`` to its end, its output in ``log``, and say what it cost."""
     with tempfile.NamedTemporaryFile() as told, log.open("wb") as output:
         subprocess.run(

@@ -1,10 +1,13 @@
-"""The API away for minutes with a million events behind it: ``python -m benchmarks.outage`` (``make outage``).
+"""The API away for minutes with a million events behind it.
 
-Two runs of the product over one backlog on a real Kafka, with the same limits: one undisturbed, one in which the API
-refuses every connection (toxiproxy, down) for ``--seconds`` after a fifth of the backlog. It shows, and exits 1 unless:
-the peak memory is within 20 % of the undisturbed run's; the group had one generation with members, by the broker's own
-log (no rebalance); full speed, nine tenths of the median before the outage, is reached within five seconds; every
-key arrived, and everything is committed.
+``python -m benchmarks.outage`` (``make outage``).
+
+Two runs of the product over one backlog on a real Kafka, with the same limits: one undisturbed, one
+in which the API refuses every connection (toxiproxy, down) for ``--seconds`` after a fifth of the
+backlog. It shows, and exits 1 unless: the peak memory is within 20 % of the undisturbed run's; the
+group had one generation with members, by the broker's own log (no rebalance); full speed, nine
+tenths of the median before the outage, is reached within five seconds; every key arrived, and
+everything is committed.
 """
 
 from __future__ import annotations
@@ -66,8 +69,16 @@ def measure(bench: Bench, name: str, outage: float) -> Run:
     """One run over the whole backlog; ``outage``: seconds, 0 for none."""
     group = unique(name)
     settings: dict[str, dict[str, Any]] = {
-        "kafka": {"bootstrap_servers": bench.kafka.bootstrap, "group_id": group, "topics": [bench.topic]},
-        "api": {"base_url": f"http://{bench.proxy.listen}", "token": "benchmark", "requests_per_second": 0},
+        "kafka": {
+            "bootstrap_servers": bench.kafka.bootstrap,
+            "group_id": group,
+            "topics": [bench.topic],
+        },
+        "api": {
+            "base_url": f"http://{bench.proxy.listen}",
+            "token": "benchmark",
+            "requests_per_second": 0,
+        },
         "dead_letter": {"topic": bench.kafka.create_topic(unique("outage.dlq"))},
         "ops": {"listen": ""},
     }
@@ -94,21 +105,38 @@ def measure(bench: Bench, name: str, outage: float) -> Run:
             returned = time.monotonic()
             samples.clear()
             peak = _sample_to_end(consumer, rows, bench.backlog.events)
-            speeds = [(at - returned, rate) for (at, _), rate in zip(samples[WINDOW:], _rates(samples), strict=True)]
+            speeds = [
+                (at - returned, rate)
+                for (at, _), rate in zip(samples[WINDOW:], _rates(samples), strict=True)
+            ]
             back = next((at for at, rate in speeds if rate >= FULL_SPEED * steady), None)
             later = [rate for at, rate in speeds if at > BACK_WITHIN_SECONDS and rate]
             afterwards = median(later) if later else 0.0
         else:
             peak = _sample_to_end(consumer, rows, bench.backlog.events)
-        problems = [] if consumer.wait(RUN_SECONDS) == 0 else [f"ended with {consumer.running.returncode}"]
+        problems = (
+            [] if consumer.wait(RUN_SECONDS) == 0 else [f"ended with {consumer.running.returncode}"]
+        )
         stats = bench.standin.stats()
     _, generations = history(bench.kafka, group, bench.topic)
-    if stats.distinct_keys != bench.backlog.distinct_keys or stats.keys_hash != bench.backlog.keys_hash:
+    if (
+        stats.distinct_keys != bench.backlog.distinct_keys
+        or stats.keys_hash != bench.backlog.keys_hash
+    ):
         problems.append(f"{stats.distinct_keys} keys arrived of {bench.backlog.distinct_keys}")
     if bench.kafka.committed(group, bench.topic) != bench.kafka.end_offsets(bench.topic):
         problems.append("not all is committed")
     with_members = sum(generation.members > 0 for generation in generations)
-    return Run(peak, peak_before, steady, back, afterwards, with_members, stats.rows - bench.backlog.events, problems)
+    return Run(
+        peak,
+        peak_before,
+        steady,
+        back,
+        afterwards,
+        with_members,
+        stats.rows - bench.backlog.events,
+        problems,
+    )
 
 
 def _sample_to_end(consumer: ConsumerProcess, rows: Callable[[], int], events: int) -> float:
@@ -133,9 +161,13 @@ def _peak_mib(pid: int) -> float:
 
 def judge(plain: Run, away: Run) -> list[str]:
     """What is not as it has to be."""
-    problems = [f"undisturbed: {problem}" for problem in plain.problems] + [f"outage: {p}" for p in away.problems]
+    problems = [f"undisturbed: {problem}" for problem in plain.problems] + [
+        f"outage: {p}" for p in away.problems
+    ]
     if away.peak_mib > MOST_MEMORY * plain.peak_mib:
-        problems.append(f"the peak of memory is {away.peak_mib / plain.peak_mib:.2f} of the undisturbed run's")
+        problems.append(
+            f"the peak of memory is {away.peak_mib / plain.peak_mib:.2f} of the undisturbed run's"
+        )
     if away.back_after is None or away.back_after > BACK_WITHIN_SECONDS:
         problems.append(f"full speed after {away.back_after} s")
     if away.generations != 1:
@@ -163,14 +195,19 @@ def main() -> int:
         plain = measure(bench, "undisturbed", 0)
         away = measure(bench, "outage", options.seconds)
     print(f"{options.events} events; the API away for {options.seconds:g} s after a fifth of them")
-    print(f"peak memory: {away.peak_mib:.1f} MiB ({away.peak_before_mib:.1f} before the outage), undisturbed ", end="")
+    print(
+        f"peak memory: {away.peak_mib:.1f} MiB ({away.peak_before_mib:.1f} before the outage), undisturbed ",
+        end="",
+    )
     print(f"{plain.peak_mib:.1f} MiB: {away.peak_mib / plain.peak_mib:.2f}")
     print(
         f"speed: {away.steady:.0f} rows/s before, nine tenths of it {away.back_after or -1:.1f} s after the API's ",
         end="",
     )
     print(f"return, {away.afterwards:.0f} rows/s later; undisturbed {plain.steady:.0f} rows/s")
-    print(f"generations of the group with members: {away.generations}; rows sent more than once: {away.repeated}")
+    print(
+        f"generations of the group with members: {away.generations}; rows sent more than once: {away.repeated}"
+    )
     problems = judge(plain, away)
     print("\n".join(f"FAILED: {problem}" for problem in problems) or "PASSED")
     return 1 if problems else 0

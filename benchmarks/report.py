@@ -56,12 +56,16 @@ def medians(runs: Sequence[Run]) -> dict[tuple[str, int, int], dict[str, float]]
 
 
 def ratios(runs: Sequence[Run]) -> list[str]:
-    """Product over floor at each latency, and the product at each latency over itself at 0 ms; of medians.
+    """Product over floor at each latency, and the product at each latency over itself at 0 ms.
+
+    Of medians.
 
     Of floors with several numbers of threads the best counts, for each figure by itself.
     """
     found = medians(runs)
-    products = {latency: figures for (program, latency, _), figures in found.items() if program == "product"}
+    products = {
+        latency: figures for (program, latency, _), figures in found.items() if program == "product"
+    }
     floors: dict[int, dict[str, float]] = {}
     for (program, latency, _), each in found.items():
         if program == "floor":
@@ -70,8 +74,13 @@ def ratios(runs: Sequence[Run]) -> list[str]:
             best["cpu_us_per_row"] = min(best["cpu_us_per_row"], each["cpu_us_per_row"])
     lines = []
     for latency in products.keys() & floors.keys():
-        rate, cpu = (products[latency][name] / floors[latency][name] for name in ("rows_per_second", "cpu_us_per_row"))
-        lines.append(f"product / floor at {latency} ms: {rate:.2f} x the rows/s, {cpu:.2f} x the CPU per row")
+        rate, cpu = (
+            products[latency][name] / floors[latency][name]
+            for name in ("rows_per_second", "cpu_us_per_row")
+        )
+        lines.append(
+            f"product / floor at {latency} ms: {rate:.2f} x the rows/s, {cpu:.2f} x the CPU per row"
+        )
     for latency in products.keys() - {0} if 0 in products else ():
         rate = products[latency]["rows_per_second"] / products[0]["rows_per_second"]
         lines.append(f"product at {latency} ms / at 0 ms: {rate:.2f} x the rows/s")
@@ -99,7 +108,9 @@ def table(runs: Sequence[Run], ceilings: Sequence[Ceiling]) -> str:
     )
     lines = []
     if ceilings:
-        lines.append("stand-in's own ceiling   requests/s   CPU us/request   client's CPU us/request")
+        lines.append(
+            "stand-in's own ceiling   requests/s   CPU us/request   client's CPU us/request"
+        )
         lines += [
             f"  {found.connections} connections{found.requests_per_second:>20,.0f}"
             f"{found.cpu_us_per_request:>17.1f}{found.client_cpu_us_per_request:>26.1f}"
@@ -124,7 +135,11 @@ def figures(runs: Sequence[Run], ceilings: Sequence[Ceiling]) -> dict[str, Any]:
         "ratios": ratios(runs),
         "runs": [
             {"program": run.program, "latency_ms": run.latency_ms, "concurrency": run.concurrency}
-            | {"figures": run.figures, "cost": asdict(run.cost), "stats": msgspec.to_builtins(run.stats)}
+            | {
+                "figures": run.figures,
+                "cost": asdict(run.cost),
+                "stats": msgspec.to_builtins(run.stats),
+            }
             for run in runs
         ],
     }
@@ -133,7 +148,11 @@ def figures(runs: Sequence[Run], ceilings: Sequence[Ceiling]) -> dict[str, Any]:
 def machine() -> dict[str, Any]:
     """Where the figures come from: processor, Python, libraries, and how busy the machine is."""
     cpuinfo = Path("/proc/cpuinfo")
-    models = [text for text in cpuinfo.read_text().splitlines() if "model name" in text] if cpuinfo.exists() else []
+    models = (
+        [text for text in cpuinfo.read_text().splitlines() if "model name" in text]
+        if cpuinfo.exists()
+        else []
+    )
     return {
         "processor": models[0].partition(":")[2].strip() if models else platform.processor(),
         "processors": os.cpu_count(),

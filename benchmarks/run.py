@@ -24,7 +24,10 @@ PROJECT = Path(__file__).parents[1]
 PARTS = ("ceiling", "floor", "product")
 CEILING_SECONDS = 4.0
 CEILING_CONNECTIONS = (1, 2, 4, 8)
-FLOOR_THREADS = (1, 4)  #: at 0 ms: posting inline costs least, a few threads are fastest; the better one counts
+FLOOR_THREADS = (
+    1,
+    4,
+)  #: at 0 ms: posting inline costs least, a few threads are fastest; the better one counts
 
 #: A command, and its variables.
 Program = tuple[list[str], dict[str, str]]
@@ -48,7 +51,14 @@ class Bench:
 def run_floor(bench: Bench, latency_ms: int, threads: int) -> report.Run:
     """One run of the floor; ``threads`` as floor.py understands it."""
     bench.standin.reset(latency_ms)
-    where = ["--bootstrap", bench.kafka.bootstrap, "--topic", bench.topic, "--url", bench.standin.url]
+    where = [
+        "--bootstrap",
+        bench.kafka.bootstrap,
+        "--topic",
+        bench.topic,
+        "--url",
+        bench.standin.url,
+    ]
     command = [sys.executable, "-m", "benchmarks.floor", *where, "--threads", str(threads)]
     log = bench.folder / "floor.log"
     cost = measure(command, PROJECT, os.environ, log)
@@ -57,8 +67,11 @@ def run_floor(bench: Bench, latency_ms: int, threads: int) -> report.Run:
     return report.Run("floor", latency_ms, threads, cost, stats)
 
 
-def run_product(bench: Bench, latency_ms: int, concurrency: int, program: Program | None = None) -> report.Run:
-    """One run of the product with a group of its own, from the beginning to the end, checked to be whole.
+def run_product(
+    bench: Bench, latency_ms: int, concurrency: int, program: Program | None = None
+) -> report.Run:
+    """One run of the product with a group of its own, from the beginning to the end, checked to be
+    whole.
 
     ``program``: another one than what is installed.
     """
@@ -81,14 +94,21 @@ topic = "{letters}"
     bench.standin.reset(latency_ms)
     log = bench.folder / "product.log"
     command, environment = program or ([str(product())], own_variables())
-    cost = measure([*command, "-c", str(configuration), "run", "--until-end"], bench.folder, environment, log)
+    cost = measure(
+        [*command, "-c", str(configuration), "run", "--until-end"], bench.folder, environment, log
+    )
     stats = bench.standin.stats()
     _check("the product", cost, stats, bench.backlog, log)
     if stats.repeated_in_request:
-        raise BenchmarkError(f"the product sent {stats.repeated_in_request} keys twice in one request")
+        raise BenchmarkError(
+            f"the product sent {stats.repeated_in_request} keys twice in one request"
+        )
     if any(bench.kafka.end_offsets(letters).values()):
         raise BenchmarkError("the product dead-lettered events, and all of them were good")
-    committed, ends = bench.kafka.committed(group, bench.topic), bench.kafka.end_offsets(bench.topic)
+    committed, ends = (
+        bench.kafka.committed(group, bench.topic),
+        bench.kafka.end_offsets(bench.topic),
+    )
     if committed != ends:
         raise BenchmarkError(f"the product committed {committed}, and the topic ends at {ends}")
     return report.Run("product", latency_ms, concurrency, cost, stats)
@@ -124,7 +144,8 @@ def rounds(bench: Bench, options: argparse.Namespace) -> list[report.Run]:
     turns: list[Callable[[], report.Run]] = []
     for latency in options.latency_ms:
         if "floor" in options.only:
-            # With latency the floor has to wait as the product does: with as many requests in flight.
+            # With latency the floor has to wait as the product does: with as many requests in
+            # flight.
             numbers = [options.concurrency] if latency else options.floor_threads
             turns += [partial(run_floor, bench, latency, threads) for threads in numbers]
         if "product" in options.only:
@@ -155,13 +176,23 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--repeats", type=float, default=0.0, help="share of events with an earlier key (0)")
+    parser.add_argument(
+        "--repeats", type=float, default=0.0, help="share of events with an earlier key (0)"
+    )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--latency-ms", type=int, nargs="+", default=[0], help="of every upload (0)")
-    parser.add_argument("--concurrency", type=int, default=8, help="the product's requests in flight (8)")
-    parser.add_argument("--floor-threads", type=int, nargs="+", default=FLOOR_THREADS, help="at 0 ms; 1: inline")
+    parser.add_argument(
+        "--latency-ms", type=int, nargs="+", default=[0], help="of every upload (0)"
+    )
+    parser.add_argument(
+        "--concurrency", type=int, default=8, help="the product's requests in flight (8)"
+    )
+    parser.add_argument(
+        "--floor-threads", type=int, nargs="+", default=FLOOR_THREADS, help="at 0 ms; 1: inline"
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--output", type=Path, default=PROJECT / ".cache" / "benchmarks" / "latest.json")
+    parser.add_argument(
+        "--output", type=Path, default=PROJECT / ".cache" / "benchmarks" / "latest.json"
+    )
     return parser.parse_args(arguments)
 
 
@@ -179,7 +210,10 @@ def main() -> None:
             runs = rounds(bench, options)
     except (BenchmarkError, BrokerUnavailable) as reason:
         sys.exit(str(reason))
-    asked = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+    asked = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in vars(options).items()
+    }
     result = {"machine": report.machine(), "options": asked, "backlog": asdict(bench.backlog)}
     result |= report.figures(runs, ceilings)
     options.output.parent.mkdir(parents=True, exist_ok=True)

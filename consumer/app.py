@@ -40,11 +40,14 @@ from consumer.ops.paths import server_of
 
 log = logging.getLogger(__name__)
 
-#: A revocation may hold up the group this much less than max.poll.interval.ms, or the member is thrown out.
+#: A revocation may hold up the group this much less than max.poll.interval.ms, or the member is
+#: thrown out.
 POLL_MARGIN_SECONDS = 30.0
 MAX_POLL_INTERVAL_MS = "300000"
 SESSION_TIMEOUT = "session.timeout.ms"
-SESSION_TIMEOUT_MS = "45000"  # also what brokers come with for group_protocol consumer, where a client has no say
+SESSION_TIMEOUT_MS = (
+    "45000"  # also what brokers come with for group_protocol consumer, where a client has no say
+)
 
 
 class UploadApi:
@@ -88,7 +91,9 @@ class UploadApi:
 
 
 def dry_settings(settings: Settings) -> Settings:
-    """Return the settings of a dry run: not paced, as it requests nothing; not served, as the real consumer may be.
+    """Return the settings of a dry run.
+
+    Not paced, as it requests nothing; not served, as the real consumer may be.
 
     Nothing is accepted, so there are no receipts.
     """
@@ -102,7 +107,9 @@ class App:
     """One consumer process; ``run`` is its whole life."""
 
     def __init__(self, settings: Settings, *, until_end: bool = False, dry: bool = False) -> None:
-        """``dry``: join no group, and print to stdout what would have been sent, instead of sending it."""
+        """``dry``: join no group, and print to stdout what would have been sent, instead of sending
+        it.
+        """
         if dry:
             settings = dry_settings(settings)
         kafka, limits = settings.kafka, settings.limits
@@ -123,7 +130,9 @@ class App:
             commit_interval=kafka.commit_interval_seconds,
             stop_seconds=limits.stop_seconds,
             revoke_seconds=max(0.0, min(settings.api.timeout_seconds + 5.0, longest)),
-            session_seconds=math.inf if dry else int(kafka.client.get(SESSION_TIMEOUT, SESSION_TIMEOUT_MS)) / 1000,
+            session_seconds=math.inf
+            if dry
+            else int(kafka.client.get(SESSION_TIMEOUT, SESSION_TIMEOUT_MS)) / 1000,
             until_end=until_end,
             show_keys=settings.log.keys,
             letters_to=f"{'that would go ' if dry else ''}to the dead-letter topic {settings.dead_letter.topic}",
@@ -139,7 +148,9 @@ class App:
         how = "reading on from the offsets of" if dry else "joining"
         self._begin = f"{how} the group {kafka.group_id} at {kafka.bootstrap_servers}"
         if until_end:
-            self._begin += f"; giving up if Kafka or a topic is not there for {PATIENCE_SECONDS:g} s"
+            self._begin += (
+                f"; giving up if Kafka or a topic is not there for {PATIENCE_SECONDS:g} s"
+            )
         self.lines: dry_run.Lines | None = None  #: the output of a dry run
         self._api: UploadApi | dry_run.DryApi
         self._dead_letters: DeadLetters | dry_run.DryLetters
@@ -169,10 +180,17 @@ class App:
                     bootstrap_servers=kafka.bootstrap_servers,
                     properties=kafka.client,
                 )
-            source = Source(self.runner, reading, group_protocol=kafka.group_protocol, instance_id=kafka.instance_id)
+            source = Source(
+                self.runner,
+                reading,
+                group_protocol=kafka.group_protocol,
+                instance_id=kafka.instance_id,
+            )
         self.runner.attach(source, self._api, self._dead_letters, self._receipts)
         ops = settings.ops.listen
-        self._ops = server_of(settings, self.runner, source, results.put, time.monotonic) if ops else None
+        self._ops = (
+            server_of(settings, self.runner, source, results.put, time.monotonic) if ops else None
+        )
         self._ends: Ends | None = None
         if until_end and not dry:
             self._ends = Ends(
@@ -201,7 +219,9 @@ class App:
             self.runner.stop(UserError(f"the output cannot be written: {error.strerror}"))
 
     def _decoding(self, settings: Settings, results: Results) -> tuple[Decoder, Registry | None]:
-        """The decoder of the configured format, and the schema registry that it needs if there is one."""
+        """The decoder of the configured format, and the schema registry that it needs if there is
+        one.
+        """
         registry, events = settings.schema_registry, settings.events
         epcis = EpcisRules(events.logistic_units, **settings.epcis.model_dump())
         if not registry.url:
@@ -217,7 +237,9 @@ class App:
 
         client = connect(registry.url, registry.user, registry.password.get_secret_value())
         adapter = Registry(
-            client, registry.url, lambda schema_id, answer: results.put(lambda: take_in(schema_id, answer))
+            client,
+            registry.url,
+            lambda schema_id, answer: results.put(lambda: take_in(schema_id, answer)),
         )
         return decoder(events.format, schemas, epcis), adapter
 

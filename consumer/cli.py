@@ -46,7 +46,10 @@ class _Lazy(click.Group):
     epilog=_EPILOG,
 )
 @click.option(
-    "-c", "--config", type=click.Path(path_type=Path), help="Settings file; default: scm-consumer.toml in this folder."
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Settings file; default: scm-consumer.toml in this folder.",
 )
 @click.option(
     "--log-level",
@@ -56,7 +59,9 @@ class _Lazy(click.Group):
 @click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_context
 def group(ctx: click.Context, config: Path | None, log_level: str | None) -> None:
-    """Brings factory events from Kafka to the Scantrust SCM API: batched, in order per code, nothing lost.
+    """Brings factory events from Kafka to the Scantrust SCM API.
+
+    Batched, in order per code, nothing lost.
 
     \b
     Examples:
@@ -71,25 +76,34 @@ def group(ctx: click.Context, config: Path | None, log_level: str | None) -> Non
 
 
 def main() -> None:
-    """The entry point. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 a check failed."""
+    """The entry point. Exit codes.
+
+    0 done, 1 failed, 2 wrong usage or configuration, 3 a check failed.
+    """
     _open_streams()
     try:
         try:
             _run()
         finally:
-            sys.stdout.flush()  # what cannot be written is told, and not by a traceback at the very end
+            # what cannot be written is told, and not by a traceback at the very end
+            sys.stdout.flush()
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
         with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # the rest of it, or it fails again at exit
+            os.dup2(
+                nowhere.fileno(), sys.stdout.fileno()
+            )  # the rest of it, or it fails again at exit
         if error.errno != errno.EPIPE:  # who read the output has enough of it
             click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
         sys.exit(1)
 
 
 def _open_streams() -> None:
-    """Streams that who started it has closed swallow everything; what an encoding lacks is escaped."""
+    """Streams that who started it has closed swallow everything.
+
+    What an encoding lacks is escaped.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -1,8 +1,8 @@
 """How the tests run beside each other, the Kafka that they share, and what their summary tells.
 
-``make test`` runs two parts: the files side by side, then by themselves the tests that measure time or processor time
-(the marker ``alone``), which other work would disturb. What they rely on of the machine is set before the first one
-(``tests/support/surroundings.py``).
+``make test`` runs two parts: the files side by side, then by themselves the tests that measure time
+or processor time (the marker ``alone``), which other work would disturb. What they rely on of the
+machine is set before the first one (``tests/support/surroundings.py``).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tests.support.kafka_witness import Kafka
 from tests.support.surroundings import settle
 
 HERE = Path(__file__).parent
-#: The folders whose files take longest come first: what begins last should be short, or one worker ends long after the
-#: others.
+#: The folders whose files take longest come first: what begins last should be short, or one worker
+#: ends long after the others.
 SLOWEST_FIRST = ("deploy", "integration")
 #: A folder that is one piece of work: its tests share what takes long to make.
 WHOLE = "tests/deploy/"
@@ -39,7 +39,10 @@ def pytest_configure() -> None:
 
 
 class ByFile(LoadFileScheduling):  # type: ignore[misc]  # the library has no types
-    """One file goes to one worker, as its fixtures are made once; so does one folder that is a piece of work."""
+    """One file goes to one worker, as its fixtures are made once.
+
+    So does one folder that is a piece of work.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         return WHOLE if nodeid.startswith(WHOLE) else str(super()._split_scope(nodeid))
@@ -74,7 +77,7 @@ def kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
         yield found
 
 
-# -- which Kafka it was ------------------------------------------------------------------------------------------------
+# -- which Kafka it was --------------------------------------------------------------------------
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -87,13 +90,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """The controller hears it; one worker's word stands for all, as they look for it in the same places."""
+    """The controller hears it.
+
+    One worker's word stands for all, as they look for it in the same places.
+    """
     used = getattr(node, "workeroutput", {}).get("kafka")
     if used is not None:
         node.config.stash[USED] = tuple(used)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """Say which Kafka the tests ran against, loudly when it was not a real one."""
     source, notice = config.stash.get(USED, ("", ""))
     if notice:

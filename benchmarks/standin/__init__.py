@@ -37,7 +37,8 @@ class Ceiling(msgspec.Struct, frozen=True):
 
 
 class StandIn:
-    """The stand-in, running in a process of its own until ``close`` or until this process is gone."""
+    """The stand-in, running in a process of its own until ``close`` or until this process is gone.
+    """
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -61,7 +62,9 @@ class StandIn:
         """What was seen since the last reset."""
         return msgspec.convert(self._ask("GET", "/stats"), Stats)
 
-    def ceiling(self, seconds: float, connections: int, rows: int = 100, row_bytes: int = 230) -> Ceiling:
+    def ceiling(
+        self, seconds: float, connections: int, rows: int = 100, row_bytes: int = 230
+    ) -> Ceiling:
         """Load it as fast as a native client can, and say what it did."""
         self.reset()
         arguments = (self.port, seconds, connections, rows, row_bytes)
@@ -73,7 +76,10 @@ class StandIn:
         )
         count, nanos, client_cpu = map(int, done.stdout.split())
         return Ceiling(
-            connections, count / nanos * 1e9, self.stats().cpu_seconds / count * 1e6, client_cpu / count / 1e3
+            connections,
+            count / nanos * 1e9,
+            self.stats().cpu_seconds / count * 1e6,
+            client_cpu / count / 1e3,
         )
 
     def close(self) -> None:

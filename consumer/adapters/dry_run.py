@@ -1,7 +1,10 @@
-"""What a dry run has in place of the API and the dead-letter topic: it prints what they would get, and says yes.
+"""What a dry run has in place of the API and the dead-letter topic.
 
-A line of output is one JSON object: ``{"upload": BODY}``, BODY being the request's whole body, or ``{"upload_async":
-BODY}``; ``{"dead_letter": {…}}`` with what the letter would tell; at the end ``{"summary": TEXT}``.
+It prints what they would get, and says yes.
+
+A line of output is one JSON object: ``{"upload": BODY}``, BODY being the request's whole body, or
+``{"upload_async": BODY}``; ``{"dead_letter": {…}}`` with what the letter would tell; at the end
+``{"summary": TEXT}``.
 """
 
 from __future__ import annotations
@@ -21,7 +24,10 @@ from consumer.loop.ports import Results
 
 
 class Lines:
-    """Writes JSON lines to a file descriptor; once that failed, ``failed`` is told and nothing more is written."""
+    """Writes JSON lines to a file descriptor.
+
+    Once that failed, ``failed`` is told and nothing more is written.
+    """
 
     def __init__(self, descriptor: int, failed: Callable[[OSError], None]) -> None:
         self._descriptor = descriptor
@@ -102,7 +108,9 @@ class DryLetters:
             "row": row.item or None,
             "event_id": row.record.event_id,
         }
-        self._lines.write("dead_letter", {name: value for name, value in told.items() if value is not None})
+        self._lines.write(
+            "dead_letter", {name: value for name, value in told.items() if value is not None}
+        )
         self._results.put([row])
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """The schema registry: looks up schemas by id on a thread of its own, so that nobody waits for it.
 
-A look-up ends with the schema, or with a word on why there is none. A registry that cannot be reached, or answers
-anything else, is no end: it is asked again, with back-off, until it answers.
+A look-up ends with the schema, or with a word on why there is none. A registry that cannot be
+reached, or answers anything else, is no end: it is asked again, with back-off, until it answers.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ TELL_SECONDS = 30.0
 #: Schemas that one schema may refer to, directly or not.
 MAX_REFERENCES = 200
 
-#: The registry's own codes for a schema, subject or version that is not there. Any other 404 is a wrong address.
+#: The registry's own codes for a schema, subject or version that is not there. Any other 404 is a
+#: wrong address.
 NOT_THERE = range(40400, 40500)
 
 
 class Found(NamedTuple):
-    """A schema: its type (``AVRO``, ``JSON``, ``PROTOBUF``), its text, and those it refers to, deepest first."""
+    """A schema: its type (``AVRO``, ``JSON``, ``PROTOBUF``), its text, and those it refers to,
+    deepest first.
+    """
 
     kind: str
     text: str
@@ -48,8 +51,9 @@ class _NoSchemaError(Exception):
 class Registry:
     """Asks for schemas, each until it is answered; ``ask`` never waits.
 
-    ``answered`` gets the id, and the schema or why there is none; it is called on this object's thread, which begins
-    with the first question. ``client``: a SchemaRegistryClient, see ``connect``. ``url`` is only for messages.
+    ``answered`` gets the id, and the schema or why there is none; it is called on this object's
+    thread, which begins with the first question. ``client``: a SchemaRegistryClient, see
+    ``connect``. ``url`` is only for messages.
     """
 
     def __init__(self, client: Any, url: str, answered: Callable[[int, Found | str], None]) -> None:
@@ -88,7 +92,9 @@ class Registry:
                 pause = FIRST_PAUSE_SECONDS
                 self._answered(schema_id, answer)
                 continue
-            waiting.append(schema_id)  # one that the registry stumbles over must not keep the others waiting
+            waiting.append(
+                schema_id
+            )  # one that the registry stumbles over must not keep the others waiting
             while not self._questions.empty():
                 waiting.appendleft(self._questions.get())
             self._closed.wait(pause)
@@ -117,7 +123,9 @@ class Registry:
         self._follow(schema_id, schema, texts, set())
         return Found(schema.schema_type or "AVRO", schema.schema_str, list(texts.values()))
 
-    def _follow(self, schema_id: int, schema: Any, texts: dict[tuple[str, int], str], seen: set[Any]) -> None:
+    def _follow(
+        self, schema_id: int, schema: Any, texts: dict[tuple[str, int], str], seen: set[Any]
+    ) -> None:
         """Fetch what a schema refers to, each after what it refers to itself."""
         for reference in schema.references or ():
             place = (reference.subject, reference.version)
@@ -125,7 +133,9 @@ class Registry:
                 continue
             seen.add(place)
             if len(seen) > MAX_REFERENCES:
-                raise _NoSchemaError(f"schema {schema_id} refers to more than {MAX_REFERENCES} others")
+                raise _NoSchemaError(
+                    f"schema {schema_id} refers to more than {MAX_REFERENCES} others"
+                )
             missing = (
                 f"schema {schema_id} refers to {reference.subject} version {reference.version}, "
                 f"which is not in the registry at {self._url}"
@@ -150,16 +160,23 @@ class Registry:
 
 
 def connect(url: str, user: str = "", password: str = "") -> Any:
-    """A SchemaRegistryClient that is asked once a call, waits a bounded time, and goes through no proxy.
+    """A SchemaRegistryClient that is asked once a call, waits a bounded time, and goes through no
+    proxy.
 
-    ConfigError for certificates that cannot be read. The library is loaded only here: it takes half a second.
+    ConfigError for certificates that cannot be read. The library is loaded only here: it takes half
+    a second.
     """
     from confluent_kafka.schema_registry import SchemaRegistryClient
     from confluent_kafka.schema_registry.common._httpx_compat import httpx
 
-    # With a proxy given, the library reads none from the environment, where one of a kind that it has no parts for
-    # (SOCKS) would be an ImportError. It is given up with the session below.
-    config: dict[str, Any] = {"url": url, "max.retries": 0, "timeout": CALL_SECONDS, "proxy": "http://127.0.0.1:9"}
+    # With a proxy given, the library reads none from the environment, where one of a kind that it
+    # has no parts for (SOCKS) would be an ImportError. It is given up with the session below.
+    config: dict[str, Any] = {
+        "url": url,
+        "max.retries": 0,
+        "timeout": CALL_SECONDS,
+        "proxy": "http://127.0.0.1:9",
+    }
     if user:
         config["basic.auth.user.info"] = f"{user}:{password}"
     try:
@@ -170,14 +187,18 @@ def connect(url: str, user: str = "", password: str = "") -> Any:
     # The library has no setting for it: a proxy named in the environment would see the password.
     rest = client._rest_client  # noqa: SLF001
     rest.session.close()
-    rest.session = httpx.Client(verify=rest.verify, auth=rest.auth, timeout=CALL_SECONDS, trust_env=False)
+    rest.session = httpx.Client(
+        verify=rest.verify, auth=rest.auth, timeout=CALL_SECONDS, trust_env=False
+    )
     return client
 
 
 def explain(error: Exception, url: str) -> str:
     """Why a call of the registry failed, and what to do about it, in one line; never a password."""
     status = _status(error)
-    if isinstance(error, (ValueError, TypeError, KeyError, AttributeError)):  # no JSON, or not a registry's
+    if isinstance(
+        error, (ValueError, TypeError, KeyError, AttributeError)
+    ):  # no JSON, or not a registry's
         return f"what answers at {url} is no schema registry: check schema_registry.url"
     if status is None:
         reason = " ".join(str(error).split())[:150] or type(error).__name__
@@ -191,7 +212,9 @@ def explain(error: Exception, url: str) -> str:
             "check schema_registry.user and schema_registry.password"
         )
     if status == 429 or status >= 500:
-        return f"the schema registry at {url} answers {status}: it has trouble of its own; see its log"
+        return (
+            f"the schema registry at {url} answers {status}: it has trouble of its own; see its log"
+        )
     return f"the schema registry at {url} answers {status}: is this its address? check schema_registry.url"
 
 

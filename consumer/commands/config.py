@@ -27,8 +27,8 @@ def command() -> None:
 def show(options: Options) -> None:
     """The configuration in effect, as TOML: environment over file over default, secrets hidden.
 
-    A comment tells where a value came from that the file or the environment sets. A wrong configuration
-    is told as by every command, and the exit code is 2; but a token may be missing.
+    A comment tells where a value came from that the file or the environment sets. A wrong
+    configuration is told as by every command, and the exit code is 2; but a token may be missing.
 
     \b
     Examples:
@@ -45,8 +45,8 @@ def show(options: Options) -> None:
 def schema() -> None:
     """The JSON schema of the file, for editors and checks.
 
-    Editors with a TOML language server (taplo, Even Better TOML) complete and check a file whose first line
-    is: #:schema ./scm-consumer.schema.json
+    Editors with a TOML language server (taplo, Even Better TOML) complete and check a file whose
+    first line is: #:schema ./scm-consumer.schema.json
 
     \b
     Example:

@@ -15,15 +15,21 @@ if TYPE_CHECKING:
     from consumer.demo.evidence import Evidence
 
 
-@click.command("demo", short_help="See it work: everything on this machine, nothing to install or start.")
-@click.option("--stay", is_flag=True, help="Afterwards keep everything running, to look at, until Ctrl-C or SIGTERM.")
+@click.command(
+    "demo", short_help="See it work: everything on this machine, nothing to install or start."
+)
+@click.option(
+    "--stay",
+    is_flag=True,
+    help="Afterwards keep everything running, to look at, until Ctrl-C or SIGTERM.",
+)
 def command(*, stay: bool) -> None:
     """See it work: Kafka, the API, a packaging line and the consumer, all on this machine.
 
-    Starts an embedded Kafka and a sandbox of the Scantrust API that throttles, fails and loses answers; lets a
-    simulated packaging line publish a shift with bad rows in it while the real consumer works; and, when everything is
-    settled, compares what the API holds with an independent replay of what was published. Uses free ports and a
-    temporary folder, and leaves nothing behind.
+    Starts an embedded Kafka and a sandbox of the Scantrust API that throttles, fails and loses
+    answers; lets a simulated packaging line publish a shift with bad rows in it while the real
+    consumer works; and, when everything is settled, compares what the API holds with an independent
+    replay of what was published. Uses free ports and a temporary folder, and leaves nothing behind.
 
     Exit code 0: equal. 1: any difference.
 

@@ -1,4 +1,7 @@
-"""What every command is given: the file, the log, and the settings, loaded when a command needs them."""
+"""What every command is given.
+
+The file, the log, and the settings, loaded when a command needs them.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ class Options:
         self.log_level = log_level
 
     def settings(self, *, uploads: bool = True) -> Settings:
-        """The settings, with logging set up by them; raises ConfigError. ``uploads``: whether the API is called."""
+        """The settings, with logging set up by them.
+
+        Raises ConfigError. ``uploads``: whether the API is called.
+        """
         return self.loaded(uploads=uploads).settings
 
     def loaded(self, *, uploads: bool = True) -> Loaded:
@@ -46,7 +52,9 @@ LEVELS = click.Choice(["debug", "info", "warning", "error"])
 def pass_options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options as its first argument; they may stand after the command, too."""
 
-    def command(options: Options, /, config: Path | None, log_level: str | None, **arguments: object) -> None:
+    def command(
+        options: Options, /, config: Path | None, log_level: str | None, **arguments: object
+    ) -> None:
         function(Options(config or options.config, log_level or options.log_level), **arguments)
 
     functools.update_wrapper(command, function)

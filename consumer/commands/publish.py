@@ -21,13 +21,29 @@ if TYPE_CHECKING:
 @click.command("publish", short_help="A CSV table, or lines of JSON, to events in Kafka.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--topic", default="", help="Where to; default: the first of kafka.topics.")
-@click.option("--data-key", default="", metavar="NAME", help="Column of the codes; default: events.data_key.")
 @click.option(
-    "--key", "order_by", default="", metavar="FIELD", help="Field that is the record's key; default: the code."
+    "--data-key", default="", metavar="NAME", help="Column of the codes; default: events.data_key."
 )
-@click.option("--empty-erases", is_flag=True, help="An empty cell erases its field; else it says nothing.")
-@click.option("--from-line", type=click.IntRange(min=1), default=1, metavar="N", help="Leave out the lines before N.")
-@click.option("--dry-run", is_flag=True, help="Check every line, show the first events, publish nothing.")
+@click.option(
+    "--key",
+    "order_by",
+    default="",
+    metavar="FIELD",
+    help="Field that is the record's key; default: the code.",
+)
+@click.option(
+    "--empty-erases", is_flag=True, help="An empty cell erases its field; else it says nothing."
+)
+@click.option(
+    "--from-line",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Leave out the lines before N.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Check every line, show the first events, publish nothing."
+)
 @pass_options
 def command(
     options: Options,
@@ -42,19 +58,21 @@ def command(
 ) -> None:
     """Publish the lines of FILE as events (- reads standard input).
 
-    CSV as the portal's template: a header with the data key and the field names, then a code a line; UTF-8, separated
-    by comma, semicolon or tab. Cells are kept exactly ("001" stays "001"); an empty one says nothing about its field.
-    NDJSON: an event a line (an envelope, a flat object, EPCIS 2.0, or a CloudEvent around one); it is published as it
-    stands if it has the format of events.format. The file's ending tells which (.csv, .tsv, .ndjson, .jsonl), else its
-    first character: { or [ is NDJSON.
+    CSV as the portal's template: a header with the data key and the field names, then a code a
+    line; UTF-8, separated by comma, semicolon or tab. Cells are kept exactly ("001" stays "001");
+    an empty one says nothing about its field. NDJSON: an event a line (an envelope, a flat object,
+    EPCIS 2.0, or a CloudEvent around one); it is published as it stands if it has the format of
+    events.format. The file's ending tells which (.csv, .tsv, .ndjson, .jsonl), else its first
+    character: { or [ is NDJSON.
 
-    Every line is checked by the consumer's rules. One that would become a dead letter is told by its number and not
-    published; the others are. The topic must exist; no API token is needed.
+    Every line is checked by the consumer's rules. One that would become a dead letter is told by
+    its number and not published; the others are. The topic must exist; no API token is needed.
 
-    The record's key is the code, so a code's events stay in order. Where codes are packed into units, give all of them
-    the same key with --key, such as --key pallet_code.
+    The record's key is the code, so a code's events stay in order. Where codes are packed into
+    units, give all of them the same key with --key, such as --key pallet_code.
 
-    Exit code 1: a line was refused or not acknowledged. After Ctrl-C the last line says where to go on.
+    Exit code 1: a line was refused or not acknowledged. After Ctrl-C the last line says where to go
+    on.
 
     \b
     Examples:
@@ -107,7 +125,9 @@ def command(
             )
         with telling:
             sink = publisher or preview
-            outcome = publish(lines, make, sink, telling, stop, from_line=from_line, position=found.position)
+            outcome = publish(
+                lines, make, sink, telling, stop, from_line=from_line, position=found.position
+            )
         for text in preview.shown:
             click.echo(text)
         click.echo(_summary(outcome, telling.refused, topic, dry_run=dry_run))
@@ -126,7 +146,9 @@ def _first_topic(settings: Settings, *, needed: bool) -> str:
     if not is_pattern(name):
         return name
     if needed:
-        raise click.UsageError(f"kafka.topics begins with the pattern {name}: say where to publish with --topic")
+        raise click.UsageError(
+            f"kafka.topics begins with the pattern {name}: say where to publish with --topic"
+        )
     return ""
 
 

@@ -20,27 +20,37 @@ if TYPE_CHECKING:
 
 #: Allocations between two collections of the youngest objects; Python's 700 is made for scripts.
 GC_THRESHOLD = 20_000
-#: How long a busy thread keeps the interpreter: with Python's 5 ms, hand-overs between the owner loop and the upload
-#: workers cost a little more under load (about 5 % in four noisy runs each).
+#: How long a busy thread keeps the interpreter: with Python's 5 ms, hand-overs between the owner
+#: loop and the upload workers cost a little more under load (about 5 % in four noisy runs each).
 SWITCH_SECONDS = 0.02
 
 
 @click.command("run")
 @click.option(
-    "--until-end", is_flag=True, help="Stop when the group has reached the topics' end as it was at the start."
+    "--until-end",
+    is_flag=True,
+    help="Stop when the group has reached the topics' end as it was at the start.",
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be sent; upload, dead-letter and commit nothing.")
-@click.option("--accept-rejections", is_flag=True, help="Do not pause, however many rows in a row the API rejects.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what would be sent; upload, dead-letter and commit nothing.",
+)
+@click.option(
+    "--accept-rejections",
+    is_flag=True,
+    help="Do not pause, however many rows in a row the API rejects.",
+)
 @pass_options
 def command(options: Options, *, until_end: bool, dry_run: bool, accept_rejections: bool) -> None:
     """Bring events from Kafka to the Scantrust SCM API.
 
-    Runs until SIGTERM or Ctrl-C: reads no more, lets requests in flight end, commits, leaves the group, and prints the
-    ledger. A second signal leaves at once.
+    Runs until SIGTERM or Ctrl-C: reads no more, lets requests in flight end, commits, leaves the
+    group, and prints the ledger. A second signal leaves at once.
 
-    With --dry-run it reads on from the group's committed offsets without joining the group, so it may run beside the
-    real consumer. Each line of the output is a JSON object: {"upload": the request's body}, {"dead_letter": where from
-    and why}, and at the end {"summary": text}.
+    With --dry-run it reads on from the group's committed offsets without joining the group, so it
+    may run beside the real consumer. Each line of the output is a JSON object: {"upload": the
+    request's body}, {"dead_letter": where from and why}, and at the end {"summary": text}.
 
     \b
     Examples:
@@ -73,7 +83,8 @@ def command(options: Options, *, until_end: bool, dry_run: bool, accept_rejectio
     app = program.App(settings, until_end=until_end, dry=dry_run)
     for number in early:
         stop(number, None)
-    # What is alive now stays alive, and rows form no cycles: the collector need not look at them so often.
+    # What is alive now stays alive, and rows form no cycles: the collector need not look at them so
+    # often.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
@@ -84,7 +95,9 @@ def command(options: Options, *, until_end: bool, dry_run: bool, accept_rejectio
         runner = app.runner
         ledger = runner.final_ledger or runner.ledger()
         line = _summary(ledger, runner.pipeline, dry=dry_run)
-        if not (logs.on_terminal(settings.log.format) and sys.stdout.isatty()):  # there it would stand twice
+        if not (
+            logs.on_terminal(settings.log.format) and sys.stdout.isatty()
+        ):  # there it would stand twice
             log.info("%s", line, extra={"data": {"ledger": ledger.as_dict()}})
         if app.lines is not None:
             app.lines.write("summary", line)
@@ -103,12 +116,15 @@ def _summary(ledger: Ledger, pipeline: Pipeline, *, dry: bool) -> str:
     told = f" ({reasons})" if reasons else ""
     letters = sum(pipeline.rows_rejected.values())
     if dry:
-        rows, requests = sum(pipeline.rows_accepted.values()), sum(pipeline.uploads.requests.values())
-        would = (
-            f"would upload {_count(rows, 'row')} in {_count(requests, 'request')}; would dead-letter {letters}{told}"
+        rows, requests = (
+            sum(pipeline.rows_accepted.values()),
+            sum(pipeline.uploads.requests.values()),
         )
+        would = f"would upload {_count(rows, 'row')} in {_count(requests, 'request')}; would dead-letter {letters}{told}"
         return f"dry run: {_count(total, 'record')} read; {would}"
-    records = f"records: {total} consumed = {' + '.join(f'{n} {name}' for name, n in counts.items())}"
+    records = (
+        f"records: {total} consumed = {' + '.join(f'{n} {name}' for name, n in counts.items())}"
+    )
     return f"{records}; dead letters: {_count(letters, 'row')}{told}"
 
 

@@ -16,7 +16,9 @@ from consumer.sandbox.kinds import KINDS, FaultError
 from consumer.sandbox.store import codes_from
 
 
-def _read_faults(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[dict[str, Any]]:
+def _read_faults(
+    _: click.Context, __: click.Parameter, values: tuple[str, ...]
+) -> list[dict[str, Any]]:
     try:
         return [parse_fault(value) for value in values]
     except FaultError as error:
@@ -26,14 +28,18 @@ def _read_faults(_: click.Context, __: click.Parameter, values: tuple[str, ...])
 def _read_address(_: click.Context, __: click.Parameter, value: str) -> tuple[str, int]:
     host, colon, port = value.rpartition(":")
     if not colon or not host or not port.isdigit() or int(port) > 65535:
-        raise click.BadParameter(f"{value!r} is not HOST:PORT, such as 127.0.0.1:8080 (port 0: any free one)")
+        raise click.BadParameter(
+            f"{value!r} is not HOST:PORT, such as 127.0.0.1:8080 (port 0: any free one)"
+        )
     return host, int(port)
 
 
 def _kinds() -> str:
     lines = []
     for name, kind in KINDS.items():
-        own = ", ".join(f"{key}={value}" if value is not None else key for key, value in kind.own.items())
+        own = ", ".join(
+            f"{key}={value}" if value is not None else key for key, value in kind.own.items()
+        )
         lines.append(f"  {name}{f' ({own})' if own else ''}\n      {kind.about}")
     return "\n".join(lines)
 
@@ -63,7 +69,9 @@ Examples:
 """
 
 
-@click.command("sandbox", epilog=_EPILOG, short_help="The Scantrust API for development: strict, with faults.")
+@click.command(
+    "sandbox", epilog=_EPILOG, short_help="The Scantrust API for development: strict, with faults."
+)
 @click.option(
     "--listen",
     metavar="HOST:PORT",
@@ -72,7 +80,9 @@ Examples:
     callback=_read_address,
     help="Port 0: any free one.",
 )
-@click.option("--token", default="sandbox-token", show_default=True, help="The UAT token that it accepts.")
+@click.option(
+    "--token", default="sandbox-token", show_default=True, help="The UAT token that it accepts."
+)
 @click.option(
     "--codes",
     "codes_file",
@@ -80,10 +90,15 @@ Examples:
     help="The codes that exist: an extended_id a line, or a JSON object a line with extended_id and fields.",
 )
 @click.option(
-    "--known-prefix", "known_prefixes", multiple=True, help="Only codes that begin with it exist. Repeatable."
+    "--known-prefix",
+    "known_prefixes",
+    multiple=True,
+    help="Only codes that begin with it exist. Repeatable.",
 )
 @click.option("--product", "products", multiple=True, help="Only these products exist. Repeatable.")
-@click.option("--accept-empty-units", is_flag=True, help="Accept a unit without codes, instead of a 400.")
+@click.option(
+    "--accept-empty-units", is_flag=True, help="Accept a unit without codes, instead of a 400."
+)
 @click.option(
     "--sync-codes",
     type=click.IntRange(min=0),
@@ -127,19 +142,23 @@ def command(
 ) -> None:
     """Serve the Scantrust SCM API for development, until SIGINT or SIGTERM.
 
-    It is strict: every rule that a client breaks is a 400, and is listed at /sandbox/rules. By default every
-    code and product exists that does not begin with UNKNOWN. By other data keys (serial numbers, units)
-    only what a code carries can be found: what was uploaded to it, or stands beside it in --codes. A unit
-    without codes is a 400, as an unknown key is, unless --accept-empty-units.
+    It is strict: every rule that a client breaks is a 400, and is listed at /sandbox/rules. By
+    default every code and product exists that does not begin with UNKNOWN. By other data keys
+    (serial numbers, units) only what a code carries can be found: what was uploaded to it, or
+    stands beside it in --codes. A unit without codes is a 400, as an unknown key is, unless
+    --accept-empty-units.
 
-    Asynchronous uploads (/api/v2/scm/upload/async/) give a task, asked about at /api/v2/scm/tasks/ID/. They may
-    select any number of codes; values that select none are passed over in silence, a product that does not exist
-    fails the task, and of several constraints all must hold. What a poll is told is not documented by the provider:
-    {"task_id", "status": "pending", "running", "complete" or "failed", ...}, unless the fault task_shape says
-    otherwise. Tasks are in memory.
+    Asynchronous uploads (/api/v2/scm/upload/async/) give a task, asked about at
+    /api/v2/scm/tasks/ID/. They may select any number of codes; values that select none are passed
+    over in silence, a product that does not exist fails the task, and of several constraints all
+    must hold. What a poll is told is not documented by the provider: {"task_id", "status":
+    "pending", "running", "complete" or "failed", ...}, unless the fault task_shape says otherwise.
+    Tasks are in memory.
     """
     if codes_file and known_prefixes:
-        raise click.UsageError("--codes and --known-prefix both say which codes exist: use one of them.")
+        raise click.UsageError(
+            "--codes and --known-prefix both say which codes exist: use one of them."
+        )
     sandbox = Sandbox(
         *listen,
         token,
@@ -159,12 +178,16 @@ def command(
     except OSError as error:
         address = f"{listen[0]}:{listen[1]}"
         hint = "choose another address with --listen (port 0: any free one)"
-        raise click.ClickException(f"cannot listen on {address}: {error.strerror}; {hint}") from None
+        raise click.ClickException(
+            f"cannot listen on {address}: {error.strerror}; {hint}"
+        ) from None
     click.echo(f"Sandbox on {sandbox.url}  (look at {sandbox.url}/sandbox/stats)")
     stop.wait()
     sandbox.stop()
     stats = sandbox.stats()
-    click.echo(f"Stopped: {stats['arrived']} requests, {stats['rows_applied']} rows applied.", err=True)
+    click.echo(
+        f"Stopped: {stats['arrived']} requests, {stats['rows_applied']} rows applied.", err=True
+    )
 
 
 def _codes(path: Path) -> dict[str, dict[str, str]]:
@@ -175,7 +198,9 @@ def _codes(path: Path) -> dict[str, dict[str, str]]:
             try:
                 entries.append(orjson.loads(text) if text.startswith("{") else text)
             except orjson.JSONDecodeError as error:
-                raise click.BadParameter(f"{path}: line {number}: not JSON: {error}", param_hint="--codes") from None
+                raise click.BadParameter(
+                    f"{path}: line {number}: not JSON: {error}", param_hint="--codes"
+                ) from None
     try:
         return codes_from(entries)
     except ValueError as error:

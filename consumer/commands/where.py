@@ -23,7 +23,9 @@ class _Since(click.ParamType):  # type: ignore[type-arg]  # generic for its stub
 
     name = "time"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         if isinstance(value, float):
             return value
         text = str(value)
@@ -32,26 +34,37 @@ class _Since(click.ParamType):  # type: ignore[type-arg]  # generic for its stub
         try:
             at = datetime.fromisoformat(text)
         except ValueError:
-            self.fail(f"{text!r} is none: allowed is 90m, 12h, 7d, 2026-11-22, or 2026-11-22T06:00:00Z", param, ctx)
+            self.fail(
+                f"{text!r} is none: allowed is 90m, 12h, 7d, 2026-11-22, or 2026-11-22T06:00:00Z",
+                param,
+                ctx,
+            )
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 @click.command("where", short_help="What became of a code's events.")
 @click.argument("key")
-@click.option("--since", type=_Since(), help="Only events since then: 90m, 12h, 7d, a day, or an RFC 3339 time (UTC).")
+@click.option(
+    "--since",
+    type=_Since(),
+    help="Only events since then: 90m, 12h, 7d, a day, or an RFC 3339 time (UTC).",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @pass_options
 def command(options: Options, *, key: str, since: float | None, as_json: bool) -> None:
-    """What became of the events of KEY, a code or a logistic unit: its exact value, under whatever data key.
+    """What became of the events of KEY, a code or a logistic unit.
 
-    A line for each: when it was published, where it is, what it sets, and its fate. accepted: its receipt says so.
-    dead_lettered: its letter says so, with the reason. unsettled: there is neither, and the group has not committed
-    that it is done. unknown: it is settled, but nobody wrote down whether it was accepted (that takes receipts.topic).
-    skipped: settled while receipts were kept, without one, and by today's rules it sets nothing. What today's rules
-    would make of an event is told beside its fate; when it was read, they may have been others.
+    Its exact value, under whatever data key.
 
-    All of kafka.topics, the dead-letter topic and the receipts topic are read, so on long topics --since saves time. It
-    disturbs nothing: it joins no group and commits nothing.
+    A line for each: when it was published, where it is, what it sets, and its fate. accepted: its
+    receipt says so. dead_lettered: its letter says so, with the reason. unsettled: there is
+    neither, and the group has not committed that it is done. unknown: it is settled, but nobody
+    wrote down whether it was accepted (that takes receipts.topic). skipped: settled while receipts
+    were kept, without one, and by today's rules it sets nothing. What today's rules would make of
+    an event is told beside its fate; when it was read, they may have been others.
+
+    All of kafka.topics, the dead-letter topic and the receipts topic are read, so on long topics
+    --since saves time. It disturbs nothing: it joins no group and commits nothing.
 
     \b
     Examples:
@@ -82,10 +95,17 @@ def command(options: Options, *, key: str, since: float | None, as_json: bool) -
     for fate in fates:
         click.echo(msgspec.json.encode(fate).decode() if as_json else _line(fate))
     if not fates:
-        click.echo(f"{key}: not seen in {search.searched:,} records of {', '.join(settings.kafka.topics)}", err=as_json)
+        click.echo(
+            f"{key}: not seen in {search.searched:,} records of {', '.join(settings.kafka.topics)}",
+            err=as_json,
+        )
 
 
 def _line(fate: Fate) -> str:
-    fields = "cannot be read" if fate.fields is None else " ".join(f"{n}={v!r}" for n, v in fate.fields.items())
+    fields = (
+        "cannot be read"
+        if fate.fields is None
+        else " ".join(f"{n}={v!r}" for n, v in fate.fields.items())
+    )
     what = f"{fate.data_key or '?'}={fate.key_value}"
     return f"{fate.at}  {fate.topic}[{fate.partition}]@{fate.offset}  {what}  {fields}  {fate.fate}: {fate.told}"

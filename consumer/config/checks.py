@@ -1,4 +1,7 @@
-"""What types cannot say: combinations of settings that cannot work, and librdkafka's own properties."""
+"""What types cannot say.
+
+Combinations of settings that cannot work, and librdkafka's own properties.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ from consumer.config.settings import EpcisSettings, Settings
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _NAMES = 'allowed are letters, digits, ".", "_" and "-", at most 249'
-_BROKER = re.compile(r"((?P<scheme>[A-Za-z_]+)://)?([^\s:/,@\[\]]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>\d+))?")
-_LISTEN = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d+)")
-_READ_DIFFERENTLY = (
-    r"Kafka's clients and brokers do not read \d, [[:alpha:]] or a \ in brackets alike; write [0-9], [a-z]"
+_BROKER = re.compile(
+    r"((?P<scheme>[A-Za-z_]+)://)?([^\s:/,@\[\]]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>\d+))?"
 )
+_LISTEN = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d+)")
+_READ_DIFFERENTLY = r"Kafka's clients and brokers do not read \d, [[:alpha:]] or a \ in brackets alike; write [0-9], [a-z]"
 #: A file's name that is hardly one: what somebody writes who takes token_file for token.
 _TOKEN_LIKE = re.compile(r"[A-Za-z0-9_=+-]{16,}|[^/\\]{40,}")
 #: What this program reads itself, and librdkafka reads more loosely.
@@ -40,7 +43,10 @@ NO_TOKEN = ("api.token", "api.token_file")
 
 
 class Problem(NamedTuple):
-    """``text`` follows the name of the first of ``paths``; not told while any of them is wrong in itself."""
+    """``text`` follows the name of the first of ``paths``.
+
+    Not told while any of them is wrong in itself.
+    """
 
     paths: tuple[str, ...]
     text: str
@@ -55,12 +61,13 @@ def impossible(settings: Settings) -> Iterator[Problem]:
 def _wrong(path: str, value: object, message: str, *others: str) -> Problem:
     """A value, without secrets, and what is wrong with it."""
     value = masked_value(
-        path.rpartition(".")[2] if not path.startswith(CLIENT) else path.removeprefix(f"{CLIENT}."), value
+        path.rpartition(".")[2] if not path.startswith(CLIENT) else path.removeprefix(f"{CLIENT}."),
+        value,
     )
     return Problem((path, *others), f" = {toml_value(value)}: {message}")
 
 
-# -- Kafka -----------------------------------------------------------------------------------------------------------
+# -- Kafka ---------------------------------------------------------------------------------------
 
 
 def _brokers(settings: Settings) -> Iterator[Problem]:
@@ -69,20 +76,27 @@ def _brokers(settings: Settings) -> Iterator[Problem]:
     for broker in servers.split(","):
         match = _BROKER.fullmatch(broker.strip())
         port = int(match["port"] or 9092) if match else 0
-        if not match or not 0 < port < 65536 or (match["scheme"] or "").lower() in ("http", "https"):
-            yield _wrong(path, servers, "allowed is host:port, comma-separated, such as localhost:9092")
+        if (
+            not match
+            or not 0 < port < 65536
+            or (match["scheme"] or "").lower() in ("http", "https")
+        ):
+            yield _wrong(
+                path, servers, "allowed is host:port, comma-separated, such as localhost:9092"
+            )
             return
         if (match["scheme"] or protocol).lower() != protocol:
             protocol_path = f"{CLIENT}.security.protocol"
-            text = (
-                f"leave out {match['scheme']}://, and set {protocol_path} to what the brokers expect ({protocol} now)"
-            )
+            text = f"leave out {match['scheme']}://, and set {protocol_path} to what the brokers expect ({protocol} now)"
             yield _wrong(path, servers, text, protocol_path)
             return
 
 
 def _topics(settings: Settings) -> Iterator[Problem]:
-    written = {"dead_letter.topic": settings.dead_letter.topic, "receipts.topic": settings.receipts.topic}
+    written = {
+        "dead_letter.topic": settings.dead_letter.topic,
+        "receipts.topic": settings.receipts.topic,
+    }
     if not written["receipts.topic"]:
         del written["receipts.topic"]  # none are written
     for path, name in written.items():
@@ -98,7 +112,10 @@ def _topics(settings: Settings) -> Iterator[Problem]:
 
 
 def _read_topic(topic: str, written: dict[str, str]) -> Iterator[Problem]:
-    """One name or pattern of ``kafka.topics``; ``written``: the topics that this program writes, by their keys."""
+    """One name or pattern of ``kafka.topics``.
+
+    ``written``: the topics that this program writes, by their keys.
+    """
     matches = [topic]
     if is_pattern(topic):
         if read_differently(topic):
@@ -107,7 +124,9 @@ def _read_topic(topic: str, written: dict[str, str]) -> Iterator[Problem]:
         try:
             matches = matching(topic, written.values())
         except re.error as error:
-            yield _wrong("kafka.topics", topic, f"not a valid pattern ({error}); mend it, or drop the ^")
+            yield _wrong(
+                "kafka.topics", topic, f"not a valid pattern ({error}); mend it, or drop the ^"
+            )
             return
         from consumer.adapters.kafka.properties import reads_pattern  # heavy: the client
 
@@ -137,13 +156,19 @@ def _properties(settings: Settings) -> Iterator[Problem]:
     for name, value in properties.items():
         path = f"{CLIENT}.{name}"
         # librdkafka takes the topic's properties with this prefix, too.
-        refused = REFUSED_CLIENT_PROPERTIES.get(name) or REFUSED_CLIENT_PROPERTIES.get(name.removeprefix("topic."))
+        refused = REFUSED_CLIENT_PROPERTIES.get(name) or REFUSED_CLIENT_PROPERTIES.get(
+            name.removeprefix("topic.")
+        )
         if refused is not None:
             yield Problem((path,), f": not to be set: {refused}; remove it")
         elif name in _MILLISECONDS and not re.fullmatch("[0-9]{1,9}", value):
             yield _wrong(path, value, "allowed is a whole number of milliseconds")
         elif (problem := complaint(name, value)) is not None:
-            yield Problem((path,), problem.unknown) if problem.unknown else _wrong(path, value, problem.bad_value)
+            yield (
+                Problem((path,), problem.unknown)
+                if problem.unknown
+                else _wrong(path, value, problem.bad_value)
+            )
         elif name.endswith((".location", ".file")) and not (".ca." in name and _is_no_file(value)):
             yield from _unreadable(path, value)
 
@@ -154,13 +179,19 @@ def _is_no_file(ca_location: str) -> bool:
 
 
 def _security(settings: Settings) -> Iterator[Problem]:
-    """Properties without effect: a log-in that would never be sent, a certificate that would never be looked at."""
+    """Properties without effect.
+
+    A log-in that would never be sent, a certificate that would never be looked at.
+    """
     properties = settings.kafka.client
     path = f"{CLIENT}.security.protocol"
     protocol = properties.get("security.protocol", "plaintext").lower()
     if protocol == "plaintext":
         sasl = any(name.startswith("sasl.") for name in properties)
-        for family, right in (("sasl.", "sasl_ssl or sasl_plaintext"), ("ssl.", "sasl_ssl" if sasl else "ssl")):
+        for family, right in (
+            ("sasl.", "sasl_ssl or sasl_plaintext"),
+            ("ssl.", "sasl_ssl" if sasl else "ssl"),
+        ):
             idle = next((name for name in properties if name.startswith(family)), None)
             if idle is not None:
                 text = f": has no effect while {path} is plaintext; set that to {right}"
@@ -179,18 +210,22 @@ def _group(settings: Settings) -> Iterator[Problem]:
     names = set(strategy.split(","))
     if names != {COOPERATIVE} and not names <= {"range", "roundrobin"}:
         yield _wrong(
-            f"{CLIENT}.{_STRATEGY}", strategy, f"allowed is {COOPERATIVE}, range, roundrobin or range,roundrobin"
+            f"{CLIENT}.{_STRATEGY}",
+            strategy,
+            f"allowed is {COOPERATIVE}, range, roundrobin or range,roundrobin",
         )
     session, poll = _MILLISECONDS
     values = [properties.get(session, "45000"), properties.get(poll, "300000")]
     if all(re.fullmatch("[0-9]+", value) for value in values) and int(values[0]) >= int(values[1]):
-        first, other, word = (session, poll, "less") if session in properties else (poll, session, "more")
+        first, other, word = (
+            (session, poll, "less") if session in properties else (poll, session, "more")
+        )
         limit = values[1] if first == session else values[0]
         text = f"allowed is {word} than {CLIENT}.{other} ({limit})"
         yield _wrong(f"{CLIENT}.{first}", properties[first], text, f"{CLIENT}.{other}")
 
 
-# -- addresses and tokens --------------------------------------------------------------------------------------------
+# -- addresses and tokens ------------------------------------------------------------------------
 
 
 def _split(url: str) -> SplitResult | None:
@@ -200,22 +235,45 @@ def _split(url: str) -> SplitResult | None:
         usable = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0
     except ValueError:
         return None
-    return parts if usable and not re.search(r"[\s\x00-\x1f]", url) and not parts.query and not parts.fragment else None
+    return (
+        parts
+        if usable
+        and not re.search(r"[\s\x00-\x1f]", url)
+        and not parts.query
+        and not parts.fragment
+        else None
+    )
 
 
 def _registry(settings: Settings) -> Iterator[Problem]:
     registry = settings.schema_registry
-    path, user, password = "schema_registry.url", registry.user, registry.password.get_secret_value()
+    path, user, password = (
+        "schema_registry.url",
+        registry.user,
+        registry.password.get_secret_value(),
+    )
     if "@" in registry.url:
-        yield Problem((path,), ": no user or password belongs there; set schema_registry.user and .password")
+        yield Problem(
+            (path,), ": no user or password belongs there; set schema_registry.user and .password"
+        )
     elif registry.url and _split(registry.url) is None:
-        yield _wrong(path, registry.url, "allowed is http://host:port or https://host, such as http://localhost:8081")
+        yield _wrong(
+            path,
+            registry.url,
+            "allowed is http://host:port or https://host, such as http://localhost:8081",
+        )
     if user and not password:
         yield _wrong(
-            "schema_registry.user", user, "has no password; set schema_registry.password", "schema_registry.password"
+            "schema_registry.user",
+            user,
+            "has no password; set schema_registry.password",
+            "schema_registry.password",
         )
     if password and not user:
-        yield Problem(("schema_registry.password", "schema_registry.user"), " is set; set schema_registry.user, too")
+        yield Problem(
+            ("schema_registry.password", "schema_registry.user"),
+            " is set; set schema_registry.user, too",
+        )
 
 
 def _address(settings: Settings) -> Iterator[Problem]:
@@ -225,7 +283,9 @@ def _address(settings: Settings) -> Iterator[Problem]:
         return
     url = _split(api.base_url)
     if url is None:
-        yield _wrong(path, api.base_url, "allowed is https://host, or http:// to this machine (the sandbox)")
+        yield _wrong(
+            path, api.base_url, "allowed is https://host, or http:// to this machine (the sandbox)"
+        )
     elif "/api/v2" in url.path:
         yield _wrong(path, api.base_url, f"give the root of the API, without {url.path}")
     elif url.scheme == "http" and not api.allow_plain_http and not _loopback(url.hostname or ""):
@@ -238,15 +298,23 @@ def _loopback(host: str) -> bool:
 
 
 def _token(settings: Settings) -> Iterator[Problem]:
-    token, file, path = settings.api.token.get_secret_value(), settings.api.token_file, "api.token_file"
+    token, file, path = (
+        settings.api.token.get_secret_value(),
+        settings.api.token_file,
+        "api.token_file",
+    )
     if not token and not file:
-        where = "in scm-consumer.toml (begin with: scm-consumer config example) or as SCM_API__TOKEN"
+        where = (
+            "in scm-consumer.toml (begin with: scm-consumer config example) or as SCM_API__TOKEN"
+        )
         yield Problem(NO_TOKEN, f": not set, and neither is {path}; set one of them, {where}")
     elif not file:
         yield from _unusable_token("api.token", token, lambda: token)
     else:  # it is taken even if a token is set
         yield from _unreadable(path, file)
-        yield from _unusable_token(path, file, lambda: Path(file).read_bytes()[:65536].decode("utf-8-sig", "replace"))
+        yield from _unusable_token(
+            path, file, lambda: Path(file).read_bytes()[:65536].decode("utf-8-sig", "replace")
+        )
     if settings.api.ca_file:
         yield from _unreadable("api.ca_file", settings.api.ca_file)
 
@@ -270,7 +338,8 @@ def _unreadable(path: str, file: str) -> Iterator[Problem]:
         advice = "give a file that is there and that this user may read"
         if path == "api.token_file" and _TOKEN_LIKE.fullmatch(file):
             yield Problem(
-                (path,), f" = {HIDDEN}: cannot be read ({why}); a token itself goes to api.token; else {advice}"
+                (path,),
+                f" = {HIDDEN}: cannot be read ({why}); a token itself goes to api.token; else {advice}",
             )
         else:
             yield _wrong(path, file, f"cannot be read ({why}); {advice}")
@@ -281,19 +350,22 @@ def _proxy(settings: Settings) -> Iterator[Problem]:
     if proxy:
         url = _split(proxy if "://" in proxy else f"http://{proxy}")
         if url is None or url.path not in ("", "/"):
-            allowed = (
-                "allowed is http://host:port or http://user:password@host:port, with / and @ in them as %2F and %40"
-            )
+            allowed = "allowed is http://host:port or http://user:password@host:port, with / and @ in them as %2F and %40"
             yield _wrong("api.proxy", proxy, allowed)
 
 
-# -- the rest --------------------------------------------------------------------------------------------------------
+# -- the rest ------------------------------------------------------------------------------------
 
 
 def _retry(settings: Settings) -> Iterator[Problem]:
     base, cap = settings.retry.base_seconds, settings.retry.cap_seconds
     if base > cap:
-        yield _wrong("retry.base_seconds", base, f"allowed is at most retry.cap_seconds ({cap:g})", "retry.cap_seconds")
+        yield _wrong(
+            "retry.base_seconds",
+            base,
+            f"allowed is at most retry.cap_seconds ({cap:g})",
+            "retry.cap_seconds",
+        )
 
 
 def _ops(settings: Settings) -> Iterator[Problem]:
@@ -326,7 +398,9 @@ def _epcis(settings: Settings) -> Iterator[Problem]:
             except ValueError as error:
                 yield _wrong(f"epcis.{name}", text, str(error))
                 continue
-            left = rule if name == "codes" else rule[0]  # of one field there may be several patterns
+            left = (
+                rule if name == "codes" else rule[0]
+            )  # of one field there may be several patterns
             if left in seen:
                 yield _wrong(f"epcis.{name}", text, "there is a rule for it already: keep one")
             seen.add(left)

@@ -1,4 +1,7 @@
-"""What is told of the configuration, from the settings themselves: an example, the JSON schema, what is in effect."""
+"""What is told of the configuration, from the settings themselves.
+
+An example, the JSON schema, what is in effect.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from consumer.config.keys import CLIENT, SECTIONS, Key, section_model, toml_valu
 from consumer.config.loading import Loaded
 from consumer.config.masking import masked
 
-#: What nobody can leave as it is without a look; the example gives it first in its section, and not as a comment.
+#: What nobody can leave as it is without a look; the example gives it first in its section, and not
+#: as a comment.
 TO_SET = ("kafka.bootstrap_servers", "kafka.topics", "api.base_url", "api.token")
 
 _NOTES = {
@@ -38,10 +42,17 @@ def example() -> str:
         lines += ["", *_comment(section_model(section).__doc__ or ""), f"[{section}]"]
         tables = [key for key in keys.values() if key.path == CLIENT]
         first = [key for key in keys.values() if key.path in TO_SET]
-        for key in [*first, *(key for key in keys.values() if key not in first and key not in tables)]:
+        for key in [
+            *first,
+            *(key for key in keys.values() if key not in first and key not in tables),
+        ]:
             lines += _example_of(key)
         for key in tables:  # behind all keys of the section that it stands in
-            lines += ["", *_comment(f"{key.field.description} For a cluster with a log-in:"), f"[{key.path}]"]
+            lines += [
+                "",
+                *_comment(f"{key.field.description} For a cluster with a log-in:"),
+                f"[{key.path}]",
+            ]
             lines += [f"#   {line}" for line in _CLIENT_EXAMPLE.splitlines()]
     return "\n".join(lines) + "\n"
 
@@ -62,11 +73,18 @@ def _comment(text: str) -> list[str]:
 
 
 def shown_configuration(loaded: Loaded) -> str:
-    """What is in effect, as TOML, secrets hidden; a comment tells where a value came from that was set."""
-    lines = [f"# scm-consumer {__version__}: the configuration in effect; values without a comment are defaults"]
+    """What is in effect, as TOML, secrets hidden.
+
+    A comment tells where a value came from that was set.
+    """
+    lines = [
+        f"# scm-consumer {__version__}: the configuration in effect; values without a comment are defaults"
+    ]
     api = loaded.settings.api
     if not api.token.get_secret_value() and not api.token_file:
-        lines.append("# no token is set: run and check need api.token or api.token_file, such as by SCM_API__TOKEN")
+        lines.append(
+            "# no token is set: run and check need api.token or api.token_file, such as by SCM_API__TOKEN"
+        )
     for section, values in masked(loaded.settings).items():
         tables = {name: value for name, value in values.items() if isinstance(value, dict)}
         plain = {name: value for name, value in values.items() if name not in tables}
@@ -87,7 +105,10 @@ def _shown_table(path: str, values: dict[str, Any], origins: dict[str, str]) -> 
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of the file; what the token must be is not in it, as that may come from the environment."""
+    """The JSON schema of the file.
+
+    What the token must be is not in it, as that may come from the environment.
+    """
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "scm-consumer.toml",
@@ -109,7 +130,8 @@ def _section_schema(section: str) -> dict[str, Any]:
 
 
 def _client_schema() -> dict[str, Any]:
-    # In TOML, sasl.password = "x" without quotes around the name makes tables of it, which are read the same.
+    # In TOML, sasl.password = "x" without quotes around the name makes tables of it, which are read
+    # the same.
     scalar = {"type": ["string", "number", "boolean"]}
     table = {"type": "object", "additionalProperties": True}
     return {

@@ -1,4 +1,7 @@
-"""Every key of the configuration, read from the settings once: what errors, examples and the documentation tell."""
+"""Every key of the configuration, read from the settings once.
+
+What errors, examples and the documentation tell.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ class Key:
     @property
     def is_text(self) -> bool:
         """Whether the value stands in quotes."""
-        return self.field.annotation in (str, SecretStr) or get_origin(self.field.annotation) is Literal
+        return (
+            self.field.annotation in (str, SecretStr)
+            or get_origin(self.field.annotation) is Literal
+        )
 
     @property
     def default(self) -> Any:
@@ -76,7 +82,8 @@ class Key:
 
 def _range(bounds: list[Any]) -> str:
     low, high, above = (
-        next((getattr(bound, name) for bound in bounds if hasattr(bound, name)), None) for name in ("ge", "le", "gt")
+        next((getattr(bound, name) for bound in bounds if hasattr(bound, name)), None)
+        for name in ("ge", "le", "gt")
     )
     if low is not None and high is not None:
         return f" from {low:g} to {high:g}"
@@ -94,7 +101,10 @@ def section_model(name: str) -> type[BaseModel]:
 
 #: By section, in the order of the settings.
 SECTIONS: dict[str, dict[str, Key]] = {
-    section: {name: Key(section, name, field) for name, field in section_model(section).model_fields.items()}
+    section: {
+        name: Key(section, name, field)
+        for name, field in section_model(section).model_fields.items()
+    }
     for section in Settings.model_fields
 }
 

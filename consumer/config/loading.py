@@ -1,4 +1,7 @@
-"""Loading the settings: environment over file over default; every mistake at once, each in a line of its own."""
+"""Loading the settings.
+
+Environment over file over default; every mistake at once, each in a line of its own.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ _TOML_CURES = {
 
 @dataclass
 class Loaded:
-    """Settings, and where each value that is not the default came from: a file's name or a variable's, by path."""
+    """Settings, and where each value that is not the default came from.
+
+    A file's name or a variable's, by path.
+    """
 
     settings: Settings
     origins: dict[str, str]
@@ -39,7 +45,10 @@ class Loaded:
 
 @dataclass
 class _Layer:
-    """What one source says: values by section, where each came from, and what is wrong with them."""
+    """What one source says.
+
+    Values by section, where each came from, and what is wrong with them.
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
@@ -50,14 +59,20 @@ class _Layer:
 def load(file: Path | None, *, uploads: bool = True) -> Settings:
     """The settings from a file and the environment; raises ConfigError with every mistake at once.
 
-    Without ``file``, ``scm-consumer.toml`` of the current folder is read if it is there. ``uploads``: whether the API
-    is to be called; if not, its section need not be complete (who publishes has no token).
+    Without ``file``, ``scm-consumer.toml`` of the current folder is read if it is there.
+    ``uploads``: whether the API is to be called; if not, its section need not be complete (who
+    publishes has no token).
     """
     return load_with_origins(file, uploads=uploads).settings
 
 
-def load_with_origins(file: Path | None, *, uploads: bool = True, needs_token: bool = True) -> Loaded:
-    """As ``load``, and where the values came from. ``needs_token``: whether it is a mistake that none is set."""
+def load_with_origins(
+    file: Path | None, *, uploads: bool = True, needs_token: bool = True
+) -> Loaded:
+    """As ``load``, and where the values came from.
+
+    ``needs_token``: whether it is a mistake that none is set.
+    """
     from consumer.config.checks import NO_TOKEN, impossible
 
     written, variables = _from_file(file), _from_environment(os.environ)
@@ -70,7 +85,9 @@ def load_with_origins(file: Path | None, *, uploads: bool = True, needs_token: b
     for problem in impossible(settings):
         if not needs_token and problem.paths == NO_TOKEN:
             continue
-        if not wrong.intersection(problem.paths) and (uploads or not problem.paths[0].startswith("api.")):
+        if not wrong.intersection(problem.paths) and (
+            uploads or not problem.paths[0].startswith("api.")
+        ):
             problems.append(f"{_label(problem.paths[0], origins)}{problem.text}")
     if problems:
         raise ConfigError(problems)
@@ -91,24 +108,35 @@ def _from_file(file: Path | None) -> _Layer:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         _json(values)
     except OSError as error:
-        advice = f"give another file with --config, or write one: scm-consumer config example > {path}"
+        advice = (
+            f"give another file with --config, or write one: scm-consumer config example > {path}"
+        )
         raise ConfigError([f"{path}: cannot be read ({error.strerror}); {advice}"]) from None
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8"]) from None
     except tomllib.TOMLDecodeError as error:
-        cure = next((cure for words, cure in _TOML_CURES.items() if str(error).startswith(words)), "mend that place")
+        cure = next(
+            (cure for words, cure in _TOML_CURES.items() if str(error).startswith(words)),
+            "mend that place",
+        )
         raise ConfigError([f"{path}: not valid TOML: {error}; {cure}"]) from None
     except RecursionError:
-        raise ConfigError([f"{path}: tables or lists are nested too deep; no key needs more than two"]) from None
+        raise ConfigError(
+            [f"{path}: tables or lists are nested too deep; no key needs more than two"]
+        ) from None
     except ValueError:  # only Python's own bound on digits is left
-        raise ConfigError([f"{path}: not valid TOML: a number with thousands of digits; mend that place"]) from None
+        raise ConfigError(
+            [f"{path}: not valid TOML: a number with thousands of digits; mend that place"]
+        ) from None
     layer = _Layer(values)
     for section, keys in values.items():
         if isinstance(keys, dict):
             if section == "kafka" and isinstance(keys.get("client"), dict):
                 keys["client"] = dict(dotted(keys["client"]))
             for name, value in keys.items():
-                names = [f"{name}.{inner}" for inner in value] if isinstance(value, dict) else [name]
+                names = (
+                    [f"{name}.{inner}" for inner in value] if isinstance(value, dict) else [name]
+                )
                 layer.origins |= {f"{section}.{each}": str(path) for each in names}
     return layer
 
@@ -127,14 +155,23 @@ def _from_environment(environment: Mapping[str, str]) -> _Layer:
         elif names[0] == "client" and section == "kafka":
             if len(names) < 2:
                 example = property_variable("security.protocol")
-                layer.problems.append(f"{variable}: a table; name one of its properties, such as {example}")
+                layer.problems.append(
+                    f"{variable}: a table; name one of its properties, such as {example}"
+                )
             else:
                 name = ".".join(names[1:]).replace("_", ".")
-                layer.values.setdefault("kafka", {}).setdefault("client", {})[name] = environment[variable]
+                layer.values.setdefault("kafka", {}).setdefault("client", {})[name] = environment[
+                    variable
+                ]
                 layer.origins[f"{CLIENT}.{name}"] = variable
         elif len(names) > 1 or names[0] not in keys:
-            near = [SECTIONS[section][name].variable for name in get_close_matches("__".join(names), keys, 1)]
-            layer.problems.append(f"{variable}: unknown key; {_did_you_mean(near)}allowed are {', '.join(keys)}")
+            near = [
+                SECTIONS[section][name].variable
+                for name in get_close_matches("__".join(names), keys, 1)
+            ]
+            layer.problems.append(
+                f"{variable}: unknown key; {_did_you_mean(near)}allowed are {', '.join(keys)}"
+            )
         else:
             _take(layer, keys[names[0]], environment[variable])
     return layer
@@ -155,9 +192,15 @@ def _take(layer: _Layer, key: Key, text: str) -> None:
 
 
 def _no_key(variable: str, first: str, names: list[str]) -> Iterator[str]:
-    """A variable that names no section and key; without "__" it is another program's unless it all but names a key."""
+    """A variable that names no section and key.
+
+    Without "__" it is another program's unless it all but names a key.
+    """
     if names:
-        near = [f"{PREFIX}{section}__{names[0]}".upper() for section in get_close_matches(first, SECTIONS, 1)]
+        near = [
+            f"{PREFIX}{section}__{names[0]}".upper()
+            for section in get_close_matches(first, SECTIONS, 1)
+        ]
         yield f"{variable}: unknown section; {_did_you_mean(near)}allowed are {', '.join(SECTIONS)}"
     elif first in SECTIONS:
         example = next(iter(SECTIONS[first].values())).variable
@@ -165,9 +208,17 @@ def _no_key(variable: str, first: str, names: list[str]) -> Iterator[str]:
     else:
         for section, keys in SECTIONS.items():
             rest = first.removeprefix(f"{section}_")
-            meant = "client" if rest.startswith("client_") else next(iter(get_close_matches(rest, keys, 1, 0.8)), "")
+            meant = (
+                "client"
+                if rest.startswith("client_")
+                else next(iter(get_close_matches(rest, keys, 1, 0.8)), "")
+            )
             if rest != first and meant in keys:
-                right = property_variable(rest.removeprefix("client_")) if meant == "client" else keys[meant].variable
+                right = (
+                    property_variable(rest.removeprefix("client_"))
+                    if meant == "client"
+                    else keys[meant].variable
+                )
                 yield f"{variable}: two underscores stand between section and key: {right}"
 
 
@@ -185,7 +236,8 @@ def _did_you_mean(near: list[str]) -> str:
 
 
 def _validate(layer: _Layer, *, strict: bool) -> None:
-    """Add what is wrong with the layer's values to its problems, and take those values out of it."""
+    """Add what is wrong with the layer's values to its problems, and take those values out of it.
+    """
     try:
         Settings.model_validate_json(_json(layer.values), strict=strict)
     except ValidationError as error:
@@ -221,8 +273,15 @@ def _told(path: tuple[str, ...], value: Any, layer: _Layer) -> str:
     key = keys.get(name)
     if key is None:
         homes = [f"[{other}]" for other, names in SECTIONS.items() if name in names]
-        near = [f"{section}.{other}" for other in get_close_matches(name, keys, 1, 0.8 if homes else 0.6)]
-        hint = f"it belongs under {' or '.join(homes)}; " if homes and not near else _did_you_mean(near)
+        near = [
+            f"{section}.{other}"
+            for other in get_close_matches(name, keys, 1, 0.8 if homes else 0.6)
+        ]
+        hint = (
+            f"it belongs under {' or '.join(homes)}; "
+            if homes and not near
+            else _did_you_mean(near)
+        )
         return f"{label}: unknown key; {hint}{_allowed(keys)}"
     said = HIDDEN if key.is_secret else _display(name, value)
     return f"{label} = {said}: allowed is {_allowed_of(key, value, variable=label != whole)}"
@@ -231,7 +290,11 @@ def _told(path: tuple[str, ...], value: Any, layer: _Layer) -> str:
 def _no_section(name: str, value: Any) -> str:
     homes = [f"[{section}]" for section, keys in SECTIONS.items() if name in keys]
     if not isinstance(value, dict):
-        hint = f"it belongs under {' or '.join(homes)}" if homes else f"the sections are {', '.join(SECTIONS)}"
+        hint = (
+            f"it belongs under {' or '.join(homes)}"
+            if homes
+            else f"the sections are {', '.join(SECTIONS)}"
+        )
         return f"outside of any section; {hint}"
     return f"unknown section; {_did_you_mean(get_close_matches(name, SECTIONS, 1))}{_allowed(SECTIONS)}"
 
@@ -264,5 +327,7 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
-        merged[key] = _merge(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+        merged[key] = (
+            _merge(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+        )
     return merged

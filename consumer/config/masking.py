@@ -14,12 +14,21 @@ HIDDEN = "(hidden)"
 
 #: A user or a password before an address. Greedy: an unescaped "/" or "@" may stand in a password.
 _USER_INFO = re.compile(r"://.*@", re.DOTALL)
-#: The same where the scheme may be left out, and a query, which has no place there: in settings of these names.
+#: The same where the scheme may be left out, and a query, which has no place there: in settings of
+#: these names.
 _ADDRESSES = frozenset({"base_url", "bootstrap_servers", "proxy", "url"})
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 _BARE_USER_INFO = re.compile(r"^([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
 
-_SECRET_WORDS = ("token", "password", "passphrase", "secret", "key.pem", "jaas", "sasl.oauthbearer.config")
+_SECRET_WORDS = (
+    "token",
+    "password",
+    "passphrase",
+    "secret",
+    "key.pem",
+    "jaas",
+    "sasl.oauthbearer.config",
+)
 #: Names with such a word that say where something is.
 _PLACES = ("_file", ".file", ".url", ".location")
 
@@ -31,9 +40,12 @@ def is_secret(name: str) -> bool:
 
 
 def masked(settings: Settings) -> dict[str, Any]:
-    """The settings as plain JSON values by section: a secret is "(hidden)" if it is set, "" if it is empty.
+    """The settings as plain JSON values by section.
 
-    Secrets are the secret fields, the librdkafka properties that ``is_secret`` names, and the user info of addresses.
+    A secret is "(hidden)" if it is set, "" if it is empty.
+
+    Secrets are the secret fields, the librdkafka properties that ``is_secret`` names, and the user
+    info of addresses.
     """
     sections: dict[str, Any] = masked_value("", settings.model_dump(mode="python"))
     return sections

@@ -1,4 +1,7 @@
-"""docs/configuration.md, written from the settings: ``python -m consumer.config.page > docs/configuration.md``."""
+"""docs/configuration.md, written from the settings.
+
+``python -m consumer.config.page > docs/configuration.md``.
+"""
 
 from __future__ import annotations
 
@@ -103,9 +106,13 @@ def page() -> str:
     client = _CLIENT.format(
         variable=f"{property_variable('sasl.password')}=...",
         usual="\n".join(f"| `{name}` | {about} |" for name, about in USUAL.items()),
-        refused="\n".join(f"| `{name}` | {why} |" for name, why in REFUSED_CLIENT_PROPERTIES.items()),
+        refused="\n".join(
+            f"| `{name}` | {why} |" for name, why in REFUSED_CLIENT_PROPERTIES.items()
+        ),
     )
-    return "\n".join([_HEAD, "## Keys\n", *(_section(section) for section in SECTIONS), client, _TAIL])
+    return "\n".join(
+        [_HEAD, "## Keys\n", *(_section(section) for section in SECTIONS), client, _TAIL]
+    )
 
 
 def _section(section: str) -> str:
@@ -122,9 +129,7 @@ def _section(section: str) -> str:
 
 
 def _row(key: Key) -> str:
-    meaning = (
-        f"{'**To set.** ' if key.path in TO_SET else ''}{key.field.description}{' Secret.' if key.is_secret else ''}"
-    )
+    meaning = f"{'**To set.** ' if key.path in TO_SET else ''}{key.field.description}{' Secret.' if key.is_secret else ''}"
     variable, default = f"`{key.variable}`", f"`{toml_value(key.default)}`"
     if key.path == CLIENT:
         variable, default = f"`{key.variable}__...`, see [below](#librdkafka-properties)", "none"

@@ -1,7 +1,7 @@
 """The settings: the only place with defaults.
 
-Environment (``SCM_KAFKA__BOOTSTRAP_SERVERS``) over file over default. Sections are frozen; unknown keys are errors.
-Every description becomes documentation.
+Environment (``SCM_KAFKA__BOOTSTRAP_SERVERS``) over file over default. Sections are frozen; unknown
+keys are errors. Every description becomes documentation.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 class Section(BaseModel):
     """A frozen table of the file; unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=False, validate_default=True, allow_inf_nan=False
+    )
 
 
 Positive = Annotated[float, Field(gt=0)]
@@ -23,7 +25,9 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 
 def dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Property names as librdkafka spells them, also where TOML's bare dotted keys made tables of them."""
+    """Property names as librdkafka spells them, also where TOML's bare dotted keys made tables of
+    them.
+    """
     for name, value in table.items():
         if isinstance(value, Mapping):
             yield from dotted(value, f"{prefix}{name}.")
@@ -32,7 +36,10 @@ def dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _text(value: Any) -> Any:
-    """Numbers and truth values as librdkafka reads them; what else is not text is left to be refused."""
+    """Numbers and truth values as librdkafka reads them.
+
+    What else is not text is left to be refused.
+    """
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
@@ -42,7 +49,9 @@ class KafkaSettings(Section):
     """Where the events come from."""
 
     bootstrap_servers: str = Field(
-        "localhost:9092", min_length=1, description="Brokers to start from, host:port, comma-separated."
+        "localhost:9092",
+        min_length=1,
+        description="Brokers to start from, host:port, comma-separated.",
     )
     group_id: str = Field("scm-consumer", min_length=1, description="Consumer group.")
     topics: tuple[str, ...] = Field(
@@ -53,7 +62,9 @@ class KafkaSettings(Section):
     group_protocol: Literal["classic", "consumer"] = Field(
         "classic", description='Group protocol; "consumer" is KIP-848.'
     )
-    instance_id: str = Field("", description="Static membership: the member's own name; empty: none.")
+    instance_id: str = Field(
+        "", description="Static membership: the member's own name; empty: none."
+    )
     start_from: Literal["earliest", "latest"] = Field(
         "earliest",
         description='Where partitions without a committed offset begin; "latest": with what is published since '
@@ -72,13 +83,19 @@ class KafkaSettings(Section):
     @field_validator("client", mode="before")
     @classmethod
     def _texts(cls, value: Any) -> Any:
-        return {name: _text(inner) for name, inner in dotted(value)} if isinstance(value, dict) else value
+        return (
+            {name: _text(inner) for name, inner in dotted(value)}
+            if isinstance(value, dict)
+            else value
+        )
 
 
 class SchemaRegistrySettings(Section):
     """Where the schemas of records in the Confluent wire format are."""
 
-    url: str = Field("", description="Address of a registry that speaks the Confluent REST API; empty: none.")
+    url: str = Field(
+        "", description="Address of a registry that speaks the Confluent REST API; empty: none."
+    )
     user: str = Field("", description="User for HTTP basic authentication; empty: none.")
     password: SecretStr = Field(SecretStr(""), validate_default=False, description="Its password.")
 
@@ -89,16 +106,23 @@ class EventsSettings(Section):
     format: Literal["auto", "avro", "json", "flat", "epcis"] = Field(
         "auto", description="Format of the records; auto decides for each."
     )
-    data_key: str = Field("extended_id", min_length=1, description="Data key of events that name none.")
+    data_key: str = Field(
+        "extended_id", min_length=1, description="Data key of events that name none."
+    )
     logistic_units: tuple[str, ...] = Field(
         ("case_code", "pallet_code"),
         description="Fields that are also used as data keys: units that codes are put into.",
     )
-    date_fields: tuple[str, ...] = Field((), description="Campaign fields of type Date: checked to be YYYY-MM-DD.")
+    date_fields: tuple[str, ...] = Field(
+        (), description="Campaign fields of type Date: checked to be YYYY-MM-DD."
+    )
 
 
 class EpcisSettings(Section):
-    """What events of EPCIS 2.0 mean; docs/epcis.md explains the rules. A list that is set replaces the default."""
+    """What events of EPCIS 2.0 mean.
+
+    Docs/epcis.md explains the rules. A list that is set replaces the default.
+    """
 
     codes: tuple[str, ...] = Field(
         (
@@ -130,7 +154,8 @@ class EpcisSettings(Section):
         "members of the event stand for what it tells. Nothing behind the = : such events are skipped.",
     )
     products: tuple[str, ...] = Field(
-        (), description="{product} of a GTIN, such as 09506000134352 = prod_1; empty: no product is set."
+        (),
+        description="{product} of a GTIN, such as 09506000134352 = prod_1; empty: no product is set.",
     )
     markets: tuple[str, ...] = Field(
         (),
@@ -142,9 +167,12 @@ class EpcisSettings(Section):
 class WindowsSettings(Section):
     """How rows are grouped into requests."""
 
-    max_rows: int = Field(100, ge=1, le=100, description="Rows of one request; the API accepts at most 100.")
+    max_rows: int = Field(
+        100, ge=1, le=100, description="Rows of one request; the API accepts at most 100."
+    )
     linger_seconds: NotNegative = Field(
-        1.0, description="How long a row waits for its window to fill while a request could be sent."
+        1.0,
+        description="How long a row waits for its window to fill while a request could be sent.",
     )
     uniform_fields: bool = Field(True, description="One window holds rows with one set of fields.")
 
@@ -152,11 +180,17 @@ class WindowsSettings(Section):
 class ApiSettings(Section):
     """The Scantrust SCM API."""
 
-    base_url: str = Field("https://api.staging.scantrust.io", description="Root address of the API.")
-    token: SecretStr = Field(
-        SecretStr(""), validate_default=False, description="UAT token; or use token_file, which goes before it."
+    base_url: str = Field(
+        "https://api.staging.scantrust.io", description="Root address of the API."
     )
-    token_file: str = Field("", description="File with the token; read again when it changes and after a 401.")
+    token: SecretStr = Field(
+        SecretStr(""),
+        validate_default=False,
+        description="UAT token; or use token_file, which goes before it.",
+    )
+    token_file: str = Field(
+        "", description="File with the token; read again when it changes and after a 401."
+    )
     mode: Literal["sync", "async", "auto"] = Field(
         "sync",
         description="sync: answered at once; async: as tasks, packed by identical data; auto: data keys other than "
@@ -177,9 +211,12 @@ class ApiSettings(Section):
         65, description="A call whose answer was lost may take effect this long after it was sent."
     )
     task_deadline_seconds: Positive = Field(
-        3600, description="An asynchronous task that is not complete by then has an unknown outcome: it is sent again."
+        3600,
+        description="An asynchronous task that is not complete by then has an unknown outcome: it is sent again.",
     )
-    ca_file: str = Field("", description="CA certificates to verify the API with; empty: the usual ones.")
+    ca_file: str = Field(
+        "", description="CA certificates to verify the API with; empty: the usual ones."
+    )
     proxy: str = Field("", description="Proxy to reach the API through.")
     allow_plain_http: bool = Field(False, description="Allow http:// to other than loopback.")
 
@@ -189,9 +226,12 @@ class RetrySettings(Section):
 
     base_seconds: Positive = Field(0.5, description="Upper bound of the first delay.")
     cap_seconds: Positive = Field(
-        60, description="Upper bound of any delay; while nothing at all is accepted, it is 3 s, or less."
+        60,
+        description="Upper bound of any delay; while nothing at all is accepted, it is 3 s, or less.",
     )
-    max_retry_after_seconds: NotNegative = Field(900, description="Longest wait the API may ask for.")
+    max_retry_after_seconds: NotNegative = Field(
+        900, description="Longest wait the API may ask for."
+    )
     give_up_seconds: NotNegative = Field(
         3600,
         description="A single row that fails this long while others are accepted is dead-lettered; 0: never.",
@@ -206,14 +246,18 @@ class DeadLetterSettings(Section):
 
     topic: str = Field("scm.events.dlq", min_length=1, description="Dead-letter topic.")
     pause_after_rejections: int = Field(
-        1000, ge=0, description="This many API rejections in a row with nothing accepted: pause; 0: never."
+        1000,
+        ge=0,
+        description="This many API rejections in a row with nothing accepted: pause; 0: never.",
     )
 
 
 class ReceiptsSettings(Section):
     """Where accepted rows are told."""
 
-    topic: str = Field("", description="Receipts topic: a record for each accepted row; empty: none.")
+    topic: str = Field(
+        "", description="Receipts topic: a record for each accepted row; empty: none."
+    )
 
 
 class OpsSettings(Section):
@@ -245,7 +289,9 @@ class LimitsSettings(Section):
 class LogSettings(Section):
     """What is logged, and how."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level shown.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level shown."
+    )
     format: Literal["auto", "console", "json"] = Field(
         "auto", description="auto: console on a terminal, else a JSON object a line."
     )

@@ -18,7 +18,10 @@ MAX_NAME = 100
 
 
 class Tally(Counter[str]):
-    """Counts by a name that may come from an event; names beyond the first 50 are counted as "other"."""
+    """Counts by a name that may come from an event.
+
+    Names beyond the first 50 are counted as "other".
+    """
 
     def count(self, name: str, number: int = 1) -> None:
         """Add to a name's count."""
@@ -27,7 +30,10 @@ class Tally(Counter[str]):
 
 
 class Histogram(msgspec.Struct):
-    """How many values lie at or under each bound and over the one before; the last count is the rest."""
+    """How many values lie at or under each bound and over the one before.
+
+    The last count is the rest.
+    """
 
     bounds: tuple[float, ...]
     counts: list[int] = []
@@ -46,10 +52,11 @@ class Histogram(msgspec.Struct):
         self.sum += value
 
     def observe_ages(self, now: float, times: list[int], *, per_second: int) -> None:
-        """Count how many seconds before ``now`` each of these times was, all of them in 1/``per_second``; sorts them.
+        """Count how many seconds before ``now`` each of these times was, all of them in
+        1/``per_second``; sorts them.
 
-        A time to come counts as now, one that is not positive not at all. Most of a batch falls into a few buckets, so
-        it is cut at their bounds instead of looking at each value.
+        A time to come counts as now, one that is not positive not at all. Most of a batch falls
+        into a few buckets, so it is cut at their bounds instead of looking at each value.
         """
         times.sort()
         if times and times[0] <= 0:

@@ -3,10 +3,10 @@
 event (one thing that happened) → row (one item of an upload) → window (the rows of one request) →
 outcome (accepted or rejected) → settled (nothing is left to do for the record).
 
-Rows and records are mutable and slotted: one object carries a row's position, claims and state from arrival to
-settlement, so that the accepted path allocates nothing else for it. They are msgspec structs for the price of
-their construction, and untracked by the garbage collector (they form no cycles), because tens of thousands of
-them are alive at a time.
+Rows and records are mutable and slotted: one object carries a row's position, claims and state from
+arrival to settlement, so that the accepted path allocates nothing else for it. They are msgspec
+structs for the price of their construction, and untracked by the garbage collector (they form no
+cycles), because tens of thousands of them are alive at a time.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from typing import Any
 
 import msgspec
 
-#: Data keys that name one code each (upload guide, "Data key"). Any other may select thousands, or none: for those an
-#: answer confirms nothing, and a synchronous call may take too long.
+#: Data keys that name one code each (upload guide, "Data key"). Any other may select thousands, or
+#: none: for those an answer confirms nothing, and a synchronous call may take too long.
 KEYS_OF_ONE_CODE = frozenset({"extended_id", "serial_number"})
 
 
 class InvalidEvent(Exception):  # noqa: N818 - it names what the record is, not a fault of the program
     """A record that cannot become rows; its reason is one of the contract's words for dead letters.
 
-    ``undecodable``: not the format at all. ``invalid_event``: readable, but not an event. ``key_missing``: an
-    object without the key. The message is for the person who reads the dead letter.
+    ``undecodable``: not the format at all. ``invalid_event``: readable, but not an event.
+    ``key_missing``: an object without the key. The message is for the person who reads the dead
+    letter.
     """
 
     def __init__(self, reason: str, message: str, field: str | None = None) -> None:
@@ -38,8 +39,9 @@ class InvalidEvent(Exception):  # noqa: N818 - it names what the record is, not 
 class Event(msgspec.Struct, gc=False):
     """What a format reads from one record, values still as the format gave them.
 
-    ``fields`` maps a field's name to a str, bool, int, float, Decimal, date, datetime or None. ``data_key`` is None
-    where the event names none (then the configured default holds); ``key_value`` is None where it has no key.
+    ``fields`` maps a field's name to a str, bool, int, float, Decimal, date, datetime or None.
+    ``data_key`` is None where the event names none (then the configured default holds);
+    ``key_value`` is None where it has no key.
     """
 
     fields: dict[str, Any]
@@ -47,16 +49,21 @@ class Event(msgspec.Struct, gc=False):
     key_value: Any = None
     event_id: str | None = None
     occurred_at: str | int | None = None  #: RFC 3339 text, or milliseconds since the epoch
-    also_update: tuple[str, Any] | None = None  #: a second (data_key, key_value) that gets the same fields
+    also_update: tuple[str, Any] | None = (
+        None  #: a second (data_key, key_value) that gets the same fields
+    )
     plain: bool = False  #: the format has seen that every field is a text of at most 50 characters
 
 
 class EventBatch(Event, gc=False):
-    """What a format reads where more than one row is told of: an event about several codes, or several such events.
+    """What a format reads where more than one row is told of.
 
-    ``parts``, in their order: of an event about several codes one for each; of a document its events. A part that is no
-    event stands there as the BadEvent that says why: it costs the others nothing. ``fields`` are those that every part
-    sets, with one value. So a fault in them is the event's, not a row's: no part of it can be sent.
+    An event about several codes, or several such events.
+
+    ``parts``, in their order: of an event about several codes one for each; of a document its
+    events. A part that is no event stands there as the BadEvent that says why: it costs the others
+    nothing. ``fields`` are those that every part sets, with one value. So a fault in them is the
+    event's, not a row's: no part of it can be sent.
     """
 
     parts: tuple[Event | InvalidEvent, ...] = ()
@@ -79,14 +86,19 @@ class Record(msgspec.Struct, eq=False, gc=False):
     partition: Any  #: the offsets.Partition it was read from: one assignment epoch of a partition
     offset: int
     raw: Any  #: the client's message, kept for the dead letter; dropped at settlement
-    size: int  #: bytes for the memory bound: of its value, what is ``beside`` it, and what several rows of it hold
-    timestamp: int = -1  #: its time in Kafka, milliseconds since the epoch; not positive: it has none
+    #: bytes for the memory bound: of its value, what is ``beside`` it, and what several rows of it
+    #: hold
+    size: int
+    timestamp: int = (
+        -1
+    )  #: its time in Kafka, milliseconds since the epoch; not positive: it has none
     read_at: float = 0.0  #: when it was read (the owner's clock, seconds)
     event_id: str | None = None
     open: int = 0  #: rows not settled yet
     rejected: bool = False  #: at least one row was dead-lettered
     settled: bool = False
-    beside: int = 0  #: of its ``size``, what is not its value: its key, its headers, the objects that stand for it
+    #: of its ``size``, what is not its value: its key, its headers, the objects that stand for it
+    beside: int = 0
 
 
 class Stage(IntEnum):
@@ -98,20 +110,29 @@ class Stage(IntEnum):
     PARKED = 3  #: alone, until a time (unknown key's grace)
     DEAD_LETTER = 4  #: on its way to the dead-letter topic
     RECEIPT = 5  #: accepted; its receipt is on its way to the receipts topic
-    CLAIM_HELD = 6  #: settled or released, but a lost call of it may still take effect: its claim is held
+    CLAIM_HELD = (
+        6  #: settled or released, but a lost call of it may still take effect: its claim is held
+    )
     DONE = 7  #: settled or released
 
 
 class Row(msgspec.Struct, eq=False, gc=False):
-    """One item of an upload. ``item`` is what is sent: the key field first, every value a string."""
+    """One item of an upload.
+
+    ``item`` is what is sent: the key field first, every value a string.
+    """
 
     record: Record
     data_key: str | None
     value: str | None
     item: dict[str, str]
-    shape: tuple[str, ...]  #: rows of one shape may share a window: its sorted field names (see ``by_task``)
+    shape: tuple[
+        str, ...
+    ]  #: rows of one shape may share a window: its sorted field names (see ``by_task``)
     size: int  #: about the bytes it takes in a request: those of its record
-    joins: tuple[tuple[str, str], ...] = ()  #: the logistic units it puts codes into: (field, value)
+    joins: tuple[
+        tuple[str, str], ...
+    ] = ()  #: the logistic units it puts codes into: (field, value)
     blocked: int = 0  #: claims that are not granted yet
     arrived: float = 0.0  #: when it was read (the owner's clock, seconds)
     ready_at: float = 0.0  #: the sendable-time reading when it became ready (see windows)

@@ -1,8 +1,9 @@
 """The core as a whole: inputs in, effects out; it composes the parts and decides nothing itself.
 
-Inputs: records arrived, an attempt ended, a question about a task was answered, letters and receipts were acknowledged,
-partitions came or went, time is now T. Effects: see ``effects``. Besides, the loop asks whether to read on and when to
-wake. Commits are read from the partitions when one can be sent, never stored.
+Inputs: records arrived, an attempt ended, a question about a task was answered, letters and
+receipts were acknowledged, partitions came or went, time is now T. Effects: see ``effects``.
+Besides, the loop asks whether to read on and when to wake. Commits are read from the partitions
+when one can be sent, never stored.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import TASKS_PER_REQUEST, Task, Tasks
 from consumer.core.uploading.uploads import Result, Uploads
 
-#: Bounds of how long an event took from its time in Kafka to settlement, seconds: from a moment to a day of outage.
+#: Bounds of how long an event took from its time in Kafka to settlement, seconds: from a moment to
+#: a day of outage.
 AGES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
 #: Dead letters that are not acknowledged for so long wait for their topic, seconds.
 DEAD_LETTERS_LATE_SECONDS = 2.0
@@ -60,14 +62,21 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 class Pipeline:
-    """Everything that is decided. Only its owner's thread may touch it; ``now`` is the owner's monotonic clock."""
+    """Everything that is decided.
+
+    Only its owner's thread may touch it; ``now`` is the owner's monotonic clock.
+    """
 
     def __init__(self, rules: Rules, rng: Callable[[], float]) -> None:
         self.claims = Claims()
         self.lanes = Lanes(rules.max_rows, rules.linger)
         self.windows = Windows(self.lanes)
         self.gate = Gate(
-            rules.rate, rules.concurrency, rules.retry, rng, pause_after_rejections=rules.pause_after_rejections
+            rules.rate,
+            rules.concurrency,
+            rules.retry,
+            rng,
+            pause_after_rejections=rules.pause_after_rejections,
         )
         self.flow = Flow(rules.max_unsettled_rows, rules.max_unsettled_bytes)
         self.uploads = Uploads(
@@ -86,21 +95,29 @@ class Pipeline:
         self.rows_accepted = Tally()  #: by data key
         self.rows_rejected = Tally()  #: by reason
         self.event_to_settled = Histogram(AGES)  #: seconds
-        self._settled_timestamps: list[int] = []  #: of records settled since ``observe``, milliseconds
+        self._settled_timestamps: list[
+            int
+        ] = []  #: of records settled since ``observe``, milliseconds
         self._dead_letters: list[DeadLetter] = []  #: not handed out yet
         self._writes_receipts = rules.receipts
         self._receipts: list[Receipt] = []  #: the same
-        self._unacknowledged: dict[Row, None] = {}  #: rows whose letters or receipts are not acknowledged yet
-        self._timers: list[tuple[float, int, Row]] = []  #: parked rows, and held claims of settled ones
+        self._unacknowledged: dict[
+            Row, None
+        ] = {}  #: rows whose letters or receipts are not acknowledged yet
+        self._timers: list[
+            tuple[float, int, Row]
+        ] = []  #: parked rows, and held claims of settled ones
         self._timer_number = 0
         self._stock = rules.concurrency + SPARE_WINDOWS
         self.partitions_paused = False  #: a partition is not read on until more of it is settled
         self.uploads_suspended = False  #: nothing is uploaded, for good or for now
         self._lost_until: dict[tuple[str, int], float] = {}  # of partitions that were taken away
-        self._counts: dict[str, int] | None = None  # partitions of each topic that the group reads; empty: not known
+        self._counts: dict[str, int] | None = (
+            None  # partitions of each topic that the group reads; empty: not known
+        )
         self._ahead = 0.0  # seconds that the wall clock is ahead of the owner's
 
-    # -- inputs --------------------------------------------------------------------------------------------------
+    # -- inputs ----------------------------------------------------------------------------------
 
     def add_partition(self, partition: Partition) -> None:
         """A partition came: a new epoch of it."""
@@ -109,8 +126,12 @@ class Pipeline:
         self.partitions[partition] = None
         self.ledgers.open(partition)
 
-    def set_partition_counts(self, counts: Mapping[str, int], wall_clock: float, now: float) -> None:
-        """The group reads these topics, each with so many partitions; the wall clock says so many seconds.
+    def set_partition_counts(
+        self, counts: Mapping[str, int], wall_clock: float, now: float
+    ) -> None:
+        """The group reads these topics, each with so many partitions.
+
+        The wall clock says so many seconds.
 
         No topics: they could not be counted. What was counted before holds then, if anything was.
         """
@@ -120,12 +141,20 @@ class Pipeline:
         self._set_share(now)
 
     def add_records(
-        self, partition: Partition, records: list[Record], rows: list[Row], position: int, now: float
+        self,
+        partition: Partition,
+        records: list[Record],
+        rows: list[Row],
+        position: int,
+        now: float,
     ) -> None:
-        """Records of a partition were read, with all their rows, in order; reading goes on at ``position``.
+        """Records of a partition were read, with all their rows, in order.
 
-        Records without rows are skipped by rule. Each record's ``open`` must be the number of its rows; it is one for
-        a record whose rows cannot be made yet, which counts as a row until ``add_decoded`` brings its rows.
+        Reading goes on at ``position``.
+
+        Records without rows are skipped by rule. Each record's ``open`` must be the number of its
+        rows; it is one for a record whose rows cannot be made yet, which counts as a row until
+        ``add_decoded`` brings its rows.
         """
         partition.read(records, position)
         size = expected = 0
@@ -141,8 +170,11 @@ class Pipeline:
         self.flow.reserve(expected, size)
         self._queue(rows, now)
 
-    def add_decoded(self, partition: Partition, records: list[Record], rows: list[Row], now: float) -> None:
-        """The next records of a partition that could not be decoded before have these rows, all of them, in order.
+    def add_decoded(
+        self, partition: Partition, records: list[Record], rows: list[Row], now: float
+    ) -> None:
+        """The next records of a partition that could not be decoded before have these rows, all of
+        them, in order.
 
         Each record's ``open`` is the number of its rows; those without any are skipped by rule.
         """
@@ -235,7 +267,10 @@ class Pipeline:
         ) or any(row.record.partition in partitions for row in self._unacknowledged)
 
     def remove_partitions(self, partitions: Collection[Partition], now: float) -> None:
-        """These partitions are gone: what is unsettled of them is released, and late results settle nothing."""
+        """These partitions are gone.
+
+        What is unsettled of them is released, and late results settle nothing.
+        """
         self.withdraw(partitions, now)
         self.uploads.revoked_at = now
         going = set(partitions)
@@ -265,7 +300,7 @@ class Pipeline:
                 self.ledgers.close(partition)
         self._set_share(now)
 
-    # -- effects -------------------------------------------------------------------------------------------------
+    # -- effects ---------------------------------------------------------------------------------
 
     def tick(self, now: float) -> Effects:
         """Time is now: what is to be done."""
@@ -277,17 +312,28 @@ class Pipeline:
             self.uploads.start_token_check(now)
             effects.ask = True
         self._requests(effects, now)
-        self.lanes.pass_time(now, sendable=not self.uploads_suspended and self.gate.could_have_sent(now))
-        effects.dead_letters = [letter for letter in self._dead_letters if letter.row.stage == Stage.DEAD_LETTER]
+        self.lanes.pass_time(
+            now, sendable=not self.uploads_suspended and self.gate.could_have_sent(now)
+        )
+        effects.dead_letters = [
+            letter for letter in self._dead_letters if letter.row.stage == Stage.DEAD_LETTER
+        ]
         self._dead_letters.clear()
         effects.receipts, self._receipts = self._receipts, []
         effects.notices, self.uploads.api.notices = self.uploads.api.notices, []
         return effects
 
     def _requests(self, effects: Effects, now: float) -> None:
-        """Uploads and questions about tasks, in turn where both could go: neither keeps the other waiting."""
+        """Uploads and questions about tasks, in turn where both could go.
+
+        Neither keeps the other waiting.
+        """
         while True:
-            first, second = (self._poll_task, self._send) if self._questions_first else (self._send, self._poll_task)
+            first, second = (
+                (self._poll_task, self._send)
+                if self._questions_first
+                else (self._send, self._poll_task)
+            )
             if first(effects, now):
                 self._questions_first = not self._questions_first
             elif not second(effects, now):
@@ -300,7 +346,9 @@ class Pipeline:
         if window is None:
             return False
         items = [row.item for row in window.rows]
-        effects.send.append(Attempt(window, window.attempts, window.data_key, items, window.by_task))
+        effects.send.append(
+            Attempt(window, window.attempts, window.data_key, items, window.by_task)
+        )
         return True
 
     def _poll_task(self, effects: Effects, now: float) -> bool:
@@ -326,14 +374,19 @@ class Pipeline:
             if opens_at > now:
                 times.append(opens_at)  # nothing can be sent before; from then on the linger counts
             else:
-                times += [self.windows.wakes_at(), self.lanes.next_due(now, tasks=not self.uploads.tasks.full)]
+                times += [
+                    self.windows.wakes_at(),
+                    self.lanes.next_due(now, tasks=not self.uploads.tasks.full),
+                ]
         return min((at for at in times if at is not None), default=None)
 
     def reads(self) -> bool:
-        """Whether to read more: there is room, and not already more in stock than the next requests can take.
+        """Whether to read more.
 
-        What is not in stock is not repeated after a crash, and stays in the processor's cache: a stock of
-        20,000 rows cost about a fifth more CPU.
+        There is room, and not already more in stock than the next requests can take.
+
+        What is not in stock is not repeated after a crash, and stays in the processor's cache: a
+        stock of 20,000 rows cost about a fifth more CPU.
         """
         return self.flow.reads() and not self._stocked
 
@@ -341,11 +394,13 @@ class Pipeline:
     def _stocked(self) -> bool:
         """Whether there are more full windows than the next requests can take.
 
-        Stock is what can go as soon as a request can start. Windows that wait for a task to end are none, or no rows
-        that go synchronously would be read until then.
+        Stock is what can go as soon as a request can start. Windows that wait for a task to end are
+        none, or no rows that go synchronously would be read until then.
         """
         by_task = self.lanes.full_task_windows
-        return self.lanes.full_windows - by_task + min(by_task, self.uploads.tasks.free) >= self._stock
+        return (
+            self.lanes.full_windows - by_task + min(by_task, self.uploads.tasks.free) >= self._stock
+        )
 
     @property
     def _tasks_short(self) -> bool:
@@ -353,20 +408,23 @@ class Pipeline:
         return self.lanes.full_task_windows + self.lanes.task_lanes > self.uploads.tasks.free
 
     def room(self, undecoded: int = 0) -> int:
-        """Rows that may be made; ``undecoded``: of that many records, which count as a row each until then.
+        """Rows that may be made.
+
+        ``undecoded``: of that many records, which count as a row each until then.
 
         Not positive: none now.
         """
         return 0 if self._stocked else self.flow.room + undecoded
 
     def over_quota(self, resting: Collection[Partition], now: float) -> set[Partition]:
-        """The partitions that are to rest because their rows that cannot go now would leave the others no room (I8).
+        """The partitions that are to rest because their rows that cannot go now would leave the
+        others no room (I8).
 
-        ``partitions_paused``: those that do already. Rows that cannot go wait for earlier ones, a retry, a
-        time, or for tasks to end before they can be started as one. So do rejected ones until their
-        letters are acknowledged: they need nothing of the API, and could take all the room before
-        it shows that the dead-letter topic does not keep up. Every accepted row may have a receipt:
-        those count when they are late.
+        ``partitions_paused``: those that do already. Rows that cannot go wait for earlier ones, a
+        retry, a time, or for tasks to end before they can be started as one. So do rejected ones
+        until their letters are acknowledged: they need nothing of the API, and could take all the
+        room before it shows that the dead-letter topic does not keep up. Every accepted row may
+        have a receipt: those count when they are late.
         """
         letters = self._unacknowledged
         late = letters and now - next(iter(letters)).arrived >= DEAD_LETTERS_LATE_SECONDS
@@ -412,10 +470,12 @@ class Pipeline:
         """Accepted rows whose receipts are not acknowledged yet."""
         return len(self._unacknowledged) - self.dead_letters_pending
 
-    # -- what is told --------------------------------------------------------------------------------------------
+    # -- what is told ----------------------------------------------------------------------------
 
     def observe(self, time: float) -> None:
-        """Take in, by the wall clock (milliseconds since the epoch), how long the records took that were settled."""
+        """Take in, by the wall clock (milliseconds since the epoch), how long the records took that
+        were settled.
+        """
         timestamps = self._settled_timestamps
         if timestamps:
             self._settled_timestamps = []
@@ -426,11 +486,13 @@ class Pipeline:
         return Ledger.total(self.ledgers.by_topic(self.partitions).values())
 
     def parked(self) -> dict[str, int]:
-        """Rows that wait, by what for: a retry of their window, a key to become known, or an earlier row of their code.
+        """Rows that wait, by what for.
 
-        ``late_answer``: the earlier row is done, but a call of it whose answer was lost may still take effect.
-        ``schema``: records whose rows are not made yet, each counted as a row: a schema is looked up, or there is no
-        room for them.
+        A retry of their window, a key to become known, or an earlier row of their code.
+
+        ``late_answer``: the earlier row is done, but a call of it whose answer was lost may still
+        take effect. ``schema``: records whose rows are not made yet, each counted as a row: a
+        schema is looked up, or there is no room for them.
         """
         earlier, late = self.claims.waiting_counts()
         return {
@@ -441,7 +503,7 @@ class Pipeline:
             "schema": sum(partition.undecoded for partition in self.partitions),
         }
 
-    # -- inside --------------------------------------------------------------------------------------------------
+    # -- inside ----------------------------------------------------------------------------------
 
     def _set_share(self, now: float) -> None:
         """Tell the pace which of the group's partitions are ours."""
@@ -462,11 +524,16 @@ class Pipeline:
             row.arrived = now
         ready, awaited = self.claims.acquire(rows)
         if awaited:
-            self.lanes.expedite(awaited)  # those in the lanes already; the fresh ones are counted when they are added
+            self.lanes.expedite(
+                awaited
+            )  # those in the lanes already; the fresh ones are counted when they are added
         self._ready(ready)
 
     def _ready(self, rows: list[Row]) -> None:
-        """Rows whose claims are granted go to a lane; to the dead-letter topic if they cannot be sent."""
+        """Rows whose claims are granted go to a lane.
+
+        To the dead-letter topic if they cannot be sent.
+        """
         for row in self.lanes.add(rows):
             assert row.rejection is not None
             self._letter(row, row.rejection)
@@ -482,7 +549,13 @@ class Pipeline:
             row.stage = Stage.RECEIPT
             self._unacknowledged[row] = None
         self._receipts.append(
-            Receipt(result.accepted, result.unconfirmed, result.unlisted, result.affected, result.task_id)
+            Receipt(
+                result.accepted,
+                result.unconfirmed,
+                result.unlisted,
+                result.affected,
+                result.task_id,
+            )
         )
 
     def _settle(self, rows: list[Row], now: float) -> None:
@@ -491,9 +564,13 @@ class Pipeline:
         self._free(rows, now)
 
     def _free(self, rows: list[Row], now: float) -> None:
-        """Free the claims of rows that are done, once no lost call of them can take effect any more."""
+        """Free the claims of rows that are done, once no lost call of them can take effect any
+        more.
+        """
         ready: list[Row] = []
-        if now < self.uploads.held_until:  # else no row has anything to hold for: no answer was lost lately
+        if (
+            now < self.uploads.held_until
+        ):  # else no row has anything to hold for: no answer was lost lately
             held = [row for row in rows if row.hold_until > now]
             rows = [row for row in rows if row.hold_until <= now]
             for row in held:
@@ -506,7 +583,10 @@ class Pipeline:
             self._ready(ready)
 
     def _keep_lost(self, orphans: list[Row]) -> None:
-        """Their call may have been lost: let the epoch that their partition has now, or will have, know of it."""
+        """Their call may have been lost.
+
+        Let the epoch that their partition has now, or will have, know of it.
+        """
         for gone in {row.record.partition for row in orphans}:
             place = (gone.topic, gone.number)
             owned = next((p for p in self.partitions if (p.topic, p.number) == place), None)
@@ -530,7 +610,9 @@ class Pipeline:
                 self._free([row], now)
 
     def _rows_at_rest(self, partitions: set[Partition]) -> Iterator[Row]:
-        """The rows of these partitions that are neither in flight nor on their way to a topic of ours."""
+        """The rows of these partitions that are neither in flight nor on their way to a topic of
+        ours.
+        """
         for row in chain(self._rows_held_back(), self.lanes.rows()):
             if row.record.partition in partitions:
                 yield row

@@ -1,4 +1,7 @@
-"""What the judge is given: what was published, and what became of it. Plain data, from any source."""
+"""What the judge is given.
+
+What was published, and what became of it. Plain data, from any source.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,9 @@ class Record:
 class World:
     """What exists before anything is published, and how events are to be read."""
 
-    codes: Mapping[str, Fields]  #: every code by its extended_id, with the fields that it has already
+    codes: Mapping[
+        str, Fields
+    ]  #: every code by its extended_id, with the fields that it has already
     products: Collection[str]
     schema: Mapping[str, Any]  #: the Avro schema of an event
     data_key: str  #: of events that name none
@@ -62,6 +67,8 @@ class Evidence:
     state: Mapping[str, Fields]  #: extended_id → fields, at the API
     applied: Sequence[Applied]  #: in the order in which the API applied them
     requests: Sequence[Request]  #: uploads, in the order in which they were answered
-    broken_rules: Mapping[str, int]  #: rules of the API that could have been kept, and how often they were not
+    broken_rules: Mapping[
+        str, int
+    ]  #: rules of the API that could have been kept, and how often they were not
     ledger: Mapping[str, int]  #: the consumer's own counts of records, "consumed" first
     seconds: float  #: from the consumer's start until everything was committed

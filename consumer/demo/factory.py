@@ -1,6 +1,9 @@
-"""The factory's world before the line starts: a work order of codes, cases that hold them, products.
+"""The factory's world before the line starts.
 
-Codes stand in their cases already: an update of a case then reaches the same codes whenever it is sent.
+A work order of codes, cases that hold them, products.
+
+Codes stand in their cases already: an update of a case then reaches the same codes whenever it is
+sent.
 """
 
 from __future__ import annotations
@@ -26,7 +29,10 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Factory:
-    """All codes of the work order. The label on some cases is itself a code, found by its serial number."""
+    """All codes of the work order.
+
+    The label on some cases is itself a code, found by its serial number.
+    """
 
     codes: list[Code]
     cases: list[str]

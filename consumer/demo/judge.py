@@ -1,7 +1,7 @@
 """The judge: compares what came of published events with what must come of them.
 
-It is independent: what must come of them is in ``replay``, and neither shares code with the consumer or the
-sandbox.
+It is independent: what must come of them is in ``replay``, and neither shares code with the
+consumer or the sandbox.
 """
 
 from __future__ import annotations
@@ -17,14 +17,20 @@ from consumer.demo.replay import Expected, Key, Letter, replay
 NOTHING = "(nothing)"
 ADDED_HEADERS = ("__connect.errors.", "scm.")
 #: A dead letter has these whatever the reason.
-ALWAYS_ADDED = ("__connect.errors.stage", "__connect.errors.exception.message", "scm.message", "scm.consumer")
+ALWAYS_ADDED = (
+    "__connect.errors.stage",
+    "__connect.errors.exception.message",
+    "scm.message",
+    "scm.consumer",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One thing that is not as it must be.
 
-    ``kind``: lost, altered, reordered, unexpected, missing dead letter, extra dead letter, or rule broken.
+    ``kind``: lost, altered, reordered, unexpected, missing dead letter, extra dead letter, or rule
+    broken.
     """
 
     kind: str
@@ -60,14 +66,18 @@ def judge(evidence: Evidence) -> Verdict:
     verdict.differences += compare_updates(expected.updates, evidence.applied)
     verdict.differences += compare_letters(expected.letters, evidence.letters)
     for rule, times in evidence.broken_rules.items():
-        verdict.differences.append(Difference("rule broken", "the API's rules", rule, "", "never", f"{times} times"))
+        verdict.differences.append(
+            Difference("rule broken", "the API's rules", rule, "", "never", f"{times} times")
+        )
     return verdict
 
 
-# -- the end state -------------------------------------------------------------------------------------------
+# -- the end state -------------------------------------------------------------------------------
 
 
-def compare_states(wanted: Mapping[str, Fields], found: Mapping[str, Fields]) -> Iterator[Difference]:
+def compare_states(
+    wanted: Mapping[str, Fields], found: Mapping[str, Fields]
+) -> Iterator[Difference]:
     """Every code's every field."""
     for code in sorted(wanted.keys() | found.keys()):
         if code not in found:
@@ -87,13 +97,16 @@ def _compare_fields(where: str, key: str, wanted: Fields, found: Fields) -> Iter
         yield Difference(kind, where, key, name, _shown(right), _shown(real))
 
 
-# -- the order of updates ------------------------------------------------------------------------------------
+# -- the order of updates ------------------------------------------------------------------------
 
 
-def compare_updates(wanted: Mapping[Key, Sequence[Fields]], applied: Sequence[Applied]) -> Iterator[Difference]:
+def compare_updates(
+    wanted: Mapping[Key, Sequence[Fields]], applied: Sequence[Applied]
+) -> Iterator[Difference]:
     """For each key, the rows that the API applied, in order.
 
-    A row may come again directly after itself (at least once); an older row after a newer one may not.
+    A row may come again directly after itself (at least once); an older row after a newer one may
+    not.
     """
     found: dict[Key, list[Fields]] = defaultdict(list)
     for row in applied:
@@ -102,7 +115,9 @@ def compare_updates(wanted: Mapping[Key, Sequence[Fields]], applied: Sequence[Ap
         yield from _compare_sequence("=".join(key), wanted.get(key, []), found.get(key, []))
 
 
-def _compare_sequence(key: str, wanted: Sequence[Fields], found: Sequence[Fields]) -> Iterator[Difference]:
+def _compare_sequence(
+    key: str, wanted: Sequence[Fields], found: Sequence[Fields]
+) -> Iterator[Difference]:
     where = "the API's journal"
     seen: set[int] = set()
     at = -1  # index in ``wanted`` of the row that was applied last
@@ -116,7 +131,9 @@ def _compare_sequence(key: str, wanted: Sequence[Fields], found: Sequence[Fields
             later = [index for index in range(at + 1, len(wanted)) if wanted[index] == fields]
             index = later[0] if later else wanted.index(fields)
             if not later:
-                yield Difference("reordered", where, key, "", f"not after {_shown(wanted[at])}", _shown(fields))
+                yield Difference(
+                    "reordered", where, key, "", f"not after {_shown(wanted[at])}", _shown(fields)
+                )
             at = max(at, index)
             seen.add(index)
         elif following is not None and fields.keys() == following.keys():
@@ -130,7 +147,7 @@ def _compare_sequence(key: str, wanted: Sequence[Fields], found: Sequence[Fields
             yield Difference("lost", where, key, "", _shown(fields), NOTHING)
 
 
-# -- dead letters --------------------------------------------------------------------------------------------
+# -- dead letters --------------------------------------------------------------------------------
 
 
 def compare_letters(wanted: Sequence[Letter], found: Sequence[Record]) -> Iterator[Difference]:
@@ -138,21 +155,27 @@ def compare_letters(wanted: Sequence[Letter], found: Sequence[Record]) -> Iterat
     positions: dict[str, list[Record]] = defaultdict(list)
     for record in found:
         added = _added(record.headers)
-        place = (added.get(f"__connect.errors.{name}", "?") for name in ("topic", "partition", "offset"))
+        place = (
+            added.get(f"__connect.errors.{name}", "?") for name in ("topic", "partition", "offset")
+        )
         positions["{}[{}]@{}".format(*place)].append(record)
     for letter in wanted:
         origin = letter.record
         position = f"{origin.topic}[{origin.partition}]@{origin.offset}"
         match = next((record for record in positions[position] if _is_about(record, letter)), None)
         if match is None:
-            yield Difference("missing dead letter", "the dead-letter topic", position, "", letter.reason, NOTHING)
+            yield Difference(
+                "missing dead letter", "the dead-letter topic", position, "", letter.reason, NOTHING
+            )
         else:
             positions[position].remove(match)
             yield from _compare_letter(position, letter, match)
     for position, records in positions.items():
         for record in records:
             reason = _added(record.headers).get("scm.reason")
-            yield Difference("extra dead letter", "the dead-letter topic", position, "", NOTHING, _shown(reason))
+            yield Difference(
+                "extra dead letter", "the dead-letter topic", position, "", NOTHING, _shown(reason)
+            )
 
 
 def _is_about(record: Record, letter: Letter) -> bool:
@@ -168,7 +191,9 @@ def _is_about(record: Record, letter: Letter) -> bool:
 
 def _compare_letter(position: str, letter: Letter, record: Record) -> Iterator[Difference]:
     added = _added(record.headers)
-    own = tuple((name, value) for name, value in record.headers if not name.startswith(ADDED_HEADERS))
+    own = tuple(
+        (name, value) for name, value in record.headers if not name.startswith(ADDED_HEADERS)
+    )
     checks: list[tuple[str, object, object]] = [
         ("key", letter.record.key, record.key),
         ("value", letter.record.value, record.value),
@@ -181,12 +206,16 @@ def _compare_letter(position: str, letter: Letter, record: Record) -> Iterator[D
         checks.append(("scm.http_status", "400", added.get("scm.http_status")))
     for name, right, real in checks:
         if right != real:
-            yield Difference("altered", "the dead-letter topic", position, name, _shown(right), _shown(real))
+            yield Difference(
+                "altered", "the dead-letter topic", position, name, _shown(right), _shown(real)
+            )
 
 
 def _added(headers: Headers) -> dict[str, str]:
     return {
-        name: (value or b"").decode("utf-8", "replace") for name, value in headers if name.startswith(ADDED_HEADERS)
+        name: (value or b"").decode("utf-8", "replace")
+        for name, value in headers
+        if name.startswith(ADDED_HEADERS)
     }
 
 

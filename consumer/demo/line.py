@@ -1,8 +1,8 @@
 """The simulated packaging line: what it tells about each code, in the order in which it happens.
 
-A code is commissioned, weighed, labelled for a market, and now and then corrected; a case is shipped. The
-stations speak three formats. The record key is the code, or the case for a case and all its codes: so Kafka
-keeps the order that matters.
+A code is commissioned, weighed, labelled for a market, and now and then corrected; a case is
+shipped. The stations speak three formats. The record key is the code, or the case for a case and
+all its codes: so Kafka keeps the order that matters.
 """
 
 from __future__ import annotations
@@ -27,7 +27,14 @@ MARKETS = ("cn", "de", "FR", "us", "region-asia", "")
 CARRIERS = ("Blue Line", "Kühne Süd", "東方物流")
 
 #: Where on the line events come from, in the order in which a packet passes them.
-STATIONS = (CODER, SCALE, LABELLER, GATE, DOCK, HANDHELD) = ("coder", "scale", "labeller", "gate", "dock", "handheld")
+STATIONS = (CODER, SCALE, LABELLER, GATE, DOCK, HANDHELD) = (
+    "coder",
+    "scale",
+    "labeller",
+    "gate",
+    "dock",
+    "handheld",
+)
 #: Characters of a code that are enough for a person.
 SHOWN = 6
 
@@ -74,7 +81,9 @@ class Formats:
 
     def flat(self, event: Happening) -> bytes:
         """JSON as the API's own upload item; only for the default data key."""
-        return json.dumps({event.data_key: event.key_value} | event.data, default=date.isoformat).encode()
+        return json.dumps(
+            {event.data_key: event.key_value} | event.data, default=date.isoformat
+        ).encode()
 
     def avro(self, event: Happening) -> bytes:
         """The bare Avro datum."""
@@ -104,7 +113,9 @@ def shift(factory: Factory, formats: Formats, rng: random.Random) -> list[Messag
     for case in factory.cases:
         begin = START + timedelta(seconds=rng.uniform(3600, 7200))
         also = ("serial_number", case) if case in factory.labelled_cases else None
-        for _ in range(rng.choice((1, 1, 1, 2))):  # a shipping date that was corrected is a second event
+        for _ in range(
+            rng.choice((1, 1, 1, 2))
+        ):  # a shipping date that was corrected is a second event
             begin += timedelta(seconds=rng.uniform(60, 600))
             day = (begin + timedelta(days=rng.randrange(1, 30))).date()
             data = {"ship_date": day.isoformat(), "carrier": rng.choice(CARRIERS)}
@@ -123,7 +134,9 @@ def _life(code: Code, begin: datetime, formats: Formats, rng: random.Random) -> 
     def told(station: str, encode: Encoder, data: dict[str, Any], about: str) -> Message:
         nonlocal at
         at += timedelta(seconds=rng.uniform(30, 900))
-        headers: Headers = (("station", station.encode()), ("batch", None)) if rng.random() < 0.1 else ()
+        headers: Headers = (
+            (("station", station.encode()), ("batch", None)) if rng.random() < 0.1 else ()
+        )
         value = encode(Happening(at, code.extended_id, data))
         return Message(at, key, value, headers, station, f"{code.extended_id[:SHOWN]}.. {about}")
 
@@ -135,7 +148,10 @@ def _life(code: Code, begin: datetime, formats: Formats, rng: random.Random) -> 
     data = _commissioning(begin, rng, in_json=encode == formats.envelope)
     yield told(CODER, encode, data, f"is {data['product']}")
     if rng.random() < 0.8:
-        weighed = {"weight_g": round(rng.uniform(48, 52), 1), "moisture": rng.choice((0.05, 2.5e-05))}
+        weighed = {
+            "weight_g": round(rng.uniform(48, 52), 1),
+            "moisture": rng.choice((0.05, 2.5e-05)),
+        }
         data = weighed | {"sealed": True, "operator": None}
         yield told(SCALE, encode, data, f"weighs {weighed['weight_g']} g")
     if rng.random() < 0.7:
@@ -156,7 +172,9 @@ def _commissioning(begin: datetime, rng: random.Random, *, in_json: bool) -> dic
         "production_date": begin.date(),
         "line": f"L{rng.randrange(1, 5)}",
     }
-    if in_json and rng.random() < 0.3:  # a timestamp in a date field: its date at its own offset counts
+    if (
+        in_json and rng.random() < 0.3
+    ):  # a timestamp in a date field: its date at its own offset counts
         data["production_date"] = begin.astimezone(LOCAL).isoformat()
     if rng.random() < 0.05:
         data["status"] = "0"  # beside activation_status it says nothing
@@ -165,4 +183,8 @@ def _commissioning(begin: datetime, rng: random.Random, *, in_json: bool) -> dic
 
 def _market(begin: datetime, rng: random.Random) -> dict[str, Any]:
     until = (begin + timedelta(days=rng.randrange(300, 900))).date()
-    return {"intended_market": rng.choice(MARKETS), "after_sell_by": until, "lot": rng.randrange(10**20)}
+    return {
+        "intended_market": rng.choice(MARKETS),
+        "after_sell_by": until,
+        "lot": rng.randrange(10**20),
+    }

@@ -24,7 +24,8 @@ def mistakes(factory: Factory, formats: Formats, rng: random.Random) -> list[Mes
 
     for _ in range(TIMES):
         made += [
-            Message(somewhen(), rng.choice(factory.codes).extended_id, value) for value in _unreadable(formats, rng)
+            Message(somewhen(), rng.choice(factory.codes).extended_id, value)
+            for value in _unreadable(formats, rng)
         ]
         for encode, data in _bad_fields(formats):
             code = rng.choice(factory.codes)
@@ -38,11 +39,24 @@ def mistakes(factory: Factory, formats: Formats, rng: random.Random) -> list[Mes
         code = rng.choice(factory.codes)
         at = somewhen()
         stranger = f"NOT-OURS-{rng.randrange(10**8):08d}"
-        row = {"activation_status": 1, "product": "NO-SUCH-TEA", "production_date": at.date(), "line": "L1"}
+        row = {
+            "activation_status": 1,
+            "product": "NO-SUCH-TEA",
+            "production_date": at.date(),
+            "line": "L1",
+        }
         made += [
-            Message(at, code.case or code.extended_id, formats.avro(Happening(at, code.extended_id, row))),
+            Message(
+                at,
+                code.case or code.extended_id,
+                formats.avro(Happening(at, code.extended_id, row)),
+            ),
             Message(at, stranger, formats.flat(Happening(at, stranger, {"lot": number}))),
-            Message(at, stranger, formats.avro(Happening(at, stranger, {"carrier": "none"}, "case_code"))),
+            Message(
+                at,
+                stranger,
+                formats.avro(Happening(at, stranger, {"carrier": "none"}, "case_code")),
+            ),
         ]
     return made
 
@@ -56,11 +70,16 @@ def _unreadable(formats: Formats, rng: random.Random) -> Iterator[bytes]:
     yield formats.flat(good)[:-1]  # undecodable: a JSON object without its end
     yield "{'line': 'Größe'}".encode("latin-1")  # undecodable: not UTF-8
     yield b"[1, 2, 3]"  # invalid_event: JSON, but no object
-    yield b'{"key_value": 5, "scm_data": {"line": "L1"}}'  # invalid_event: the key of an envelope is text
-    yield formats.flat(Happening(at, "SOME-CODE-1", {"line": ["L1", "L2"]}))  # invalid_event: a list
+    # invalid_event: the key of an envelope is text
+    yield b'{"key_value": 5, "scm_data": {"line": "L1"}}'
+    yield formats.flat(
+        Happening(at, "SOME-CODE-1", {"line": ["L1", "L2"]})
+    )  # invalid_event: a list
     yield formats.flat(Happening(at, "SOME-CODE-1", {"weight_g": float("nan")}))  # invalid_event
     yield formats.avro(Happening(at, "SOME-CODE-1", {"weight_g": float("inf")}))  # invalid_event
-    yield formats.envelope(Happening(at, "C-1", {"line": "L1"}, "case_code", ("case_code", "C-1")))  # invalid_event
+    yield formats.envelope(
+        Happening(at, "C-1", {"line": "L1"}, "case_code", ("case_code", "C-1"))
+    )  # invalid_event
     yield b'{"intended_market": "cn"}'  # key_missing
     yield b'{"scm_data": {"line": "L1"}}'  # key_missing
 

@@ -29,7 +29,13 @@ class Signs(NamedTuple):
 SIGNS = Signs("━", "─", "→", ascii_only=False)
 PLAIN_SIGNS = Signs("#", ".", "->", ascii_only=True)
 
-COLOURS: Mapping[int | None, str] = {200: "green", 400: "yellow", 429: "magenta", 503: "magenta", None: "red"}
+COLOURS: Mapping[int | None, str] = {
+    200: "green",
+    400: "yellow",
+    429: "magenta",
+    503: "magenta",
+    None: "red",
+}
 #: In the order in which they are counted up.
 STATUSES = ("200", "400", "429", "503", "none")
 LOST = "lost"
@@ -60,7 +66,9 @@ def title(progress: Progress, signs: Signs) -> Table:
 def phase(progress: Progress) -> str:
     """What is going on."""
     if progress.done:
-        return "all is committed; it is now compared with an independent replay of what was published"
+        return (
+            "all is committed; it is now compared with an independent replay of what was published"
+        )
     if progress.line.finished:
         return "the line has finished; the rest is on its way"
     if not progress.requests:
@@ -84,7 +92,10 @@ def stations_title(progress: Progress) -> str:
 
 def partitions(progress: Progress, width: int, signs: Signs) -> Table:
     """Kafka: how far each partition is published, read and committed."""
-    read = {entry["partition"]: entry["position"] for entry in (progress.status or {}).get("partitions", ())}
+    read = {
+        entry["partition"]: entry["position"]
+        for entry in (progress.status or {}).get("partitions", ())
+    }
     room = max(MIN_BAR, min(MAX_BAR, width - BESIDE_PARTITION))
     table = _rows((1, "left"), (room, "left"), (6, "right"), (6, "right"), (9, "right"))
     table.add_row(*(Text(name, "dim") for name in ("", "", "end", "read", "committed")))
@@ -97,11 +108,15 @@ def partitions(progress: Progress, width: int, signs: Signs) -> Table:
 
 
 def windows(progress: Progress, rows: int, width: int, signs: Signs) -> Table:
-    """Windows: those that fill, and at the bottom the rows that are in flight and those that wait."""
+    """Windows: those that fill, and at the bottom the rows that are in flight and those that wait.
+    """
     room = max(LANE_BAR, width // 3)
     table = _rows((width - room - 6, "left"), (room, "left"), (4, "right"))
     status = progress.status or {}
-    lanes = sorted(status.get("windows", {}).get("lanes", ()), key=lambda lane: (lane["data_key"], lane["fields"]))
+    lanes = sorted(
+        status.get("windows", {}).get("lanes", ()),
+        key=lambda lane: (lane["data_key"], lane["fields"]),
+    )
     shown = lanes[: rows - 2] if status else []
     for lane in shown:
         bar = _bar(room, [(lane["rows"], "cyan")], FULL, signs)
@@ -113,9 +128,15 @@ def windows(progress: Progress, rows: int, width: int, signs: Signs) -> Table:
     grid.add_row(table)
     if status:
         sent = status["windows"]["in_flight"]
-        grid.add_row(Text(f"in flight: {', '.join(str(window['rows']) for window in sent) or 'none'}", "green"))
+        grid.add_row(
+            Text(
+                f"in flight: {', '.join(str(window['rows']) for window in sent) or 'none'}", "green"
+            )
+        )
         parked = ", ".join(
-            f"{rows} {WAITING.get(cause, cause)}" for cause, rows in status["rows"]["parked"].items() if rows
+            f"{rows} {WAITING.get(cause, cause)}"
+            for cause, rows in status["rows"]["parked"].items()
+            if rows
         )
         grid.add_row(Text(f"wait: {parked or 'none'}", "yellow"))
     return grid
@@ -139,7 +160,11 @@ def _told(answer: Answer, colour: str) -> Text:
 def answers_title(progress: Progress) -> str:
     """How often the API answered what."""
     counts = progress.requests
-    told = [f"{LOST if status == 'none' else status}:{counts[status]}" for status in STATUSES if status in counts]
+    told = [
+        f"{LOST if status == 'none' else status}:{counts[status]}"
+        for status in STATUSES
+        if status in counts
+    ]
     return " ".join(["API", *told])
 
 
@@ -148,14 +173,20 @@ def letters(progress: Progress, rows: int, signs: Signs) -> Table:
     table = _rows((15, "left"), (18, "left"), (0, "left"))
     for letter in progress.last_letters[-rows:]:
         subject = letter.key if letter.key.strip() else letter.place
-        table.add_row(Text(letter.reason, "yellow"), signs.clean(subject), Text(signs.clean(letter.message), "dim"))
+        table.add_row(
+            Text(letter.reason, "yellow"),
+            signs.clean(subject),
+            Text(signs.clean(letter.message), "dim"),
+        )
     return table
 
 
 def letters_title(progress: Progress) -> str:
     """How many there are, and the most frequent reasons."""
     most = sorted(progress.reasons.items(), key=lambda pair: -pair[1])[:3]
-    return f"dead letters: {progress.letters}" + "".join(f", {reason} {count}" for reason, count in most)
+    return f"dead letters: {progress.letters}" + "".join(
+        f", {reason} {count}" for reason, count in most
+    )
 
 
 def totals(progress: Progress, width: int, signs: Signs) -> Table:
@@ -179,11 +210,18 @@ def totals(progress: Progress, width: int, signs: Signs) -> Table:
 
 
 def _rows(*columns: tuple[int, JustifyMethod]) -> Table:
-    """A table without lines; columns have fixed widths, so that nothing jumps; one of width 0 takes what is left."""
+    """A table without lines.
+
+    Columns have fixed widths, so that nothing jumps; one of width 0 takes what is left.
+    """
     table = Table.grid(expand=True, padding=(0, 1, 0, 0), pad_edge=False)
     for width, justify in columns:
         table.add_column(
-            width=width or None, ratio=None if width else 1, justify=justify, no_wrap=True, overflow="crop"
+            width=width or None,
+            ratio=None if width else 1,
+            justify=justify,
+            no_wrap=True,
+            overflow="crop",
         )
     return table
 

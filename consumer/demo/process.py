@@ -33,7 +33,10 @@ def free_address() -> str:
 
 
 class ConsumerProcess:
-    """``scm-consumer run`` with this configuration, which names this ops address; runs while the context is open."""
+    """``scm-consumer run`` with this configuration, which names this ops address.
+
+    Runs while the context is open.
+    """
 
     def __init__(self, configuration: Path, ops: str) -> None:
         self.log = configuration.with_suffix(".log")
@@ -44,8 +47,11 @@ class ConsumerProcess:
         self._watcher: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        # Nothing of a real consumer's environment may reach this one: least of all its address and token.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("SCM_")}
+        # Nothing of a real consumer's environment may reach this one: least of all its address and
+        # token.
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("SCM_")
+        }
         with self.log.open("wb") as log, self._out.open("wb") as out:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 self._command, stdin=subprocess.DEVNULL, stdout=out, stderr=log, env=environment
@@ -54,7 +60,10 @@ class ConsumerProcess:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._end()
 
@@ -104,7 +113,9 @@ class ConsumerProcess:
                 return dict(status["ledger"])
             self.check()
             if time.monotonic() > deadline:
-                raise UserError(self.failure(f"the consumer does not answer at http://{self._ops}/status"))
+                raise UserError(
+                    self.failure(f"the consumer does not answer at http://{self._ops}/status")
+                )
             time.sleep(LOOK_EVERY_SECONDS)
 
     def _end(self) -> None:

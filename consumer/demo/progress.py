@@ -1,4 +1,7 @@
-"""Live progress on stderr: a view on a terminal, else a plain line about every second and what is new in words."""
+"""Live progress on stderr.
+
+A view on a terminal, else a plain line about every second and what is new in words.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,15 @@ def shown() -> Iterator[Callable[[Progress], None]]:
     if not console.is_terminal or console.is_dumb_terminal:
         yield Plain()
         return
-    # On the alternate screen a frame is drawn over the one before it: nothing is erased, so nothing flickers.
-    with Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+    # On the alternate screen a frame is drawn over the one before it: nothing is erased, so nothing
+    # flickers.
+    with Live(
+        console=console,
+        screen=True,
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as live:
         yield lambda progress: live.update(frame(progress, console), refresh=True)
 
 

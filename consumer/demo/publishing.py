@@ -33,19 +33,25 @@ class Published:
     """How far the line is."""
 
     events: int = 0  #: acknowledged by Kafka
-    ends: dict[int, int] = field(default_factory=dict)  #: offset after the last acknowledged record, by partition
+    ends: dict[int, int] = field(
+        default_factory=dict
+    )  #: offset after the last acknowledged record, by partition
     stations: dict[str, Told] = field(default_factory=lambda: {name: Told() for name in STATIONS})
     clock: datetime | None = None  #: of the line, at its last event
     finished: bool = False
 
 
 class Publisher:
-    """Publishes messages in order, so many a second, in a thread of its own as long as the context is open.
+    """Publishes messages in order, so many a second, in a thread of its own as long as the context
+    is open.
 
-    The partitioner is the one of Java's producers, so that every producer puts a code on the same partition.
+    The partitioner is the one of Java's producers, so that every producer puts a code on the same
+    partition.
     """
 
-    def __init__(self, bootstrap_servers: str, topic: str, messages: Iterable[Message], per_second: float) -> None:
+    def __init__(
+        self, bootstrap_servers: str, topic: str, messages: Iterable[Message], per_second: float
+    ) -> None:
         self._topic = topic
         self._messages = iter(messages)
         self._per_second = per_second
@@ -69,7 +75,10 @@ class Publisher:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._closed.set()
         self._thread.join()
@@ -82,7 +91,9 @@ class Publisher:
                     f"the line could not publish {len(self._failures)} of {self._produced} events: {self._failures[0]}"
                 )
             state = self._state
-            return Published(state.events, dict(state.ends), dict(state.stations), state.clock, state.finished)
+            return Published(
+                state.events, dict(state.ends), dict(state.stations), state.clock, state.finished
+            )
 
     def _run(self) -> None:
         begun = time.monotonic()
@@ -93,7 +104,8 @@ class Publisher:
                 more = self._publish_next()
             self._producer.poll(0)
         if self._closed.is_set():
-            self._producer.purge()  # who closes before the end does not ask what becomes of the rest
+            # who closes before the end does not ask what becomes of the rest
+            self._producer.purge()
         unsent = self._producer.flush(FLUSH_SECONDS)
         with self._lock:
             if not self._closed.is_set():
@@ -115,7 +127,9 @@ class Publisher:
         self._produced += 1
         with self._lock:
             state = self._state
-            state.stations[message.station] = Told(state.stations[message.station].events + 1, message.about)
+            state.stations[message.station] = Told(
+                state.stations[message.station].events + 1, message.about
+            )
             state.clock = message.at
         return True
 

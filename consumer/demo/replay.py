@@ -1,6 +1,7 @@
 """What must come of published records, worked out one by one from the guides and the contract.
 
-Slow and plain on purpose: it reads every record by itself, with nothing of the consumer that it checks.
+Slow and plain on purpose: it reads every record by itself, with nothing of the consumer that it
+checks.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter that must be there, of a record or a row of it; ``sent``: the API rejected it."""
+    """A dead letter that must be there, of a record or a row of it.
+
+    ``sent``: the API rejected it.
+    """
 
     record: Record
     reason: str
@@ -50,7 +54,9 @@ class Letter:
 
 @dataclass
 class Expected:
-    """The end: every code's fields, the rows accepted for each key in their order, the dead letters."""
+    """The end: every code's fields, the rows accepted for each key in their order, the dead
+    letters.
+    """
 
     state: dict[str, dict[str, str]]
     updates: dict[Key, list[Fields]] = field(default_factory=lambda: defaultdict(list))
@@ -63,10 +69,14 @@ class Bad(Exception):  # noqa: N818 - a finding, not a fault
 
 
 def replay(world: World, published: Sequence[Record]) -> Expected:
-    """Everything that must come of these records, partition by partition in the order of their offsets."""
+    """Everything that must come of these records, partition by partition in the order of their
+    offsets.
+    """
     expected = Expected({code: dict(fields) for code, fields in world.codes.items()})
     reader = _Reader(world)
-    for record in sorted(published, key=lambda record: (record.topic, record.partition, record.offset)):
+    for record in sorted(
+        published, key=lambda record: (record.topic, record.partition, record.offset)
+    ):
         if record.value is None:
             expected.skipped += 1
             continue
@@ -85,7 +95,9 @@ def _settle(expected: Expected, world: World, record: Record, row: Row) -> None:
     if reason:
         expected.letters.append(Letter(record, reason, row))
         return
-    row = Row(row.data_key, row.key_value, {n: v for n, v in row.fields.items() if n != row.data_key})
+    row = Row(
+        row.data_key, row.key_value, {n: v for n, v in row.fields.items() if n != row.data_key}
+    )
     codes = _selected(expected.state, row.data_key, row.key_value)
     product = row.fields.get("product")
     if not codes:
@@ -211,7 +223,9 @@ class _Reader:
 
     def _texts(self, data: dict[str, Any]) -> dict[str, str]:
         """The fields that are sent, as the strings the API takes."""
-        fields = {name: self._text(name, value) for name, value in data.items() if value is not None}
+        fields = {
+            name: self._text(name, value) for name, value in data.items() if value is not None
+        }
         if "activation_status" in fields:
             fields.pop("status", None)  # it would be overridden
         return fields
@@ -219,7 +233,9 @@ class _Reader:
     def _text(self, name: str, value: Any) -> str:
         if isinstance(value, str):
             if name in self._world.date_fields and "T" in value:
-                return datetime.fromisoformat(value).date().isoformat()  # the date at the event's own offset
+                return (
+                    datetime.fromisoformat(value).date().isoformat()
+                )  # the date at the event's own offset
             return value
         if isinstance(value, bool):
             return "true" if value else "false"

@@ -25,7 +25,9 @@ def lines(evidence: Evidence, verdict: Verdict, width: int = 0) -> Iterator[str]
     yield ""
     yield _named("compared", _compared(evidence, verdict), width)
     if verdict.equal:
-        yield click.style("EQUAL: nothing lost, altered, reordered or doubled.", fg="green", bold=True)
+        yield click.style(
+            "EQUAL: nothing lost, altered, reordered or doubled.", fg="green", bold=True
+        )
         return
     yield from _shown(verdict.differences)
     told = f"DIFFERENT: {len(verdict.differences):,} differences from an independent replay of the events."
@@ -57,7 +59,10 @@ def _happened(evidence: Evidence, expected: Expected) -> Iterator[tuple[str, str
     again = sent_again(evidence)
     yield "sent again", f"{again.total():,} rows: {_counted(again)}"
     reasons = Counter(
-        (value or b"").decode() for letter in evidence.letters for name, value in letter.headers if name == "scm.reason"
+        (value or b"").decode()
+        for letter in evidence.letters
+        for name, value in letter.headers
+        if name == "scm.reason"
     )
     yield "dead letters", f"{len(evidence.letters):,}: {_counted(reasons)}"
 
@@ -91,7 +96,9 @@ def _rejected(evidence: Evidence) -> set[Key]:
     """The keys of which the API rejected a row."""
     found: set[Key] = set()
     for letter in evidence.letters:
-        headers = {name: (value or b"").decode("utf-8", "replace") for name, value in letter.headers}
+        headers = {
+            name: (value or b"").decode("utf-8", "replace") for name, value in letter.headers
+        }
         if "scm.http_status" in headers:
             found.add((headers.get("scm.data_key", ""), headers.get("scm.key_value", "")))
     return found

@@ -31,7 +31,9 @@ class Shift:
 
     def messages(self) -> list[line.Message]:
         """A shift, in the order in which it happens; each call gives the next one."""
-        told = line.shift(self._plant, self._formats, self._rng) + mistakes(self._plant, self._formats, self._rng)
+        told = line.shift(self._plant, self._formats, self._rng) + mistakes(
+            self._plant, self._formats, self._rng
+        )
         return sorted(told, key=lambda message: message.at)
 
     def on_and_on(self) -> Iterator[line.Message]:

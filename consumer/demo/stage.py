@@ -1,7 +1,7 @@
 """The stage: an embedded Kafka, the sandbox API with faults, the line, and the real consumer.
 
-The consumer is a process of its own, started as a user starts it. Everything is on free ports of this machine
-and in a temporary folder, and is gone when the stage is closed, however that happens.
+The consumer is a process of its own, started as a user starts it. Everything is on free ports of
+this machine and in a temporary folder, and is gone when the stage is closed, however that happens.
 """
 
 from __future__ import annotations
@@ -30,16 +30,19 @@ DEAD_LETTERS = "scm.events.dlq"
 GROUP = "scm-consumer-demo"
 TOKEN = "demo-token"  # noqa: S105 - it opens the sandbox only
 
-#: The line's pace: a shift of two hours in nine seconds; and afterwards, when all is kept running to look at.
+#: The line's pace: a shift of two hours in nine seconds; and afterwards, when all is kept running
+#: to look at.
 EVENTS_PER_SECOND = 570.0
 TRICKLE_PER_SECOND = 3.0
-#: So many events come afterwards at most (nine hours' worth): the sandbox keeps its journal in memory.
+#: So many events come afterwards at most (nine hours' worth): the sandbox keeps its journal in
+#: memory.
 TRICKLE_EVENTS = 100_000
 #: The consumer has this long to bring everything to its end.
 PATIENCE_SECONDS = 120.0
 LOOK_EVERY_SECONDS = 0.2
 
-#: How the API misbehaves: each entry is a fault of the sandbox, in the order in which they are asked.
+#: How the API misbehaves: each entry is a fault of the sandbox, in the order in which they are
+#: asked.
 FAULTS: tuple[Mapping[str, Any], ...] = (
     {"kind": "latency", "seconds": 0.05},
     {"kind": "throttle", "every": 23, "retry_after": 1},
@@ -55,7 +58,8 @@ FAULTS: tuple[Mapping[str, Any], ...] = (
     {"kind": "bad_request", "style": "line", "first": 3},  # 400 that names rows by their line only
 )
 
-#: A user's settings, but quick: lost answers and retries are waited for in seconds instead of a minute.
+#: A user's settings, but quick: lost answers and retries are waited for in seconds instead of a
+#: minute.
 CONFIGURATION = """\
 [kafka]
 bootstrap_servers = "{bootstrap_servers}"
@@ -100,10 +104,12 @@ class Stage:
     ops: str  #: address of the consumer's page, host:port
 
     def play(self, tell: Callable[[Progress], None], *, stay: bool = False) -> Evidence:
-        """Let the line publish a shift while the consumer works, until all is committed; what there is to judge.
+        """Let the line publish a shift while the consumer works, until all is committed.
 
-        ``tell`` is told about five times a second. The consumer is stopped then, unless everything is to ``stay``.
-        Raises UserError when the consumer fails or does not get there.
+        What there is to judge.
+
+        ``tell`` is told about five times a second. The consumer is stopped then, unless everything
+        is to ``stay``. Raises UserError when the consumer fails or does not get there.
         """
         seconds = self._bring_to_end(tell)
         ledger = self.consumer.ledger()
@@ -113,7 +119,9 @@ class Stage:
 
     def _bring_to_end(self, tell: Callable[[Progress], None]) -> float:
         messages = self.shift.messages()
-        with Publisher(self.kafka.bootstrap_servers, TOPIC, messages, EVENTS_PER_SECOND) as publisher:
+        with Publisher(
+            self.kafka.bootstrap_servers, TOPIC, messages, EVENTS_PER_SECOND
+        ) as publisher:
             while True:
                 progress = self.watch.look(publisher.progress(), len(messages))
                 tell(progress)
@@ -137,13 +145,17 @@ class Stage:
             published=self.topics.read(TOPIC),
             letters=self.topics.read(DEAD_LETTERS),
             state=self.api.state()["codes"],
-            applied=[Applied(row["data_key"], row["key_value"], row["fields"]) for row in journal["rows"]],
+            applied=[
+                Applied(row["data_key"], row["key_value"], row["fields"]) for row in journal["rows"]
+            ],
             requests=[
                 Request(entry["status"], entry["data_key"], entry["keys"], entry["applied"])
                 for entry in journal["requests"]
                 if entry["method"] == "POST"
             ],
-            broken_rules={rule: about["count"] for rule, about in self.api.rules()["broken"].items()},
+            broken_rules={
+                rule: about["count"] for rule, about in self.api.rules()["broken"].items()
+            },
             ledger=ledger,
             seconds=seconds,
         )
@@ -165,9 +177,13 @@ def set_up(size: Size) -> Iterator[Stage]:
         kafka.create_topic(TOPIC)
         ops = free_address()
         file = Path(folder, "scm-consumer.toml")
-        file.write_text(_configuration(world, kafka.bootstrap_servers, api.url, ops), encoding="utf-8")
+        file.write_text(
+            _configuration(world, kafka.bootstrap_servers, api.url, ops), encoding="utf-8"
+        )
         with (
-            Tail(kafka.bootstrap_servers, DEAD_LETTERS, kafka.create_topic(DEAD_LETTERS)) as letters,
+            Tail(
+                kafka.bootstrap_servers, DEAD_LETTERS, kafka.create_topic(DEAD_LETTERS)
+            ) as letters,
             ConsumerProcess(file, ops) as consumer,
         ):
             watch = Watch(TOPIC, topics, letters, api, consumer.status)

@@ -32,21 +32,30 @@ def stay(running: Stage) -> None:
         for text in addresses(running):
             click.echo(text)
         sys.stdout.flush()
-        with Live(console=console, transient=True, auto_refresh=False) if on_screen else nullcontext() as live:
+        with (
+            Live(console=console, transient=True, auto_refresh=False)
+            if on_screen
+            else nullcontext() as live
+        ):
             told = False
             while not ended.wait(LOOK_EVERY_SECONDS):
                 line = publisher.progress()
                 code = running.consumer.ended
                 if code is not None and not told:
                     told = True
-                    console.print(f"The consumer ended with exit code {code}; {_another(running)}", soft_wrap=True)
+                    console.print(
+                        f"The consumer ended with exit code {code}; {_another(running)}",
+                        soft_wrap=True,
+                    )
                 if live is not None:
                     live.update(Text(since(running.watch.look(line, 0))), refresh=True)
 
 
 def since(progress: Progress) -> str:
     """How far the line and the consumer are, in a line, while everything stays."""
-    behind = sum(end - progress.committed.get(number, 0) for number, end in progress.line.ends.items())
+    behind = sum(
+        end - progress.committed.get(number, 0) for number, end in progress.line.ends.items()
+    )
     return (
         f"{progress.line.events:,} more published, {behind:,} not committed yet; "
         f"{progress.applied:,} rows applied, {progress.letters:,} dead letters"
@@ -84,8 +93,14 @@ def addresses(running: Stage) -> Iterator[str]:
 
 
 def _own_command() -> str:
-    return "scm-consumer" if shutil.which("scm-consumer") else f"{shlex.quote(sys.executable)} -m consumer.cli"
+    return (
+        "scm-consumer"
+        if shutil.which("scm-consumer")
+        else f"{shlex.quote(sys.executable)} -m consumer.cli"
+    )
 
 
 def _another(running: Stage) -> str:
-    return f"to start another one: {_own_command()} -c {shlex.quote(str(running.configuration))} run"
+    return (
+        f"to start another one: {_own_command()} -c {shlex.quote(str(running.configuration))} run"
+    )

@@ -1,4 +1,7 @@
-"""Looking at topics without being part of the group: what lies in them, how far the group has come."""
+"""Looking at topics without being part of the group.
+
+What lies in them, how far the group has come.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ BATCH = 500
 
 
 class Topics:
-    """A client that reads and never commits. ``group_id``: the group whose progress is looked at."""
+    """A client that reads and never commits.
+
+    ``group_id``: the group whose progress is looked at.
+    """
 
     def __init__(self, bootstrap_servers: str, group_id: str) -> None:
         self._client = Consumer(_config(bootstrap_servers, group_id))
@@ -27,7 +33,10 @@ class Topics:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._client.close()
 
@@ -37,7 +46,9 @@ class Topics:
             number: self._client.get_watermark_offsets(
                 TopicPartition(topic, number), timeout=CALL_SECONDS, cached=False
             )[1]
-            for number in self._client.list_topics(topic, timeout=CALL_SECONDS).topics[topic].partitions
+            for number in self._client.list_topics(topic, timeout=CALL_SECONDS)
+            .topics[topic]
+            .partitions
         }
 
     def committed(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
@@ -45,17 +56,25 @@ class Topics:
         asked = [TopicPartition(topic, number) for number in partitions]
         if not asked:
             return {}
-        return {tp.partition: max(0, tp.offset) for tp in self._client.committed(asked, timeout=CALL_SECONDS)}
+        return {
+            tp.partition: max(0, tp.offset)
+            for tp in self._client.committed(asked, timeout=CALL_SECONDS)
+        }
 
     def read(self, topic: str) -> list[Record]:
-        """Every record, in the order of partition and offset. Raises UserError when they cannot be read."""
+        """Every record, in the order of partition and offset.
+
+        Raises UserError when they cannot be read.
+        """
         ends = {number: end for number, end in self.ends(topic).items() if end}
         self._client.assign([TopicPartition(topic, number, 0) for number in ends])
         records: list[Record] = []
         deadline = time.monotonic() + READ_SECONDS
         while len(records) < sum(ends.values()):
             if time.monotonic() > deadline:
-                raise UserError(f"{topic}: only {len(records)} of {sum(ends.values())} records could be read back")
+                raise UserError(
+                    f"{topic}: only {len(records)} of {sum(ends.values())} records could be read back"
+                )
             for message in self._client.consume(BATCH, timeout=0.1):
                 error = message.error()
                 if error:
@@ -76,13 +95,20 @@ class Tail:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._client.close()
 
     def new(self) -> list[Record]:
         """The records that have arrived since the last call, without waiting for any."""
-        return [_record(message) for message in self._client.consume(BATCH, timeout=0) if not message.error()]
+        return [
+            _record(message)
+            for message in self._client.consume(BATCH, timeout=0)
+            if not message.error()
+        ]
 
 
 def _config(bootstrap_servers: str, group_id: str) -> dict[str, Any]:
@@ -97,4 +123,11 @@ def _config(bootstrap_servers: str, group_id: str) -> dict[str, Any]:
 
 def _record(message: Any) -> Record:
     headers = tuple(message.headers() or ())
-    return Record(message.topic(), message.partition(), message.offset(), message.key(), message.value(), headers)
+    return Record(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        message.key(),
+        message.value(),
+        headers,
+    )

@@ -1,6 +1,8 @@
-"""The live view: the line, Kafka, windows that fill, the API's answers and dead letters, on one screen.
+"""The live view: the line, Kafka, windows that fill, the API's answers and dead letters, on one
+screen.
 
-Made for 100 columns and 30 rows; on 80 by 24 there are fewer lines of each, on a smaller terminal the totals only.
+Made for 100 columns and 30 rows; on 80 by 24 there are fewer lines of each, on a smaller terminal
+the totals only.
 """
 
 from __future__ import annotations
@@ -42,10 +44,17 @@ def frame(progress: Progress, console: Console) -> RenderableType:
         _pair(
             middle,
             _framed("windows", panels.windows(progress, middle - FRAME, half, signs), signs),
-            _framed(panels.answers_title(progress), panels.answers(progress, middle - FRAME), signs),
+            _framed(
+                panels.answers_title(progress), panels.answers(progress, middle - FRAME), signs
+            ),
         ),
         Layout(
-            _framed(panels.letters_title(progress), panels.letters(progress, lowest - FRAME, signs), signs), size=lowest
+            _framed(
+                panels.letters_title(progress),
+                panels.letters(progress, lowest - FRAME, signs),
+                signs,
+            ),
+            size=lowest,
         ),
         Layout(panels.totals(progress, width, signs), size=TOTALS),
     )
@@ -60,4 +69,6 @@ def _pair(rows: int, left: Panel, right: Panel) -> Layout:
 
 def _framed(title: str, content: RenderableType, signs: Signs) -> Panel:
     box = ASCII if signs.ascii_only else ROUNDED
-    return Panel(content, title=Text(title, "bold not dim"), title_align="left", border_style="dim", box=box)
+    return Panel(
+        content, title=Text(title, "bold not dim"), title_align="left", border_style="dim", box=box
+    )

@@ -1,4 +1,7 @@
-"""Watching from outside while the consumer works: everything there is to show, gathered a few times a second."""
+"""Watching from outside while the consumer works.
+
+Everything there is to show, gathered a few times a second.
+"""
 
 from __future__ import annotations
 
@@ -70,13 +73,18 @@ class Progress:
     def settled(self) -> int:
         """Records that are accepted, dead-lettered or skipped, by the consumer's own count."""
         ledger: Mapping[str, int] = (self.status or {}).get("ledger", {})
-        return min(self.line.events, sum(ledger.get(name, 0) for name in ("accepted", "rejected", "skipped")))
+        return min(
+            self.line.events,
+            sum(ledger.get(name, 0) for name in ("accepted", "rejected", "skipped")),
+        )
 
     @property
     def done(self) -> bool:
         """Whether the line has finished and everything of it is committed."""
         ends = self.line.ends
-        return self.line.finished and all(self.committed.get(number, 0) >= end for number, end in ends.items())
+        return self.line.finished and all(
+            self.committed.get(number, 0) >= end for number, end in ends.items()
+        )
 
 
 class Watch:
@@ -104,7 +112,10 @@ class Watch:
         self._notable: dict[str, str] = {}
 
     def look(self, line: Published, total: int) -> Progress:
-        """How far everything is; raises UserError or KafkaException when Kafka cannot be looked at."""
+        """How far everything is.
+
+        Raises UserError or KafkaException when Kafka cannot be looked at.
+        """
         self._read_letters()
         self._read_journal()
         stats = self._api.stats()
@@ -154,7 +165,9 @@ class Watch:
             letter = _letter(headers)
             self._letters.append(letter)
             self._reasons[letter.reason] += 1
-            self._note(letter.reason, f"dead letter, {letter.reason}: {letter.place}: {letter.message}")
+            self._note(
+                letter.reason, f"dead letter, {letter.reason}: {letter.place}: {letter.message}"
+            )
             self._pending.pop((headers.get("scm.data_key", ""), letter.key), None)
 
     def _note(self, kind: str, text: str) -> None:
@@ -167,7 +180,9 @@ def _told(answer: Answer) -> str:
 
 def _printable(text: bytes) -> str:
     """Text of any origin, without anything that would move a cursor."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text.decode("utf-8", "replace"))
+    return "".join(
+        letter if letter.isprintable() else "?" for letter in text.decode("utf-8", "replace")
+    )
 
 
 def _letter(headers: Mapping[str, str]) -> DeadLetter:

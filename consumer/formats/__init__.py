@@ -1,4 +1,7 @@
-"""Formats of records: from bytes to an Event. A format knows nothing of Kafka, rows or the API's rules."""
+"""Formats of records: from bytes to an Event.
+
+A format knows nothing of Kafka, rows or the API's rules.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +37,11 @@ def decoder(
 ) -> Decoder:
     """The decoder of a configured format: one of ``FORMATS``.
 
-    It raises BadEvent, whatever the bytes: ``undecodable`` if they are not the format at all, ``invalid_event`` or
-    ``key_missing`` if they can be read but are no event. ``schemas``: what is known of a schema registry; with it,
-    NeedsSchema tells that a record waits for a look-up. ``rules``: what EPCIS names mean; without any, events of EPCIS
-    are refused. ValueError for another name.
+    It raises BadEvent, whatever the bytes: ``undecodable`` if they are not the format at all,
+    ``invalid_event`` or ``key_missing`` if they can be read but are no event. ``schemas``: what is
+    known of a schema registry; with it, NeedsSchema tells that a record waits for a look-up.
+    ``rules``: what EPCIS names mean; without any, events of EPCIS are refused. ValueError for
+    another name.
     """
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}; known: {', '.join(FORMATS)}")

@@ -15,9 +15,10 @@ _JSON_SPACE = b" \t\r\n"
 def auto_decoder(decode_json: Decoder, decode_frame: Decoder) -> Decoder:
     """The decoder of records in any format; ``decode_frame`` is that of Confluent's wire format.
 
-    JSON if the first byte that is not white space opens an object or a list; its members tell of which kind.
-    Confluent's wire format if the first byte is 0x00. Anything else is raw Avro, which begins with
-    a length: both brackets would be negative ones. A byte order mark before JSON is no part of it.
+    JSON if the first byte that is not white space opens an object or a list; its members tell of
+    which kind. Confluent's wire format if the first byte is 0x00. Anything else is raw Avro, which
+    begins with a length: both brackets would be negative ones. A byte order mark before JSON is no
+    part of it.
     """
 
     def decode_auto(raw: bytes) -> Event:
@@ -29,7 +30,11 @@ def auto_decoder(decode_json: Decoder, decode_frame: Decoder) -> Decoder:
             return decode_avro(raw)
         except InvalidEvent as bad:
             # A byte order mark, too, would be a negative length.
-            if bad.reason == "undecodable" and raw.startswith(BOM_UTF8) and _is_json(raw[len(BOM_UTF8) :]):
+            if (
+                bad.reason == "undecodable"
+                and raw.startswith(BOM_UTF8)
+                and _is_json(raw[len(BOM_UTF8) :])
+            ):
                 return decode_json(raw)
             raise _neither(raw, bad) from bad
 
@@ -45,6 +50,12 @@ def _neither(raw: bytes, bad: InvalidEvent) -> InvalidEvent:
     if bad.reason != "undecodable":
         return bad
     first = raw.lstrip(_JSON_SPACE)[:1]
-    shown = repr(first)[1:] if first.isascii() and first.decode().isprintable() else f"byte 0x{first.hex()}"
+    shown = (
+        repr(first)[1:]
+        if first.isascii() and first.decode().isprintable()
+        else f"byte 0x{first.hex()}"
+    )
     begin = f"it begins with {shown}" if first else "it is empty"
-    return InvalidEvent("undecodable", f"neither JSON ({begin}) nor {bad.message.removeprefix('not ')}", bad.field)
+    return InvalidEvent(
+        "undecodable", f"neither JSON ({begin}) nor {bad.message.removeprefix('not ')}", bad.field
+    )

@@ -14,7 +14,8 @@ from consumer.formats.schemas import read_schema
 SHIPPED = "the shipped schema scm_event.avsc"
 
 
-#: What of ``occurred_at`` makes a millisecond, by its logical type. Without one it is in milliseconds.
+#: What of ``occurred_at`` makes a millisecond, by its logical type. Without one it is in
+#: milliseconds.
 _PER_MILLISECOND = {
     f"{local}timestamp-{unit}": count
     for local in ("", "local-")
@@ -23,7 +24,9 @@ _PER_MILLISECOND = {
 
 
 def plain_time(schema: Any) -> int:
-    """Make ``occurred_at`` of a record the plain number it is in the bytes; how many of its units a millisecond has.
+    """Make ``occurred_at`` of a record the plain number it is in the bytes.
+
+    How many of its units a millisecond has.
 
     That spares making a datetime of each, and no number is out of a long's range.
     """
@@ -48,7 +51,10 @@ READING_SCHEMA = _reading_schema()
 
 
 def read_datum(raw: bytes, start: int, schema: Any, name: str) -> Any:
-    """The value of the Avro datum from byte ``start`` to the end. Raises BadEvent, ``undecodable`` by that schema."""
+    """The value of the Avro datum from byte ``start`` to the end.
+
+    Raises BadEvent, ``undecodable`` by that schema.
+    """
     stream = BytesIO(raw)
     if start:
         stream.seek(start)
@@ -56,10 +62,14 @@ def read_datum(raw: bytes, start: int, schema: Any, name: str) -> Any:
         # A damaged length costs no memory: reading from bytes gives no more than there are.
         value = schemaless_reader(stream, schema, None)
     except Exception as error:  # foreign bytes make the reader fail in any way
-        raise InvalidEvent("undecodable", f"not an Avro event by {name} ({type(error).__name__})") from error
+        raise InvalidEvent(
+            "undecodable", f"not an Avro event by {name} ({type(error).__name__})"
+        ) from error
     rest = len(raw) - stream.tell()
     if rest:
-        raise InvalidEvent("undecodable", f"not an Avro event by {name}: {rest} bytes are left over after it")
+        raise InvalidEvent(
+            "undecodable", f"not an Avro event by {name}: {rest} bytes are left over after it"
+        )
     return value
 
 

@@ -1,6 +1,7 @@
 """CloudEvents in structured mode: a JSON object around an event, with an id and a time of its own.
 
-In binary mode the attributes are headers and the value is the event itself, which needs nothing here.
+In binary mode the attributes are headers and the value is the event itself, which needs nothing
+here.
 """
 
 from __future__ import annotations
@@ -19,14 +20,20 @@ def is_cloud_event(members: dict[str, Any]) -> bool:
 
 
 def cloud_event(members: dict[str, Any], read: Callable[[dict[str, Any]], Event]) -> Event:
-    """The event in a CloudEvent, of whose members ``read`` makes it. Raises BadEvent as ``read``, or invalid_event.
+    """The event in a CloudEvent, of whose members ``read`` makes it.
+
+    Raises BadEvent as ``read``, or invalid_event.
 
     The CloudEvent's ``id`` and ``time`` stand in for those that the event does not have itself.
     """
     data = members.get("data")
     if type(data) is not dict:
         found = '"data_base64"' if "data" not in members else f'"data" that is {kind_of(data)}'
-        raise InvalidEvent("invalid_event", f'a CloudEvent with {found}: an event is an object in its "data"', "data")
+        raise InvalidEvent(
+            "invalid_event",
+            f'a CloudEvent with {found}: an event is an object in its "data"',
+            "data",
+        )
     event = read(data)
     event_id, time = members.get("id"), members.get("time")
     event_id = event_id if type(event_id) is str and event_id else None

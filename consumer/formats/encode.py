@@ -1,4 +1,7 @@
-"""From the members of an event to the bytes of a record: what is published can be read back as the same event."""
+"""From the members of an event to the bytes of a record.
+
+What is published can be read back as the same event.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +32,16 @@ _json = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def encoder(format: str, data_key: str = "extended_id") -> Encoder:  # noqa: A002 - the setting's own name
-    """The encoder of a configured format: ``json`` (also ``auto``), ``flat`` or ``avro`` (the bare datum).
+    """The encoder of a configured format.
 
-    It takes a dict with the members of the shipped schema: event_id, occurred_at (RFC 3339 text or None), source,
-    data_key, key_value, scm_data, also_update; None is absent, and only key_value and scm_data must be there. It
-    raises BadEvent (``invalid_event``) for what the format cannot hold. ``data_key``: the one of events that name
-    none, under which flat ones have their key. That of ``epcis`` refuses everything: fields do not tell what happened.
-    ValueError for another format.
+    ``json`` (also ``auto``), ``flat`` or ``avro`` (the bare datum).
+
+    It takes a dict with the members of the shipped schema: event_id, occurred_at (RFC 3339 text or
+    None), source, data_key, key_value, scm_data, also_update; None is absent, and only key_value
+    and scm_data must be there. It raises BadEvent (``invalid_event``) for what the format cannot
+    hold. ``data_key``: the one of events that name none, under which flat ones have their key. That
+    of ``epcis`` refuses everything: fields do not tell what happened. ValueError for another
+    format.
     """
     encoders: dict[str, Encoder] = {
         "auto": _envelope,
@@ -62,13 +68,19 @@ def _envelope(members: dict[str, Any]) -> bytes:
 
 def _flat(members: dict[str, Any], default: str) -> bytes:
     """One upload item: it has room for the key and the fields, for nothing else of the event."""
-    data_key, key_value, fields = members.get("data_key") or default, members["key_value"], members["scm_data"]
+    data_key, key_value, fields = (
+        members.get("data_key") or default,
+        members["key_value"],
+        members["scm_data"],
+    )
     if data_key != default:
         message = f"a flat record is about {quoted(default)}, not {quoted(data_key)}; publish it as json or avro"
         raise InvalidEvent("invalid_event", message, "data_key")
     if members.get("also_update") is not None:
         raise InvalidEvent(
-            "invalid_event", 'a flat record has no "also_update"; publish it as json or avro', "also_update"
+            "invalid_event",
+            'a flat record has no "also_update"; publish it as json or avro',
+            "also_update",
         )
     if fields.get(data_key, key_value) != key_value:
         message = f"the field {quoted(data_key)} differs from the key; a flat record has room for one of them"
@@ -87,12 +99,19 @@ def _json_text(value: dict[str, Any], fields: dict[str, Any]) -> bytes:
 
 
 def _refuse_not_finite(name: str, value: Any) -> None:
-    if (isinstance(value, float) and not isfinite(value)) or (isinstance(value, Decimal) and not value.is_finite()):
-        raise InvalidEvent("invalid_event", f"{quoted(name)} is {value}, which is no number to send", name)
+    if (isinstance(value, float) and not isfinite(value)) or (
+        isinstance(value, Decimal) and not value.is_finite()
+    ):
+        raise InvalidEvent(
+            "invalid_event", f"{quoted(name)} is {value}, which is no number to send", name
+        )
 
 
 def _avro(members: dict[str, Any]) -> bytes:
-    """The datum of the shipped schema. It must have an id and a time: those missing are a new one, and now."""
+    """The datum of the shipped schema.
+
+    It must have an id and a time: those missing are a new one, and now.
+    """
     fields = members["scm_data"]
     if not _TEXT.issuperset(map(type, fields.values())):
         fields = {name: _avro_value(name, field) for name, field in fields.items()}
@@ -105,7 +124,9 @@ def _avro(members: dict[str, Any]) -> bytes:
     try:
         schemaless_writer(out, READING_SCHEMA, datum)
     except (TypeError, ValueError, AttributeError) as error:
-        raise InvalidEvent("invalid_event", f"not to be written by the Avro schema: {error}") from error
+        raise InvalidEvent(
+            "invalid_event", f"not to be written by the Avro schema: {error}"
+        ) from error
     return out.getvalue()
 
 

@@ -18,14 +18,22 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def event_from(members: dict[str, Any], occurred_at: str | int | None) -> Event:
     """The event of an envelope's members; unknown ones are ignored, null ones are absent.
 
-    ``occurred_at`` is checked by the format, since its type differs. Raises BadEvent: ``invalid_event`` for a
-    member of a wrong type, then ``key_missing``. The values in ``scm_data`` are judged when they become text.
+    ``occurred_at`` is checked by the format, since its type differs. Raises BadEvent:
+    ``invalid_event`` for a member of a wrong type, then ``key_missing``. The values in ``scm_data``
+    are judged when they become text.
     """
     fields = members.get("scm_data")
     if type(fields) is not dict:
-        raise InvalidEvent("invalid_event", f'"scm_data" must be an object, not {kind_of(fields)}', "scm_data")
+        raise InvalidEvent(
+            "invalid_event", f'"scm_data" must be an object, not {kind_of(fields)}', "scm_data"
+        )
     get = members.get
-    event_id, data_key, key_value, source = get("event_id"), get("data_key"), get("key_value"), get("source")
+    event_id, data_key, key_value, source = (
+        get("event_id"),
+        get("data_key"),
+        get("key_value"),
+        get("source"),
+    )
     for value in (event_id, data_key, key_value, source):
         if type(value) is not str and value is not None:
             raise _not_text(members)
@@ -34,12 +42,19 @@ def event_from(members: dict[str, Any], occurred_at: str | int | None) -> Event:
     also = get("also_update")
     also_update = None if also is None else _other_key(also)
     if key_value is None:
-        raise InvalidEvent("key_missing", '"key_value" is missing or null: which code the event is about', "key_value")
+        raise InvalidEvent(
+            "key_missing",
+            '"key_value" is missing or null: which code the event is about',
+            "key_value",
+        )
     return Event(fields, data_key, key_value, event_id or None, occurred_at, also_update)
 
 
 def is_timestamp(value: object) -> bool:
-    """Whether it tells a moment. It only serves tracing: the other ways of ISO 8601 are taken, too."""
+    """Whether it tells a moment.
+
+    It only serves tracing: the other ways of ISO 8601 are taken, too.
+    """
     if type(value) is not str:
         return False
     try:
@@ -56,17 +71,25 @@ def milliseconds(moment: datetime) -> int:
 def _not_text(members: dict[str, Any]) -> InvalidEvent:
     names = ("event_id", "data_key", "key_value", "source")
     name = next(name for name in names if not isinstance(members.get(name), str | None))
-    return InvalidEvent("invalid_event", f"{quoted(name)} must be a string, not {kind_of(members[name])}", name)
+    return InvalidEvent(
+        "invalid_event", f"{quoted(name)} must be a string, not {kind_of(members[name])}", name
+    )
 
 
 def _refuse_blank(data_key: str, name: str) -> None:
     if not data_key or data_key.isspace():
-        raise InvalidEvent("invalid_event", f"{quoted(name)} is blank: it names the field that selects the codes", name)
+        raise InvalidEvent(
+            "invalid_event",
+            f"{quoted(name)} is blank: it names the field that selects the codes",
+            name,
+        )
 
 
 def _other_key(also: Any) -> tuple[str, str]:
     if type(also) is not dict:
-        raise InvalidEvent("invalid_event", f'"also_update" must be an object, not {kind_of(also)}', "also_update")
+        raise InvalidEvent(
+            "invalid_event", f'"also_update" must be an object, not {kind_of(also)}', "also_update"
+        )
     texts: list[str] = []
     for name in ("data_key", "key_value"):
         value = also.get(name)

@@ -1,8 +1,10 @@
-"""EPCIS 2.0 in JSON: ObjectEvents and AggregationEvents, single or in a document, by the rules of ``epcis_rules``.
+"""EPCIS 2.0 in JSON: ObjectEvents and AggregationEvents, single or in a document, by the rules of
+``epcis_rules``.
 
-An event names codes and units (EPCs), tells what happened (action, business step, disposition), and thereby which
-fields are set: one row for each code or unit. What cannot be told for certain is refused, never guessed: a row for the
-wrong code or with the wrong meaning would be accepted by the API.
+An event names codes and units (EPCs), tells what happened (action, business step, disposition), and
+thereby which fields are set: one row for each code or unit. What cannot be told for certain is
+refused, never guessed: a row for the wrong code or with the wrong meaning would be accepted by the
+API.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ TYPES = frozenset(
 EPC_MEMBERS = frozenset({"epcList", "parentID", "childEPCs"})
 #: Steps about the identifier itself, not about what is in a unit.
 _OF_THE_CODE_ITSELF = frozenset({"commissioning", "decommissioning"})
-#: What an ObjectEvent without a business step says by its action: objects begin to exist, or end (EPCIS 2.0, 7.4.1).
+#: What an ObjectEvent without a business step says by its action: objects begin to exist, or end
+#: (EPCIS 2.0, 7.4.1).
 _STEP_OF = {"ADD": "commissioning", "DELETE": "decommissioning"}
 #: Actions that contradict the step.
 _CONTRADICTIONS = {"ADD": ("decommissioning", "destroying"), "DELETE": ("commissioning",)}
@@ -48,7 +51,10 @@ ReadMembers = Callable[[Members], Event]
 
 
 def epcis_reader(rules: EpcisRules) -> ReadMembers:
-    """What reads the members of an EPCIS event or document. It raises BadEvent (``invalid_event``)."""
+    """What reads the members of an EPCIS event or document.
+
+    It raises BadEvent (``invalid_event``).
+    """
 
     def read(members: Members) -> Event:
         if members.get("type") != "EPCISDocument":
@@ -74,14 +80,27 @@ def epcis_reader(rules: EpcisRules) -> ReadMembers:
 
 
 def _refuse_too_many(events: list[Any]) -> None:
-    """Refuse what would make too many rows before any work is done for it: each name may make one, each event a row."""
-    lists = [event.get(name) for event in events if type(event) is dict for name in ("epcList", "childEPCs")]
-    if len(events) > MAX_ROWS or sum(len(names) for names in lists if type(names) is list) > MAX_ROWS:
+    """Refuse what would make too many rows before any work is done for it.
+
+    Each name may make one, each event a row.
+    """
+    lists = [
+        event.get(name)
+        for event in events
+        if type(event) is dict
+        for name in ("epcList", "childEPCs")
+    ]
+    if (
+        len(events) > MAX_ROWS
+        or sum(len(names) for names in lists if type(names) is list) > MAX_ROWS
+    ):
         raise _invalid(f"it makes more than {MAX_ROWS:,} rows; publish it in parts")
 
 
 def _several(parts: tuple[Event | InvalidEvent, ...], event_id: Any) -> Event:
-    return EventBatch({}, event_id=event_id if type(event_id) is str and event_id else None, parts=parts)
+    return EventBatch(
+        {}, event_id=event_id if type(event_id) is str and event_id else None, parts=parts
+    )
 
 
 def _events_of(document: Members) -> list[Any]:
@@ -94,7 +113,9 @@ def _events_of(document: Members) -> list[Any]:
         events = [events]
     if type(events) is not list or not events:
         found = "an empty list" if events == [] else kind_of(events)
-        raise _invalid(f'"epcisBody" must have a list of events, its "eventList"; it is {found}', "eventList")
+        raise _invalid(
+            f'"epcisBody" must have a list of events, its "eventList"; it is {found}', "eventList"
+        )
     return events
 
 
@@ -129,7 +150,9 @@ class _EventReader:
         action = self._text("action")
         if action not in ("ADD", "OBSERVE", "DELETE"):
             found = "missing" if action is None else quoted(action)
-            raise _invalid(f'the "action" is {found}; allowed are ADD, OBSERVE and DELETE', "action")
+            raise _invalid(
+                f'the "action" is {found}; allowed are ADD, OBSERVE and DELETE', "action"
+            )
         self._action = action
         self._occurred_at, self._date = self._moment()
         step, disposition = self._text("bizStep"), self._text("disposition")
@@ -137,12 +160,15 @@ class _EventReader:
         self._disposition = None if disposition is None else word_of(disposition)
         for name in ("quantityList", "childQuantityList"):
             if members.get(name):
-                raise _invalid(f"{quoted(name)} counts things without naming their codes: publish those alone", name)
+                raise _invalid(
+                    f"{quoted(name)} counts things without naming their codes: publish those alone",
+                    name,
+                )
         self._told: dict[str, Any] | None = None
         self._sets: dict[str | None, Members] = {}  # by GTIN
         self._unit: Members = {}  # the unit that all go into, or leave
 
-    # -- members -------------------------------------------------------------------------------------------------
+    # -- members ---------------------------------------------------------------------------------
 
     def _text(self, name: str) -> str | None:
         value = self._members.get(name)
@@ -158,7 +184,9 @@ class _EventReader:
             raise _invalid(f"{quoted(name)} must be a list, not {kind_of(value)}", name)
         for item in value:
             if type(item) is not str:
-                raise _invalid(f"{quoted(name)} must be a list of strings, one is {kind_of(item)}", name)
+                raise _invalid(
+                    f"{quoted(name)} must be a list of strings, one is {kind_of(item)}", name
+                )
         return value
 
     def _moment(self) -> tuple[str, str]:
@@ -182,7 +210,9 @@ class _EventReader:
             try:
                 time = time.astimezone(timezone(ahead if sign == "+" else -ahead))
             except OverflowError:
-                raise _invalid(f'"eventTime" is {quoted(text)}, out of range', "eventTime") from None
+                raise _invalid(
+                    f'"eventTime" is {quoted(text)}, out of range', "eventTime"
+                ) from None
         return text, time.date().isoformat()
 
     def _code(self, epc: str, member: str) -> Code:
@@ -191,16 +221,26 @@ class _EventReader:
         except ValueError as error:
             raise _invalid(f"{quoted(epc)}: {error}", member) from None
 
-    # -- what is set ---------------------------------------------------------------------------------------------
+    # -- what is set -----------------------------------------------------------------------------
 
     def _templates(self, step: str | None) -> dict[str, Template] | None:
-        """What step and disposition set, the disposition where both set a field; None: neither has a rule."""
+        """What step and disposition set, the disposition where both set a field.
+
+        None: neither has a rule.
+        """
         steps, disposition = self._rules.steps, self._disposition
         found = [steps[word] for word in (step, disposition) if word is not None and word in steps]
-        return {name: template for fields in found for name, template in fields.items()} if found else None
+        return (
+            {name: template for fields in found for name, template in fields.items()}
+            if found
+            else None
+        )
 
     def _fields(self, templates: dict[str, Template], gtin: str | None) -> Members:
-        """The fields that are set for a code of this GTIN; those for which the event tells nothing are left out."""
+        """The fields that are set for a code of this GTIN.
+
+        Those for which the event tells nothing are left out.
+        """
         if gtin not in self._sets:
             filled = {name: self._filled(template, gtin) for name, template in templates.items()}
             self._sets[gtin] = {name: value for name, value in filled.items() if value is not None}
@@ -216,7 +256,10 @@ class _EventReader:
             return values[template.names[0]]
         text = template.text
         parts = re.split(r"\{([^{}]+)\}", text)
-        return "".join(part if place % 2 == 0 else _as_text(part, values[part]) for place, part in enumerate(parts))
+        return "".join(
+            part if place % 2 == 0 else _as_text(part, values[part])
+            for place, part in enumerate(parts)
+        )
 
     def _value(self, name: str, gtin: str | None) -> Any:
         if name == "date":
@@ -237,7 +280,10 @@ class _EventReader:
         for place in places if type(places) is list else ():
             name = place.get("destination") if type(place) is dict else None
             if type(name) is not str:
-                raise _invalid('"destinationList" must be a list of objects with a "destination"', "destinationList")
+                raise _invalid(
+                    '"destinationList" must be a list of objects with a "destination"',
+                    "destinationList",
+                )
             yield name
 
     def _member(self, name: str) -> Any:
@@ -258,25 +304,36 @@ class _EventReader:
             return value
         raise _invalid(f"{quoted(name)} is {kind_of(value)}, which no field can be set to", name)
 
-    # -- rows ----------------------------------------------------------------------------------------------------
+    # -- rows ------------------------------------------------------------------------------------
 
     def event(self, called: str = "") -> EventBatch:
-        """What is told of each code and unit; ``called``: how messages about the whole event begin."""
+        """What is told of each code and unit.
+
+        ``called``: how messages about the whole event begin.
+        """
         parts = tuple(self._events())
         return EventBatch(self._shared(), event_id=self._event_id, parts=parts, called=called)
 
     def _shared(self) -> Members:
         """What is set for every code: of what follows from the GTIN, what is the same for each."""
         first, *others = self._sets.values() or ({},)
-        same = {name: value for name, value in first.items() if all(name in o and o[name] == value for o in others)}
+        same = {
+            name: value
+            for name, value in first.items()
+            if all(name in o and o[name] == value for o in others)
+        }
         return same | self._unit
 
     def _events(self) -> Iterator[Event]:
-        """An event for each code and unit; none where the rules say that there is nothing to set."""
+        """An event for each code and unit.
+
+        None where the rules say that there is nothing to set.
+        """
         if self._kind == "ObjectEvent":
             return self._observed(self._texts("epcList"), "epcList", self._step_of_object())
         if self._action == "OBSERVE":
-            # Who is in the unit is not changed: what happens to the unit happens to all that are in it.
+            # Who is in the unit is not changed: what happens to the unit happens to all that are in
+            # it.
             parent = self._text("parentID")
             if parent is not None:
                 return self._observed([parent], "parentID", self._step)
@@ -286,17 +343,25 @@ class _EventReader:
     def _step_of_object(self) -> str | None:
         step = self._step or _STEP_OF.get(self._action)
         if step in _CONTRADICTIONS.get(self._action, ()):
-            message = f'the "action" {self._action} contradicts the step {step}: which of them is meant?'
+            message = (
+                f'the "action" {self._action} contradicts the step {step}: which of them is meant?'
+            )
             raise _invalid(message, "action")
         return step
 
     def _observed(self, epcs: list[str], member: str, step: str | None) -> Iterator[Event]:
         if not epcs:
-            raise _invalid(f"{quoted(member)} is missing or empty: which codes the event is about", member)
+            raise _invalid(
+                f"{quoted(member)} is missing or empty: which codes the event is about", member
+            )
         templates = self._templates(step)
         if templates is None:
             said = "" if step is None else f" of the step {quoted(step)}"
-            more = "; only ADD and DELETE change what is packed" if self._kind == "AggregationEvent" else ""
+            more = (
+                "; only ADD and DELETE change what is packed"
+                if self._kind == "AggregationEvent"
+                else ""
+            )
             raise _invalid(
                 f"no rule of epcis.steps tells what this event{said} sets: add one there "
                 f'(with nothing behind the "=", such events are skipped){more}',
@@ -306,7 +371,8 @@ class _EventReader:
             return
         for epc in epcs:
             code = self._code(epc, member)
-            # Of units that look alike the outer one; if it is another, no code has such a unit, and the API says so.
+            # Of units that look alike the outer one; if it is another, no code has such a unit, and
+            # the API says so.
             field = code.levels[-1]
             own = self._rules.unit_codes.get(field)
             fields = self._fields(templates, code.gtin)
@@ -321,17 +387,20 @@ class _EventReader:
         if parent_epc is None:
             raise _invalid('"parentID" is missing: which unit it is about', "parentID")
         if not children:
-            message = '"childEPCs" is missing or empty: name the children, each is updated for itself'
+            message = (
+                '"childEPCs" is missing or empty: name the children, each is updated for itself'
+            )
             raise _invalid(message, "childEPCs")
         codes = [self._code(epc, "childEPCs") for epc in children]
         inside = {code.levels[0] for code in codes}
         parent = self._code(parent_epc, "parentID")
-        outside = max((parent.levels.index(level) + 1 for level in inside if level in parent.levels), default=0)
+        outside = max(
+            (parent.levels.index(level) + 1 for level in inside if level in parent.levels),
+            default=0,
+        )
         if outside == len(parent.levels):
             levels = " or ".join(parent.levels)
-            message = (
-                f"{quoted(parent_epc)} is a {levels} by epcis.codes, and so is what goes into it: tell them apart there"
-            )
+            message = f"{quoted(parent_epc)} is a {levels} by epcis.codes, and so is what goes into it: tell them apart there"
             raise _invalid(message, "parentID")
         field = parent.levels[outside]
         if field not in self._rules.units:
@@ -341,7 +410,9 @@ class _EventReader:
         templates = self._templates(self._step) or {}
         for code in codes:
             own = self._rules.unit_codes.get(code.levels[0])
-            yield self._event(self._fields(templates, code.gtin) | unit, code.levels[0], code.value, own)
+            yield self._event(
+                self._fields(templates, code.gtin) | unit, code.levels[0], code.value, own
+            )
 
     def _event(self, fields: Members, data_key: str, value: str, own: str | None) -> Event:
         also = None if own is None else (own, value)

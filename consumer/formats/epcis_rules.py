@@ -12,7 +12,8 @@ from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import unquote
 
-#: Longer names than this are refused: none is, and rules are patterns whose cost grows with the text.
+#: Longer names than this are refused: none is, and rules are patterns whose cost grows with the
+#: text.
 MAX_EPC = 500
 
 _SGTIN = re.compile(r"urn:epc:id:sgtin:(\d{6,12})\.(\d)(\d{0,6})\.(.+)", re.ASCII | re.DOTALL)
@@ -27,9 +28,12 @@ _PLACE = re.compile(r"\{([^{}]+)\}")
 
 
 class CodeRule(NamedTuple):
-    """EPCs that match ``pattern`` as a whole are values of a field: the groups together, else all of it.
+    """EPCs that match ``pattern`` as a whole are values of a field.
 
-    Units whose names look alike may be of one of several ``levels``, from the inside to the outside.
+    The groups together, else all of it.
+
+    Units whose names look alike may be of one of several ``levels``, from the inside to the
+    outside.
     """
 
     levels: tuple[str, ...]
@@ -54,9 +58,9 @@ class Code(NamedTuple):
 def canonical(epc: str) -> str:
     """An EPC in the form that rules are matched with.
 
-    Of GS1's trade items ``01/GTIN/21/SERIAL`` (without a serial ``01/GTIN``), of its logistic units ``00/SSCC``, from a
-    URN as from a Digital Link of any domain; anything else as it stands. Raises ValueError for a URN of the wrong
-    length, or escapes that are no text.
+    Of GS1's trade items ``01/GTIN/21/SERIAL`` (without a serial ``01/GTIN``), of its logistic units
+    ``00/SSCC``, from a URN as from a Digital Link of any domain; anything else as it stands. Raises
+    ValueError for a URN of the wrong length, or escapes that are no text.
     """
     if found := _SGTIN.fullmatch(epc):
         prefix, indicator, item, serial = found.groups()
@@ -87,7 +91,9 @@ def _of_digital_link(url: str) -> str | None:
 
 def _checked(digits: str) -> str:
     """GS1 digits with their check digit."""
-    total = sum(int(digit) * (3 if place % 2 == 0 else 1) for place, digit in enumerate(reversed(digits)))
+    total = sum(
+        int(digit) * (3 if place % 2 == 0 else 1) for place, digit in enumerate(reversed(digits))
+    )
     return f"{digits}{-total % 10}"
 
 
@@ -99,12 +105,15 @@ def _unescaped(text: str) -> str:
 
 
 def word_of(name: str) -> str:
-    """A business step's or disposition's name in the CBV, however it is written; any other name as it stands."""
+    """A business step's or disposition's name in the CBV, however it is written.
+
+    Any other name as it stands.
+    """
     found = _OF_THE_CBV.fullmatch(name)
     return found[1] if found else name
 
 
-# -- reading the rules -----------------------------------------------------------------------------------------------
+# -- reading the rules ---------------------------------------------------------------------------
 
 
 def _pair(text: str, left: str, right: str) -> tuple[str, str]:
@@ -115,7 +124,9 @@ def _pair(text: str, left: str, right: str) -> tuple[str, str]:
 
 
 def code_rule(text: str) -> CodeRule:
-    """Such as ``extended_id = 01/GTIN/21/(.+)``, or ``case_code|pallet_code = 00/(.+)``, the inner one first."""
+    """Such as ``extended_id = 01/GTIN/21/(.+)``, or ``case_code|pallet_code = 00/(.+)``, the inner
+    one first.
+    """
     fields, pattern = _pair(text, "FIELD", "PATTERN")
     levels = tuple(field.strip() for field in fields.split("|"))
     if not pattern or not all(levels) or len(set(levels)) < len(levels):
@@ -135,7 +146,10 @@ def unit_code(text: str) -> tuple[str, str]:
 
 
 def step(text: str) -> tuple[str, dict[str, Template]]:
-    """Such as ``shipping = ship_date: {date}, intended_market: {market}``; nothing behind the = is nothing to set."""
+    """Such as ``shipping = ship_date.
+
+    {date}, intended_market: {market}``; nothing behind the = is nothing to set.
+    """
     word, rest = _pair(text, "STEP", "FIELD: VALUE, FIELD: VALUE")
     fields: dict[str, Template] = {}
     for part in rest.split(",") if rest else ():
@@ -145,7 +159,9 @@ def step(text: str) -> tuple[str, dict[str, Template]]:
         if field in fields:
             raise ValueError(f"sets {field} twice: keep one")
         if set("{}").intersection(_PLACE.sub("", value)):
-            raise ValueError("a { or } without its other half; allowed is text with names as in {date}")
+            raise ValueError(
+                "a { or } without its other half; allowed is text with names as in {date}"
+            )
         fields[field] = Template(value, tuple(_PLACE.findall(value)))
     return word_of(word), fields
 
@@ -154,7 +170,9 @@ def product(text: str) -> tuple[str, str]:
     """Such as ``09506000134352 = prod_1``."""
     gtin, name = _pair(text, "GTIN", "PRODUCT")
     if not _GTIN.fullmatch(gtin) or not name:
-        raise ValueError("allowed is GTIN = PRODUCT: 8, 12, 13 or 14 digits, and a product's ID or SKU")
+        raise ValueError(
+            "allowed is GTIN = PRODUCT: 8, 12, 13 or 14 digits, and a product's ID or SKU"
+        )
     return gtin.zfill(14), name
 
 
@@ -162,12 +180,16 @@ def market(text: str) -> tuple[str, str]:
     """Such as ``urn:epc:id:sgln:9506000.00001. = cn``."""
     begin, name = _pair(text, "DESTINATION", "MARKET")
     if not name:
-        raise ValueError("allowed is DESTINATION = MARKET: how the destination's URI begins, and a country or region")
+        raise ValueError(
+            "allowed is DESTINATION = MARKET: how the destination's URI begins, and a country or region"
+        )
     return begin, name
 
 
 class EpcisRules:
-    """All rules of the settings; ValueError for a text that is none. Without rules, every EPC is refused.
+    """All rules of the settings.
+
+    ValueError for a text that is none. Without rules, every EPC is refused.
 
     ``units``: the fields that are logistic units.
     """
@@ -200,10 +222,15 @@ class EpcisRules:
                 value = "".join(group or "" for group in found.groups()) if pattern.groups else name
                 return Code(levels, value, name[3:17] if name.startswith("01/") else None)
         known = "" if name == epc else f" (as {name})"
-        raise ValueError(f"no rule of epcis.codes fits it{known}: say there which field it is a value of")
+        raise ValueError(
+            f"no rule of epcis.codes fits it{known}: say there which field it is a value of"
+        )
 
     def product(self, gtin: str | None) -> str | None:
-        """The product of a GTIN; None: no product is to be set. ValueError if it should be listed and is not."""
+        """The product of a GTIN.
+
+        None: no product is to be set. ValueError if it should be listed and is not.
+        """
         if gtin is None or not self._products:
             return None
         if gtin not in self._products:

@@ -1,10 +1,13 @@
-"""Confluent's wire format: 0x00, the schema's id in four bytes (big-endian), and then what that schema describes.
+"""Confluent's wire format.
 
-JSON cannot begin with 0x00, so ``auto``, ``json`` and ``flat`` take a record that does for such a frame. A bare Avro
-event begins so only if its ``event_id`` is empty: where a registry is configured, it is taken for a frame; without one,
-its time tells it from a frame. What follows the five bytes is told by the schema's type in the
-registry, whatever the configured format: Avro is read by the schema it was written with, JSON as any other JSON
-record (it is not checked against its schema: the rules for events are).
+0x00, the schema's id in four bytes (big-endian), and then what that schema describes.
+
+JSON cannot begin with 0x00, so ``auto``, ``json`` and ``flat`` take a record that does for such a
+frame. A bare Avro event begins so only if its ``event_id`` is empty: where a registry is
+configured, it is taken for a frame; without one, its time tells it from a frame. What follows the
+five bytes is told by the schema's type in the registry, whatever the configured format: Avro is
+read by the schema it was written with, JSON as any other JSON record (it is not checked against its
+schema: the rules for events are).
 
 No schema is fetched here: decoding raises NeedsSchema, and ``Schemas`` is taught what was found.
 """
@@ -24,7 +27,8 @@ FRAME = b"\x00"
 #: Reads a whole frame; the decoder is the one for JSON.
 _Reader = Callable[[bytes, Decoder], Event]
 
-#: A schema that is not there, or not to be read, is asked for again after this time: it may be registered late.
+#: A schema that is not there, or not to be read, is asked for again after this time: it may be
+#: registered late.
 REFUSED_SECONDS = 30.0
 #: Far more than a topic has; beyond it all are forgotten, and fetched again when they are met.
 MAX_SCHEMAS = 2048
@@ -41,7 +45,10 @@ class NeedsSchema(Exception):  # noqa: N818 - what is the case, no fault
 
 
 class Schemas:
-    """What is known of the registry's schemas, by id; used by one thread. ``clock`` is in seconds."""
+    """What is known of the registry's schemas, by id.
+
+    Used by one thread. ``clock`` is in seconds.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -49,7 +56,9 @@ class Schemas:
         self._refused: dict[bytes, tuple[float, str]] = {}
 
     def learn(self, schema_id: int, kind: str, text: str, references: Sequence[str] = ()) -> None:
-        """A schema was found: its type as the registry names it, its text, and those it refers to, deepest first."""
+        """A schema was found: its type as the registry names it, its text, and those it refers to,
+        deepest first.
+        """
         if kind == "JSON":
             reader: _Reader = _read_json
         elif kind == "AVRO":
@@ -57,11 +66,15 @@ class Schemas:
                 reader = WriterSchema(f"schema {schema_id}", text, references).event
             except Exception as error:  # a foreign text makes the parser fail in any way
                 why = " ".join(str(error).split())[:200]
-                self.refuse(schema_id, f"schema {schema_id} cannot be read as Avro ({type(error).__name__}: {why})")
+                self.refuse(
+                    schema_id,
+                    f"schema {schema_id} cannot be read as Avro ({type(error).__name__}: {why})",
+                )
                 return
         else:
             self.refuse(
-                schema_id, f"schema {schema_id} is of type {kind}; AVRO and JSON are read: publish in one of these"
+                schema_id,
+                f"schema {schema_id} is of type {kind}; AVRO and JSON are read: publish in one of these",
             )
             return
         if len(self._readers) >= MAX_SCHEMAS:
@@ -88,9 +101,7 @@ class Schemas:
 
     def _why_not(self, raw: bytes) -> Exception:
         if len(raw) < HEADER_SIZE:
-            message = (
-                f"begins with 0x00 as Confluent's wire format does, but has {len(raw)} bytes, fewer than its header"
-            )
+            message = f"begins with 0x00 as Confluent's wire format does, but has {len(raw)} bytes, fewer than its header"
             return InvalidEvent("undecodable", message)
         key = raw[1:HEADER_SIZE]
         until, why = self._refused.get(key, (0.0, ""))
@@ -101,13 +112,16 @@ class Schemas:
 
 
 def without_registry(decode_json: Decoder) -> Decoder:
-    """The decoder of frames whose schemas cannot be looked up: JSON, or Avro by the shipped schema."""
+    """The decoder of frames whose schemas cannot be looked up.
+
+    JSON, or Avro by the shipped schema.
+    """
 
     def decode(raw: bytes) -> Event:
         if raw.startswith(_OPENS_JSON, HEADER_SIZE):
             return decode_json(raw[HEADER_SIZE:])
-        # What follows is the id of a schema, a positive signed number; or a bare event's time, which in our days takes
-        # more than one byte, and so has the highest bit set in the first.
+        # What follows is the id of a schema, a positive signed number; or a bare event's time,
+        # which in our days takes more than one byte, and so has the highest bit set in the first.
         for start in (HEADER_SIZE, 0) if raw[1:2] >= b"\x80" else (HEADER_SIZE,):
             try:
                 return decode_avro(raw, start)

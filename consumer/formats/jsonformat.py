@@ -1,7 +1,8 @@
-"""JSON records: the envelope (an object with ``scm_data``), flat (an object that is one upload item), or EPCIS.
+"""JSON records: the envelope (an object with ``scm_data``), flat (an object that is one upload
+item), or EPCIS.
 
-Integers keep every digit and decimals stay as they are written; msgspec does that at the speed needed. It
-takes no lone surrogates, so every text that comes from here can be encoded again.
+Integers keep every digit and decimals stay as they are written; msgspec does that at the speed
+needed. It takes no lone surrogates, so every text that comes from here can be encoded again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from consumer.formats.envelope import Decoder, event_from, is_timestamp
 from consumer.formats.epcis import TYPES, ReadMembers
 from consumer.formats.frames import FRAME
 
-#: A field as nearly all are: a text that no rule on length forbids. Checking it while decoding costs nothing.
+#: A field as nearly all are: a text that no rule on length forbids. Checking it while decoding
+#: costs nothing.
 _Plain = Annotated[str, msgspec.Meta(max_length=MAX_VALUE)]
 
 
@@ -45,10 +47,12 @@ _NOT_PLAIN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def json_decoder(read_epcis: ReadMembers) -> Decoder:
-    """The decoder of objects of any kind; it raises BadEvent only. ``read_epcis``: reads those of EPCIS.
+    """The decoder of objects of any kind.
 
-    With ``scm_data`` an object is an envelope, with ``specversion`` and ``data`` a CloudEvent around any of the others,
-    with ``@context`` or a ``type`` of EPCIS one of EPCIS, else flat.
+    It raises BadEvent only. ``read_epcis``: reads those of EPCIS.
+
+    With ``scm_data`` an object is an envelope, with ``specversion`` and ``data`` a CloudEvent
+    around any of the others, with ``@context`` or a ``type`` of EPCIS one of EPCIS, else flat.
     """
 
     def read(members: dict[str, Any]) -> Event:
@@ -94,9 +98,10 @@ def epcis_decoder(read_epcis: ReadMembers, decode_frame: Decoder | None = None) 
 
 
 def envelope_decoder(decode_frame: Decoder | None = None) -> Decoder:
-    """The decoder of envelopes, bare or in a CloudEvent. It raises BadEvent only; or whatever ``decode_frame`` does,
-    that of records that begin with 0x00. It is asked for only where the quick way failed, and so costs the others
-    nothing.
+    """The decoder of envelopes, bare or in a CloudEvent.
+
+    It raises BadEvent only; or whatever ``decode_frame`` does, that of records that begin with
+    0x00. It is asked for only where the quick way failed, and so costs the others nothing.
     """
 
     def decode(raw: bytes) -> Event:
@@ -114,7 +119,10 @@ def envelope_decoder(decode_frame: Decoder | None = None) -> Decoder:
 
 
 def flat_decoder(decode_frame: Decoder | None = None) -> Decoder:
-    """The decoder of flat records: all their members are fields, one of them the key. Frames as for envelopes."""
+    """The decoder of flat records.
+
+    All their members are fields, one of them the key. Frames as for envelopes.
+    """
 
     def decode(raw: bytes) -> Event:
         try:
@@ -149,7 +157,9 @@ def envelope_event(members: dict[str, Any]) -> Event:
 
 
 def read_object(raw: bytes) -> dict[str, Any]:
-    """The members of a JSON object. Raises BadEvent: ``undecodable``, or ``invalid_event`` for other JSON.
+    """The members of a JSON object.
+
+    Raises BadEvent: ``undecodable``, or ``invalid_event`` for other JSON.
 
     A byte order mark before it, which some editors and libraries of .NET write, is no part of it.
     """
@@ -159,16 +169,23 @@ def read_object(raw: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation) as error:
         raise _failure(raw, error) from error
     if type(value) is not dict:
-        raise InvalidEvent("invalid_event", f"the JSON value is {kind_of(value)}; an event is an object")
+        raise InvalidEvent(
+            "invalid_event", f"the JSON value is {kind_of(value)}; an event is an object"
+        )
     return value
 
 
 def _failure(raw: bytes, error: Exception) -> InvalidEvent:
-    """Why it could not be read: it is not JSON, or it is JSON with something in it that no event may hold."""
+    """Why it could not be read.
+
+    It is not JSON, or it is JSON with something in it that no event may hold.
+    """
     if isinstance(error, UnicodeDecodeError):
         return InvalidEvent("undecodable", "the text is not UTF-8")
     if isinstance(error, RecursionError):
-        return InvalidEvent("invalid_event", "the JSON is nested too deeply; an event is a flat object")
+        return InvalidEvent(
+            "invalid_event", "the JSON is nested too deeply; an event is a flat object"
+        )
     if isinstance(error, (msgspec.ValidationError, InvalidOperation)):
         return InvalidEvent("invalid_event", "the JSON holds a number that is too large to be read")
     # NaN and its kind are no JSON, but widely written: the standard library knows them.
@@ -178,7 +195,9 @@ def _failure(raw: bytes, error: Exception) -> InvalidEvent:
     except (ValueError, RecursionError):
         return InvalidEvent("undecodable", f"not JSON: {error}")
     if literals:
-        return InvalidEvent("invalid_event", f"the JSON holds {literals[0]}, which is no number to send")
+        return InvalidEvent(
+            "invalid_event", f"the JSON holds {literals[0]}, which is no number to send"
+        )
     return InvalidEvent("invalid_event", f"the JSON holds text that is not Unicode: {error}")
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 
 def read_schema(name: str) -> dict[str, Any]:
-    """A shipped schema by its file name, from the installed package or from the checkout it is run in."""
+    """A shipped schema by its file name, from the installed package or from the checkout it is run
+    in.
+    """
     package = files("consumer")
     shipped = package / "schemas" / name
     if not shipped.is_file():

@@ -1,9 +1,12 @@
-"""Avro by the schema it was written with: an older or newer one than the shipped schema, or the publisher's own.
+"""Avro by the schema it was written with.
 
-The event is taken from the datum by the names of its members. Resolving the datum against the shipped schema would
-give the same for every writer it takes (all its defaults are null, which is absent), but it also refuses writers for
-nothing: a record of another name, a ``scm_data`` with fewer or other kinds of values. Milliseconds and microseconds
-it would even confuse. So the writer's schema alone is read by.
+An older or newer one than the shipped schema, or the publisher's own.
+
+The event is taken from the datum by the names of its members. Resolving the datum against the
+shipped schema would give the same for every writer it takes (all its defaults are null, which is
+absent), but it also refuses writers for nothing: a record of another name, a ``scm_data`` with
+fewer or other kinds of values. Milliseconds and microseconds it would even confuse. So the writer's
+schema alone is read by.
 """
 
 from __future__ import annotations
@@ -27,7 +30,9 @@ MAX_EMPTY_VALUES = 1000
 
 
 class WriterSchema:
-    """A publisher's schema, made ready to read its events. Any exception at construction: it cannot be read.
+    """A publisher's schema, made ready to read its events.
+
+    Any exception at construction: it cannot be read.
 
     ``references`` are the schemas it refers to, each after those it refers to itself.
     """
@@ -39,10 +44,15 @@ class WriterSchema:
         schema = _with_text_ids(json.loads(text))
         self._name = name
         self._per_millisecond = plain_time(schema)
-        # Only a record is parsed once and for all, with the types it refers to; its only field takes no byte more.
+        # Only a record is parsed once and for all, with the types it refers to; its only field
+        # takes no byte more.
         self._wrapped = not isinstance(schema, dict) or schema.get("type") != "record"
         if self._wrapped:
-            schema = {"type": "record", "name": "Wrapped", "fields": [{"name": "value", "type": schema}]}
+            schema = {
+                "type": "record",
+                "name": "Wrapped",
+                "fields": [{"name": "value", "type": schema}],
+            }
         self._schema = parse_schema(schema, named_schemas=named)
         _Sizes(named).empty_values(self._schema)
 
@@ -53,7 +63,8 @@ class WriterSchema:
             members = members["value"]
         if type(members) is not dict:
             raise InvalidEvent(
-                "invalid_event", f"by {self._name} the value is {kind_of(members)}; an event is a record"
+                "invalid_event",
+                f"by {self._name} the value is {kind_of(members)}; an event is a record",
             )
         at = members.get("occurred_at")
         return event_from(members, at // self._per_millisecond if type(at) is int else _moment(at))
@@ -65,16 +76,25 @@ def _with_text_ids(node: Any) -> Any:
         return [_with_text_ids(part) for part in node]
     if not isinstance(node, dict):
         return node
-    parts = {name: _with_text_ids(node[name]) for name in ("type", "items", "values", "fields") if name in node}
-    return {name: part for name, part in (node | parts).items() if (name, part) != ("logicalType", "uuid")}
+    parts = {
+        name: _with_text_ids(node[name])
+        for name in ("type", "items", "values", "fields")
+        if name in node
+    }
+    return {
+        name: part
+        for name, part in (node | parts).items()
+        if (name, part) != ("logicalType", "uuid")
+    }
 
 
 class _Sizes:
     """Refuses a parsed schema by which a few bytes could end the process, with a ValueError.
 
-    That is a type that contains itself (fastavro reads it on the stack, however deep it goes), an array of values
-    that take no byte (of which there may be any number), or records in records that make very many of such values (two
-    in each of thirty layers are a thousand million). No event needs any of them.
+    That is a type that contains itself (fastavro reads it on the stack, however deep it goes), an
+    array of values that take no byte (of which there may be any number), or records in records that
+    make very many of such values (two in each of thirty layers are a thousand million). No event
+    needs any of them.
     """
 
     def __init__(self, named: dict[str, Any]) -> None:
@@ -82,7 +102,9 @@ class _Sizes:
         self._known: dict[str, int] = {}
 
     def empty_values(self, node: Any, inside: frozenset[str] = frozenset()) -> int:
-        """How many values are read for one of a type that takes no byte; 0: every value of it takes at least one.
+        """How many values are read for one of a type that takes no byte.
+
+        0: every value of it takes at least one.
 
         ``inside``: the records it stands in.
         """
@@ -106,7 +128,9 @@ class _Sizes:
             within = inside | {node["name"]}
             counts = [self.empty_values(field["type"], within) for field in node["fields"]]
             if sum(counts) > MAX_EMPTY_VALUES:
-                raise ValueError(f"a {node['name']} has more than {MAX_EMPTY_VALUES} values that take no bytes")
+                raise ValueError(
+                    f"a {node['name']} has more than {MAX_EMPTY_VALUES} values that take no bytes"
+                )
             return 1 + sum(counts) if all(counts) else 0
         if kind == "fixed":
             return int(not node["size"])
@@ -118,7 +142,10 @@ class _Sizes:
 
 
 def _moment(value: Any) -> str | int | None:
-    """Any other ``occurred_at``; it is a datetime where the record stands in a union or another schema."""
+    """Any other ``occurred_at``.
+
+    It is a datetime where the record stands in a union or another schema.
+    """
     if isinstance(value, datetime):
         return milliseconds(value)
     if value is None or is_timestamp(value):

@@ -1,4 +1,7 @@
-"""From the client's messages to records and rows: decode, make rows, keep what a dead letter needs."""
+"""From the client's messages to records and rows.
+
+Decode, make rows, keep what a dead letter needs.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,15 @@ from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker, refused_row
 from consumer.formats import NeedsSchema
 
-#: What a record takes besides its value, key and headers, until it is settled: the client's message, the record, a row.
-#: Measured: 870 bytes for an event of one field, and 160 of these while its row is not made.
+#: What a record takes besides its value, key and headers, until it is settled: the client's
+#: message, the record, a row. Measured: 870 bytes for an event of one field, and 160 of these while
+#: its row is not made.
 RECORD_BYTES = 1000
-#: What a header takes besides its name and value. Measured: 170 bytes once the client has made it readable.
+#: What a header takes besides its name and value. Measured: 170 bytes once the client has made it
+#: readable.
 HEADER_BYTES = 200
-#: What is counted for headers that the client cannot give: as much as a broker's usual bound on a record.
+#: What is counted for headers that the client cannot give: as much as a broker's usual bound on a
+#: record.
 UNREADABLE_HEADERS = 1_000_000
 
 
@@ -28,23 +34,29 @@ class PendingRecords:
 
     def __init__(self) -> None:
         self.records: deque[Record] = deque()
-        self.schema_id: int | None = None  #: the schema that the first record waits for; None: it waits for room
+        self.schema_id: int | None = (
+            None  #: the schema that the first record waits for; None: it waits for room
+        )
         self.since = 0.0  #: since when it waits for a schema, on the owner's clock
 
 
 class Intake:
     """Turns what was read into what the core takes in.
 
-    Whoever reads goes by ``waiting``: a partition in it need not be read on. What is read all the same is kept behind
-    the rest, so that nothing is passed. ``ask``: asks for a schema by its id, without waiting; None: there is no
-    schema registry.
+    Whoever reads goes by ``waiting``: a partition in it need not be read on. What is read all the
+    same is kept behind the rest, so that nothing is passed. ``ask``: asks for a schema by its id,
+    without waiting; None: there is no schema registry.
 
-    A record of a few bytes a row can make thousands of rows, and hundreds of such records can be read at once. So rows
-    are made while there is room for them; the record that takes the last of it is taken in whole.
+    A record of a few bytes a row can make thousands of rows, and hundreds of such records can be
+    read at once. So rows are made while there is room for them; the record that takes the last of
+    it is taken in whole.
     """
 
     def __init__(
-        self, decode: Callable[[bytes], Event], maker: RowMaker, ask: Callable[[int], None] | None = None
+        self,
+        decode: Callable[[bytes], Event],
+        maker: RowMaker,
+        ask: Callable[[int], None] | None = None,
     ) -> None:
         self._decode = decode
         self._maker = maker
@@ -57,11 +69,13 @@ class Intake:
     def take(
         self, partition: Partition, messages: Sequence[Any], now: float, room: float = inf
     ) -> tuple[list[Record], list[Row], int]:
-        """The records and rows of one partition's messages, in order, and the offset where reading goes on.
+        """The records and rows of one partition's messages, in order, and the offset where reading
+        goes on.
 
-        A tombstone (no value) is a record without rows: it is skipped; so is what was settled before. What cannot be
-        read becomes one row that carries its rejection. What cannot be read yet is a record with one open row that is
-        not there: ``retry`` gives its rows. ``room``: for so many rows.
+        A tombstone (no value) is a record without rows: it is skipped; so is what was settled
+        before. What cannot be read becomes one row that carries its rejection. What cannot be read
+        yet is a record with one open row that is not there: ``retry`` gives its rows. ``room``: for
+        so many rows.
         """
         records: list[Record] = []
         rows: list[Row] = []
@@ -70,9 +84,12 @@ class Intake:
         stash = self.waiting.get(partition)
         if stash is None and room <= 0:
             stash = self.waiting[partition] = PendingRecords()
-        # By the messages, not by the position: their partition's end may have been told with them, and be beyond them.
+        # By the messages, not by the position: their partition's end may have been told with them,
+        # and be beyond them.
         already_settled = (
-            partition.already_settled if messages and messages[0].offset() < partition.already_settled.end else None
+            partition.already_settled
+            if messages and messages[0].offset() < partition.already_settled.end
+            else None
         )
         for message in messages:
             value = message.value()
@@ -84,7 +101,15 @@ class Intake:
                 records.append(Record(partition, offset, None, 0, read_at=now))
                 continue
             beside = _beside(message)
-            record = Record(partition, offset, message, len(value) + beside, message.timestamp()[1], now, beside=beside)
+            record = Record(
+                partition,
+                offset,
+                message,
+                len(value) + beside,
+                message.timestamp()[1],
+                now,
+                beside=beside,
+            )
             records.append(record)
             if stash is None:
                 try:
@@ -113,11 +138,21 @@ class Intake:
         self._asked.discard(schema_id)
 
     def short_of_room(self) -> list[tuple[Partition, int]]:
-        """The partitions whose next record waits for room alone, and how many records wait there."""
-        return [(partition, len(stash.records)) for partition, stash in self.waiting.items() if stash.schema_id is None]
+        """The partitions whose next record waits for room alone, and how many records wait there.
+        """
+        return [
+            (partition, len(stash.records))
+            for partition, stash in self.waiting.items()
+            if stash.schema_id is None
+        ]
 
-    def retry(self, partition: Partition, now: float, room: float = inf) -> tuple[list[Record], list[Row]]:
-        """Of a partition in ``waiting``: the records that can be decoded now, and their rows, in order."""
+    def retry(
+        self, partition: Partition, now: float, room: float = inf
+    ) -> tuple[list[Record], list[Row]]:
+        """Of a partition in ``waiting``.
+
+        The records that can be decoded now, and their rows, in order.
+        """
         stash = self.waiting[partition]
         records: list[Record] = []
         rows: list[Row] = []
@@ -131,7 +166,11 @@ class Intake:
             except InvalidEvent as bad:
                 made = [refused_row(record, bad)]
             except NeedsSchema as needs:
-                if needs.schema_id != stash.schema_id or records or needs.schema_id not in self._asked:
+                if (
+                    needs.schema_id != stash.schema_id
+                    or records
+                    or needs.schema_id not in self._asked
+                ):
                     self._await(stash, needs.schema_id, now)
                 return records, rows
             record.open = len(made)
@@ -160,7 +199,9 @@ def _beside(message: Any) -> int:
     try:
         headers = message.headers()
     except (SystemError, UnicodeDecodeError, ValueError):
-        return size + UNREADABLE_HEADERS  # a name that is not UTF-8: the client cannot give any of them
+        return (
+            size + UNREADABLE_HEADERS
+        )  # a name that is not UTF-8: the client cannot give any of them
     for name, value in headers or ():
         size += HEADER_BYTES + len(name) + len(value or b"")
     return size

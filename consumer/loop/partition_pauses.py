@@ -1,7 +1,7 @@
 """Which partitions are not read on for the time being, and why; the others go on.
 
-There are three reasons, and none ends another: the settled map of a partition has no room for more, its next record
-waits for a schema, or its rows that cannot go would leave the others no room.
+There are three reasons, and none ends another: the settled map of a partition has no room for more,
+its next record waits for a schema, or its rows that cannot go would leave the others no room.
 """
 
 from __future__ import annotations
@@ -17,16 +17,23 @@ log = logging.getLogger(__name__)
 
 
 class PartitionPauses:
-    """The partitions that rest. ``room``: the characters of metadata that each partition may take."""
+    """The partitions that rest.
+
+    ``room``: the characters of metadata that each partition may take.
+    """
 
     def __init__(self, intake: Intake, source: RecordSource) -> None:
         self._intake = intake
         self._source = source
         self.map_full: set[Partition] = set()  #: partitions whose settled map has no room for more
-        self.over_quota: set[Partition] = set()  #: partitions whose rows that cannot go would leave the others no room
+        self.over_quota: set[Partition] = (
+            set()
+        )  #: partitions whose rows that cannot go would leave the others no room
         self._told: set[Partition] = set()  # those that this was said of: once for each assignment
         self._told_full: set[Partition] = set()  # the same, of those whose map has no room
-        self._unsettled: dict[Partition, int] = {}  # of those whose map has no room, at the last look
+        self._unsettled: dict[
+            Partition, int
+        ] = {}  # of those whose map has no room, at the last look
 
     def __contains__(self, partition: Partition) -> bool:
         # What is only short of room for its rows does not rest: nothing is read then.
@@ -51,14 +58,17 @@ class PartitionPauses:
     def resume_where_possible(self, room: int) -> None:
         """Read on where the settled map has room again.
 
-        What an earlier owner settled of positions that are not read yet may by itself take more than half of the room,
-        and only reading on makes that less. So it is read on, too, where all is settled; and where nothing has settled
-        since the last look, as a row may be stuck, if what was read here has room.
+        What an earlier owner settled of positions that are not read yet may by itself take more
+        than half of the room, and only reading on makes that less. So it is read on, too, where all
+        is settled; and where nothing has settled since the last look, as a row may be stuck, if
+        what was read here has room.
         """
         before, self._unsettled = self._unsettled, {p: p.ledger.unsettled for p in self.map_full}
         for partition in list(self.map_full):
             idle = self._unsettled[partition] == before.get(partition)
-            on = partition.committable_offset == partition.position or not partition.outgrows(room // 2)
+            on = partition.committable_offset == partition.position or not partition.outgrows(
+                room // 2
+            )
             if on or (idle and partition.fits_alone(room // 2)):
                 self.map_full.discard(partition)
                 self.apply(partition)

@@ -14,7 +14,8 @@ from consumer.core.uploading.tasks import Task
 
 
 class RecordSource(Protocol):
-    """Read and commit: ``adapters.kafka.source``, and ``standalone_reader``, which commits nothing."""
+    """Read and commit: ``adapters.kafka.source``, and ``standalone_reader``, which commits nothing.
+    """
 
     paused: bool
     stopped: dict[Partition, str]
@@ -36,9 +37,12 @@ class RecordSource(Protocol):
 
 
 class ScmApi(Protocol):
-    """Sending attempts, asking about tasks and who we are; answers come through the queue of results.
+    """Sending attempts, asking about tasks and who we are.
 
-    ``start_by``: asked right before the attempt is sent, it tells until when that may be (see ``membership``).
+    Answers come through the queue of results.
+
+    ``start_by``: asked right before the attempt is sent, it tells until when that may be (see
+    ``membership``).
     """
 
     def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None: ...
@@ -59,7 +63,10 @@ class ReceiptWriter(Protocol):
 
 
 class Call(Protocol):
-    """A call that was made for an attempt, or a question about a task; for None, it was ``GET /me``."""
+    """A call that was made for an attempt, or a question about a task.
+
+    For None, it was ``GET /me``.
+    """
 
     @property
     def subject(self) -> Attempt | Task | None: ...
@@ -68,6 +75,7 @@ class Call(Protocol):
 #: What comes back: a call with its answer, rows whose letters or receipts are safe, or something to
 #: do on the owner's thread.
 Result = tuple[Call, Response] | list[Row] | Callable[[], None]
-#: No SimpleQueue: until Python 3.13 its ``get`` waits for ever, whatever its time-out, when a signal interrupts it and
-#: the time is over once the handler is through; and signals come to the owner's thread.
+#: No SimpleQueue: until Python 3.13 its ``get`` waits for ever, whatever its time-out, when a
+#: signal interrupts it and the time is over once the handler is through; and signals come to the
+#: owner's thread.
 Results = queue.Queue[Result]

@@ -19,7 +19,9 @@ class RejectionLog:
     Keys are shown at info level only with ``show_keys``.
     """
 
-    def __init__(self, log: logging.Logger, clock: Callable[[], float], to: str, *, show_keys: bool) -> None:
+    def __init__(
+        self, log: logging.Logger, clock: Callable[[], float], to: str, *, show_keys: bool
+    ) -> None:
         self._log = log
         self._clock = clock
         self._to = to
@@ -33,7 +35,14 @@ class RejectionLog:
         why = letter.rejection
         if self._log.isEnabledFor(self._level):
             row = letter.row
-            self._log.log(self._level, "rejected: %s=%s: %s: %s", row.data_key, row.value, why.reason, why.message)
+            self._log.log(
+                self._level,
+                "rejected: %s=%s: %s: %s",
+                row.data_key,
+                row.value,
+                why.reason,
+                why.message,
+            )
         if self._first is None:
             self._first = letter.row.record
         self._untold[why.reason] += 1

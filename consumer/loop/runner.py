@@ -1,8 +1,8 @@
 """The owner loop: the only thread that touches the core's state, and the only clock.
 
-A turn takes in what has come back (answers, acknowledgements), reads what has arrived, lets the core decide, does what
-it says, and commits. No call of the consumer wakes for an answer, so a turn waits on the queue of results for a few
-milliseconds at most, and then reads without waiting.
+A turn takes in what has come back (answers, acknowledgements), reads what has arrived, lets the
+core decide, does what it says, and commits. No call of the consumer wakes for an answer, so a turn
+waits on the queue of results for a few milliseconds at most, and then reads without waiting.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from consumer.core.uploading.tasks import Task
 from consumer.errors import UserError
 from consumer.loop.intake import Intake
 from consumer.loop.partition_pauses import PartitionPauses
-from consumer.loop.ports import DeadLetterWriter, ReceiptWriter, RecordSource, Result, Results, ScmApi
+from consumer.loop.ports import (
+    DeadLetterWriter,
+    ReceiptWriter,
+    RecordSource,
+    Result,
+    Results,
+    ScmApi,
+)
 from consumer.loop.rejection_log import RejectionLog
 from consumer.loop.session_lease import SessionLease
 
@@ -33,14 +40,16 @@ BATCH = 500
 #: A turn's longest wait while something is unsettled, and while nothing is.
 WAIT_BUSY_SECONDS = 0.005
 WAIT_IDLE_SECONDS = 0.05
-#: While nothing is to be read, one record is taken this often, so that the group knows this member lives; at the bounds
-#: of memory the partitions are paused instead. Pausing sooner would cost more than it saves.
+#: While nothing is to be read, one record is taken this often, so that the group knows this member
+#: lives; at the bounds of memory the partitions are paused instead. Pausing sooner would cost more
+#: than it saves.
 SIGN_OF_LIFE_SECONDS = 1.0
 #: With an end to reach, a pause this long is a failure.
 BLOCKED_SECONDS = 300.0
 #: How long leaving the group may take.
 LEAVE_SECONDS = 10.0
-#: While the group is asked for a sign, a commit goes this often at most, however long the interval between commits is.
+#: While the group is asked for a sign, a commit goes this often at most, however long the interval
+#: between commits is.
 PROBE_AGAIN_SECONDS = 0.5
 #: Time between two looks for partitions that may be read on, or must rest.
 REVIEW_SECONDS = 0.5
@@ -55,7 +64,10 @@ class State(Enum):
 
 
 class Runner:
-    """One process's loop over a core and its adapters; times in seconds of ``clock``, which is monotonic."""
+    """One process's loop over a core and its adapters.
+
+    Times in seconds of ``clock``, which is monotonic.
+    """
 
     def __init__(
         self,
@@ -86,7 +98,9 @@ class Runner:
         self._wall_clock = wall_clock
         self.state = State.RUNNING
         self.joined = False  #: an assignment was received, even an empty one
-        self.turned_at = clock()  #: when the loop last showed that it lives; read by other threads, too
+        self.turned_at = (
+            clock()
+        )  #: when the loop last showed that it lives; read by other threads, too
         self.rebalances = 0
         self.commits: Counter[str] = Counter()  #: that ended, by "ok" and "failed"
         self._signals = 0
@@ -97,20 +111,27 @@ class Runner:
         self._failing_from = math.inf  # since when the API fails for rows that wait
         self._review_at = 0.0  # when it is looked next for partitions that may be read on
         self._more = False  # the last read was full: there is more to read now
-        self.left = False  #: the group was left in time: no thread of the client is still busy with it
+        self.left = (
+            False  #: the group was left in time: no thread of the client is still busy with it
+        )
         self.final_ledger: Ledger | None = None  #: as it was when the group was left
 
     def attach(
-        self, source: RecordSource, api: ScmApi, dead_letters: DeadLetterWriter, receipts: ReceiptWriter | None = None
+        self,
+        source: RecordSource,
+        api: ScmApi,
+        dead_letters: DeadLetterWriter,
+        receipts: ReceiptWriter | None = None,
     ) -> None:
-        """Give the loop its adapters (the source calls back into the loop, so it is made after it)."""
+        """Give the loop its adapters (the source calls back into the loop, so it is made after it).
+        """
         self._source = source
         self.partition_pauses = PartitionPauses(self._intake, source)
         self._api = api
         self._dead_letters = dead_letters
         self._receipts = receipts
 
-    # -- life ----------------------------------------------------------------------------------------------------
+    # -- life ------------------------------------------------------------------------------------
 
     def signal(self, exit_code: int = 0) -> None:
         """Stop; the second time, at once. Safe to call from a signal handler."""
@@ -118,7 +139,10 @@ class Runner:
         self.stop(exit_code)
 
     def stop(self, end: int | UserError) -> None:
-        """Stop, once what is in flight has ended: with this exit code, or raising this error from ``run``."""
+        """Stop, once what is in flight has ended.
+
+        With this exit code, or raising this error from ``run``.
+        """
         if self._end is None:
             self._end = end
             self._stop_by = self._clock() + self._stop_seconds
@@ -156,7 +180,10 @@ class Runner:
         self._review_pauses()
 
     def _drain(self) -> bool:
-        """Let what is in flight end, commit and leave the group; whether all of that was done in time."""
+        """Let what is in flight end, commit and leave the group.
+
+        Whether all of that was done in time.
+        """
         self.state = State.STOPPING
         tasks = len(self.pipeline.uploads.tasks)
         count = len(self.pipeline.windows.in_flight) - tasks
@@ -169,10 +196,15 @@ class Runner:
             self._stop_seconds,
         )
         self._source.pause()
-        while (self._in_flight() or self._lost_call()) and not self.leaves_at_once and self._clock() < self._stop_by:
+        while (
+            (self._in_flight() or self._lost_call())
+            and not self.leaves_at_once
+            and self._clock() < self._stop_by
+        ):
             self.turn()
         done = not self._in_flight()
-        self._lease.end_leases()  # what waits for its connection would be sent at the next owner's time
+        # what waits for its connection would be sent at the next owner's time
+        self._lease.end_leases()
         if self.leaves_at_once:
             return False
         acknowledged = self._commit_at_last()
@@ -183,30 +215,41 @@ class Runner:
         return done and acknowledged
 
     def _commit_at_last(self) -> bool:
-        """Commit what is left, and try on for as long as a rebalance may take in which a member is dead.
+        """Commit what is left, and try on for as long as a rebalance may take in which a member is
+        dead.
 
-        In a rebalance a commit is refused until this member has taken part, or waits behind its own joining: a broker
-        answers the requests of a connection in their order, and a joining only when a dead member's session is over.
+        In a rebalance a commit is refused until this member has taken part, or waits behind its own
+        joining: a broker answers the requests of a connection in their order, and a joining only
+        when a dead member's session is over.
         """
         until = min(self._stop_by, self._clock() + self._lease.session + LEAVE_SECONDS)
         while self._source.committing and not self.leaves_at_once and self._clock() < until:
-            # One that is on its way may be sent once more by the client, and must not come after the last.
+            # One that is on its way may be sent once more by the client, and must not come after
+            # the last.
             self._collect(WAIT_BUSY_SECONDS)
             self._serve()
         told = False
-        while not self._source.commit_and_wait(due_commits(self.pipeline.partitions, self._clock())):
+        while not self._source.commit_and_wait(
+            due_commits(self.pipeline.partitions, self._clock())
+        ):
             if self.leaves_at_once or self._clock() >= until:
                 return False
             if not told:
                 left = until - self._clock()
-                log.warning("the last commit is not confirmed: tried for %.0f s more; a second signal ends that", left)
+                log.warning(
+                    "the last commit is not confirmed: tried for %.0f s more; a second signal ends that",
+                    left,
+                )
                 told = True
             self._collect(WAIT_IDLE_SECONDS)
             self._serve()
         return True
 
     def _serve(self) -> None:
-        """Serve the callbacks of a source that is paused; that it cannot go on ends no stop half-way."""
+        """Serve the callbacks of a source that is paused.
+
+        That it cannot go on ends no stop half-way.
+        """
         try:
             self._poll(1)
         except UserError as error:
@@ -219,13 +262,16 @@ class Runner:
             self._end = error
 
     def _lost_call(self) -> bool:
-        """Whether a lost call may still overwrite what comes later: of the next owner, or of the next run."""
+        """Whether a lost call may still overwrite what comes later.
+
+        Of the next owner, or of the next run.
+        """
         return self._clock() < lost_until(self.pipeline.partitions)
 
     def _in_flight(self) -> bool:
         return self.pipeline.awaiting or self.pipeline.unacknowledged
 
-    # -- a turn --------------------------------------------------------------------------------------------------
+    # -- a turn ----------------------------------------------------------------------------------
 
     def _wait(self) -> float:
         if self._more and self.pipeline.reads():
@@ -234,7 +280,11 @@ class Runner:
             return WAIT_IDLE_SECONDS
         now = self._clock()
         wakes_at = self.pipeline.wakes_at(now)
-        return WAIT_BUSY_SECONDS if wakes_at is None else max(0.0, min(WAIT_BUSY_SECONDS, wakes_at - now))
+        return (
+            WAIT_BUSY_SECONDS
+            if wakes_at is None
+            else max(0.0, min(WAIT_BUSY_SECONDS, wakes_at - now))
+        )
 
     def _collect(self, wait: float) -> None:
         """Take in what has come back, waiting for the first at most ``wait`` seconds."""
@@ -307,7 +357,10 @@ class Runner:
         return taken >= count
 
     def _polled(self) -> float:
-        """The client was polled, now; after a gap the group is asked at once whether it still counts this member."""
+        """The client was polled, now.
+
+        After a gap the group is asked at once whether it still counts this member.
+        """
         now = self._clock()
         # A stop sends nothing more, and waits for its commits inside of one turn.
         if self.state is State.RUNNING and self._lease.on_poll(now):
@@ -315,13 +368,17 @@ class Runner:
         return now
 
     def _pause_over_quota(self) -> None:
-        self.partition_pauses.set_over_quota(self.pipeline.over_quota(self.partition_pauses.over_quota, self._clock()))
+        self.partition_pauses.set_over_quota(
+            self.pipeline.over_quota(self.partition_pauses.over_quota, self._clock())
+        )
 
     def _act(self) -> None:
         """Do what the core says now."""
         now = self._clock()
         self.pipeline.observe(self._wall_clock() * 1000)
-        self.pipeline.partitions_paused = bool(self.partition_pauses.map_full or self.partition_pauses.over_quota)
+        self.pipeline.partitions_paused = bool(
+            self.partition_pauses.map_full or self.partition_pauses.over_quota
+        )
         self.pipeline.uploads_suspended = self.stopping or self._lease.expired(now)
         effects = self.pipeline.tick(now)
         for attempt in effects.send:
@@ -334,7 +391,9 @@ class Runner:
             self._rejection_log.add(letter)
             self._dead_letters.send(letter)
         for receipt in effects.receipts:
-            assert self._receipts is not None, "receipts are written, so there is somebody who writes them"
+            assert self._receipts is not None, (
+                "receipts are written, so there is somebody who writes them"
+            )
             self._receipts.send(receipt)
         for notice in effects.notices:
             log.log(logging.getLevelNamesMapping()[notice.level.upper()], "%s", notice.text)
@@ -347,15 +406,20 @@ class Runner:
         gate, api = self.pipeline.gate, self.pipeline.uploads.api
         if gate.pause is not None and now - gate.paused_since >= BLOCKED_SECONDS:
             self.stop(
-                UserError(f"uploading is paused ({gate.pause.value}) for {BLOCKED_SECONDS:g} s; see the log above")
+                UserError(
+                    f"uploading is paused ({gate.pause.value}) for {BLOCKED_SECONDS:g} s; see the log above"
+                )
             )
-        # Since the first failure that no answer came after, and since there is something to send again.
+        # Since the first failure that no answer came after, and since there is something to send
+        # again.
         if api.failing_since is None or not self.pipeline.unsettled:
             self._failing_from = math.inf
         else:
             self._failing_from = min(self._failing_from, now)
             if now - max(api.failing_since, self._failing_from) >= BLOCKED_SECONDS:
-                problem = f"no call of the API has succeeded for {BLOCKED_SECONDS:g} s ({api.last_error})"
+                problem = (
+                    f"no call of the API has succeeded for {BLOCKED_SECONDS:g} s ({api.last_error})"
+                )
                 self.stop(UserError(f"{problem}; check api.base_url, and that the API is up"))
         for (topic, number), since in self._source.awaiting.items():
             if now - since >= BLOCKED_SECONDS:
@@ -368,7 +432,8 @@ class Runner:
 
     def _commit(self) -> None:
         now = self._clock()
-        # The group's sign is asked for in time, whatever the interval: without it nothing may be uploaded.
+        # The group's sign is asked for in time, whatever the interval: without it nothing may be
+        # uploaded.
         anew = bool(self.pipeline.unsettled) and self._lease.needs_probe(now)
         due_at = min(self._next_commit_at, self._probe_at) if anew else self._next_commit_at
         if now < due_at or self._source.committing:
@@ -380,7 +445,10 @@ class Runner:
             self._source.commit(due)
 
     def _review_pauses(self) -> None:
-        """Read on where there is room again; on a clock of its own, as it has nothing to do with commits."""
+        """Read on where there is room again.
+
+        On a clock of its own, as it has nothing to do with commits.
+        """
         now = self._clock()
         if now < self._review_at:
             return
@@ -404,7 +472,10 @@ class Runner:
                 self._retry(partition, room)
 
     def _room(self) -> int:
-        """Rows that may be made now. What waits for room takes none itself, or it could wait for ever."""
+        """Rows that may be made now.
+
+        What waits for room takes none itself, or it could wait for ever.
+        """
         return self.pipeline.room(sum(count for _, count in self._intake.short_of_room()))
 
     def _retry(self, partition: Partition, room: int) -> None:
@@ -414,7 +485,7 @@ class Runner:
             self.pipeline.add_decoded(partition, records, rows, now)
         self.partition_pauses.apply(partition)
 
-    # -- what the source tells -----------------------------------------------------------------------------------
+    # -- what the source tells -------------------------------------------------------------------
 
     def on_joined(self) -> None:
         """The group has answered."""
@@ -428,7 +499,10 @@ class Runner:
         self._own(partitions)
 
     def on_begun(self, partitions: list[Partition]) -> None:
-        """Partitions begin that the group gave before: it is known now where, or their topic was made anew."""
+        """Partitions begin that the group gave before.
+
+        It is known now where, or their topic was made anew.
+        """
         self._own(partitions)
 
     def _own(self, partitions: list[Partition]) -> None:
@@ -440,14 +514,17 @@ class Runner:
             log.info("assigned: %s", _listed(partitions))
 
     def on_counted(self, counts: Mapping[str, int]) -> None:
-        """The group reads these topics, each with so many partitions: this member's share of the requests follows.
+        """The group reads these topics, each with so many partitions.
+
+        This member's share of the requests follows.
 
         No topics: they could not be counted.
         """
         self.pipeline.set_partition_counts(counts, self._wall_clock(), self._clock())
 
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
-        """Partitions go: their requests may end (bounded), what is settled is committed, the rest is forgotten.
+        """Partitions go: their requests may end (bounded), what is settled is committed, the rest
+        is forgotten.
 
         Runs inside ``poll``: it turns the loop for the partitions that stay, but never reads.
         """
@@ -457,10 +534,16 @@ class Runner:
         except Exception as error:  # it must not cross the client, and must not go unseen
             log.exception("handing over %s", _listed(partitions))
             problem = f"a fault in the program ({type(error).__name__}) while {_listed(partitions)} were given back"
-            self._fail(UserError(f"{problem}; see the log above; what was not committed will be sent again"))
+            self._fail(
+                UserError(
+                    f"{problem}; see the log above; what was not committed will be sent again"
+                )
+            )
         finally:
             for partition in partitions:
-                partition.owned = False  # whatever happened: nothing of it is sent, settled or committed any more
+                partition.owned = (
+                    False  # whatever happened: nothing of it is sent, settled or committed any more
+                )
         self.pipeline.remove_partitions(partitions, self._clock())
         self.partition_pauses.forget(partitions)
         if partitions:
@@ -474,7 +557,8 @@ class Runner:
             self._lease.end_leases()
         if not lost and self.state is not State.STOPPED:
             deadline = self._clock() + self._revoke_seconds
-            # A lost call may still take effect: its claims hold back later rows here, but no other member knows them.
+            # A lost call may still take effect: its claims hold back later rows here, but no other
+            # member knows them.
             while (
                 (pipeline.busy(partitions) or self._clock() < lost_until(partitions))
                 and self._clock() < min(deadline, self._stop_by)
@@ -486,15 +570,26 @@ class Runner:
                 self._polled()  # this runs inside a poll
                 self._act()
             if pipeline.busy(partitions):
-                self._lease.end_leases()  # what is not sent yet would be sent at the next owner's time
+                # what is not sent yet would be sent at the next owner's time
+                self._lease.end_leases()
             if not self._source.commit_and_wait(due_commits(partitions, self._clock())):
-                log.warning("the last commit of %s is not confirmed; some rows may be sent again", _listed(partitions))
+                log.warning(
+                    "the last commit of %s is not confirmed; some rows may be sent again",
+                    _listed(partitions),
+                )
 
-    def on_committed(self, commits: list[Commit], error: str | None, *, too_large: bool = False) -> None:
-        """A commit ended; a failed one is never sent again: the next is built from what is owned then."""
+    def on_committed(
+        self, commits: list[Commit], error: str | None, *, too_large: bool = False
+    ) -> None:
+        """A commit ended; a failed one is never sent again.
+
+        The next is built from what is owned then.
+        """
         self.commits["ok" if error is None else "failed"] += 1
         if error is None:
-            self._lease.on_confirmed(max((commit.built_at for commit in commits), default=-math.inf))
+            self._lease.on_confirmed(
+                max((commit.built_at for commit in commits), default=-math.inf)
+            )
             for commit in commits:
                 commit.partition.committed = commit.offset
                 commit.partition.metadata = commit.metadata
@@ -506,7 +601,10 @@ class Runner:
         log.warning("commit failed (%s): %s; the next commit includes it", error, told)
 
     def on_waiting(self) -> None:
-        """Kafka is asked inside a callback, for as long as it takes: the loop lives, though it does not turn."""
+        """Kafka is asked inside a callback, for as long as it takes.
+
+        The loop lives, though it does not turn.
+        """
         self.turned_at = self._clock()
 
     def ledger(self) -> Ledger:
@@ -515,7 +613,10 @@ class Runner:
 
 
 def lost_until(partitions: Iterable[Partition]) -> float:
-    """Until when a call with rows of these partitions whose answer was lost may take effect; the owner's clock."""
+    """Until when a call with rows of these partitions whose answer was lost may take effect.
+
+    The owner's clock.
+    """
     return max((partition.lost_until for partition in partitions), default=0.0)
 
 

@@ -1,14 +1,15 @@
 """Whether this process is still the member of its group that it takes itself for.
 
-A process that was suspended, or a machine that stood still, does not know it: the group may have given its partitions
-to others meanwhile, and the client may learn that only a moment after it goes on. So after a gap between two polls
-nothing is uploaded until the group has acknowledged a commit that was sent after the gap; it takes none from a member
-that it has thrown out. An answer counts as of the time at which its own commit was sent, whenever it is read: one that
-was on its way before the gap ends no doubt, and is no fresh sign.
+A process that was suspended, or a machine that stood still, does not know it: the group may have
+given its partitions to others meanwhile, and the client may learn that only a moment after it goes
+on. So after a gap between two polls nothing is uploaded until the group has acknowledged a commit
+that was sent after the gap; it takes none from a member that it has thrown out. An answer counts as
+of the time at which its own commit was sent, whenever it is read: one that was on its way before
+the gap ends no doubt, and is no fresh sign.
 
-Nor does a process know it that is cut off from Kafka, but not from the API: its polls go on. So nothing is uploaded,
-either, when the last sign of the group is older than two thirds of its session; while there is work, it is asked for
-one in time.
+Nor does a process know it that is cut off from Kafka, but not from the API: its polls go on. So
+nothing is uploaded, either, when the last sign of the group is older than two thirds of its
+session; while there is work, it is asked for one in time.
 """
 
 from __future__ import annotations
@@ -19,28 +20,39 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-#: A gap this long is one, however long the session is: what the brokers set is not known with group_protocol consumer.
+#: A gap this long is one, however long the session is: what the brokers set is not known with
+#: group_protocol consumer.
 LONGEST_GAP_SECONDS = 5.0
 
 
 class SessionLease:
     """What is known of it; times in seconds of the owner's clock.
 
-    ``session_seconds``: the group's session time-out; infinite for a reader that is no member. The group counts it from
-    the last heartbeat, which may be older than the last poll by a third of it, as is usual at most.
+    ``session_seconds``: the group's session time-out; infinite for a reader that is no member. The
+    group counts it from the last heartbeat, which may be older than the last poll by a third of it,
+    as is usual at most.
     """
 
     def __init__(self, session_seconds: float) -> None:
         self.session = session_seconds
-        self._gap = min(session_seconds / 3, LONGEST_GAP_SECONDS) if session_seconds < math.inf else math.inf
+        self._gap = (
+            min(session_seconds / 3, LONGEST_GAP_SECONDS)
+            if session_seconds < math.inf
+            else math.inf
+        )
         self._polled_at = math.inf
         self._gap_at = -math.inf  # when the last gap was found
         self._confirmed_at = -math.inf  # when the latest commit that the group took was sent
-        self._lease = 0  # a number; uploads that were handed out under another one must not begin any more
+        self._lease = (
+            0  # a number; uploads that were handed out under another one must not begin any more
+        )
         self._heard_at = -math.inf  # when the latest sign of the group was asked for
 
     def on_poll(self, now: float) -> bool:
-        """The client was polled, or the loop is inside of its callbacks; whether there was a gap."""
+        """The client was polled, or the loop is inside of its callbacks.
+
+        Whether there was a gap.
+        """
         gap = now - self._polled_at > self._gap
         if gap:
             log.warning(
@@ -48,7 +60,8 @@ class SessionLease:
                 now - self._polled_at,
             )
             self._gap_at = now
-            self.end_leases()  # before the poll counts: another thread must not see the new poll and the old lease
+            # before the poll counts: another thread must not see the new poll and the old lease
+            self.end_leases()
         self._polled_at = now
         return gap
 
@@ -58,16 +71,20 @@ class SessionLease:
 
     @property
     def start_by(self) -> Callable[[], float]:
-        """The lease of an upload that is handed out now: asked right before it is sent, it tells until when it may be.
+        """The lease of an upload that is handed out now.
 
-        It moves on while the owner polls and the group gives signs of life, so an upload may wait long for its
-        connection. It never comes back once it has ended: after a gap, the rows may be another member's. A worker that
-        stood still together with the owner sees by its own clock that the last poll is long ago. Any thread may ask.
+        Asked right before it is sent, it tells until when it may be.
+
+        It moves on while the owner polls and the group gives signs of life, so an upload may wait
+        long for its connection. It never comes back once it has ended: after a gap, the rows may be
+        another member's. A worker that stood still together with the owner sees by its own clock
+        that the last poll is long ago. Any thread may ask.
         """
         lease = self._lease
 
         def until() -> float:
-            # Read before the lease is compared: who sees a poll after a gap also sees that the gap has ended the lease.
+            # Read before the lease is compared: who sees a poll after a gap also sees that the gap
+            # has ended the lease.
             until = self._polled_at + min(2 / 3 * self.session, LONGEST_GAP_SECONDS)
             if self._heard_at > -math.inf:  # before the first sign nothing is handed out
                 until = min(until, self._heard_at + 2 / 3 * self.session)
@@ -93,7 +110,10 @@ class SessionLease:
         return self._gap_open or now - self._heard_at > self.session / 3
 
     def on_confirmed(self, sent_at: float) -> None:
-        """The group took a commit that was sent at this time: it ends a doubt that is older than that."""
+        """The group took a commit that was sent at this time.
+
+        It ends a doubt that is older than that.
+        """
         doubted = self._gap_open
         self._confirmed_at = max(self._confirmed_at, sent_at)
         self._heard_at = max(self._heard_at, sent_at)

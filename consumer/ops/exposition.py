@@ -1,11 +1,19 @@
-"""The metrics as Prometheus reads them: the table with its values as of a snapshot, in the format it asks for."""
+"""The metrics as Prometheus reads them.
+
+The table with its values as of a snapshot, in the format it asks for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -35,8 +43,12 @@ def family(metric: Declared, snapshot: Snapshot) -> Metric:
     kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
     told = kind(name, metric.help, labels=metric.labels)
     if isinstance(value, Mapping):
-        samples: dict[tuple[str, ...], float] = dict.fromkeys(((known,) for known in metric.known), 0)
-        samples |= {(key,) if isinstance(key, str) else key: number for key, number in value.items()}
+        samples: dict[tuple[str, ...], float] = dict.fromkeys(
+            ((known,) for known in metric.known), 0
+        )
+        samples |= {
+            (key,) if isinstance(key, str) else key: number for key, number in value.items()
+        }
     else:
         samples = {(): value}
     for labels, number in bounded(samples).items():
@@ -60,7 +72,8 @@ class _Collector(Collector):
 
 
 def exposition(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
-    """All metrics in the format that the scraper's ``Accept`` header asks for, and the content type.
+    """All metrics in the format that the scraper's ``Accept`` header asks for, and the content
+    type.
 
     With them go the process's own (memory, CPU, open files), where the platform tells them.
     """

@@ -1,7 +1,8 @@
 """Is the process alive, is it ready: a word each, and why, in a line.
 
-Old rows, a paused API or an open circuit are metrics and alerts and never end a process: a restart would only add
-repeats. And they do not make it unready: that would stall the very roll-out that brings the new token.
+Old rows, a paused API or an open circuit are metrics and alerts and never end a process: a restart
+would only add repeats. And they do not make it unready: that would stall the very roll-out that
+brings the new token.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ class Loop(Protocol):
 
 
 def alive(loop: Loop, clock: Callable[[], float]) -> tuple[bool, str]:
-    """Whether the owner loop has turned, or waited for Kafka within bounds, in the last 30 s of its own clock."""
+    """Whether the owner loop has turned, or waited for Kafka within bounds, in the last 30 s of its
+    own clock.
+    """
     still = max(0.0, clock() - loop.turned_at)
     if still < STALLED_SECONDS:
         return True, f"ok: the owner loop turned {still:.1f} s ago"
@@ -33,7 +36,9 @@ def alive(loop: Loop, clock: Callable[[], float]) -> tuple[bool, str]:
 
 
 def ready(loop: Loop) -> tuple[bool, str]:
-    """Whether the group gave this member an assignment, even an empty one, and the process is not about to end."""
+    """Whether the group gave this member an assignment, even an empty one, and the process is not
+    about to end.
+    """
     if loop.stopping:
         return False, "not ready: stopping"
     if not loop.joined:

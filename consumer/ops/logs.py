@@ -7,7 +7,12 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
 
 
 class _Json(logging.Formatter):
@@ -35,7 +40,9 @@ def set_up(level: str, line_format: str) -> None:
     """Send this package's log to stderr; ``line_format`` is auto, console or json."""
     handler = logging.StreamHandler(sys.stderr)
     if line_format == "console" or on_terminal(line_format):
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(
+            logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+        )
     else:
         handler.setFormatter(_Json())
     logger = logging.getLogger("consumer")

@@ -1,4 +1,5 @@
-"""The metrics: one table that declares them all, reads them from a snapshot, and is their documentation.
+"""The metrics: one table that declares them all, reads them from a snapshot, and is their
+documentation.
 
 A value is computed when it is asked for; between two scrapes nothing but plain counts is kept.
 """
@@ -21,7 +22,8 @@ from consumer.ops.snapshot import Snapshot
 
 PREFIX = "scm_consumer_"
 
-#: A value, a histogram, or values by the label's value (by a tuple of them, where there are several labels).
+#: A value, a histogram, or values by the label's value (by a tuple of them, where there are several
+#: labels).
 Value = float | Histogram | Mapping[str, float] | Mapping[tuple[str, ...], float]
 
 #: What Prometheus calls the type.
@@ -29,7 +31,10 @@ Kind = Literal["counter", "gauge", "histogram"]
 
 
 class Declared(msgspec.Struct, frozen=True):
-    """One metric. ``known``: values of its one label that are told from the start, as 0 if nothing was counted."""
+    """One metric. ``known``.
+
+    Values of its one label that are told from the start, as 0 if nothing was counted.
+    """
 
     name: str  #: without the prefix
     kind: Kind
@@ -47,7 +52,8 @@ OUTCOMES = tuple(verdict.value for verdict in Verdict if verdict is not Verdict.
 TASK_ENDS = (Verdict.ACCEPTED.value, Verdict.NONE_NAMED.value, Verdict.LOST.value)
 #: Outcomes after which a window may go again, whole or in part.
 RETRIED = tuple(r.value for r in Verdict if r not in (Verdict.ACCEPTED, Verdict.STARTED))
-#: Other causes for which rows go again: their window was divided, or the answer did not confirm them.
+#: Other causes for which rows go again: their window was divided, or the answer did not confirm
+#: them.
 DIVIDED = ("divided", "halved", "trial", "unconfirmed", "unknown_key")
 
 
@@ -71,7 +77,14 @@ def _build(snapshot: Snapshot) -> dict[tuple[str, ...], float]:
 
 
 METRICS = (
-    Declared("records_consumed_total", "counter", "Records read.", lambda s: s.consumed, ("topic",), "records"),
+    Declared(
+        "records_consumed_total",
+        "counter",
+        "Records read.",
+        lambda s: s.consumed,
+        ("topic",),
+        "records",
+    ),
     Declared(
         "records_settled_total",
         "counter",
@@ -130,7 +143,13 @@ METRICS = (
         ("data_key",),
         "codes",
     ),
-    Declared("rows_in_flight", "gauge", "Rows in requests or tasks now.", lambda s: s.rows.in_flight, unit="rows"),
+    Declared(
+        "rows_in_flight",
+        "gauge",
+        "Rows in requests or tasks now.",
+        lambda s: s.rows.in_flight,
+        unit="rows",
+    ),
     Declared(
         "rows_parked",
         "gauge",
@@ -161,7 +180,13 @@ METRICS = (
         "windows",
         ("full", "due", "bytes", "drain"),
     ),
-    Declared("window_rows", "histogram", "Rows of a window when it was closed.", lambda s: s.windows.rows, unit="rows"),
+    Declared(
+        "window_rows",
+        "histogram",
+        "Rows of a window when it was closed.",
+        lambda s: s.windows.rows,
+        unit="rows",
+    ),
     Declared(
         "requests_total",
         "counter",
@@ -318,5 +343,11 @@ METRICS = (
         lambda s: s.rows.receipts_pending,
         unit="rows",
     ),
-    Declared("build_info", "gauge", "Always 1; the versions.", _build, ("version", "python", "librdkafka")),
+    Declared(
+        "build_info",
+        "gauge",
+        "Always 1; the versions.",
+        _build,
+        ("version", "python", "librdkafka"),
+    ),
 )

@@ -1,4 +1,7 @@
-"""docs/metrics.md, written from the table of metrics: ``python -m consumer.ops.metrics_page > docs/metrics.md``."""
+"""docs/metrics.md, written from the table of metrics.
+
+``python -m consumer.ops.metrics_page > docs/metrics.md``.
+"""
 
 from __future__ import annotations
 

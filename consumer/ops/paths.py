@@ -27,9 +27,15 @@ OK, UNAVAILABLE = HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def paths_of(
-    loop: Loop, clock: Callable[[], float], ask: Callable[[], Snapshot | None], settings: Mapping[str, Any]
+    loop: Loop,
+    clock: Callable[[], float],
+    ask: Callable[[], Snapshot | None],
+    settings: Mapping[str, Any],
 ) -> Paths:
-    """The answers by path. ``ask`` gives a snapshot, None when it cannot be had; ``settings`` are masked already."""
+    """The answers by path. ``ask`` gives a snapshot, None when it cannot be had.
+
+    ``settings`` are masked already.
+    """
 
     def metrics(accept: str) -> Answer:
         snapshot = ask()
@@ -45,16 +51,28 @@ def paths_of(
 
     def status(_: str) -> Answer:
         snapshot = ask()
-        return _NO_SNAPSHOT if snapshot is None else Answer(status_json(snapshot, settings), "application/json")
+        return (
+            _NO_SNAPSHOT
+            if snapshot is None
+            else Answer(status_json(snapshot, settings), "application/json")
+        )
 
     def page(_: str) -> Answer:
         html, policy = _page()
         return Answer(html, "text/html; charset=utf-8", headers={"Content-Security-Policy": policy})
 
-    return {"/": page, "/metrics": metrics, "/healthz": healthz, "/readyz": readyz, "/status": status}
+    return {
+        "/": page,
+        "/metrics": metrics,
+        "/healthz": healthz,
+        "/readyz": readyz,
+        "/status": status,
+    }
 
 
-_NO_SNAPSHOT = line(f"the owner loop did not answer within {ANSWER_SECONDS:g} s; see /healthz", UNAVAILABLE)
+_NO_SNAPSHOT = line(
+    f"the owner loop did not answer within {ANSWER_SECONDS:g} s; see /healthz", UNAVAILABLE
+)
 
 
 def server_of(
@@ -64,9 +82,14 @@ def server_of(
     hand_over: Callable[[Callable[[], None]], object],
     clock: Callable[[], float],
 ) -> OpsServer:
-    """The server for a consumer, not started yet; ``hand_over`` gives its owner's thread something to do."""
+    """The server for a consumer, not started yet.
+
+    ``hand_over`` gives its owner's thread something to do.
+    """
     asker = Asker(hand_over, lambda: take(runner, source, clock()))
-    return OpsServer(address_of(settings.ops.listen), paths_of(runner, clock, asker.ask, masked(settings)))
+    return OpsServer(
+        address_of(settings.ops.listen), paths_of(runner, clock, asker.ask, masked(settings))
+    )
 
 
 def status_json(snapshot: Snapshot, settings: Mapping[str, Any]) -> bytes:
@@ -77,12 +100,20 @@ def status_json(snapshot: Snapshot, settings: Mapping[str, Any]) -> bytes:
 
 @cache
 def _page() -> tuple[bytes, str]:
-    """The page, and the policy that lets a browser run this script and style of it and nothing else."""
+    """The page, and the policy that lets a browser run this script and style of it and nothing
+    else.
+    """
     html = resources.files("consumer.ops").joinpath("page.html").read_text(encoding="utf-8")
     allowed = {
-        f"{tag}-src": _hash_of(re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[0]) for tag in ("script", "style")
+        f"{tag}-src": _hash_of(re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[0])
+        for tag in ("script", "style")
     }
-    rules = {"default-src": "'none'", "connect-src": "'self'", "img-src": "data:", "base-uri": "'none'"}
+    rules = {
+        "default-src": "'none'",
+        "connect-src": "'self'",
+        "img-src": "data:",
+        "base-uri": "'none'",
+    }
     rules |= {"form-action": "'none'", "frame-ancestors": "'none'", **allowed}
     return html.encode(), "; ".join(f"{name} {value}" for name, value in rules.items())
 

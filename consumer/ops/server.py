@@ -32,7 +32,11 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 
 _BUSY = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 1\r\n\r\n"
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 TEXT = "text/plain; charset=utf-8"
 
 
@@ -61,7 +65,10 @@ def line(text: str, status: int) -> Answer:
 
 
 class OpsServer:
-    """Serves ``paths`` at ``address`` (host and port; port 0: any free one) from a thread of its own."""
+    """Serves ``paths`` at ``address`` (host and port.
+
+    Port 0: any free one) from a thread of its own.
+    """
 
     def __init__(self, address: tuple[str, int], paths: Paths) -> None:
         self._address = address
@@ -169,7 +176,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._give(with_body=False)
 
     def _refuse(self) -> None:
-        answer = line("only GET and HEAD: nothing can be changed here", HTTPStatus.METHOD_NOT_ALLOWED)
+        answer = line(
+            "only GET and HEAD: nothing can be changed here", HTTPStatus.METHOD_NOT_ALLOWED
+        )
         self._send(msgspec.structs.replace(answer, headers={"Allow": "GET, HEAD"}), with_body=True)
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815 - as the library calls them
@@ -178,7 +187,10 @@ class _Handler(BaseHTTPRequestHandler):
         paths = self.server.paths
         give = paths.get(urlsplit(self.path).path)
         if give is None:
-            self._send(line(f"not found; here are {', '.join(paths)}", HTTPStatus.NOT_FOUND), with_body=with_body)
+            self._send(
+                line(f"not found; here are {', '.join(paths)}", HTTPStatus.NOT_FOUND),
+                with_body=with_body,
+            )
             return
         try:
             answer = give(self.headers.get("Accept", ""))
@@ -189,7 +201,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, answer: Answer, *, with_body: bool) -> None:
         self.send_response(answer.status)
-        headers = {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body)), **_HEADERS}
+        headers = {
+            "Content-Type": answer.content_type,
+            "Content-Length": str(len(answer.body)),
+            **_HEADERS,
+        }
         for name, value in {**headers, **answer.headers}.items():
             self.send_header(name, value)
         self.end_headers()

@@ -1,7 +1,10 @@
-"""Everything there is to tell of a running consumer, as of one moment: what a scrape, ``/status`` and the page show.
+"""Everything there is to tell of a running consumer, as of one moment.
 
-It is taken on the owner's thread, between two inputs of the core, so its parts agree: in each snapshot the ledger
-balances. Its fields are the keys of ``/status``; seconds are durations until the moment it was taken.
+What a scrape, ``/status`` and the page show.
+
+It is taken on the owner's thread, between two inputs of the core, so its parts agree: in each
+snapshot the ledger balances. Its fields are the keys of ``/status``; seconds are durations until
+the moment it was taken.
 """
 
 from __future__ import annotations
@@ -30,7 +33,10 @@ MAX_LANES = 20
 
 
 class PartitionStatus(msgspec.Struct, frozen=True):
-    """An owned partition: its ledger since it was assigned, and where it is; offsets are of the next record."""
+    """An owned partition: its ledger since it was assigned, and where it is.
+
+    Offsets are of the next record.
+    """
 
     topic: str
     partition: int
@@ -50,7 +56,10 @@ class PartitionStatus(msgspec.Struct, frozen=True):
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """Rows that are read and not settled, by where they are; and what became of the others since the start."""
+    """Rows that are read and not settled, by where they are.
+
+    And what became of the others since the start.
+    """
 
     unsettled: int
     ready: int  #: gathered for windows
@@ -87,7 +96,10 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Windows(msgspec.Struct, frozen=True):
-    """Windows that fill, are in flight and wait to be sent again; and those that were closed since the start."""
+    """Windows that fill, are in flight and wait to be sent again.
+
+    And those that were closed since the start.
+    """
 
     lanes: list[Lane]
     in_flight: list[Request]
@@ -116,7 +128,9 @@ class Api(msgspec.Struct, frozen=True):
     throttled_seconds: float  #: asked for since the start
     budget: float | None  #: requests a second that this process may make now; None: no limit
     last_error: str | None  #: how the latest call failed, as logged; None: it was answered
-    failing_seconds: float | None  #: since when no call was answered; None: the latest one was, or none is needed
+    failing_seconds: (
+        float | None
+    )  #: since when no call was answered; None: the latest one was, or none is needed
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -127,7 +141,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     ledger: Ledger
     consumed: dict[str, int]  #: records by topic
     partitions: list[PartitionStatus]
-    awaiting_start: list[str]  #: partitions that are owned and not read: where they begin is not known yet
+    awaiting_start: list[
+        str
+    ]  #: partitions that are owned and not read: where they begin is not known yet
     rows: Rows
     windows: Windows
     requests: Requests
@@ -157,7 +173,9 @@ def take(runner: Runner, source: RecordSource, now: float) -> Snapshot:
         requests=_requests(pipeline),
         api=_api(pipeline, now),
         event_to_settled=pipeline.event_to_settled.copy(),
-        oldest_unsettled_seconds=max((status.oldest_unsettled_seconds for status in partitions), default=0.0),
+        oldest_unsettled_seconds=max(
+            (status.oldest_unsettled_seconds for status in partitions), default=0.0
+        ),
         commits=dict(runner.commits),
         commit_metadata_characters=max((len(p.metadata) for p in pipeline.partitions), default=0),
         rebalances=runner.rebalances,
@@ -171,12 +189,16 @@ def _state(runner: Runner) -> str:
     return "stopping" if runner.stopping else "running" if runner.joined else "joining"
 
 
-def _partition(partition: Partition, runner: Runner, source: RecordSource, now: float) -> PartitionStatus:
+def _partition(
+    partition: Partition, runner: Runner, source: RecordSource, now: float
+) -> PartitionStatus:
     end = source.end(partition)
     since = partition.unsettled_since
     stopped = source.stopped.get(partition)
     if end is not None:
-        end = max(end, partition.position)  # what is known of the end comes with the fetches, and may be older
+        end = max(
+            end, partition.position
+        )  # what is known of the end comes with the fetches, and may be older
     begin = partition.started_at if partition.committed is None else partition.committed
     return PartitionStatus(
         partition.topic,
@@ -259,7 +281,9 @@ def _requests(pipeline: Pipeline) -> Requests:
 def _api(pipeline: Pipeline, now: float) -> Api:
     gate = pipeline.gate
     # With nothing left to send, and no pause to end, no call will be made that could be answered.
-    since = pipeline.uploads.api.failing_since if pipeline.unsettled or gate.pause is not None else None
+    since = (
+        pipeline.uploads.api.failing_since if pipeline.unsettled or gate.pause is not None else None
+    )
     return Api(
         blocked=gate.pause.value if gate.pause is not None else None,
         blocked_seconds=_rounded(now - gate.paused_since) if gate.pause is not None else 0.0,
@@ -282,7 +306,9 @@ class Asker:
     ``hand_over`` gives the owner something to do, ``take_now`` is then called there.
     """
 
-    def __init__(self, hand_over: Callable[[Callable[[], None]], object], take_now: Callable[[], Snapshot]) -> None:
+    def __init__(
+        self, hand_over: Callable[[Callable[[], None]], object], take_now: Callable[[], Snapshot]
+    ) -> None:
         self._hand_over = hand_over
         self._take_now = take_now
 

@@ -1,4 +1,6 @@
-"""One ``GET /api/v2/me/``, and what its answer shows of API, token, permissions and this machine's clock."""
+"""One ``GET /api/v2/me/``, and what its answer shows of API, token, permissions and this machine's
+clock.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ API, TOKEN, PERMISSIONS, CLOCK = "API", "token", "permissions", "clock"
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 10.0
 #: A clock is wrong from here on: an answer's Date has whole seconds, and the way takes some, too.
 CLOCK_SECONDS = 5.0
-#: From here on log-ins and certificates are refused for it: what Kerberos and most token services allow.
+#: From here on log-ins and certificates are refused for it: what Kerberos and most token services
+#: allow.
 CLOCK_LIMIT_SECONDS = 300.0
 
 _ADDRESS = "correct api.base_url: the API's root, such as https://api.staging.scantrust.io or https://api.scantrust.com"
@@ -67,7 +70,11 @@ class ApiChecks:
         if status == 200 and response.document is not None:
             yield ok(API, f"{host}: answers in {response.seconds:.2f} s")
             owner = response.document.get("email")
-            whose = f", of {owner[:100]}" if isinstance(owner, str) and owner.isprintable() and owner else ""
+            whose = (
+                f", of {owner[:100]}"
+                if isinstance(owner, str) and owner.isprintable() and owner
+                else ""
+            )
             yield ok(TOKEN, f"accepted{whose}")
             yield _permissions(missing(response.document))
             return
@@ -76,7 +83,9 @@ class ApiChecks:
             yield ok(API, f"{host}: answers in {response.seconds:.2f} s")
             if status == 403 and response.document is None:
                 text = f"the call is blocked{says}, by a firewall or proxy in front of the API rather than by the API"
-                yield failed(TOKEN, text, "have this machine's address and GET /api/v2/me/ allowed there")
+                yield failed(
+                    TOKEN, text, "have this machine's address and GET /api/v2/me/ allowed there"
+                )
             else:
                 where = "api.token_file" if self._settings.token_file else "api.token"
                 advice = f"{_MAKE_ONE}; put it in {where}; staging and production have tokens of their own"
@@ -84,15 +93,23 @@ class ApiChecks:
             needs = "an accepted token"
         elif status == 429:
             yield ok(API, f"{host}: answers in {response.seconds:.2f} s")
-            yield unknown(TOKEN, f"not told: the API throttles this machine or token{says}", "check again in a minute")
+            yield unknown(
+                TOKEN,
+                f"not told: the API throttles this machine or token{says}",
+                "check again in a minute",
+            )
             needs = "an answer about the token"
         elif status in (408, 425) or status >= 500:
             text = f"{host}: is there and fails{says}"
-            yield failed(API, text, "wait and check again; if it stays so, tell Scantrust's support")
+            yield failed(
+                API, text, "wait and check again; if it stays so, tell Scantrust's support"
+            )
             yield from skipped((TOKEN,), "a working API")
             needs = "a working API"
         elif status == 407:
-            yield failed(API, f"the proxy asks for a log-in{says}", "put user and password into api.proxy")
+            yield failed(
+                API, f"the proxy asks for a log-in{says}", "put user and password into api.proxy"
+            )
             yield from skipped((TOKEN,), "the API")
             needs = "the API"
         else:
@@ -121,7 +138,10 @@ class ApiChecks:
 
 def _permissions(lacking: list[str] | None) -> Check:
     if lacking is None:
-        return unknown(PERMISSIONS, "codes_view, scm_bulk_edit, scm_code_edit, product_view: not told by this API")
+        return unknown(
+            PERMISSIONS,
+            "codes_view, scm_bulk_edit, scm_code_edit, product_view: not told by this API",
+        )
     if lacking:
         text = f"the token has no {' and no '.join(lacking)}"
         return failed(PERMISSIONS, text, f"a token's permissions cannot be changed: {_MAKE_ONE}")

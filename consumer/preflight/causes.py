@@ -1,7 +1,8 @@
 """Why a broker cannot be used: what librdkafka tells on the side, in words that say what to do.
 
-Its calls only time out. The cause of a refused log-in or certificate comes through the error callback, and that of a
-connection closed at once (the wrong security.protocol) only as a line of its log.
+Its calls only time out. The cause of a refused log-in or certificate comes through the error
+callback, and that of a connection closed at once (the wrong security.protocol) only as a line of
+its log.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from consumer.preflight.tls import refusal
 
 _rdkafka_log = logging.getLogger("consumer.rdkafka")
 
-#: What the client puts around a cause: whose connection it was (and who logs it), and when it happened.
-_WHO = re.compile(r"(?:FAIL \[\S+\] \[thrd:\S*\]: )?(?:(?:\w+)://)?(?P<peer>\S+:\d+)/\w+: (?P<what>.*)", re.DOTALL)
+#: What the client puts around a cause: whose connection it was (and who logs it), and when it
+#: happened.
+_WHO = re.compile(
+    r"(?:FAIL \[\S+\] \[thrd:\S*\]: )?(?:(?:\w+)://)?(?P<peer>\S+:\d+)/\w+: (?P<what>.*)", re.DOTALL
+)
 _WHEN = re.compile(r" \(after \d+ms in state (?P<state>\w+).*\)$")
 #: "HTTP" and a TLS alert, read as the length of an answer.
 _HTTP_LENGTH, _TLS_LENGTHS = "1213486160", re.compile(r"Invalid response size 3[56]\d{7}")
@@ -43,7 +47,9 @@ class _LogLines(logging.Handler):
 
 
 class Causes:
-    """Collects them: told by the error callback, and by ``logger``, which the client is to be given."""
+    """Collects them: told by the error callback, and by ``logger``, which the client is to be
+    given.
+    """
 
     def __init__(self) -> None:
         self.all_down = False
@@ -64,8 +70,13 @@ class Causes:
             self._keep(KafkaError._FAIL, text)
 
     def worst(self, peer: str = "") -> tuple[str, int, str, str] | None:
-        """The surest cause, of this peer (host:port) or of any: peer, code, what was said, the connection's state."""
-        found = [(where, code) for where, code in self._found if peer in ("", where) and code in _CODES]
+        """The surest cause, of this peer (host:port) or of any.
+
+        Peer, code, what was said, the connection's state.
+        """
+        found = [
+            (where, code) for where, code in self._found if peer in ("", where) and code in _CODES
+        ]
         if not found:
             return None
         where, code = min(found, key=lambda key: _CODES.index(key[1]))
@@ -79,7 +90,9 @@ class Causes:
             self._found[who["peer"], code] = who["what"], state
 
 
-def explained(causes: Causes, properties: Mapping[str, str], servers: str, peer: str = "") -> tuple[str, str]:
+def explained(
+    causes: Causes, properties: Mapping[str, str], servers: str, peer: str = ""
+) -> tuple[str, str]:
     """What is wrong with the connection to ``servers`` (or to the one ``peer``), and what to do."""
     found = causes.worst(peer)
     if found is None:
@@ -99,7 +112,10 @@ def explained(causes: Causes, properties: Mapping[str, str], servers: str, peer:
             "set kafka.client.ssl.certificate.location and kafka.client.ssl.key.location",
         )
     if _HTTP_LENGTH in what:
-        return f"{where} answers as a web server does, not as Kafka", "correct host and port in kafka.bootstrap_servers"
+        return (
+            f"{where} answers as a web server does, not as Kafka",
+            "correct host and port in kafka.bootstrap_servers",
+        )
     if "wrong version number" in what or ("Disconnected" in what and state == "SSL_HANDSHAKE"):
         return (
             f"{where} does not speak TLS, but security.protocol is {protocol}",
@@ -109,7 +125,10 @@ def explained(causes: Causes, properties: Mapping[str, str], servers: str, peer:
     if "Disconnected" in what or _TLS_LENGTHS.search(what):
         return _closed(where, state, protocol, properties)
     if code == KafkaError._RESOLVE:
-        return f"the name of {where} cannot be resolved", "check kafka.bootstrap_servers and this machine's DNS"
+        return (
+            f"the name of {where} cannot be resolved",
+            "check kafka.bootstrap_servers and this machine's DNS",
+        )
     reason = what.rpartition("failed: ")[2][:200]
     return (
         f"no connection to {where} ({reason})",
@@ -120,7 +139,10 @@ def explained(causes: Causes, properties: Mapping[str, str], servers: str, peer:
 def _log_in(where: str, what: str, properties: Mapping[str, str]) -> tuple[str, str]:
     if "Unsupported SASL mechanism" in what:
         known = what.rpartition("supported mechanisms: ")[2] or "others"
-        return f"{where} does not take this kind of log-in", f"set kafka.client.sasl.mechanism to {known}"
+        return (
+            f"{where} does not take this kind of log-in",
+            f"set kafka.client.sasl.mechanism to {known}",
+        )
     if "current SASL state" in what:
         return (
             f"{where} takes no log-in, but sasl.* is configured",
@@ -129,7 +151,9 @@ def _log_in(where: str, what: str, properties: Mapping[str, str]) -> tuple[str, 
     user = properties.get("sasl.username", "")
     # In the usual case the broker's own words are long and tell nothing more.
     reason = (
-        "" if "invalid credentials" in what else f" ({what.rpartition('error: ')[2].rpartition('failed: ')[2][:200]})"
+        ""
+        if "invalid credentials" in what
+        else f" ({what.rpartition('error: ')[2].rpartition('failed: ')[2][:200]})"
     )
     return (
         f"{where} refuses the log-in{f' of {user}' if user else ''}{reason}",
@@ -142,14 +166,23 @@ def _certificate(where: str, properties: Mapping[str, str]) -> tuple[str, str]:
     return f"the certificate of {where} is refused ({reason})", advice
 
 
-def _closed(where: str, state: str, protocol: str, properties: Mapping[str, str]) -> tuple[str, str]:
+def _closed(
+    where: str, state: str, protocol: str, properties: Mapping[str, str]
+) -> tuple[str, str]:
     """The broker hangs up without a word: it expected something else."""
     text = f"{where} closes the connection at once: security.protocol {protocol} is not what it expects"
     if "SSL" in protocol and "SASL" not in protocol:
         return text, "set kafka.client.security.protocol to SASL_SSL, and kafka.client.sasl.*"
     if state == "APIVERSION_QUERY" and "SSL" not in protocol:
-        asks = "SASL_SSL" if "SASL" in protocol or "sasl.username" in properties else "SSL (or SASL_SSL with a log-in)"
-        return text, f"set kafka.client.security.protocol to {asks}, or use the broker's port without TLS"
+        asks = (
+            "SASL_SSL"
+            if "SASL" in protocol or "sasl.username" in properties
+            else "SSL (or SASL_SSL with a log-in)"
+        )
+        return (
+            text,
+            f"set kafka.client.security.protocol to {asks}, or use the broker's port without TLS",
+        )
     return (
         text,
         "ask for the listener's security protocol, and set kafka.client.security.protocol, sasl.* and ssl.* to it",

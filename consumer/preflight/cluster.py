@@ -16,7 +16,8 @@ from consumer.adapters.kafka.client import client_config, create_client
 from consumer.preflight.causes import Causes, explained
 from consumer.preflight.result import Check, failed, ok, warning
 
-#: How long each try to connect waits; between them the client's callbacks are served, which tell the cause.
+#: How long each try to connect waits; between them the client's callbacks are served, which tell
+#: the cause.
 CONNECT_SECONDS = (1.0, 2.0, 4.0)
 #: How long the answer to anything else may take.
 ANSWER_SECONDS = 4.0
@@ -49,7 +50,9 @@ class Cluster:
         self.servers = bootstrap_servers
         self.properties = properties
         self._causes = Causes()
-        config = client_config(bootstrap_servers, properties, self._causes.error, logger=self._causes.logger)
+        config = client_config(
+            bootstrap_servers, properties, self._causes.error, logger=self._causes.logger
+        )
         self.admin = create_client(AdminClient, config)
         self.topic_names: list[str] = []  #: all that this user may see
         self.brokers: dict[int, str] = {}  #: id: host:port
@@ -89,14 +92,23 @@ class Cluster:
         return peer in servers or peer.removesuffix(":9092") in servers
 
     def _reach_each(self) -> Check:
-        numbers = {ConfigResource(ConfigResource.Type.BROKER, str(number)): number for number in self.brokers}
+        numbers = {
+            ConfigResource(ConfigResource.Type.BROKER, str(number)): number
+            for number in self.brokers
+        }
 
         def start(**wait: float) -> dict[ConfigResource, Future[Any]]:
             # A call each: it goes to the broker that it is about.
-            return {one: future for one in numbers for future in self.admin.describe_configs([one], **wait).values()}
+            return {
+                one: future
+                for one in numbers
+                for future in self.admin.describe_configs([one], **wait).values()
+            }
 
         answers = self.ask(start)
-        self.broker_configs = {numbers[resource]: _configs(answer) for resource, answer in answers.items()}
+        self.broker_configs = {
+            numbers[resource]: _configs(answer) for resource, answer in answers.items()
+        }
         self.admin.poll(0)
         silent = [
             number
@@ -104,12 +116,24 @@ class Cluster:
             if isinstance(answer, KafkaError) and answer.code() not in _NOT_TOLD
         ]
         if silent:
-            return self._hidden(self.brokers[silent[0]]) if len(silent) == len(answers) else self._some_down(silent)
+            return (
+                self._hidden(self.brokers[silent[0]])
+                if len(silent) == len(answers)
+                else self._some_down(silent)
+            )
         protocol = self.properties.get("security.protocol", "plaintext").upper()
-        how = {"PLAINTEXT": "no TLS, no log-in", "SSL": "TLS", "SASL_PLAINTEXT": "no TLS", "SASL_SSL": "TLS"}
+        how = {
+            "PLAINTEXT": "no TLS, no log-in",
+            "SSL": "TLS",
+            "SASL_PLAINTEXT": "no TLS",
+            "SASL_SSL": "TLS",
+        }
         log_in = f", logged in as {self.user}" if "SASL" in protocol else ""
         count = len(self.brokers)
-        return ok("broker", f"{self.servers}: {plural(count, 'broker')}, {how.get(protocol, protocol)}{log_in}")
+        return ok(
+            "broker",
+            f"{self.servers}: {plural(count, 'broker')}, {how.get(protocol, protocol)}{log_in}",
+        )
 
     def _some_down(self, silent: list[int]) -> Check:
         """A broker that is down is an ordinary day; whether it matters is up to the topics."""
@@ -133,17 +157,25 @@ class Cluster:
         while True:
             self._find_controller()
             left = max(0.1, until - time.monotonic())
-            answers = {key: _outcome(future, left) for key, future in start(request_timeout=left).items()}
+            answers = {
+                key: _outcome(future, left) for key, future in start(request_timeout=left).items()
+            }
             soon = any(isinstance(a, KafkaError) and a.code() in _SOON for a in answers.values())
             if not soon or time.monotonic() >= until:
                 return answers
             time.sleep(0.1)  # between two looks
 
     def _find_controller(self) -> None:
-        """Some calls go to the controller, as which each answer names another broker: not one that is down, please."""
+        """Some calls go to the controller, as which each answer names another broker.
+
+        Not one that is down, please.
+        """
         for _ in range(CONTROLLER_LOOKS if self.unreachable else 0):
             with suppress(KafkaException):
-                if self.admin.list_topics(timeout=CONNECT_SECONDS[0]).controller_id not in self.unreachable:
+                if (
+                    self.admin.list_topics(timeout=CONNECT_SECONDS[0]).controller_id
+                    not in self.unreachable
+                ):
                     return
 
     def is_led(self, partition: TopicPartitionInfo) -> bool:
@@ -151,7 +183,8 @@ class Cluster:
         return partition.leader is not None and partition.leader.id not in self.unreachable
 
     def topic_configs(self, topics: list[str]) -> dict[str, Configs | KafkaError]:
-        """The settings of topics, those of the broker included where a topic has none of its own."""
+        """The settings of topics, those of the broker included where a topic has none of its own.
+        """
         if not topics:
             return {}
         resources = {ConfigResource(ConfigResource.Type.TOPIC, topic): topic for topic in topics}

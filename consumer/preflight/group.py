@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from confluent_kafka import ConsumerGroupTopicPartitions, ConsumerGroupType, KafkaError, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    ConsumerGroupType,
+    KafkaError,
+    TopicPartition,
+)
 from confluent_kafka.admin import ConsumerGroupDescription, OffsetSpec, TopicDescription
 
 from consumer.adapters.kafka.client import PartitionId
@@ -18,9 +23,14 @@ LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 def describe(cluster: Cluster, group_id: str) -> ConsumerGroupDescription | KafkaError:
-    """The group as the broker knows it; one that was never used is described as dead, or not found."""
+    """The group as the broker knows it.
+
+    One that was never used is described as dead, or not found.
+    """
     answers = cluster.ask(
-        lambda **wait: cluster.admin.describe_consumer_groups([group_id], include_authorized_operations=True, **wait)
+        lambda **wait: cluster.admin.describe_consumer_groups(
+            [group_id], include_authorized_operations=True, **wait
+        )
     )
     found: ConsumerGroupDescription | KafkaError = answers[group_id]
     return found
@@ -45,15 +55,22 @@ def check(
                 f"{name}: another program is in this group (its assignor is {assignor}); both cannot be",
                 "give this consumer a kafka.group_id of its own, or stop the other program",
             )
-    keys = [TopicPartition(topic, p.id) for topic, found in topics.items() for p in found.partitions]
+    keys = [
+        TopicPartition(topic, p.id) for topic, found in topics.items() for p in found.partitions
+    ]
     committed = _committed(cluster, name, keys)
     if isinstance(committed, KafkaError):
         if committed.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
             return skipped([NAME], "the right to use the group")[0]
         text = f"{name}: its committed offsets cannot be read ({committed.str()})"
-        return failed(NAME, text, "look whether every broker is up: one of them keeps the group's offsets")
+        return failed(
+            NAME, text, "look whether every broker is up: one of them keeps the group's offsets"
+        )
     led = [
-        TopicPartition(topic, p.id) for topic, found in topics.items() for p in found.partitions if cluster.is_led(p)
+        TopicPartition(topic, p.id)
+        for topic, found in topics.items()
+        for p in found.partitions
+        if cluster.is_led(p)
     ]
     begins, ends = _offsets(cluster, led, EARLIEST), _offsets(cluster, led, LATEST)
     gone = [key for key, offset in committed.items() if offset < begins.get(key, offset)]
@@ -62,7 +79,9 @@ def check(
         return _out_of_range(settings, committed, begins, ends, gone, beyond)
     who = plural(members, "member") if members else "nobody in it now"
     if not committed:
-        begin = {"earliest": "the oldest event there is", "latest": "the next event that comes"}[settings.start_from]
+        begin = {"earliest": "the oldest event there is", "latest": "the next event that comes"}[
+            settings.start_from
+        ]
         return ok(NAME, f"{name}: not used yet, begins with {begin}")
     left = sum(max(0, ends.get(key, offset) - offset) for key, offset in committed.items())
     return ok(NAME, f"{name}: {who}, {plural(left, 'offset')} behind the end")
@@ -85,11 +104,17 @@ def _out_of_range(
     else:
         text = f"{where}{also}, which ends at {ends[key]:,}: was the topic deleted and made again?"
     if settings.on_out_of_range == "stop":
-        return failed(NAME, text, 'set kafka.on_out_of_range = "earliest" to go on with what is there')
-    return warning(NAME, text, f'kafka.on_out_of_range = "{settings.on_out_of_range}" goes on from there')
+        return failed(
+            NAME, text, 'set kafka.on_out_of_range = "earliest" to go on with what is there'
+        )
+    return warning(
+        NAME, text, f'kafka.on_out_of_range = "{settings.on_out_of_range}" goes on from there'
+    )
 
 
-def _committed(cluster: Cluster, group_id: str, keys: list[TopicPartition]) -> dict[PartitionId, int] | KafkaError:
+def _committed(
+    cluster: Cluster, group_id: str, keys: list[TopicPartition]
+) -> dict[PartitionId, int] | KafkaError:
     if not keys:
         return {}
     request = [ConsumerGroupTopicPartitions(group_id, keys)]
@@ -100,8 +125,16 @@ def _committed(cluster: Cluster, group_id: str, keys: list[TopicPartition]) -> d
     return {(tp.topic, tp.partition): tp.offset for tp in answer.topic_partitions if tp.offset >= 0}
 
 
-def _offsets(cluster: Cluster, keys: list[TopicPartition], spec: OffsetSpec) -> dict[PartitionId, int]:
+def _offsets(
+    cluster: Cluster, keys: list[TopicPartition], spec: OffsetSpec
+) -> dict[PartitionId, int]:
     if not keys:
         return {}
-    answers = cluster.ask(lambda **wait: cluster.admin.list_offsets(dict.fromkeys(keys, spec), **wait))
-    return {(tp.topic, tp.partition): a.offset for tp, a in answers.items() if not isinstance(a, KafkaError)}
+    answers = cluster.ask(
+        lambda **wait: cluster.admin.list_offsets(dict.fromkeys(keys, spec), **wait)
+    )
+    return {
+        (tp.topic, tp.partition): a.offset
+        for tp, a in answers.items()
+        if not isinstance(a, KafkaError)
+    }

@@ -19,7 +19,9 @@ def checks(settings: Settings, cluster: Cluster, *, create: bool) -> Iterator[Ch
         yield from skipped((EVENTS, LETTERS, rights.NAME, group.NAME, retention.NAME), "the broker")
         return
     kafka = settings.kafka
-    topics = Topics(cluster, kafka.topics, settings.dead_letter.topic, settings.receipts.topic, create=create)
+    topics = Topics(
+        cluster, kafka.topics, settings.dead_letter.topic, settings.receipts.topic, create=create
+    )
     yield from topics.check_events()
     yield topics.check_letters()
     yield from topics.check_receipts()

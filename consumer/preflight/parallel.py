@@ -14,7 +14,9 @@ log = logging.getLogger(__name__)
 
 
 def run(parts: Mapping[str, Callable[[], Iterable[Check]]], seconds: float) -> Iterator[Check]:
-    """The checks of all parts, each part's as they come, parts in their order; a part ends after ``seconds``.
+    """The checks of all parts, each part's as they come, parts in their order.
+
+    A part ends after ``seconds``.
 
     A part that takes longer, as with a resolver that does not answer, fails under its name.
     """
@@ -23,13 +25,17 @@ def run(parts: Mapping[str, Callable[[], Iterable[Check]]], seconds: float) -> I
     for name, part in parts.items():
         queues[name] = SimpleQueue()
         # A daemon: a look-up that nobody can end must not keep the process alive.
-        threading.Thread(target=_work, args=(name, part, queues[name]), name=f"check-{name}", daemon=True).start()
+        threading.Thread(
+            target=_work, args=(name, part, queues[name]), name=f"check-{name}", daemon=True
+        ).start()
     for name, queue in queues.items():
         try:
             while (check := queue.get(timeout=max(0.001, until - time.monotonic()))) is not None:
                 yield check
         except Empty:
-            yield failed(name, f"not done within {seconds:g} s", "check the network and this machine's DNS")
+            yield failed(
+                name, f"not done within {seconds:g} s", "check the network and this machine's DNS"
+            )
 
 
 def _work(name: str, part: Callable[[], Iterable[Check]], queue: SimpleQueue[Check | None]) -> None:
@@ -38,5 +44,9 @@ def _work(name: str, part: Callable[[], Iterable[Check]], queue: SimpleQueue[Che
             queue.put(check)
     except Exception as error:
         log.exception("the check of %s", name)
-        queue.put(failed(name, f"a fault in this program ({type(error).__name__})", "report it with the log"))
+        queue.put(
+            failed(
+                name, f"a fault in this program ({type(error).__name__})", "report it with the log"
+            )
+        )
     queue.put(None)

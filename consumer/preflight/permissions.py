@@ -1,7 +1,8 @@
 """Which permissions a token has, as far as ``GET /api/v2/me/`` tells it.
 
-How the answer names them is not documented, so several usual forms are read: a list of names, of objects with a name, a
-table of name → true, a text with blanks or commas; in any object of the answer, with or without a prefix.
+How the answer names them is not documented, so several usual forms are read: a list of names, of
+objects with a name, a table of name → true, a text with blanks or commas; in any object of the
+answer, with or without a prefix.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _DEPTH = 5
 def missing(document: dict[str, Any]) -> list[str] | None:
     """Those of NEEDED that the answer does not list; None: it does not tell."""
     # What is said of the token itself counts more than what is said of its user.
-    of_token = {name for key, part in document.items() if _TOKEN.search(key) for name in _told(part, _DEPTH)}
+    of_token = {
+        name for key, part in document.items() if _TOKEN.search(key) for name in _told(part, _DEPTH)
+    }
     names = of_token or set(_told(document, _DEPTH))
     return [name for name in NEEDED if name not in names] if names & _KIN else None
 

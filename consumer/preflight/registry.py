@@ -15,7 +15,10 @@ SOME_ID = 1
 
 
 class RegistryCheck:
-    """Whether it answers and takes the log-in; ConfigError at once for settings no call could be made with."""
+    """Whether it answers and takes the log-in.
+
+    ConfigError at once for settings no call could be made with.
+    """
 
     def __init__(self, settings: SchemaRegistrySettings) -> None:
         self._settings = settings

@@ -19,7 +19,9 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line: what was looked at, how it is, what was found, and what to do next (empty when there is nothing)."""
+    """One line: what was looked at, how it is, what was found, and what to do next (empty when
+    there is nothing).
+    """
 
     name: str
     state: State

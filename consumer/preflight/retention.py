@@ -16,7 +16,8 @@ HOUR_MS = 3600 * 1000
 DAY_MS = 24 * HOUR_MS
 #: Less is a failure: an outage of one night, mended in the morning, already loses events.
 EVENTS_LEAST_MS = DAY_MS
-#: Less is a warning: Friday evening to Monday evening, an outage that somebody sees only after the weekend.
+#: Less is a warning: Friday evening to Monday evening, an outage that somebody sees only after the
+#: weekend.
 EVENTS_WELL_MS = 3 * DAY_MS
 #: Less is a warning: somebody looks after dead letters once a week.
 LETTERS_WELL_MS = 7 * DAY_MS
@@ -24,7 +25,10 @@ FOR_EVER = float("inf")
 
 
 def check(
-    cluster: Cluster, events: dict[str, TopicDescription], letters: TopicDescription | None, start_from: str
+    cluster: Cluster,
+    events: dict[str, TopicDescription],
+    letters: TopicDescription | None,
+    start_from: str,
 ) -> list[Check]:
     """A line for each trouble, or one for all that is well."""
     names = [*events, *([letters.name] if letters else [])]
@@ -35,11 +39,19 @@ def check(
         checks += _events(name, known[name])
     checks += _offsets(cluster, [known[name] for name in known.keys() & events.keys()], start_from)
     if letters and letters.name in known:
-        checks += _letters(letters, known[letters.name], [known[name] for name in known.keys() & events.keys()])
+        checks += _letters(
+            letters, known[letters.name], [known[name] for name in known.keys() & events.keys()]
+        )
     if len(known) < len(configs):
         hidden = ", ".join(sorted(configs.keys() - known.keys()))
         text = f"this user may not read the settings of {hidden}"
-        checks.append(unknown(NAME, text, "look at retention.ms and cleanup.policy there, or allow DescribeConfigs"))
+        checks.append(
+            unknown(
+                NAME,
+                text,
+                "look at retention.ms and cleanup.policy there, or allow DescribeConfigs",
+            )
+        )
     if not checks:
         kept = min((_retention(known[name]) for name in events), default=FOR_EVER)
         of_letters = f", dead letters {_long(_retention(known[letters.name]))}" if letters else ""
@@ -56,14 +68,22 @@ def _events(name: str, config: Configs) -> list[Check]:
     elif kept < EVENTS_WELL_MS:
         text = f"{name} keeps events {_long(kept)}: after a longer outage they are lost"
         judge = failed if kept < EVENTS_LEAST_MS else warning
-        checks.append(judge(NAME, text, f"set retention.ms={7 * DAY_MS} (7 days) on {name}; 3 days are the least"))
+        checks.append(
+            judge(
+                NAME,
+                text,
+                f"set retention.ms={7 * DAY_MS} (7 days) on {name}; 3 days are the least",
+            )
+        )
     size = int(config.get("retention.bytes", "-1"))
     if size >= 0:
-        text = (
-            f"{name} keeps at most {size / 1048576:,.0f} MiB a partition: in an outage events may go before their time"
-        )
+        text = f"{name} keeps at most {size / 1048576:,.0f} MiB a partition: in an outage events may go before their time"
         checks.append(
-            warning(NAME, text, f"set retention.bytes=-1 on {name}, or be sure that it holds 3 days of events")
+            warning(
+                NAME,
+                text,
+                f"set retention.bytes=-1 on {name}, or be sure that it holds 3 days of events",
+            )
         )
     return checks
 
@@ -76,14 +96,14 @@ def _letters(letters: TopicDescription, config: Configs, events: list[Configs]) 
         text = f"{name} is compacted: a letter is deleted when a later one has its key"
         checks.append(failed(NAME, text, f"set cleanup.policy=delete on {name}"))
     elif kept < LETTERS_WELL_MS:
-        text = f"{name} keeps dead letters {_long(kept)}: rejected rows not looked at by then are gone"
+        text = (
+            f"{name} keeps dead letters {_long(kept)}: rejected rows not looked at by then are gone"
+        )
         checks.append(warning(NAME, text, f"set retention.ms=-1 (for ever) on {name}"))
     needed = int(config.get("min.insync.replicas", "1"))
     copies, in_sync = (min(len(found) for found in lists) for lists in _copies(letters))
     if needed > in_sync:
-        text = (
-            f"{name} has {in_sync} of the {needed} copies in sync that min.insync.replicas asks for: no letter is taken"
-        )
+        text = f"{name} has {in_sync} of the {needed} copies in sync that min.insync.replicas asks for: no letter is taken"
         advice = "bring the broker back that holds the others"
         if needed > copies:
             advice = f"set min.insync.replicas={copies} on {name}, or give it more replicas"
@@ -96,21 +116,23 @@ def _letters(letters: TopicDescription, config: Configs, events: list[Configs]) 
 
 
 def _offsets(cluster: Cluster, events: list[Configs], start_from: str) -> list[Check]:
-    """Offsets of a group that nobody is in are forgotten after a while: before the events, that is repeats or loss."""
+    """Offsets of a group that nobody is in are forgotten after a while.
+
+    Before the events, that is repeats or loss.
+    """
     minutes = [
         int(broker["offsets.retention.minutes"])
         for broker in cluster.broker_configs.values()
         if not isinstance(broker, KafkaError) and "offsets.retention.minutes" in broker
     ]
     kept = max((_retention(config) for config in events), default=0.0)
-    # Sending again what is older than a few days does less harm than a warning that everybody learns to overlook.
+    # Sending again what is older than a few days does less harm than a warning that everybody
+    # learns to overlook.
     needed = kept if start_from == "latest" else min(kept, EVENTS_WELL_MS)
     if not minutes or min(minutes) * 60_000 >= needed:
         return []
     then = "old events are sent again" if start_from == "earliest" else "events are skipped"
-    text = (
-        f"the broker forgets the group's offsets {_long(min(minutes) * 60_000, 'after')} without a member: then {then}"
-    )
+    text = f"the broker forgets the group's offsets {_long(min(minutes) * 60_000, 'after')} without a member: then {then}"
     return [warning(NAME, text, "set the broker's offsets.retention.minutes to 10080 (7 days)")]
 
 

@@ -15,7 +15,9 @@ from consumer.preflight.topics import Topics, allow
 NAME = "rights"
 
 
-def check(cluster: Cluster, topics: Topics, group_id: str, group: ConsumerGroupDescription | KafkaError) -> list[Check]:
+def check(
+    cluster: Cluster, topics: Topics, group_id: str, group: ConsumerGroupDescription | KafkaError
+) -> list[Check]:
     """A line for each right that is missing, or one for all of them."""
     problems: list[Check] = []
     told = True

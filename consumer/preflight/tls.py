@@ -18,7 +18,10 @@ _CA = "set kafka.client.ssl.ca.location to a PEM file with the CA that issued it
 
 
 def refusal(peer: str, properties: Mapping[str, str]) -> tuple[str, str]:
-    """The reason, and what to do; ``peer`` is host:port. Makes one handshake and sends nothing after it."""
+    """The reason, and what to do.
+
+    ``peer`` is host:port. Makes one handshake and sends nothing after it.
+    """
     host, _, port = peer.rpartition(":")
     host = host.strip("[]")
     with suppress(OSError, ssl.SSLError, ValueError):
@@ -32,7 +35,10 @@ def refusal(peer: str, properties: Mapping[str, str]) -> tuple[str, str]:
         except ssl.SSLCertVerificationError as error:
             reason = error.verify_message.rstrip(".")
             if error.verify_code in _WRONG_NAME:
-                return reason, "set kafka.bootstrap_servers (and the broker's advertised.listeners) to a name in it"
+                return (
+                    reason,
+                    "set kafka.bootstrap_servers (and the broker's advertised.listeners) to a name in it",
+                )
             if error.verify_code in _WRONG_TIME:
                 return reason, "have it renewed, or set this machine's clock right"
             return reason, _CA
@@ -41,7 +47,9 @@ def refusal(peer: str, properties: Mapping[str, str]) -> tuple[str, str]:
 
 def _context(properties: Mapping[str, str]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = properties.get("ssl.endpoint.identification.algorithm", "https") != "none"
+    context.check_hostname = (
+        properties.get("ssl.endpoint.identification.algorithm", "https") != "none"
+    )
     location, pem = properties.get("ssl.ca.location", ""), properties.get("ssl.ca.pem", "")
     if pem:
         context.load_verify_locations(cadata=pem)

@@ -17,7 +17,8 @@ from consumer.preflight.result import Check, failed, ok
 
 EVENTS, LETTERS, RECEIPTS = "topics", "dead letters", "receipts"
 
-#: Of an events topic that is made here: as many members may share the work; more later would break the order of codes.
+#: Of an events topic that is made here: as many members may share the work; more later would break
+#: the order of codes.
 NEW_PARTITIONS = 6
 #: Copies of a new topic, if there are as many brokers; min.insync.replicas stays the broker's.
 NEW_REPLICAS = 3
@@ -32,9 +33,14 @@ LEADERS_SECONDS = 5.0
 
 
 class Topics:
-    """The topics of the settings as the cluster has them; ``events``, ``letters``, ``receipts`` after ``check_*``."""
+    """The topics of the settings as the cluster has them.
 
-    def __init__(self, cluster: Cluster, wanted: Sequence[str], letters: str, receipts: str, *, create: bool) -> None:
+    ``events``, ``letters``, ``receipts`` after ``check_*``.
+    """
+
+    def __init__(
+        self, cluster: Cluster, wanted: Sequence[str], letters: str, receipts: str, *, create: bool
+    ) -> None:
         self._cluster = cluster
         self._wanted = wanted
         self._letters_name = letters
@@ -54,13 +60,17 @@ class Topics:
                 checks.append(self._matched(wanted, names))
             else:
                 there = f"{wanted}: no topic matches; {self._there()}"
-                checks.append(failed(EVENTS, there, "correct kafka.topics, or create a topic that matches"))
+                checks.append(
+                    failed(EVENTS, there, "correct kafka.topics, or create a topic that matches")
+                )
         return checks
 
     def check_letters(self) -> Check:
         """The dead-letter topic."""
         name, setting = self._letters_name, "dead_letter.topic"
-        check, self.letters = self._written(LETTERS, name, setting, "rejected rows", self._letter_config)
+        check, self.letters = self._written(
+            LETTERS, name, setting, "rejected rows", self._letter_config
+        )
         return check
 
     def check_receipts(self) -> list[Check]:
@@ -88,7 +98,9 @@ class Topics:
             return self._usable(check, name, found, made), found
         if _missing(found):
             text = f"{name}: not there, so {what} have nowhere to go"
-            return failed(check, text, f"create it: scm-consumer check --create; or correct {setting}"), None
+            return failed(
+                check, text, f"create it: scm-consumer check --create; or correct {setting}"
+            ), None
         return self._denied(check, name, found, "Write"), None
 
     def _event_topic(self, name: str) -> Check:
@@ -106,7 +118,9 @@ class Topics:
             return self._usable(EVENTS, name, found, made)
         if _missing(found):
             text = f"{name}: not there; {self._there()}"
-            return failed(EVENTS, text, "create it: scm-consumer check --create; or correct kafka.topics")
+            return failed(
+                EVENTS, text, "create it: scm-consumer check --create; or correct kafka.topics"
+            )
         return self._denied(EVENTS, name, found, "Read")
 
     def _matched(self, pattern: str, names: list[str]) -> Check:
@@ -126,13 +140,21 @@ class Topics:
         if leaderless:
             text = f"{name}: {plural(len(leaderless), 'partition')} without a leader ({_some(leaderless)})"
             return failed(check, text, "bring the broker back that holds them")
-        silent = [partition.id for partition in found.partitions if not self._cluster.is_led(partition)]
+        silent = [
+            partition.id for partition in found.partitions if not self._cluster.is_led(partition)
+        ]
         if silent:
             count = plural(len(silent), "partition")
             text = f"{name}: {count} led by a broker that cannot be reached ({_some(silent)})"
-            return failed(check, text, "wait until Kafka has chosen another leader, or do what the broker's line says")
+            return failed(
+                check,
+                text,
+                "wait until Kafka has chosen another leader, or do what the broker's line says",
+            )
         copies = min(len(partition.replicas) for partition in found.partitions)
-        return ok(check, f"{name}: {plural(len(found.partitions), 'partition')}, {_copies(copies)}{made}")
+        return ok(
+            check, f"{name}: {plural(len(found.partitions), 'partition')}, {_copies(copies)}{made}"
+        )
 
     def _denied(self, check: str, name: str, error: KafkaError, operation: str) -> Check:
         if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
@@ -141,7 +163,10 @@ class Topics:
         return failed(check, f"{name}: {error.str()}", "look at the broker's log")
 
     def _not_made(self, check: str, name: str, error: KafkaError) -> Check:
-        if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
+        if error.code() in (
+            KafkaError.TOPIC_AUTHORIZATION_FAILED,
+            KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        ):
             advice = f"have Kafka's administrator create {name}"
         else:
             advice = "create it by hand as your cluster demands"
@@ -160,22 +185,31 @@ class Topics:
         return self._cluster.ask(start)
 
     def _make(self, name: str, partitions: int, config: dict[str, str]) -> KafkaError | None:
-        """Create it and wait until each partition has a leader; what stood against it, if anything did."""
+        """Create it and wait until each partition has a leader.
+
+        What stood against it, if anything did.
+        """
         copies = min(NEW_REPLICAS, len(self._cluster.brokers))
         new = NewTopic(name, partitions, copies, config=config)
-        (answer,) = self._cluster.ask(lambda **wait: self._cluster.admin.create_topics([new], **wait)).values()
+        (answer,) = self._cluster.ask(
+            lambda **wait: self._cluster.admin.create_topics([new], **wait)
+        ).values()
         if isinstance(answer, KafkaError) and answer.code() != KafkaError.TOPIC_ALREADY_EXISTS:
             return answer
         until = time.monotonic() + LEADERS_SECONDS
         while time.monotonic() < until:
             found = self._describe([name])[name]
-            if isinstance(found, TopicDescription) and all(p.leader is not None for p in found.partitions):
+            if isinstance(found, TopicDescription) and all(
+                p.leader is not None for p in found.partitions
+            ):
                 break
             time.sleep(0.05)  # between two looks
         return None
 
     def _letter_partitions(self) -> int:
-        return max((len(found.partitions) for found in self.events.values()), default=NEW_PARTITIONS)
+        return max(
+            (len(found.partitions) for found in self.events.values()), default=NEW_PARTITIONS
+        )
 
     def _letter_config(self) -> dict[str, str]:
         """Nothing is deleted by time or size: a letter is the only trace of a rejected row."""

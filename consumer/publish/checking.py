@@ -27,10 +27,12 @@ _RECORD = Record(None, 0, None, 0)
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """How events are made. ``data_key``: of lines that name none; ``order_by``: the field that is the record's key.
+    """How events are made. ``data_key``.
 
-    ``configured_key``: the data key that the consumer takes for events that name none. ``source``: what events say of
-    where they come from. Empty ``order_by``: the code itself.
+    Of lines that name none; ``order_by``: the field that is the record's key.
+
+    ``configured_key``: the data key that the consumer takes for events that name none. ``source``:
+    what events say of where they come from. Empty ``order_by``: the code itself.
     """
 
     format: str
@@ -56,7 +58,10 @@ def _event_ids() -> str:
 
 
 class _Clock:
-    """The time as RFC 3339 text, up to a tenth of a second old: writing it out costs half as much as an event."""
+    """The time as RFC 3339 text, up to a tenth of a second old.
+
+    Writing it out costs half as much as an event.
+    """
 
     def __init__(self) -> None:
         self._until = 0.0
@@ -81,11 +86,14 @@ def _order_key(row: Row, order_by: str) -> str:
 class TableEvents:
     """Makes an event of each line of a table with these columns.
 
-    Cells that are empty say nothing: their fields are not sent. With ``empty_erases`` they are, and erase. Raises
-    UserError if ``order_by`` is no column. ``padded``: is told the lines whose key has white space at an end.
+    Cells that are empty say nothing: their fields are not sent. With ``empty_erases`` they are, and
+    erase. Raises UserError if ``order_by`` is no column. ``padded``: is told the lines whose key
+    has white space at an end.
     """
 
-    def __init__(self, making: Making, names: list[str], padded: Callable[[int], None], *, empty_erases: bool) -> None:
+    def __init__(
+        self, making: Making, names: list[str], padded: Callable[[int], None], *, empty_erases: bool
+    ) -> None:
         if making.order_by and making.order_by not in names:
             raise UserError(
                 f"the header has no column {quoted(making.order_by)}, which is to be the record's key (--key)"
@@ -128,10 +136,13 @@ class TableEvents:
 
 
 class JsonEvents:
-    """Makes an event of each line of JSON: an envelope, a flat object, one of EPCIS, or a CloudEvent around one.
+    """Makes an event of each line of JSON.
 
-    A line that is an event of the configured format is published as it stands, byte for byte; another one is made one,
-    unless it is one of EPCIS. ``padded``: is told the lines whose key has white space at an end.
+    An envelope, a flat object, one of EPCIS, or a CloudEvent around one.
+
+    A line that is an event of the configured format is published as it stands, byte for byte;
+    another one is made one, unless it is one of EPCIS. ``padded``: is told the lines whose key has
+    white space at an end.
     """
 
     def __init__(self, making: Making, padded: Callable[[int], None]) -> None:
@@ -142,7 +153,9 @@ class JsonEvents:
         self._encode = making.encode()
         self._ids = _event_ids()
         self._now = _Clock()
-        self._as_is = {"auto": (True, False), "json": (False,), "flat": (True,)}.get(making.format, ())
+        self._as_is = {"auto": (True, False), "json": (False,), "flat": (True,)}.get(
+            making.format, ()
+        )
         self._same_key = making.data_key == making.configured_key
 
     def make(self, line: int, text: bytes) -> tuple[str, bytes]:
@@ -158,7 +171,8 @@ class JsonEvents:
                 raise InvalidEvent(row.rejection.reason, row.rejection.message, row.rejection.field)
         if not rows:
             raise InvalidEvent(
-                "invalid_event", "by the rules of epcis.steps it sets nothing: the consumer would skip it"
+                "invalid_event",
+                "by the rules of epcis.steps it sets nothing: the consumer would skip it",
             )
         row = rows[0]
         assert row.value is not None
@@ -179,7 +193,10 @@ class JsonEvents:
         return self._making.format != "flat" or event.plain or read_object(text) == event.fields
 
     def _members(self, line: int, row: Row, event: Event, text: bytes) -> dict[str, Any]:
-        """The members of an event in another format: what the line tells, and what will be sent of it."""
+        """The members of an event in another format.
+
+        What the line tells, and what will be sent of it.
+        """
         told = {} if event.key_value is None else read_object(text)
         also = event.also_update
         return {

@@ -37,10 +37,12 @@ class StoppedError(Exception):
 
 
 class Stop:
-    """A handler of signals: the first ends reading, the second ends waiting for acknowledgements, too.
+    """A handler of signals.
 
-    Reading may wait for ever (a pipe), so it is left by an exception; anything else ends between two lines, so that it
-    is known of each line whether it was handed over.
+    The first ends reading, the second ends waiting for acknowledgements, too.
+
+    Reading may wait for ever (a pipe), so it is left by an exception; anything else ends between
+    two lines, so that it is known of each line whether it was handed over.
     """
 
     def __init__(self) -> None:
@@ -93,7 +95,9 @@ def publish(
     from_line: int,
     position: Callable[[], int],
 ) -> Outcome:
-    """Publish the lines from ``from_line`` on: their numbers with what ``make`` makes records of, or a BadEvent.
+    """Publish the lines from ``from_line`` on.
+
+    Their numbers with what ``make`` makes records of, or a BadEvent.
 
     ``position``: the byte of the file where reading is.
     """
@@ -138,6 +142,12 @@ def publish(
         telling.say("stopping: waiting for acknowledgements; a second signal leaves at once")
     sink.finish()
     outcome.seconds = time.monotonic() - begin
-    outcome.taken, outcome.acknowledged, outcome.refused = taken, sink.acknowledged, telling.refused.total()
-    outcome.next_line = sink.unacknowledged_from if ended else min(last + 1, sink.unacknowledged_from or last + 1)
+    outcome.taken, outcome.acknowledged, outcome.refused = (
+        taken,
+        sink.acknowledged,
+        telling.refused.total(),
+    )
+    outcome.next_line = (
+        sink.unacknowledged_from if ended else min(last + 1, sink.unacknowledged_from or last + 1)
+    )
     return outcome

@@ -1,4 +1,7 @@
-"""Lines of a file as bytes, and telling what kind of file it is; memory stays flat whatever the file holds."""
+"""Lines of a file as bytes, and telling what kind of file it is.
+
+Memory stays flat whatever the file holds.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from typing import Literal
 
 from consumer.errors import UserError
 
-#: Longest line that is read. A file without line breaks is no list of events, and must not fill the memory.
+#: Longest line that is read. A file without line breaks is no list of events, and must not fill the
+#: memory.
 MAX_LINE = 1024 * 1024
 
 #: So much of a file is looked at before anything of it is published, bytes.
@@ -27,7 +31,9 @@ _ENDINGS: dict[str, Kind] = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", 
 
 
 def kind_of_file(name: str, stream: BufferedReader) -> Kind:
-    """What a file holds: by its name's ending, else by its first byte that is no space; nothing is taken from it.
+    """What a file holds: by its name's ending, else by its first byte that is no space.
+
+    Nothing is taken from it.
 
     An object or a list opens: NDJSON. Anything else: CSV.
     """
@@ -39,17 +45,24 @@ def kind_of_file(name: str, stream: BufferedReader) -> Kind:
 
 
 def refuse_other_files(name: str, stream: BufferedReader, kind: Kind) -> None:
-    """Raise UserError for a file whose beginning shows that hardly a line of it can be read; nothing is taken from it.
+    """Raise UserError for a file whose beginning shows that hardly a line of it can be read.
 
-    That spares a file that is half published and half refused, because nobody said that it was saved otherwise.
+    Nothing is taken from it.
+
+    That spares a file that is half published and half refused, because nobody said that it was
+    saved otherwise.
     """
     begin = stream.peek(BEGIN)[:BEGIN]
     if begin.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         raise UserError(f"the file is UTF-16, not UTF-8: {SAVE_AS_UTF8}")
     if begin.startswith(b"PK\x03\x04"):
-        raise UserError("the file is an Excel workbook (or another ZIP file), not text: save it as CSV UTF-8")
+        raise UserError(
+            "the file is an Excel workbook (or another ZIP file), not text: save it as CSV UTF-8"
+        )
     try:
-        text = getincrementaldecoder("utf-8")().decode(begin)  # what it ends with may be half a character
+        text = getincrementaldecoder("utf-8")().decode(
+            begin
+        )  # what it ends with may be half a character
     except UnicodeDecodeError as error:
         line = begin.count(b"\n", 0, error.start) + 1
         raise UserError(f"line {line} is not UTF-8: {SAVE_AS_UTF8}") from None
@@ -61,18 +74,25 @@ def _refuse_documents(name: str, text: str) -> None:
     """JSON that is no event a line: one list, or a document over several lines."""
     file = "" if name == "standard input" else f" {shlex.quote(name)}"
     if text.startswith("["):
-        raise UserError(f"a JSON list, but publish reads one event a line; jq -c '.[]'{file} makes that")
+        raise UserError(
+            f"a JSON list, but publish reads one event a line; jq -c '.[]'{file} makes that"
+        )
     first, _, more = text.partition("\n")
     try:
         _, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
         end = 0  # no JSON, or too long to see the end of it
     if more and (first.strip() == "{" or end > len(first)):
-        raise UserError(f"JSON over several lines, but publish reads one event a line; jq -c .{file} makes that")
+        raise UserError(
+            f"JSON over several lines, but publish reads one event a line; jq -c .{file} makes that"
+        )
 
 
 def raw_lines(stream: BufferedReader) -> Iterator[bytes]:
-    """Every physical line with its end, without a byte order mark. Raises UserError for what is no text in lines."""
+    """Every physical line with its end, without a byte order mark.
+
+    Raises UserError for what is no text in lines.
+    """
     readline = stream.readline
     raw = readline(MAX_LINE)
     if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
@@ -81,7 +101,9 @@ def raw_lines(stream: BufferedReader) -> Iterator[bytes]:
     number = 1
     while raw:
         if len(raw) >= MAX_LINE:
-            raise UserError(f"line {number} is longer than {MAX_LINE:,} bytes: the file is neither CSV nor NDJSON")
+            raise UserError(
+                f"line {number} is longer than {MAX_LINE:,} bytes: the file is neither CSV nor NDJSON"
+            )
         yield raw
         raw = readline(MAX_LINE)
         number += 1

@@ -21,7 +21,10 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file to publish. ``size`` in bytes, None if it is not known; ``position``: the byte where reading is."""
+    """A file to publish. ``size`` in bytes, None if it is not known.
+
+    ``position``: the byte where reading is.
+    """
 
     stream: BufferedReader
     name: str
@@ -57,8 +60,8 @@ def reading(
 ) -> tuple[Iterable[tuple[int, Any]], Callable[[int, Any], tuple[str, bytes]]]:
     """The lines of a file, and what makes a record of each.
 
-    ``padded``: is told the lines whose key has white space at an end. Raises UserError for a file or a header that is
-    of no use.
+    ``padded``: is told the lines whose key has white space at an end. Raises UserError for a file
+    or a header that is of no use.
     """
     try:
         kind = kind_of_file(file.name, file.stream)

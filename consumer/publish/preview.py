@@ -10,7 +10,10 @@ SHOWN = 3
 
 
 class Preview:
-    """Stands where ``kafka.publisher.Publisher`` would: takes everything, keeps the first records, writes nothing."""
+    """Stands where ``kafka.publisher.Publisher`` would.
+
+    Takes everything, keeps the first records, writes nothing.
+    """
 
     unacknowledged_from: int | None = None
     broken = ""

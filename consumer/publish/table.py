@@ -1,6 +1,7 @@
 """CSV by the portal's template: a header with the data key and the field names, then a code a line.
 
-Cells are text, kept exactly. A record is named by the physical line it begins in, also behind cells with line breaks.
+Cells are text, kept exactly. A record is named by the physical line it begins in, also behind cells
+with line breaks.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ _MALFORMED = {
 class Table:
     """A CSV file: its header is read and judged at once, its lines by iterating over it.
 
-    UTF-8, separated by ``,``, ``;`` or tab, whichever the header uses. ``data_key``: the column that must be there.
-    Raises UserError for a header that lines cannot be read by.
+    UTF-8, separated by ``,``, ``;`` or tab, whichever the header uses. ``data_key``: the column
+    that must be there. Raises UserError for a header that lines cannot be read by.
     """
 
     def __init__(self, stream: BufferedReader, data_key: str) -> None:
@@ -50,8 +51,12 @@ class Table:
             if not begin[-1].isspace():
                 break
         else:
-            raise UserError(f"the file is empty; its first line names the columns: {data_key} and the fields to set")
-        self.separator = told or max(_SEPARATORS, key=lambda separator: _fitness(begin[-1], separator, data_key))
+            raise UserError(
+                f"the file is empty; its first line names the columns: {data_key} and the fields to set"
+            )
+        self.separator = told or max(
+            _SEPARATORS, key=lambda separator: _fitness(begin[-1], separator, data_key)
+        )
         self._reader = csv.reader(chain(begin, texts), delimiter=self.separator, strict=True)
         _, names = next(self._records())
         if isinstance(names, InvalidEvent):
@@ -61,7 +66,10 @@ class Table:
             raise UserError(f"{problem}; the header is: {_told(self.names)}")
 
     def __iter__(self) -> Iterator[tuple[int, list[str] | InvalidEvent]]:
-        """Each record that holds anything: the line it begins in, and its cells or why it cannot be read."""
+        """Each record that holds anything.
+
+        The line it begins in, and its cells or why it cannot be read.
+        """
         names = len(self.names)
         for line, cells in self._records():
             if isinstance(cells, InvalidEvent):
@@ -70,7 +78,12 @@ class Table:
                 if any(cells):
                     yield line, cells
             elif any(cell and not cell.isspace() for cell in cells):
-                yield line, InvalidEvent("undecodable", f"{_cells(len(cells))}, but the header has {names}")
+                yield (
+                    line,
+                    InvalidEvent(
+                        "undecodable", f"{_cells(len(cells))}, but the header has {names}"
+                    ),
+                )
 
     def _records(self) -> Iterator[tuple[int, list[str] | InvalidEvent]]:
         reader = self._reader
@@ -80,13 +93,20 @@ class Table:
                 for cells in reader:
                     if self._not_utf8:
                         self._not_utf8 = False
-                        yield line, InvalidEvent("undecodable", f"{NOT_UTF8}{_up_to(line, reader.line_num)}")
+                        yield (
+                            line,
+                            InvalidEvent(
+                                "undecodable", f"{NOT_UTF8}{_up_to(line, reader.line_num)}"
+                            ),
+                        )
                     elif cells:
                         yield line, cells
                     line = reader.line_num + 1
             except csv.Error as error:
                 self._not_utf8 = False
-                why = next((words for key, words in _MALFORMED.items() if key in str(error)), str(error))
+                why = next(
+                    (words for key, words in _MALFORMED.items() if key in str(error)), str(error)
+                )
                 yield line, InvalidEvent("undecodable", f"{why}{_up_to(line, reader.line_num)}")
             else:
                 return
@@ -102,7 +122,10 @@ class Table:
 
 
 def _fitness(header: str, separator: str, data_key: str) -> tuple[bool, int]:
-    """How well a header is divided by a separator: into the data key and others, then into as many as can be."""
+    """How well a header is divided by a separator.
+
+    Into the data key and others, then into as many as can be.
+    """
     try:
         names = next(csv.reader([header], delimiter=separator))
     except csv.Error:

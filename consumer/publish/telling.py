@@ -21,7 +21,9 @@ PLAIN_SECONDS = 5.0
 
 
 class Telling:
-    """A bar on a terminal, else a plain line every few seconds. ``size``: the file's bytes, None if not known.
+    """A bar on a terminal, else a plain line every few seconds.
+
+    ``size``: the file's bytes, None if not known.
 
     ``show_keys``: whether messages may quote key values.
     """
@@ -45,7 +47,10 @@ class Telling:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._bar is not None:
             self._bar.__exit__(kind, error, trace)
@@ -54,7 +59,9 @@ class Telling:
         if more > 0:
             self.say(f"... and {more:,} more refused lines")
         if self._padded > 1:
-            self.say(f"warning: {self._padded:,} lines in all have white space at an end of the key")
+            self.say(
+                f"warning: {self._padded:,} lines in all have white space at an end of the key"
+            )
 
     def say(self, text: str) -> None:
         """A line for the person."""

@@ -1,6 +1,8 @@
-"""A strict Scantrust SCM API for development and tests, on a real HTTP server, with faults to switch on.
+"""A strict Scantrust SCM API for development and tests, on a real HTTP server, with faults to
+switch on.
 
-It is a second opinion: written from the provider's guides alone, it shares no code with what it judges.
+It is a second opinion: written from the provider's guides alone, it shares no code with what it
+judges.
 """
 
 from __future__ import annotations
@@ -23,18 +25,20 @@ __all__ = ["FaultError", "Faults", "Pace", "Sandbox"]
 class Sandbox:
     """The sandbox, from Python: ``with Sandbox() as sandbox: ...sandbox.url...``.
 
-    ``codes``: an explicit set of codes with their fields; without it a code exists when it begins with one of
-    ``known_prefixes``, by default when it does not begin with UNKNOWN. ``products``: all products there are;
-    by default every one that does not begin with UNKNOWN. ``accept_empty_units``: a key value other than an
-    extended_id that selects no code is accepted and changes nothing, instead of a 400 as an unknown key (the
-    guide's "key field not found").
+    ``codes``: an explicit set of codes with their fields; without it a code exists when it begins
+    with one of ``known_prefixes``, by default when it does not begin with UNKNOWN. ``products``:
+    all products there are; by default every one that does not begin with UNKNOWN.
+    ``accept_empty_units``: a key value other than an extended_id that selects no code is accepted
+    and changes nothing, instead of a 400 as an unknown key (the guide's "key field not found").
 
-    ``pace`` says how long it takes: a synchronous call that selects very many codes is given up as the real API does
-    (504 near 60 s, nothing applied), an asynchronous one may select any number. What the constraints of an
-    asynchronous upload do not find is passed over in silence; a product that does not exist fails its task.
+    ``pace`` says how long it takes: a synchronous call that selects very many codes is given up as
+    the real API does (504 near 60 s, nothing applied), an asynchronous one may select any number.
+    What the constraints of an asynchronous upload do not find is passed over in silence; a product
+    that does not exist fails its task.
 
-    Its state outlives ``stop``: started again it listens on the same port, as after an outage. All methods
-    are safe from any thread; ``token``, its ``permissions`` and ``pace`` may be assigned at any time.
+    Its state outlives ``stop``: started again it listens on the same port, as after an outage. All
+    methods are safe from any thread; ``token``, its ``permissions`` and ``pace`` may be assigned at
+    any time.
     """
 
     def __init__(
@@ -69,13 +73,19 @@ class Sandbox:
             self._server = Server(self.host, self.port, self)
             self.port = self._server.server_port
             self._thread = threading.Thread(
-                target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="sandbox", daemon=True
+                target=self._server.serve_forever,
+                kwargs={"poll_interval": 0.02},
+                name="sandbox",
+                daemon=True,
             )
             self._thread.start()
         return self
 
     def stop(self) -> None:
-        """Stop listening and end every connection; held calls end, late applications are dropped."""
+        """Stop listening and end every connection.
+
+        Held calls end, late applications are dropped.
+        """
         if self._server is not None and self._thread is not None:
             self._server.stop()
             self._thread.join()
@@ -85,7 +95,10 @@ class Sandbox:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -95,12 +108,25 @@ class Sandbox:
             self.store.catch_up()
             self.store.codes.load(codes, only=only)
 
-    def fill(self, field: str, units: Collection[str], codes: int, fields: Mapping[str, str] | None = None) -> int:
-        """Put so many new codes into each unit, ``UNIT-1``, ``UNIT-2``, ...; how many there are now in all.
+    def fill(
+        self,
+        field: str,
+        units: Collection[str],
+        codes: int,
+        fields: Mapping[str, str] | None = None,
+    ) -> int:
+        """Put so many new codes into each unit, ``UNIT-1``, ``UNIT-2``, ....
 
-        ``field``: the logistic unit, such as ``pallet_code``; ``fields``: what else each code carries.
+        How many there are now in all.
+
+        ``field``: the logistic unit, such as ``pallet_code``; ``fields``: what else each code
+        carries.
         """
-        new = {f"{unit}-{number}": {**(fields or {}), field: unit} for unit in units for number in range(1, codes + 1)}
+        new = {
+            f"{unit}-{number}": {**(fields or {}), field: unit}
+            for unit in units
+            for number in range(1, codes + 1)
+        }
         with self.store.lock:
             self.store.catch_up()
             self.store.codes.load(new, only=self.store.codes.only)
@@ -116,33 +142,43 @@ class Sandbox:
         return self.store.state()
 
     def journal(self, after: int = 0, limit: int | None = None) -> dict[str, Any]:
-        """``{"rows", "requests", "next", "last"}``: entries with ``seq`` above ``after``, at most ``limit``.
+        """``{"rows", "requests", "next", "last"}``.
 
-        A row has seq, request, data_key, key_value, fields (as sent, without the key), codes, at, task. A request
-        has seq, request (its number in the order of arrival), method, path, status (None: no answer),
-        data_key, rows, keys, applied, fault, bytes, at, task. ``at`` is in seconds since the epoch. Both share one
-        sequence; a row is entered at the instant it is applied, a request when its answer is decided. ``task`` is a
-        task's id, or None; a row that a task applied has the number of the request that began it, numbers as text, and
-        ``codes`` 0 where its value selected nothing.
+        Entries with ``seq`` above ``after``, at most ``limit``.
+
+        A row has seq, request, data_key, key_value, fields (as sent, without the key), codes, at,
+        task. A request has seq, request (its number in the order of arrival), method, path, status
+        (None: no answer), data_key, rows, keys, applied, fault, bytes, at, task. ``at`` is in
+        seconds since the epoch. Both share one sequence; a row is entered at the instant it is
+        applied, a request when its answer is decided. ``task`` is a task's id, or None; a row that
+        a task applied has the number of the request that began it, numbers as text, and ``codes`` 0
+        where its value selected nothing.
         """
         with self.store.lock:
             self.store.catch_up()
             return self.store.journal.page(after, limit)
 
     def rules(self) -> dict[str, Any]:
-        """``{"broken": {rule: {"count", "example"}}, "advice": {...}}``: what clients could have known."""
+        """``{"broken": {rule: {"count", "example"}}, "advice".
+
+        {...}}``: what clients could have known.
+        """
         with self.store.lock:
             return self.store.journal.rules()
 
     def stats(self) -> dict[str, Any]:
-        """Requests by status, rows, tasks, concurrency, peak of requests in any one second, connections."""
+        """Requests by status, rows, tasks, concurrency, peak of requests in any one second,
+        connections.
+        """
         with self.store.lock:
             self.store.catch_up()
             return {**self.store.journal.stats(), "tasks": self.store.tasks.counts()}
 
     def tasks(self) -> list[dict[str, Any]]:
-        """The tasks in the order they were begun: task_id, request, state (as a poll is told, None: 404), ended (what
-        really is), data_key, keys, codes (how many it selected), message (of a failed one).
+        """The tasks in the order they were begun.
+
+        Task_id, request, state (as a poll is told, None: 404), ended (what really is), data_key,
+        keys, codes (how many it selected), message (of a failed one).
         """
         with self.store.lock:
             self.store.catch_up()

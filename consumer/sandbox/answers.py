@@ -22,7 +22,10 @@ SEND, CLOSE, RESET, CUT, TRICKLE = "send", "close", "reset", "cut", "trickle"
 
 @dataclass(slots=True)
 class Reply:
-    """What goes over the wire: a status with a body, or (``status`` None) only the end of the connection."""
+    """What goes over the wire.
+
+    A status with a body, or (``status`` None) only the end of the connection.
+    """
 
     status: int | None
     body: bytes = b""
@@ -52,7 +55,10 @@ def detail(status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) ->
 
 
 def accepted(applied: Applied, *, only_changed: bool) -> Reply:
-    """200 of an upload (guide, "API Design"): fields by key value, and how many codes were selected."""
+    """200 of an upload (guide, "API Design").
+
+    Fields by key value, and how many codes were selected.
+    """
     return as_json(
         200,
         {
@@ -70,7 +76,10 @@ def begun(task: Task) -> Reply:
 
 
 def told(task: Task, state: str, shape: Fault | None) -> Reply:
-    """200 of a poll. Its form is not documented; ``shape`` is a fault ``task_shape``, which makes it another one."""
+    """200 of a poll. Its form is not documented.
+
+    ``shape`` is a fault ``task_shape``, which makes it another one.
+    """
     words = {PENDING: "waiting", RUNNING: "working", COMPLETE: "done", FAILED: "failed"}
     document: dict[str, Any] = {
         "task_id": task.id,
@@ -84,7 +93,10 @@ def told(task: Task, state: str, shape: Fault | None) -> Reply:
 
 
 def refused(mistakes: Sequence[Mistake], style: str = "all") -> Reply:
-    """400 of an upload (guide, "Invalid Data Format"); ``style`` is one of the fault ``bad_request``."""
+    """400 of an upload (guide, "Invalid Data Format").
+
+    ``style`` is one of the fault ``bad_request``.
+    """
     if style == "html":
         return as_html(400, "The request could not be understood.")
     if style == "none":

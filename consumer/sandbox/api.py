@@ -33,7 +33,9 @@ PERMISSIONS = ("codes_view", "scm_bulk_edit", "scm_code_edit", "product_view")
 class Pace:
     """How long the API takes, as far as no fault says otherwise."""
 
-    sync_codes: int = 3000  #: a synchronous call that selects more codes is given up: 504, nothing applied
+    sync_codes: int = (
+        3000  #: a synchronous call that selects more codes is given up: 504, nothing applied
+    )
     sync_seconds: float = 60.0  #: after this time
     task_seconds: float = 0.2  #: from the answer to an asynchronous call until it has its effect
 
@@ -75,7 +77,10 @@ class Call:
 
 
 class Api:
-    """Answers calls. ``pause(seconds)`` waits, and tells whether to go on (False: the server stops)."""
+    """Answers calls. ``pause(seconds)`` waits, and tells whether to go on (False.
+
+    The server stops).
+    """
 
     def __init__(
         self,
@@ -130,9 +135,13 @@ class Api:
         if call.method != "POST" or call.facts.route not in ("upload", "async"):
             return
         upload: Upload | AsyncUpload
-        upload = call.upload = (rules if call.facts.route == "upload" else async_rules).examine(body)
+        upload = call.upload = (rules if call.facts.route == "upload" else async_rules).examine(
+            body
+        )
         if call.content_type.partition(";")[0].strip().lower() != "application/json":
-            upload.refusals.insert(0, rules.Mistake("wrong_content_type", f"{call.content_type!r} is not JSON's."))
+            upload.refusals.insert(
+                0, rules.Mistake("wrong_content_type", f"{call.content_type!r} is not JSON's.")
+            )
         call.facts.keys = upload.keys
         call.facts.rows = len(upload.keys)
         # broken is broken, whatever fault answers the call
@@ -157,7 +166,11 @@ class Api:
             return answers.as_html(fault["code"], "Request blocked.")
         if kind == "late":
             generation = self._store.generation
-            return Reply(None, wire=answers.CLOSE, afterwards=lambda: self._later(fault["seconds"], generation, call))
+            return Reply(
+                None,
+                wire=answers.CLOSE,
+                afterwards=lambda: self._later(fault["seconds"], generation, call),
+            )
         if kind == "timeout_before":
             return Reply(None, wire=answers.CLOSE, hold=fault["seconds"])
         return Reply(None, wire=answers.RESET)
@@ -180,7 +193,9 @@ class Api:
         if call.method != method:
             return answers.detail(405, f'Method "{call.method}" not allowed.', (("Allow", method),))
         if name == "me":
-            return answers.as_json(200, {"email": "sandbox@example.com", "permissions": list(self._permissions())})
+            return answers.as_json(
+                200, {"email": "sandbox@example.com", "permissions": list(self._permissions())}
+            )
         if not set(PERMISSIONS) <= set(self._permissions()):
             return answers.detail(403, "You do not have permission to perform this action.")
         with self._store.lock:
@@ -188,7 +203,9 @@ class Api:
             if call.upload is None:
                 return self._polled(call)
             if any(refusal.rule == "wrong_content_type" for refusal in call.upload.refusals):
-                return answers.detail(415, f'Unsupported media type "{call.content_type}" in request.')
+                return answers.detail(
+                    415, f'Unsupported media type "{call.content_type}" in request.'
+                )
             if call.upload.refusals:
                 return answers.refused(call.upload.refusals)
             if isinstance(call.upload, Upload):
@@ -209,10 +226,14 @@ class Api:
         if fault := self._strike("task_fate", call):
             failed = fault.kind == "task_fails"
             fate = Fate(
-                fault["applied"], fault["message"] if failed else None, hidden=None if failed else fault["answer"]
+                fault["applied"],
+                fault["message"] if failed else None,
+                hidden=None if failed else fault["answer"],
             )
         seconds = self._pace().task_seconds + (slow["seconds"] if slow else 0.0)
-        task = self._store.begin(call.number, upload, campaign["fields"] if campaign else None, fate, seconds)
+        task = self._store.begin(
+            call.number, upload, campaign["fields"] if campaign else None, fate, seconds
+        )
         call.task = task.id
         return answers.begun(task)
 
@@ -235,7 +256,9 @@ class Api:
 
     def _apply(self, call: Call, data_key: str, items: list[dict[str, str]]) -> Reply:
         campaign = self._strike("fields", call)
-        applied = self._store.apply(call.number, data_key, items, campaign["fields"] if campaign else None)
+        applied = self._store.apply(
+            call.number, data_key, items, campaign["fields"] if campaign else None
+        )
         call.applied += applied.rows
         return answers.accepted(applied, only_changed=self._strike("listing", call) is not None)
 

@@ -1,8 +1,9 @@
 """What a well-formed asynchronous upload is: the rules that need no knowledge of codes.
 
-Source: the guide on special fields; its examples show ``{"constraints": {key: [values]}, "scm_data": {field: value}}``.
-Every mistake refuses the request as a whole: it has no rows that could be named. Not documented and decided here:
-several constraints all have to hold for a code; values are texts as in synchronous uploads, except
+Source: the guide on special fields; its examples show
+``{"constraints": {key: [values]}, "scm_data": {field: value}}``. Every mistake refuses the request
+as a whole: it has no rows that could be named. Not documented and decided here: several constraints
+all have to hold for a code; values are texts as in synchronous uploads, except
 ``activation_status``, which the guide shows as a number; any number of values may be given.
 """
 
@@ -52,25 +53,38 @@ def examine(body: bytes) -> AsyncUpload:
         upload.refusals.append(Mistake("not_an_object", "The body must be a JSON object."))
         return upload
     for name in document.keys() - {"constraints", "scm_data"}:
-        upload.refusals.append(Mistake("unknown_body_field", f"Unknown field: {name!r}.", None, name))
+        upload.refusals.append(
+            Mistake("unknown_body_field", f"Unknown field: {name!r}.", None, name)
+        )
     upload.refusals.extend(_constraints(document.get("constraints"), upload))
     upload.refusals.extend(_data(document.get("scm_data"), upload))
     for name in upload.constraints.keys() & upload.data.keys():
-        upload.advice.append(Mistake("key_in_data", f"{name!r} selects the codes and is set as well.", None, name))
+        upload.advice.append(
+            Mistake("key_in_data", f"{name!r} selects the codes and is set as well.", None, name)
+        )
     return upload
 
 
 def _constraints(given: Any, upload: AsyncUpload) -> Iterator[Mistake]:
     if not isinstance(given, dict) or not given:
-        yield Mistake("no_constraints", "constraints must be an object with at least one list of values.")
+        yield Mistake(
+            "no_constraints", "constraints must be an object with at least one list of values."
+        )
         return
     for name, values in given.items():
         if not name:
             yield Mistake("invalid_data_key", "A constraint must have a name.")
         elif not isinstance(values, list) or not values:
-            yield Mistake("values_not_a_list", f"The values of {name!r} must be a list, not empty.", None, name)
+            yield Mistake(
+                "values_not_a_list",
+                f"The values of {name!r} must be a list, not empty.",
+                None,
+                name,
+            )
         elif not all(isinstance(value, str) for value in values):
-            yield Mistake("value_not_a_string", f"Every value of {name!r} must be a string.", None, name)
+            yield Mistake(
+                "value_not_a_string", f"Every value of {name!r} must be a string.", None, name
+            )
         elif not all(map(str.strip, values)):
             yield Mistake("key_blank", f"Empty {name}.", None, name)
         elif len(set(values)) < len(values):
@@ -100,7 +114,11 @@ def _wrong(name: str, value: Any) -> tuple[str, str] | None:
     if name == STATUS:
         if isinstance(value, bool) or not isinstance(value, int):
             return "status_not_a_number", f"{name} must be a number."
-        return None if value in (0, 1, 2) else ("invalid_value", f"Invalid {name}: must be one of 0, 1, 2.")
+        return (
+            None
+            if value in (0, 1, 2)
+            else ("invalid_value", f"Invalid {name}: must be one of 0, 1, 2.")
+        )
     if not isinstance(value, str):
         return "value_not_a_string", f"The value of {name!r} must be a string."
     if len(value) > MAX_CHARACTERS:

@@ -9,7 +9,9 @@ from collections.abc import Collection, Mapping
 
 from consumer.sandbox.rules import DEFAULT_DATA_KEY
 
-UNKNOWN_PREFIX = "UNKNOWN"  #: key values and products that begin with it exist only when they were loaded
+UNKNOWN_PREFIX = (
+    "UNKNOWN"  #: key values and products that begin with it exist only when they were loaded
+)
 
 #: Fields of the system rather than of a campaign: never discarded.
 SYSTEM_FIELDS = frozenset({"product", "activation_status", "status", "blacklist_reason"})
@@ -18,11 +20,11 @@ SYSTEM_FIELDS = frozenset({"product", "activation_status", "status", "blacklist_
 class Codes:
     """Codes by extended_id, each with its fields.
 
-    A code named by ``extended_id`` exists when it was loaded, or, unless a loaded set is the whole truth
-    (``only``), when its id begins with one of ``known_prefixes``; without any, when it does not begin with
-    UNKNOWN. It is created by its first upload. Every other data key selects the codes whose stored field has
-    exactly that value (guide, "Data key"). A value that no code has is a key not found; with
-    ``accept_empty_units`` it is accepted and changes nothing.
+    A code named by ``extended_id`` exists when it was loaded, or, unless a loaded set is the whole
+    truth (``only``), when its id begins with one of ``known_prefixes``; without any, when it does
+    not begin with UNKNOWN. It is created by its first upload. Every other data key selects the
+    codes whose stored field has exactly that value (guide, "Data key"). A value that no code has is
+    a key not found; with ``accept_empty_units`` it is accepted and changes nothing.
     """
 
     def __init__(
@@ -64,7 +66,10 @@ class Codes:
         return not product.startswith(UNKNOWN_PREFIX)
 
     def select(self, data_key: str, value: str) -> list[str]:
-        """The codes of a key value that ``knows`` said is there; a new code comes into being here."""
+        """The codes of a key value that ``knows`` said is there.
+
+        A new code comes into being here.
+        """
         if data_key == DEFAULT_DATA_KEY:
             self.data.setdefault(value, {})
             return [value]
@@ -86,7 +91,10 @@ class Codes:
         return list(found or ())
 
     def write(self, code: str, fields: Mapping[str, str]) -> dict[str, None]:
-        """Set the fields of a code ("" erases); the names of those whose value is another one than before."""
+        """Set the fields of a code ("" erases).
+
+        The names of those whose value is another one than before.
+        """
         data = self.data[code]
         changed: dict[str, None] = {}
         for name, value in fields.items():
@@ -122,13 +130,17 @@ class Codes:
 
 
 def stored_fields(sent: dict[str, str], campaign: Collection[str] | None) -> dict[str, str]:
-    """A row's fields (without the key) as they are stored: without those that the campaign does not have.
+    """A row's fields (without the key) as they are stored.
 
-    A lone ``status`` (the older name) is stored as ``activation_status``, which overrides it (guide,
-    "Activate Codes").
+    Without those that the campaign does not have.
+
+    A lone ``status`` (the older name) is stored as ``activation_status``, which overrides it
+    (guide, "Activate Codes").
     """
     if campaign is not None:
-        sent = {name: value for name, value in sent.items() if name in campaign or name in SYSTEM_FIELDS}
+        sent = {
+            name: value for name, value in sent.items() if name in campaign or name in SYSTEM_FIELDS
+        }
     if "status" not in sent:
         return sent
     stored = {name: value for name, value in sent.items() if name != "status"}

@@ -1,4 +1,7 @@
-"""The sandbox's own addresses, under ``/sandbox/``: what to look at, what to switch; without a token."""
+"""The sandbox's own addresses, under ``/sandbox/``.
+
+What to look at, what to switch; without a token.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +43,16 @@ def control(sandbox: Sandbox, method: str, path: str, query: str, body: bytes) -
 def _look(sandbox: Sandbox, name: str, query: str) -> Reply:
     if name == "journal":
         asked = {key: values[-1] for key, values in parse_qs(query).items()}
-        after, limit = (_count(asked, key, default) for key, default in (("after", 0), ("limit", PAGE)))
+        after, limit = (
+            _count(asked, key, default) for key, default in (("after", 0), ("limit", PAGE))
+        )
         return as_json(200, sandbox.journal(after, limit))
-    look = {"state": sandbox.state, "rules": sandbox.rules, "stats": sandbox.stats, "tasks": sandbox.tasks}.get(name)
+    look = {
+        "state": sandbox.state,
+        "rules": sandbox.rules,
+        "stats": sandbox.stats,
+        "tasks": sandbox.tasks,
+    }.get(name)
     return as_json(200, look()) if look else detail(404, f"Nothing to look at: {name!r}.")
 
 
@@ -59,7 +69,11 @@ def _change(sandbox: Sandbox, name: str, body: bytes) -> Reply:
         return as_json(200, {})
     if name == "codes":
         document = orjson.loads(body)
-        if not isinstance(document, dict) or "codes" not in document or document.keys() - {"codes", "only"}:
+        if (
+            not isinstance(document, dict)
+            or "codes" not in document
+            or document.keys() - {"codes", "only"}
+        ):
             raise ValueError('the body must be {"codes": [...] or {...}, "only": true or false}')
         codes = codes_from(document["codes"])
         sandbox.load(codes, only=document.get("only", True) is True)
@@ -74,7 +88,12 @@ def _units(document: object) -> tuple[str, list[str], int, dict[str, str]]:
         case {"field": str(field), "units": list(units), "codes": int(codes), **rest}:
             fields: Any = rest.pop("fields", {})
             texts = [field, *units, *(fields.values() if isinstance(fields, dict) else [None])]
-            if not rest and codes > 0 and units and all(isinstance(text, str) and text for text in texts):
+            if (
+                not rest
+                and codes > 0
+                and units
+                and all(isinstance(text, str) and text for text in texts)
+            ):
                 if codes * len(units) > MOST_CODES:
                     raise ValueError(f"at most {MOST_CODES:,} codes at once")
                 return field, units, codes, fields
@@ -87,7 +106,9 @@ def _faults(sandbox: Sandbox, method: str, rest: str, body: bytes) -> Reply:
     if method == "POST" and not rest:
         document = orjson.loads(body)
         # all or none: a list with one wrong fault switches nothing on
-        wanted = [checked(entry) for entry in (document if isinstance(document, list) else [document])]
+        wanted = [
+            checked(entry) for entry in (document if isinstance(document, list) else [document])
+        ]
         return as_json(200, {"ids": [sandbox.faults.add(**parameters) for parameters in wanted]})
     if method == "GET" and not rest:
         return as_json(200, sandbox.faults.listed())

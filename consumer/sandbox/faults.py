@@ -1,8 +1,8 @@
 """Faults to switch on: what each kind is, how often it strikes, and which requests it strikes.
 
-A kind belongs to a stage of a call; of each stage, the first fault (in the order they were added) that
-matches and is due takes part. Only a fault that is asked counts the request, so "the first 2" of a kind that
-changes a 400 means the first two 400s.
+A kind belongs to a stage of a call; of each stage, the first fault (in the order they were added)
+that matches and is due takes part. Only a fault that is asked counts the request, so "the first 2"
+of a kind that changes a 400 means the first two 400s.
 """
 
 from __future__ import annotations
@@ -57,7 +57,13 @@ class Fault:
 
     def described(self) -> dict[str, Any]:
         """As it is listed over HTTP."""
-        return {"id": self.number, "kind": self.kind, **self._given, "seen": self.seen, "fired": self.fired}
+        return {
+            "id": self.number,
+            "kind": self.kind,
+            **self._given,
+            "seen": self.seen,
+            "fired": self.fired,
+        }
 
     def _matches(self, facts: Facts) -> bool:
         values = self._values
@@ -139,7 +145,9 @@ class Faults:
 
 
 def parse_fault(text: str) -> dict[str, Any]:
-    """A flag's text, ``KIND[:name=value,...]`` or a JSON object, as the parameters of ``Faults.add``."""
+    """A flag's text, ``KIND[:name=value,...]`` or a JSON object, as the parameters of
+    ``Faults.add``.
+    """
     if text.lstrip().startswith("{"):
         try:
             document = orjson.loads(text)
@@ -159,6 +167,8 @@ def parse_fault(text: str) -> dict[str, Any]:
 def checked(document: object) -> dict[str, Any]:
     """A fault's description from outside, if ``Faults.add`` will take it. Raises FaultError."""
     if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
-        raise FaultError("a fault is an object with a kind, such as {'kind': 'throttle', 'first': 2}")
+        raise FaultError(
+            "a fault is an object with a kind, such as {'kind': 'throttle', 'first': 2}"
+        )
     Fault(0, document["kind"], {name: value for name, value in document.items() if name != "kind"})
     return document

@@ -86,25 +86,40 @@ class Journal:
         """Remember rules that a request broke, and advice that it did not follow."""
         for table, mistakes in ((self._broken, broken), (self._advice, advice)):
             for mistake in mistakes:
-                about = table.setdefault(mistake.rule, {"count": 0, "example": {"request": request, **_said(mistake)}})
+                about = table.setdefault(
+                    mistake.rule, {"count": 0, "example": {"request": request, **_said(mistake)}}
+                )
                 about["count"] += 1
 
     def page(self, after: int = 0, limit: int | None = None) -> dict[str, Any]:
-        """At most ``limit`` entries after the one numbered ``after``; ``next`` asks for the next page."""
+        """At most ``limit`` entries after the one numbered ``after``.
+
+        ``next`` asks for the next page.
+        """
         after = max(0, after)
         end = len(self._entries) if limit is None else min(len(self._entries), after + limit)
         rows: list[dict[str, Any]] = []
         requests: list[dict[str, Any]] = []
         for seq, entry in enumerate(self._entries[after:end], after + 1):
-            (rows if isinstance(entry, RowEntry) else requests).append({"seq": seq, **entry._asdict()})
-        return {"rows": rows, "requests": requests, "next": max(after, end), "last": len(self._entries)}
+            (rows if isinstance(entry, RowEntry) else requests).append(
+                {"seq": seq, **entry._asdict()}
+            )
+        return {
+            "rows": rows,
+            "requests": requests,
+            "next": max(after, end),
+            "last": len(self._entries),
+        }
 
     def rules(self) -> dict[str, Any]:
         """Rules broken and advice not followed: name → count and the first example."""
         return {"broken": _copied(self._broken), "advice": _copied(self._advice)}
 
     def stats(self) -> dict[str, Any]:
-        """Figures over every call to the API; ``requests`` is by status, "none" where no answer was sent."""
+        """Figures over every call to the API.
+
+        ``requests`` is by status, "none" where no answer was sent.
+        """
         return {
             "requests": dict(self._statuses),
             "arrived": self._requests,
@@ -118,8 +133,15 @@ class Journal:
 
 
 def _said(mistake: Mistake) -> dict[str, Any]:
-    return {name: value for name, value in mistake._asdict().items() if value is not None and name != "rule"}
+    return {
+        name: value
+        for name, value in mistake._asdict().items()
+        if value is not None and name != "rule"
+    }
 
 
 def _copied(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {rule: {"count": about["count"], "example": dict(about["example"])} for rule, about in table.items()}
+    return {
+        rule: {"count": about["count"], "example": dict(about["example"])}
+        for rule, about in table.items()
+    }

@@ -14,7 +14,11 @@ class FaultError(ValueError):
 
 def _whole(minimum: int) -> Callable[[object], int]:
     def read(value: object) -> int:
-        if isinstance(value, bool) or not re.fullmatch(r"[0-9]+", str(value)) or int(str(value)) < minimum:
+        if (
+            isinstance(value, bool)
+            or not re.fullmatch(r"[0-9]+", str(value))
+            or int(str(value)) < minimum
+        ):
             raise ValueError(f"a whole number, at least {minimum}")
         return int(str(value))
 
@@ -104,8 +108,14 @@ PARAMETERS: dict[str, Callable[[object], Any]] = {
 OFTEN = ("first", "every", "probability", "seed")
 BODY_MATCH = ("key", "min_rows", "min_bytes", "text")
 COMMON = (*OFTEN, "path", *BODY_MATCH)
-#: What cannot be said about faults of a stage: there is no body yet; or one kind of call alone has the stage.
-_SENSELESS = {"arrive": BODY_MATCH, "task_time": ("path",), "task_fate": ("path",), "shape": ("path",)}
+#: What cannot be said about faults of a stage: there is no body yet; or one kind of call alone has
+#: the stage.
+_SENSELESS = {
+    "arrive": BODY_MATCH,
+    "task_time": ("path",),
+    "task_fate": ("path",),
+    "shape": ("path",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +132,9 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "reset_unread": Kind("arrive", "connection reset before the body is read"),
     "latency": Kind("delay", "the answer takes this much longer", {"seconds": 0.1}),
-    "throttle": Kind("answer", "429, telling the wait in this form", {"retry_after": 1.0, "form": "seconds"}),
+    "throttle": Kind(
+        "answer", "429, telling the wait in this form", {"retry_after": 1.0, "form": "seconds"}
+    ),
     "rate_limit": Kind(
         "answer",
         "429 beyond this many requests of all kinds in any second",
@@ -143,11 +155,20 @@ KINDS: dict[str, Kind] = {
         {"max_bytes": None, "max_rows": None},
         ("max_bytes", "max_rows"),
     ),
-    "firewall": Kind("answer", "403 (or 400) in HTML for a request that contains a text", {"code": 403}, ("text",)),
-    "timeout_before": Kind(
-        "answer", "connection held, then closed without an answer, nothing applied", {"seconds": 1.0}
+    "firewall": Kind(
+        "answer",
+        "403 (or 400) in HTML for a request that contains a text",
+        {"code": 403},
+        ("text",),
     ),
-    "late": Kind("answer", "connection closed at once, applied after that many seconds", {"seconds": 1.0}),
+    "timeout_before": Kind(
+        "answer",
+        "connection held, then closed without an answer, nothing applied",
+        {"seconds": 1.0},
+    ),
+    "late": Kind(
+        "answer", "connection closed at once, applied after that many seconds", {"seconds": 1.0}
+    ),
     "reset_before": Kind("answer", "connection reset after the body was read, nothing applied"),
     "bad_request": Kind(
         "refuse",
@@ -156,16 +177,24 @@ KINDS: dict[str, Kind] = {
         {"style": "all", "partial": False},
     ),
     "campaign_fields": Kind(
-        "fields", "only these fields are kept, others discarded", {"fields": None}, ("fields",), path="any"
+        "fields",
+        "only these fields are kept, others discarded",
+        {"fields": None},
+        ("fields",),
+        path="any",
     ),
     "omit_rows": Kind(
-        "omit", "200 without these keys, or without the last rows: not applied", {"rows": 1, "keys": None}
+        "omit",
+        "200 without these keys, or without the last rows: not applied",
+        {"rows": 1, "keys": None},
     ),
     "only_changed": Kind("listing", "a 200 lists only rows and fields that got another value"),
     "garbage": Kind("body", "applied, then 200 with HTML"),
     "empty": Kind("body", "applied, then 200 without a body"),
     "huge": Kind("body", "applied, then a 200 padded to so many bytes", {"bytes": 2_000_000}),
-    "timeout_after": Kind("wire", "applied, connection held, then closed without an answer", {"seconds": 1.0}),
+    "timeout_after": Kind(
+        "wire", "applied, connection held, then closed without an answer", {"seconds": 1.0}
+    ),
     "reset_after": Kind("wire", "applied, then connection reset without an answer"),
     "reset_midway": Kind("wire", "applied, connection reset in the middle of the answer's body"),
     "task_slow": Kind("task_time", "a task takes this much longer", {"seconds": 5.0}, path="async"),
@@ -194,7 +223,9 @@ KINDS: dict[str, Kind] = {
         },
         path="task",
     ),
-    "trickle": Kind("wire", "the answer's body comes byte by byte, so many seconds apart", {"seconds": 0.01}),
+    "trickle": Kind(
+        "wire", "the answer's body comes byte by byte, so many seconds apart", {"seconds": 0.01}
+    ),
 }
 
 
@@ -204,7 +235,11 @@ def read_parameters(kind: str, given: Mapping[str, object]) -> dict[str, Any]:
         raise FaultError(f"unknown fault {kind!r}: one of {', '.join(KINDS)}")
     about = KINDS[kind]
     allowed = {*about.own, *COMMON} - set(_SENSELESS.get(about.stage, ()))
-    values = {name: _read(kind, name, value, allowed) for name, value in given.items() if value is not None}
+    values = {
+        name: _read(kind, name, value, allowed)
+        for name, value in given.items()
+        if value is not None
+    }
     if about.needs and not any(name in values for name in about.needs):
         raise FaultError(f"fault {kind}: needs {' or '.join(about.needs)}")
     if len({"first", "every", "probability"} & values.keys()) > 1:
@@ -217,7 +252,9 @@ def read_parameters(kind: str, given: Mapping[str, object]) -> dict[str, Any]:
 
 def _read(kind: str, name: str, value: object, allowed: set[str]) -> Any:
     if name not in allowed:
-        raise FaultError(f"fault {kind}: {name!r} is not a parameter of it: {', '.join(sorted(allowed))}")
+        raise FaultError(
+            f"fault {kind}: {name!r} is not a parameter of it: {', '.join(sorted(allowed))}"
+        )
     try:
         return PARAMETERS[name](value)
     except ValueError as error:

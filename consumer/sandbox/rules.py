@@ -1,9 +1,9 @@
 """What a well-formed upload is: the rules that need no knowledge of codes, as tables.
 
-Source: the provider's guides on synchronous uploads and on special fields. Two kinds of mistakes: a *refusal*
-is about the request as a whole, a *mistake* about one row; both are a 400. All of them can be known before
-sending, so they are also remembered as rules that a client broke. *Advice* is what the guide recommends and
-the API lets pass.
+Source: the provider's guides on synchronous uploads and on special fields. Two kinds of mistakes: a
+*refusal* is about the request as a whole, a *mistake* about one row; both are a 400. All of them
+can be known before sending, so they are also remembered as rules that a client broke. *Advice* is
+what the guide recommends and the API lets pass.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ class Mistake(NamedTuple):
 
 @dataclass(slots=True)
 class Upload:
-    """A request body as far as it could be read; ``items`` holds only strings when there is no refusal."""
+    """A request body as far as it could be read.
+
+    ``items`` holds only strings when there is no refusal.
+    """
 
     data_key: str = DEFAULT_DATA_KEY
     items: list[dict[str, str]] = field(default_factory=list)
@@ -56,7 +59,9 @@ def _one_of(*allowed: str) -> Callable[[str], str | None]:
 
 
 def _reason(value: str) -> str | None:
-    return None if value == "" or value in {str(number) for number in range(11)} else "must be 0 to 10"
+    return (
+        None if value == "" or value in {str(number) for number in range(11)} else "must be 0 to 10"
+    )
 
 
 def _real_date(value: str) -> str | None:
@@ -75,8 +80,8 @@ def _filled(value: str) -> str | None:
     return None if value else "must not be empty"
 
 
-#: Special fields: what is wrong with a value, or None. An empty string erases a field, where a field can be
-#: erased.
+#: Special fields: what is wrong with a value, or None. An empty string erases a field, where a
+#: field can be erased.
 FIELD_RULES: dict[str, Callable[[str], str | None]] = {
     "activation_status": _one_of("0", "1", "2"),
     "status": _one_of("0", "1", "2"),
@@ -88,7 +93,9 @@ FIELD_RULES: dict[str, Callable[[str], str | None]] = {
 #: Fields that only the system sets.
 FORBIDDEN_FIELDS = frozenset({"date_consumed"})
 
-_PLAIN = FORBIDDEN_FIELDS.union(FIELD_RULES).isdisjoint  #: whether an item has only fields without a rule
+_PLAIN = FORBIDDEN_FIELDS.union(
+    FIELD_RULES
+).isdisjoint  #: whether an item has only fields without a rule
 
 
 def examine(body: bytes) -> Upload:
@@ -124,7 +131,9 @@ def _shape(document: Any, upload: Upload) -> Iterator[Mistake]:
         yield Mistake("no_items", "items must be a list with at least one object.")
         return
     if len(items) > MAX_ITEMS:
-        yield Mistake("too_many_items", f"Batch was too large: {len(items)} items, at most {MAX_ITEMS}.")
+        yield Mistake(
+            "too_many_items", f"Batch was too large: {len(items)} items, at most {MAX_ITEMS}."
+        )
     for line, item in enumerate(items, 1):
         if not isinstance(item, dict):
             yield Mistake("item_not_an_object", "Every item must be an object.", line)
@@ -134,7 +143,9 @@ def _shape(document: Any, upload: Upload) -> Iterator[Mistake]:
             continue
         for name, value in item.items():
             if not isinstance(value, str):
-                yield Mistake("value_not_a_string", f"The value of {name!r} must be a string.", line, name)
+                yield Mistake(
+                    "value_not_a_string", f"The value of {name!r} must be a string.", line, name
+                )
 
 
 def _repeated(upload: Upload) -> Iterator[Mistake]:
@@ -144,7 +155,9 @@ def _repeated(upload: Upload) -> Iterator[Mistake]:
     seen: set[str] = set()
     for line, key in enumerate(upload.keys, 1):
         if key and key in seen:
-            yield Mistake("key_repeated", f"Repeated {upload.data_key}: {key!r}.", line, upload.data_key, key)
+            yield Mistake(
+                "key_repeated", f"Repeated {upload.data_key}: {key!r}.", line, upload.data_key, key
+            )
         seen.add(key)
 
 
@@ -152,7 +165,12 @@ def _row_mistakes(upload: Upload) -> Iterator[Mistake]:
     data_key = upload.data_key
     for line, item in enumerate(upload.items, 1):
         key = item.get(data_key)
-        if key and not key.isspace() and _PLAIN(item) and max(map(len, item.values())) <= MAX_CHARACTERS:
+        if (
+            key
+            and not key.isspace()
+            and _PLAIN(item)
+            and max(map(len, item.values())) <= MAX_CHARACTERS
+        ):
             continue  # nothing to look at closely: nearly every row
         if key is None:
             yield Mistake("key_missing", f"No {data_key} found.", line, data_key)
@@ -172,7 +190,9 @@ def _row_mistakes(upload: Upload) -> Iterator[Mistake]:
                     text = "Invalid Product" if name == "product" else f"Invalid {name}: {wrong}."
                     yield Mistake("invalid_value", text, line, name, key)
             elif name in FORBIDDEN_FIELDS:
-                yield Mistake("forbidden_field", f"{name} is set by the system only.", line, name, key)
+                yield Mistake(
+                    "forbidden_field", f"{name} is set by the system only.", line, name, key
+                )
 
 
 def _advice(upload: Upload) -> Iterator[Mistake]:

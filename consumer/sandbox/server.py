@@ -57,7 +57,10 @@ class Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         # HTTPServer's own looks the host's name up, which can take seconds
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.server_name, self.server_port = (
+            str(self.server_address[0]),
+            int(self.server_address[1]),
+        )
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._changed:
@@ -101,7 +104,9 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def handle(self) -> None:
-        with suppress(ConnectionError, TimeoutError):  # the client went away, or a fault ended the connection
+        with suppress(
+            ConnectionError, TimeoutError
+        ):  # the client went away, or a fault ended the connection
             super().handle()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
@@ -129,8 +134,8 @@ class Handler(BaseHTTPRequestHandler):
         try:
             reply = self.server.api.unread(call) or self.server.api.answer(call, self._body())
         finally:
-            # entered before anything is sent: whoever has the answer finds the call in the journal, and no
-            # longer in progress
+            # entered before anything is sent: whoever has the answer finds the call in the journal,
+            # and no longer in progress
             with store.lock:
                 journal.add_request(call.entry(reply.status if reply else None))
             if reply and reply.hold and not self.server.pause(reply.hold):

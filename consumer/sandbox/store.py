@@ -1,4 +1,7 @@
-"""Codes and journal under one lock: a row's sequence number is given at the instant it is applied."""
+"""Codes and journal under one lock.
+
+A row's sequence number is given at the instant it is applied.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,12 @@ class Applied:
     """What an upload did; the material of a 200's body."""
 
     rows: int = 0
-    items: dict[str, list[str]] = field(default_factory=dict)  #: key value → fields that were accepted, as sent
-    changed: dict[str, list[str]] = field(default_factory=dict)  #: only rows and fields that got another value
+    items: dict[str, list[str]] = field(
+        default_factory=dict
+    )  #: key value → fields that were accepted, as sent
+    changed: dict[str, list[str]] = field(
+        default_factory=dict
+    )  #: only rows and fields that got another value
     changes: list[dict[str, str]] = field(default_factory=list)  #: what was stored, a row each
     codes: set[str] = field(default_factory=set)
     updates: int = 0  #: field values written, over all codes
@@ -40,19 +47,24 @@ class World:
 
 
 class Store:
-    """The shared state; hold ``lock`` (re-entrant) around anything that has to be seen as one step."""
+    """The shared state; hold ``lock`` (re-entrant) around anything that has to be seen as one step.
+    """
 
     def __init__(self, world: World) -> None:
         self.lock = threading.RLock()
         self._world = world
-        self.generation = 0  #: grows with each reset: what was begun before it must not be applied after it
+        self.generation = (
+            0  #: grows with each reset: what was begun before it must not be applied after it
+        )
         self.reset()
 
     def reset(self) -> None:
         """Back to the start: the codes of the beginning, an empty journal."""
         with self.lock:
             world = self._world
-            self.codes = Codes(world.known_prefixes, world.products, accept_empty_units=world.accept_empty_units)
+            self.codes = Codes(
+                world.known_prefixes, world.products, accept_empty_units=world.accept_empty_units
+            )
             if world.codes is not None:
                 self.codes.load(world.codes, only=True)
             self.journal = Journal()
@@ -74,7 +86,11 @@ class Store:
         return sorted(found, key=lambda mistake: mistake.line or 0)
 
     def apply(
-        self, request: int, data_key: str, items: Sequence[dict[str, str]], campaign: Collection[str] | None
+        self,
+        request: int,
+        data_key: str,
+        items: Sequence[dict[str, str]],
+        campaign: Collection[str] | None,
     ) -> Applied:
         """Apply rows that are known to be good, in their order."""
         applied = Applied(rows=len(items))
@@ -91,7 +107,11 @@ class Store:
             applied.codes.update(codes)
             applied.updates += len(stored) * len(codes)
             # as sent: "status" confirms itself, though it is stored under its newer name
-            confirmed = sent if stored is sent else [name for name in sent if name in stored or name == "status"]
+            confirmed = (
+                sent
+                if stored is sent
+                else [name for name in sent if name in stored or name == "status"]
+            )
             applied.items[key] = list(confirmed)
             if changed:
                 applied.changed[key] = list(changed)
@@ -104,7 +124,14 @@ class Store:
         """How many codes a good upload selects."""
         return sum(self.codes.count(upload.data_key, key) for key in upload.keys)
 
-    def begin(self, request: int, upload: AsyncUpload, campaign: list[str] | None, fate: Fate, seconds: float) -> Task:
+    def begin(
+        self,
+        request: int,
+        upload: AsyncUpload,
+        campaign: list[str] | None,
+        fate: Fate,
+        seconds: float,
+    ) -> Task:
         """Begin a task that takes so many seconds."""
         now = time.monotonic()
         task = self.tasks.begin(request, upload, campaign, fate, now, seconds)
@@ -118,7 +145,9 @@ class Store:
             self._end(task, time.time() - (now - task.due))
 
     def _end(self, task: Task, at: float) -> None:
-        """A task ends: values that select nothing are passed over in silence, an unknown product fails it all."""
+        """A task ends: values that select nothing are passed over in silence, an unknown product
+        fails it all.
+        """
         upload, fate = task.upload, task.fate
         task.ended = True
         task.failure = fate.failure
@@ -132,19 +161,28 @@ class Store:
                 for code in codes:
                     self.codes.write(code, stored)
                 task.codes += len(codes)
-                entries.append(RowEntry(task.request, key, value, upload.data, len(codes), at, task.id))
+                entries.append(
+                    RowEntry(task.request, key, value, upload.data, len(codes), at, task.id)
+                )
             task.updates = task.codes * len(stored)
             self.journal.add_rows(entries)
 
     def _selected(self, upload: AsyncUpload) -> Iterator[tuple[str, str, list[str]]]:
-        """Each key value with its codes; of several constraints all together, the values as JSON."""
+        """Each key value with its codes.
+
+        Of several constraints all together, the values as JSON.
+        """
         if len(upload.constraints) > 1:
             text = orjson.dumps(upload.constraints).decode()
             yield upload.data_key, text, self.codes.meeting(upload.constraints)
             return
         for key, values in upload.constraints.items():
             for value in values:
-                yield key, value, self.codes.select(key, value) if self.codes.knows(key, value) else []
+                yield (
+                    key,
+                    value,
+                    self.codes.select(key, value) if self.codes.knows(key, value) else [],
+                )
 
     def state(self) -> dict[str, Any]:
         """Every code that was loaded or uploaded to, with its fields."""
@@ -154,8 +192,9 @@ class Store:
 
 
 def codes_from(document: object) -> dict[str, dict[str, str]]:
-    """Known codes from JSON: a list of extended_ids and of objects with an ``extended_id``, or an object id →
-    fields.
+    """Known codes from JSON.
+
+    A list of extended_ids and of objects with an ``extended_id``, or an object id → fields.
 
     Raises ValueError that says which entry is wrong.
     """
@@ -170,8 +209,12 @@ def codes_from(document: object) -> dict[str, dict[str, str]]:
     codes = {}
     for number, (code, fields) in enumerate(pairs, 1):
         if not isinstance(code, str) or not code.strip():
-            raise ValueError(f"code {number}: {DEFAULT_DATA_KEY} must be a string that is not blank")
-        if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
+            raise ValueError(
+                f"code {number}: {DEFAULT_DATA_KEY} must be a string that is not blank"
+            )
+        if not isinstance(fields, dict) or not all(
+            isinstance(value, str) for value in fields.values()
+        ):
             raise ValueError(f"code {number} ({code}): its fields must be an object of strings")
         codes[code] = fields
     return codes
@@ -179,5 +222,7 @@ def codes_from(document: object) -> dict[str, dict[str, str]]:
 
 def _pair(entry: object) -> tuple[object, object]:
     if isinstance(entry, dict):
-        return entry.get(DEFAULT_DATA_KEY), {name: value for name, value in entry.items() if name != DEFAULT_DATA_KEY}
+        return entry.get(DEFAULT_DATA_KEY), {
+            name: value for name, value in entry.items() if name != DEFAULT_DATA_KEY
+        }
     return entry, {}

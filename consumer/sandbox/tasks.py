@@ -1,7 +1,8 @@
 """Tasks of asynchronous uploads: what is known of each, and when each takes effect.
 
-There is no worker. A task has the time at which it ends; whoever looks at the sandbox or calls its API first lets
-take effect what is due (``Store.catch_up``), so nobody can tell the difference. All of it is in memory.
+There is no worker. A task has the time at which it ends; whoever looks at the sandbox or calls its
+API first lets take effect what is due (``Store.catch_up``), so nobody can tell the difference. All
+of it is in memory.
 
 Not thread-safe: the store's lock is held by every caller.
 """
@@ -45,7 +46,10 @@ class Task:
     updates: int = 0  #: field values written, over all codes
 
     def state(self, now: float) -> str | None:
-        """As a poll is told; None: there is no such task. It waits for the first half of its time."""
+        """As a poll is told; None.
+
+        There is no such task. It waits for the first half of its time.
+        """
         if self.fate.hidden is not None:
             return None if self.fate.hidden == "404" else self.fate.hidden
         if self.ended:
@@ -61,7 +65,13 @@ class Tasks:
         self._open: list[tuple[float, int, Task]] = []  #: a heap by the time they are due
 
     def begin(
-        self, request: int, upload: AsyncUpload, campaign: list[str] | None, fate: Fate, now: float, seconds: float
+        self,
+        request: int,
+        upload: AsyncUpload,
+        campaign: list[str] | None,
+        fate: Fate,
+        now: float,
+        seconds: float,
     ) -> Task:
         """A new task that takes so many seconds."""
         task = Task(str(uuid4()), request, upload, campaign, fate, now, now + seconds)
@@ -97,6 +107,7 @@ class Tasks:
     def counts(self) -> dict[str, int]:
         """How many are open, complete and failed; a lost one by what really became of it."""
         ends = Counter(
-            "open" if not task.ended else COMPLETE if task.failure is None else FAILED for task in self._tasks.values()
+            "open" if not task.ended else COMPLETE if task.failure is None else FAILED
+            for task in self._tasks.values()
         )
         return {name: ends[name] for name in ("open", COMPLETE, FAILED)}

@@ -1,7 +1,9 @@
-"""Following a code: its events, and what the group, the dead-letter topic and the receipts say of each.
+"""Following a code: its events, and what the group, the dead-letter topic and the receipts say of
+each.
 
-A fate is told where somebody wrote it down: a letter, a receipt, the group's commit. Today's settings tell how an event
-would be read now, and not how it was read then; so what they say is told apart, and is never a fate of its own.
+A fate is told where somebody wrote it down: a letter, a receipt, the group's commit. Today's
+settings tell how an event would be read now, and not how it was read then; so what they say is told
+apart, and is never a fate of its own.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ class Unread(Enum):
 class Fate(msgspec.Struct, frozen=True):
     """One row of the code, and what became of it. The field names are those of ``--json``.
 
-    ``data_key`` and ``fields`` are those of its letter or receipt, if there is one, else as they would be read today.
+    ``data_key`` and ``fields`` are those of its letter or receipt, if there is one, else as they
+    would be read today.
     """
 
     fate: str  #: unsettled, accepted, dead_lettered, skipped, unknown
@@ -74,18 +77,26 @@ class Told(NamedTuple):
 class Search:
     """One code's way; ``progress`` is told how many records were looked at so far."""
 
-    def __init__(self, settings: Settings, scan: Scan, key: str, progress: Callable[[int], None]) -> None:
+    def __init__(
+        self, settings: Settings, scan: Scan, key: str, progress: Callable[[int], None]
+    ) -> None:
         self._settings = settings
         self._scan = scan
         self._key = key
         self._bytes = key.encode("utf-8", "surrogateescape")
         self._progress = progress
         self.searched = 0  #: records of the topics that were looked at
-        self._receipts_from: dict[tuple[str, int], int] = {}  # the lowest offset of a partition that has a receipt
-        self._to_skip: set[tuple[str, int]] = set()  # partitions with an event that sets nothing by today's rules
+        self._receipts_from: dict[
+            tuple[str, int], int
+        ] = {}  # the lowest offset of a partition that has a receipt
+        self._to_skip: set[tuple[str, int]] = (
+            set()
+        )  # partitions with an event that sets nothing by today's rules
 
     def fates(self, since: float | None) -> Iterator[Fate]:
-        """Everything that is known of the code since a time (Unix seconds), about in the order of the events."""
+        """Everything that is known of the code since a time (Unix seconds), about in the order of
+        the events.
+        """
         settings = self._settings
         keys = self._scan.partitions(settings.kafka.topics)
         found = list(self._events(keys, since))
@@ -105,19 +116,28 @@ class Search:
             left[place] = [entry for entry in left.get(place, []) if entry not in mine]
             last[place] = (message, row)
         for place, entries in left.items():
-            # Of events that are not in their topic any more, are older than what was asked for, or were read by other
-            # rules then: of each row the latest.
-            of_rows = {(entry.data_key, str(entry.item)): entry for entry in sorted(entries, key=lambda e: e.at)}
+            # Of events that are not in their topic any more, are older than what was asked for, or
+            # were read by other rules then: of each row the latest.
+            of_rows = {
+                (entry.data_key, str(entry.item)): entry
+                for entry in sorted(entries, key=lambda e: e.at)
+            }
             for entry in of_rows.values():
                 yield (
-                    self._fate(*last[place], [entry], settled[place[:2]]) if place in last else self._gone(place, entry)
+                    self._fate(*last[place], [entry], settled[place[:2]])
+                    if place in last
+                    else self._gone(place, entry)
                 )
 
-    def _fate(self, message: Message, row: Row | Unread, mine: list[Told], settled: Settled) -> Fate:
+    def _fate(
+        self, message: Message, row: Row | Unread, mine: list[Told], settled: Settled
+    ) -> Fate:
         offset = message.offset() or 0
         entry = max(mine, key=lambda entry: entry.at, default=None)
         data_key = None if isinstance(row, Unread) else row.data_key
-        fields = None if isinstance(row, Unread) or row.value is None else _fields(data_key, row.item)
+        fields = (
+            None if isinstance(row, Unread) or row.value is None else _fields(data_key, row.item)
+        )
         if entry is not None:
             fate, more = entry.fate, entry.told
             data_key = entry.data_key or data_key
@@ -138,7 +158,9 @@ class Search:
             fields=fields,
         )
 
-    def _without_entry(self, message: Message, row: Row | Unread, settled: Settled) -> tuple[str, str]:
+    def _without_entry(
+        self, message: Message, row: Row | Unread, settled: Settled
+    ) -> tuple[str, str]:
         """The fate of a row without a letter or a receipt, and what is known of it."""
         offset = message.offset() or 0
         today = ""
@@ -149,13 +171,22 @@ class Search:
         elif isinstance(row, Row) and row.rejection is not None:
             today = f"; by today's rules it would be rejected: {row.rejection.reason}: {row.rejection.message}"
         if offset not in settled:
-            known = "nothing is committed yet" if settled.committed is None else f"committed: {settled.committed}"
+            known = (
+                "nothing is committed yet"
+                if settled.committed is None
+                else f"committed: {settled.committed}"
+            )
             return "unsettled", known + today
-        how = "the group has committed" if offset < (settled.committed or 0) else "named by the settled map at"
+        how = (
+            "the group has committed"
+            if offset < (settled.committed or 0)
+            else "named by the settled map at"
+        )
         known = f"settled ({how} {settled.committed})"
         first = self._receipts_from.get((message.topic() or "", message.partition() or 0))
         if row is Unread.NOTHING_SET and first is not None and first <= offset:
-            # Receipts were kept when this partition came here, so there would be one if anything had been accepted.
+            # Receipts were kept when this partition came here, so there would be one if anything
+            # had been accepted.
             return "skipped", f"{known}, without a letter or a receipt{today}"
         if self._settings.receipts.topic:
             known += "; accepted or not: unknown, there is no receipt, perhaps from before there were any"
@@ -164,14 +195,21 @@ class Search:
         return "unknown", known + today
 
     def _gone(self, place: Place, entry: Told) -> Fate:
-        """What is told of an event that is not in its topic any more, or is older than what was asked for."""
+        """What is told of an event that is not in its topic any more, or is older than what was
+        asked for.
+        """
         where_from = f"{place[0]}-{place[1]}-{place[2]}"
         return Fate(entry.fate, entry.told, "", *place, entry.data_key, self._key, where_from, None)
 
-    # -- events ----------------------------------------------------------------------------------------------------
+    # -- events ----------------------------------------------------------------------------------
 
-    def _events(self, keys: Sequence[tuple[str, int]], since: float | None) -> Iterator[tuple[Message, Row | Unread]]:
-        """The rows of the code; for a record that names it and makes no row of it, why: a refused row, or Unread."""
+    def _events(
+        self, keys: Sequence[tuple[str, int]], since: float | None
+    ) -> Iterator[tuple[Message, Row | Unread]]:
+        """The rows of the code.
+
+        For a record that names it and makes no row of it, why: a refused row, or Unread.
+        """
         reader = _Reader(self._settings)
         try:
             for message in self._scan.records(keys, since):
@@ -193,13 +231,19 @@ class Search:
             reader.close()
 
     def _may_hold(self, raw: bytes) -> bool:
-        """Whether to decode a record at all: JSON may write a key with escapes, EPCIS inside a longer name."""
+        """Whether to decode a record at all.
+
+        JSON may write a key with escapes, EPCIS inside a longer name.
+        """
         return self._bytes in raw or any(sign in raw for sign in _MAY_BE_WRITTEN_OTHERWISE)
 
-    # -- what our own topics say -------------------------------------------------------------------------------------
+    # -- what our own topics say -----------------------------------------------------------------
 
     def _told(
-        self, topic: str, since: float | None, read: Callable[[Message, str], tuple[Place, Told] | None]
+        self,
+        topic: str,
+        since: float | None,
+        read: Callable[[Message, str], tuple[Place, Told] | None],
     ) -> dict[Place, list[Told]]:
         told: dict[Place, list[Told]] = {}
         for message in self._scan.records(self._scan.partitions([topic], missing_ok=True), since):
@@ -209,7 +253,10 @@ class Search:
         return told
 
     def _receipt(self, message: Message, key: str) -> tuple[Place, Told] | None:
-        """What a receipt of this code tells; of any code, that receipts were kept then, if that is to be known."""
+        """What a receipt of this code tells.
+
+        Of any code, that receipts were kept then, if that is to be known.
+        """
         mine = self._bytes in (message.key() or b"")
         if not mine and not self._to_skip:
             return None
@@ -223,7 +270,11 @@ class Search:
         partition, offset = place[:2], place[2]
         if partition in self._to_skip:
             self._receipts_from[partition] = min(offset, self._receipts_from.get(partition, offset))
-        return _receipt(content, place, message, key) if mine and content.get("key_value") == key else None
+        return (
+            _receipt(content, place, message, key)
+            if mine and content.get("key_value") == key
+            else None
+        )
 
 
 class _Reader:
@@ -236,15 +287,21 @@ class _Reader:
         self._registry: Registry | None = None
         if registry.url:
             client = connect(registry.url, registry.user, registry.password.get_secret_value())
-            self._registry = Registry(client, registry.url, lambda number, answer: self._answers.put((number, answer)))
-        maker = RowMaker(events.data_key, date_fields=events.date_fields, logistic_units=events.logistic_units)
+            self._registry = Registry(
+                client, registry.url, lambda number, answer: self._answers.put((number, answer))
+            )
+        maker = RowMaker(
+            events.data_key, date_fields=events.date_fields, logistic_units=events.logistic_units
+        )
         ask = None if self._registry is None else self._registry.ask
         rules = EpcisRules(events.logistic_units, **settings.epcis.model_dump())
         self._intake = Intake(decoder(events.format, self._schemas, rules), maker, ask)
 
     def rows(self, message: Message) -> list[Row] | None:
         """Its rows; None if it cannot be read without a schema that the registry does not give."""
-        partition = Partition(message.topic() or "", message.partition() or 0, message.offset() or 0, None)
+        partition = Partition(
+            message.topic() or "", message.partition() or 0, message.offset() or 0, None
+        )
         _, rows, _ = self._intake.take(partition, [message], 0.0)
         while partition in self._intake.waiting:
             try:
@@ -273,7 +330,8 @@ def _fields(data_key: str | None, item: dict[str, str]) -> dict[str, str]:
 def _of_row(row: Row | Unread, told: list[Told]) -> list[Told]:
     """What is told of this row; none: nothing, or not certainly of it.
 
-    A record can hold several rows, of one code even: that one of them was rejected says nothing of the others.
+    A record can hold several rows, of one code even: that one of them was rejected says nothing of
+    the others.
     """
     if isinstance(row, Unread):
         return told
@@ -281,8 +339,12 @@ def _of_row(row: Row | Unread, told: list[Told]) -> list[Told]:
         mine = [entry for entry in told if entry.data_key is None]
     else:
         of_key = [entry for entry in told if entry.data_key == row.data_key]
-        mine = [entry for entry in of_key if entry.item == row.item] or [e for e in of_key if e.item is None]
-    return told if not mine and row.record.open == 1 else mine  # else it was read by other rules then
+        mine = [entry for entry in of_key if entry.item == row.item] or [
+            e for e in of_key if e.item is None
+        ]
+    return (
+        told if not mine and row.record.open == 1 else mine
+    )  # else it was read by other rules then
 
 
 def _letter(message: Message, key: str) -> tuple[Place, Told] | None:
@@ -300,15 +362,29 @@ def _letter(message: Message, key: str) -> tuple[Place, Told] | None:
     except orjson.JSONDecodeError:
         item = None
     return place, Told(
-        "dead_lettered", f"{told} ({_time(message)})", headers.get("scm.data_key"), item, message.timestamp()[1]
+        "dead_lettered",
+        f"{told} ({_time(message)})",
+        headers.get("scm.data_key"),
+        item,
+        message.timestamp()[1],
     )
 
 
-def _receipt(content: dict[str, Any], place: Place, message: Message, key: str) -> tuple[Place, Told]:
-    how = f"task {content['task_id']}" if "task_id" in content else f"HTTP {content.get('http_status')}"
+def _receipt(
+    content: dict[str, Any], place: Place, message: Message, key: str
+) -> tuple[Place, Told]:
+    how = (
+        f"task {content['task_id']}"
+        if "task_id" in content
+        else f"HTTP {content.get('http_status')}"
+    )
     unconfirmed = ", not confirmed by the answer" if content.get("unconfirmed") else ""
     data_key, fields = content.get("data_key"), content.get("fields")
-    item = {data_key: key, **fields} if isinstance(data_key, str) and isinstance(fields, dict) else None
+    item = (
+        {data_key: key, **fields}
+        if isinstance(data_key, str) and isinstance(fields, dict)
+        else None
+    )
     told = f"{content.get('accepted_at')}, {how}{unconfirmed}"
     return place, Told("accepted", told, data_key, item, message.timestamp()[1])
 
@@ -324,4 +400,8 @@ def _time(message: Message) -> str:
     milliseconds = message.timestamp()[1]
     if milliseconds <= 0:
         return "no time"
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(milliseconds / 1000, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )

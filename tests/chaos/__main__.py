@@ -1,4 +1,7 @@
-"""``python -m tests.chaos --seed N --minutes M``: exit 1 with the seed and a list of findings if anything is wrong."""
+"""``python -m tests.chaos --seed N --minutes M``.
+
+Exit 1 with the seed and a list of findings if anything is wrong.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,12 @@ def main() -> int:
     """Run, judge, tell."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    parser.add_argument("--minutes", type=float, default=15.0, help="of faults; 0: the short round of CI")
-    parser.add_argument("--judge", type=Path, metavar="FOLDER", help="judge the evidence of an earlier run again")
+    parser.add_argument(
+        "--minutes", type=float, default=15.0, help="of faults; 0: the short round of CI"
+    )
+    parser.add_argument(
+        "--judge", type=Path, metavar="FOLDER", help="judge the evidence of an earlier run again"
+    )
     options = parser.parse_args()
     if options.judge:
         return tell(pickle.loads((options.judge / EVIDENCE).read_bytes()))

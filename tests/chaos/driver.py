@@ -1,7 +1,8 @@
-"""The seeded driver: kills, suspends, stops, adds and removes members, restarts the broker, cuts connections.
+"""The seeded driver: kills, suspends, stops, adds and removes members, restarts the broker, cuts
+connections.
 
-One thread: what is done, and to whom, follows from the seed; when exactly, from the machine. What was done is written
-down with its times, for the judge.
+One thread: what is done, and to whom, follows from the seed; when exactly, from the machine. What
+was done is written down with its times, for the judge.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from tests.chaos.evidence import Trouble
 from tests.chaos.stage import GROUP, SLOTS, TOKEN, Member, Stage, send
 from tests.support.process import wait_until
 
-#: A stop may take this long: limits.stop_seconds, the last commit, leaving the group, and a slow machine.
+#: A stop may take this long: limits.stop_seconds, the last commit, leaving the group, and a slow
+#: machine.
 STOP_SECONDS = 90.0
 #: With something published and something alive, a row is applied at least this often.
 PROGRESS_SECONDS = 120.0
 
-#: One round of a long run, shuffled anew each time. In a group of the ``consumer`` protocol a dead member's partitions
-#: wait for 45 seconds, so there is less dying.
+#: One round of a long run, shuffled anew each time. In a group of the ``consumer`` protocol a dead
+#: member's partitions wait for 45 seconds, so there is less dying.
 DECK = (
     *("kill",) * 5,
     *("stop",) * 2,
@@ -53,7 +55,8 @@ LONG_SESSION_DECK = (
     *("kill_broker",) * 1,
     *("freeze_broker",) * 1,
 )
-#: The short run: everything once at least, three kills; then what takes no session with the other protocol.
+#: The short run: everything once at least, three kills; then what takes no session with the other
+#: protocol.
 SHORT = (
     "add",
     "kill",
@@ -92,7 +95,11 @@ WEATHER: Sequence[dict[str, object]] = (
     {"kind": "timeout_after", "every": 6, "seconds": 4},
     {"kind": "timeout_before", "every": 6, "seconds": 4},
     {"kind": "late", "every": 5, "seconds": 4},
-    {"kind": "late", "every": 5, "seconds": 7.5},  # beyond the session of a member that is killed meanwhile
+    {
+        "kind": "late",
+        "every": 5,
+        "seconds": 7.5,
+    },  # beyond the session of a member that is killed meanwhile
     {"kind": "latency", "seconds": 0.5},
     {"kind": "latency", "seconds": 4.5, "every": 7},
     {"kind": "garbage", "every": 9},
@@ -140,7 +147,7 @@ class Driver:
         """Those that there are now; for other threads, too."""
         return list(self._members.values())
 
-    # -- plans ---------------------------------------------------------------------------------------------------
+    # -- plans -----------------------------------------------------------------------------------
 
     def begin(self, count: int) -> None:
         """Start the first members, and wait for the first row."""
@@ -180,11 +187,17 @@ class Driver:
                 self._pass(self._draw.uniform(0.5, 7.0))
 
     def _change_protocol(self) -> None:
-        """Stop all, and when the group has no members any more, static ones included, go on with the other one."""
+        """Stop all, and when the group has no members any more, static ones included, go on with
+        the other one.
+        """
         self._heal()
         count = max(2, len(self._members))
         self.dismiss()
-        wait_until(lambda: not self.stage.kafka.members(GROUP), 2 * self.stage.session + 30, lambda: "members stay")
+        wait_until(
+            lambda: not self.stage.kafka.members(GROUP),
+            2 * self.stage.session + 30,
+            lambda: "members stay",
+        )
         self.stage.protocol = self.protocols[1]
         say(f"protocol {self.stage.protocol}")
         self.begin(count)
@@ -218,7 +231,7 @@ class Driver:
         """To be called now and then while something else is waited for."""
         self._tick()
 
-    # -- actions -------------------------------------------------------------------------------------------------
+    # -- actions ---------------------------------------------------------------------------------
 
     def _do(self, action: str) -> None:
         say(action)
@@ -284,7 +297,9 @@ class Driver:
         def go_on() -> None:
             if member.alive:
                 send(member, signal.SIGCONT)
-            self.troubles.append(Trouble("suspended", member.name, began, time.time(), f"{seconds:.1f} s"))
+            self.troubles.append(
+                Trouble("suspended", member.name, began, time.time(), f"{seconds:.1f} s")
+            )
             member.disturbed += 1
             member.suspended = False
 
@@ -311,7 +326,9 @@ class Driver:
             self.troubles.append(Trouble("kafka", "", began, time.time(), "broker frozen"))
 
         self._in(self._draw.uniform(1, 5), go_on)
-        while any(entry[2] is go_on for entry in self._later):  # nothing else can be done to it meanwhile
+        while any(
+            entry[2] is go_on for entry in self._later
+        ):  # nothing else can be done to it meanwhile
             self._tick()
             time.sleep(0.02)
 
@@ -336,7 +353,9 @@ class Driver:
         self._cut_off("api", member, kind, attributes, self._draw.uniform(0.5, most))
         return True
 
-    def _cut_off(self, what: str, member: Member, kind: str, attributes: dict[str, int], seconds: float) -> None:
+    def _cut_off(
+        self, what: str, member: Member, kind: str, attributes: dict[str, int], seconds: float
+    ) -> None:
         proxy = member.to_kafka if what == "kafka" else member.to_api
         key = proxy.listen
         if self._cut.get(key):
@@ -355,7 +374,7 @@ class Driver:
 
         self._in(seconds, mend)
 
-    # -- weather -------------------------------------------------------------------------------------------------
+    # -- weather ---------------------------------------------------------------------------------
 
     def _change_weather(self) -> None:
         self._clear_sky()
@@ -376,10 +395,14 @@ class Driver:
         self.stage.sandbox.faults.clear()
         self.stage.sandbox.token = TOKEN
 
-    # -- the loop ------------------------------------------------------------------------------------------------
+    # -- the loop --------------------------------------------------------------------------------
 
     def _standing(self) -> list[Member]:
-        return [member for member in self._members.values() if member.ending is None and not member.suspended]
+        return [
+            member
+            for member in self._members.values()
+            if member.ending is None and not member.suspended
+        ]
 
     def _somebody_stands(self) -> bool:
         self._tick()
@@ -444,7 +467,9 @@ class Driver:
             self._tick()
             return self.applied() >= begin + more
 
-        wait_until(done, PROGRESS_SECONDS, lambda: f"{self.applied() - begin} rows applied, {more} awaited")
+        wait_until(
+            done, PROGRESS_SECONDS, lambda: f"{self.applied() - begin} rows applied, {more} awaited"
+        )
 
     def applied(self) -> int:
         """Rows that the API has applied so far."""

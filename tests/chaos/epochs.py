@@ -1,4 +1,7 @@
-"""Who owned which partition when, and what was committed of it: the group's history, made easy to ask."""
+"""Who owned which partition when, and what was committed of it.
+
+The group's history, made easy to ask.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,11 @@ class Commit:
     life: str
     member: str
     entries: dict[int, CommitEntry] = field(default_factory=dict)
-    built: float = 0.0  #: it was built at that time or later, as its content shows; 0: it shows nothing
-    whole: bool = True  #: it holds all that was due of all partitions of its member: it is not one of a hand-over
+    built: float = (
+        0.0  #: it was built at that time or later, as its content shows; 0: it shows nothing
+    )
+    #: it holds all that was due of all partitions of its member: it is not one of a hand-over
+    whole: bool = True
 
 
 class Ownership:
@@ -54,7 +60,8 @@ class Ownership:
         for generation in generations:
             since = before - SESSION_SECONDS[generation.protocol]
             for partition, owner in generation.owners.items():
-                # A member that was away may have taken it for lost, though the group had not: it begins anew.
+                # A member that was away may have taken it for lost, though the group had not: it
+                # begins anew.
                 if owners.get(partition) != owner or away(owner[0], since, generation.at):
                     self._epochs[partition].append(Epoch(generation.place, generation.at, *owner))
             owners, before = dict(generation.owners), generation.at
@@ -68,7 +75,9 @@ class Ownership:
 
     def epoch(self, partition: int, life: str, at: float) -> Epoch | None:
         """The epoch in which this life could send rows of the partition at that time."""
-        return next((e for e in reversed(self._epochs[partition]) if e.life == life and e.begin <= at), None)
+        return next(
+            (e for e in reversed(self._epochs[partition]) if e.life == life and e.begin <= at), None
+        )
 
     def newest(self, partition: int, at: float) -> Epoch | None:
         """Whose the partition was at that time, as far as the group's coordinator is concerned."""
@@ -88,11 +97,17 @@ class Ownership:
 
     def of_life(self, life: str) -> list[Commit]:
         """What this life got through, in order."""
-        found = [commit for commits in self._commits.values() for commit in commits if commit.life == life]
+        found = [
+            commit
+            for commits in self._commits.values()
+            for commit in commits
+            if commit.life == life
+        ]
         return sorted(found, key=lambda commit: commit.place)
 
     def holds(self, commit: Commit, partition: int) -> bool:
-        """Whether the partition was in the hands of the commit's member when it was written down."""
+        """Whether the partition was in the hands of the commit's member when it was written down.
+        """
         holder = self._before(self._epochs[partition], commit.place)
         return holder is not None and holder.member == commit.member
 
@@ -105,17 +120,23 @@ class Ownership:
         return self._before(self._epochs[entry.partition], entry.place)
 
     def stayed(self, epoch: Epoch, until: int) -> bool:
-        """Whether its member was in the group, by the same id, all the time up to that place of the log."""
+        """Whether its member was in the group, by the same id, all the time up to that place of the
+        log.
+        """
         between = (g for g in self._generations if epoch.place <= g.place <= until)
         return all(g.ids is None or epoch.member in g.ids for g in between)
 
     def date(self, could: Callable[[int, int], float]) -> None:
-        """Find out when each commit was built, at the earliest, by what it names that the one before it did not.
+        """Find out when each commit was built, at the earliest, by what it names that the one
+        before it did not.
 
-        ``could(partition, offset)``: when a record can have been settled at the earliest; 0 if that is not known.
+        ``could(partition, offset)``: when a record can have been settled at the earliest; 0 if that
+        is not known.
         """
         told: dict[int, CommitEntry] = {}
-        for commit in sorted((c for of in self._commits.values() for c in of), key=lambda commit: commit.place):
+        for commit in sorted(
+            (c for of in self._commits.values() for c in of), key=lambda commit: commit.place
+        ):
             for partition, entry in commit.entries.items():
                 for offset in newly_named(told.get(partition), entry):
                     commit.built = max(commit.built, could(partition, offset))

@@ -1,6 +1,9 @@
-"""What is known of a run when it is over: the material of the judge, plain values and nothing of the consumer's code.
+"""What is known of a run when it is over.
 
-Times are seconds since the epoch, of this machine's one clock: the driver's, the sandbox's and the broker's alike.
+The material of the judge, plain values and nothing of the consumer's code.
+
+Times are seconds since the epoch, of this machine's one clock: the driver's, the sandbox's and the
+broker's alike.
 """
 
 from __future__ import annotations
@@ -48,8 +51,8 @@ class Request(NamedTuple):
     status: int | None
     fault: str
     keys: int
-    #: A task was begun: ``answered`` and ``status`` are those of the last call that told of its end, which came at
-    #: ``asked``; None if nobody was told.
+    #: A task was begun: ``answered`` and ``status`` are those of the last call that told of its
+    #: end, which came at ``asked``; None if nobody was told.
     task: str = ""
     asked: float = 0.0
 
@@ -89,7 +92,8 @@ class CommitEntry(NamedTuple):
 class Generation(NamedTuple):
     """A generation of the group, or with the ``consumer`` protocol any change of it: who owns what.
 
-    ``owners``: partition → (life, member id). ``ids``: of all its members; None: not known, and taken for unchanged.
+    ``owners``: partition → (life, member id). ``ids``: of all its members; None: not known, and
+    taken for unchanged.
     """
 
     place: int

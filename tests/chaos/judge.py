@@ -1,4 +1,7 @@
-"""Judges a run by the contract, from evidence that is not the consumer's own word; the package says the rules."""
+"""Judges a run by the contract, from evidence that is not the consumer's own word.
+
+The package says the rules.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,31 @@ from tests.chaos.evidence import Application, CommitEntry, Evidence, Life, Recor
 from tests.chaos.load import NUMBER, UNIT, UNIT_NUMBER
 from tests.chaos.offsets_topic import names
 
-#: An answer may reach the member so much later than another that the API gave after it: answers travel.
+#: An answer may reach the member so much later than another that the API gave after it: answers
+#: travel.
 SLACK_SECONDS = 1.0
-#: A member that stops or hands over waits for its answers: no time passes, but that of two clocks' readings.
+#: A member that stops or hands over waits for its answers: no time passes, but that of two clocks'
+#: readings.
 HANDOVER_SECONDS = 0.25
-#: A hand-over waits so long for what is in flight (api.timeout_seconds and five more); a task may take longer.
+#: A hand-over waits so long for what is in flight (api.timeout_seconds and five more); a task may
+#: take longer.
 WAITED_SECONDS = 8.0
-#: A member that nothing happened to gets an answer into a commit within this, whatever the group is at.
+#: A member that nothing happened to gets an answer into a commit within this, whatever the group is
+#: at.
 UNCOMMITTED_SECONDS = 30.0
 #: Faults after which the client cannot know what became of its call.
 LOST = frozenset(
-    ("late", "timeout_after", "reset_after", "reset_midway", "trickle", "garbage", "empty", "huge", "reset_unread")
+    (
+        "late",
+        "timeout_after",
+        "reset_after",
+        "reset_midway",
+        "trickle",
+        "garbage",
+        "empty",
+        "huge",
+        "reset_unread",
+    )
 )
 UNKNOWN = "UNKNOWN"
 LOST_ANSWER = "answer lost"
@@ -44,7 +61,10 @@ Key = tuple[str, str]  #: data key and key value
 
 
 class Row(NamedTuple):
-    """A row that a record asks for: what is to be applied, or the reason for which it is dead-lettered."""
+    """A row that a record asks for.
+
+    What is to be applied, or the reason for which it is dead-lettered.
+    """
 
     data_key: str
     key_value: str
@@ -53,7 +73,10 @@ class Row(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What is to become of a record: its rows, or a letter with this reason; neither: skipped by rule."""
+    """What is to become of a record.
+
+    Its rows, or a letter with this reason; neither: skipped by rule.
+    """
 
     number: str = ""
     rows: tuple[Row, ...] = ()
@@ -68,17 +91,27 @@ class Verdict:
     lost: int = 0
     inversions: int = 0
     wrong_states: int = 0
-    late: Counter[str] = field(default_factory=Counter)  #: inversions that §7 explains, by what they are
-    late_sends: Counter[str] = field(default_factory=Counter)  #: applied rows sent after the partition was lost
+    late: Counter[str] = field(
+        default_factory=Counter
+    )  #: inversions that §7 explains, by what they are
+    late_sends: Counter[str] = field(
+        default_factory=Counter
+    )  #: applied rows sent after the partition was lost
     sent_once_more: int = 0  #: commits that put the group back for a moment
-    older_for_a_while: int = 0  #: rows that a new owner repeated over newer ones, and then those, too
+    older_for_a_while: int = (
+        0  #: rows that a new owner repeated over newer ones, and then those, too
+    )
     records_of_several_rows: int = 0
     tasks: int = 0
     repeats: Counter[str] = field(default_factory=Counter)  #: explained, by cause
-    repeats_of_end: Counter[str] = field(default_factory=Counter)  #: of answered calls, by how their epoch ended
+    repeats_of_end: Counter[str] = field(
+        default_factory=Counter
+    )  #: of answered calls, by how their epoch ended
     unexplained: int = 0
     repeats_by_kill: dict[str, int] = field(default_factory=dict)
-    oldest_repeat: float = 0.0  #: seconds from an answer to the kill that lost it, or to the next epoch
+    oldest_repeat: float = (
+        0.0  #: seconds from an answer to the kill that lost it, or to the next epoch
+    )
     letters: int = 0
     letters_repeated: int = 0
 
@@ -137,13 +170,20 @@ def wanted(record: Record) -> Wanted:
 
 def _row(data_key: str, key_value: str, fields: Mapping[str, str]) -> Row:
     reason = (
-        "unknown_key" if key_value.startswith(UNKNOWN) else "invalid_value" if "activation_status" in fields else ""
+        "unknown_key"
+        if key_value.startswith(UNKNOWN)
+        else "invalid_value"
+        if "activation_status" in fields
+        else ""
     )
     return Row(data_key, key_value, fields, reason)
 
 
 def deserved(reason: str) -> tuple[str, ...]:
-    """The reasons with which it may be dead-lettered: a 400 that names no row does not tell of an unknown key."""
+    """The reasons with which it may be dead-lettered.
+
+    A 400 that names no row does not tell of an unknown key.
+    """
     return (reason, "rejected_by_api") if reason == "unknown_key" else (reason,)
 
 
@@ -169,7 +209,9 @@ class _Judge:
         return any(t.kind in kinds and t.touches(life, begin, end) for t in self._evidence.troubles)
 
     def verdict(self) -> Verdict:
-        self._found.records_of_several_rows = sum(len(want.rows) > 1 for want in self._wanted.values())
+        self._found.records_of_several_rows = sum(
+            len(want.rows) > 1 for want in self._wanted.values()
+        )
         self._found.tasks = sum(bool(request.task) for request in self._evidence.requests)
         sent = list(self._sent())
         self._judge_letters()
@@ -185,7 +227,7 @@ class _Judge:
                 self._found.find(f"rules: {count} requests broke the API's rule {rule}")
         return self._found
 
-    # -- lost ----------------------------------------------------------------------------------------------------
+    # -- lost ------------------------------------------------------------------------------------
 
     def _sent(self) -> Iterator[Sent]:
         requests = {request.number: request for request in self._evidence.requests}
@@ -196,7 +238,8 @@ class _Judge:
                 continue
             want = self._wanted[(record.partition, record.offset)]
             if not any(
-                (row.data_key, row.key_value, dict(row.fields)) == (one.data_key, one.key_value, sent_of(one))
+                (row.data_key, row.key_value, dict(row.fields))
+                == (one.data_key, one.key_value, sent_of(one))
                 for one in want.rows
             ):
                 self._found.find(f"foreign: {row} is not what was published: {want}")
@@ -216,7 +259,10 @@ class _Judge:
         self._letters: dict[tuple[Place, Key], float] = {}
         for letter in self._evidence.letters:
             headers = {name: value.decode() for name, value in letter.headers}
-            place = (int(headers["__connect.errors.partition"]), int(headers["__connect.errors.offset"]))
+            place = (
+                int(headers["__connect.errors.partition"]),
+                int(headers["__connect.errors.offset"]),
+            )
             key = (headers.get("scm.data_key", ""), headers.get("scm.key_value", ""))
             reason = headers["scm.reason"]
             self._found.letters += 1
@@ -231,7 +277,9 @@ class _Judge:
             wrong = reason not in deserved(row.reason if row else want.reason)
             if wrong and not (reason == "rejected_by_api" and key in self._evidence.failed):
                 text = headers["scm.message"]
-                self._found.find(f"letters: {place} {key} {original.value!r} was dead-lettered as {reason}: {text}")
+                self._found.find(
+                    f"letters: {place} {key} {original.value!r} was dead-lettered as {reason}: {text}"
+                )
 
     def _lettered(self, place: Place, row: Row) -> bool:
         return (place, (row.data_key, row.key_value)) in self._letters
@@ -244,7 +292,9 @@ class _Judge:
             for row in want.rows:
                 applied = (place, (row.data_key, row.key_value)) in self._applied
                 if row.reason and applied:
-                    self._found.find(f"rules: {place} {row} was applied, and is to be dead-lettered")
+                    self._found.find(
+                        f"rules: {place} {row} was applied, and is to be dead-lettered"
+                    )
                 if not self._lettered(place, row) and (row.reason or not applied):
                     self._lose(f"{place} {row}")
         ends = {partition: end for partition, end in self._evidence.ends.items() if end}
@@ -256,10 +306,13 @@ class _Judge:
         self._found.lost += 1
         self._found.find(f"lost: {what}")
 
-    # -- when ----------------------------------------------------------------------------------------------------
+    # -- when ------------------------------------------------------------------------------------
 
     def _find_times(self, sent: list[Sent]) -> None:
-        """When each record can have been settled, and in which epoch it must have been; the commits' times follow."""
+        """When each record can have been settled, and in which epoch it must have been.
+
+        The commits' times follow.
+        """
         first: dict[tuple[Place, Key], float] = {}
         clean: dict[tuple[Place, Key, Epoch], float] = {}
         for one in sent:
@@ -273,19 +326,27 @@ class _Judge:
         for place, want in self._wanted.items():
             keys = [(row.data_key, row.key_value) for row in want.rows]
             could[place] = max(
-                (min(first.get((place, key), math.inf), self._letters.get((place, key), math.inf)) for key in keys),
+                (
+                    min(
+                        first.get((place, key), math.inf), self._letters.get((place, key), math.inf)
+                    )
+                    for key in keys
+                ),
                 default=0.0,
             )
         known = {place: at for place, at in could.items() if at < math.inf}
         self._ownership.date(lambda partition, offset: known.get((partition, offset), 0.0))
 
     def _settled_in(self, one: Sent) -> float:
-        """When the whole record was settled in this epoch, at the latest; for ever, if not by answers that arrived."""
+        """When the whole record was settled in this epoch, at the latest.
+
+        For ever, if not by answers that arrived.
+        """
         place = place_of(one)
         keys = [(row.data_key, row.key_value) for row in self._wanted[place].rows]
         return max(self._clean.get((place, key, one.epoch), math.inf) for key in keys)
 
-    # -- order ---------------------------------------------------------------------------------------------------
+    # -- order -----------------------------------------------------------------------------------
 
     def _judge_order(self, sent: list[Sent]) -> None:
         groups: dict[tuple[int, str, str], list[tuple[Sent, bool]]] = defaultdict(list)
@@ -297,7 +358,10 @@ class _Judge:
             self._judge_group(group)
 
     def _judge_group(self, group: list[tuple[Sent, bool]]) -> None:
-        """Rows in the order in which they were applied; ``True``: exclusive, ``False``: shared (joins)."""
+        """Rows in the order in which they were applied.
+
+        ``True``: exclusive, ``False``: shared (joins).
+        """
         furthest: dict[tuple[Epoch, bool], Sent] = {}
         before: set[tuple[int, Key]] = set()
         #: From each row on: the furthest that is still applied, exclusive and shared.
@@ -323,17 +387,26 @@ class _Judge:
             furthest[exclusive] = max(furthest[exclusive], one.record.offset)
         return found[::-1]
 
-    def _judge_pair(self, one: Sent, far: Sent, epoch: Epoch, *, repeated: bool, again: bool) -> bool:
-        """``one`` was applied after ``far``, which stands behind it in the partition; whether that is an inversion.
+    def _judge_pair(
+        self, one: Sent, far: Sent, epoch: Epoch, *, repeated: bool, again: bool
+    ) -> bool:
+        """``one`` was applied after ``far``, which stands behind it in the partition.
+
+        Whether that is an inversion.
 
         ``again``: ``far``, or a later one, was applied after it once more.
         """
         own = one.epoch
         if own.place > epoch.place and repeated and again:
             self._found.older_for_a_while += 1
-            return False  # a new owner repeats, and catches up; whether it should is another question
+            return (
+                False  # a new owner repeats, and catches up; whether it should is another question
+            )
         what = ""
-        if not one.request.task and one.row.at - one.request.received > self._evidence.max_processing:
+        if (
+            not one.request.task
+            and one.row.at - one.request.received > self._evidence.max_processing
+        ):
             what = "applied later than max_processing_seconds allows"
         elif own.place < epoch.place and one.request.received < epoch.begin:
             how = self._end_of(own, one, epoch)
@@ -346,7 +419,11 @@ class _Judge:
             self._late_keys.add(key_of(one))
         else:
             self._found.inversions += 1
-            left = ", once more, and no newer one after it" if own.place > epoch.place and repeated else ""
+            left = (
+                ", once more, and no newer one after it"
+                if own.place > epoch.place and repeated
+                else ""
+            )
             self._found.find(f"order: {one}\n  was applied after {far}{left}\n  [{own} / {epoch}]")
         return not what
 
@@ -355,17 +432,23 @@ class _Judge:
             newest = self._ownership.newest(one.record.partition, one.request.received)
             if newest is not None and newest.place > one.epoch.place:
                 how = self._end_of(one.epoch, one, newest)
-                self._found.late_sends[f"{how}, {one.request.received - newest.begin:.0f} s late"] += 1
+                self._found.late_sends[
+                    f"{how}, {one.request.received - newest.begin:.0f} s late"
+                ] += 1
                 if how not in VIOLENT:
-                    self._found.find(f"fencing: {one}\n  was sent when the partition was {newest.life}'s")
+                    self._found.find(
+                        f"fencing: {one}\n  was sent when the partition was {newest.life}'s"
+                    )
 
-    # -- repeats -------------------------------------------------------------------------------------------------
+    # -- repeats ---------------------------------------------------------------------------------
 
     def _judge_repeats(self, sent: list[Sent]) -> None:
         rows: dict[tuple[Place, Key], list[Sent]] = defaultdict(list)
         for one in sent:
             rows[(place_of(one), key_of(one))].append(one)
-        self._found.repeats_by_kill = {life.name: 0 for life in self._evidence.lives if life.end == "kill"}
+        self._found.repeats_by_kill = {
+            life.name: 0 for life in self._evidence.lives if life.end == "kill"
+        }
         for many in rows.values():
             many.sort(key=lambda one: one.request.received)
             for one, again in pairwise(many):
@@ -384,7 +467,9 @@ class _Judge:
         else:
             base = self._ownership.base(again.record.partition, again.epoch.place)
             self._found.unexplained += 1
-            self._found.find(f"repeat: {one}\n  again as {again}\n  [{one.epoch} / {again.epoch}, from {base}]")
+            self._found.find(
+                f"repeat: {one}\n  again as {again}\n  [{one.epoch} / {again.epoch}, from {base}]"
+            )
 
     def _why_repeated(self, one: Sent, again: Sent) -> str:
         """The explanation; empty: there is none."""
@@ -405,26 +490,36 @@ class _Judge:
         how = self._end_of(one.epoch, one, epoch)
         if how in ("stop", "rebalance"):
             outlasted = one.request.task and settled - one.request.received >= WAITED_SECONDS
-            return f"{IN_FLIGHT} ({how})" if outlasted or settled >= epoch.begin - HANDOVER_SECONDS else ""
+            return (
+                f"{IN_FLIGHT} ({how})"
+                if outlasted or settled >= epoch.begin - HANDOVER_SECONDS
+                else ""
+            )
         ended = self._lives[one.epoch.life].ended if how == "kill" else None
         until = epoch.begin if ended is None else min(ended, epoch.begin)
         if settled >= until:
             return f"{IN_FLIGHT} ({how})"
         if how == "kill":
-            if until - settled > UNCOMMITTED_SECONDS and not self._touching(one.epoch.life, settled, until):
+            if until - settled > UNCOMMITTED_SECONDS and not self._touching(
+                one.epoch.life, settled, until
+            ):
                 return ""
             self._found.oldest_repeat = max(self._found.oldest_repeat, until - settled)
         return f"answered since the last commit ({how})"
 
     def _left_out(self, one: Sent, until: Epoch, settled: float) -> bool:
-        """Whether a commit of its member was built when the record was settled, was taken, and does not say so."""
+        """Whether a commit of its member was built when the record was settled, was taken, and does
+        not say so.
+        """
         partition, offset = place_of(one)
         for commit in self._ownership.commits_of(one.epoch.member, one.epoch.place, until.place):
             if commit.built < settled + SLACK_SECONDS:
                 continue
             entry = commit.entries.get(partition)
             if entry is None and commit.whole and self._ownership.holds(commit, partition):
-                entry = self._ownership.base(partition, commit.place)  # nothing new was to be said of it
+                entry = self._ownership.base(
+                    partition, commit.place
+                )  # nothing new was to be said of it
                 if entry is None:
                     return True
             if entry is not None and not names(entry, offset):
@@ -439,12 +534,15 @@ class _Judge:
         if request.answered - asked > self._evidence.request_timeout - 0.1:
             return True
         return any(
-            trouble.kind in ("api", "suspended") and trouble.touches(request.life, asked - 0.1, request.answered + 0.3)
+            trouble.kind in ("api", "suspended")
+            and trouble.touches(request.life, asked - 0.1, request.answered + 0.3)
             for trouble in self._evidence.troubles
         )
 
     def _end_of(self, epoch: Epoch, one: Sent, after: Epoch) -> str:
-        """How an epoch ended, from a request in it on: kill, stop, suspended, kafka, or rebalance and nothing else.
+        """How an epoch ended, from a request in it on.
+
+        Kill, stop, suspended, kafka, or rebalance and nothing else.
 
         "thrown out": the group did that to the member, and nothing is known to have happened to it.
         """
@@ -462,43 +560,63 @@ class _Judge:
         return "rebalance" if self._ownership.stayed(epoch, after.place) else "thrown out"
 
     def _touching(self, life: str, begin: float, end: float) -> set[str]:
-        """What happened to a life in that time; being cut off from Kafka lasts until it is seen to be over."""
+        """What happened to a life in that time.
+
+        Being cut off from Kafka lasts until it is seen to be over.
+        """
         return {
             trouble.kind
             for trouble in self._evidence.troubles
-            if trouble.where in ("", life) and trouble.begin <= end and begin <= self._over_at(trouble, life)
+            if trouble.where in ("", life)
+            and trouble.begin <= end
+            and begin <= self._over_at(trouble, life)
         }
 
     def _over_at(self, trouble: Trouble, life: str) -> float:
         """When a life was seen to be over it: when a commit was taken that it built after the end.
 
-        What was cut is back then, but the client waits before it connects again, up to ten seconds and more; commits
-        that it kept meanwhile come first, and may be all that the group takes before it throws the member out.
+        What was cut is back then, but the client waits before it connects again, up to ten seconds
+        and more; commits that it kept meanwhile come first, and may be all that the group takes
+        before it throws the member out.
         """
         if trouble.kind != "kafka":
             return trouble.end
         known = self._over[trouble]
         if life not in known:
             commits = self._ownership.of_life(life)
-            known[life] = next((c.at for c in commits if c.at >= trouble.end and c.built >= trouble.end), math.inf)
+            known[life] = next(
+                (c.at for c in commits if c.at >= trouble.end and c.built >= trouble.end), math.inf
+            )
         return known[life]
 
-    # -- the end -------------------------------------------------------------------------------------------------
+    # -- the end ---------------------------------------------------------------------------------
 
     def _judge_commits(self) -> None:
-        """The group never goes back, but for a commit that the client sends once more after a cut, until the next."""
+        """The group never goes back, but for a commit that the client sends once more after a cut,
+        until the next.
+        """
         for partition in {commit.partition for commit in self._evidence.commits}:
             entries = self._ownership.entries(partition)
             furthest = 0
             for number, entry in enumerate(entries):
-                if entry.offset < furthest and not self._sent_once_more(entry, furthest, entries[number + 1 :]):
-                    self._found.find(f"committed: went back in [{partition}] from {furthest}: {entry}")
+                if entry.offset < furthest and not self._sent_once_more(
+                    entry, furthest, entries[number + 1 :]
+                ):
+                    self._found.find(
+                        f"committed: went back in [{partition}] from {furthest}: {entry}"
+                    )
                 furthest = max(furthest, entry.offset)
 
-    def _sent_once_more(self, entry: CommitEntry, furthest: int, later: Sequence[CommitEntry]) -> bool:
-        """Whether the client sent this commit anew behind a later one, and the member mended that, if it lived."""
+    def _sent_once_more(
+        self, entry: CommitEntry, furthest: int, later: Sequence[CommitEntry]
+    ) -> bool:
+        """Whether the client sent this commit anew behind a later one, and the member mended that,
+        if it lived.
+        """
         holder = self._ownership.holder(entry)
-        if holder is None or "kafka" not in self._touching(holder.life, entry.at - SENT_AGAIN_SECONDS, entry.at):
+        if holder is None or "kafka" not in self._touching(
+            holder.life, entry.at - SENT_AGAIN_SECONDS, entry.at
+        ):
             return False
         self._found.sent_once_more += 1
         own = list(itertools.takewhile(lambda other: self._held_by(holder.member, other), later))
@@ -512,7 +630,9 @@ class _Judge:
         return holder is not None and holder.member == member
 
     def _judge_state(self) -> None:
-        """The API holds what a replay of the topic gives, but for keys that a dead member's late request hit."""
+        """The API holds what a replay of the topic gives, but for keys that a dead member's late
+        request hit.
+        """
         state: dict[str, dict[str, str]] = defaultdict(dict)
         children: dict[str, dict[str, None]] = defaultdict(dict)
         for place, want in self._wanted.items():

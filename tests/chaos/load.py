@@ -1,12 +1,14 @@
 """What the line publishes during the run, and what is to become of each record.
 
-Every event carries its own number, so that each row the API applies tells which record it came from. A group (a unit
-with its codes) is one record key and so one partition. A code joins one unit and never leaves it, and every unit is
-updated a last time at the end: so what the API has to hold in the end follows from the topic alone.
+Every event carries its own number, so that each row the API applies tells which record it came
+from. A group (a unit with its codes) is one record key and so one partition. A code joins one unit
+and never leaves it, and every unit is updated a last time at the end: so what the API has to hold
+in the end follows from the topic alone.
 
-Records of several rows: a *label* is a code that is in no unit, and is updated together with its unit (``also_update``)
-and alone; documents of EPCIS update up to six codes of a group, one of which may be unknown, and pack some of them.
-Order between a label and the codes of its unit is not promised, so none of them is reached in both ways.
+Records of several rows: a *label* is a code that is in no unit, and is updated together with its
+unit (``also_update``) and alone; documents of EPCIS update up to six codes of a group, one of which
+may be unknown, and pack some of them. Order between a label and the codes of its unit is not
+promised, so none of them is reached in both ways.
 """
 
 from __future__ import annotations
@@ -100,7 +102,9 @@ class Line:
 
     def _no_event(self) -> tuple[bytes, bytes | None]:
         self._number += 1
-        return self._draw.choice(self._units).encode(), b"\xff\xfe no event " + str(self._number).encode()
+        return self._draw.choice(self._units).encode(), b"\xff\xfe no event " + str(
+            self._number
+        ).encode()
 
     def _tombstone(self) -> tuple[bytes, bytes | None]:
         return self._draw.choice(self._units).encode(), None
@@ -122,7 +126,9 @@ class Line:
         self._units.append(unit)
         self._codes += codes
         self._packing += codes[1:]
-        return self._item(unit, codes[0][1], {UNIT: unit})  # no update of a unit comes before its first code
+        return self._item(
+            unit, codes[0][1], {UNIT: unit}
+        )  # no update of a unit comes before its first code
 
     def _some_hot(self) -> str:
         return self._draw.choice(self._units[:HOT_GROUPS])
@@ -132,7 +138,10 @@ class Line:
         return self._some_hot() if self._draw.random() < 0.5 else self._draw.choice(self._units)
 
     def _pack(self) -> tuple[bytes, bytes | None]:
-        """The next code goes into its unit; now and then up to four that go into the same one, in a document."""
+        """The next code goes into its unit.
+
+        Now and then up to four that go into the same one, in a document.
+        """
         if not self._packing:
             return self._code()
         unit, code = self._packing.pop(0)
@@ -142,14 +151,21 @@ class Line:
         while len(codes) < 4 and self._packing and self._packing[0][0] == unit:
             codes.append(self._packing.pop(0)[1])
         return self._event(
-            unit, type="AggregationEvent", action="ADD", bizStep="packing", parentID=unit, childEPCs=codes
+            unit,
+            type="AggregationEvent",
+            action="ADD",
+            bizStep="packing",
+            parentID=unit,
+            childEPCs=codes,
         )
 
     def _label(self) -> tuple[bytes, bytes | None]:
         """An update of a unit's label alone."""
         unit = self._some_unit()
         self._number += 1
-        return unit.encode(), json.dumps({"extended_id": f"LABEL-{unit}", UNIT_NUMBER: str(self._number)}).encode()
+        return unit.encode(), json.dumps(
+            {"extended_id": f"LABEL-{unit}", UNIT_NUMBER: str(self._number)}
+        ).encode()
 
     def _label_and_unit(self) -> tuple[bytes, bytes | None]:
         """One record that updates a unit and its label."""
@@ -175,7 +191,11 @@ class Line:
     def _event(self, unit: str, **members: Any) -> tuple[bytes, bytes | None]:
         self._number += 1
         event = {"eventTime": "2026-11-22T15:30:00Z", NUMBER: str(self._number), **members}
-        body = {"type": "EPCISDocument", "schemaVersion": "2.0", "epcisBody": {"eventList": [event]}}
+        body = {
+            "type": "EPCISDocument",
+            "schemaVersion": "2.0",
+            "epcisBody": {"eventList": [event]},
+        }
         return unit.encode(), json.dumps(body).encode()
 
     def _item(self, group: str, code: str, fields: Mapping[str, str]) -> tuple[bytes, bytes | None]:
@@ -190,12 +210,16 @@ class Line:
 
 
 class Publisher:
-    """Publishes a line at a steady pace from a thread of its own, through broker restarts, nothing twice.
+    """Publishes a line at a steady pace from a thread of its own, through broker restarts, nothing
+    twice.
 
-    With kafka-python: librdkafka's idempotent producer was seen to stand still for ever after a broker was back.
+    With kafka-python: librdkafka's idempotent producer was seen to stand still for ever after a
+    broker was back.
     """
 
-    def __init__(self, bootstrap: str, topic: str, line: Line, per_second: float, ahead: int) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, line: Line, per_second: float, ahead: int
+    ) -> None:
         self._line = line
         self._topic = topic
         self._per_second = per_second
@@ -228,7 +252,9 @@ class Publisher:
         self._producer.close(timeout=FLUSH_SECONDS)
         left = self.published - self.acknowledged
         if left or self._failed:
-            raise RuntimeError(f"{left} events unacknowledged, {len(self._failed)} failed: {self._failed[:1]}")
+            raise RuntimeError(
+                f"{left} events unacknowledged, {len(self._failed)} failed: {self._failed[:1]}"
+            )
 
     def _run(self) -> None:
         began = time.monotonic()

@@ -1,9 +1,12 @@
-"""The history of a group as the broker keeps it: ``__consumer_offsets``, read with kafka-python and decoded by hand.
+"""The history of a group as the broker keeps it.
 
-Formats: OffsetCommitKey/Value and GroupMetadataKey/Value of Kafka's group coordinator, and ConsumerProtocolAssignment;
-for the ``consumer`` protocol ConsumerGroupMemberMetadata and ConsumerGroupCurrentMemberAssignment,
-which the coordinator writes for each member by itself: each such record is a generation here. The
-group reads one topic only, so the topic's id, by which they name it, is not looked at.
+``__consumer_offsets``, read with kafka-python and decoded by hand.
+
+Formats: OffsetCommitKey/Value and GroupMetadataKey/Value of Kafka's group coordinator, and
+ConsumerProtocolAssignment; for the ``consumer`` protocol ConsumerGroupMemberMetadata and
+ConsumerGroupCurrentMemberAssignment, which the coordinator writes for each member by itself: each
+such record is a generation here. The group reads one topic only, so the topic's id, by which they
+name it, is not looked at.
 
 A static member of the classic protocol that joins again gets a new member id, but the group keeps
 the client id of the one before it. So whose it is tells the instance id, which is its slot's, and
@@ -31,7 +34,9 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
-        self.flexible = False  #: lengths are varints, one more than they are; tagged fields end each structure
+        self.flexible = (
+            False  #: lengths are varints, one more than they are; tagged fields end each structure
+        )
 
     def number(self, form: str) -> int:
         (value,) = struct.unpack_from(f">{form}", self._data, self._at)
@@ -73,14 +78,19 @@ class _Reader:
 def history(
     kafka: Kafka, group: str, topic: str, lives: Sequence[Life] = ()
 ) -> tuple[list[CommitEntry], list[Generation]]:
-    """Every commit of the group for the topic and every generation of the group, in the order of the log."""
+    """Every commit of the group for the topic and every generation of the group, in the order of
+    the log.
+    """
     return decode(kafka.read_all(TOPIC, committed_only=False), group, topic, lives)
 
 
 def decode(
     records: Iterable[Witnessed], group: str, topic: str, lives: Sequence[Life] = ()
 ) -> tuple[list[CommitEntry], list[Generation]]:
-    """The same, of records that were read. All that concerns one group is in one partition, so its order is total."""
+    """The same, of records that were read.
+
+    All that concerns one group is in one partition, so its order is total.
+    """
     commits: list[CommitEntry] = []
     generations: list[Generation] = []
     group_state = _ConsumerGroup()
@@ -115,7 +125,9 @@ def _commit(record: Witnessed, at: float, partition: int) -> CommitEntry:
     return CommitEntry(record.offset, at, partition, offset, value.text().rstrip("\0"))
 
 
-def _generation(record: Witnessed, at: float, topic: str, lives: Sequence[Life], names: dict[str, str]) -> Generation:
+def _generation(
+    record: Witnessed, at: float, topic: str, lives: Sequence[Life], names: dict[str, str]
+) -> Generation:
     value = _Reader(record.value or b"")
     version = _version(value, "group metadata")
     value.text()  # protocol type
@@ -148,7 +160,10 @@ def _generation(record: Witnessed, at: float, topic: str, lives: Sequence[Life],
 def _life_of(instance: str, at: float, lives: Sequence[Life]) -> str:
     """The newest life of a static member's slot at that time."""
     slot = int(instance.rpartition("-")[2])
-    return max((life for life in lives if life.slot == slot and life.began <= at), key=lambda life: life.began).name
+    return max(
+        (life for life in lives if life.slot == slot and life.began <= at),
+        key=lambda life: life.began,
+    ).name
 
 
 class _ConsumerGroup:
@@ -156,7 +171,9 @@ class _ConsumerGroup:
 
     def __init__(self) -> None:
         self._clients: dict[str, str] = {}
-        self._members: dict[str, list[int]] = {}  # the partitions of each; of one that is to give some up, those, too
+        self._members: dict[
+            str, list[int]
+        ] = {}  # the partitions of each; of one that is to give some up, those, too
         self._epoch = 0
 
     def take(self, kind: int, member: str, data: bytes | None) -> None:
@@ -186,7 +203,9 @@ class _ConsumerGroup:
             for member, partitions in self._members.items()
             for partition in partitions
         }
-        return Generation(place, at, self._epoch, len(self._members), owners, frozenset(self._members), "consumer")
+        return Generation(
+            place, at, self._epoch, len(self._members), owners, frozenset(self._members), "consumer"
+        )
 
     @staticmethod
     def _partitions(value: _Reader) -> list[int]:
@@ -222,11 +241,13 @@ def _assigned(assignment: bytes, topic: str) -> list[int]:
 
 @functools.lru_cache(maxsize=4096)
 def settled_beyond(commit: CommitEntry) -> list[tuple[int, int]]:
-    """What the commit's settled map names, as half-open ranges; nothing for a map that cannot be trusted.
+    """What the commit's settled map names, as half-open ranges.
 
-    ``v1 PARTITION BASE DATA CHECKSUM``, or ``v2`` with three words about the log before DATA, which may be ``-``:
-    base64 of LEB128 numbers (a count of runs; for each its unsettled, then its settled positions), and of a bitmap
-    from there on, lowest bit first.
+    Nothing for a map that cannot be trusted.
+
+    ``v1 PARTITION BASE DATA CHECKSUM``, or ``v2`` with three words about the log before DATA, which
+    may be ``-``: base64 of LEB128 numbers (a count of runs; for each its unsettled, then its
+    settled positions), and of a bitmap from there on, lowest bit first.
     """
     parts = commit.metadata.split(" ")
     whole = commit.metadata.rpartition(" ")[0]
@@ -271,7 +292,9 @@ def settled_set(commit: CommitEntry) -> frozenset[int]:
     """The same, as single offsets."""
     if not commit.metadata:
         return frozenset()
-    return frozenset(offset for begin, end in settled_beyond(commit) for offset in range(begin, end))
+    return frozenset(
+        offset for begin, end in settled_beyond(commit) for offset in range(begin, end)
+    )
 
 
 def names(commit: CommitEntry, offset: int) -> bool:

@@ -54,7 +54,9 @@ def generations(evidence: Evidence) -> str:
     found: dict[str, set[tuple[int, frozenset[str] | None]]] = {}
     for generation in evidence.generations:
         found.setdefault(generation.protocol, set()).add((generation.number, generation.ids))
-    counts = ", ".join(f"{len(some)} with the {protocol} protocol" for protocol, some in found.items())
+    counts = ", ".join(
+        f"{len(some)} with the {protocol} protocol" for protocol, some in found.items()
+    )
     static = sum(life.static for life in evidence.lives)
     return f"generations (rebalances): {counts or 'none'}; {static} of the lives static members"
 
@@ -74,4 +76,7 @@ def shortened(findings: Sequence[str]) -> list[str]:
 
 def listed(counts: Mapping[str, int]) -> str:
     """``name count``, the largest first."""
-    return ", ".join(f"{name} {n}" for name, n in sorted(counts.items(), key=lambda item: -item[1])) or "none"
+    return (
+        ", ".join(f"{name} {n}" for name, n in sorted(counts.items(), key=lambda item: -item[1]))
+        or "none"
+    )

@@ -29,13 +29,17 @@ from tests.support.kafka_witness import Kafka, Witnessed
 EVIDENCE = "evidence.pickle"  #: beside the members' logs
 PER_SECOND = 100.0
 AHEAD = 1500
-#: With everything healthy, something is committed at least this often until all is; and all of it in this time.
+#: With everything healthy, something is committed at least this often until all is; and all of it
+#: in this time.
 DRAIN_STALL_SECONDS = 120.0  #: a member that died last may hold its partitions for its session
 DRAIN_SECONDS = 900.0
 
 
 def run(seed: int, plan: Callable[[Driver], None], members: int, folder: Path) -> Evidence:
-    """Drive the plan, drain, and collect the evidence; what there is of it is also kept in the folder."""
+    """Drive the plan, drain, and collect the evidence.
+
+    What there is of it is also kept in the folder.
+    """
     began = time.monotonic()
     with set_up(folder) as stage:
         driver = Driver(stage, seed)
@@ -50,7 +54,9 @@ def run(seed: int, plan: Callable[[Driver], None], members: int, folder: Path) -
             driver.settle()
             publisher.close()
             if publisher.published < PER_SECOND * (time.monotonic() - began) / 2:
-                driver.findings.append(f"void: the line stood still: {publisher.published} events only")
+                driver.findings.append(
+                    f"void: the line stood still: {publisher.published} events only"
+                )
             say("drain")
             drained_in = _drain(stage, driver)
             driver.dismiss()
@@ -77,12 +83,21 @@ def _drain(stage: Stage, driver: Driver) -> float:
         now = time.monotonic()
         if all(committed.get(partition) == end for partition, end in ends.items()):
             return now - began
-        # With its metadata: what is settled behind a hot code's row moves the map first, and then the offset.
-        if (seen := {partition: (commit.offset, commit.metadata) for partition, commit in commits.items()}) != last:
+        # With its metadata: what is settled behind a hot code's row moves the map first, and then
+        # the offset.
+        if (
+            seen := {
+                partition: (commit.offset, commit.metadata) for partition, commit in commits.items()
+            }
+        ) != last:
             last, moved = seen, now
         if now - moved > DRAIN_STALL_SECONDS or now - began > DRAIN_SECONDS:
-            left = {p: (committed.get(p), end) for p, end in ends.items() if committed.get(p) != end}
-            driver.findings.append(f"stuck: not committed to the end {now - began:.0f} s after the last fault: {left}")
+            left = {
+                p: (committed.get(p), end) for p, end in ends.items() if committed.get(p) != end
+            }
+            driver.findings.append(
+                f"stuck: not committed to the end {now - began:.0f} s after the last fault: {left}"
+            )
             return now - began
         driver.watch_over()
         time.sleep(0.2)
@@ -146,30 +161,49 @@ def _requests(stage: Stage) -> list[Request]:
 
 
 def _of_a_task(request: Request, task: str, told: dict[str, Any] | None, stage: Stage) -> Request:
-    """The call that began a task, with the answer that told of its end: with none, nobody knows what became of it."""
+    """The call that began a task, with the answer that told of its end.
+
+    With none, nobody knows what became of it.
+    """
     if told is None:
         return request._replace(task=task, status=None)
     seen = stage.seen[told["request"]]
     return request._replace(
-        task=task, answered=seen.answered, status=told["status"], fault=told["fault"] or "", asked=seen.received
+        task=task,
+        answered=seen.answered,
+        status=told["status"],
+        fault=told["fault"] or "",
+        asked=seen.received,
     )
 
 
 def _failed(sandbox: Sandbox) -> frozenset[tuple[str, str]]:
     return frozenset(
-        (task["data_key"], key) for task in sandbox.tasks() if task["message"] is not None for key in task["keys"]
+        (task["data_key"], key)
+        for task in sandbox.tasks()
+        if task["message"] is not None
+        for key in task["keys"]
     )
 
 
 def _applications(sandbox: Sandbox) -> list[Application]:
     return [
-        Application(row["seq"], row["request"], row["data_key"], row["key_value"], row["fields"], row["at"])
+        Application(
+            row["seq"], row["request"], row["data_key"], row["key_value"], row["fields"], row["at"]
+        )
         for row in sandbox.journal()["rows"]
     ]
 
 
 def _records(kafka: Kafka, topic: str) -> list[Record]:
     def record(found: Witnessed) -> Record:
-        return Record(found.partition, found.offset, found.key, found.value, found.headers, found.timestamp / 1000)
+        return Record(
+            found.partition,
+            found.offset,
+            found.key,
+            found.value,
+            found.headers,
+            found.timestamp / 1000,
+        )
 
     return [record(found) for found in kafka.read_all(topic)]

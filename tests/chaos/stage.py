@@ -1,8 +1,10 @@
-"""The parts of a run: a real broker, toxiproxy, the sandbox, and consumer processes; each can be broken by itself.
+"""The parts of a run: a real broker, toxiproxy, the sandbox, and consumer processes.
 
-Each member reaches Kafka through a listener that advertises a proxy of its slot's own, and the API through a proxy and
-a server of its own (all servers stand on one sandbox): so each can be cut off alone, and the journal tells who sent
-what.
+Each can be broken by itself.
+
+Each member reaches Kafka through a listener that advertises a proxy of its slot's own, and the API
+through a proxy and a server of its own (all servers stand on one sandbox): so each can be cut off
+alone, and the journal tells who sent what.
 """
 
 from __future__ import annotations
@@ -82,7 +84,9 @@ class Member:
     suspended: bool = False
     ending: float | None = None  #: since when it was asked to stop
     stays_away: bool = False  #: once stopped, nobody takes its place
-    disturbed: int = 0  #: how often it was suspended or ended: what was asked of it meanwhile counts for nothing
+    disturbed: int = (
+        0  #: how often it was suspended or ended: what was asked of it meanwhile counts for nothing
+    )
 
     @property
     def name(self) -> str:
@@ -98,7 +102,12 @@ class Stage:
     """Everything that runs; see ``set_up``."""
 
     def __init__(
-        self, broker: JvmBroker, toxiproxy: Toxiproxy, sandbox: Sandbox, to_kafka: list[Proxy], folder: Path
+        self,
+        broker: JvmBroker,
+        toxiproxy: Toxiproxy,
+        sandbox: Sandbox,
+        to_kafka: list[Proxy],
+        folder: Path,
     ) -> None:
         self.broker = broker
         self.toxiproxy = toxiproxy
@@ -125,7 +134,10 @@ class Stage:
         to_kafka = self.to_kafka[slot]
         ops = f"127.0.0.1:{free_port()}"
         process = ConsumerProcess(
-            self.folder, self._settings(name, slot, to_kafka.listen, to_api.listen, ops), "run", name=name
+            self.folder,
+            self._settings(name, slot, to_kafka.listen, to_api.listen, ops),
+            "run",
+            name=name,
         )
         life = Life(name, slot, time.time(), protocol=self.protocol, static=slot in self.static)
         self.lives.append(life)
@@ -153,13 +165,18 @@ class Stage:
         api.life, api.seen = name, self.seen
         server.api = api
         thread = threading.Thread(
-            target=server.serve_forever, kwargs={"poll_interval": 0.5}, name=f"sandbox-{name}", daemon=True
+            target=server.serve_forever,
+            kwargs={"poll_interval": 0.5},
+            name=f"sandbox-{name}",
+            daemon=True,
         )
         thread.start()
         self._servers.append(server)
         return server
 
-    def _settings(self, name: str, slot: int, kafka: str, api: str, ops: str) -> dict[str, dict[str, Any]]:
+    def _settings(
+        self, name: str, slot: int, kafka: str, api: str, ops: str
+    ) -> dict[str, dict[str, Any]]:
         client: dict[str, Any] = {"client.id": name}
         if self.protocol == "classic":  # the other protocol's session is the broker's
             client["session.timeout.ms"] = int(self.session * 1000)
@@ -200,7 +217,10 @@ def set_up(folder: Path) -> Iterator[Stage]:
     with ExitStack() as stack:
         toxiproxy = stack.enter_context(closing(Toxiproxy()))
         listeners = [free_port() for _ in range(SLOTS)]
-        to_kafka = [toxiproxy.proxy(f"kafka-{slot}", f"127.0.0.1:{port}") for slot, port in enumerate(listeners)]
+        to_kafka = [
+            toxiproxy.proxy(f"kafka-{slot}", f"127.0.0.1:{port}")
+            for slot, port in enumerate(listeners)
+        ]
         broker = stack.enter_context(closing(_broker(listeners, to_kafka)))
         broker.start()
         running = Stage(broker, toxiproxy, Sandbox(token=TOKEN), to_kafka, folder)
@@ -224,7 +244,9 @@ def _broker(listeners: list[int], proxies: list[Proxy]) -> JvmBroker:
         {
             "listeners": listed({**named, **own, "CONTROLLER": f"127.0.0.1:{controller}"}),
             "advertised.listeners": listed({**named, **advertised}),
-            "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in [*named, *own, "CONTROLLER"]),
+            "listener.security.protocol.map": ",".join(
+                f"{name}:PLAINTEXT" for name in [*named, *own, "CONTROLLER"]
+            ),
             "inter.broker.listener.name": "PLAINTEXT",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
         }

@@ -1,4 +1,7 @@
-"""The short round of chaos, for CI: a fixed seed, everything at least once, three kills, both protocols."""
+"""The short round of chaos, for CI.
+
+A fixed seed, everything at least once, three kills, both protocols.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import subprocess
 import sys
 
 SEED = 20
-#: The round takes two minutes; each wait in it has a deadline of its own that says what was waited for.
+#: The round takes two minutes; each wait in it has a deadline of its own that says what was waited
+#: for.
 SECONDS = 900
 
 

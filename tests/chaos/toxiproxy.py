@@ -1,4 +1,7 @@
-"""Toxiproxy, the TCP proxy that can be told to misbehave: built once with Go, driven over its HTTP API."""
+"""Toxiproxy, the TCP proxy that can be told to misbehave.
+
+Built once with Go, driven over its HTTP API.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,9 @@ def binary() -> Path:
         if program.exists():
             return program
         if shutil.which("go") is None:
-            raise ToxiproxyUnavailableError("go is not on the PATH: install Go 1.19 or later to build toxiproxy once")
+            raise ToxiproxyUnavailableError(
+                "go is not on the PATH: install Go 1.19 or later to build toxiproxy once"
+            )
         built = subprocess.run(
             ["go", "install", MODULE],
             env=os.environ | {"GOBIN": str(CACHE), "CGO_ENABLED": "0"},  # without a C compiler, too
@@ -45,7 +50,9 @@ def binary() -> Path:
             timeout=BUILD_SECONDS,
         )
         if built.returncode != 0:
-            raise ToxiproxyUnavailableError(f"toxiproxy could not be built:\n{built.stdout}{built.stderr}")
+            raise ToxiproxyUnavailableError(
+                f"toxiproxy could not be built:\n{built.stdout}{built.stderr}"
+            )
     return program
 
 
@@ -92,7 +99,9 @@ class Toxiproxy:
             return isinstance(self.ask("GET", "/proxies"), dict)
         except requests.ConnectionError:
             if self._process.poll() is not None:
-                raise ToxiproxyUnavailableError(f"toxiproxy ended with {self._process.returncode}") from None
+                raise ToxiproxyUnavailableError(
+                    f"toxiproxy ended with {self._process.returncode}"
+                ) from None
             return False
 
 
@@ -109,7 +118,13 @@ class Proxy:
         if kind == "down":
             self._toxiproxy.ask("POST", self._path, {"enabled": False})
             return
-        toxic = {"name": kind, "type": kind, "stream": "downstream", "toxicity": 1.0, "attributes": attributes}
+        toxic = {
+            "name": kind,
+            "type": kind,
+            "stream": "downstream",
+            "toxicity": 1.0,
+            "attributes": attributes,
+        }
         self._toxiproxy.ask("POST", f"{self._path}/toxics", toxic)
 
     def mend(self) -> None:

@@ -1,4 +1,7 @@
-"""Looks at every member all the time: /status must balance and keep to its bounds, /healthz must not fail."""
+"""Looks at every member all the time.
+
+/status must balance and keep to its bounds, /healthz must not fail.
+"""
 
 from __future__ import annotations
 
@@ -72,12 +75,18 @@ class Watcher:
         status: Mapping[str, Any] = answer.json()
         for name, counts in [
             ("all partitions", status["ledger"]),
-            *((f"partition {partition['partition']}", partition) for partition in status["partitions"]),
+            *(
+                (f"partition {partition['partition']}", partition)
+                for partition in status["partitions"]
+            ),
         ]:
             if counts["consumed"] != sum(counts[count] for count in COUNTS):
                 self.findings.append(f"ledger: {member.name}, {name}: does not balance: {counts}")
         unsettled = status["rows"]["unsettled"]
         self.most_unsettled = max(self.most_unsettled, unsettled)
-        # A record is taken in whole: the last one may have brought more rows than there was room for.
+        # A record is taken in whole: the last one may have brought more rows than there was room
+        # for.
         if unsettled >= MAX_UNSETTLED_ROWS + MOST_ROWS:
-            self.findings.append(f"memory: {member.name} holds {unsettled} rows, {MAX_UNSETTLED_ROWS} are allowed")
+            self.findings.append(
+                f"memory: {member.name} holds {unsettled} rows, {MAX_UNSETTLED_ROWS} are allowed"
+            )

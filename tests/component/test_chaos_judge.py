@@ -1,4 +1,7 @@
-"""The judge of chaos is judged: a good run passes, and each thing that it is there for is seen when it is done."""
+"""The judge of chaos is judged.
+
+A good run passes, and each thing that it is there for is seen when it is done.
+"""
 
 from __future__ import annotations
 
@@ -30,24 +33,37 @@ HANDOVER = 20.0  #: when b takes over from a
 
 
 class Run:
-    """A run of one partition, written down step by step; ``a`` owns it from 10.0 on, ``b`` from HANDOVER on."""
+    """A run of one partition, written down step by step.
+
+    ``a`` owns it from 10.0 on, ``b`` from HANDOVER on.
+    """
 
     def __init__(self, end: str = "kill", ended: float = HANDOVER - 1) -> None:
         self.evidence = Evidence(0, max_processing=9, request_timeout=3, max_unsettled_rows=100)
         self.evidence.lives = [Life("a", 0, 9.0, ended, end, 0), Life("b", 1, 9.0, 40.0, "stop", 0)]
-        self.evidence.generations = [Generation(0, 10.0, 1, 1, {0: A}), Generation(50, HANDOVER, 2, 1, {0: B})]
+        self.evidence.generations = [
+            Generation(0, 10.0, 1, 1, {0: A}),
+            Generation(50, HANDOVER, 2, 1, {0: B}),
+        ]
         self._place = 0
 
     def publish(self, partition: int = 0, **event: Any) -> int:
-        """Publish a flat event; its number, by which it is sent. In partition 0 alone, this is its offset."""
-        return self.publish_value(lambda number: json.dumps(event | {"step": str(number)}).encode(), partition)
+        """Publish a flat event.
+
+        Its number, by which it is sent. In partition 0 alone, this is its offset.
+        """
+        return self.publish_value(
+            lambda number: json.dumps(event | {"step": str(number)}).encode(), partition
+        )
 
     def publish_unit(self, unit: str, **also: Any) -> int:
         """Publish an update of a unit."""
 
         def value(number: int) -> bytes:
             fields = {"unit_step": str(number)}
-            return json.dumps({"data_key": "case_code", "key_value": unit, "scm_data": fields} | also).encode()
+            return json.dumps(
+                {"data_key": "case_code", "key_value": unit, "scm_data": fields} | also
+            ).encode()
 
         return self.publish_value(value)
 
@@ -80,11 +96,15 @@ class Run:
         number = len(self.evidence.requests) + 1
         answered = answered or at + 0.1
         asked = answered - 0.1 if task else 0.0
-        self.evidence.requests.append(Request(number, life, at, answered, status, fault, len(numbers), task, asked))
+        self.evidence.requests.append(
+            Request(number, life, at, answered, status, fault, len(numbers), task, asked)
+        )
         for record in numbers:
             want = wanted(self.evidence.records[record]).rows[row]
             self.evidence.applications.append(
-                Application(0, number, want.data_key, want.key_value, want.fields, applied or at + 0.1)
+                Application(
+                    0, number, want.data_key, want.key_value, want.fields, applied or at + 0.1
+                )
             )
         self.evidence.applications.sort(key=lambda row: row.at)
 
@@ -100,7 +120,9 @@ class Run:
         for row in self.evidence.applications:
             for code in [row.key_value] if row.data_key == "extended_id" else list(codes):
                 if row.data_key == "extended_id" or codes[code].get("case_code") == row.key_value:
-                    codes.setdefault(code, {}).update({name: value for name, value in row.fields.items() if value})
+                    codes.setdefault(code, {}).update(
+                        {name: value for name, value in row.fields.items() if value}
+                    )
         self.evidence.state = codes
         return judge(self.evidence)
 
@@ -132,10 +154,15 @@ def test_a_letter_has_to_be_its_record_byte_for_byte_and_to_be_deserved() -> Non
     bad = run.publish_value(lambda _: b"\xff")
     good = run.publish(extended_id="C", line="1")
     for offset, value in ((bad, b"\xfe"), (good, run.evidence.records[good].value)):
-        headers = [("__connect.errors.partition", b"0"), ("__connect.errors.offset", str(offset).encode())]
+        headers = [
+            ("__connect.errors.partition", b"0"),
+            ("__connect.errors.offset", str(offset).encode()),
+        ]
         headers += [("scm.reason", b"undecodable"), ("scm.message", b"no")]
         run.evidence.letters.append(Record(0, 0, b"key", value, headers))
-    assert [finding.partition(":")[0] for finding in run.verdict().findings if "letters" in finding] == ["letters"] * 2
+    assert [
+        finding.partition(":")[0] for finding in run.verdict().findings if "letters" in finding
+    ] == ["letters"] * 2
 
 
 def test_committed_has_to_be_the_end_and_never_to_go_back() -> None:
@@ -187,7 +214,9 @@ def test_a_join_and_an_update_of_its_unit_keep_their_order_and_two_joins_need_no
     assert run.verdict().inversions == 1
 
 
-def test_a_row_that_a_new_owner_applies_for_the_first_time_after_a_later_one_is_an_inversion() -> None:
+def test_a_row_that_a_new_owner_applies_for_the_first_time_after_a_later_one_is_an_inversion() -> (
+    None
+):
     run = Run()
     first, second = run.publish(extended_id="C", line="1"), run.publish(extended_id="C", line="2")
     run.send("a", 12, second)
@@ -227,7 +256,11 @@ def repeated(run: Run, answered: float, **first: Any) -> Verdict:
 
 
 def test_a_repeat_in_one_epoch_needs_a_lost_answer() -> None:
-    for status, fault, unexplained in ((200, "", 1), (None, "reset_after", 0), (200, "latency+garbage", 0)):
+    for status, fault, unexplained in (
+        (200, "", 1),
+        (None, "reset_after", 0),
+        (200, "latency+garbage", 0),
+    ):
         run = Run()
         offset = run.publish(extended_id="C", line="1")
         run.send("a", 11, offset, status=status, fault=fault)
@@ -236,7 +269,8 @@ def test_a_repeat_in_one_epoch_needs_a_lost_answer() -> None:
 
 
 def commit_that_names(run: Run, answered: float, at: float, number: int = 1) -> None:
-    """The first record is not settled for this commit, and another one is that was answered then."""
+    """The first record is not settled for this commit, and another one is that was answered then.
+    """
     other = run.publish(extended_id="D", line="1")
     assert other == number
     run.send("a", answered - 0.1, other)
@@ -247,7 +281,10 @@ def commit_that_names(run: Run, answered: float, at: float, number: int = 1) -> 
 def test_after_a_kill_only_what_was_answered_since_the_last_commit_was_built_is_explained(
     answered: float, unexplained: int
 ) -> None:
-    """It was built when the newest row that it names had been answered, or later; when it came tells nothing."""
+    """It was built when the newest row that it names had been answered, or later.
+
+    When it came tells nothing.
+    """
     run = Run()
     first = run.publish(extended_id="C", line="1")
     run.send("a", 11.9, first)
@@ -259,14 +296,19 @@ def test_after_a_kill_only_what_was_answered_since_the_last_commit_was_built_is_
 
 
 def test_a_commit_of_another_partition_counts_as_it_holds_all_that_is_due() -> None:
-    """But one all of whose partitions are given away next may be of that hand-over, and hold nothing else."""
+    """But one all of whose partitions are given away next may be of that hand-over, and hold
+    nothing else.
+    """
     for later, unexplained in (({0: B, 1: A}, 1), ({0: B, 1: B}, 0)):
         run = Run()
         run.evidence.generations = [
             run.evidence.generations[0]._replace(owners={0: A, 1: A}),
             run.evidence.generations[1]._replace(owners=later),
         ]
-        first, other = run.publish(extended_id="C", line="1"), run.publish(1, extended_id="D", line="1")
+        first, other = (
+            run.publish(extended_id="C", line="1"),
+            run.publish(1, extended_id="D", line="1"),
+        )
         run.send("a", 11.9, first)
         run.send("a", 14, other)
         run.evidence.commits.append(CommitEntry(1, 18.5, 1, 1, ""))
@@ -291,7 +333,9 @@ def test_a_commit_says_nothing_of_a_partition_that_its_member_has_not_got_any_mo
     assert run.verdict().unexplained == 0
 
 
-def test_an_answer_that_no_commit_held_for_half_a_minute_though_nothing_happened_is_a_finding() -> None:
+def test_an_answer_that_no_commit_held_for_half_a_minute_though_nothing_happened_is_a_finding() -> (
+    None
+):
     for answered, unexplained in ((60.0, 0), (20.0, 1)):
         run = Run(ended=61)
         run.evidence.generations[1] = Generation(50, 62.0, 2, 1, {0: B})
@@ -301,8 +345,13 @@ def test_an_answer_that_no_commit_held_for_half_a_minute_though_nothing_happened
         assert run.verdict().unexplained == unexplained
 
 
-def test_a_commit_that_comes_late_after_a_restart_of_the_broker_says_nothing_of_what_was_answered_meanwhile() -> None:
-    """Nineteen rows were called unexplained: the commit came 9 ms after their answer, and then the member was out."""
+def test_a_commit_that_comes_late_after_a_restart_of_the_broker_says_nothing_of_what_was_answered_meanwhile() -> (
+    None
+):
+    """Nineteen rows were called unexplained.
+
+    The commit came 9 ms after their answer, and then the member was out.
+    """
     run = Run(end="stop", ended=40)
     run.evidence.generations[1] = run.evidence.generations[1]._replace(ids=frozenset({"b-1"}))
     run.evidence.troubles = [Trouble("kafka", "", 11, 13, "broker restarted")]
@@ -346,7 +395,9 @@ def test_what_a_commit_named_is_never_explained() -> None:
 
 
 @pytest.mark.parametrize(("answered", "unexplained"), [(19.9, 0), (19.0, 1)])
-def test_after_a_stop_or_a_handover_only_what_was_unanswered_is_explained(answered: float, unexplained: int) -> None:
+def test_after_a_stop_or_a_handover_only_what_was_unanswered_is_explained(
+    answered: float, unexplained: int
+) -> None:
     for end, ended in (("stop", HANDOVER - 0.05), ("stop", 40.0)):
         run = Run(end=end, ended=ended)
         assert repeated(run, answered).unexplained == unexplained
@@ -365,21 +416,33 @@ def test_a_member_that_was_cut_from_kafka_may_have_answers_that_it_could_not_com
     assert run.verdict().unexplained == unexplained
 
 
-# -- records of several rows, and tasks --------------------------------------------------------------------------------
+# -- records of several rows, and tasks ----------------------------------------------------------
 
 
 def test_each_row_of_a_record_has_its_own_fate() -> None:
     run = Run()
     codes = ["CODE-1234", "UNKNOWN-1"]
     event = {"type": "ObjectEvent", "epcList": codes, "step": "0"}
-    document = run.publish_value(lambda _: json.dumps({"epcisBody": {"eventList": [event]}}).encode())
+    document = run.publish_value(
+        lambda _: json.dumps({"epcisBody": {"eventList": [event]}}).encode()
+    )
     run.send("a", 12, document)
     assert run.verdict().lost == 1
-    headers = [("__connect.errors.partition", b"0"), ("__connect.errors.offset", b"0"), ("scm.message", b"no")]
-    headers += [("scm.reason", b"unknown_key"), ("scm.data_key", b"extended_id"), ("scm.key_value", b"UNKNOWN-1")]
+    headers = [
+        ("__connect.errors.partition", b"0"),
+        ("__connect.errors.offset", b"0"),
+        ("scm.message", b"no"),
+    ]
+    headers += [
+        ("scm.reason", b"unknown_key"),
+        ("scm.data_key", b"extended_id"),
+        ("scm.key_value", b"UNKNOWN-1"),
+    ]
     run.evidence.letters.append(Record(0, 0, b"key", run.evidence.records[0].value, headers))
     assert run.verdict().findings == []
-    run.evidence.letters[0] = run.evidence.letters[0]._replace(headers=[*headers[:-1], ("scm.key_value", b"CODE-1234")])
+    run.evidence.letters[0] = run.evidence.letters[0]._replace(
+        headers=[*headers[:-1], ("scm.key_value", b"CODE-1234")]
+    )
     assert kinds(run.verdict()) == {"letters", "lost"}
 
 
@@ -396,11 +459,18 @@ def test_a_record_goes_again_whole_as_long_as_one_of_its_rows_is_not_settled() -
         assert run.verdict().repeats == ({why: 1} if why else {})
 
 
-def test_an_older_row_that_a_new_owner_repeats_over_a_newer_one_for_good_is_an_inversion_and_a_wrong_state() -> None:
-    """The worst of all: the older record is half settled, the newer one is in the map, and is not sent again."""
+def test_an_older_row_that_a_new_owner_repeats_over_a_newer_one_for_good_is_an_inversion_and_a_wrong_state() -> (
+    None
+):
+    """The worst of all: the older record is half settled, the newer one is in the map, and is not
+    sent again.
+    """
     for again, found in ((False, {"order", "state"}), (True, set())):
         run = Run()
-        pair, newer = run.publish_pair("LABEL", "U"), run.publish(extended_id="LABEL", unit_step="9")
+        pair, newer = (
+            run.publish_pair("LABEL", "U"),
+            run.publish(extended_id="LABEL", unit_step="9"),
+        )
         run.send("a", 12, pair)
         run.send("a", 18.5, newer)
         run.send("b", HANDOVER + 1, pair)
@@ -433,11 +503,21 @@ def test_a_task_that_outlasts_a_handover_goes_again_and_may_end_late() -> None:
     assert verdict.late == {"a task that outlasted a hand-over (stop)": 1}
 
 
-def test_a_letter_for_a_row_whose_task_the_api_called_failed_is_no_fault_and_the_row_is_not_awaited() -> None:
+def test_a_letter_for_a_row_whose_task_the_api_called_failed_is_no_fault_and_the_row_is_not_awaited() -> (
+    None
+):
     run = Run()
     unit = run.publish_unit("U")
-    headers = [("__connect.errors.partition", b"0"), ("__connect.errors.offset", b"0"), ("scm.message", b"no")]
-    headers += [("scm.reason", b"rejected_by_api"), ("scm.data_key", b"case_code"), ("scm.key_value", b"U")]
+    headers = [
+        ("__connect.errors.partition", b"0"),
+        ("__connect.errors.offset", b"0"),
+        ("scm.message", b"no"),
+    ]
+    headers += [
+        ("scm.reason", b"rejected_by_api"),
+        ("scm.data_key", b"case_code"),
+        ("scm.key_value", b"U"),
+    ]
     run.evidence.letters.append(Record(0, 0, b"key", run.evidence.records[unit].value, headers))
     assert kinds(run.verdict()) == {"letters"}
     run.evidence.failed = frozenset({("case_code", "U")})
@@ -457,7 +537,9 @@ def test_rows_sent_by_a_member_that_was_told_in_order_that_the_partition_goes_ar
     assert kinds(run.verdict()) == {"fencing"}
 
 
-def test_a_row_by_a_life_that_never_had_the_partition_and_one_that_nobody_published_are_found() -> None:
+def test_a_row_by_a_life_that_never_had_the_partition_and_one_that_nobody_published_are_found() -> (
+    None
+):
     run = Run()
     offset = run.publish(extended_id="C", line="1")
     run.send("b", 12, offset)
@@ -477,7 +559,7 @@ def test_what_the_api_holds_in_the_end_is_compared_with_a_replay() -> None:
     assert kinds(judged) == {"state"}
 
 
-# -- what the coordinator writes down ----------------------------------------------------------------------------------
+# -- what the coordinator writes down ------------------------------------------------------------
 
 
 def text(value: str) -> bytes:
@@ -493,25 +575,43 @@ def compact(value: bytes | str) -> bytes:
 
 def of_a_member(kind: int, member: str, value: bytes | None) -> tuple[bytes, bytes | None]:
     """A record about a member of a group of the ``consumer`` protocol."""
-    return struct.pack(">h", kind) + text("g") + text(member), None if value is None else b"\0\0" + value
+    return struct.pack(">h", kind) + text("g") + text(
+        member
+    ), None if value is None else b"\0\0" + value
 
 
 def owns(*lists: list[int]) -> bytes:
     """Its assigned partitions, and those that it is to give up."""
     found = struct.pack(">iib", 7, 6, 0)
     for numbers in lists:
-        topic = bytes(16) + bytes([len(numbers) + 1]) + b"".join(struct.pack(">i", n) for n in numbers) + b"\0"
+        topic = (
+            bytes(16)
+            + bytes([len(numbers) + 1])
+            + b"".join(struct.pack(">i", n) for n in numbers)
+            + b"\0"
+        )
         found += b"\x02" + topic if numbers else b"\x01"
     return found + b"\0"
 
 
 def witnessed(records: list[tuple[bytes, bytes | None]]) -> list[Witnessed]:
     """As they are read, a second apart."""
-    return [Witnessed(0, place, key, value, [], 1000 * place) for place, (key, value) in enumerate(records)]
+    return [
+        Witnessed(0, place, key, value, [], 1000 * place)
+        for place, (key, value) in enumerate(records)
+    ]
 
 
 def test_members_of_the_consumer_protocol_are_known_by_what_is_written_of_each() -> None:
-    about = [compact(""), compact(""), compact("m0.1"), compact("host"), b"\x01\0", struct.pack(">i", 1), b"\0\0"]
+    about = [
+        compact(""),
+        compact(""),
+        compact("m0.1"),
+        compact("host"),
+        b"\x01\0",
+        struct.pack(">i", 1),
+        b"\0\0",
+    ]
     records = [
         of_a_member(5, "A", b"".join(about)),
         of_a_member(8, "A", owns([0, 1, 2], [])),
@@ -536,17 +636,36 @@ def test_members_of_the_consumer_protocol_are_known_by_what_is_written_of_each()
     assert {one.protocol for one in generations} == {"consumer"}
 
 
-def test_a_static_member_is_the_newest_life_of_its_slot_although_the_group_keeps_the_name_of_the_one_before() -> None:
-    assigned = struct.pack(">hi", 0, 1) + text("topic") + struct.pack(">ii", 1, 0) + struct.pack(">i", -1)
+def test_a_static_member_is_the_newest_life_of_its_slot_although_the_group_keeps_the_name_of_the_one_before() -> (
+    None
+):
+    assigned = (
+        struct.pack(">hi", 0, 1) + text("topic") + struct.pack(">ii", 1, 0) + struct.pack(">i", -1)
+    )
 
     def generation(member: str) -> tuple[bytes, bytes | None]:
-        value = struct.pack(">h", 3) + text("consumer") + struct.pack(">i", 4) + text("range") + text("A")
-        value += struct.pack(">qi", 0, 1) + text(member) + text("slot-2") + text("m2.1") + text("host")
-        value += struct.pack(">ii", 1, 1) + struct.pack(">i", 0) + struct.pack(">i", len(assigned)) + assigned
+        value = (
+            struct.pack(">h", 3)
+            + text("consumer")
+            + struct.pack(">i", 4)
+            + text("range")
+            + text("A")
+        )
+        value += (
+            struct.pack(">qi", 0, 1) + text(member) + text("slot-2") + text("m2.1") + text("host")
+        )
+        value += (
+            struct.pack(">ii", 1, 1)
+            + struct.pack(">i", 0)
+            + struct.pack(">i", len(assigned))
+            + assigned
+        )
         return struct.pack(">h", 2) + text("g"), value
 
     lives = [Life("m2.1", 2, 0.0), Life("m2.2", 2, 0.5), Life("m1.7", 1, 0.5)]
-    _, generations = decode(witnessed([generation("A"), generation("B"), generation("A")]), "g", "topic", lives)
+    _, generations = decode(
+        witnessed([generation("A"), generation("B"), generation("A")]), "g", "topic", lives
+    )
     assert [dict(one.owners) for one in generations] == [
         {0: ("m2.1", "A")},
         {0: ("m2.2", "B")},
@@ -566,7 +685,9 @@ def test_the_maps_in_the_metadata_are_read_as_they_were_written() -> None:
             else:
                 runs.append((offset, offset + 1))
         commit = CommitEntry(0, 0.0, 3, base, encode(3, base, runs, 4000))
-        assert [offset for begin, end in settled_beyond(commit) for offset in range(begin, end)] == settled
+        assert [
+            offset for begin, end in settled_beyond(commit) for offset in range(begin, end)
+        ] == settled
         assert names(commit, base - 1)
         assert not names(commit, base)
         assert not names(commit._replace(partition=4), settled[0])

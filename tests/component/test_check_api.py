@@ -1,4 +1,6 @@
-"""What ``check`` says of the API, the token, its permissions and the clock, each from one real HTTP answer."""
+"""What ``check`` says of the API, the token, its permissions and the clock, each from one real HTTP
+answer.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def test_an_api_that_is_there_with_a_good_token_is_all_well(sandbox: Sandbox) ->
 
 def test_nothing_is_uploaded(sandbox: Sandbox) -> None:
     checked(sandbox.url, sandbox.token)
-    requests = [entry for entry in sandbox.journal()["requests"] if not entry["path"].startswith("/sandbox")]
+    requests = [
+        entry for entry in sandbox.journal()["requests"] if not entry["path"].startswith("/sandbox")
+    ]
     assert [(entry["method"], entry["path"]) for entry in requests] == [("GET", "/api/v2/me/")]
 
 
@@ -76,7 +80,9 @@ def test_a_wrong_token_fails_and_the_clock_is_compared_all_the_same(sandbox: San
 
 
 def test_an_answer_that_repeats_the_token_is_not_shown() -> None:
-    with Wire(saying(answer("401 Unauthorized", b'{"detail": "no such token: %s"}' % TOKEN.encode()))) as wire:
+    with Wire(
+        saying(answer("401 Unauthorized", b'{"detail": "no such token: %s"}' % TOKEN.encode()))
+    ) as wire:
         assert checked(wire.url)["token"].state == State.FAILED
 
 
@@ -103,18 +109,32 @@ def test_permissions_that_the_api_does_not_tell_are_unknown_and_fail_nothing() -
         ("404 Not Found", b"{}", ["FAILED", "skipped"], "not the Scantrust API (404)"),
         ("301 Moved", b"", ["FAILED", "skipped"], "not the Scantrust API (301)"),
         ("503 Service Unavailable", b"", ["FAILED", "skipped"], "fails (503)"),
-        ("407 Proxy Authentication Required", b"", ["FAILED", "skipped"], "proxy asks for a log-in"),
+        (
+            "407 Proxy Authentication Required",
+            b"",
+            ["FAILED", "skipped"],
+            "proxy asks for a log-in",
+        ),
         ("429 Too Many", b'{"detail": "Request was throttled."}', ["ok", "unknown"], "throttles"),
-        ("403 Forbidden", b'{"detail": "Not yours."}', ["ok", "FAILED"], "refused (403: Not yours)"),
+        (
+            "403 Forbidden",
+            b'{"detail": "Not yours."}',
+            ["ok", "FAILED"],
+            "refused (403: Not yours)",
+        ),
         ("403 Forbidden", b"<html>blocked</html>", ["ok", "FAILED"], "by a firewall or proxy"),
     ],
 )
-def test_every_other_answer_is_a_line_of_its_own(status: str, body: bytes, states_then: list[str], words: str) -> None:
+def test_every_other_answer_is_a_line_of_its_own(
+    status: str, body: bytes, states_then: list[str], words: str
+) -> None:
     with Wire(saying(answer(status, body))) as wire:
         found = checked(wire.url)
     assert states(found)[:2] == states_then
     assert found["permissions"].state == State.SKIPPED
-    trouble = next(check for check in found.values() if check.state not in (State.OK, State.SKIPPED))
+    trouble = next(
+        check for check in found.values() if check.state not in (State.OK, State.SKIPPED)
+    )
     assert words in trouble.text
     assert trouble.advice
 
@@ -137,10 +157,14 @@ def test_an_answer_that_does_not_come_ends_at_the_time_for_it(sandbox: Sandbox) 
         (3600.0, "FAILED", "3,600 s ahead of"),
     ],
 )
-def test_a_clock_that_is_off_is_told_by_the_answers_date(ahead: float, state: str, words: str) -> None:
+def test_a_clock_that_is_off_is_told_by_the_answers_date(
+    ahead: float, state: str, words: str
+) -> None:
     date = f"Date: {formatdate(NOW - 0.5, usegmt=True)}"
     with Wire(saying(answer("200 OK", b"{}", date))) as wire:
-        checks = ApiChecks(ApiSettings(base_url=wire.url, token=TOKEN), now=lambda: NOW + ahead).checks()
+        checks = ApiChecks(
+            ApiSettings(base_url=wire.url, token=TOKEN), now=lambda: NOW + ahead
+        ).checks()
         clock = next(check for check in checks if check.name == "clock")
     assert (str(clock.state), words in clock.text) == (state, True), clock
 
@@ -163,14 +187,34 @@ def test_a_token_file_without_a_token_is_a_configuration_error(tmp_path: Path) -
         {"permissions": ["scm_bulk_edit", "product_view", "codes_view", "brand_create"]},
         {
             "user": {
-                "permissions": [{"codename": "scm_bulk_edit"}, {"codename": "codes_view"}, {"name": "product_view"}]
+                "permissions": [
+                    {"codename": "scm_bulk_edit"},
+                    {"codename": "codes_view"},
+                    {"name": "product_view"},
+                ]
             }
         },
-        {"permissions": {"scm_bulk_edit": True, "scm_code_edit": False, "codes_view": True, "product_view": True}},
-        {"permissions": {"scm": ["scm_bulk_edit"], "codes": ["codes_view"], "products": ["product_view"]}},
+        {
+            "permissions": {
+                "scm_bulk_edit": True,
+                "scm_code_edit": False,
+                "codes_view": True,
+                "product_view": True,
+            }
+        },
+        {
+            "permissions": {
+                "scm": ["scm_bulk_edit"],
+                "codes": ["codes_view"],
+                "products": ["product_view"],
+            }
+        },
         {"scope": "codes_view scm_bulk_edit,product_view"},
         {"user_permissions": ["scm.scm_bulk_edit", "codes:codes_view", "PRODUCT_VIEW"]},
-        {"permissions": list(NEEDED), "uat": {"permissions": ["codes_view", "scm-bulk-edit", "product_view"]}},
+        {
+            "permissions": list(NEEDED),
+            "uat": {"permissions": ["codes_view", "scm-bulk-edit", "product_view"]},
+        },
     ],
 )
 def test_permissions_are_read_in_the_forms_they_may_come_in(document: dict[str, Any]) -> None:
@@ -178,7 +222,8 @@ def test_permissions_are_read_in_the_forms_they_may_come_in(document: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "document", [{}, {"permissions": []}, {"permissions": ["read", "write"]}, {"permissions": None}, {"id": 7}]
+    "document",
+    [{}, {"permissions": []}, {"permissions": ["read", "write"]}, {"permissions": None}, {"id": 7}],
 )
 def test_an_answer_in_other_words_tells_nothing_of_permissions(document: dict[str, Any]) -> None:
     assert missing(document) is None

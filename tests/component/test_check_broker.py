@@ -1,4 +1,5 @@
-"""What ``check`` says of a Kafka that is not there, and that its parts do not wait for each other."""
+"""What ``check`` says of a Kafka that is not there, and that its parts do not wait for each other.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +28,22 @@ NEVER = 60.0
 
 
 def broker_check(servers: str, **properties: str) -> Check:
-    cluster = Cluster(servers, {name.replace("_", "."): value for name, value in properties.items()})
+    cluster = Cluster(
+        servers, {name.replace("_", "."): value for name, value in properties.items()}
+    )
     first, *rest = kafka.checks(Settings(), cluster, create=True)
     assert first.name == "broker"
     if first.state == State.FAILED:
-        assert [check.name for check in rest] == ["topics", "dead letters", "rights", "group", "retention"]
-        assert {(check.state, check.text) for check in rest} == {(State.SKIPPED, "needs the broker")}
+        assert [check.name for check in rest] == [
+            "topics",
+            "dead letters",
+            "rights",
+            "group",
+            "retention",
+        ]
+        assert {(check.state, check.text) for check in rest} == {
+            (State.SKIPPED, "needs the broker")
+        }
     return first
 
 
@@ -46,10 +57,15 @@ def test_no_broker_fails_soon_and_says_that_nobody_listens() -> None:
     assert time.monotonic() - began < 6
 
 
-@pytest.mark.parametrize("server", ["kafka.invalid:9092", "kafka.invalid", "PLAINTEXT://kafka.invalid:9092"])
+@pytest.mark.parametrize(
+    "server", ["kafka.invalid:9092", "kafka.invalid", "PLAINTEXT://kafka.invalid:9092"]
+)
 def test_a_name_that_cannot_be_resolved_is_told_as_such(server: str) -> None:
     check = broker_check(server)
-    assert (check.state, "name of kafka.invalid:9092 cannot be resolved" in check.text) == (State.FAILED, True)
+    assert (check.state, "name of kafka.invalid:9092 cannot be resolved" in check.text) == (
+        State.FAILED,
+        True,
+    )
     assert "DNS" in check.advice
 
 
@@ -93,7 +109,9 @@ def _answers_in_text(peer: Peer, wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("script", [_closes, _closes_at_once, _resets, _answers_in_text])
-def test_a_port_without_tls_is_told_however_it_ends_the_handshake(script: Callable[[Peer, Wire], None]) -> None:
+def test_a_port_without_tls_is_told_however_it_ends_the_handshake(
+    script: Callable[[Peer, Wire], None],
+) -> None:
     with Wire(script) as wire:
         check = broker_check(f"127.0.0.1:{wire.port}", security_protocol="ssl")
     assert (check.state, "does not speak TLS" in check.text) == (State.FAILED, True), check
@@ -133,7 +151,9 @@ def tls_server(context: ssl.SSLContext) -> Iterator[int]:
 def test_a_certificate_for_another_name_asks_for_that_name(tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path, "other", "DNS:kafka.example.com")
     with tls_server(certificate.server()) as port:
-        check = broker_check(f"127.0.0.1:{port}", security_protocol="ssl", ssl_ca_location=str(certificate.pem))
+        check = broker_check(
+            f"127.0.0.1:{port}", security_protocol="ssl", ssl_ca_location=str(certificate.pem)
+        )
     assert check.state == State.FAILED
     assert "certificate" in check.text
     assert "advertised.listeners" in check.advice
@@ -145,7 +165,9 @@ def test_a_broker_that_asks_for_a_client_certificate_gets_the_setting_named(tmp_
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(certificate.pem)
     with tls_server(context) as port:
-        check = broker_check(f"127.0.0.1:{port}", security_protocol="ssl", ssl_ca_location=str(certificate.pem))
+        check = broker_check(
+            f"127.0.0.1:{port}", security_protocol="ssl", ssl_ca_location=str(certificate.pem)
+        )
     assert (check.state, "client certificate" in check.text) == (State.FAILED, True), check
     assert "ssl.certificate.location" in check.advice
 
@@ -165,15 +187,24 @@ def test_what_waits_at_the_interpreters_end_does_not_keep_the_process(tmp_path: 
     """As a client did whose calls to brokers that had just gone were not ended yet."""
     nobody = f"127.0.0.1:{free_port()}"
     settings = tmp_path / "settings.toml"
-    settings.write_text(f'[kafka]\nbootstrap_servers = "{nobody}"\n[api]\nbase_url = "http://{nobody}"\ntoken = "t"\n')
+    settings.write_text(
+        f'[kafka]\nbootstrap_servers = "{nobody}"\n[api]\nbase_url = "http://{nobody}"\ntoken = "t"\n'
+    )
     waiting = "import atexit, threading; atexit.register(threading.Event().wait, 120)"
-    command = [sys.executable, "-c", f"{waiting}; from consumer.cli import main; main()", "-c", str(settings), "check"]
+    command = [
+        sys.executable,
+        "-c",
+        f"{waiting}; from consumer.cli import main; main()",
+        "-c",
+        str(settings),
+        "check",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 3, done.stderr
     assert re.search(r"^\d FAILED", done.stdout.splitlines()[-1])
 
 
-# -- running beside each other -----------------------------------------------------------------------------------------
+# -- running beside each other -------------------------------------------------------------------
 
 
 def part(*names: str, after: Callable[[], object] = lambda: None) -> Callable[[], Iterator[Check]]:
@@ -196,9 +227,14 @@ def test_parts_are_told_in_their_order_whichever_ends_first() -> None:
 
 def test_a_part_that_does_not_end_fails_under_its_name_and_holds_up_nobody() -> None:
     end = threading.Event()
-    found = list(parallel.run({"slow": part("a", after=lambda: end.wait(NEVER)), "quick": part("b")}, 0.5))
+    found = list(
+        parallel.run({"slow": part("a", after=lambda: end.wait(NEVER)), "quick": part("b")}, 0.5)
+    )
     end.set()
-    assert [(check.name, check.state) for check in found] == [("slow", State.FAILED), ("b", State.OK)]
+    assert [(check.name, check.state) for check in found] == [
+        ("slow", State.FAILED),
+        ("b", State.OK),
+    ]
     assert "within 0.5 s" in found[0].text
 
 
@@ -207,6 +243,9 @@ def test_a_fault_in_a_part_is_a_failure_and_not_silence() -> None:
         raise RuntimeError("secret text")
 
     found = list(parallel.run({"broken": part("a", after=broken), "good": part("b")}, NEVER))
-    assert [(check.name, check.state) for check in found] == [("broken", State.FAILED), ("b", State.OK)]
+    assert [(check.name, check.state) for check in found] == [
+        ("broken", State.FAILED),
+        ("b", State.OK),
+    ]
     assert "RuntimeError" in found[0].text
     assert "secret" not in found[0].text

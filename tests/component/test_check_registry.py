@@ -11,12 +11,16 @@ from consumer.preflight.result import Check, State
 from tests.component.wire import Wire, answer, free_port, saying
 
 JSON = "Content-Type: application/vnd.schemaregistry.v1+json"
-NO_SUCH_SCHEMA = answer("404 Not Found", b'{"error_code": 40403, "message": "Schema 1 not found"}', JSON)
+NO_SUCH_SCHEMA = answer(
+    "404 Not Found", b'{"error_code": 40403, "message": "Schema 1 not found"}', JSON
+)
 SCHEMA = answer("200 OK", b'{"schema": "\\"string\\""}', JSON)
 
 
 def checked(url: str, user: str = "", password: str = "") -> Check:
-    (check,) = RegistryCheck(SchemaRegistrySettings(url=url, user=user, password=SecretStr(password))).checks()
+    (check,) = RegistryCheck(
+        SchemaRegistrySettings(url=url, user=user, password=SecretStr(password))
+    ).checks()
     return check
 
 
@@ -47,7 +51,11 @@ def test_a_registry_that_is_down_fails_and_names_the_setting() -> None:
 @pytest.mark.parametrize(
     ("data", "words", "setting"),
     [
-        (answer("401 Unauthorized", b'{"error_code": 401, "message": "no"}', JSON), "401", "schema_registry.password"),
+        (
+            answer("401 Unauthorized", b'{"error_code": 401, "message": "no"}', JSON),
+            "401",
+            "schema_registry.password",
+        ),
         (answer("404 Not Found", b"<html>nothing</html>"), "404", "schema_registry.url"),
         (answer("200 OK", b"<html>It works!</html>"), "no schema registry", "schema_registry.url"),
         (answer("500 Oops", b'{"error_code": 50001, "message": "no"}', JSON), "500", "log"),

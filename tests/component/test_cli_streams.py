@@ -1,4 +1,7 @@
-"""Where the output cannot go: a full disk, a reader that has left, closed streams, a small encoding."""
+"""Where the output cannot go.
+
+A full disk, a reader that has left, closed streams, a small encoding.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ PROGRAM = [sys.executable, "-m", "consumer.cli"]
 SHORT, LONG = ["--version"], ["config", "example"]
 
 
-def shell(arguments: list[str], redirection: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+def shell(
+    arguments: list[str], redirection: str, **variables: str
+) -> subprocess.CompletedProcess[bytes]:
     """Run the program in a shell that redirects its streams; pipes fail with its own exit code."""
     line = f'set -o pipefail; "$@" {redirection}'
     return subprocess.run(
@@ -28,13 +33,19 @@ def shell(arguments: list[str], redirection: str, **variables: str) -> subproces
 @pytest.mark.parametrize("arguments", [SHORT, LONG])
 def test_a_full_disk_is_told_in_a_line(arguments: list[str]) -> None:
     done = shell(arguments, "> /dev/full")
-    assert (done.returncode, done.stderr) == (1, b"error: the output cannot be written: No space left on device\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        b"error: the output cannot be written: No space left on device\n",
+    )
 
 
 @pytest.mark.parametrize("arguments", [SHORT, LONG])
 def test_a_reader_that_has_left_is_no_traceback(arguments: list[str]) -> None:
     done = shell(arguments, "| true")
-    assert (done.returncode in (0, 1), done.stderr) == (True, b"")  # 0: it was written before the reader left
+    assert (done.returncode in (0, 1), done.stderr) == (
+        True,
+        b"",
+    )  # 0: it was written before the reader left
 
 
 @pytest.mark.parametrize("arguments", [SHORT, LONG])

@@ -28,7 +28,10 @@ from tests.component.wire import (
 
 
 def test_an_upload_is_one_post_with_the_rows_and_the_token() -> None:
-    with Wire(saying(answer(body=b'{"codes_affected": 2}'))) as wire, client_to(wire.url + "/") as client:
+    with (
+        Wire(saying(answer(body=b'{"codes_affected": 2}'))) as wire,
+        client_to(wire.url + "/") as client,
+    ):
         reply = client.upload("extended_id", ITEMS)
     (request,) = wire.requests
     assert request.line == "POST /api/v2/scm/upload/ HTTP/1.1"
@@ -36,7 +39,12 @@ def test_an_upload_is_one_post_with_the_rows_and_the_token() -> None:
     assert request.headers["content-type"] == "application/json"
     assert request.headers["host"] == f"127.0.0.1:{wire.port}"
     assert request.body == upload_body()
-    assert (reply.status, reply.document, reply.sent, reply.error) == (200, {"codes_affected": 2}, True, "")
+    assert (reply.status, reply.document, reply.sent, reply.error) == (
+        200,
+        {"codes_affected": 2},
+        True,
+        "",
+    )
     assert reply.body == b'{"codes_affected": 2}'
     assert 0 < reply.seconds < 5
 
@@ -57,7 +65,16 @@ def test_calls_of_both_kinds_share_one_connection_and_each_carries_its_own_body(
             assert client.me().status == 200
     assert wire.connections == 1
     assert [request.line.split()[0] for request in wire.requests] == ["POST", "GET"] * 4
-    assert [request.body.count(b"intended") for request in wire.requests] == [1, 0, 2, 0, 50, 0, 1, 0]
+    assert [request.body.count(b"intended") for request in wire.requests] == [
+        1,
+        0,
+        2,
+        0,
+        50,
+        0,
+        1,
+        0,
+    ]
 
 
 def test_a_token_that_changes_is_in_the_next_call(tmp_path: Path) -> None:
@@ -69,10 +86,15 @@ def test_a_token_that_changes_is_in_the_next_call(tmp_path: Path) -> None:
         file.write_text("second")
         token.refresh()
         client.upload("extended_id", ITEMS)
-    assert [request.headers["authorization"] for request in wire.requests] == ["UAT first", "UAT second"]
+    assert [request.headers["authorization"] for request in wire.requests] == [
+        "UAT first",
+        "UAT second",
+    ]
 
 
-@pytest.mark.parametrize("status", [200, 201, 400, 401, 403, 404, 405, 406, 408, 413, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize(
+    "status", [200, 201, 400, 401, 403, 404, 405, 406, 408, 413, 429, 500, 502, 503, 504]
+)
 def test_any_status_is_handed_on_with_its_document_after_one_attempt(status: int) -> None:
     with (
         Wire(saying(answer(f"{status} X", b'{"errors": []}', "Retry-After: 0"))) as wire,
@@ -92,7 +114,9 @@ def test_a_body_that_is_no_json_object_has_no_document(body: bytes) -> None:
     assert (reply.status, reply.body, reply.document) == (200, body, None)
 
 
-@pytest.mark.parametrize("status", ["400 Bad Request", "401 Unauthorized", "403 Forbidden", "502 Bad Gateway"])
+@pytest.mark.parametrize(
+    "status", ["400 Bad Request", "401 Unauthorized", "403 Forbidden", "502 Bad Gateway"]
+)
 def test_an_answer_that_shows_the_request_does_not_show_the_token(status: str) -> None:
     """What the API answers goes into logs, the status and dead letters."""
     body = b'{"detail": "blocked: Authorization: UAT ' + TOKEN.encode() + b'"}'
@@ -114,7 +138,10 @@ def test_a_chunked_answer_is_read_whole_and_the_connection_kept() -> None:
 
 
 def test_an_answer_without_a_length_ends_with_the_connection() -> None:
-    with Wire(closing_after(b'HTTP/1.0 200 OK\r\n\r\n{"items": {}}')) as wire, client_to(wire.url) as client:
+    with (
+        Wire(closing_after(b'HTTP/1.0 200 OK\r\n\r\n{"items": {}}')) as wire,
+        client_to(wire.url) as client,
+    ):
         assert client.me().document == {"items": {}}
         assert client.me().document == {"items": {}}
     assert wire.connections == 2
@@ -149,7 +176,9 @@ def test_a_body_of_a_megabyte_is_whole_and_a_longer_one_is_cut_with_its_connecti
         assert first.status == second.status == 200
         assert len(first.body) == len(second.body) == MAX_BODY
         assert (first.document is None) == bool(surplus)
-        assert wire.connections == (2 if surplus else 1), "what is left of a body must not be taken for the next answer"
+        assert wire.connections == (2 if surplus else 1), (
+            "what is left of a body must not be taken for the next answer"
+        )
 
 
 def test_an_endless_body_is_cut_and_the_call_is_over_at_once() -> None:
@@ -181,7 +210,9 @@ def test_a_gzip_bomb_is_cut_without_being_unpacked() -> None:
     assert peak < 10_000_000
 
 
-@pytest.mark.parametrize("location", ["/elsewhere", "http://127.0.0.1:1/", "http://[", "", "//\x01"])
+@pytest.mark.parametrize(
+    "location", ["/elsewhere", "http://127.0.0.1:1/", "http://[", "", "//\x01"]
+)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_an_answer_and_is_not_followed(status: int, location: str) -> None:
     with (
@@ -204,13 +235,22 @@ def test_cookies_are_not_kept() -> None:
     assert len(wire.requests) == 2
 
 
-def test_netrc_and_proxies_of_the_environment_have_no_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_netrc_and_proxies_of_the_environment_have_no_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     netrc = tmp_path / ".netrc"
     netrc.write_text("machine 127.0.0.1 login someone password else\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(netrc))
-    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+    for name in (
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
@@ -231,8 +271,16 @@ def _http_date(seconds: float) -> str:
         (["Retry-After:  1.5 "], b"{}", 1.5),
         (["Retry-After: 12345678901"], b"{}", 12345678901.0),
         (["Retry-After: 0"], b'{"detail": "Expected available in 9 seconds."}', 0.0),
-        (["Date: Wed, 21 Oct 2015 07:28:00 GMT", "Retry-After: Wed, 21 Oct 2015 07:28:30 GMT"], b"", 30.0),
-        (["Date: Wed, 21 Oct 2015 07:28:30 GMT", "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT"], b"", 0.0),
+        (
+            ["Date: Wed, 21 Oct 2015 07:28:00 GMT", "Retry-After: Wed, 21 Oct 2015 07:28:30 GMT"],
+            b"",
+            30.0,
+        ),
+        (
+            ["Date: Wed, 21 Oct 2015 07:28:30 GMT", "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT"],
+            b"",
+            0.0,
+        ),
         (["Retry-After: Wed, 21 Oct 2015 07:28:00 GMT"], b"", 0.0),
         ([], b'{"detail": "Request was throttled. Expected available in 42 seconds."}', 42.0),
         ([], b'{"detail": "Request was throttled. Expected available in 1 second."}', 1.0),
@@ -243,8 +291,13 @@ def _http_date(seconds: float) -> str:
         ([], b'{"detail": "busy"}', None),
     ],
 )
-def test_the_wait_that_the_api_asks_for_is_read(headers: list[str], body: bytes, seconds: float | None) -> None:
-    with Wire(saying(answer("429 Slow Down", body, *headers))) as wire, client_to(wire.url) as client:
+def test_the_wait_that_the_api_asks_for_is_read(
+    headers: list[str], body: bytes, seconds: float | None
+) -> None:
+    with (
+        Wire(saying(answer("429 Slow Down", body, *headers))) as wire,
+        client_to(wire.url) as client,
+    ):
         reply = client.upload("extended_id", ITEMS)
     assert (reply.status, reply.retry_after) == (429, seconds)
 
@@ -259,12 +312,24 @@ def test_a_date_to_wait_for_without_a_date_of_the_answer_counts_from_now() -> No
 
 def test_a_success_asks_for_no_wait() -> None:
     body = b'{"items": {"available in 5 seconds": []}}'
-    with Wire(saying(answer("200 OK", body, "Retry-After: 9"))) as wire, client_to(wire.url) as client:
+    with (
+        Wire(saying(answer("200 OK", body, "Retry-After: 9"))) as wire,
+        client_to(wire.url) as client,
+    ):
         assert client.me().retry_after is None
 
 
 @pytest.mark.parametrize(
-    "url", ["", "api.example.com", "ftp://api.example.com", "https://", "http://*", "http://host:port", "http://["]
+    "url",
+    [
+        "",
+        "api.example.com",
+        "ftp://api.example.com",
+        "https://",
+        "http://*",
+        "http://host:port",
+        "http://[",
+    ],
 )
 def test_an_address_that_no_call_can_go_to_is_a_configuration_error(url: str) -> None:
     with pytest.raises(ConfigError, match=r"api\.base_url: not an address"), client_to(url):

@@ -54,17 +54,32 @@ _HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
 SCRIPTS = [
     pytest.param(_silent, "", id="no answer"),
     pytest.param(_trickling(answer(body=b"x" * 900)), "", id="trickled headers"),
-    pytest.param(_trickling(b"X-A: b\r\n" * 90, at_once=b"HTTP/1.1 200 OK\r\n"), "", id="trickled header lines"),
-    pytest.param(_trickling(b"HTTP/1.1 100 Continue\r\n\r\n" * 90), "", id="interim answers without end"),
+    pytest.param(
+        _trickling(b"X-A: b\r\n" * 90, at_once=b"HTTP/1.1 200 OK\r\n"),
+        "",
+        id="trickled header lines",
+    ),
+    pytest.param(
+        _trickling(b"HTTP/1.1 100 Continue\r\n\r\n" * 90), "", id="interim answers without end"
+    ),
     pytest.param(_trickling(b"x" * 1000, at_once=_HEAD), "(HTTP 200)", id="trickled body"),
     pytest.param(
-        _trickling(b"1\r\nx\r\n" * 90, at_once=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        _trickling(
+            b"1\r\nx\r\n" * 90, at_once=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        ),
         "(HTTP 200)",
         id="trickled chunks",
     ),
-    pytest.param(_trickling(b"x" * 900, at_once=b"HTTP/1.0 200 OK\r\n\r\n"), "(HTTP 200)", id="body without a length"),
     pytest.param(
-        _trickling(b"\x00" * 900, at_once=b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x08????"),
+        _trickling(b"x" * 900, at_once=b"HTTP/1.0 200 OK\r\n\r\n"),
+        "(HTTP 200)",
+        id="body without a length",
+    ),
+    pytest.param(
+        _trickling(
+            b"\x00" * 900,
+            at_once=b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x08????",
+        ),
         "(HTTP 200)",
         id="trickled gzip",
     ),
@@ -87,7 +102,9 @@ def test_a_call_ends_at_its_deadline_and_its_outcome_is_unknown(
 
 
 @pytest.mark.parametrize(("script", "words"), [SCRIPTS[0], SCRIPTS[1], SCRIPTS[4]])
-def test_the_same_over_tls(script: Callable[[Peer, Wire], None], words: str, server: ssl.SSLContext, ca: str) -> None:
+def test_the_same_over_tls(
+    script: Callable[[Peer, Wire], None], words: str, server: ssl.SSLContext, ca: str
+) -> None:
     with Wire(script, server) as wire, client_to(wire.url, timeout=OVER_TLS, ca_file=ca) as client:
         _ended_in_time(client.upload("extended_id", ITEMS), words, OVER_TLS)
 
@@ -134,7 +151,9 @@ def test_a_server_that_does_not_answer_the_tls_handshake_was_sent_nothing(ca: st
     assert 0.3 < response.seconds < 1.4
 
 
-def test_a_handshake_that_trickles_was_sent_nothing_and_ends_at_the_time_for_connecting(ca: str) -> None:
+def test_a_handshake_that_trickles_was_sent_nothing_and_ends_at_the_time_for_connecting(
+    ca: str,
+) -> None:
     def script(peer: Peer, wire: Wire) -> None:
         peer.trickle(b"\x16\x03\x03\x40\x00" + b"\x02" * 200)
 
@@ -188,7 +207,11 @@ def test_a_connection_that_stands_too_late_for_its_request_serves_the_next_one(
     made = make_certificate(tmp_path, "api", "IP:127.0.0.1") if over == "tls" else None
     clock = _Slow(6.0, monkeypatch)
     with Wire(saying(answer()), made.server() if made else None) as wire:
-        address = {"base_url": "http://api.invalid", "proxy": wire.url} if over == "proxy" else {"base_url": wire.url}
+        address = (
+            {"base_url": "http://api.invalid", "proxy": wire.url}
+            if over == "proxy"
+            else {"base_url": wire.url}
+        )
         client = Client(
             **address, token=TokenSource(TOKEN), connect_timeout=20, timeout=75, clock=clock,
             ca_file=str(made.pem) if made else "",
@@ -204,19 +227,29 @@ def test_a_connection_that_stands_too_late_for_its_request_serves_the_next_one(
         assert len(wire.requests) == 2
 
 
-def test_the_lease_of_an_upload_is_asked_when_its_connection_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lease_of_an_upload_is_asked_when_its_connection_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = _Slow(6.0, monkeypatch)
     with Wire(saying(answer())) as wire:
-        with closing(Client(wire.url, TokenSource(TOKEN), connect_timeout=20, timeout=75, clock=clock)) as client:
+        with closing(
+            Client(wire.url, TokenSource(TOKEN), connect_timeout=20, timeout=75, clock=clock)
+        ) as client:
             polling = client.upload("extended_id", ITEMS, start_by=lambda: clock() + 5)
         assert polling.status == 200, "I8: an API that is slow to connect to gets nothing"
-        with closing(Client(wire.url, TokenSource(TOKEN), connect_timeout=20, timeout=75, clock=clock)) as client:
-            ended = client.upload("extended_id", ITEMS, start_by=lambda: clock() + 1 if clock.passed < 10 else 0.0)
+        with closing(
+            Client(wire.url, TokenSource(TOKEN), connect_timeout=20, timeout=75, clock=clock)
+        ) as client:
+            ended = client.upload(
+                "extended_id", ITEMS, start_by=lambda: clock() + 1 if clock.passed < 10 else 0.0
+            )
         assert not ended.sent, "fencing: a lease that ended while it connected"
     assert len(wire.requests) == 1
 
 
-def test_of_a_lost_call_the_time_is_told_for_which_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_lost_call_the_time_is_told_for_which_it_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """For so long it may still take effect; how long it took to connect does not count."""
     clock = _Slow(20.0, monkeypatch)
 
@@ -226,7 +259,9 @@ def test_of_a_lost_call_the_time_is_told_for_which_it_is_sent(monkeypatch: pytes
 
     with (
         Wire(reset) as wire,
-        closing(Client(wire.url, TokenSource(TOKEN), connect_timeout=30, timeout=75, clock=clock)) as client,
+        closing(
+            Client(wire.url, TokenSource(TOKEN), connect_timeout=30, timeout=75, clock=clock)
+        ) as client,
     ):
         lost = client.upload("extended_id", ITEMS)
     assert (lost.status, lost.sent) == (None, True)

@@ -26,12 +26,22 @@ from tests.component.wire import (
 
 
 def _unknown(response: Response, *words: str) -> None:
-    assert (response.status, response.document, response.retry_after, response.sent) == (None, None, None, True)
+    assert (response.status, response.document, response.retry_after, response.sent) == (
+        None,
+        None,
+        None,
+        True,
+    )
     _readable(response, *words)
 
 
 def _never_sent(response: Response, *words: str) -> None:
-    assert (response.status, response.document, response.retry_after, response.sent) == (None, None, None, False)
+    assert (response.status, response.document, response.retry_after, response.sent) == (
+        None,
+        None,
+        None,
+        False,
+    )
     _readable(response, *words)
 
 
@@ -59,7 +69,8 @@ def test_a_name_that_does_not_resolve_was_never_sent() -> None:
 
 
 def test_a_connection_that_does_not_come_about_in_time_was_never_sent() -> None:
-    # A listener whose queue is full leaves further connections unanswered, as a dropping firewall does.
+    # A listener whose queue is full leaves further connections unanswered, as a dropping firewall
+    # does.
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -117,11 +128,23 @@ _GZIP = gzip.compress(b'{"items": {}}' * 100)
     [
         pytest.param(_close, "was lost before a whole answer", id="closed without an answer"),
         pytest.param(_reset, "was lost before a whole answer", id="reset without an answer"),
-        pytest.param(_reset_before_reading, "was lost before a whole answer", id="reset while sending"),
-        pytest.param(closing_after(b"HTTP/1.1 2"), "was lost before a whole answer", id="closed in the status line"),
-        pytest.param(_then_reset(_WHOLE[:30]), "was lost before a whole answer", id="reset in the headers"),
-        pytest.param(closing_after(_WHOLE[:-3]), "beginning of one (HTTP 200)", id="closed in the body"),
-        pytest.param(_then_reset(_WHOLE[:-3]), "beginning of one (HTTP 200)", id="reset in the body"),
+        pytest.param(
+            _reset_before_reading, "was lost before a whole answer", id="reset while sending"
+        ),
+        pytest.param(
+            closing_after(b"HTTP/1.1 2"),
+            "was lost before a whole answer",
+            id="closed in the status line",
+        ),
+        pytest.param(
+            _then_reset(_WHOLE[:30]), "was lost before a whole answer", id="reset in the headers"
+        ),
+        pytest.param(
+            closing_after(_WHOLE[:-3]), "beginning of one (HTTP 200)", id="closed in the body"
+        ),
+        pytest.param(
+            _then_reset(_WHOLE[:-3]), "beginning of one (HTTP 200)", id="reset in the body"
+        ),
         pytest.param(
             closing_after(b"HTTP/1.1 504 X\r\nContent-Length: 9\r\n\r\n"),
             "(HTTP 504)",
@@ -148,10 +171,22 @@ _GZIP = gzip.compress(b'{"items": {}}' * 100)
             id="a chunk of negative length",
         ),
         pytest.param(_endless_chunk, "(HTTP 200)", id="a chunk of all that comes"),
-        pytest.param(saying(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "no HTTP answer", id="another protocol"),
-        pytest.param(saying(b"HTTP/1.1 abc OK\r\n\r\n"), "no HTTP answer", id="a status that is no number"),
-        pytest.param(saying(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000), "no HTTP answer", id="an endless header"),
-        pytest.param(saying(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200), "no HTTP answer", id="too many headers"),
+        pytest.param(
+            saying(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "no HTTP answer", id="another protocol"
+        ),
+        pytest.param(
+            saying(b"HTTP/1.1 abc OK\r\n\r\n"), "no HTTP answer", id="a status that is no number"
+        ),
+        pytest.param(
+            saying(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000),
+            "no HTTP answer",
+            id="an endless header",
+        ),
+        pytest.param(
+            saying(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200),
+            "no HTTP answer",
+            id="too many headers",
+        ),
         pytest.param(
             saying(answer("200 OK", b"{}", "Content-Encoding: gzip")),
             "cannot be decompressed",
@@ -196,7 +231,9 @@ def test_after_a_failure_the_next_call_has_a_new_connection() -> None:
 def test_an_upload_that_the_clock_says_is_too_late_is_not_sent() -> None:
     with Wire(saying(_WHOLE)) as wire, client_to(wire.url) as client:
         assert client.upload("extended_id", ITEMS, start_by=time.monotonic() + 60).status == 200
-        _never_sent(client.upload("extended_id", ITEMS, start_by=time.monotonic() - 0.001), "not sent")
+        _never_sent(
+            client.upload("extended_id", ITEMS, start_by=time.monotonic() - 0.001), "not sent"
+        )
         _never_sent(client.me(start_by=time.monotonic() - 0.001), "not sent")
         assert client.me(start_by=time.monotonic() + 60).status == 200
     assert len(wire.requests) == 2
@@ -234,14 +271,21 @@ def test_a_process_that_was_frozen_before_the_request_was_written_does_not_send_
 
 
 def test_no_answer_whatever_makes_the_client_raise() -> None:
-    """A thousand damaged answers from one seed: a Reply for each, and never one that was not sent."""
+    """A thousand damaged answers from one seed.
+
+    A Reply for each, and never one that was not sent.
+    """
     draw = random.Random(20240607)
     samples = [
         _WHOLE,
         answer("200 OK", _GZIP, "Content-Encoding: gzip", "Set-Cookie: a=b; expires=x"),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         answer("301 Moved", b"", "Location: http://[::1"),
-        answer("429 Slow", b'{"detail": "available in 5 seconds"}', "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT"),
+        answer(
+            "429 Slow",
+            b'{"detail": "available in 5 seconds"}',
+            "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT",
+        ),
         b"HTTP/1.1 100 Continue\r\n\r\n" + _WHOLE,
     ]
 
@@ -255,7 +299,9 @@ def test_no_answer_whatever_makes_the_client_raise() -> None:
             elif kind == 1:
                 del data[place : place + draw.randrange(1, 20)]
             else:
-                data[place:place] = draw.choice([b"\r\n", b"\x00", b":", b";", b"\xff\xfe", b"-1", b"9" * 30, b" "])
+                data[place:place] = draw.choice(
+                    [b"\r\n", b"\x00", b":", b";", b"\xff\xfe", b"-1", b"9" * 30, b" "]
+                )
             if not data:
                 return b""
         return bytes(data)
@@ -267,5 +313,7 @@ def test_no_answer_whatever_makes_the_client_raise() -> None:
     with Wire(script) as wire, client_to(wire.url) as client:
         responses = [client.me() for _ in range(1000)]
     assert all(response.sent for response in responses)
-    assert all(response.error if response.status is None else not response.error for response in responses)
+    assert all(
+        response.error if response.status is None else not response.error for response in responses
+    )
     assert 100 < sum(response.status is None for response in responses) < 900

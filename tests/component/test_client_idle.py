@@ -12,7 +12,16 @@ import time
 import pytest
 
 from consumer.adapters.scantrust.transport import IDLE_SECONDS
-from tests.component.wire import ITEMS, Peer, Wire, answer, client_to, make_certificate, saying, wait_until
+from tests.component.wire import (
+    ITEMS,
+    Peer,
+    Wire,
+    answer,
+    client_to,
+    make_certificate,
+    saying,
+    wait_until,
+)
 
 
 class Clock:
@@ -112,7 +121,10 @@ def test_a_connection_closed_as_the_request_arrives_is_an_unknown_outcome_and_on
 
 
 def test_an_answer_that_says_close_costs_only_the_connection() -> None:
-    with Wire(saying(answer("200 OK", b"{}", "Connection: close"))) as wire, client_to(wire.url) as client:
+    with (
+        Wire(saying(answer("200 OK", b"{}", "Connection: close"))) as wire,
+        client_to(wire.url) as client,
+    ):
         assert client.me().status == 200
         assert client.me().status == 200
     assert wire.connections == 2
@@ -125,11 +137,16 @@ def test_closing_the_client_closes_its_connection() -> None:
         wait_until(lambda: wire.closed == 1)
 
 
-def test_tls_session_tickets_do_not_cost_the_connection(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_tls_session_tickets_do_not_cost_the_connection(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     made = make_certificate(tmp_path_factory.mktemp("tls"), "api", "IP:127.0.0.1")
     server = made.server()
     assert server.maximum_version in (ssl.TLSVersion.MAXIMUM_SUPPORTED, ssl.TLSVersion.TLSv1_3)
-    with Wire(saying(answer()), server) as wire, client_to(wire.url, ca_file=str(made.pem)) as client:
+    with (
+        Wire(saying(answer()), server) as wire,
+        client_to(wire.url, ca_file=str(made.pem)) as client,
+    ):
         for _ in range(5):
             assert client.me().status == 200
     assert wire.connections == 1

@@ -1,4 +1,6 @@
-"""An answer belongs to the request that it answers: interim answers, odd ends, and when a connection is not used again.
+"""An answer belongs to the request that it answers.
+
+Interim answers, odd ends, and when a connection is not used again.
 
 Orders of all of these: ``test_client_conversations``.
 """
@@ -39,7 +41,9 @@ def numbered(data: bytes) -> Callable[[Peer, Wire], None]:
 
 
 def first_saying(data: bytes, *, then_close: bool = False) -> Callable[[Peer, Wire], None]:
-    """A script: the first request is answered by ``data``, those that follow by answers of their own."""
+    """A script: the first request is answered by ``data``, those that follow by answers of their
+    own.
+    """
 
     def script(peer: Peer, wire: Wire) -> None:
         while wire.take(peer) is not None:
@@ -51,7 +55,7 @@ def first_saying(data: bytes, *, then_close: bool = False) -> Callable[[Peer, Wi
     return script
 
 
-# -- interim answers -------------------------------------------------------------------------------------------------
+# -- interim answers -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -66,9 +70,9 @@ def first_saying(data: bytes, *, then_close: bool = False) -> Callable[[Peer, Wi
 def test_an_interim_answer_is_not_the_answer(interim: bytes) -> None:
     with Wire(numbered(interim)) as wire, client_to(wire.url) as client:
         replies = [client.upload("extended_id", ITEMS) for _ in range(3)]
-    assert [(reply.status, reply.document) for reply in replies] == [(200, {"for": number}) for number in (1, 2, 3)], (
-        "I1: a request is told the answer of another"
-    )
+    assert [(reply.status, reply.document) for reply in replies] == [
+        (200, {"for": number}) for number in (1, 2, 3)
+    ], "I1: a request is told the answer of another"
     assert wire.connections == 1
 
 
@@ -104,7 +108,7 @@ def test_a_change_of_the_protocol_is_no_answer_and_ends_the_connection() -> None
     assert wire.connections == 2
 
 
-# -- where an answer ends --------------------------------------------------------------------------------------------
+# -- where an answer ends ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -112,16 +116,35 @@ def test_a_change_of_the_protocol_is_no_answer_and_ends_the_connection() -> None
     [
         pytest.param(HEAD + LENGTH + b"\r\n" + BODY + STRAY, id="an answer more"),
         pytest.param(HEAD + LENGTH + b"\r\n" + BODY + b"\r\n", id="a line more"),
-        pytest.param(HEAD + LENGTH + b"\r\n" + BODY + b"HTTP/1.1 100 Continue\r\n\r\n", id="an interim answer more"),
+        pytest.param(
+            HEAD + LENGTH + b"\r\n" + BODY + b"HTTP/1.1 100 Continue\r\n\r\n",
+            id="an interim answer more",
+        ),
         pytest.param(HEAD + LENGTH + LENGTH + b"\r\n" + BODY, id="the length twice"),
-        pytest.param(HEAD + LENGTH + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS, id="a length beside chunked"),
-        pytest.param(HEAD + b"Transfer-Encoding: identity\r\n" + LENGTH + b"\r\n" + BODY, id="identity"),
-        pytest.param(HEAD.replace(b"1.1", b"1.0") + LENGTH + b"Connection: keep-alive\r\n\r\n" + BODY, id="HTTP/1.0"),
-        pytest.param(HEAD + LENGTH + b"Connection: x, Close\r\n\r\n" + BODY, id="it says that it closes"),
-        pytest.param((HEAD + LENGTH + b"\r\n").replace(b"\r", b"") + BODY, id="lines end without CR"),
+        pytest.param(
+            HEAD + LENGTH + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS,
+            id="a length beside chunked",
+        ),
+        pytest.param(
+            HEAD + b"Transfer-Encoding: identity\r\n" + LENGTH + b"\r\n" + BODY, id="identity"
+        ),
+        pytest.param(
+            HEAD.replace(b"1.1", b"1.0") + LENGTH + b"Connection: keep-alive\r\n\r\n" + BODY,
+            id="HTTP/1.0",
+        ),
+        pytest.param(
+            HEAD + LENGTH + b"Connection: x, Close\r\n\r\n" + BODY, id="it says that it closes"
+        ),
+        pytest.param(
+            (HEAD + LENGTH + b"\r\n").replace(b"\r", b"") + BODY, id="lines end without CR"
+        ),
         pytest.param(HEAD + b"X: a\r\n folded\r\n" + LENGTH + b"\r\n" + BODY, id="a folded header"),
-        pytest.param(HEAD + b"what is this\r\n" + LENGTH + b"\r\n" + BODY, id="a header that is none"),
-        pytest.param(HEAD + LENGTH.replace(b":", b" :") + b"\r\n" + BODY, id="a space before the colon"),
+        pytest.param(
+            HEAD + b"what is this\r\n" + LENGTH + b"\r\n" + BODY, id="a header that is none"
+        ),
+        pytest.param(
+            HEAD + LENGTH.replace(b":", b" :") + b"\r\n" + BODY, id="a space before the colon"
+        ),
         pytest.param(CHUNKED + CHUNKS + STRAY, id="an answer after the chunks"),
     ],
 )
@@ -130,7 +153,9 @@ def test_after_an_answer_that_leaves_a_doubt_the_connection_is_not_used_again(da
         first, second = client.me(), client.me()
     assert (first.status, first.document) == (200, {"items": {"own": []}})
     assert second.document == {"for": 2}, "I1: a request is told the answer of another"
-    assert wire.connections == 2, "I1: what follows an answer waits on the connection for the next request"
+    assert wire.connections == 2, (
+        "I1: what follows an answer waits on the connection for the next request"
+    )
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
@@ -149,8 +174,14 @@ def test_a_body_where_there_is_none_is_not_the_next_answer(status: str) -> None:
         pytest.param(HEAD + b"Content-Length: +22\r\n\r\n" + BODY, id="a length that is no number"),
         pytest.param(HEAD + b"Content-Length: -1\r\n\r\n" + BODY, id="a negative length"),
         pytest.param(HEAD + b"Content-Length:\r\n\r\n" + BODY, id="an empty length"),
-        pytest.param(HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n" + CHUNKS, id="an encoding not asked for"),
-        pytest.param(HEAD + b"Transfer-Encoding: xchunked\r\n" + LENGTH + b"\r\n" + BODY, id="not quite chunked"),
+        pytest.param(
+            HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n" + CHUNKS,
+            id="an encoding not asked for",
+        ),
+        pytest.param(
+            HEAD + b"Transfer-Encoding: xchunked\r\n" + LENGTH + b"\r\n" + BODY,
+            id="not quite chunked",
+        ),
         pytest.param(CHUNKED + b"0x16\r\n" + CHUNKS[4:], id="a chunk's length with a prefix"),
         pytest.param(CHUNKED + b"+16\r\n" + CHUNKS[4:], id="a chunk's length with a sign"),
         pytest.param(CHUNKED + b"1_6\r\n" + CHUNKS[4:], id="a chunk's length with an underscore"),
@@ -177,7 +208,9 @@ def test_chunks_with_extensions_and_trailers_are_read_and_the_connection_kept() 
     assert wire.connections == 1
 
 
-def test_what_tls_has_taken_from_the_socket_is_not_taken_for_the_next_answer(tmp_path: Path) -> None:
+def test_what_tls_has_taken_from_the_socket_is_not_taken_for_the_next_answer(
+    tmp_path: Path,
+) -> None:
     made = make_certificate(tmp_path, "api", "IP:127.0.0.1")
     body = b'{"own": "' + b"x" * (8_192 - 11) + b'"}'
 
@@ -213,13 +246,15 @@ def test_what_comes_before_the_request_is_no_answer_to_it(monkeypatch: pytest.Mo
     monkeypatch.setattr(transport._Connection, "connect", until_it_speaks)
     with Wire(script) as wire, client_to(wire.url) as client:
         first = client.upload("extended_id", ITEMS)
-        assert (first.status, first.sent) == (None, False), "I1: what nobody asked for is taken for an answer"
+        assert (first.status, first.sent) == (None, False), (
+            "I1: what nobody asked for is taken for an answer"
+        )
         assert "speaks before it was asked" in first.error
         assert client.upload("extended_id", ITEMS).document == {"for": 1}
     assert spoken == [True]
 
 
-# -- answers that are early ------------------------------------------------------------------------------------------
+# -- answers that are early ----------------------------------------------------------------------
 
 
 def test_the_system_tells_whether_all_that_was_sent_has_arrived() -> None:
@@ -239,23 +274,29 @@ def test_the_system_tells_whether_all_that_was_sent_has_arrived() -> None:
         wait_until(lambda: not framing.unacknowledged(sender))
 
 
-def test_an_early_answer_counts_on_a_new_connection_only_and_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_early_answer_counts_on_a_new_connection_only_and_ends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with Wire(numbered(b"")) as wire, client_to(wire.url) as client:
         monkeypatch.setattr(framing, "unacknowledged", lambda _: True)
         assert client.upload("extended_id", ITEMS).document == {"for": 1}
         monkeypatch.setattr(framing, "unacknowledged", lambda _: False)
         assert client.upload("extended_id", ITEMS).document == {"for": 2}
-        assert wire.connections == 2, "it may have been sent by something that has not read the request"
+        assert wire.connections == 2, (
+            "it may have been sent by something that has not read the request"
+        )
         monkeypatch.setattr(framing, "unacknowledged", lambda _: True)
         reply = client.upload("extended_id", ITEMS)
-        assert (reply.status, reply.sent) == (None, True), "I1: it may be the answer to another request"
+        assert (reply.status, reply.sent) == (None, True), (
+            "I1: it may be the answer to another request"
+        )
         assert wire.connections == 2
         monkeypatch.setattr(framing, "unacknowledged", lambda _: False)
         assert client.upload("extended_id", ITEMS).document == {"for": 4}
     assert wire.connections == 3
 
 
-# -- where a connection leads ----------------------------------------------------------------------------------------
+# -- where a connection leads --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 404, 408, 413, 421, 429, 500, 502, 503, 504])
@@ -275,7 +316,9 @@ def test_after_an_answer_that_need_not_be_the_apis_the_connection_is_not_used_ag
 
 
 @pytest.mark.parametrize("body", [b"<html>maintenance</html>", b"", b"[]"])
-def test_after_an_answer_that_is_none_of_the_api_the_connection_is_not_used_again(body: bytes) -> None:
+def test_after_an_answer_that_is_none_of_the_api_the_connection_is_not_used_again(
+    body: bytes,
+) -> None:
     with Wire(first_saying(answer(body=body))) as wire, client_to(wire.url) as client:
         assert client.me().body == body
         assert client.me().document == {"for": 2}
@@ -318,7 +361,9 @@ class _Silent:
             filler.connect_ex((host, port))
 
 
-def test_the_time_for_connecting_is_for_all_addresses_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_for_connecting_is_for_all_addresses_of_a_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with Wire(numbered(b"")) as wire, ExitStack() as stack:
         for last in (2, 3, 4):
             _Silent(f"127.0.0.{last}", wire.port, stack)

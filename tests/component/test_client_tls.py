@@ -60,8 +60,14 @@ def test_an_api_with_the_configured_ca_is_trusted(good: Certificate) -> None:
 def test_an_api_with_another_ca_is_sent_nothing_and_the_error_names_the_setting(
     good: Certificate, other: Certificate
 ) -> None:
-    for ca_file, advice in (("", "set api.ca_file to"), (str(other.pem), f"add the CA that issued it to {other.pem}")):
-        with Wire(saying(answer()), good.server()) as wire, client_to(wire.url, ca_file=ca_file) as client:
+    for ca_file, advice in (
+        ("", "set api.ca_file to"),
+        (str(other.pem), f"add the CA that issued it to {other.pem}"),
+    ):
+        with (
+            Wire(saying(answer()), good.server()) as wire,
+            client_to(wire.url, ca_file=ca_file) as client,
+        ):
             _never_sent(
                 client.upload("extended_id", ITEMS),
                 "certificate",
@@ -80,12 +86,17 @@ def test_ca_certificates_of_the_environment_have_no_say(
         _never_sent(client.upload("extended_id", ITEMS), "set api.ca_file")
 
 
-def test_a_certificate_for_another_name_is_refused_and_the_error_says_so(other: Certificate) -> None:
+def test_a_certificate_for_another_name_is_refused_and_the_error_says_so(
+    other: Certificate,
+) -> None:
     with (
         Wire(saying(answer()), other.server()) as wire,
         client_to(wire.url, ca_file=str(other.pem)) as client,
     ):
-        _never_sent(client.upload("extended_id", ITEMS), "set api.base_url to the name that the certificate is for")
+        _never_sent(
+            client.upload("extended_id", ITEMS),
+            "set api.base_url to the name that the certificate is for",
+        )
         assert wire.requests == []
 
 
@@ -126,7 +137,7 @@ def test_a_ca_file_that_is_no_ca_file_is_a_configuration_error(folder: Path) -> 
             pass
 
 
-# -- a CA that is replaced -------------------------------------------------------------------------------------
+# -- a CA that is replaced -----------------------------------------------------------------------
 
 
 def test_a_ca_file_that_is_replaced_counts_from_the_next_connection_on(
@@ -135,17 +146,24 @@ def test_a_ca_file_that_is_replaced_counts_from_the_next_connection_on(
     file = tmp_path / "ca.pem"
     shutil.copy(other.pem, file)
     caplog.set_level(logging.INFO)
-    with Wire(saying(answer()), good.server()) as wire, client_to(wire.url, ca_file=str(file)) as client:
+    with (
+        Wire(saying(answer()), good.server()) as wire,
+        client_to(wire.url, ca_file=str(file)) as client,
+    ):
         _never_sent(client.upload("extended_id", ITEMS), "is refused", "read again by itself")
         both = tmp_path / "new.pem"
         both.write_bytes(other.pem.read_bytes() + good.pem.read_bytes())
         both.replace(file)  # as whoever replaces secrets does it
-        assert client.upload("extended_id", ITEMS).status == 200, "I8: a CA that is there is not read"
+        assert client.upload("extended_id", ITEMS).status == 200, (
+            "I8: a CA that is there is not read"
+        )
         assert client.upload("extended_id", ITEMS).status == 200
         assert wire.requests[0].headers["authorization"] == f"UAT {TOKEN}"
         shutil.copy(other.pem, file)
         client.close()
-        _never_sent(client.upload("extended_id", ITEMS), "is refused")  # a CA that was taken out is not trusted
+        _never_sent(
+            client.upload("extended_id", ITEMS), "is refused"
+        )  # a CA that was taken out is not trusted
     assert sum("read again, as it has changed" in record.message for record in caplog.records) == 2
     assert len(wire.requests) == 2
 
@@ -156,11 +174,16 @@ def test_a_ca_file_that_cannot_be_used_leaves_what_was_good_last_and_is_told_onc
 ) -> None:
     file = tmp_path / "ca.pem"
     shutil.copy(good.pem, file)
-    with Wire(saying(answer("503 X", b"{}")), good.server()) as wire, client_to(wire.url, ca_file=str(file)) as client:
+    with (
+        Wire(saying(answer("503 X", b"{}")), good.server()) as wire,
+        client_to(wire.url, ca_file=str(file)) as client,
+    ):
         assert client.me().status == 503
         file.unlink() if content is None else file.write_bytes(content)
         for _ in range(3):
-            assert client.me().status == 503, "I8: a file that is just being replaced ends all calls"
+            assert client.me().status == 503, (
+                "I8: a file that is just being replaced ends all calls"
+            )
         told = [record.message for record in caplog.records]
         assert len(told) == 1
         assert told[0].startswith(f"api.ca_file: {file}: ")
@@ -170,12 +193,16 @@ def test_a_ca_file_that_cannot_be_used_leaves_what_was_good_last_and_is_told_onc
 
 
 @pytest.mark.parametrize("api", ["http://api.invalid", "https://api.invalid"])
-def test_the_ca_of_a_proxy_is_read_again_too(api: str, good: Certificate, other: Certificate, tmp_path: Path) -> None:
+def test_the_ca_of_a_proxy_is_read_again_too(
+    api: str, good: Certificate, other: Certificate, tmp_path: Path
+) -> None:
     file = tmp_path / "ca.pem"
     shutil.copy(other.pem, file)
     with Wire(saying(answer("502 X", b"{}")), good.server()) as proxy:
         with client_to(api, proxy=proxy.url, ca_file=str(file)) as client:
-            _never_sent(client.me(), f"the certificate of the proxy 127.0.0.1:{proxy.port} is refused")
+            _never_sent(
+                client.me(), f"the certificate of the proxy 127.0.0.1:{proxy.port} is refused"
+            )
             assert not proxy.requests
             shutil.copy(good.pem, file)
             client.me()
@@ -189,7 +216,10 @@ def test_interim_answers_of_a_proxy_are_not_its_answer(good: Certificate) -> Non
             peer.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
             _tunnelling(api.port)(peer, wire)
 
-        with Wire(script) as proxy, client_to(api.url, proxy=proxy.url, ca_file=str(good.pem)) as client:
+        with (
+            Wire(script) as proxy,
+            client_to(api.url, proxy=proxy.url, ca_file=str(good.pem)) as client,
+        ):
             assert client.upload("extended_id", ITEMS).status == 200
 
 
@@ -199,11 +229,14 @@ def test_a_proxy_that_says_more_than_its_answer_opens_no_tunnel(good: Certificat
         peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n" + answer())
         peer.hold()
 
-    with Wire(script) as proxy, client_to("https://api.invalid", proxy=proxy.url, ca_file=str(good.pem)) as client:
+    with (
+        Wire(script) as proxy,
+        client_to("https://api.invalid", proxy=proxy.url, ca_file=str(good.pem)) as client,
+    ):
         _never_sent(client.upload("extended_id", ITEMS), "says more than was asked")
 
 
-# -- proxies -------------------------------------------------------------------------------------------------
+# -- proxies -------------------------------------------------------------------------------------
 
 
 def _tunnelling(target_port: int) -> Callable[[Peer, Wire], None]:
@@ -231,7 +264,10 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 def test_plain_http_goes_through_the_configured_proxy() -> None:
-    with Wire(saying(answer())) as proxy, client_to("http://api.invalid", proxy=proxy.url) as client:
+    with (
+        Wire(saying(answer())) as proxy,
+        client_to("http://api.invalid", proxy=proxy.url) as client,
+    ):
         assert client.upload("extended_id", ITEMS).status == 200
         assert client.me().status == 200
     assert proxy.requests[0].line == "POST http://api.invalid/api/v2/scm/upload/ HTTP/1.1"
@@ -260,7 +296,9 @@ def test_https_goes_through_a_tunnel_and_the_proxy_never_sees_the_token(
 def test_a_proxy_that_refuses_the_tunnel_means_not_sent() -> None:
     with (
         Wire(saying(answer("407 Proxy Authentication Required", b""))) as proxy,
-        client_to("https://api.invalid", proxy=proxy.url.replace("://", "://user:pass-word@")) as client,
+        client_to(
+            "https://api.invalid", proxy=proxy.url.replace("://", "://user:pass-word@")
+        ) as client,
     ):
         response = client.upload("extended_id", ITEMS)
     _never_sent(response, "407", f"the proxy 127.0.0.1:{proxy.port}", "api.proxy")

@@ -54,10 +54,16 @@ def test_the_line_of_the_help_works_in_bash(tmp_path: Path) -> None:
     bash = shutil.which("bash")
     assert bash is not None
     program = tmp_path / "scm-consumer"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m consumer.cli "$@"\n', encoding="utf-8")
+    program.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -m consumer.cli "$@"\n', encoding="utf-8"
+    )
     program.chmod(0o755)
-    shown = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=60, check=True).stdout
-    line = next(line.strip() for line in shown.splitlines() if "bash_source" in line and "eval" in line)
+    shown = subprocess.run(
+        [program, "--help"], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    line = next(
+        line.strip() for line in shown.splitlines() if "bash_source" in line and "eval" in line
+    )
     script = f"""
         set -eu
         {line}
@@ -68,7 +74,12 @@ def test_the_line_of_the_help_works_in_bash(tmp_path: Path) -> None:
     """
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(
-        [bash, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [bash, "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "_scm_consumer_completion scm-consumer" in done.stdout

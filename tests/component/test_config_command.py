@@ -34,7 +34,9 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> str:
     """What a command prints; fails if it ends otherwise than well, or says anything beside."""
     monkeypatch.setattr(sys, "argv", ["scm-consumer", *arguments])
     cli.main()
@@ -49,11 +51,13 @@ def paths(sections: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"{section}.{name}", value
 
 
-# -- example ---------------------------------------------------------------------------------------------------------
+# -- example -------------------------------------------------------------------------------------
 
 
 def test_the_example_needs_nothing_but_a_token() -> None:
-    Path("scm-consumer.toml").write_text(example().replace('token = ""', 'token = "t"', 1), encoding="utf-8")
+    Path("scm-consumer.toml").write_text(
+        example().replace('token = ""', 'token = "t"', 1), encoding="utf-8"
+    )
     expected = json.loads(Settings.model_validate({"api": {"token": "t"}}).model_dump_json())
     assert json.loads(load(None).model_dump_json()) == expected
 
@@ -61,7 +65,11 @@ def test_the_example_needs_nothing_but_a_token() -> None:
 def test_the_example_holds_every_key_at_its_default() -> None:
     everything = re.sub(r"^#(?=[^\s#])", "", example(), flags=re.MULTILINE)
     assert tomllib.loads(everything) == DEFAULTS
-    assert [line for line in everything.splitlines() if line.startswith("#") and not line.startswith("# ")] == []
+    assert [
+        line
+        for line in everything.splitlines()
+        if line.startswith("#") and not line.startswith("# ")
+    ] == []
 
 
 def test_the_example_breaks_no_word_at_the_end_of_a_line() -> None:
@@ -87,18 +95,24 @@ def test_in_the_example_just_what_is_marked_is_set_and_stands_first_in_its_secti
         keys = re.findall(r"^(#?)\w+ = ", section, re.MULTILINE)
         assert keys == sorted(keys)
     for path in TO_SET:
-        assert re.search(rf"^# SET: (.+\n)(# .+\n)*{path.rpartition('.')[2]} = ", text, re.MULTILINE), path
+        assert re.search(
+            rf"^# SET: (.+\n)(# .+\n)*{path.rpartition('.')[2]} = ", text, re.MULTILINE
+        ), path
 
 
-def test_the_properties_that_the_example_suggests_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_properties_that_the_example_suggests_are_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     text = re.sub(r"^#   (?=\")", "", example(), flags=re.MULTILINE)  # where they stand
     Path("ca.pem").write_text("", encoding="utf-8")
-    Path("scm-consumer.toml").write_text(text.replace("/etc/ssl/kafka-ca.pem", "ca.pem"), encoding="utf-8")
+    Path("scm-consumer.toml").write_text(
+        text.replace("/etc/ssl/kafka-ca.pem", "ca.pem"), encoding="utf-8"
+    )
     monkeypatch.setenv("SCM_API__TOKEN", "t")
     assert load(None).kafka.client["sasl.mechanism"] == "SCRAM-SHA-512"
 
 
-# -- schema ----------------------------------------------------------------------------------------------------------
+# -- schema --------------------------------------------------------------------------------------
 
 
 def test_the_schema_is_one_by_the_meta_schema() -> None:
@@ -113,7 +127,10 @@ def test_the_schema_tells_every_key_with_its_meaning_and_default() -> None:
     }
     assert {path: value["default"] for path, value in told.items()} == dict(paths(DEFAULTS))
     assert all(value["description"] for value in told.values())
-    assert {path for path, value in told.items() if value.get("writeOnly")} == {"api.token", "schema_registry.password"}
+    assert {path for path, value in told.items() if value.get("writeOnly")} == {
+        "api.token",
+        "schema_registry.password",
+    }
 
 
 @pytest.mark.parametrize(
@@ -147,7 +164,7 @@ def test_the_schema_refuses_what_the_program_refuses(text: str, tmp_path: Path) 
         jsonschema.Draft7Validator(json_schema()).validate(tomllib.loads(text))
 
 
-# -- show ------------------------------------------------------------------------------------------------------------
+# -- show ----------------------------------------------------------------------------------------
 
 
 def test_show_prints_what_is_in_effect_and_where_it_came_from(
@@ -172,7 +189,11 @@ def test_show_prints_what_is_in_effect_and_where_it_came_from(
     expected["kafka"] |= {
         "group_id": "line 7",
         "topics": ["b", "c"],
-        "client": {"sasl.mechanism": "PLAIN", "sasl.password": "(hidden)", "security.protocol": "sasl_ssl"},
+        "client": {
+            "sasl.mechanism": "PLAIN",
+            "sasl.password": "(hidden)",
+            "security.protocol": "sasl_ssl",
+        },
     }
     expected["windows"]["max_rows"] = 50
     expected["api"] |= {"token": "(hidden)", "proxy": "http://(hidden)@proxy:3128"}
@@ -196,7 +217,9 @@ def test_what_show_prints_is_a_configuration(
 ) -> None:
     monkeypatch.setenv("SCM_API__TOKEN", "t")
     monkeypatch.setenv("SCM_KAFKA__INSTANCE_ID", 'quote " back \\ line\nbreak \x7f \u00fc')
-    Path("scm-consumer.toml").write_text(run(monkeypatch, capsys, "config", "show"), encoding="utf-8")
+    Path("scm-consumer.toml").write_text(
+        run(monkeypatch, capsys, "config", "show"), encoding="utf-8"
+    )
     monkeypatch.delenv("SCM_KAFKA__INSTANCE_ID")
     assert load(None).kafka.instance_id == 'quote " back \\ line\nbreak \x7f \u00fc'
 
@@ -215,11 +238,13 @@ def test_example_and_schema_need_no_configuration(command: str, tmp_path: Path) 
     assert (done.returncode, done.stdout, done.stderr) == (0, expected, "")
 
 
-# -- the page --------------------------------------------------------------------------------------------------------
+# -- the page ------------------------------------------------------------------------------------
 
 
 def test_the_page_is_what_the_code_says() -> None:
-    assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == page(), "run make docs"
+    assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == page(), (
+        "run make docs"
+    )
 
 
 def test_the_page_names_every_key_variable_and_refused_property() -> None:
@@ -231,7 +256,7 @@ def test_the_page_names_every_key_variable_and_refused_property() -> None:
         assert f"| `{name}` | {why} |" in text
 
 
-# -- options ---------------------------------------------------------------------------------------------------------
+# -- options -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -251,6 +276,8 @@ def test_the_options_may_stand_before_and_after_the_command_where_they_win(
     def tell(options: Options) -> None:
         click.echo(f"{options.config} {options.log_level}")
 
-    group = click.Group(commands={"tell": tell}, params=cli.group.params, callback=cli.group.callback)
+    group = click.Group(
+        commands={"tell": tell}, params=cli.group.params, callback=cli.group.callback
+    )
     done = CliRunner().invoke(group, arguments)
     assert (done.exit_code, done.output) == (0, f"{config} {level}\n")

@@ -1,4 +1,7 @@
-"""Wrong configurations and what is said of each: every mistake at once, a line each, and each line names the fix."""
+"""Wrong configurations and what is said of each.
+
+Every mistake at once, a line each, and each line names the fix.
+"""
 
 from __future__ import annotations
 
@@ -74,10 +77,12 @@ WRONG = {
         f'token = "s3cret"\n{TOKEN}', ("token: outside of any section; it belongs under [api]",)
     ),
     "an unknown section": Wrong(
-        f"{TOKEN}[deadletter]\n", (f"deadletter: unknown section; did you mean dead_letter? allowed are {SECTIONS}",)
+        f"{TOKEN}[deadletter]\n",
+        (f"deadletter: unknown section; did you mean dead_letter? allowed are {SECTIONS}",),
     ),
     "a value for a section": Wrong(
-        f"kafka = 1\n{TOKEN}", ("kafka: a section; write [kafka], and its keys in the lines under it",)
+        f"kafka = 1\n{TOKEN}",
+        ("kafka: a section; write [kafka], and its keys in the lines under it",),
     ),
     # -- types and ranges
     "a number as text": Wrong(
@@ -85,10 +90,12 @@ WRONG = {
         ('windows.max_rows = "50": allowed is a whole number from 1 to 100, without quotes',),
     ),
     "a truth value as text": Wrong(
-        f'{TOKEN}[log]\nkeys = "true"\n', ('log.keys = "true": allowed is true or false, without quotes',)
+        f'{TOKEN}[log]\nkeys = "true"\n',
+        ('log.keys = "true": allowed is true or false, without quotes',),
     ),
     "a text as a number": Wrong(
-        f"{TOKEN}[kafka]\ngroup_id = 7\n", ("kafka.group_id = 7: allowed is text, not empty, in quotes",)
+        f"{TOKEN}[kafka]\ngroup_id = 7\n",
+        ("kafka.group_id = 7: allowed is text, not empty, in quotes",),
     ),
     "a text as a date": Wrong(
         f"{TOKEN}[kafka]\ngroup_id = 2026-01-31\n",
@@ -96,14 +103,17 @@ WRONG = {
     ),
     "a text as a list": Wrong(
         f'{TOKEN}[kafka]\ntopics = "scm.events"\n',
-        ('kafka.topics = "scm.events": allowed is a list of texts, at least one, such as ["a", "b"]',),
+        (
+            'kafka.topics = "scm.events": allowed is a list of texts, at least one, such as ["a", "b"]',
+        ),
     ),
     "no topic": Wrong(
         f"{TOKEN}[kafka]\ntopics = []\n",
         ('kafka.topics = []: allowed is a list of texts, at least one, such as ["a", "b"]',),
     ),
     "a topic twice": Wrong(
-        f'{TOKEN}[kafka]\ntopics = ["a", "b", "a"]\n', ('kafka.topics = "a": stands there twice: keep one',)
+        f'{TOKEN}[kafka]\ntopics = ["a", "b", "a"]\n',
+        ('kafka.topics = "a": stands there twice: keep one',),
     ),
     "a pattern that brokers and clients read differently": Wrong(
         f"{TOKEN}[kafka]\ntopics = ['^line\\d', '^[[:alpha:]]', '^[\\w]', '^line[.]s\\.[0-9]+$']\n",
@@ -140,7 +150,8 @@ WRONG = {
         ),
     ),
     "lists without an end": Wrong(
-        f"a = {'[' * 5000}", ("{folder}/wrong.toml: tables or lists are nested too deep; no key needs more than two",)
+        f"a = {'[' * 5000}",
+        ("{folder}/wrong.toml: tables or lists are nested too deep; no key needs more than two",),
     ),
     "tables without an end": Wrong(
         f"[kafka.client.{'.'.join('a' * 2000)}]",
@@ -148,14 +159,18 @@ WRONG = {
     ),
     "a number without an end": Wrong(
         f"{TOKEN}[limits]\nmax_unsettled_rows = {'9' * 5000}\n",
-        ("{folder}/wrong.toml: not valid TOML: a number with thousands of digits; mend that place",),
+        (
+            "{folder}/wrong.toml: not valid TOML: a number with thousands of digits; mend that place",
+        ),
     ),
     "bytes in variables that are no text": Wrong(
         TOKEN,
         (
             "SCM_KAFKA__CLIENT__CLIENT_ID: not UTF-8; set it anew, as UTF-8",
             "SCM_KAFKA__GROUP_ID: not UTF-8; set it anew, as UTF-8",
-            'SCM_KAFKA__TOPICS = "' + "[" * 79 + ': allowed is a JSON list of texts, at least one, such as ["a", "b"]',
+            'SCM_KAFKA__TOPICS = "'
+            + "[" * 79
+            + ': allowed is a JSON list of texts, at least one, such as ["a", "b"]',
             'SCM_EVENTS__DATE_FIELDS = "[\\"\\\\udcff\\"]": allowed is a JSON list of texts, such as ["a", "b"]',
         ),
         {
@@ -178,7 +193,8 @@ WRONG = {
         ),
     ),
     "an unknown word": Wrong(
-        f'{TOKEN}[log]\nlevel = "trace"\n', ('log.level = "trace": allowed is "debug", "info", "warning" or "error"',)
+        f'{TOKEN}[log]\nlevel = "trace"\n',
+        ('log.level = "trace": allowed is "debug", "info", "warning" or "error"',),
     ),
     "a secret of the wrong type": Wrong(
         "[api]\ntoken = 12345\n", ("api.token = (hidden): allowed is text, in quotes",)
@@ -186,7 +202,9 @@ WRONG = {
     # -- tokens and files
     "a token file that is not there": Wrong(
         '[api]\ntoken_file = "{folder}/absent"\n',
-        (f'api.token_file = "{{folder}}/absent": cannot be read (No such file or directory); {GIVE_A_FILE}',),
+        (
+            f'api.token_file = "{{folder}}/absent": cannot be read (No such file or directory); {GIVE_A_FILE}',
+        ),
     ),
     "a token file without a token": Wrong(
         '[api]\ntoken_file = "/dev/null"\n',
@@ -208,7 +226,9 @@ WRONG = {
     ),
     "a CA file that is not there": Wrong(
         f'{TOKEN}ca_file = "{{folder}}/absent.pem"\n',
-        (f'api.ca_file = "{{folder}}/absent.pem": cannot be read (No such file or directory); {GIVE_A_FILE}',),
+        (
+            f'api.ca_file = "{{folder}}/absent.pem": cannot be read (No such file or directory); {GIVE_A_FILE}',
+        ),
     ),
     # -- addresses
     "plain http to a stranger": Wrong(
@@ -219,11 +239,14 @@ WRONG = {
         ),
     ),
     "no scheme": Wrong(
-        f'{TOKEN}base_url = "api.example.com"\n', (f'api.base_url = "api.example.com": {ROOT_ADDRESS}',)
+        f'{TOKEN}base_url = "api.example.com"\n',
+        (f'api.base_url = "api.example.com": {ROOT_ADDRESS}',),
     ),
     "the API's path": Wrong(
         f'{TOKEN}base_url = "https://api.example.com/api/v2/"\n',
-        ('api.base_url = "https://api.example.com/api/v2/": give the root of the API, without /api/v2/',),
+        (
+            'api.base_url = "https://api.example.com/api/v2/": give the root of the API, without /api/v2/',
+        ),
     ),
     "a password in the API's address": Wrong(
         f'{TOKEN}base_url = "https://me:s3cret@api.example.com"\n',
@@ -389,13 +412,16 @@ markets = ["urn: =", "urn: = cn"]
     ),
     "a time-out that the brokers set": Wrong(
         f'{TOKEN}[kafka]\ngroup_protocol = "consumer"\n[kafka.client]\n"session.timeout.ms" = 6000\n',
-        ('kafka.client.session.timeout.ms: the brokers set it when kafka.group_protocol is "consumer"; remove it',),
+        (
+            'kafka.client.session.timeout.ms: the brokers set it when kafka.group_protocol is "consumer"; remove it',
+        ),
     ),
     # -- the environment
     "variables with mistakes": Wrong(
         TOKEN,
         (
-            "SCM_KAFKAA__TOPICS: unknown section; did you mean SCM_KAFKA__TOPICS? allowed are " + SECTIONS,
+            "SCM_KAFKAA__TOPICS: unknown section; did you mean SCM_KAFKA__TOPICS? allowed are "
+            + SECTIONS,
             "SCM_LOG_LEVEL: two underscores stand between section and key: SCM_LOG__LEVEL",
             "SCM_LOG__LEVLE: unknown key; did you mean SCM_LOG__LEVEL? allowed are level, format, keys",
             'SCM_KAFKA__TOPICS = "scm.events": allowed is a JSON list of texts, at least one, such as ["a", "b"]',
@@ -435,7 +461,8 @@ markets = ["urn: =", "urn: = cn"]
             'SCM_LOG__FORMAT = "xml": allowed is "auto", "console" or "json"',
             'kafka.topics = "scm.events": matches dead_letter.topic "scm.events": the dead letters would be read '
             "again; give them a topic of another name",
-            'SCM_API__TOKEN_FILE = "/absent": cannot be read (No such file or directory); ' + GIVE_A_FILE,
+            'SCM_API__TOKEN_FILE = "/absent": cannot be read (No such file or directory); '
+            + GIVE_A_FILE,
         ),
         {"SCM_LOG__FORMAT": "xml", "SCM_API__TOKEN_FILE": "/absent"},
     ),
@@ -457,7 +484,9 @@ def test_a_wrong_configuration_is_told_with_every_mistake_and_its_fix(
     file, told = written(WRONG[name], tmp_path)
     for variable, value in WRONG[name].variables.items():
         monkeypatch.setenv(variable, value)
-    command = ["run"] if name == "no token at all" else ["config", "show"]  # which shows what there is without one
+    command = (
+        ["run"] if name == "no token at all" else ["config", "show"]
+    )  # which shows what there is without one
     monkeypatch.setattr(sys, "argv", ["scm-consumer", "-c", str(file), *command])
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -468,7 +497,9 @@ def test_a_wrong_configuration_is_told_with_every_mistake_and_its_fix(
 
 
 @pytest.mark.parametrize("command", [["run"], ["run", "--until-end"], ["config", "show"]])
-def test_every_command_ends_with_2_and_says_nothing_else(command: list[str], tmp_path: Path) -> None:
+def test_every_command_ends_with_2_and_says_nothing_else(
+    command: list[str], tmp_path: Path
+) -> None:
     wrong = WRONG["out of range"]
     file, told = written(wrong, tmp_path)
     done = subprocess.run(
@@ -482,7 +513,9 @@ def test_every_command_ends_with_2_and_says_nothing_else(command: list[str], tmp
 
 
 @pytest.mark.parametrize("make", ["absent.toml", "folder.toml"])
-def test_a_file_that_cannot_be_read_is_told_with_the_way_to_write_one(make: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_told_with_the_way_to_write_one(
+    make: str, tmp_path: Path
+) -> None:
     file = tmp_path / make
     if make.startswith("folder"):
         file.mkdir()
@@ -495,7 +528,10 @@ def test_a_file_that_cannot_be_read_is_told_with_the_way_to_write_one(make: str,
         check=False,
     )
     advice = f"give another file with --config, or write one: scm-consumer config example > {file}"
-    assert (done.returncode, done.stderr) == (2, f"error: {file}: cannot be read ({why}); {advice}\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: {file}: cannot be read ({why}); {advice}\n",
+    )
 
 
 @pytest.mark.parametrize(

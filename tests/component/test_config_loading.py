@@ -78,15 +78,23 @@ def value_of(settings: Settings, path: str) -> object:
 
 
 def test_every_key_is_tried() -> None:
-    assert {key.path for keys in SECTIONS.values() for key in keys.values()} == {*OTHERS, *SECRETS, *TOGETHER}
+    assert {key.path for keys in SECTIONS.values() for key in keys.values()} == {
+        *OTHERS,
+        *SECRETS,
+        *TOGETHER,
+    }
 
 
 @pytest.mark.parametrize("path", OTHERS)
-def test_a_variable_sets_its_key_and_wins_over_the_file(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_sets_its_key_and_wins_over_the_file(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text, value = OTHERS[path]
     section, _, name = path.partition(".")
     key = SECTIONS[section][name]
-    Path("scm-consumer.toml").write_text("[kafka]\ngroup_id = 'from the file'\ntopics = ['file']\n", encoding="utf-8")
+    Path("scm-consumer.toml").write_text(
+        "[kafka]\ngroup_id = 'from the file'\ntopics = ['file']\n", encoding="utf-8"
+    )
     assert value_of(load(None), path) != value
     monkeypatch.setenv(key.variable, text)
     loaded = load_with_origins(None)
@@ -94,14 +102,20 @@ def test_a_variable_sets_its_key_and_wins_over_the_file(path: str, monkeypatch: 
     assert loaded.origins[path] == key.variable == f"SCM_{section}__{name}".upper()
 
 
-@pytest.mark.parametrize("password", ["0123", "1e5", "true", "null", '"quoted"', '["list"]', "a=b#c d", "", " x "])
-def test_a_property_from_the_environment_is_taken_to_the_letter(password: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "password", ["0123", "1e5", "true", "null", '"quoted"', '["list"]', "a=b#c d", "", " x "]
+)
+def test_a_property_from_the_environment_is_taken_to_the_letter(
+    password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SCM_KAFKA__CLIENT__SECURITY_PROTOCOL", "sasl_ssl")
     monkeypatch.setenv("SCM_KAFKA__CLIENT__SASL_PASSWORD", password)
     assert load(None).kafka.client == {"security.protocol": "sasl_ssl", "sasl.password": password}
 
 
-def test_properties_of_file_and_environment_are_laid_over_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_properties_of_file_and_environment_are_laid_over_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     Path("scm-consumer.toml").write_text(
         '[kafka.client]\n"security.protocol" = "sasl_ssl"\nsasl.username = "file"\nsasl.mechanism = "PLAIN"\n'
         "socket.timeout.ms = 1000\nsocket.keepalive.enable = true\n",

@@ -1,4 +1,6 @@
-"""The writer of dead letters, with a client that does what a real one was seen to do, and cannot be told to do."""
+"""The writer of dead letters, with a client that does what a real one was seen to do, and cannot be
+told to do.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ TOPIC = "letters"
 
 
 class Client:
-    """A producer that tells of each message what ``outcome`` says: an error, or None for an acknowledgement."""
+    """A producer that tells of each message what ``outcome`` says.
+
+    An error, or None for an acknowledgement.
+    """
 
     def __init__(self, outcome: int | None, metadata: int | None = None) -> None:
         self._outcome = None if outcome is None else KafkaError(outcome)
@@ -41,7 +46,9 @@ class Client:
             raise KafkaException(KafkaError(self._metadata))
         return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: None})})
 
-    def produce(self, topic: str, *, on_delivery: Callable[[KafkaError | None, Any], None], **_: Any) -> None:
+    def produce(
+        self, topic: str, *, on_delivery: Callable[[KafkaError | None, Any], None], **_: Any
+    ) -> None:
         self.produced += 1
         self._told.append(on_delivery)
 
@@ -67,7 +74,11 @@ def letter(offset: int) -> DeadLetter:
 
 @pytest.mark.parametrize(
     "standing",
-    [Client(KafkaError._MSG_TIMED_OUT), Client(KafkaError._FATAL), Client(None, metadata=KafkaError._TRANSPORT)],
+    [
+        Client(KafkaError._MSG_TIMED_OUT),
+        Client(KafkaError._FATAL),
+        Client(None, metadata=KafkaError._TRANSPORT),
+    ],
     ids=["timed out", "fatal", "no metadata"],
 )
 def test_after_a_client_that_stands_still_a_new_one_writes_what_is_left(
@@ -85,7 +96,9 @@ def test_after_a_client_that_stands_still_a_new_one_writes_what_is_left(
     monkeypatch.setattr(outbox, "RETRY_FIRST_SECONDS", 0.01)
     acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
     letters = [letter(offset) for offset in range(3)]
-    with closing(DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")) as writer:
+    with closing(
+        DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")
+    ) as writer:
         for one in letters:
             writer.send(one)
         done: list[Row] = []
@@ -98,14 +111,19 @@ def test_after_a_client_that_stands_still_a_new_one_writes_what_is_left(
 def test_a_client_that_was_replaced_ends_though_it_never_told_of_all_its_letters(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """librdkafka keeps the callbacks of what it still holds; in an outage its threads would pile up."""
+    """librdkafka keeps the callbacks of what it still holds.
+
+    In an outage its threads would pile up.
+    """
     kept: list[Any] = []  # as the library holds them: no garbage collector sees them
     made: list[weakref.ref[Client]] = []
 
     class Standing(Client):
         """Tells that its first letter took too long, and nothing of the second."""
 
-        def produce(self, topic: str, *, on_delivery: Callable[[KafkaError | None, Any], None], **more: Any) -> None:
+        def produce(
+            self, topic: str, *, on_delivery: Callable[[KafkaError | None, Any], None], **more: Any
+        ) -> None:
             kept.append(on_delivery)
             if self.produced < 1:
                 super().produce(topic, on_delivery=on_delivery, **more)
@@ -122,7 +140,9 @@ def test_a_client_that_was_replaced_ends_though_it_never_told_of_all_its_letters
     monkeypatch.setattr(outbox, "create_client", make)
     monkeypatch.setattr(outbox, "RETRY_FIRST_SECONDS", 0.01)
     acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
-    with closing(DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")) as writer:
+    with closing(
+        DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")
+    ) as writer:
         for offset in range(2):
             writer.send(letter(offset))
         done: list[Row] = []
@@ -134,7 +154,9 @@ def test_a_client_that_was_replaced_ends_though_it_never_told_of_all_its_letters
 
 
 def test_a_letter_that_was_too_large_has_no_long_header_whatever_the_event_says() -> None:
-    """I8: a key or a field's name as long as a record would keep its letter from the topic for ever."""
+    """I8: a key or a field's name as long as a record would keep its letter from the topic for
+    ever.
+    """
     long = "x" * 500_000
     record = Record(Partition("events", 0, 0, 0), 1, None, 1, event_id=long)
     row = Row(record, long, long, {long: long}, (), 1)
@@ -156,7 +178,7 @@ def test_only_the_headers_that_a_letter_adds_replace_those_of_the_record() -> No
     assert "scm.row" not in names, "there is no row, and the earlier copy is none"
 
 
-# -- what is handed to the client --------------------------------------------------------------------------------------
+# -- what is handed to the client ----------------------------------------------------------------
 
 
 class Holding(Client):
@@ -181,7 +203,10 @@ class Holding(Client):
 def _of_one_record(count: int, size: int) -> list[DeadLetter]:
     """Letters of one record of many rows, each of which is the whole record."""
     record = Record(Partition("events", 0, 0, 0), 0, WithHeaders(0, b"x" * size), size)
-    rows = [Row(record, "extended_id", f"C{number}", {}, (), 0, stage=Stage.DEAD_LETTER) for number in range(count)]
+    rows = [
+        Row(record, "extended_id", f"C{number}", {}, (), 0, stage=Stage.DEAD_LETTER)
+        for number in range(count)
+    ]
     return [DeadLetter(row, Rejection("invalid_value", "no", None)) for row in rows]
 
 
@@ -192,7 +217,9 @@ def test_of_a_record_of_many_rows_no_more_letters_are_handed_to_the_client_than_
     client = Holding(gives)
     monkeypatch.setattr(outbox, "create_client", lambda *_: client)
     acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
-    with closing(DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")) as writer:
+    with closing(
+        DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")
+    ) as writer:
         for one in _of_one_record(300, 180_000):
             writer.send(one)
         wait_until(lambda: client.most > outbox.BUDGET_BYTES / 2 and writer._inbox.empty())
@@ -203,7 +230,9 @@ def test_of_a_record_of_many_rows_no_more_letters_are_handed_to_the_client_than_
     assert client.most <= outbox.BUDGET_BYTES, "I6: what a client holds is not bounded"
 
 
-def test_a_client_that_is_renewed_gets_no_more_than_the_budget_either(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_is_renewed_gets_no_more_than_the_budget_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     gives = threading.Event()
     gives.set()
     clients: list[Holding] = []
@@ -215,23 +244,31 @@ def test_a_client_that_is_renewed_gets_no_more_than_the_budget_either(monkeypatc
     monkeypatch.setattr(outbox, "create_client", make)
     monkeypatch.setattr(outbox, "RETRY_FIRST_SECONDS", 0.01)
     acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
-    with closing(DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")) as writer:
+    with closing(
+        DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")
+    ) as writer:
         for one in _of_one_record(100, 180_000):
             writer.send(one)
         done: list[Row] = []
         while len(done) < 100:
             done += acknowledged.get(timeout=10)
         assert writer._handed_out == 0, "I6: what is counted as handed out does not come back"
-    assert max(client.most for client in clients) <= outbox.BUDGET_BYTES, "I6: what a client holds is not bounded"
+    assert max(client.most for client in clients) <= outbox.BUDGET_BYTES, (
+        "I6: what a client holds is not bounded"
+    )
 
 
-def test_a_letter_that_is_larger_than_the_budget_is_written_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_letter_that_is_larger_than_the_budget_is_written_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     gives = threading.Event()
     gives.set()
     client = Holding(gives)
     monkeypatch.setattr(outbox, "create_client", lambda *_: client)
     acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
-    with closing(DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")) as writer:
+    with closing(
+        DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")
+    ) as writer:
         for one in _of_one_record(3, outbox.BUDGET_BYTES + 1):
             writer.send(one)
         done: list[Row] = []
@@ -248,7 +285,9 @@ def test_receipts_are_handed_out_within_the_budget_too(monkeypatch: pytest.Monke
     rows = [one.row for one in _of_one_record(300, 1)]
     for row in rows:
         row.stage, row.item = Stage.RECEIPT, {"extended_id": str(row.value), "note": "x" * 100_000}
-    with closing(Receipts(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", clock=lambda: 0.0)) as writer:
+    with closing(
+        Receipts(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", clock=lambda: 0.0)
+    ) as writer:
         writer.send(Receipt(rows, [], {}, None, ""))
         wait_until(lambda: client.most > outbox.BUDGET_BYTES / 2 and writer._inbox.empty())
         gives.set()

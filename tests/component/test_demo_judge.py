@@ -1,7 +1,8 @@
-"""The judge: what it lets pass, and that each kind of damage makes the whole command fail and is named.
+"""The judge: what it lets pass, and that each kind of damage makes the whole command fail and is
+named.
 
-One real run of the demo, small, gives the evidence; each test damages a copy of it in one place and lets the
-command judge it.
+One real run of the demo, small, gives the evidence; each test damages a copy of it in one place and
+lets the command judge it.
 """
 
 from __future__ import annotations
@@ -47,10 +48,14 @@ def demo(monkeypatch: pytest.MonkeyPatch, evidence: Evidence) -> Result:
 
 
 def updated_code(evidence: Evidence) -> tuple[str, list[int]]:
-    """A code with several rows, and where the first applications of different rows stand in the journal."""
+    """A code with several rows, and where the first applications of different rows stand in the
+    journal.
+    """
     for (data_key, value), rows in replay(evidence.world, evidence.published).updates.items():
         places = [
-            place for place, row in enumerate(evidence.applied) if (row.data_key, row.key_value) == (data_key, value)
+            place
+            for place, row in enumerate(evidence.applied)
+            if (row.data_key, row.key_value) == (data_key, value)
         ]
         if data_key == "extended_id" and len(rows) == len(places) == 3:
             return value, places
@@ -80,7 +85,10 @@ def test_a_lost_row(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> None:
     lost = real.applied[places[1]]
     result = demo(monkeypatch, with_applied(real, lambda applied: applied.remove(lost)))
     assert result.exit_code == 1
-    assert f"lost, in the API's journal: extended_id={code}\n      expected: {lost.fields}" in result.stdout
+    assert (
+        f"lost, in the API's journal: extended_id={code}\n      expected: {lost.fields}"
+        in result.stdout
+    )
     assert "DIFFERENT: 1 differences" in result.stdout
 
 
@@ -104,10 +112,14 @@ def test_a_reordered_pair(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> No
     assert "DIFFERENT: 1 differences" in result.stdout
 
 
-def test_an_older_row_that_comes_back_after_a_newer_one(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> None:
+def test_an_older_row_that_comes_back_after_a_newer_one(
+    monkeypatch: pytest.MonkeyPatch, real: Evidence
+) -> None:
     code, (first, second, _) = updated_code(real)
     older = real.applied[first]
-    result = demo(monkeypatch, with_applied(real, lambda applied: applied.insert(second + 1, older)))
+    result = demo(
+        monkeypatch, with_applied(real, lambda applied: applied.insert(second + 1, older))
+    )
     assert result.exit_code == 1
     assert f"reordered, in the API's journal: extended_id={code}" in result.stdout
 
@@ -118,11 +130,15 @@ def test_an_altered_value_in_the_state(monkeypatch: pytest.MonkeyPatch, real: Ev
     state = dict(real.state) | {code: {**real.state[code], "product": "SOMETHING-ELSE"}}
     result = demo(monkeypatch, replace(real, state=state))
     assert result.exit_code == 1
-    assert f"altered, in the API's state: {code} product\n      expected: {product}\n" in result.stdout
+    assert (
+        f"altered, in the API's state: {code} product\n      expected: {product}\n" in result.stdout
+    )
     assert "found:    SOMETHING-ELSE" in result.stdout
 
 
-def test_an_altered_value_that_was_overwritten_later(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> None:
+def test_an_altered_value_that_was_overwritten_later(
+    monkeypatch: pytest.MonkeyPatch, real: Evidence
+) -> None:
     """The state does not show it; the journal does."""
     code, (first, _, _) = updated_code(real)
     row = real.applied[first]
@@ -136,9 +152,13 @@ def test_an_altered_value_that_was_overwritten_later(monkeypatch: pytest.MonkeyP
     assert f"altered, in the API's journal: extended_id={code} {name}" in result.stdout
 
 
-def test_a_row_for_a_key_that_nobody_published_twice(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> None:
+def test_a_row_for_a_key_that_nobody_published_twice(
+    monkeypatch: pytest.MonkeyPatch, real: Evidence
+) -> None:
     foreign = Applied("extended_id", "FOREIGN-CODE", {"product": "GREEN-TEA-100"})
-    result = demo(monkeypatch, with_applied(real, lambda applied: applied.extend([foreign, foreign])))
+    result = demo(
+        monkeypatch, with_applied(real, lambda applied: applied.extend([foreign, foreign]))
+    )
     assert result.exit_code == 1
     assert "unexpected 2" in result.stdout
     assert "unexpected, in the API's journal: extended_id=FOREIGN-CODE" in result.stdout
@@ -171,12 +191,17 @@ def test_a_dead_letter_of_a_good_record(monkeypatch: pytest.MonkeyPatch, real: E
     good = next(r.offset for r in real.published if r.partition == 0 and r not in bad)
     moved = {"__connect.errors.partition": b"0", "__connect.errors.offset": str(good).encode()}
     headers = tuple((name, moved.get(name, value)) for name, value in first.headers)
-    result = demo(monkeypatch, with_letters(real, lambda letters: letters.append(replace(first, headers=headers))))
+    result = demo(
+        monkeypatch,
+        with_letters(real, lambda letters: letters.append(replace(first, headers=headers))),
+    )
     assert result.exit_code == 1
     assert f"extra dead letter, in the dead-letter topic: scm.events[0]@{good}" in result.stdout
 
 
-def test_a_dead_letter_whose_bytes_are_not_the_records(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> None:
+def test_a_dead_letter_whose_bytes_are_not_the_records(
+    monkeypatch: pytest.MonkeyPatch, real: Evidence
+) -> None:
     def alter(letters: list[Record]) -> None:
         letters[0] = replace(letters[0], value=(letters[0].value or b"") + b" ")
 
@@ -185,8 +210,12 @@ def test_a_dead_letter_whose_bytes_are_not_the_records(monkeypatch: pytest.Monke
     assert "altered, in the dead-letter topic: scm.events[" in result.stdout
 
 
-@pytest.mark.parametrize("header", ["scm.reason", "scm.message", "scm.consumer", "__connect.errors.stage"])
-def test_a_dead_letter_without_one_of_its_headers(monkeypatch: pytest.MonkeyPatch, real: Evidence, header: str) -> None:
+@pytest.mark.parametrize(
+    "header", ["scm.reason", "scm.message", "scm.consumer", "__connect.errors.stage"]
+)
+def test_a_dead_letter_without_one_of_its_headers(
+    monkeypatch: pytest.MonkeyPatch, real: Evidence, header: str
+) -> None:
     def remove(letters: list[Record]) -> None:
         kept = tuple(pair for pair in letters[0].headers if pair[0] != header)
         letters[0] = replace(letters[0], headers=kept)
@@ -239,4 +268,6 @@ def test_the_order_of_a_row_that_is_published_twice() -> None:
     key = ("extended_id", "K")
     wanted = {key: [A, B, A]}
     assert list(compare_updates(wanted, [Applied(*key, fields) for fields in (A, B, A)])) == []
-    assert [d.kind for d in compare_updates(wanted, [Applied(*key, fields) for fields in (A, B)])] == ["lost"]
+    assert [
+        d.kind for d in compare_updates(wanted, [Applied(*key, fields) for fields in (A, B)])
+    ] == ["lost"]

@@ -1,4 +1,6 @@
-"""The simulated line: it shows everything that the demo promises to show, the same for the same seed."""
+"""The simulated line: it shows everything that the demo promises to show, the same for the same
+seed.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,10 @@ def test_the_good_events_are_all_good_and_update_earlier_ones() -> None:
     expected = replay(world, as_records(good))
     assert expected.letters == []
     assert expected.skipped > 0
-    assert sum(len(rows) > 1 for key, rows in expected.updates.items() if key[0] == "extended_id") > 100
+    assert (
+        sum(len(rows) > 1 for key, rows in expected.updates.items() if key[0] == "extended_id")
+        > 100
+    )
     assert sum(len(rows) > 1 for key, rows in expected.updates.items() if key[0] == "case_code") > 0
     assert {key[0] for key in expected.updates} == {"extended_id", "case_code", "serial_number"}
 
@@ -53,7 +58,11 @@ def test_every_mistake_is_made_and_every_reason_occurs() -> None:
 def test_all_three_formats_are_mixed() -> None:
     _, good, _ = shift(7)
     kinds = Counter(
-        "avro" if not message.value.startswith(b"{") else "envelope" if b"scm_data" in message.value else "flat"
+        "avro"
+        if not message.value.startswith(b"{")
+        else "envelope"
+        if b"scm_data" in message.value
+        else "flat"
         for message in good
         if message.value is not None
     )
@@ -61,7 +70,10 @@ def test_all_three_formats_are_mixed() -> None:
 
 
 def test_the_fields_of_cases_and_of_codes_are_disjoint() -> None:
-    """No order is promised between an update by case and one of a code in it: the demo must not need one."""
+    """No order is promised between an update by case and one of a code in it.
+
+    The demo must not need one.
+    """
     world, good, _ = shift(7)
     fields: dict[str, set[str]] = {}
     for (data_key, _), rows in replay(world, as_records(good)).updates.items():

@@ -29,7 +29,14 @@ def kafka() -> Iterator[EmbeddedKafka]:
 
 def messages(count: int) -> list[Message]:
     return [
-        Message(START + timedelta(seconds=n), f"KEY-{n % 7}", f"{n}".encode(), (("h", b"1"),), CODER, f"code {n}")
+        Message(
+            START + timedelta(seconds=n),
+            f"KEY-{n % 7}",
+            f"{n}".encode(),
+            (("h", b"1"),),
+            CODER,
+            f"code {n}",
+        )
         for n in range(count)
     ]
 
@@ -44,7 +51,9 @@ def finished(publisher: Publisher) -> Published:
     return progress
 
 
-def test_all_messages_in_the_order_of_their_keys_and_not_faster_than_the_pace(kafka: EmbeddedKafka) -> None:
+def test_all_messages_in_the_order_of_their_keys_and_not_faster_than_the_pace(
+    kafka: EmbeddedKafka,
+) -> None:
     begun = time.monotonic()
     with Publisher(kafka.bootstrap_servers, TOPIC, messages(100), 200.0) as publisher:
         done = finished(publisher)
@@ -63,7 +72,9 @@ def test_all_messages_in_the_order_of_their_keys_and_not_faster_than_the_pace(ka
 
 
 def test_a_line_without_an_end_stops_when_it_is_closed(kafka: EmbeddedKafka) -> None:
-    with Publisher(kafka.bootstrap_servers, TOPIC, itertools.cycle(messages(10)), 100.0) as publisher:
+    with Publisher(
+        kafka.bootstrap_servers, TOPIC, itertools.cycle(messages(10)), 100.0
+    ) as publisher:
         wait_until(lambda: publisher.progress().events >= 5, 20.0)
         assert not publisher.progress().finished
         closing = time.monotonic()
@@ -74,7 +85,9 @@ def test_a_line_without_an_end_stops_when_it_is_closed(kafka: EmbeddedKafka) -> 
         assert sum(topics.ends(TOPIC).values()) >= closed.events
 
 
-def test_events_that_kafka_does_not_take_are_told(monkeypatch: pytest.MonkeyPatch, kafka: EmbeddedKafka) -> None:
+def test_events_that_kafka_does_not_take_are_told(
+    monkeypatch: pytest.MonkeyPatch, kafka: EmbeddedKafka
+) -> None:
     monkeypatch.setattr(publishing, "FLUSH_SECONDS", 0.5)
     kafka.close()
     with Publisher(kafka.bootstrap_servers, TOPIC, messages(3), 1000.0) as publisher:
@@ -86,4 +99,6 @@ def test_events_that_kafka_does_not_take_are_told(monkeypatch: pytest.MonkeyPatc
                 return str(error)
             return ""
 
-        assert "could not publish 3 of 3 events: no answer within 0.5 s" in wait_until(failure, 20.0)
+        assert "could not publish 3 of 3 events: no answer within 0.5 s" in wait_until(
+            failure, 20.0
+        )

@@ -1,4 +1,7 @@
-"""What the demo's replay says must come of records: examples worked by hand from the guides and the contract."""
+"""What the demo's replay says must come of records.
+
+Examples worked by hand from the guides and the contract.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,10 @@ def avro(data: dict[str, Any], key: str = "CODE-A", data_key: str | None = None)
         (flat(status=2), {"status": "2"}),
         (envelope({"extended_id": "CODE-A", "a": "1"}), {"a": "1"}),
         (b" \n" + flat(a="1"), {"a": "1"}),
-        (flat(after_sell_by="", blacklist_reason=""), {"after_sell_by": "", "blacklist_reason": ""}),
+        (
+            flat(after_sell_by="", blacklist_reason=""),
+            {"after_sell_by": "", "blacklist_reason": ""},
+        ),
         (flat(a="x" * 50), {"a": "x" * 50}),
     ],
 )
@@ -150,7 +156,9 @@ def test_later_rows_overwrite_and_empty_text_erases() -> None:
 
 def test_a_row_by_case_reaches_every_code_in_it_and_its_label_when_that_is_named_too() -> None:
     also = {"data_key": "serial_number", "key_value": "C-1"}
-    expected = outcome(envelope({"ship_date": "2024-05-02"}, "C-1", data_key="case_code", also_update=also))
+    expected = outcome(
+        envelope({"ship_date": "2024-05-02"}, "C-1", data_key="case_code", also_update=also)
+    )
     reached = {code for code, fields in expected.state.items() if "ship_date" in fields}
     assert reached == {"CODE-A", "CODE-B", "LABEL-1"}
     assert set(expected.updates) == {("case_code", "C-1"), ("serial_number", "C-1")}

@@ -1,4 +1,7 @@
-"""What the demo shows while it runs: one screen on a terminal, a log elsewhere, whatever happens and however small."""
+"""What the demo shows while it runs.
+
+One screen on a terminal, a log elsewhere, whatever happens and however small.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,25 @@ from consumer.demo.watch import Answer, DeadLetter, Progress
 SIZES = [(80, 24), (100, 30), (110, 32), (200, 60)]
 
 STATUS: dict[str, Any] = {
-    "ledger": {"consumed": 1400, "accepted": 1150, "rejected": 35, "skipped": 5, "released": 0, "unsettled": 210},
+    "ledger": {
+        "consumed": 1400,
+        "accepted": 1150,
+        "rejected": 35,
+        "skipped": 5,
+        "released": 0,
+        "unsettled": 210,
+    },
     "partitions": [
         {"topic": "scm.events", "partition": 0, "position": 790},
         {"topic": "scm.events", "partition": 1, "position": 610},
     ],
     "windows": {
         "lanes": [
-            {"data_key": "extended_id", "fields": ["intended_market", "after_sell_by", "lot"], "rows": 230},
+            {
+                "data_key": "extended_id",
+                "fields": ["intended_market", "after_sell_by", "lot"],
+                "rows": 230,
+            },
             {"data_key": "case_code", "fields": ["ship_date", "carrier"], "rows": 7},
             {"data_key": "extended_id", "fields": ["activation_status", "product"], "rows": 63},
         ],
@@ -39,7 +53,12 @@ STATUS: dict[str, Any] = {
 BEGINNING = Progress(0.0, Published(), 5125)
 JOINING = Progress(
     2.0,
-    Published(900, {0: 500, 1: 400}, {name: Told() for name in STATIONS}, datetime(2024, 5, 1, 17, 5, tzinfo=UTC)),
+    Published(
+        900,
+        {0: 500, 1: 400},
+        {name: Told() for name in STATIONS},
+        datetime(2024, 5, 1, 17, 5, tzinfo=UTC),
+    ),
     5125,
 )
 RUNNING = Progress(
@@ -69,22 +88,39 @@ RUNNING = Progress(
     last_letters=(
         DeadLetter("unknown_key", "scm.events[1]@7", "NOT-OURS-1", "Invalid value passed"),
         DeadLetter("key_blank", "scm.events[0]@9", "  \u3000", "the key is blank"),
-        DeadLetter("value_too_long", "scm.events[0]@12", "長" * 60, "長い " * 200 + "[red]no markup[/red]"),
+        DeadLetter(
+            "value_too_long", "scm.events[0]@12", "長" * 60, "長い " * 200 + "[red]no markup[/red]"
+        ),
     ),
-    notable=("the API: 429, throttled: all wait (98 rows)", "dead letter, unknown_key: scm.events[1]@7: Invalid value"),
+    notable=(
+        "the API: 429, throttled: all wait (98 rows)",
+        "dead letter, unknown_key: scm.events[1]@7: Invalid value",
+    ),
     status=STATUS,
 )
 ENDED = replace(
-    RUNNING, line=replace(RUNNING.line, events=5125, finished=True), committed={0: 800, 1: 700}, status=None
+    RUNNING,
+    line=replace(RUNNING.line, events=5125, finished=True),
+    committed={0: 800, 1: 700},
+    status=None,
 )
 MOMENTS = {"beginning": BEGINNING, "joining": JOINING, "running": RUNNING, "ended": ENDED}
 
 
 def drawn(progress: Progress, width: int, height: int, encoding: str = "utf-8") -> list[str]:
-    """The lines of the screen, as a terminal of that size and encoding gets them; strict: what it cannot show fails."""
+    """The lines of the screen, as a terminal of that size and encoding gets them.
+
+    Strict: what it cannot show fails.
+    """
     out = TextIOWrapper(BytesIO(), encoding=encoding, errors="strict")
     console = Console(
-        file=out, force_terminal=True, width=width, height=height, record=True, legacy_windows=False, _environ={}
+        file=out,
+        force_terminal=True,
+        width=width,
+        height=height,
+        record=True,
+        legacy_windows=False,
+        _environ={},
     )
     with Live(console=console, screen=True, auto_refresh=False) as live:
         live.update(frame(progress, console), refresh=True)
@@ -140,7 +176,9 @@ def test_a_terminal_that_is_too_small_shows_the_totals(width: int, height: int) 
     assert "coder" not in text
 
 
-def test_the_log_tells_how_far_it_is_once_a_second_and_what_is_new_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_tells_how_far_it_is_once_a_second_and_what_is_new_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     tell = shown.Plain()
     for step in range(11):
         tell(replace(RUNNING, seconds=6.4 + step / 5, notable=RUNNING.notable[: step + 1]))
@@ -166,10 +204,14 @@ def test_the_log_tells_the_end_at_once(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {}])
-def test_no_screen_where_nothing_could_be_drawn(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+def test_no_screen_where_nothing_could_be_drawn(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
     terminal = bool(environment)
     monkeypatch.setattr(
-        shown, "Console", lambda **_: Console(file=StringIO(), force_terminal=terminal, _environ=environment)
+        shown,
+        "Console",
+        lambda **_: Console(file=StringIO(), force_terminal=terminal, _environ=environment),
     )
     with shown.shown() as tell:
         assert isinstance(tell, shown.Plain)

@@ -31,9 +31,9 @@ def test_secrets_are_hidden_where_they_are_set_and_empty_where_they_are_not() ->
     ],
 )
 def test_librdkafka_secrets_are_hidden_by_their_name(name: str) -> None:
-    assert masked(Settings.model_validate({"kafka": {"client": {name: "s3cret"}}}))["kafka"]["client"] == {
-        name: "(hidden)"
-    }
+    assert masked(Settings.model_validate({"kafka": {"client": {name: "s3cret"}}}))["kafka"][
+        "client"
+    ] == {name: "(hidden)"}
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,19 @@ def test_librdkafka_secrets_are_hidden_by_their_name(name: str) -> None:
         ("schema_registry", "url", "https://me:s3/cr@et@registry", "https://(hidden)@registry"),
         ("kafka", "bootstrap_servers", "me:s3cret@a:1,me:s3cret@b:1", "(hidden)@b:1"),
         ("api", "base_url", "https://api/?token=s3cret", "https://api/?(hidden)"),
-        ("kafka", "client", {"https.proxy": "http://me:s3cret@p"}, {"https.proxy": "http://(hidden)@p"}),
+        (
+            "kafka",
+            "client",
+            {"https.proxy": "http://me:s3cret@p"},
+            {"https.proxy": "http://(hidden)@p"},
+        ),
         ("kafka", "group_id", "line@plant", "line@plant"),
         ("api", "ca_file", "/etc/ca@plant.pem", "/etc/ca@plant.pem"),
     ],
 )
-def test_user_and_password_of_an_address_are_hidden(section: str, key: str, value: Any, expected: Any) -> None:
+def test_user_and_password_of_an_address_are_hidden(
+    section: str, key: str, value: Any, expected: Any
+) -> None:
     assert masked(Settings.model_validate({section: {key: value}}))[section][key] == expected
 
 

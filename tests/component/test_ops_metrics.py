@@ -1,4 +1,7 @@
-"""The table of metrics: what it declares is what is exposed, checked by Prometheus' own tool; and the page of it."""
+"""The table of metrics.
+
+What it declares is what is exposed, checked by Prometheus' own tool; and the page of it.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,14 @@ OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 def promtool(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Prometheus' tool; Debian's package ``prometheus`` brings it."""
     try:
-        return subprocess.run(["promtool", *arguments], input=given, capture_output=True, timeout=60, check=False)
+        return subprocess.run(
+            ["promtool", *arguments], input=given, capture_output=True, timeout=60, check=False
+        )
     except FileNotFoundError:
-        pytest.fail("promtool is not installed: apt-get install --no-install-recommends prometheus", pytrace=False)
+        pytest.fail(
+            "promtool is not installed: apt-get install --no-install-recommends prometheus",
+            pytrace=False,
+        )
 
 
 def parsed(body: bytes) -> dict[str, Metric]:
@@ -52,7 +60,9 @@ def test_every_metric_is_declared_once_and_its_name_fits_its_kind() -> None:
     assert len(names) == len(set(names))
     for metric in METRICS:
         assert metric.name.endswith("_total") == (metric.kind == "counter"), metric.name
-        assert not metric.known or len(metric.labels) == 1, f"{metric.name}: known values are of one label"
+        assert not metric.known or len(metric.labels) == 1, (
+            f"{metric.name}: known values are of one label"
+        )
 
 
 def test_the_contract_is_covered() -> None:
@@ -95,12 +105,16 @@ def test_the_contract_is_covered() -> None:
     }
 
 
-def test_what_is_exposed_is_what_is_declared_and_promtool_finds_no_fault(snapshot: Snapshot) -> None:
+def test_what_is_exposed_is_what_is_declared_and_promtool_finds_no_fault(
+    snapshot: Snapshot,
+) -> None:
     body, content_type = exposition(snapshot, "text/plain")
     assert content_type.startswith("text/plain")
     checked = promtool("check", "metrics", given=body)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
-    told = {found.name: found for found in text_format(body.decode()) if found.name.startswith(PREFIX)}
+    told = {
+        found.name: found for found in text_format(body.decode()) if found.name.startswith(PREFIX)
+    }
     assert told.keys() == {PREFIX + metric.name.removesuffix("_total") for metric in METRICS}
     for metric in METRICS:
         found = told[PREFIX + metric.name.removesuffix("_total")]
@@ -139,7 +153,9 @@ def test_known_values_are_told_before_anything_was_counted() -> None:
 
 
 def test_labels_are_bounded_and_nothing_gets_lost_in_other() -> None:
-    values: dict[tuple[str, ...], float] = {("topic", str(number)): 1.0 for number in range(MAX_NAMES + 7)}
+    values: dict[tuple[str, ...], float] = {
+        ("topic", str(number)): 1.0 for number in range(MAX_NAMES + 7)
+    }
     found = bounded(values)
     assert len(found) == MAX_NAMES + 1
     assert found["other", "other"] == 7
@@ -163,18 +179,24 @@ def test_a_label_from_an_event_cannot_break_the_format(snapshot: Snapshot, evil:
     assert [(sample.labels, sample.value) for sample in found.samples] == [({"field": evil}, 3)]
 
 
-# -- the page --------------------------------------------------------------------------------------------------------
+# -- the page ------------------------------------------------------------------------------------
 
 
 def test_the_page_in_docs_is_the_one_the_table_gives() -> None:
     assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == page(), "run make docs"
 
 
-def test_what_the_page_advises_to_alert_on_is_promql_over_metrics_that_are_there(tmp_path: Path) -> None:
+def test_what_the_page_advises_to_alert_on_is_promql_over_metrics_that_are_there(
+    tmp_path: Path,
+) -> None:
     rules = tmp_path / "rules.yml"
     lines = ["groups:", "- name: page", "  rules:"]
     for number, alert in enumerate(ALERTS):
-        lines += [f"  - alert: A{number}", "    expr: |-", *(f"      {part}" for part in alert.query.splitlines())]
+        lines += [
+            f"  - alert: A{number}",
+            "    expr: |-",
+            *(f"      {part}" for part in alert.query.splitlines()),
+        ]
     rules.write_text("\n".join(lines) + "\n")
     checked = promtool("check", "rules", str(rules))
     assert checked.returncode == 0, checked.stderr.decode()

@@ -29,7 +29,10 @@ class Served:
         self.world = World()
         # Its own queue: the fakes' one is the clock, too, and is not made for other threads.
         self.requests: queue.SimpleQueue[Result] = queue.SimpleQueue()
-        asker = Asker(self.requests.put, lambda: take(self.world.runner, self.world.source, self.world.results.now))
+        asker = Asker(
+            self.requests.put,
+            lambda: take(self.world.runner, self.world.source, self.world.results.now),
+        )
         self.asker = asker
         self.paths: Paths = paths_of(
             self.world.runner, self.world.results.clock, asker.ask, masked(settings or Settings())
@@ -64,7 +67,7 @@ def served() -> Served:
     return Served()
 
 
-# -- alive -----------------------------------------------------------------------------------------------------------
+# -- alive ---------------------------------------------------------------------------------------
 
 
 def test_a_loop_that_turns_is_healthy_whatever_the_api_does(served: Served) -> None:
@@ -91,7 +94,9 @@ def test_a_loop_that_does_not_turn_for_half_a_minute_is_not_healthy(served: Serv
     assert served.paths["/healthz"]("").status == 200
 
 
-def test_a_long_wait_in_a_revocation_counts_as_turning(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_wait_in_a_revocation_counts_as_turning(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = served.world
     monkeypatch.setattr(world.runner, "_revoke_seconds", 3 * STALLED_SECONDS)
     world.api = lambda _: None
@@ -117,10 +122,12 @@ def test_waiting_for_kafka_inside_an_assignment_counts_as_turning(served: Served
     assert served.paths["/healthz"]("").status == 200
 
 
-# -- ready -----------------------------------------------------------------------------------------------------------
+# -- ready ---------------------------------------------------------------------------------------
 
 
-def test_readiness_begins_with_the_first_assignment_even_an_empty_one_and_ends_with_the_stop(served: Served) -> None:
+def test_readiness_begins_with_the_first_assignment_even_an_empty_one_and_ends_with_the_stop(
+    served: Served,
+) -> None:
     world = served.world
     answer = served.paths["/readyz"]("")
     assert answer.status == 503
@@ -141,7 +148,7 @@ def test_a_paused_api_and_lost_partitions_leave_it_ready(served: Served) -> None
     assert served.paths["/readyz"]("").status == 200
 
 
-# -- when the loop does not answer -----------------------------------------------------------------------------------
+# -- when the loop does not answer ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/status"])
@@ -156,7 +163,9 @@ def test_without_a_snapshot_in_time_it_is_a_503_in_a_line(
     assert served.paths["/healthz"]("").status == 200, "health has its own rule"
 
 
-def test_a_question_nobody_waits_for_any_more_costs_the_owner_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_nobody_waits_for_any_more_costs_the_owner_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     taken: list[int] = []
     requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
@@ -170,14 +179,16 @@ def test_a_question_nobody_waits_for_any_more_costs_the_owner_nothing(monkeypatc
     assert taken == []
 
 
-def test_a_snapshot_that_fails_does_not_harm_the_owner(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_snapshot_that_fails_does_not_harm_the_owner(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
     del served.world.pipeline.gate.throttled_seconds
     with caplog.at_level(logging.ERROR, "consumer"):
         assert served.get("/status").status == 503
     assert "snapshot" in caplog.text
 
 
-# -- what is told ----------------------------------------------------------------------------------------------------
+# -- what is told --------------------------------------------------------------------------------
 
 
 def test_the_status_has_the_documented_parts(served: Served) -> None:
@@ -187,7 +198,16 @@ def test_the_status_has_the_documented_parts(served: Served) -> None:
     world.start()
     world.turn_until(lambda: partition.committed == 3)
     status = served.status()
-    assert {"version", "state", "ledger", "partitions", "windows", "requests", "api", "settings"} <= status.keys()
+    assert {
+        "version",
+        "state",
+        "ledger",
+        "partitions",
+        "windows",
+        "requests",
+        "api",
+        "settings",
+    } <= status.keys()
     assert status["ledger"] == {
         "consumed": 3,
         "accepted": 3,
@@ -197,7 +217,10 @@ def test_the_status_has_the_documented_parts(served: Served) -> None:
         "unsettled": 0,
     }
     (told,) = status["partitions"]
-    assert {name: told[name] for name in ("topic", "partition", "committed", "position", "end", "accepted")} == {
+    assert {
+        name: told[name]
+        for name in ("topic", "partition", "committed", "position", "end", "accepted")
+    } == {
         "topic": "events",
         "partition": 0,
         "committed": 3,
@@ -219,7 +242,13 @@ def test_no_secret_is_told_anywhere() -> None:
         {
             "api": {"token": secret, "proxy": f"http://user:{secret}@proxy:3128"},
             "schema_registry": {"url": "http://registry", "user": "me", "password": secret},
-            "kafka": {"client": {"sasl.password": secret, "ssl.key.pem": secret, "security.protocol": "sasl_ssl"}},
+            "kafka": {
+                "client": {
+                    "sasl.password": secret,
+                    "ssl.key.pem": secret,
+                    "security.protocol": "sasl_ssl",
+                }
+            },
         }
     )
     served = Served(settings)
@@ -240,7 +269,9 @@ def test_no_key_value_is_told(served: Served) -> None:
     assert not any(b"SECRETCODE" in served.get(path).body for path in served.paths)
 
 
-def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_but_its_own_script(served: Served) -> None:
+def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_but_its_own_script(
+    served: Served,
+) -> None:
     answer = served.get("/")
     assert answer.content_type == "text/html; charset=utf-8"
     html = answer.body.decode()

@@ -41,7 +41,11 @@ def ask(url: str, path: str = "/", method: str = "GET") -> tuple[int, dict[str, 
     with contextlib.closing(connection):
         connection.request(method, path)
         answer = connection.getresponse()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        return (
+            answer.status,
+            {name.lower(): value for name, value in answer.getheaders()},
+            answer.read(),
+        )
 
 
 def hello(_: str) -> Answer:
@@ -90,11 +94,16 @@ def test_the_accept_header_reaches_the_path() -> None:
             assert connection.getresponse().read() == b"text/x\n"
 
 
-def test_a_fault_in_a_path_is_a_500_and_the_server_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_in_a_path_is_a_500_and_the_server_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def broken(_: str) -> Answer:
         raise RuntimeError("s3cret")
 
-    with caplog.at_level(logging.ERROR, "consumer"), serving({"/broken": broken, "/hello": hello}) as server:
+    with (
+        caplog.at_level(logging.ERROR, "consumer"),
+        serving({"/broken": broken, "/hello": hello}) as server,
+    ):
         status, _, body = ask(url_of(server), "/broken")
         assert status == 500
         assert b"s3cret" not in body
@@ -104,12 +113,21 @@ def test_a_fault_in_a_path_is_a_500_and_the_server_goes_on(caplog: pytest.LogCap
 
 @pytest.mark.parametrize(
     "sent",
-    [b"\r\n\r\n", b"NONSENSE\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET " + b"x" * 70_000 + b"\r\n", b"\x16\x03\x01"],
+    [
+        b"\r\n\r\n",
+        b"NONSENSE\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET " + b"x" * 70_000 + b"\r\n",
+        b"\x16\x03\x01",
+    ],
 )
 def test_who_speaks_no_http_gets_no_page_and_harms_nobody(sent: bytes) -> None:
     with serving({"/hello": hello}) as server:
         port = urlsplit(url_of(server)).port
-        with socket.create_connection(("127.0.0.1", port), SECONDS) as client, contextlib.suppress(OSError):
+        with (
+            socket.create_connection(("127.0.0.1", port), SECONDS) as client,
+            contextlib.suppress(OSError),
+        ):
             client.sendall(sent)
             client.shutdown(socket.SHUT_WR)
             while client.recv(65536):
@@ -117,7 +135,7 @@ def test_who_speaks_no_http_gets_no_page_and_harms_nobody(sent: bytes) -> None:
         assert ask(url_of(server), "/hello")[0] == 200
 
 
-# -- bounds ----------------------------------------------------------------------------------------------------------
+# -- bounds --------------------------------------------------------------------------------------
 
 
 def test_more_requests_than_it_can_answer_are_told_to_come_again() -> None:
@@ -132,7 +150,10 @@ def test_more_requests_than_it_can_answer_are_told_to_come_again() -> None:
     statuses: list[int] = []
     with serving({"/slow": slow}) as server:
         url = url_of(server)
-        threads = [threading.Thread(target=lambda: statuses.append(ask(url, "/slow")[0])) for _ in range(MAX_REQUESTS)]
+        threads = [
+            threading.Thread(target=lambda: statuses.append(ask(url, "/slow")[0]))
+            for _ in range(MAX_REQUESTS)
+        ]
         for thread in threads:
             thread.start()
         wait_until(lambda: len(inside) == MAX_REQUESTS, SECONDS)
@@ -145,7 +166,9 @@ def test_more_requests_than_it_can_answer_are_told_to_come_again() -> None:
         wait_until(lambda: ask(url, "/slow")[0] == 200, SECONDS)
 
 
-def test_a_request_for_which_no_thread_could_be_started_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_for_which_no_thread_could_be_started_takes_no_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """As where a container's limit of processes is reached for a while."""
     start = threading.Thread.start
     refused: list[int] = []
@@ -198,7 +221,7 @@ def test_who_sends_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
             assert client.recv(1) == b"", "closed by the server"
 
 
-# -- addresses -------------------------------------------------------------------------------------------------------
+# -- addresses -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -240,7 +263,11 @@ def test_an_address_in_use_is_told_once_and_taken_as_soon_as_it_is_free(
         port = taken.getsockname()[1]
         with serving({"/hello": hello}, f"127.0.0.1:{port}") as server:
             wait_until(lambda: len(tries) >= 4, SECONDS)
-            warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+            warnings = [
+                record.getMessage()
+                for record in caplog.records
+                if record.levelno == logging.WARNING
+            ]
             assert len(warnings) == 1
             assert f"127.0.0.1:{port}" in warnings[0]
             assert "ops.listen" in warnings[0]

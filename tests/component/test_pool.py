@@ -53,7 +53,10 @@ def workers() -> int:
 
 
 def test_a_job_comes_back_with_its_reply() -> None:
-    with Wire(saying(answer(body=b'{"codes_affected": 2}'))) as wire, pool_to(wire.url) as (pool, results):
+    with (
+        Wire(saying(answer(body=b'{"codes_affected": 2}'))) as wire,
+        pool_to(wire.url) as (pool, results),
+    ):
         job = upload(subject="window 1")
         pool.submit(job)
         returned, response = results.get(timeout=5)
@@ -124,7 +127,9 @@ def test_a_job_whose_time_to_start_passed_while_it_waited_is_dropped_unsent() ->
         deadline = time.monotonic() + 0.06
         wait_until(lambda: len(wire.requests) == 1 and time.monotonic() > deadline)
         release.set()
-        responses = {job.subject: response for job, response in (results.get(timeout=5) for _ in range(3))}
+        responses = {
+            job.subject: response for job, response in (results.get(timeout=5) for _ in range(3))
+        }
     assert responses["in flight"].status == responses["in time"].status == 200
     assert (responses["late"].status, responses["late"].sent) == (None, False)
     assert "time to start" in responses["late"].error
@@ -144,7 +149,9 @@ class _Faulty(Client):
 
     calls = 0
 
-    def upload(self, data_key: str, items: list[dict[str, str]], start_by: StartBy = 0.0) -> Response:
+    def upload(
+        self, data_key: str, items: list[dict[str, str]], start_by: StartBy = 0.0
+    ) -> Response:
         self.calls += 1
         if self.calls % 2:
             raise KeyError(f"{TOKEN} {items[0]['extended_id']}-value")
@@ -156,14 +163,18 @@ def test_a_bug_in_a_worker_costs_neither_the_job_nor_the_worker_and_is_logged_wi
 ) -> None:
     results: Results = Queue()
     with Wire(saying(answer())) as wire:
-        pool = Pool(lambda: _Faulty(wire.url, TokenSource(TOKEN), connect_timeout=2, timeout=5), 1, results)
+        pool = Pool(
+            lambda: _Faulty(wire.url, TokenSource(TOKEN), connect_timeout=2, timeout=5), 1, results
+        )
         for number in range(4):
             pool.submit(upload(subject=number))
         responses = [results.get(timeout=5) for _ in range(4)]
         assert pool.close(5)
     assert [job.subject for job, _ in responses] == [0, 1, 2, 3]
     assert [response.status for _, response in responses] == [None, 200, None, 200]
-    assert all(response.sent for _, response in responses), "a bug proves nothing about what was sent"
+    assert all(response.sent for _, response in responses), (
+        "a bug proves nothing about what was sent"
+    )
     assert "KeyError" in responses[0][1].error
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 2
@@ -190,7 +201,11 @@ def test_a_client_that_cannot_be_made_is_an_unsent_job_each_time_and_tried_again
             pool.submit(upload())
         responses = [results.get(timeout=5)[1] for _ in range(3)]
         assert pool.close(5)
-    assert [(response.status, response.sent) for response in responses] == [(None, False), (None, False), (200, True)]
+    assert [(response.status, response.sent) for response in responses] == [
+        (None, False),
+        (None, False),
+        (200, True),
+    ]
 
 
 def test_closing_returns_waiting_jobs_unsent_and_waits_for_those_in_flight() -> None:
@@ -225,7 +240,9 @@ def test_workers_do_not_keep_the_process_alive() -> None:
     with Wire(saying(answer())) as wire, pool_to(wire.url) as (pool, results):
         pool.submit(upload())
         results.get(timeout=5)
-        assert all(thread.daemon for thread in threading.enumerate() if thread.name.startswith("upload-"))
+        assert all(
+            thread.daemon for thread in threading.enumerate() if thread.name.startswith("upload-")
+        )
         assert workers() == 1
 
 

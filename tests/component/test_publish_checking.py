@@ -1,4 +1,7 @@
-"""From lines to records: what is published is what the consumer reads, and what it would refuse is not published."""
+"""From lines to records.
+
+What is published is what the consumer reads, and what it would refuse is not published.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +42,12 @@ def ignored(_: int) -> None:
     """Nobody listens."""
 
 
-def from_table(names: list[str], cells: list[str], *, empty_erases: bool = False, **changes: Any) -> tuple[str, bytes]:
-    return TableEvents(making(**changes), names, ignored, empty_erases=empty_erases).make(17, list(cells))
+def from_table(
+    names: list[str], cells: list[str], *, empty_erases: bool = False, **changes: Any
+) -> tuple[str, bytes]:
+    return TableEvents(making(**changes), names, ignored, empty_erases=empty_erases).make(
+        17, list(cells)
+    )
 
 
 def from_json(text: str | dict[str, Any], **changes: Any) -> tuple[str, bytes]:
@@ -48,7 +55,9 @@ def from_json(text: str | dict[str, Any], **changes: Any) -> tuple[str, bytes]:
     return JsonEvents(making(**changes), ignored).make(17, line.encode())
 
 
-def sent(value: bytes, form: str = "auto", date_fields: tuple[str, ...] = ()) -> list[dict[str, str]]:
+def sent(
+    value: bytes, form: str = "auto", date_fields: tuple[str, ...] = ()
+) -> list[dict[str, str]]:
     """What the consumer sends to the API for a record; fails if it would refuse any of it."""
     rows = RowMaker("extended_id", date_fields).rows(decoder(form)(value), Record(None, 0, None, 0))
     assert [row.rejection for row in rows] == [None] * len(rows)
@@ -60,7 +69,7 @@ def members(value: bytes) -> dict[str, Any]:
     return found
 
 
-# -- tables ----------------------------------------------------------------------------------------------------------
+# -- tables --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -71,14 +80,18 @@ def test_a_line_of_a_table_is_read_back_as_it_stands_in_every_format(form: str) 
 
 
 def test_an_envelope_tells_where_it_comes_from_and_when() -> None:
-    make = TableEvents(making(source="shift.csv"), ["extended_id", "a"], ignored, empty_erases=False).make
+    make = TableEvents(
+        making(source="shift.csv"), ["extended_id", "a"], ignored, empty_erases=False
+    ).make
     first, second = (members(make(line, ["A1", "1"])[1]) for line in (2, 3))
     assert first["event_id"].endswith("-2")
     assert second["event_id"] == first["event_id"][:-1] + "3"
     assert first["source"] == "shift.csv"
     assert decoder("json")(json.dumps(first).encode()).occurred_at == first["occurred_at"]
     other = TableEvents(making(), ["extended_id", "a"], ignored, empty_erases=False).make
-    assert members(other(2, ["A1", "1"])[1])["event_id"] != first["event_id"], "another run, another id"
+    assert members(other(2, ["A1", "1"])[1])["event_id"] != first["event_id"], (
+        "another run, another id"
+    )
 
 
 def test_avro_holds_the_whole_event() -> None:
@@ -86,7 +99,11 @@ def test_avro_holds_the_whole_event() -> None:
     datum = fastavro.schemaless_reader(BytesIO(value), AVRO, None)
     assert isinstance(datum, dict)
     assert datum["event_id"].endswith("-17")
-    assert (datum["source"], datum["data_key"], datum["key_value"]) == ("codes.csv", "extended_id", "A1")
+    assert (datum["source"], datum["data_key"], datum["key_value"]) == (
+        "codes.csv",
+        "extended_id",
+        "A1",
+    )
 
 
 def test_a_key_with_white_space_at_an_end_is_told_and_kept() -> None:
@@ -109,7 +126,9 @@ def test_a_key_with_white_space_at_an_end_is_told_and_kept() -> None:
 def test_an_empty_cell_is_not_sent_or_erases_on_demand() -> None:
     names, cells = ["extended_id", "a", "b"], ["A1", "", "x"]
     assert sent(from_table(names, cells)[1]) == [{"extended_id": "A1", "b": "x"}]
-    assert sent(from_table(names, cells, empty_erases=True)[1]) == [{"extended_id": "A1", "a": "", "b": "x"}]
+    assert sent(from_table(names, cells, empty_erases=True)[1]) == [
+        {"extended_id": "A1", "a": "", "b": "x"}
+    ]
 
 
 @pytest.mark.parametrize("form", ["auto", "json", "avro"])
@@ -160,7 +179,9 @@ def test_what_the_consumer_would_dead_letter_is_refused_with_that_reason(
     assert (raised.value.reason, raised.value.field) == (reason, field)
 
 
-cell = st.one_of(st.text(max_size=60), st.sampled_from(["", "0", "1", "2", "2026-11-22", " ", "x" * 51]))
+cell = st.one_of(
+    st.text(max_size=60), st.sampled_from(["", "0", "1", "2", "2026-11-22", " ", "x" * 51])
+)
 
 
 @given(st.lists(cell, min_size=5, max_size=5), st.sampled_from(FORMATS), st.booleans())
@@ -183,10 +204,15 @@ def test_a_line_is_published_exactly_if_the_consumer_would_upload_its_row(
     assert sent(value, form) == [row.item]
 
 
-# -- lines of JSON ---------------------------------------------------------------------------------------------------
+# -- lines of JSON -------------------------------------------------------------------------------
 
 FLAT = '{"market": "cn",  "extended_id": "A1", "weight": 1.10, "n": 123456789012345678901234567890, "gone": null}'
-FLAT_ROW = {"extended_id": "A1", "market": "cn", "weight": "1.10", "n": "123456789012345678901234567890"}
+FLAT_ROW = {
+    "extended_id": "A1",
+    "market": "cn",
+    "weight": "1.10",
+    "n": "123456789012345678901234567890",
+}
 ENVELOPE: dict[str, Any] = {
     "event_id": "e-1",
     "occurred_at": WHEN,
@@ -247,9 +273,13 @@ def test_lines_that_name_no_data_key_get_the_one_that_was_asked_for(form: str) -
     flat = from_json('{"serial_number": "S1", "a": "x"}', format=form, data_key="serial_number")
     assert flat[0] == "S1"
     assert sent(flat[1], form) == [{"serial_number": "S1", "a": "x"}]
-    nameless = from_json({"key_value": "S2", "scm_data": {"a": "x"}}, format=form, data_key="serial_number")
+    nameless = from_json(
+        {"key_value": "S2", "scm_data": {"a": "x"}}, format=form, data_key="serial_number"
+    )
     assert sent(nameless[1], form) == [{"serial_number": "S2", "a": "x"}]
-    assert sent(from_json(ENVELOPE, format=form, data_key="serial_number")[1], form) == ENVELOPE_ROWS
+    assert (
+        sent(from_json(ENVELOPE, format=form, data_key="serial_number")[1], form) == ENVELOPE_ROWS
+    )
 
 
 def test_the_records_key_can_be_a_field_also_where_that_field_is_the_data_key() -> None:
@@ -275,7 +305,10 @@ def test_the_records_key_can_be_a_field_also_where_that_field_is_the_data_key() 
         ('{"extended_id": "  ", "a": "x"}', "key_blank"),
         ('{"extended_id": "A1", "a": null}', "no_fields"),
         ('{"key_value": "A1", "scm_data": {"extended_id": "A2", "a": "x"}}', "key_conflict"),
-        ('{"key_value": "A1", "scm_data": {"a": "x"}, "occurred_at": "yesterday"}', "invalid_event"),
+        (
+            '{"key_value": "A1", "scm_data": {"a": "x"}, "occurred_at": "yesterday"}',
+            "invalid_event",
+        ),
         (
             '{"key_value": "1", "data_key": "a", "scm_data": {"b": "x"}, '
             '"also_update": {"data_key": "c", "key_value": " "}}',
@@ -284,13 +317,15 @@ def test_the_records_key_can_be_a_field_also_where_that_field_is_the_data_key() 
     ],
 )
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_line_that_makes_no_row_is_refused_in_every_format(line: str, reason: str, form: str) -> None:
+def test_a_line_that_makes_no_row_is_refused_in_every_format(
+    line: str, reason: str, form: str
+) -> None:
     with pytest.raises(InvalidEvent) as raised:
         from_json(line, format=form)
     assert raised.value.reason == reason
 
 
-# -- EPCIS and CloudEvents -------------------------------------------------------------------------------------------
+# -- EPCIS and CloudEvents -----------------------------------------------------------------------
 
 PACKED = json.dumps(aggregation(SSCC, ITEM, "ABCDEFGH-2"))
 
@@ -304,7 +339,9 @@ def test_an_event_of_epcis_is_published_byte_for_byte(form: str) -> None:
 
 @pytest.mark.parametrize("form", ["json", "flat", "avro"])
 def test_no_other_format_is_made_of_an_event_of_epcis(form: str) -> None:
-    with pytest.raises(InvalidEvent, match=r'publish it with events\.format = "epcis" or "auto"') as raised:
+    with pytest.raises(
+        InvalidEvent, match=r'publish it with events\.format = "epcis" or "auto"'
+    ) as raised:
         from_json(PACKED, format=form, epcis=rules())
     assert raised.value.reason == "invalid_event"
 
@@ -325,12 +362,20 @@ def test_of_other_lines_no_event_of_epcis_is_made() -> None:
     "data",
     [
         {"extended_id": "A1", "a": "x"},
-        {"key_value": "A1", "scm_data": {"a": "x"}, "also_update": {"data_key": "serial_number", "key_value": "B"}},
+        {
+            "key_value": "A1",
+            "scm_data": {"a": "x"},
+            "also_update": {"data_key": "serial_number", "key_value": "B"},
+        },
     ],
 )
 @pytest.mark.parametrize("form", FORMATS)
-def test_what_a_cloud_event_holds_is_published_in_every_format(data: dict[str, Any], form: str) -> None:
-    event = json.dumps({"specversion": "1.0", "id": "c-1", "time": WHEN, "source": "/l", "type": "t", "data": data})
+def test_what_a_cloud_event_holds_is_published_in_every_format(
+    data: dict[str, Any], form: str
+) -> None:
+    event = json.dumps(
+        {"specversion": "1.0", "id": "c-1", "time": WHEN, "source": "/l", "type": "t", "data": data}
+    )
     if form == "flat" and "also_update" in data:
         with pytest.raises(InvalidEvent, match='has no "also_update"'):
             from_json(event, format=form)

@@ -1,4 +1,7 @@
-"""``scm-consumer publish`` as far as it goes without a broker: what it prints, refuses, and how it ends."""
+"""``scm-consumer publish`` as far as it goes without a broker.
+
+What it prints, refuses, and how it ends.
+"""
 
 from __future__ import annotations
 
@@ -35,21 +38,27 @@ def run(
     )
 
 
-def test_a_dry_run_shows_the_first_events_and_needs_no_broker_token_or_file_of_settings(tmp_path: Path) -> None:
+def test_a_dry_run_shows_the_first_events_and_needs_no_broker_token_or_file_of_settings(
+    tmp_path: Path,
+) -> None:
     rows = "".join(f"CODE{n},1,p\n" for n in range(5))
     (tmp_path / "codes.csv").write_text(TABLE + rows, encoding="utf-8")
     done = run(tmp_path, "codes.csv", "--dry-run")
     assert (done.returncode, done.stderr) == (0, "")
     *shown, summary = done.stdout.splitlines()
     assert summary == "dry run: 5 of 5 lines would be published to scm.events; 0 refused"
-    assert [line.partition(": ")[0] for line in shown] == [f"line {n + 2}, key CODE{n}" for n in range(3)]
+    assert [line.partition(": ")[0] for line in shown] == [
+        f"line {n + 2}, key CODE{n}" for n in range(3)
+    ]
     event = json.loads(shown[0].partition(": ")[2])
     assert (event["source"], event["key_value"]) == ("codes.csv", "CODE0")
     assert event["scm_data"] == {"activation_status": "1", "product": "p"}
 
 
 def test_bad_lines_are_told_by_number_and_reason_and_the_exit_code_is_1(tmp_path: Path) -> None:
-    (tmp_path / "codes.csv").write_text(f'{TABLE}A1,"1",p\nA2,7,p\n\n ,1,p\nA4,1\nA5,1,"p', encoding="utf-8")
+    (tmp_path / "codes.csv").write_text(
+        f'{TABLE}A1,"1",p\nA2,7,p\n\n ,1,p\nA4,1\nA5,1,"p', encoding="utf-8"
+    )
     done = run(tmp_path, "codes.csv", "--dry-run")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
@@ -64,7 +73,9 @@ def test_bad_lines_are_told_by_number_and_reason_and_the_exit_code_is_1(tmp_path
     )
 
 
-def test_of_very_many_bad_lines_the_first_hundred_are_told_and_the_others_counted(tmp_path: Path) -> None:
+def test_of_very_many_bad_lines_the_first_hundred_are_told_and_the_others_counted(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "codes.csv").write_text(TABLE + "A,7,p\n" * 2000, encoding="utf-8")
     done = run(tmp_path, "codes.csv", "--dry-run")
     lines = done.stderr.splitlines()
@@ -85,11 +96,18 @@ def test_standard_input_is_read_and_avro_is_shown_readably(tmp_path: Path) -> No
     first, summary = done.stdout.splitlines()
     assert first.startswith("line 1, key A1: ")
     assert '"key_value":"A1"' in first
-    assert summary.startswith("dry run: 1 of 2 lines would be published to other; 1 refused (no_fields 1)")
-    assert done.stderr == "line 2: no_fields: the event sets no field: apart from the key, all are missing or null\n"
+    assert summary.startswith(
+        "dry run: 1 of 2 lines would be published to other; 1 refused (no_fields 1)"
+    )
+    assert (
+        done.stderr
+        == "line 2: no_fields: the event sets no field: apart from the key, all are missing or null\n"
+    )
 
 
-def test_text_that_is_not_utf_8_far_behind_is_told_by_line_and_the_cure_once(tmp_path: Path) -> None:
+def test_text_that_is_not_utf_8_far_behind_is_told_by_line_and_the_cure_once(
+    tmp_path: Path,
+) -> None:
     good = "".join(f"A{n},1,p\n" for n in range(10_000))
     (tmp_path / "codes.csv").write_bytes((TABLE + good).encode() + b"B1,1,\xfc\nB2,1,\xfc\n")
     done = run(tmp_path, "codes.csv", "--dry-run")
@@ -105,7 +123,9 @@ def test_white_space_at_an_end_of_keys_is_warned_of_once_and_counted(tmp_path: P
     done = run(tmp_path, "codes.csv", "--dry-run")
     assert done.returncode == 0
     first, last = done.stderr.splitlines()
-    assert first.startswith("line 3: warning: the key begins or ends with white space; it is published as it stands")
+    assert first.startswith(
+        "line 3: warning: the key begins or ends with white space; it is published as it stands"
+    )
     assert last == "warning: 2 lines in all have white space at an end of the key"
     assert "3 of 3 lines would be published" in done.stdout
 
@@ -115,12 +135,18 @@ def test_a_key_that_conflicts_is_quoted_only_where_keys_may_be_shown(tmp_path: P
     quiet = run(tmp_path, "-", "--dry-run", stdin=line)
     assert quiet.stderr.startswith("line 1: key_conflict: ")
     assert "SECRET" not in quiet.stderr + quiet.stdout
-    assert "SECRET2" in run(tmp_path, "-", "--dry-run", stdin=line, env={"SCM_LOG__KEYS": "true"}).stderr
+    assert (
+        "SECRET2"
+        in run(tmp_path, "-", "--dry-run", stdin=line, env={"SCM_LOG__KEYS": "true"}).stderr
+    )
 
 
 def test_events_of_epcis_are_published_and_a_table_is_not_made_of_them(tmp_path: Path) -> None:
     epcis = {"SCM_EVENTS__FORMAT": "epcis"}
-    good, bad = json.dumps(object_event(ITEM, bizStep="shipping")), json.dumps(object_event("?", bizStep="shipping"))
+    good, bad = (
+        json.dumps(object_event(ITEM, bizStep="shipping")),
+        json.dumps(object_event("?", bizStep="shipping")),
+    )
     done = run(tmp_path, "-", "--dry-run", stdin=f"{good}\n{bad}\n", env=epcis)
     assert done.stdout.splitlines()[0] == f"line 1, key HGDTQD54D5SD86EEDFS: {good}"
     assert done.stderr.splitlines() == [
@@ -136,10 +162,15 @@ def test_events_of_epcis_are_published_and_a_table_is_not_made_of_them(tmp_path:
 
 
 def test_lines_before_the_one_to_go_on_with_are_left_out(tmp_path: Path) -> None:
-    (tmp_path / "codes.csv").write_text(f'{TABLE}A1,1,p\nA2,7,p\nA3,1,"p\nq"\nA4,1,p\n', encoding="utf-8")
+    (tmp_path / "codes.csv").write_text(
+        f'{TABLE}A1,1,p\nA2,7,p\nA3,1,"p\nq"\nA4,1,p\n', encoding="utf-8"
+    )
     done = run(tmp_path, "codes.csv", "--dry-run", "--from-line", "4")
     assert done.returncode == 0, done.stderr
-    assert [line.partition(",")[0] for line in done.stdout.splitlines()[:-1]] == ["line 4", "line 6"]
+    assert [line.partition(",")[0] for line in done.stdout.splitlines()[:-1]] == [
+        "line 4",
+        "line 6",
+    ]
     assert "2 of 2 lines" in done.stdout
 
 
@@ -149,7 +180,11 @@ def test_lines_before_the_one_to_go_on_with_are_left_out(tmp_path: Path) -> None
         ("", (), "error: codes.csv: the file is empty"),
         ("code,market\nA,cn\n", (), 'error: codes.csv: the header has no column "extended_id"'),
         ("code,market\nA,cn\n", ("--data-key", "rfid"), 'no column "rfid"'),
-        ("extended_id,market\nA,cn\n", ("--key", "case"), 'error: codes.csv: the header has no column "case"'),
+        (
+            "extended_id,market\nA,cn\n",
+            ("--key", "case"),
+            'error: codes.csv: the header has no column "case"',
+        ),
         ("extended_id,market\nA,cn\n" + "x" * 2**20, (), "line 3 is longer than 1,048,576 bytes"),
     ],
 )
@@ -177,7 +212,11 @@ def test_a_file_that_breaks_off_in_the_middle_says_where_to_go_on(tmp_path: Path
         (("missing.csv",), {}, "'missing.csv' does not exist"),
         ((".",), {}, "is a directory"),
         (("codes.csv", "--from-line", "0"), {}, "--from-line"),
-        (("codes.csv",), {"SCM_KAFKA__TOPICS": '["^scm.*"]', "SCM_DEAD_LETTER__TOPIC": "dlq"}, "--topic"),
+        (
+            ("codes.csv",),
+            {"SCM_KAFKA__TOPICS": '["^scm.*"]', "SCM_DEAD_LETTER__TOPIC": "dlq"},
+            "--topic",
+        ),
         (("codes.csv",), {"SCM_KAFKA__CLIENT__ACKS": "0"}, "SCM_KAFKA__CLIENT__ACKS"),
         (("codes.csv",), {"SCM_KAFKA__TOPIC": "x"}, "SCM_KAFKA__TOPIC"),
     ],
@@ -195,11 +234,17 @@ def test_wrong_usage_or_configuration_is_exit_code_2(
 def test_a_pattern_of_topics_is_no_hindrance_to_a_dry_run(tmp_path: Path) -> None:
     (tmp_path / "codes.csv").write_text(TABLE + "A1,1,p\n", encoding="utf-8")
     env = {"SCM_KAFKA__TOPICS": '["^scm.*"]', "SCM_DEAD_LETTER__TOPIC": "dlq"}
-    assert "1 of 1 lines would be published; 0 refused" in run(tmp_path, "codes.csv", "--dry-run", env=env).stdout
+    assert (
+        "1 of 1 lines would be published; 0 refused"
+        in run(tmp_path, "codes.csv", "--dry-run", env=env).stdout
+    )
 
 
 def test_a_terminal_sees_a_bar_and_bad_lines_and_results_stay_clean(tmp_path: Path) -> None:
-    """A pseudo-terminal for stderr: the bar is drawn there, and stdout holds no control character."""
+    """A pseudo-terminal for stderr.
+
+    The bar is drawn there, and stdout holds no control character.
+    """
     (tmp_path / "codes.csv").write_text(TABLE + "A1,1,p\n" * 20_000 + "A2,7,p\n", encoding="utf-8")
     ours, theirs = pty.openpty()
     with subprocess.Popen(

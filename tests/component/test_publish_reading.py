@@ -1,4 +1,7 @@
-"""Reading the file that is published: kinds, separators, quotes, line numbers, and what is no table at all."""
+"""Reading the file that is published.
+
+Kinds, separators, quotes, line numbers, and what is no table at all.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,9 @@ def problem(content: str | bytes) -> str:
 @pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf"], ids=["no mark", "byte order mark"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_a_table_is_read_with_each_separator_line_end_and_mark(begin: bytes, end: str, separator: str) -> None:
+def test_a_table_is_read_with_each_separator_line_end_and_mark(
+    begin: bytes, end: str, separator: str
+) -> None:
     lines = [["extended_id", "market", "size"], ["A1", "cn", "1"], ["A2", "", "001"]]
     found = table(begin + "".join(separator.join(line) + end for line in lines).encode())
     assert found.names == lines[0]
@@ -63,7 +68,9 @@ def test_cells_are_kept_exactly() -> None:
     assert read("extended_id,a,b,c,d\n" + ",".join(cells) + "\n") == [(2, cells)]
 
 
-def test_quoted_cells_hold_separators_quotes_and_line_breaks_and_lines_are_counted_through_them() -> None:
+def test_quoted_cells_hold_separators_quotes_and_line_breaks_and_lines_are_counted_through_them() -> (
+    None
+):
     content = 'extended_id,note\n"A1","a,""b""\r\nc\n"\nA2,x\n\nA3,"1\n2\n3"\nA4,y\n'
     assert read(content) == [
         (2, ["A1", 'a,"b"\r\nc\n']),
@@ -78,7 +85,10 @@ def test_a_line_without_an_end_is_the_last_one() -> None:
 
 
 def test_lines_without_any_value_are_skipped() -> None:
-    assert read("\n  \n" + HEADER + "\nA1,cn\n   \n,\n,,,\nA2,de\n\n") == [(5, ["A1", "cn"]), (9, ["A2", "de"])]
+    assert read("\n  \n" + HEADER + "\nA1,cn\n   \n,\n,,,\nA2,de\n\n") == [
+        (5, ["A1", "cn"]),
+        (9, ["A2", "de"]),
+    ]
 
 
 def test_a_line_with_more_or_fewer_cells_than_the_header_is_told_and_the_next_one_read() -> None:
@@ -126,12 +136,20 @@ def test_a_quotation_mark_that_is_never_closed_is_told_with_the_lines_it_took() 
 
 @given(
     st.lists(
-        st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=3, max_size=3).filter(any), max_size=8
+        st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=3, max_size=3).filter(
+            any
+        ),
+        max_size=8,
     ),
     st.sampled_from([",", ";", "\t"]),
 )
-def test_whatever_a_spreadsheet_writes_is_read_back_with_its_line(rows: list[list[str]], separator: str) -> None:
-    """Every cell quoted, as the strictest writers do; lines are counted as the bytes' line feeds."""
+def test_whatever_a_spreadsheet_writes_is_read_back_with_its_line(
+    rows: list[list[str]], separator: str
+) -> None:
+    """Every cell quoted, as the strictest writers do.
+
+    Lines are counted as the bytes' line feeds.
+    """
     content = separator.join(["extended_id", "b", "c"]) + "\r\n"
     expected = []
     for row in rows:
@@ -148,7 +166,10 @@ def test_whatever_a_spreadsheet_writes_is_read_back_with_its_line(rows: list[lis
         (b"\xef\xbb\xbf", "the file is empty"),
         ("Extended_ID,market\n", 'no column "extended_id", the data key'),
         ("A1,cn\nA2,cn\n", 'the header is: "A1", "cn"'),
-        ("serial_number;market\n", "rename the column of the codes to that; if it is another key field"),
+        (
+            "serial_number;market\n",
+            "rename the column of the codes to that; if it is another key field",
+        ),
         ("extended_id,market,market\n", 'the header names "market" 2 times'),
         ("extended_id,market,extended_id\n", 'the header names "extended_id" 2 times'),
         ("extended_id,market,\n", "column 3 of the header has no name"),
@@ -160,7 +181,9 @@ def test_whatever_a_spreadsheet_writes_is_read_back_with_its_line(rows: list[lis
         (",".join(f"c{n}" for n in range(200)) + "\n", "and 188 more"),
     ],
 )
-def test_a_header_that_lines_cannot_be_read_by_is_told_with_what_is_expected(header: str | bytes, words: str) -> None:
+def test_a_header_that_lines_cannot_be_read_by_is_told_with_what_is_expected(
+    header: str | bytes, words: str
+) -> None:
     assert words in problem(header)
 
 
@@ -193,7 +216,11 @@ def test_a_file_without_line_breaks_is_refused_before_it_fills_the_memory() -> N
 
 def test_json_lines_are_numbered_through_blank_ones_and_trimmed() -> None:
     content = b'\xef\xbb\xbf{"a": 1}\r\n\n  \n {"b": 2} \nnot json'
-    assert list(json_lines(stream(content))) == [(1, b'{"a": 1}'), (4, b'{"b": 2}'), (5, b"not json")]
+    assert list(json_lines(stream(content))) == [
+        (1, b'{"a": 1}'),
+        (4, b'{"b": 2}'),
+        (5, b"not json"),
+    ]
     assert list(json_lines(stream(b""))) == []
 
 
@@ -211,7 +238,9 @@ def test_json_lines_are_numbered_through_blank_ones_and_trimmed() -> None:
         ("-", b"", "csv"),
     ],
 )
-def test_the_kind_is_told_by_the_ending_else_by_the_first_character(name: str, content: bytes, kind: str) -> None:
+def test_the_kind_is_told_by_the_ending_else_by_the_first_character(
+    name: str, content: bytes, kind: str
+) -> None:
     opened = stream(content)
     assert kind_of_file(name, opened) == kind
     assert opened.read() == content, "nothing is taken from the file"
@@ -228,9 +257,17 @@ WINDOWS = "extended_id;market\nA1;münchen\n".encode("cp1252")
         ("a.csv", HEADER.encode() + b"A1,cn\n" * 10_000 + WINDOWS, "line 10003 is not UTF-8"),
         ("a.ndjson", b'{"extended_id": "A1", "a": "\xfc"}\n', "line 1 is not UTF-8"),
         ("a.ndjson", '{"extended_id": "A1"}'.encode("utf-16"), "the file is UTF-16, not UTF-8"),
-        ("a.xlsx", b"PK\x03\x04\x14\x00", "an Excel workbook (or another ZIP file), not text: save it as CSV UTF-8"),
+        (
+            "a.xlsx",
+            b"PK\x03\x04\x14\x00",
+            "an Excel workbook (or another ZIP file), not text: save it as CSV UTF-8",
+        ),
         ("a.csv", b"PK\x03\x04\x14\x00", "an Excel workbook"),
-        ("my shift.json", b'{\n  "extended_id": "A1"\n}\n', "one event a line; jq -c . 'my shift.json' makes that"),
+        (
+            "my shift.json",
+            b'{\n  "extended_id": "A1"\n}\n',
+            "one event a line; jq -c . 'my shift.json' makes that",
+        ),
         (
             "a.json",
             b'{"extended_id": "A1",\n "a": "1"}\n{"extended_id": "A2",\n "a": "1"}',
@@ -258,11 +295,20 @@ def test_a_file_that_is_no_such_list_of_events_is_refused_before_anything_is_rea
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("a.csv", HEADER.encode() + b"A1,cn\n" * 20_000 + WINDOWS),  # far behind: a matter of that line
-        ("a.csv", b"x" * (BEGIN - 1) + "ü".encode()),  # a character across the end of what is looked at
+        (
+            "a.csv",
+            HEADER.encode() + b"A1,cn\n" * 20_000 + WINDOWS,
+        ),  # far behind: a matter of that line
+        (
+            "a.csv",
+            b"x" * (BEGIN - 1) + "ü".encode(),
+        ),  # a character across the end of what is looked at
         ("a.csv", b"extended_id,a\n{,[\n"),
         ("a.ndjson", b'{"extended_id": "A1", "a": "1"}\n{"extended_id": "A2"}\n'),
-        ("a.ndjson", b'{"extended_id": "A1", "a": \n{"extended_id": "A2"}\n'),  # a broken line, the others may be good
+        (
+            "a.ndjson",
+            b'{"extended_id": "A1", "a": \n{"extended_id": "A2"}\n',
+        ),  # a broken line, the others may be good
         ("a.ndjson", b"\n\n"),
         ("-", b""),
     ],

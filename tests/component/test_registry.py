@@ -1,4 +1,6 @@
-"""Looking schemas up: the client's own mock for what a registry says, a server of bytes for what goes wrong."""
+"""Looking schemas up: the client's own mock for what a registry says, a server of bytes for what
+goes wrong.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def asking(client: Any, url: str = "http://registry") -> Iterator[tuple[Registry
     finally:
         asked.close()
         client.close()
-    wait_until(lambda: not any(thread.name == "schema-registry" for thread in threading.enumerate()))
+    wait_until(
+        lambda: not any(thread.name == "schema-registry" for thread in threading.enumerate())
+    )
 
 
 def schema_answer(text: str = AVRO, kind: str | None = None) -> bytes:
@@ -62,7 +66,7 @@ def ask_once(client: Any, schema_id: int) -> Found | str:
         return found
 
 
-# -- what a registry says --------------------------------------------------------------------------
+# -- what a registry says ------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -111,7 +115,10 @@ def test_reference_that_is_not_there_is_told_by_its_name() -> None:
 
     with Wire(script) as wire:
         found = ask_once(connect(wire.url), 5)
-        assert found == "schema 5 refers to places/site version 3, which is not in the registry at http://registry"
+        assert (
+            found
+            == "schema 5 refers to places/site version 3, which is not in the registry at http://registry"
+        )
         assert wire.requests[1].line.startswith("GET /subjects/places%2Fsite/versions/3?")
 
 
@@ -143,14 +150,29 @@ def test_thread_begins_with_the_first_question(mock: Any) -> None:
         assert running()
 
 
-# -- what goes wrong -------------------------------------------------------------------------------
+# -- what goes wrong -----------------------------------------------------------------------------
 
 OUTAGES: dict[str, tuple[bytes, str]] = {
-    "401": (error_answer("401 Unauthorized", 40101), "schema_registry.user and schema_registry.password"),
-    "403": (error_answer("403 Forbidden", 40301), "schema_registry.user and schema_registry.password"),
-    "404 of a wrong address, by a registry": (error_answer("404 Not Found", 404), "check schema_registry.url"),
-    "404 of a wrong address, by another server": (answer("404 Not Found", b"<html>"), "check schema_registry.url"),
-    "a redirect": (answer("302 Found", b"", "Location: http://127.0.0.1:1/"), "check schema_registry.url"),
+    "401": (
+        error_answer("401 Unauthorized", 40101),
+        "schema_registry.user and schema_registry.password",
+    ),
+    "403": (
+        error_answer("403 Forbidden", 40301),
+        "schema_registry.user and schema_registry.password",
+    ),
+    "404 of a wrong address, by a registry": (
+        error_answer("404 Not Found", 404),
+        "check schema_registry.url",
+    ),
+    "404 of a wrong address, by another server": (
+        answer("404 Not Found", b"<html>"),
+        "check schema_registry.url",
+    ),
+    "a redirect": (
+        answer("302 Found", b"", "Location: http://127.0.0.1:1/"),
+        "check schema_registry.url",
+    ),
     "429": (answer("429 Too Many Requests", b""), "has trouble of its own"),
     "500": (error_answer("500 Internal Server Error", 50001), "has trouble of its own"),
     "503": (answer("503 Service Unavailable", b"<html>"), "has trouble of its own"),
@@ -161,7 +183,9 @@ OUTAGES: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", OUTAGES)
-def test_outage_is_waited_for_and_told_with_what_to_do(case: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_outage_is_waited_for_and_told_with_what_to_do(
+    case: str, caplog: pytest.LogCaptureFixture
+) -> None:
     bad, advice = OUTAGES[case]
 
     def script(peer: Peer, wire: Wire) -> None:
@@ -169,7 +193,10 @@ def test_outage_is_waited_for_and_told_with_what_to_do(case: str, caplog: pytest
         peer.send(bad if len(wire.requests) <= 3 else schema_answer())
 
     caplog.set_level(logging.WARNING, "consumer.adapters.schema_registry")
-    with Wire(script) as wire, asking(connect(wire.url, "me", PASSWORD), wire.url) as (asked, answers):
+    with (
+        Wire(script) as wire,
+        asking(connect(wire.url, "me", PASSWORD), wire.url) as (asked, answers),
+    ):
         asked.ask(5)
         assert answers.get(timeout=5) == (5, Found("AVRO", AVRO, []))
         assert len(wire.requests) == 4
@@ -189,7 +216,10 @@ def test_registry_that_is_started_late_is_found(caplog: pytest.LogCaptureFixture
     with asking(connect(url), url) as (asked, answers):
         asked.ask(5)
         wait_until(lambda: bool(caplog.records))
-        assert "does not answer ([Errno 111] Connection refused): check schema_registry.url" in caplog.text
+        assert (
+            "does not answer ([Errno 111] Connection refused): check schema_registry.url"
+            in caplog.text
+        )
         with socket.create_server(("127.0.0.1", port)) as listener:
             sock, _ = listener.accept()
             with sock:
@@ -216,7 +246,10 @@ def test_registry_that_says_nothing_is_given_up_in_time(
 
 def test_outage_is_told_once_in_half_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "consumer.adapters.schema_registry")
-    with Wire(saying(error_answer("500 No", 1))) as wire, asking(connect(wire.url), wire.url) as (asked, _):
+    with (
+        Wire(saying(error_answer("500 No", 1))) as wire,
+        asking(connect(wire.url), wire.url) as (asked, _),
+    ):
         asked.ask(5)
         asked.ask(6)
         wait_until(lambda: len(wire.requests) > 10)
@@ -227,7 +260,10 @@ def test_attempts_are_spaced_out_up_to_a_cap(monkeypatch: pytest.MonkeyPatch) ->
     pauses: list[float] = []
     monkeypatch.setattr(schema_registry, "FIRST_PAUSE_SECONDS", 0.5)
     monkeypatch.setattr(schema_registry, "LAST_PAUSE_SECONDS", 5.0)
-    with Wire(saying(error_answer("500 No", 1))) as wire, asking(connect(wire.url), wire.url) as (asked, _):
+    with (
+        Wire(saying(error_answer("500 No", 1))) as wire,
+        asking(connect(wire.url), wire.url) as (asked, _),
+    ):
         monkeypatch.setattr(asked._closed, "wait", lambda seconds: pauses.append(seconds))
         asked.ask(5)
         wait_until(lambda: len(pauses) > 6)
@@ -257,14 +293,17 @@ def test_schema_that_was_not_there_is_looked_up_anew_when_it_is_asked_for_again(
 
 
 def test_client_keeps_nothing_itself() -> None:
-    with Wire(saying(schema_answer())) as wire, asking(connect(wire.url), wire.url) as (asked, answers):
+    with (
+        Wire(saying(schema_answer())) as wire,
+        asking(connect(wire.url), wire.url) as (asked, answers),
+    ):
         for _ in range(2):
             asked.ask(5)
             answers.get(timeout=5)
         assert len(wire.requests) == 2
 
 
-# -- the connection --------------------------------------------------------------------------------
+# -- the connection ------------------------------------------------------------------------------
 
 
 def test_log_in_is_sent_and_nothing_of_the_environment_interferes(
@@ -297,7 +336,9 @@ def test_proxy_of_a_kind_that_the_library_cannot_speak_to_is_passed_over_like_an
 
 
 def test_certificate_is_verified(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     made = make_certificate(tmp_path_factory.mktemp("tls"), "registry", "IP:127.0.0.1")
     with Wire(saying(schema_answer()), made.server()) as wire:
@@ -325,7 +366,9 @@ def test_closing_ends_the_thread_during_an_outage(monkeypatch: pytest.MonkeyPatc
     assert answers.empty()
 
 
-@pytest.mark.parametrize("error", [OSError(), RuntimeError("two\nlines"), ValueError("x"), KeyError("x")])
+@pytest.mark.parametrize(
+    "error", [OSError(), RuntimeError("two\nlines"), ValueError("x"), KeyError("x")]
+)
 def test_whatever_fails_is_told_in_one_line(error: Exception) -> None:
     told = explain(error, "http://registry")
     assert "\n" not in told

@@ -29,7 +29,11 @@ sys.meta_path.insert(0, Slow())
 
 @pytest.mark.parametrize(
     ("arguments", "number", "code"),
-    [((), signal.SIGTERM, 0), (("--until-end",), signal.SIGTERM, 143), (("--until-end",), signal.SIGINT, 130)],
+    [
+        ((), signal.SIGTERM, 0),
+        (("--until-end",), signal.SIGTERM, 143),
+        (("--until-end",), signal.SIGINT, 130),
+    ],
 )
 def test_a_signal_while_the_program_is_loaded_stops_it_in_order(
     tmp_path: Path, arguments: tuple[str, ...], number: signal.Signals, code: int
@@ -77,7 +81,9 @@ main()
 """
 
 
-def test_a_signal_that_is_handled_longer_than_the_loop_would_have_waited_stops_it_all_the_same(tmp_path: Path) -> None:
+def test_a_signal_that_is_handled_longer_than_the_loop_would_have_waited_stops_it_all_the_same(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "scm-consumer.toml").write_text(
         '[kafka]\nbootstrap_servers = "127.0.0.1:1"\n[api]\nbase_url = "http://127.0.0.1:1"\ntoken = "t"\n'
         '[ops]\nlisten = ""\n'
@@ -92,7 +98,8 @@ def test_a_signal_that_is_handled_longer_than_the_loop_would_have_waited_stops_i
             stderr=err,
         )
     try:
-        # It waits in a turn nearly all the time: it has nothing to do, and says first that there is no broker.
+        # It waits in a turn nearly all the time: it has nothing to do, and says first that there is
+        # no broker.
         wait_until(lambda: "check kafka.bootstrap_servers" in log.read_text(), 30)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, log.read_text()

@@ -29,8 +29,12 @@ def test_me_answers_with_the_permissions_of_the_token(client: Client) -> None:
     }
 
 
-@pytest.mark.parametrize("authorization", ["UAT wrong", "Bearer sandbox-token", "UAT", "sandbox-token", "UAT é"])
-def test_a_wrong_token_is_a_401_and_applies_nothing(sandbox: Sandbox, client: Client, authorization: str) -> None:
+@pytest.mark.parametrize(
+    "authorization", ["UAT wrong", "Bearer sandbox-token", "UAT", "sandbox-token", "UAT é"]
+)
+def test_a_wrong_token_is_a_401_and_applies_nothing(
+    sandbox: Sandbox, client: Client, authorization: str
+) -> None:
     headers = {"Authorization": authorization.encode()}
     answer = client.upload({"extended_id": "A", "x": "1"}, headers=headers)
     assert (answer.status_code, answer.json()) == (401, {"detail": "Invalid token."})
@@ -38,7 +42,9 @@ def test_a_wrong_token_is_a_401_and_applies_nothing(sandbox: Sandbox, client: Cl
     assert sandbox.state() == {"codes": {}}
 
 
-def test_a_token_that_lacks_a_permission_is_accepted_and_may_not_upload(sandbox: Sandbox, client: Client) -> None:
+def test_a_token_that_lacks_a_permission_is_accepted_and_may_not_upload(
+    sandbox: Sandbox, client: Client
+) -> None:
     sandbox.permissions = ["codes_view", "scm_code_edit", "product_view"]
     assert client.me().json()["permissions"] == sandbox.permissions
     answer = client.upload({"extended_id": "A", "x": "1"})
@@ -155,7 +161,10 @@ def test_json_with_a_charset_is_json(client: Client) -> None:
         ("invalid_value", {"extended_id": "A", "after_sell_by": "20260228"}, "after_sell_by"),
         (
             "invalid_value",
-            {"extended_id": "A", "after_sell_by": "\u0662\u0660\u0662\u0666-\u0660\u0661-\u0660\u0661"},
+            {
+                "extended_id": "A",
+                "after_sell_by": "\u0662\u0660\u0662\u0666-\u0660\u0661-\u0660\u0661",
+            },
             "after_sell_by",
         ),
         ("invalid_value", {"extended_id": "A", "product": ""}, "product"),
@@ -190,7 +199,9 @@ def test_a_bad_row_is_a_400_that_names_it_applies_nothing_and_is_remembered(
         {"extended_id": " A ", "x": "1"},
     ],
 )
-def test_a_row_at_the_edge_of_a_rule_passes(sandbox: Sandbox, client: Client, row: dict[str, str]) -> None:
+def test_a_row_at_the_edge_of_a_rule_passes(
+    sandbox: Sandbox, client: Client, row: dict[str, str]
+) -> None:
     assert client.upload(row).status_code == 200
     assert sandbox.rules()["broken"] == {}
 
@@ -206,7 +217,9 @@ def test_all_bad_rows_are_listed_in_their_order(client: Client) -> None:
         {"extended_id": "UNKNOWN-C", "x": "1"},
         {"extended_id": "D", "x": "1" * 51, "status": "9"},
     )
-    assert [(error["line"], error["field"], error["key_value"]) for error in answer.json()["errors"]] == [
+    assert [
+        (error["line"], error["field"], error["key_value"]) for error in answer.json()["errors"]
+    ] == [
         ("1", "product", "A"),
         ("3", "extended_id", "UNKNOWN-C"),
         ("4", "x", "D"),
@@ -217,7 +230,9 @@ def test_all_bad_rows_are_listed_in_their_order(client: Client) -> None:
 def test_an_unknown_key_and_an_unknown_product_are_told_in_the_guides_words_and_break_no_rule(
     sandbox: Sandbox, client: Client
 ) -> None:
-    answer = client.upload({"extended_id": "UNKNOWN1", "x": "1"}, {"extended_id": "A", "product": "UNKNOWN2"})
+    answer = client.upload(
+        {"extended_id": "UNKNOWN1", "x": "1"}, {"extended_id": "A", "product": "UNKNOWN2"}
+    )
     assert answer.json() == {
         "errors": [
             {
@@ -235,7 +250,9 @@ def test_an_unknown_key_and_an_unknown_product_are_told_in_the_guides_words_and_
     }
 
 
-def test_rows_with_different_fields_and_rows_without_fields_pass_as_advice(sandbox: Sandbox, client: Client) -> None:
+def test_rows_with_different_fields_and_rows_without_fields_pass_as_advice(
+    sandbox: Sandbox, client: Client
+) -> None:
     assert client.upload({"extended_id": "A", "x": "1"}, {"extended_id": "B"}).status_code == 200
     rules = client.look("rules")
     assert rules["broken"] == {}
@@ -249,9 +266,16 @@ def test_rows_with_different_fields_and_rows_without_fields_pass_as_advice(sandb
 # what a good upload does
 
 
-def test_an_upload_stores_the_fields_and_lists_them_by_key(sandbox: Sandbox, client: Client) -> None:
+def test_an_upload_stores_the_fields_and_lists_them_by_key(
+    sandbox: Sandbox, client: Client
+) -> None:
     answer = client.post(
-        {"items": [{"extended_id": "A", "market": "cn", "line": "7"}, {"extended_id": "B", "line": "8"}]}
+        {
+            "items": [
+                {"extended_id": "A", "market": "cn", "line": "7"},
+                {"extended_id": "B", "line": "8"},
+            ]
+        }
     )
     assert answer.status_code == 200
     assert answer.json() == {
@@ -260,7 +284,9 @@ def test_an_upload_stores_the_fields_and_lists_them_by_key(sandbox: Sandbox, cli
         "items": {"A": ["market", "line"], "B": ["line"]},
         "codes_affected": 2,
     }
-    assert client.look("state") == {"codes": {"A": {"market": "cn", "line": "7"}, "B": {"line": "8"}}}
+    assert client.look("state") == {
+        "codes": {"A": {"market": "cn", "line": "7"}, "B": {"line": "8"}}
+    }
 
 
 def test_a_later_upload_overwrites_an_empty_value_erases_and_other_fields_stay(
@@ -271,7 +297,9 @@ def test_a_later_upload_overwrites_an_empty_value_erases_and_other_fields_stay(
     assert code(sandbox, "A") == {"market": "de", "lot": "L"}
 
 
-def test_status_is_stored_as_activation_status_unless_that_is_there_too(sandbox: Sandbox, client: Client) -> None:
+def test_status_is_stored_as_activation_status_unless_that_is_there_too(
+    sandbox: Sandbox, client: Client
+) -> None:
     answer = client.upload({"extended_id": "A", "status": "1"})
     assert answer.json()["items"] == {"A": ["status"]}
     client.upload({"extended_id": "B", "status": "0", "activation_status": "2"})
@@ -282,7 +310,11 @@ def test_status_is_stored_as_activation_status_unless_that_is_there_too(sandbox:
 
 
 def test_keys_are_exact_and_case_sensitive(sandbox: Sandbox, client: Client) -> None:
-    client.upload({"extended_id": "abc", "x": "1"}, {"extended_id": "ABC", "x": "2"}, {"extended_id": "abc ", "x": "3"})
+    client.upload(
+        {"extended_id": "abc", "x": "1"},
+        {"extended_id": "ABC", "x": "2"},
+        {"extended_id": "abc ", "x": "3"},
+    )
     assert sandbox.state()["codes"] == {"abc": {"x": "1"}, "ABC": {"x": "2"}, "abc ": {"x": "3"}}
 
 
@@ -307,10 +339,17 @@ def test_membership_follows_joins_moves_and_erasures(sandbox: Sandbox, client: C
     assert (members("C1"), members("C2")) == (0, 1)
 
 
-def test_a_case_joins_a_pallet_and_the_pallet_then_selects_the_items(sandbox: Sandbox, client: Client) -> None:
+def test_a_case_joins_a_pallet_and_the_pallet_then_selects_the_items(
+    sandbox: Sandbox, client: Client
+) -> None:
     client.upload(*rows(2, case_code="C1"))
     client.upload({"case_code": "C1", "pallet_code": "P1"}, data_key="case_code")
-    assert client.upload({"pallet_code": "P1", "x": "1"}, data_key="pallet_code").json()["codes_affected"] == 2
+    assert (
+        client.upload({"pallet_code": "P1", "x": "1"}, data_key="pallet_code").json()[
+            "codes_affected"
+        ]
+        == 2
+    )
     assert code(sandbox, "CODE1") == {"case_code": "C1", "pallet_code": "P1", "x": "1"}
 
 
@@ -328,7 +367,10 @@ def test_empty_units_are_accepted_where_that_is_configured() -> None:
         assert (answer.status_code, answer.json()["codes_affected"]) == (200, 0)
         assert answer.json()["items"] == {"EMPTY": ["x"]}
         assert sandbox.state() == {"codes": {}}
-        assert client.upload({"case_code": "UNKNOWN1", "x": "1"}, data_key="case_code").status_code == 400
+        assert (
+            client.upload({"case_code": "UNKNOWN1", "x": "1"}, data_key="case_code").status_code
+            == 400
+        )
 
 
 def test_serial_numbers_and_tags_of_loaded_codes_select_them() -> None:
@@ -336,7 +378,10 @@ def test_serial_numbers_and_tags_of_loaded_codes_select_them() -> None:
         Sandbox(codes={"A": {"serial_number": "1a"}, "B": {"rfid": "E200"}}) as sandbox,
         Client(sandbox) as client,
     ):
-        assert client.upload({"serial_number": "1a", "x": "1"}, data_key="serial_number").status_code == 200
+        assert (
+            client.upload({"serial_number": "1a", "x": "1"}, data_key="serial_number").status_code
+            == 200
+        )
         assert client.upload({"rfid": "E200", "x": "2"}, data_key="rfid").status_code == 200
         assert client.upload({"rfid": "e200", "x": "2"}, data_key="rfid").status_code == 400
         assert sandbox.state()["codes"] == {
@@ -347,12 +392,26 @@ def test_serial_numbers_and_tags_of_loaded_codes_select_them() -> None:
 
 def test_with_an_explicit_set_no_other_code_exists() -> None:
     with Sandbox(codes={"A": {}, "UNKNOWN1": {}}) as sandbox, Client(sandbox) as client:
-        assert client.upload({"extended_id": "A", "x": "1"}, {"extended_id": "UNKNOWN1", "x": "1"}).status_code == 200
+        assert (
+            client.upload(
+                {"extended_id": "A", "x": "1"}, {"extended_id": "UNKNOWN1", "x": "1"}
+            ).status_code
+            == 200
+        )
         assert client.upload({"extended_id": "B", "x": "1"}).status_code == 400
 
 
 def test_with_known_prefixes_and_products_only_those_exist() -> None:
-    with Sandbox(known_prefixes=["LINE1-", "LINE2-"], products=["p1"]) as sandbox, Client(sandbox) as client:
+    with (
+        Sandbox(known_prefixes=["LINE1-", "LINE2-"], products=["p1"]) as sandbox,
+        Client(sandbox) as client,
+    ):
         assert client.upload({"extended_id": "LINE2-A", "product": "p1"}).status_code == 200
-        assert client.upload({"extended_id": "LINE3-A", "product": "p1"}).json()["errors"][0]["field"] == "extended_id"
-        assert client.upload({"extended_id": "LINE1-A", "product": "p2"}).json()["errors"][0]["field"] == "product"
+        assert (
+            client.upload({"extended_id": "LINE3-A", "product": "p1"}).json()["errors"][0]["field"]
+            == "extended_id"
+        )
+        assert (
+            client.upload({"extended_id": "LINE1-A", "product": "p2"}).json()["errors"][0]["field"]
+            == "product"
+        )

@@ -1,4 +1,7 @@
-"""Asynchronous uploads in the sandbox: the rules, the tasks and their effect, the faults, and very large units."""
+"""Asynchronous uploads in the sandbox.
+
+The rules, the tasks and their effect, the faults, and very large units.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,9 @@ def test_a_task_takes_effect_and_is_complete(sandbox: Sandbox, client: Client) -
     assert codes(sandbox) == {"A": {"market": "cn"}, "B": {"market": "cn"}}
 
 
-def test_a_task_waits_then_runs_and_nothing_is_changed_before_it_is_complete(sandbox: Sandbox, client: Client) -> None:
+def test_a_task_waits_then_runs_and_nothing_is_changed_before_it_is_complete(
+    sandbox: Sandbox, client: Client
+) -> None:
     sandbox.pace = Pace(task_seconds=0.3)
     begun = time.monotonic()
     task_id = client.began({"extended_id": ["A"]}, market="cn")
@@ -64,7 +69,12 @@ def test_a_task_waits_then_runs_and_nothing_is_changed_before_it_is_complete(san
 
 def test_a_task_is_told_as_waiting_for_the_first_half_of_its_time_and_then_as_running() -> None:
     task = Tasks().begin(1, AsyncUpload(IDS, {"x": "1"}), None, Fate(), now=100.0, seconds=10.0)
-    assert [task.state(now) for now in (100.0, 104.9, 105.0, 109.9)] == ["pending", "pending", "running", "running"]
+    assert [task.state(now) for now in (100.0, 104.9, 105.0, 109.9)] == [
+        "pending",
+        "pending",
+        "running",
+        "running",
+    ]
 
 
 def test_the_effect_is_in_the_journal_with_the_task_and_the_time_at_which_it_was_due(
@@ -76,7 +86,9 @@ def test_the_effect_is_in_the_journal_with_the_task_and_the_time_at_which_it_was
     answered = time.time()
     wait_until(lambda: sandbox.tasks()[0]["ended"], "the task ends without anybody asking the API")
     journal = client.look("journal")
-    assert [(r["data_key"], r["key_value"], r["fields"], r["codes"], r["task"]) for r in journal["rows"]] == [
+    assert [
+        (r["data_key"], r["key_value"], r["fields"], r["codes"], r["task"]) for r in journal["rows"]
+    ] == [
         ("case_code", "C1", {"activation_status": "1", "product": "P1"}, 0, task_id),
         ("case_code", "C2", {"activation_status": "1", "product": "P1"}, 0, task_id),
     ]
@@ -98,13 +110,17 @@ def test_a_task_that_is_quicker_overtakes_an_earlier_one(sandbox: Sandbox, clien
     assert [row["task"] for row in sandbox.journal()["rows"]] == [quick, slow]
 
 
-def test_a_synchronous_upload_after_a_tasks_time_comes_after_it(sandbox: Sandbox, client: Client) -> None:
+def test_a_synchronous_upload_after_a_tasks_time_comes_after_it(
+    sandbox: Sandbox, client: Client
+) -> None:
     client.began({"extended_id": ["A"]}, market="first")
     client.upload({"extended_id": "A", "market": "second"})
     assert codes(sandbox) == {"A": {"market": "second"}}
 
 
-def test_values_that_select_nothing_are_passed_over_in_silence(sandbox: Sandbox, client: Client) -> None:
+def test_values_that_select_nothing_are_passed_over_in_silence(
+    sandbox: Sandbox, client: Client
+) -> None:
     client.upload(*rows(3, case_code="C1"))
     told = client.ended(client.began({"case_code": ["C1", "NOBODY"]}, ship_date="2026-11-22"))
     assert (told["status"], told["codes_affected"], told["total_updates"]) == ("complete", 3, 3)
@@ -116,14 +132,18 @@ def test_values_that_select_nothing_are_passed_over_in_silence(sandbox: Sandbox,
 
 def test_of_several_constraints_all_must_hold(sandbox: Sandbox, client: Client) -> None:
     client.upload(*rows(3, case_code="C1"), {"extended_id": "OTHER", "case_code": "C2"})
-    told = client.ended(client.began({"case_code": ["C1"], "extended_id": ["CODE1", "OTHER", "NEW"]}, x="1"))
+    told = client.ended(
+        client.began({"case_code": ["C1"], "extended_id": ["CODE1", "OTHER", "NEW"]}, x="1")
+    )
     assert told["codes_affected"] == 1
     assert [code for code, data in codes(sandbox).items() if "x" in data] == ["CODE1"]
     row = sandbox.journal()["rows"][-1]
     assert (row["data_key"], row["codes"]) == ("case_code+extended_id", 1)
 
 
-def test_an_unknown_product_fails_the_task_with_nothing_applied(sandbox: Sandbox, client: Client) -> None:
+def test_an_unknown_product_fails_the_task_with_nothing_applied(
+    sandbox: Sandbox, client: Client
+) -> None:
     told = client.ended(client.began({"extended_id": ["A"]}, product="UNKNOWN9"))
     assert (told["status"], told["message"]) == ("failed", "Invalid Product")
     assert codes(sandbox) == {}
@@ -136,7 +156,9 @@ def test_an_empty_value_erases_and_other_fields_stay(sandbox: Sandbox, client: C
     assert codes(sandbox) == {"A": {"lot": "L"}}
 
 
-def test_fields_that_the_campaign_does_not_have_are_discarded_in_silence(sandbox: Sandbox, client: Client) -> None:
+def test_fields_that_the_campaign_does_not_have_are_discarded_in_silence(
+    sandbox: Sandbox, client: Client
+) -> None:
     sandbox.faults.add("campaign_fields", fields=["market"])
     task_id = client.began({"extended_id": ["A"]}, market="cn", remark="x", activation_status=1)
     assert client.ended(task_id)["total_updates"] == 2
@@ -168,7 +190,9 @@ def test_tasks_and_their_true_ends_are_listed(sandbox: Sandbox, client: Client) 
     assert client.look("stats")["tasks"] == {"open": 1, "complete": 2, "failed": 0}
 
 
-def test_tasks_go_on_while_the_api_is_away_and_a_reset_forgets_them(sandbox: Sandbox, client: Client) -> None:
+def test_tasks_go_on_while_the_api_is_away_and_a_reset_forgets_them(
+    sandbox: Sandbox, client: Client
+) -> None:
     sandbox.pace = Pace(task_seconds=0.05)
     task_id = client.began({"extended_id": ["A"]}, market="cn")
     sandbox.stop()
@@ -185,7 +209,9 @@ def test_tasks_go_on_while_the_api_is_away_and_a_reset_forgets_them(sandbox: San
 # access and rules
 
 
-def test_a_wrong_token_and_a_missing_permission_begin_and_tell_nothing(sandbox: Sandbox, client: Client) -> None:
+def test_a_wrong_token_and_a_missing_permission_begin_and_tell_nothing(
+    sandbox: Sandbox, client: Client
+) -> None:
     task_id = client.began({"extended_id": ["A"]}, market="cn")
     with Client(sandbox, token="wrong") as stranger:
         assert (stranger.begin(GOOD).status_code, stranger.poll(task_id).status_code) == (401, 401)
@@ -194,8 +220,13 @@ def test_a_wrong_token_and_a_missing_permission_begin_and_tell_nothing(sandbox: 
     assert len(sandbox.tasks()) == 1
 
 
-def test_wrong_methods_unknown_tasks_and_other_media_types(sandbox: Sandbox, client: Client) -> None:
-    assert (client.call("GET", ASYNC).status_code, client.call("GET", ASYNC).headers["Allow"]) == (405, "POST")
+def test_wrong_methods_unknown_tasks_and_other_media_types(
+    sandbox: Sandbox, client: Client
+) -> None:
+    assert (client.call("GET", ASYNC).status_code, client.call("GET", ASYNC).headers["Allow"]) == (
+        405,
+        "POST",
+    )
     task_id = client.began({"extended_id": ["A"]}, market="cn")
     assert client.post({}, path=f"/api/v2/scm/tasks/{task_id}/").status_code == 405
     answer = client.poll("no-such-task")
@@ -271,12 +302,16 @@ def test_a_malformed_upload_is_a_400_that_begins_no_task_and_is_remembered(
         body({"case_code": [" C1 "]}, pallet_code="p001"),
     ],
 )
-def test_an_upload_at_the_edge_of_a_rule_passes(sandbox: Sandbox, client: Client, good: object) -> None:
+def test_an_upload_at_the_edge_of_a_rule_passes(
+    sandbox: Sandbox, client: Client, good: object
+) -> None:
     assert client.begin(good).status_code == 200
     assert sandbox.rules() == {"broken": {}, "advice": {}}
 
 
-def test_a_field_that_selects_and_is_set_as_well_passes_as_advice(sandbox: Sandbox, client: Client) -> None:
+def test_a_field_that_selects_and_is_set_as_well_passes_as_advice(
+    sandbox: Sandbox, client: Client
+) -> None:
     assert client.begin(body({"case_code": ["C1"]}, case_code="C2")).status_code == 200
     assert set(sandbox.rules()["advice"]) == {"key_in_data"}
 
@@ -284,14 +319,18 @@ def test_a_field_that_selects_and_is_set_as_well_passes_as_advice(sandbox: Sandb
 # faults
 
 
-def test_a_task_can_fail_with_a_message_and_nothing_applied(sandbox: Sandbox, client: Client) -> None:
+def test_a_task_can_fail_with_a_message_and_nothing_applied(
+    sandbox: Sandbox, client: Client
+) -> None:
     sandbox.faults.add("task_fails", message="Database is busy.", key="A")
     told = client.ended(client.began({"extended_id": ["A", "B"]}, market="cn"))
     assert (told["status"], told["message"]) == ("failed", "Database is busy.")
     assert client.ended(client.began({"extended_id": ["B"]}, market="cn"))["status"] == "complete"
     assert codes(sandbox) == {"B": {"market": "cn"}}
     assert sandbox.stats()["tasks"] == {"open": 0, "complete": 1, "failed": 1}
-    assert [request["fault"] for request in sandbox.journal()["requests"] if request["method"] == "POST"] == [
+    assert [
+        request["fault"] for request in sandbox.journal()["requests"] if request["method"] == "POST"
+    ] == [
         "task_fails",
         None,
     ]
@@ -309,19 +348,32 @@ def test_a_task_can_be_lost(sandbox: Sandbox, client: Client, told: str, applied
     sandbox.faults.add("task_lost", answer=told, applied=applied)
     task_id = client.began({"extended_id": ["A"]}, market="cn")
     answer = client.poll(task_id)
-    assert (answer.json().get("status", "404"), answer.status_code) == (told, 404 if told == "404" else 200)
+    assert (answer.json().get("status", "404"), answer.status_code) == (
+        told,
+        404 if told == "404" else 200,
+    )
     assert bool(codes(sandbox)) is applied
 
 
 def test_a_task_can_take_longer(sandbox: Sandbox, client: Client) -> None:
     sandbox.faults.add("task_slow", seconds=LONG, every=2)
     ids = [client.began({"extended_id": [key]}, market="cn") for key in "ABCD"]
-    assert [client.poll(one).json()["status"] for one in ids] == ["complete", "pending", "complete", "pending"]
+    assert [client.poll(one).json()["status"] for one in ids] == [
+        "complete",
+        "pending",
+        "complete",
+        "pending",
+    ]
 
 
 def test_what_a_poll_is_told_can_have_another_form(sandbox: Sandbox, client: Client) -> None:
     sandbox.faults.add(
-        "task_shape", field="state", waiting="in-progress", done="SUCCESS", failed="error", inside="data"
+        "task_shape",
+        field="state",
+        waiting="in-progress",
+        done="SUCCESS",
+        failed="error",
+        inside="data",
     )
     sandbox.faults.add("task_fails", key="BAD", message="No.")
     sandbox.faults.add("task_slow", key="LATE", seconds=LONG)
@@ -339,23 +391,37 @@ def test_a_rate_limit_counts_every_kind_of_call(
     StandingClock(monkeypatch)
     task_id = client.began({"extended_id": ["A"]}, market="cn")
     sandbox.faults.add("rate_limit", per_second=4)
-    calls = [client.me(), client.begin(GOOD), client.poll(task_id), client.upload(*rows(1)), client.poll(task_id)]
+    calls = [
+        client.me(),
+        client.begin(GOOD),
+        client.poll(task_id),
+        client.upload(*rows(1)),
+        client.poll(task_id),
+    ]
     calls += [client.begin(GOOD), client.upload(*rows(1))]
     assert [call.status_code for call in calls] == [200] * 4 + [429] * 3
     assert len(sandbox.tasks()) == 2
 
 
-@pytest.mark.parametrize(("path", "struck"), [("async", "x.."), ("task", ".x."), ("upload", "..x"), ("any", "xxx")])
+@pytest.mark.parametrize(
+    ("path", "struck"), [("async", "x.."), ("task", ".x."), ("upload", "..x"), ("any", "xxx")]
+)
 def test_other_faults_strike_the_kind_of_call_that_is_named(
     sandbox: Sandbox, client: Client, path: str, struck: str
 ) -> None:
     task_id = client.began({"extended_id": ["A"]}, market="cn")
     sandbox.faults.add("status", code=503, path=path, key="A")
-    calls = [client.begin(GOOD), client.poll(task_id), client.upload({"extended_id": "A", "x": "1"})]
+    calls = [
+        client.begin(GOOD),
+        client.poll(task_id),
+        client.upload({"extended_id": "A", "x": "1"}),
+    ]
     assert "".join("x" if call.status_code == 503 else "." for call in calls) == struck
 
 
-def test_an_answer_that_is_lost_leaves_a_task_of_which_nobody_knows(sandbox: Sandbox, client: Client) -> None:
+def test_an_answer_that_is_lost_leaves_a_task_of_which_nobody_knows(
+    sandbox: Sandbox, client: Client
+) -> None:
     sandbox.faults.add("reset_after", path="async")
     with pytest.raises(requests.ConnectionError):
         client.begin(GOOD)
@@ -375,7 +441,9 @@ def test_a_call_that_never_arrived_begins_no_task(sandbox: Sandbox, client: Clie
 
 def pallets(client: Client, count: int, each: int) -> list[str]:
     names = [f"P{number}" for number in range(count)]
-    filled = client.call("POST", "/sandbox/units", json={"field": "pallet_code", "units": names, "codes": each})
+    filled = client.call(
+        "POST", "/sandbox/units", json={"field": "pallet_code", "units": names, "codes": each}
+    )
     assert filled.json() == {"codes": count * each}
     return names
 
@@ -395,7 +463,9 @@ def test_a_synchronous_call_that_selects_too_many_codes_is_a_504_after_its_time_
     assert client.upload(both[0], data_key="pallet_code").json()["codes_affected"] == 50
 
 
-def test_other_calls_are_served_while_a_large_one_is_on_its_way_to_a_504(sandbox: Sandbox, client: Client) -> None:
+def test_other_calls_are_served_while_a_large_one_is_on_its_way_to_a_504(
+    sandbox: Sandbox, client: Client
+) -> None:
     sandbox.pace = Pace(sync_codes=1, sync_seconds=LONG)
     pallets(client, 1, 2)
     with Client(sandbox, timeout=0.2) as slow, pytest.raises(requests.ReadTimeout):
@@ -415,10 +485,14 @@ def test_ten_pallets_of_five_thousand_codes_are_too_many_at_once_and_none_for_a_
     assert (told["codes_affected"], told["total_updates"]) == (50_000, 50_000)
     assert all(data["ship_date"] == "2026-11-22" for data in codes(sandbox).values())
     assert [row["codes"] for row in sandbox.journal()["rows"]] == [5_000] * 10
-    assert time.monotonic() - begun < 20, "generous for a busy machine; the square of it would still break it"
+    assert time.monotonic() - begun < 20, (
+        "generous for a busy machine; the square of it would still break it"
+    )
 
 
-def test_units_are_filled_beside_what_is_there_with_fields_of_their_own(sandbox: Sandbox, client: Client) -> None:
+def test_units_are_filled_beside_what_is_there_with_fields_of_their_own(
+    sandbox: Sandbox, client: Client
+) -> None:
     sandbox.load({"A": {"lot": "L"}})
     wanted = {"field": "case_code", "units": ["C1"], "codes": 2, "fields": {"product": "P"}}
     assert client.call("POST", "/sandbox/units", json=wanted).json() == {"codes": 3}
@@ -427,7 +501,9 @@ def test_units_are_filled_beside_what_is_there_with_fields_of_their_own(sandbox:
         "C1-1": {"case_code": "C1", "product": "P"},
         "C1-2": {"case_code": "C1", "product": "P"},
     }
-    assert client.upload({"extended_id": "B", "x": "1"}).status_code == 400, "still no other codes exist"
+    assert client.upload({"extended_id": "B", "x": "1"}).status_code == 400, (
+        "still no other codes exist"
+    )
 
 
 @pytest.mark.parametrize(
@@ -447,7 +523,9 @@ def test_units_are_filled_beside_what_is_there_with_fields_of_their_own(sandbox:
         {"field": "case_code", "units": ["C1"], "codes": 10**9},
     ],
 )
-def test_units_that_are_described_wrongly_are_refused(sandbox: Sandbox, client: Client, wrong: object) -> None:
+def test_units_that_are_described_wrongly_are_refused(
+    sandbox: Sandbox, client: Client, wrong: object
+) -> None:
     answer = client.call("POST", "/sandbox/units", json=wrong)
     assert answer.status_code == 400
     assert answer.json()["detail"]

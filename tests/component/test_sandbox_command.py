@@ -22,7 +22,10 @@ COMMAND = [sys.executable, "-c", "from consumer.commands.sandbox import command;
 
 @contextmanager
 def running(*flags: str) -> Iterator[tuple[subprocess.Popen[str], str, requests.Session]]:
-    """The command on a free port; yields the process, its address and a session with the default token."""
+    """The command on a free port.
+
+    Yields the process, its address and a session with the default token.
+    """
     with (
         subprocess.Popen(
             [*COMMAND, "--listen", "127.0.0.1:0", *flags],
@@ -44,7 +47,9 @@ def running(*flags: str) -> Iterator[tuple[subprocess.Popen[str], str, requests.
 
 
 def upload(session: requests.Session, url: str, *items: dict[str, str]) -> requests.Response:
-    return session.post(f"{url}/api/v2/scm/upload/", json={"items": items}, timeout=10, allow_redirects=False)
+    return session.post(
+        f"{url}/api/v2/scm/upload/", json={"items": items}, timeout=10, allow_redirects=False
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -60,7 +65,11 @@ def test_it_serves_until_a_signal_and_then_ends_with_a_summary(number: signal.Si
 def test_a_signal_ends_it_while_a_call_is_held() -> None:
     with running("--fault", "timeout_after:seconds=600") as (process, url, session):
         with pytest.raises(requests.ReadTimeout):
-            session.post(f"{url}/api/v2/scm/upload/", json={"items": [{"extended_id": "A", "x": "1"}]}, timeout=(10, 1))
+            session.post(
+                f"{url}/api/v2/scm/upload/",
+                json={"items": [{"extended_id": "A", "x": "1"}]},
+                timeout=(10, 1),
+            )
         process.terminate()
         _, err = process.communicate(timeout=10)
         assert (process.returncode, err) == (0, "Stopped: 1 requests, 1 rows applied.\n")
@@ -75,7 +84,9 @@ def test_faults_from_flags_are_switched_on_in_either_notation() -> None:
     with running(*(part for flag in flags for part in ("--fault", flag))) as (_, url, session):
         assert upload(session, url, {"extended_id": "A", "x": "1"}).status_code == 429
         assert upload(session, url, {"extended_id": "A,B", "x": "1"}).status_code == 503
-        items = upload(session, url, {"extended_id": "A", "x": "1", "y": "2", "z": "3"}).json()["items"]
+        items = upload(session, url, {"extended_id": "A", "x": "1", "y": "2", "z": "3"}).json()[
+            "items"
+        ]
         assert items == {"A": ["x", "y"]}
         listed = session.get(f"{url}/sandbox/faults", timeout=10).json()
         assert [fault["kind"] for fault in listed] == ["throttle", "status", "campaign_fields"]
@@ -102,7 +113,15 @@ def test_codes_come_from_a_file_of_ids_and_objects(tmp_path: Path) -> None:
 
 
 def test_prefixes_products_and_empty_units_are_flags() -> None:
-    flags = ["--known-prefix", "L1-", "--known-prefix", "L2-", "--product", "p1", "--accept-empty-units"]
+    flags = [
+        "--known-prefix",
+        "L1-",
+        "--known-prefix",
+        "L2-",
+        "--product",
+        "p1",
+        "--accept-empty-units",
+    ]
     with running(*flags) as (_, url, session):
         assert upload(session, url, {"extended_id": "L2-A", "product": "p1"}).status_code == 200
         assert upload(session, url, {"extended_id": "L3-A", "product": "p1"}).status_code == 400
@@ -115,9 +134,16 @@ def test_the_pace_is_flags() -> None:
     flags = ["--sync-codes", "1", "--sync-seconds", "0", "--task-seconds", "3600"]
     with running(*flags) as (_, url, session):
         assert upload(session, url, {"extended_id": "A", "x": "1"}).status_code == 200
-        assert upload(session, url, {"extended_id": "A", "x": "1"}, {"extended_id": "B", "x": "1"}).status_code == 504
+        assert (
+            upload(
+                session, url, {"extended_id": "A", "x": "1"}, {"extended_id": "B", "x": "1"}
+            ).status_code
+            == 504
+        )
         begin = {"constraints": {"extended_id": ["A"]}, "scm_data": {"x": "2"}}
-        task_id = session.post(f"{url}/api/v2/scm/upload/async/", json=begin, timeout=10).json()["task_id"]
+        task_id = session.post(f"{url}/api/v2/scm/upload/async/", json=begin, timeout=10).json()[
+            "task_id"
+        ]
         told = session.get(f"{url}/api/v2/scm/tasks/{task_id}/", timeout=10).json()
         assert told == {"task_id": task_id, "status": "pending"}
 
@@ -125,7 +151,9 @@ def test_the_pace_is_flags() -> None:
 def test_an_address_in_use_is_one_line_that_says_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        ended = subprocess.run([*COMMAND, "--listen", address], capture_output=True, text=True, timeout=20, check=False)
+        ended = subprocess.run(
+            [*COMMAND, "--listen", address], capture_output=True, text=True, timeout=20, check=False
+        )
     assert ended.returncode == 1
     assert ended.stdout == ""
     (line,) = ended.stderr.splitlines()
@@ -157,9 +185,15 @@ def test_a_wrong_flag_ends_with_2_and_says_what_is_wrong(flags: list[str], told:
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [('{"extended_id": ', "line 2"), ('{"id": "B"}', "code 2"), ('{"extended_id": "B", "x": 1}', "B")],
+    [
+        ('{"extended_id": ', "line 2"),
+        ('{"id": "B"}', "code 2"),
+        ('{"extended_id": "B", "x": 1}', "B"),
+    ],
 )
-def test_a_wrong_file_of_codes_ends_with_2_and_names_the_place(tmp_path: Path, text: str, told: str) -> None:
+def test_a_wrong_file_of_codes_ends_with_2_and_names_the_place(
+    tmp_path: Path, text: str, told: str
+) -> None:
     codes = tmp_path / "codes.txt"
     codes.write_text(f"A\n{text}\n", encoding="utf-8")
     ended = CliRunner().invoke(command, ["--codes", str(codes)])

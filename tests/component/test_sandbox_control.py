@@ -21,7 +21,8 @@ def test_the_journal_has_every_applied_row_and_every_call_in_one_sequence(client
     client.me()
     journal = client.look("journal")
     assert [
-        (row["seq"], row["request"], row["data_key"], row["key_value"], row["fields"]) for row in journal["rows"]
+        (row["seq"], row["request"], row["data_key"], row["key_value"], row["fields"])
+        for row in journal["rows"]
     ] == [
         (1, 1, "extended_id", "A", {"x": "1"}),
         (2, 1, "extended_id", "B", {"x": ""}),
@@ -63,7 +64,12 @@ def test_the_journal_is_read_in_pages_that_together_are_the_whole(client: Client
         if after == page["last"]:
             break
     assert seen == list(range(1, 7 * 11 + 1))
-    assert client.look("journal?after=1000") == {"rows": [], "requests": [], "next": 1000, "last": 77}
+    assert client.look("journal?after=1000") == {
+        "rows": [],
+        "requests": [],
+        "next": 1000,
+        "last": 77,
+    }
 
 
 def test_rows_of_concurrent_uploads_of_one_key_are_numbered_in_the_order_in_which_they_took_effect(
@@ -72,7 +78,9 @@ def test_rows_of_concurrent_uploads_of_one_key_are_numbered_in_the_order_in_whic
     def upload(worker: int) -> None:
         with Client(sandbox) as client:
             for turn in range(20):
-                assert client.upload({"extended_id": "A", "x": f"{worker}-{turn}"}).status_code == 200
+                assert (
+                    client.upload({"extended_id": "A", "x": f"{worker}-{turn}"}).status_code == 200
+                )
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(upload, range(8)))
@@ -81,7 +89,9 @@ def test_rows_of_concurrent_uploads_of_one_key_are_numbered_in_the_order_in_whic
     assert [row["seq"] for row in applied] == sorted(row["seq"] for row in applied)
     assert sandbox.state()["codes"]["A"] == applied[-1]["fields"]
     for worker in range(8):
-        mine = [row["fields"]["x"] for row in applied if row["fields"]["x"].startswith(f"{worker}-")]
+        mine = [
+            row["fields"]["x"] for row in applied if row["fields"]["x"].startswith(f"{worker}-")
+        ]
         assert mine == [f"{worker}-{turn}" for turn in range(20)]
 
 
@@ -131,7 +141,9 @@ def test_reset_brings_the_start_back() -> None:
         assert client.upload({"extended_id": "B", "x": "1"}).status_code == 400
 
 
-def test_a_reset_during_a_call_leaves_the_new_figures_balanced(sandbox: Sandbox, client: Client) -> None:
+def test_a_reset_during_a_call_leaves_the_new_figures_balanced(
+    sandbox: Sandbox, client: Client
+) -> None:
     sandbox.faults.add("timeout_before", seconds=0.2, first=1)
 
     def call() -> None:
@@ -168,7 +180,9 @@ def test_codes_can_be_added_to_what_exists_and_become_known_while_a_client_tries
     assert client.call("POST", "/sandbox/codes", json=loaded).status_code == 200
     assert client.upload(row).status_code == 200
     assert client.upload({"extended_id": "ANY", "x": "1"}).status_code == 200
-    assert client.upload({"serial_number": "7", "x": "2"}, data_key="serial_number").status_code == 200
+    assert (
+        client.upload({"serial_number": "7", "x": "2"}, data_key="serial_number").status_code == 200
+    )
     assert client.look("state")["codes"]["UNKNOWN1"] == {"serial_number": "7", "x": "2"}
 
 
@@ -202,10 +216,14 @@ def test_a_wrong_call_to_the_sandbox_itself_says_what_is_wrong(
     assert answer.json()["detail"]
 
 
-def test_calls_to_the_sandbox_itself_are_neither_counted_nor_struck(sandbox: Sandbox, client: Client) -> None:
+def test_calls_to_the_sandbox_itself_are_neither_counted_nor_struck(
+    sandbox: Sandbox, client: Client
+) -> None:
     sandbox.faults.add("status", code=500, path="any")
     for name in ("state", "journal", "rules", "stats", "faults"):
-        assert client.call("GET", f"/sandbox/{name}", headers={"Authorization": ""}).status_code == 200
+        assert (
+            client.call("GET", f"/sandbox/{name}", headers={"Authorization": ""}).status_code == 200
+        )
     assert sandbox.stats()["arrived"] == 0
 
 
@@ -233,11 +251,18 @@ def test_a_stop_ends_connections_that_are_only_open() -> None:
     sandbox.stop()
 
 
-def test_fifty_thousand_rows_stay_cheap_to_apply_and_to_read(sandbox: Sandbox, client: Client) -> None:
-    """The bound is generous for a busy machine, and work that grows with the square would still break it."""
+def test_fifty_thousand_rows_stay_cheap_to_apply_and_to_read(
+    sandbox: Sandbox, client: Client
+) -> None:
+    """The bound is generous for a busy machine, and work that grows with the square would still
+    break it.
+    """
     begun = time.monotonic()
     for first in range(0, 50_000, 100):
-        batch = [{"extended_id": f"C{number}", "case_code": f"K{number % 500}"} for number in range(first, first + 100)]
+        batch = [
+            {"extended_id": f"C{number}", "case_code": f"K{number % 500}"}
+            for number in range(first, first + 100)
+        ]
         assert client.upload(*batch).status_code == 200
     pages: list[dict[str, Any]] = []
     while not pages or pages[-1]["next"] < pages[-1]["last"]:
@@ -250,13 +275,22 @@ def test_fifty_thousand_rows_stay_cheap_to_apply_and_to_read(sandbox: Sandbox, c
     assert time.monotonic() - begun < 30
 
 
-def test_a_client_that_dies_while_sending_has_applied_nothing_and_is_in_the_journal(sandbox: Sandbox) -> None:
-    head = f"POST {UPLOAD} HTTP/1.1\r\nAuthorization: UAT sandbox-token\r\nContent-Length: 500\r\n\r\n"
+def test_a_client_that_dies_while_sending_has_applied_nothing_and_is_in_the_journal(
+    sandbox: Sandbox,
+) -> None:
+    head = (
+        f"POST {UPLOAD} HTTP/1.1\r\nAuthorization: UAT sandbox-token\r\nContent-Length: 500\r\n\r\n"
+    )
     with socket.create_connection((sandbox.host, sandbox.port), timeout=5) as connection:
         connection.sendall(head.encode() + b'{"items": [{"extended_id": "A", "x": "1"}]}')
     wait_until(lambda: bool(sandbox.journal()["requests"]), "the call is in the journal")
     (request,) = sandbox.journal()["requests"]
-    assert (request["status"], request["fault"], request["rows"], request["applied"]) == (None, None, 0, 0)
+    assert (request["status"], request["fault"], request["rows"], request["applied"]) == (
+        None,
+        None,
+        0,
+        0,
+    )
     wait_until(lambda: sandbox.stats()["in_progress"] == 0, "the call has left")
     assert sandbox.state() == {"codes": {}}
 

@@ -1,4 +1,7 @@
-"""Every fault of the sandbox over HTTP: what the client sees, what was applied, and what the journal says."""
+"""Every fault of the sandbox over HTTP.
+
+What the client sees, what was applied, and what the journal says.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,9 @@ def assert_struck(sandbox: Sandbox, kind: str, status: int | None, applied: int)
 
 
 @pytest.mark.parametrize("form", ["seconds", "date", "body", "none"])
-def test_throttling_tells_the_wait_in_the_wanted_form_only(sandbox: Sandbox, client: Client, form: str) -> None:
+def test_throttling_tells_the_wait_in_the_wanted_form_only(
+    sandbox: Sandbox, client: Client, form: str
+) -> None:
     switch_on(client, "throttle", retry_after=7, form=form)
     answer = client.upload(*rows(2))
     assert answer.status_code == 429
@@ -53,7 +58,11 @@ def test_throttling_tells_the_wait_in_the_wanted_form_only(sandbox: Sandbox, cli
         assert 6 < wait <= 8
     else:
         assert header is None
-    told = "Request was throttled. Expected available in 7 seconds." if form == "body" else "Request was throttled."
+    told = (
+        "Request was throttled. Expected available in 7 seconds."
+        if form == "body"
+        else "Request was throttled."
+    )
     assert answer.json()["detail"] == told
     assert_struck(sandbox, "throttle", 429, 0)
 
@@ -61,10 +70,15 @@ def test_throttling_tells_the_wait_in_the_wanted_form_only(sandbox: Sandbox, cli
 def test_throttling_for_one_second_is_told_in_the_singular(client: Client) -> None:
     switch_on(client, "throttle", retry_after=1, form="body")
     assert client.me().status_code == 200
-    assert client.upload(*rows(1)).json()["detail"] == "Request was throttled. Expected available in 1 second."
+    assert (
+        client.upload(*rows(1)).json()["detail"]
+        == "Request was throttled. Expected available in 1 second."
+    )
 
 
-def test_a_rate_limit_throttles_only_what_is_over_it(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rate_limit_throttles_only_what_is_over_it(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = StandingClock(monkeypatch)
     switch_on(client, "rate_limit", per_second=5, path="any")
     assert [client.me().status_code for _ in range(12)] == [200] * 5 + [429] * 7
@@ -73,7 +87,9 @@ def test_a_rate_limit_throttles_only_what_is_over_it(client: Client, monkeypatch
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 405, 406, 408, 418, 500, 501, 502, 503, 504, 599])
-def test_any_error_status_can_be_answered_with_nothing_applied(sandbox: Sandbox, client: Client, code: int) -> None:
+def test_any_error_status_can_be_answered_with_nothing_applied(
+    sandbox: Sandbox, client: Client, code: int
+) -> None:
     switch_on(client, "status", code=code)
     answer = client.upload(*rows(2))
     assert (answer.status_code, answer.headers.get("Retry-After")) == (code, None)
@@ -99,7 +115,10 @@ def test_a_504_can_come_late_with_nothing_applied(sandbox: Sandbox, client: Clie
 def test_a_redirect_has_a_location(sandbox: Sandbox, client: Client, code: int) -> None:
     switch_on(client, "redirect", code=code, location="https://elsewhere.example/api/")
     answer = client.upload(*rows(1))
-    assert (answer.status_code, answer.headers["Location"]) == (code, "https://elsewhere.example/api/")
+    assert (answer.status_code, answer.headers["Location"]) == (
+        code,
+        "https://elsewhere.example/api/",
+    )
     assert_struck(sandbox, "redirect", code, 0)
 
 
@@ -117,7 +136,9 @@ def test_413_over_so_many_bytes(client: Client) -> None:
 
 
 @pytest.mark.parametrize("code", [400, 403])
-def test_a_firewall_refuses_in_html_what_contains_a_text(sandbox: Sandbox, client: Client, code: int) -> None:
+def test_a_firewall_refuses_in_html_what_contains_a_text(
+    sandbox: Sandbox, client: Client, code: int
+) -> None:
     switch_on(client, "firewall", text="<script", code=code)
     answer = client.upload({"extended_id": "A", "x": "<script>"})
     assert (answer.status_code, answer.headers["Content-Type"]) == (code, "text/html")
@@ -132,7 +153,9 @@ def test_a_firewall_refuses_in_html_what_contains_a_text(sandbox: Sandbox, clien
     ("kind", "applied"),
     [("timeout_before", 0), ("timeout_after", 2)],
 )
-def test_a_held_connection_ends_without_an_answer(sandbox: Sandbox, client: Client, kind: str, applied: int) -> None:
+def test_a_held_connection_ends_without_an_answer(
+    sandbox: Sandbox, client: Client, kind: str, applied: int
+) -> None:
     switch_on(client, kind, seconds=0.3)
     begun = time.monotonic()
     with pytest.raises(requests.ConnectionError):
@@ -142,15 +165,21 @@ def test_a_held_connection_ends_without_an_answer(sandbox: Sandbox, client: Clie
 
 
 @pytest.mark.parametrize(("kind", "applied"), [("timeout_before", 0), ("timeout_after", 2)])
-def test_a_client_that_gives_up_first_finds_applied_what_was_applied(sandbox: Sandbox, kind: str, applied: int) -> None:
+def test_a_client_that_gives_up_first_finds_applied_what_was_applied(
+    sandbox: Sandbox, kind: str, applied: int
+) -> None:
     sandbox.faults.add(kind, seconds=60)
     with Client(sandbox, timeout=0.2) as client, pytest.raises(requests.ReadTimeout):
         client.upload(*rows(2))
     assert_struck(sandbox, kind, None, applied)
 
 
-@pytest.mark.parametrize(("kind", "applied"), [("reset_before", 0), ("reset_after", 2), ("reset_midway", 2)])
-def test_a_reset_reaches_the_client_as_a_reset(sandbox: Sandbox, client: Client, kind: str, applied: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "applied"), [("reset_before", 0), ("reset_after", 2), ("reset_midway", 2)]
+)
+def test_a_reset_reaches_the_client_as_a_reset(
+    sandbox: Sandbox, client: Client, kind: str, applied: int
+) -> None:
     switch_on(client, kind, first=1)
     with pytest.raises(requests.RequestException) as raised:
         client.upload(*rows(2))
@@ -159,7 +188,9 @@ def test_a_reset_reaches_the_client_as_a_reset(sandbox: Sandbox, client: Client,
     assert client.upload(*rows(2)).status_code == 200
 
 
-def test_a_connection_reset_before_the_body_is_read_applies_nothing(sandbox: Sandbox, client: Client) -> None:
+def test_a_connection_reset_before_the_body_is_read_applies_nothing(
+    sandbox: Sandbox, client: Client
+) -> None:
     switch_on(client, "reset_unread", first=1)
     with pytest.raises(requests.ConnectionError):
         client.post(b" " * 20_000_000)
@@ -210,7 +241,9 @@ def test_a_late_call_is_judged_when_it_is_applied(sandbox: Sandbox, client: Clie
     assert [row["key_value"] for row in sandbox.journal()["rows"]] == ["UNKNOWN2"]
 
 
-def test_a_late_call_from_before_a_reset_is_not_applied_after_it(sandbox: Sandbox, client: Client) -> None:
+def test_a_late_call_from_before_a_reset_is_not_applied_after_it(
+    sandbox: Sandbox, client: Client
+) -> None:
     switch_on(client, "late", seconds=0.2, key="BEFORE")
     with pytest.raises(requests.ConnectionError):
         client.upload({"extended_id": "BEFORE", "x": "1"})
@@ -232,7 +265,9 @@ def test_a_trickled_answer_comes_byte_by_byte_and_whole(sandbox: Sandbox, client
     assert_struck(sandbox, "trickle", 200, 1)
 
 
-def test_latency_delays_the_answer_and_joins_with_other_faults(sandbox: Sandbox, client: Client) -> None:
+def test_latency_delays_the_answer_and_joins_with_other_faults(
+    sandbox: Sandbox, client: Client
+) -> None:
     switch_on(client, "latency", seconds=0.2, path="any")
     switch_on(client, "status", code=503)
     begun = time.monotonic()
@@ -261,7 +296,9 @@ TOLD = {
 
 
 @pytest.mark.parametrize("style", TOLD)
-def test_a_400_names_the_bad_rows_in_the_wanted_style(sandbox: Sandbox, client: Client, style: str) -> None:
+def test_a_400_names_the_bad_rows_in_the_wanted_style(
+    sandbox: Sandbox, client: Client, style: str
+) -> None:
     switch_on(client, "bad_request", style=style)
     answer = client.upload(*BAD)
     assert answer.status_code == 400
@@ -276,7 +313,9 @@ def test_a_400_can_be_html(sandbox: Sandbox, client: Client) -> None:
     assert_struck(sandbox, "bad_request", 400, 0)
 
 
-def test_a_400_can_have_applied_the_rows_before_the_first_bad_one(sandbox: Sandbox, client: Client) -> None:
+def test_a_400_can_have_applied_the_rows_before_the_first_bad_one(
+    sandbox: Sandbox, client: Client
+) -> None:
     switch_on(client, "bad_request", partial=True)
     answer = client.upload(*BAD)
     assert [error["line"] for error in answer.json()["errors"]] == ["2", "4"]
@@ -294,7 +333,9 @@ def test_the_style_of_400s_counts_only_400s(sandbox: Sandbox, client: Client) ->
 # 200s
 
 
-def test_a_200_can_leave_out_the_last_rows_which_are_not_applied(sandbox: Sandbox, client: Client) -> None:
+def test_a_200_can_leave_out_the_last_rows_which_are_not_applied(
+    sandbox: Sandbox, client: Client
+) -> None:
     switch_on(client, "omit_rows", rows=2)
     answer = client.upload(*rows(5)).json()
     assert (list(answer["items"]), answer["codes_affected"]) == (["CODE0", "CODE1", "CODE2"], 3)
@@ -307,22 +348,36 @@ def test_a_200_can_leave_out_given_keys(sandbox: Sandbox, client: Client) -> Non
     assert_struck(sandbox, "omit_rows", 200, 2)
 
 
-def test_fields_that_the_campaign_does_not_have_are_neither_stored_nor_listed(sandbox: Sandbox, client: Client) -> None:
+def test_fields_that_the_campaign_does_not_have_are_neither_stored_nor_listed(
+    sandbox: Sandbox, client: Client
+) -> None:
     switch_on(client, "campaign_fields", fields=["market"])
-    row = {"extended_id": "A", "market": "cn", "colour": "red", "activation_status": "1", "product": "p1"}
+    row = {
+        "extended_id": "A",
+        "market": "cn",
+        "colour": "red",
+        "activation_status": "1",
+        "product": "p1",
+    }
     answer = client.upload(row, {"extended_id": "B", "colour": "red"}).json()
     assert answer["items"] == {"A": ["market", "activation_status", "product"], "B": []}
     assert sandbox.state()["codes"] == {
         "A": {"market": "cn", "activation_status": "1", "product": "p1"},
         "B": {},
     }
-    assert sandbox.journal()["rows"][0]["fields"]["colour"] == "red", "the journal shows a row as it was sent"
+    assert sandbox.journal()["rows"][0]["fields"]["colour"] == "red", (
+        "the journal shows a row as it was sent"
+    )
 
 
 def test_a_200_can_list_only_what_got_another_value(client: Client) -> None:
-    client.upload({"extended_id": "A", "x": "1", "y": "1"}, {"extended_id": "B", "x": "1", "y": "1"})
+    client.upload(
+        {"extended_id": "A", "x": "1", "y": "1"}, {"extended_id": "B", "x": "1", "y": "1"}
+    )
     switch_on(client, "only_changed")
-    answer = client.upload({"extended_id": "A", "x": "1", "y": "2"}, {"extended_id": "B", "x": "1", "y": "1"}).json()
+    answer = client.upload(
+        {"extended_id": "A", "x": "1", "y": "2"}, {"extended_id": "B", "x": "1", "y": "1"}
+    ).json()
     assert (answer["items"], answer["codes_affected"]) == ({"A": ["y"]}, 2)
 
 
@@ -347,7 +402,9 @@ def test_a_200_can_be_huge(sandbox: Sandbox, client: Client) -> None:
     assert_struck(sandbox, "huge", 200, 2)
 
 
-def test_a_fault_of_200s_does_not_touch_a_400_but_a_lost_answer_does(sandbox: Sandbox, client: Client) -> None:
+def test_a_fault_of_200s_does_not_touch_a_400_but_a_lost_answer_does(
+    sandbox: Sandbox, client: Client
+) -> None:
     switch_on(client, "garbage")
     assert client.upload(*BAD).status_code == 400
     switch_on(client, "reset_after")
@@ -373,7 +430,9 @@ def test_a_fault_strikes_every_nth(client: Client) -> None:
     assert statuses(client, 7) == "..x..x."
 
 
-def test_a_fault_strikes_with_a_probability_that_its_seed_repeats(sandbox: Sandbox, client: Client) -> None:
+def test_a_fault_strikes_with_a_probability_that_its_seed_repeats(
+    sandbox: Sandbox, client: Client
+) -> None:
     runs = []
     for seed in (1, 1, 2):
         sandbox.faults.clear()
@@ -403,7 +462,14 @@ def test_the_list_of_faults_tells_what_they_saw_and_struck(client: Client) -> No
     switch_on(client, "status", code=503, every=2)
     statuses(client, 5)
     (listed,) = client.look("faults")
-    assert listed == {"id": listed["id"], "kind": "status", "code": 503, "every": 2, "seen": 5, "fired": 2}
+    assert listed == {
+        "id": listed["id"],
+        "kind": "status",
+        "code": 503,
+        "every": 2,
+        "seen": 5,
+        "fired": 2,
+    }
 
 
 @pytest.mark.parametrize(
@@ -419,14 +485,18 @@ def test_the_list_of_faults_tells_what_they_saw_and_struck(client: Client) -> No
         ({"path": "upload"}, "xxxx"),
     ],
 )
-def test_a_fault_strikes_only_requests_that_match(client: Client, match: dict[str, object], struck: str) -> None:
+def test_a_fault_strikes_only_requests_that_match(
+    client: Client, match: dict[str, object], struck: str
+) -> None:
     switch_on(client, "status", code=503, **match)
     uploads = [[{"extended_id": "Z", "market": "cn"}], rows(1), rows(2), rows(3)]
     seen = "".join("x" if client.upload(*upload).status_code == 503 else "." for upload in uploads)
     assert seen == struck
 
 
-def test_a_fault_for_any_path_strikes_the_test_of_the_access_too(sandbox: Sandbox, client: Client) -> None:
+def test_a_fault_for_any_path_strikes_the_test_of_the_access_too(
+    sandbox: Sandbox, client: Client
+) -> None:
     sandbox.faults.add("status", code=401, path="any")
     assert (client.me().status_code, client.upload(*rows(1)).status_code) == (401, 401)
 

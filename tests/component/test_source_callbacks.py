@@ -1,12 +1,16 @@
-"""The client inside its callbacks, and while the broker is away: what is asked of it must let the loop go on."""
+"""The client inside its callbacks, and while the broker is away.
+
+What is asked of it must let the loop go on.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-#: A commit's answer that arrives while an assignment is taken in is served by the same poll, right after it. In a
-#: process of its own, as the library's answer to a mistake here is to end the process.
+#: A commit's answer that arrives while an assignment is taken in is served by the same poll, right
+#: after it. In a process of its own, as the library's answer to a mistake here is to end the
+#: process.
 PROGRAM = """
 import os, sys, time
 from confluent_kafka import TopicPartition
@@ -66,14 +70,21 @@ with EmbeddedKafka() as kafka:
 
 
 def test_a_commits_answer_behind_an_assignment_in_one_poll_is_taken_in() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=90)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=90
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("acknowledged {'events': "), done.stdout + done.stderr
-    assert "\nTrue True " in done.stdout, "the broker is away, and the loop stands still with it: " + done.stdout
-    assert "\nthen {}" in done.stdout, "that the partitions cannot be counted is not told: " + done.stdout
+    assert "\nTrue True " in done.stdout, (
+        "the broker is away, and the loop stands still with it: " + done.stdout
+    )
+    assert "\nthen {}" in done.stdout, (
+        "that the partitions cannot be counted is not told: " + done.stdout
+    )
 
 
-#: What the client raises in C leaves a callback without its type; a client that was closed raises so at any time.
+#: What the client raises in C leaves a callback without its type; a client that was closed raises
+#: so at any time.
 REFUSED = """
 import sys, threading, time
 from confluent_kafka import Consumer
@@ -145,5 +156,7 @@ def test_a_client_that_is_closing_is_asked_nothing_and_what_it_revokes_is_taken_
 def test_what_is_raised_in_a_callback_does_not_cross_the_client_but_ends_the_reading() -> None:
     done = _refused("assigned")
     first, _, rest = done.stdout.partition("\n")
-    assert first == "Kafka: a fault in the program (RuntimeError); see the log above", done.stdout + done.stderr
+    assert first == "Kafka: a fault in the program (RuntimeError); see the log above", (
+        done.stdout + done.stderr
+    )
     assert rest.startswith("True "), done.stdout + done.stderr

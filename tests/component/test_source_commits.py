@@ -22,7 +22,9 @@ class Listener(SimpleNamespace):
     def __init__(self) -> None:
         super().__init__(ended=[])
 
-    def on_committed(self, commits: list[Commit], error: str | None, *, too_large: bool = False) -> None:
+    def on_committed(
+        self, commits: list[Commit], error: str | None, *, too_large: bool = False
+    ) -> None:
         self.ended.append(([commit.offset for commit in commits], error))
 
 
@@ -60,8 +62,13 @@ def test_a_commit_is_in_flight_until_it_is_answered(source: Source) -> None:
     assert ended(source) == [([1], None)]
 
 
-def test_a_commit_that_is_never_answered_holds_back_no_other(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    """I8: the client may forget one with its membership; a member that never commits again would stand still."""
+def test_a_commit_that_is_never_answered_holds_back_no_other(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I8: the client may forget one with its membership.
+
+    A member that never commits again would stand still.
+    """
     monkeypatch.setattr(module, "COMMIT_LOST_SECONDS", 0.0)
     source.commit([commit(1)])
     assert not source.committing
@@ -75,7 +82,9 @@ def test_a_commit_that_is_never_answered_holds_back_no_other(source: Source, mon
 def test_a_commit_that_is_taken_after_a_later_one_is_followed_by_another(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """I7: the client sends one that a broken connection had taken along once more, behind what was said since."""
+    """I7: the client sends one that a broken connection had taken along once more, behind what was
+    said since.
+    """
     monkeypatch.setattr(module, "COMMIT_LOST_SECONDS", 0.0)
     partition = Partition("events", 0, 7, 0)
     source._owned[("events", 0)] = partition
@@ -86,9 +95,13 @@ def test_a_commit_that_is_taken_after_a_later_one_is_followed_by_another(
     assert due_commits([partition]) == []
     source.commit([Commit(partition, 8, "")])
     answer(source, 5)
-    assert due_commits([partition]) == [Commit(partition, 7, "")], "the group is left with what it was told before"
+    assert due_commits([partition]) == [Commit(partition, 7, "")], (
+        "the group is left with what it was told before"
+    )
     answer(source, 8)
-    assert [offsets for offsets, _ in ended(source)] == [[7], [8]], "one that comes too late hides no other"
+    assert [offsets for offsets, _ in ended(source)] == [[7], [8]], (
+        "one that comes too late hides no other"
+    )
 
 
 def test_a_last_commit_that_is_put_back_by_an_earlier_one_is_sent_again(
@@ -107,7 +120,9 @@ def test_a_last_commit_that_is_put_back_by_an_earlier_one_is_sent_again(
 
 
 @pytest.mark.parametrize("under_way", [0, 1])
-def test_a_last_commit_that_is_refused_is_not_sent_over_and_over(source: Source, under_way: int) -> None:
+def test_a_last_commit_that_is_refused_is_not_sent_over_and_over(
+    source: Source, under_way: int
+) -> None:
     client: Any = source._consumer
     sent: list[int] = []
     client.commit = lambda *, offsets, asynchronous: sent.append(offsets[0].offset)
@@ -119,7 +134,9 @@ def test_a_last_commit_that_is_refused_is_not_sent_over_and_over(source: Source,
     assert sent.count(7) == 1 + under_way
 
 
-def test_a_last_commit_that_cannot_be_sent_is_not_confirmed_by_an_earlier_one(source: Source) -> None:
+def test_a_last_commit_that_cannot_be_sent_is_not_confirmed_by_an_earlier_one(
+    source: Source,
+) -> None:
     """I7: what was settled since is not committed, and the stop must not say so."""
     client: Any = source._consumer
     source.commit([commit(5)])  # the group takes it; its answer is not read yet
@@ -129,17 +146,24 @@ def test_a_last_commit_that_cannot_be_sent_is_not_confirmed_by_an_earlier_one(so
 
     client.commit = refuse
     client.committed = lambda partitions, timeout: [TopicPartition("events", 0, 5)]
-    assert not source.commit_and_wait([commit(7)]), "I7: an earlier commit confirms one that was not sent"
+    assert not source.commit_and_wait([commit(7)]), (
+        "I7: an earlier commit confirms one that was not sent"
+    )
 
 
 def test_two_commits_of_one_offset_with_different_maps_are_told_apart(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """I7: the later one's answer is none of the earlier's; else the later map counts as committed and is not."""
+    """I7: the later one's answer is none of the earlier's.
+
+    Else the later map counts as committed and is not.
+    """
     monkeypatch.setattr(module, "COMMIT_LOST_SECONDS", 0.0)
     listener: Any = source._listener
     ended: list[tuple[str, str | None]] = []
-    listener.on_committed = lambda commits, error, *, too_large=False: ended.append((commits[0].metadata, error))
+    listener.on_committed = lambda commits, error, *, too_large=False: ended.append(
+        (commits[0].metadata, error)
+    )
     partition = source._owned[("events", 0)] = Partition("events", 0, 0, 5)
     source.commit([Commit(partition, 5, "one")])
     source.commit([Commit(partition, 5, "two")])
@@ -147,16 +171,25 @@ def test_two_commits_of_one_offset_with_different_maps_are_told_apart(
     assert ended == [("two", None)], "I7: an answer is taken for that to another commit"
     partition.metadata = "two"
     source._on_commit(None, [TopicPartition("events", 0, 5, "one")])
-    assert partition.metadata == "one", "I7: what the group took last is not what it is thought to have"
+    assert partition.metadata == "one", (
+        "I7: what the group took last is not what it is thought to have"
+    )
 
 
-def test_a_commit_of_an_epoch_before_is_what_the_group_has_of_the_one_that_is_owned(source: Source) -> None:
-    """I7: it was on its way when the partition went and came back; the new epoch's next commit must follow it."""
+def test_a_commit_of_an_epoch_before_is_what_the_group_has_of_the_one_that_is_owned(
+    source: Source,
+) -> None:
+    """I7: it was on its way when the partition went and came back.
+
+    The new epoch's next commit must follow it.
+    """
     old, new = Partition("events", 0, 0, 0), Partition("events", 0, 7, 7)
     source.commit([Commit(old, 5, "")])
     source._owned[("events", 0)] = new
     answer(source, 5)
-    assert due_commits([new]) == [Commit(new, 7, "")], "the group is left behind what it was told before"
+    assert due_commits([new]) == [Commit(new, 7, "")], (
+        "the group is left behind what it was told before"
+    )
 
 
 def test_a_fault_in_the_listener_leaves_a_revoked_partition_unowned_and_is_raised_by_the_next_poll_once(

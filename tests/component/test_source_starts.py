@@ -26,7 +26,9 @@ CUT = KafkaError(
     "Partition log truncation detected at offset 5 (leader epoch 1): broker end offset is 2 (offset leader epoch 1). "
     "Reset to INVALID.: Local: Partition log truncation detected (broker 1)",
 )
-GONE = KafkaError(KafkaError._AUTO_OFFSET_RESET, "fetch failed: Broker: Offset out of range (broker 1)")
+GONE = KafkaError(
+    KafkaError._AUTO_OFFSET_RESET, "fetch failed: Broker: Offset out of range (broker 1)"
+)
 
 
 class Broker:
@@ -43,7 +45,10 @@ class Broker:
 
     def committed(self, queries: list[TopicPartition], timeout: float) -> list[Any]:
         return [
-            _told(tp, self.commits.get(tp.partition, NO_COMMIT), tp.partition in self.commit_trouble) for tp in queries
+            _told(
+                tp, self.commits.get(tp.partition, NO_COMMIT), tp.partition in self.commit_trouble
+            )
+            for tp in queries
         ]
 
     def offsets_for_times(self, queries: list[TopicPartition], timeout: float) -> list[Any]:
@@ -76,7 +81,9 @@ class Broker:
 
 def _told(tp: TopicPartition, offset: int, trouble: bool) -> Any:
     error = NO_LEADER if trouble else None
-    return SimpleNamespace(topic=tp.topic, partition=tp.partition, offset=offset, error=error, metadata="")
+    return SimpleNamespace(
+        topic=tp.topic, partition=tp.partition, offset=offset, error=error, metadata=""
+    )
 
 
 class Listener(SimpleNamespace):
@@ -89,7 +96,9 @@ class Listener(SimpleNamespace):
         self.assigned.append([partition.number for partition in partitions])
 
     def on_begun(self, partitions: list[Partition]) -> None:
-        self.begun += [(partition.number, partition.position, partition.committed) for partition in partitions]
+        self.begun += [
+            (partition.number, partition.position, partition.committed) for partition in partitions
+        ]
 
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
         self.went.append([partition.number for partition in partitions])
@@ -103,7 +112,9 @@ class Stand:
         monkeypatch.setattr("consumer.adapters.kafka.seeking.LAST_PAUSE_SECONDS", 0.05)
         self.broker: Any = Broker()
         self.listener: Any = Listener()
-        self.source = Source(self.listener, ReadFrom("127.0.0.1:1", "group", ["events"], "earliest", "stop", {}))
+        self.source = Source(
+            self.listener, ReadFrom("127.0.0.1:1", "group", ["events"], "earliest", "stop", {})
+        )
         self.client = self.source._consumer
         broker: Any = self.broker
         self.source._consumer = broker
@@ -111,10 +122,14 @@ class Stand:
         self.source._ids = SimpleNamespace(answer=lambda: None, ask=lambda *_: None)  # type: ignore[assignment]
 
     def assign(self, *numbers: int) -> None:
-        self.source._on_assign(self.client, [TopicPartition("events", number) for number in numbers])
+        self.source._on_assign(
+            self.client, [TopicPartition("events", number) for number in numbers]
+        )
 
     def revoke(self, *numbers: int) -> None:
-        self.source._on_revoke(self.client, [TopicPartition("events", number) for number in numbers])
+        self.source._on_revoke(
+            self.client, [TopicPartition("events", number) for number in numbers]
+        )
 
     def poll(self) -> bool:
         self.source._counted_in = None  # there is no broker to count the partitions
@@ -131,7 +146,9 @@ def stand(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
 
 
 @pytest.mark.parametrize("trouble", ["offset_trouble", "commit_trouble"])
-def test_one_start_that_cannot_be_looked_up_holds_up_no_other_partition(stand: Stand, trouble: str) -> None:
+def test_one_start_that_cannot_be_looked_up_holds_up_no_other_partition(
+    stand: Stand, trouble: str
+) -> None:
     stand.broker.offset_trouble = set()
     setattr(stand.broker, trouble, {0})
     stand.assign(0, 1, 2)
@@ -147,24 +164,32 @@ def test_one_start_that_cannot_be_looked_up_holds_up_no_other_partition(stand: S
     assert not stand.source.awaiting
 
 
-def test_when_no_broker_answers_the_assignment_is_taken_all_the_same_and_begins_later(stand: Stand) -> None:
+def test_when_no_broker_answers_the_assignment_is_taken_all_the_same_and_begins_later(
+    stand: Stand,
+) -> None:
     stand.broker.commits = {}
     stand.broker.offset_trouble, stand.broker.away = set(), True
     stand.assign(0, 1)
     assert stand.listener.assigned == [[]], "the member counts as joined"
-    assert stand.broker.looks == 1, "I8: the callback asks again and again, and the group waits for it"
+    assert stand.broker.looks == 1, (
+        "I8: the callback asks again and again, and the group waits for it"
+    )
     stand.broker.away = False
     wait_until(lambda: stand.poll() and len(stand.listener.begun) == 2, 10)
     assert sorted(stand.listener.begun) == [(0, 3, None), (1, 3, None)]
 
 
-def test_a_partition_that_is_lost_is_looked_for_no_more_and_gives_up_only_what_is_read(stand: Stand) -> None:
+def test_a_partition_that_is_lost_is_looked_for_no_more_and_gives_up_only_what_is_read(
+    stand: Stand,
+) -> None:
     stand.assign(0, 1, 2)
     (search,) = stand.source._searches.values()
     stand.revoke(0, 1)
     assert search.ended
     assert stand.listener.went == [[1]]
-    assert stand.broker.unassigned == [[1]], "the client refuses to give up what it does not read, and the group waits"
+    assert stand.broker.unassigned == [[1]], (
+        "the client refuses to give up what it does not read, and the group waits"
+    )
     stand.broker.offset_trouble = set()
     stand.source._seeking._found.put((search, "an answer that was on its way"))
     try:
@@ -174,7 +199,9 @@ def test_a_partition_that_is_lost_is_looked_for_no_more_and_gives_up_only_what_i
     assert not stand.listener.begun, "fencing: what is lost begins"
 
 
-def test_the_answer_to_a_search_of_an_earlier_assignment_is_none_to_a_later_one(stand: Stand) -> None:
+def test_the_answer_to_a_search_of_an_earlier_assignment_is_none_to_a_later_one(
+    stand: Stand,
+) -> None:
     stand.assign(0, 1, 2)
     (before,) = stand.source._searches.values()
     stand.revoke(0)
@@ -187,7 +214,9 @@ def test_the_answer_to_a_search_of_an_earlier_assignment_is_none_to_a_later_one(
     assert list(stand.source.awaiting) == [("events", 0)]
 
 
-def test_a_late_start_that_the_client_refuses_ends_the_reading_with_an_error_for_users(stand: Stand) -> None:
+def test_a_late_start_that_the_client_refuses_ends_the_reading_with_an_error_for_users(
+    stand: Stand,
+) -> None:
     stand.assign(0, 1, 2)
     stand.broker.incremental_assign = _refuse
     stand.broker.offset_trouble = set()
@@ -202,7 +231,9 @@ def test_a_late_start_that_the_client_refuses_ends_the_reading_with_an_error_for
         return bool(told)
 
     wait_until(polled, 10)
-    assert isinstance(told[0], UserError), "what the client refuses ends the process with a traceback"
+    assert isinstance(told[0], UserError), (
+        "what the client refuses ends the process with a traceback"
+    )
     assert "events[0]" in str(told[0])
 
 
@@ -214,7 +245,9 @@ def _refuse(_: Any) -> None:
 def test_a_position_before_which_the_log_was_cut_is_not_there_again_though_others_are_written_there(
     stand: Stand, rule: str
 ) -> None:
-    """A copy that lags behind took over, and new records have got the offsets of those that are gone."""
+    """A copy that lags behind took over, and new records have got the offsets of those that are
+    gone.
+    """
     stand.source._on_out_of_range = rule
     stand.assign(1)
     (partition,) = stand.source._owned.values()
@@ -229,7 +262,11 @@ def test_a_position_that_is_there_again_is_read_on(stand: Stand) -> None:
     stand.assign(1)
     (partition,) = stand.source._owned.values()
     stand.source._judge(partition, Extent(0, 50, NOWHERE), GONE)
-    assert (stand.source.stopped, stand.listener.begun, stand.broker.assigned[1:]) == ({}, [], [{1: 5}])
+    assert (stand.source.stopped, stand.listener.begun, stand.broker.assigned[1:]) == (
+        {},
+        [],
+        [{1: 5}],
+    )
 
 
 def test_with_the_client_the_looking_ends(stand: Stand) -> None:

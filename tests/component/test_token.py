@@ -54,7 +54,9 @@ def test_a_changed_file_is_read_again_at_most_once_a_second(file: Path, clock: C
     assert source.current() == "another"
 
 
-def test_a_file_put_in_place_by_rename_is_noticed_though_size_and_time_are_the_same(file: Path, clock: Clock) -> None:
+def test_a_file_put_in_place_by_rename_is_noticed_though_size_and_time_are_the_same(
+    file: Path, clock: Clock
+) -> None:
     source = TokenSource("", str(file), clock=clock)
     other = file.with_name("new")
     other.write_text(file.read_text().replace("abc", "xyz"))
@@ -65,7 +67,9 @@ def test_a_file_put_in_place_by_rename_is_noticed_though_size_and_time_are_the_s
     assert source.current() == SECRET.replace("abc", "xyz")
 
 
-def test_refresh_reads_at_once_and_tells_whether_the_token_is_another(file: Path, clock: Clock) -> None:
+def test_refresh_reads_at_once_and_tells_whether_the_token_is_another(
+    file: Path, clock: Clock
+) -> None:
     source = TokenSource("", str(file), clock=clock)
     assert source.refresh() is False
     file.write_text("another")
@@ -112,7 +116,8 @@ def test_the_token_is_in_no_representation(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", [f"UAT {SECRET}", f"{SECRET}\r\nX-Evil: 1", f"{SECRET}é", f"{SECRET}\x00", f"{SECRET}\x7f"]
+    "token",
+    [f"UAT {SECRET}", f"{SECRET}\r\nX-Evil: 1", f"{SECRET}é", f"{SECRET}\x00", f"{SECRET}\x7f"],
 )
 def test_a_token_that_no_header_can_carry_is_a_configuration_error_that_does_not_quote_it(
     token: str, tmp_path: Path
@@ -127,10 +132,14 @@ def test_a_token_that_no_header_can_carry_is_a_configuration_error_that_does_not
         assert SECRET not in str(raised.value)
 
 
-def test_no_usable_token_at_the_start_is_a_configuration_error_that_names_the_key(tmp_path: Path) -> None:
+def test_no_usable_token_at_the_start_is_a_configuration_error_that_names_the_key(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(ConfigError, match=r"api\.token.*api\.token_file"):
         TokenSource("")
-    with pytest.raises(ConfigError, match=r"api\.token_file: .*absent: cannot be read \(No such file"):
+    with pytest.raises(
+        ConfigError, match=r"api\.token_file: .*absent: cannot be read \(No such file"
+    ):
         TokenSource("", str(tmp_path / "absent"))
     (tmp_path / "empty").write_text("\n")
     with pytest.raises(ConfigError, match=r"api\.token_file: .*empty: no token in it"):

@@ -1,4 +1,7 @@
-"""What ``where`` makes of events, letters and receipts: a fate that is told wrongly is worse than none."""
+"""What ``where`` makes of events, letters and receipts.
+
+A fate that is told wrongly is worse than none.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,13 @@ class Cluster:
 
     def __init__(self, kafka: EmbeddedKafka, name: str) -> None:
         self.bootstrap = kafka.bootstrap_servers
-        self.producer = Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 0, "log_level": 2})
+        self.producer = Producer(
+            {"bootstrap.servers": self.bootstrap, "linger.ms": 0, "log_level": 2}
+        )
         self.written = 0
-        self.events, self.letters, self.receipts = (f"{name}.{kind}" for kind in ("events", "letters", "receipts"))
+        self.events, self.letters, self.receipts = (
+            f"{name}.{kind}" for kind in ("events", "letters", "receipts")
+        )
         for topic in (self.events, self.letters, self.receipts):
             kafka.create_topic(topic)
 
@@ -42,7 +49,9 @@ class Cluster:
         self.write(self.events, raw)
         return raw
 
-    def letter(self, offset: int, raw: bytes, reason: str, item: dict[str, str] | None = None) -> None:
+    def letter(
+        self, offset: int, raw: bytes, reason: str, item: dict[str, str] | None = None
+    ) -> None:
         headers = {
             "__connect.errors.topic": self.events,
             "__connect.errors.partition": "0",
@@ -52,18 +61,38 @@ class Cluster:
         }
         if item is not None:
             (data_key, value), *_ = item.items()
-            headers |= {"scm.data_key": data_key, "scm.key_value": value, "scm.row": json.dumps(item)}
-        self.write(self.letters, raw, headers=[(name, text.encode()) for name, text in headers.items()])
+            headers |= {
+                "scm.data_key": data_key,
+                "scm.key_value": value,
+                "scm.row": json.dumps(item),
+            }
+        self.write(
+            self.letters, raw, headers=[(name, text.encode()) for name, text in headers.items()]
+        )
 
     def receipt(self, offset: int, item: dict[str, str]) -> None:
         (data_key, value), *fields = item.items()
-        content = {"topic": self.events, "partition": 0, "offset": offset, "data_key": data_key, "key_value": value}
-        content |= {"fields": dict(fields), "http_status": 200, "accepted_at": "2026-11-22T16:30:00.000Z"}
+        content = {
+            "topic": self.events,
+            "partition": 0,
+            "offset": offset,
+            "data_key": data_key,
+            "key_value": value,
+        }
+        content |= {
+            "fields": dict(fields),
+            "http_status": 200,
+            "accepted_at": "2026-11-22T16:30:00.000Z",
+        }
         self.write(self.receipts, json.dumps(content).encode(), f"{data_key}={value}".encode())
 
     def commit(self, offset: int, metadata: str = "") -> None:
-        with closing(Consumer({"bootstrap.servers": self.bootstrap, "group.id": "group"})) as consumer:
-            consumer.commit(offsets=[TopicPartition(self.events, 0, offset, metadata)], asynchronous=False)
+        with closing(
+            Consumer({"bootstrap.servers": self.bootstrap, "group.id": "group"})
+        ) as consumer:
+            consumer.commit(
+                offsets=[TopicPartition(self.events, 0, offset, metadata)], asynchronous=False
+            )
 
     def fates(self, **sections: Any) -> list[Fate]:
         kafka = {"bootstrap_servers": self.bootstrap, "group_id": "group", "topics": (self.events,)}
@@ -91,7 +120,9 @@ def told(fates: list[Fate]) -> list[tuple[int, str | None, str]]:
     return [(fate.offset, fate.data_key, fate.fate) for fate in fates]
 
 
-def test_events_of_epcis_are_read_by_the_same_rules_as_when_they_are_consumed(cluster: Cluster) -> None:
+def test_events_of_epcis_are_read_by_the_same_rules_as_when_they_are_consumed(
+    cluster: Cluster,
+) -> None:
     name = f"urn:epc:id:sgtin:9506000.013435.{KEY}"
     cluster.event(object_event(name, bizStep="receiving"))
     cluster.event(object_event(name, bizStep="packing"))
@@ -102,7 +133,9 @@ def test_events_of_epcis_are_read_by_the_same_rules_as_when_they_are_consumed(cl
     assert fates[0].fields == {"receive_date": "2026-11-23"}
 
 
-def test_a_letter_of_a_record_that_could_not_be_read_is_told_only_of_codes_that_stand_in_it(cluster: Cluster) -> None:
+def test_a_letter_of_a_record_that_could_not_be_read_is_told_only_of_codes_that_stand_in_it(
+    cluster: Cluster,
+) -> None:
     mine, other = cluster.event(b"{%s" % KEY.encode()), cluster.event(b"{ANOTHER")
     cluster.letter(0, mine, "undecodable")
     cluster.letter(1, other, "undecodable")
@@ -122,7 +155,9 @@ def test_a_rejected_part_of_a_record_says_nothing_of_its_other_rows(cluster: Clu
 
 def test_rows_of_one_code_in_a_record_are_told_apart(cluster: Cluster) -> None:
     name = f"urn:epc:id:sgtin:9506000.013435.{KEY}"
-    raw = cluster.event(document(object_event(name, bizStep="receiving"), object_event(name, bizStep="shipping")))
+    raw = cluster.event(
+        document(object_event(name, bizStep="receiving"), object_event(name, bizStep="shipping"))
+    )
     cluster.receipt(0, {"extended_id": KEY, "receive_date": "2026-11-23"})
     cluster.letter(0, raw, "rejected_by_api", {"extended_id": KEY, "ship_date": "2026-11-23"})
     cluster.commit(1)
@@ -169,10 +204,12 @@ def test_what_cannot_be_read_without_a_registry_that_is_away_is_unknown(
     assert told(fates) == [(0, None, "unknown")]
 
 
-# -- what is known, and what today's rules would say -------------------------------------------------------------------
+# -- what is known, and what today's rules would say ---------------------------------------------
 
 
-def test_what_todays_rules_would_reject_is_not_called_dead_lettered_without_a_letter(cluster: Cluster) -> None:
+def test_what_todays_rules_would_reject_is_not_called_dead_lettered_without_a_letter(
+    cluster: Cluster,
+) -> None:
     """It was accepted when the field was none of date_fields."""
     cluster.event({"extended_id": KEY, "day": "soon"})
     cluster.commit(1)
@@ -183,7 +220,9 @@ def test_what_todays_rules_would_reject_is_not_called_dead_lettered_without_a_le
         assert 'by today\'s rules it would be rejected: invalid_value: "day" is "soon"' in fate.told
 
 
-def test_what_todays_rules_would_skip_is_not_called_skipped_unless_receipts_were_kept_then(cluster: Cluster) -> None:
+def test_what_todays_rules_would_skip_is_not_called_skipped_unless_receipts_were_kept_then(
+    cluster: Cluster,
+) -> None:
     name = f"urn:epc:id:sgtin:9506000.013435.{KEY}"
     cluster.event(object_event(name, bizStep="receiving"))
     cluster.commit(1)
@@ -195,7 +234,9 @@ def test_what_todays_rules_would_skip_is_not_called_skipped_unless_receipts_were
     cluster.receipt(0, {"extended_id": "ANOTHER", "line": "L1"})
     (fate,) = cluster.fates(**skipping)
     assert fate.fate == "skipped"
-    assert fate.told.startswith("settled (the group has committed 1), without a letter or a receipt; ")
+    assert fate.told.startswith(
+        "settled (the group has committed 1), without a letter or a receipt; "
+    )
 
 
 def test_what_is_not_settled_is_not_called_skipped_or_rejected_yet(cluster: Cluster) -> None:
@@ -203,8 +244,12 @@ def test_what_is_not_settled_is_not_called_skipped_or_rejected_yet(cluster: Clus
     cluster.event(object_event(name, bizStep="receiving"))
     cluster.event({"extended_id": KEY, "activation_status": "9"})
     fates = cluster.fates(epcis={"steps": ("receiving =",)})
-    assert [fate.fate for fate in fates] == ["unsettled"] * 2, "where: a fate is told that nobody wrote down"
-    assert fates[1].told.startswith("nothing is committed yet; by today's rules it would be rejected: invalid_value: ")
+    assert [fate.fate for fate in fates] == ["unsettled"] * 2, (
+        "where: a fate is told that nobody wrote down"
+    )
+    assert fates[1].told.startswith(
+        "nothing is committed yet; by today's rules it would be rejected: invalid_value: "
+    )
 
 
 def test_what_the_settled_map_names_is_settled_and_it_is_said_by_what(cluster: Cluster) -> None:
@@ -213,10 +258,15 @@ def test_what_the_settled_map_names_is_settled_and_it_is_said_by_what(cluster: C
     cluster.commit(0, encode(0, 0, [(1, 2)], 4000))
     first, second = cluster.fates(receipts={"topic": ""})
     assert (first.fate, first.told) == ("unsettled", "committed: 0")
-    assert second.told == "settled (named by the settled map at 0); accepted or not: unknown without receipts.topic"
+    assert (
+        second.told
+        == "settled (named by the settled map at 0); accepted or not: unknown without receipts.topic"
+    )
 
 
-def test_fields_are_told_as_they_were_sent_and_not_as_they_would_be_read_today(cluster: Cluster) -> None:
+def test_fields_are_told_as_they_were_sent_and_not_as_they_would_be_read_today(
+    cluster: Cluster,
+) -> None:
     name = f"urn:epc:id:sgtin:9506000.013435.{KEY}"
     raw = cluster.event(object_event(name, bizStep="receiving"))
     cluster.event(object_event(name, bizStep="receiving"))
@@ -224,7 +274,11 @@ def test_fields_are_told_as_they_were_sent_and_not_as_they_would_be_read_today(c
     cluster.letter(1, raw, "rejected_by_api", {"serial_number": KEY, "received": "then"})
     cluster.commit(2)
     accepted, lettered = cluster.fates(epcis={"steps": ("receiving = now: {date}",)})
-    assert (accepted.fate, accepted.data_key, accepted.fields) == ("accepted", "extended_id", {"received": "then"})
+    assert (accepted.fate, accepted.data_key, accepted.fields) == (
+        "accepted",
+        "extended_id",
+        {"received": "then"},
+    )
     assert (lettered.fate, lettered.data_key, lettered.fields) == (
         "dead_lettered",
         "serial_number",
@@ -234,7 +288,9 @@ def test_fields_are_told_as_they_were_sent_and_not_as_they_would_be_read_today(c
 
 def test_letters_of_rows_that_todays_rules_do_not_make_are_told(cluster: Cluster) -> None:
     name = f"urn:epc:id:sgtin:9506000.013435.{KEY}"
-    raw = cluster.event(document(object_event(name, bizStep="receiving"), object_event(name, bizStep="shipping")))
+    raw = cluster.event(
+        document(object_event(name, bizStep="receiving"), object_event(name, bizStep="shipping"))
+    )
     cluster.letter(0, raw, "rejected_by_api", {"extended_id": KEY, "of old": "rules"})
     cluster.commit(1)
     assert [(fate.fate, fate.fields) for fate in cluster.fates()] == [
@@ -244,7 +300,9 @@ def test_letters_of_rows_that_todays_rules_do_not_make_are_told(cluster: Cluster
     ]
 
 
-def test_the_letter_of_an_event_that_was_refused_whole_is_told_of_each_of_its_codes(cluster: Cluster) -> None:
+def test_the_letter_of_an_event_that_was_refused_whole_is_told_of_each_of_its_codes(
+    cluster: Cluster,
+) -> None:
     names = [f"urn:epc:id:sgtin:9506000.013435.{code}" for code in (KEY, "OTHER")]
     raw = cluster.event(object_event(*names, action="ADD", ilmd={"sellByDate": "soon"}))
     cluster.letter(0, raw, "invalid_value")

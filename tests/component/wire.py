@@ -20,7 +20,10 @@ from consumer.adapters.scantrust.client import Client
 from consumer.adapters.scantrust.token import TokenSource
 
 TOKEN = "secret-token-0123456789"
-ITEMS = [{"extended_id": "A1", "intended_market": "cn"}, {"extended_id": "A2", "intended_market": "de"}]
+ITEMS = [
+    {"extended_id": "A1", "intended_market": "cn"},
+    {"extended_id": "A2", "intended_market": "de"},
+]
 
 
 @dataclass
@@ -220,9 +223,20 @@ class Certificate:
 
 
 def make_certificate(folder: Path, name: str, alternative: str) -> Certificate:
-    """A new certificate for ``alternative``, such as ``IP:127.0.0.1``; needs the openssl command."""
+    """A new certificate for ``alternative``, such as ``IP:127.0.0.1``.
+
+    Needs the openssl command.
+    """
     made = Certificate(folder / f"{name}.pem", folder / f"{name}.key")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+    ]
     command += ["-nodes", "-days", "2", "-keyout", str(made.key), "-out", str(made.pem)]
     command += ["-subj", f"/CN={name}", "-addext", f"subjectAltName={alternative}"]
     subprocess.run(command, check=True, capture_output=True)

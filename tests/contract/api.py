@@ -1,4 +1,6 @@
-"""What the API's answers come to, by the real client over HTTP from the sandbox, and in the simulation."""
+"""What the API's answers come to, by the real client over HTTP from the sandbox, and in the
+simulation.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,10 @@ class ApiSite(Protocol):
         """Switch it on; the names are those of ``test_api``."""
 
     def upload(self, rows: Sequence[Row], *, too_late: bool = False) -> Response:
-        """Send a window, and wait for what that brings; ``too_late``: its time to start has passed."""
+        """Send a window, and wait for what that brings.
+
+        ``too_late``: its time to start has passed.
+        """
 
     def me(self) -> Response:
         """``GET /me``."""
@@ -58,7 +63,10 @@ class ApiSite(Protocol):
         """The key values that took effect, in that order."""
 
     def wait_until(self, condition: Callable[[], bool], what: str) -> None:
-        """Let time pass until something holds; AssertionError with ``what`` when it takes too long."""
+        """Let time pass until something holds.
+
+        AssertionError with ``what`` when it takes too long.
+        """
 
 
 class RealApi:
@@ -143,7 +151,9 @@ class SimulatedApi:
         draw = random.Random(1)
         self._api = Api(self._scheduler, draw, self._kinds, self._faults, self._witness)
         self._pace = Pace()
-        self._pool = SimApi(self._process, self._api, self._results, draw, self._pace, self._witness)
+        self._pool = SimApi(
+            self._process, self._api, self._results, draw, self._pace, self._witness
+        )
 
     def close(self) -> None:
         """Nothing runs."""
@@ -183,7 +193,9 @@ class SimulatedApi:
         return self._answer()
 
     def _answer(self) -> Response:
-        there = self._scheduler.run(lambda: bool(self._results._items), self._scheduler.now + PATIENCE_SECONDS)
+        there = self._scheduler.run(
+            lambda: bool(self._results._items), self._scheduler.now + PATIENCE_SECONDS
+        )
         assert there, "a call brings something"
         result = self._results.get_nowait()
         assert isinstance(result, tuple)

@@ -1,4 +1,5 @@
-"""Each test of this folder runs against the real part and against the simulation's stand-in for it."""
+"""Each test of this folder runs against the real part and against the simulation's stand-in for it.
+"""
 
 from __future__ import annotations
 
@@ -39,13 +40,20 @@ def api(request: pytest.FixtureRequest) -> Iterator[ApiSite]:
 @pytest.fixture(params=["simulated", "real"])
 def letters(request: pytest.FixtureRequest) -> Iterator[LettersSite]:
     """A dead-letter topic that cannot be written yet, and one that writes to it."""
-    made = SimulatedLetters() if request.param == "simulated" else RealLetters(request.getfixturevalue("kafka"))
+    made = (
+        SimulatedLetters()
+        if request.param == "simulated"
+        else RealLetters(request.getfixturevalue("kafka"))
+    )
     with closing(made):
         yield made
 
 
 @pytest.fixture
 def refused_letters(kafka: Kafka) -> Iterator[RealLetters]:
-    """A topic to which the broker does not write what is sent to it, at first; and one that writes to it."""
+    """A topic to which the broker does not write what is sent to it, at first.
+
+    And one that writes to it.
+    """
     with closing(RealLetters(kafka, refusing=True)) as made:
         yield made

@@ -28,7 +28,14 @@ def letter_of(value: str, offset: int = 0) -> DeadLetter:
     partition = Partition("events", 0, 0, 0)
     item = {"extended_id": value, "tag": f"0.{offset}.0"}
     raw = Message(0, offset, None, f"{value} at {offset}".encode(), 0)
-    row = Row(Record(partition, offset, raw, 50, open=1), "extended_id", value, item, ("extended_id", "tag"), 50)
+    row = Row(
+        Record(partition, offset, raw, 50, open=1),
+        "extended_id",
+        value,
+        item,
+        ("extended_id", "tag"),
+        50,
+    )
     row.stage = Stage.DEAD_LETTER
     return DeadLetter(row, Rejection("rejected_by_api", "no", None, "upload", 400))
 
@@ -43,13 +50,18 @@ class LettersSite(Protocol):
         """From now on the topic can be written."""
 
     def written(self) -> list[int]:
-        """The offsets of the records whose letters are in the topic, in the order in which they came there."""
+        """The offsets of the records whose letters are in the topic, in the order in which they
+        came there.
+        """
 
     def acknowledged(self) -> list[Row]:
         """The rows that were acknowledged so far."""
 
     def wait_until(self, condition: Callable[[], bool], what: str) -> None:
-        """Let time pass until something holds; AssertionError with ``what`` when it takes too long."""
+        """Let time pass until something holds.
+
+        AssertionError with ``what`` when it takes too long.
+        """
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass in which nothing may happen."""
@@ -87,7 +99,10 @@ class RealLetters:
     def written(self) -> list[int]:
         if not self._there:
             return []
-        return [int((found.value or b"").rpartition(b" ")[2]) for found in self._kafka.read_all(self._topic)]
+        return [
+            int((found.value or b"").rpartition(b" ")[2])
+            for found in self._kafka.read_all(self._topic)
+        ]
 
     def acknowledged(self) -> list[Row]:
         with suppress(Empty):
@@ -118,7 +133,9 @@ class SimulatedLetters:
         self._results = Results(process, lambda _: None, Witness())
         self._acknowledged: list[Row] = []
         draw = random.Random(1)
-        self._letters = SimLetters(process, self._broker, self._results, draw, PendingWrite(), Witness())
+        self._letters = SimLetters(
+            process, self._broker, self._results, draw, PendingWrite(), Witness()
+        )
 
     def close(self) -> None:
         """Nothing runs."""

@@ -1,4 +1,7 @@
-"""A member of a group as these tests drive it: the listener of a source, that writes down everything it is told."""
+"""A member of a group as these tests drive it.
+
+The listener of a source, that writes down everything it is told.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +42,14 @@ class Member:
         self.leaves_at_once = False
         self.owned: dict[int, Partition] = {}
         self.came: list[Partition] = []  #: every partition that was assigned, in order
-        self.went: list[tuple[list[int], bool]] = []  #: partitions that were revoked, and whether they were lost
+        self.went: list[
+            tuple[list[int], bool]
+        ] = []  #: partitions that were revoked, and whether they were lost
         self.answers: list[Answer] = []
         self.batches: list[tuple[Partition, list[int]]] = []  #: offsets, as they were given
-        self.values: dict[int, list[bytes]] = {}  #: by partition, in the order in which they were given
+        self.values: dict[
+            int, list[bytes]
+        ] = {}  #: by partition, in the order in which they were given
         self.failed: UserError | None = None
         self.counted = 0  #: how often it was told how many partitions there are
         self.polling = False
@@ -73,9 +80,14 @@ class Member:
 
     def offsets(self, number: int) -> list[int]:
         """The offsets given of a partition, in the order in which they were."""
-        return [offset for partition, offsets in self.batches if partition.number == number for offset in offsets]
+        return [
+            offset
+            for partition, offsets in self.batches
+            if partition.number == number
+            for offset in offsets
+        ]
 
-    # -- what the source tells -----------------------------------------------------------------------------------
+    # -- what the source tells -------------------------------------------------------------------
 
     def on_assigned(self, partitions: list[Partition]) -> None:
         assert self.polling, "an assignment is told outside of a poll"
@@ -100,7 +112,9 @@ class Member:
         for partition in partitions:
             self.owned.pop(partition.number, None)
 
-    def on_committed(self, commits: list[Commit], error: str | None, *, too_large: bool = False) -> None:
+    def on_committed(
+        self, commits: list[Commit], error: str | None, *, too_large: bool = False
+    ) -> None:
         assert self.polling, "the answer to a commit is told outside of a poll"
         self.answers.append(Answer(commits, error, too_large))
 
@@ -136,7 +150,10 @@ class Site(Protocol):
         max_poll: float = 300.0,
         protocol: str = "classic",
     ) -> Member:
-        """A new member, that has subscribed; ``max_poll``: seconds that it may go without a poll."""
+        """A new member, that has subscribed.
+
+        ``max_poll``: seconds that it may go without a poll.
+        """
 
     def trim(self, number: int, begin: int) -> None:
         """Let retention remove what lies before an offset."""
@@ -151,7 +168,9 @@ class Site(Protocol):
         """Have something done on the thread of a member's owner, between two turns of it."""
 
     def members(self) -> list[int]:
-        """How many partitions the coordinator has said that each of its members is to have, in order of size."""
+        """How many partitions the coordinator has said that each of its members is to have, in
+        order of size.
+        """
 
     def throw_out(self, member: Member) -> None:
         """Let the coordinator put a member out of the group, as when its session has expired."""
@@ -160,7 +179,10 @@ class Site(Protocol):
         """Inside a member's callback: let time pass, in which the other members turn."""
 
     def turn_until(self, condition: Callable[[], bool], what: str) -> None:
-        """Let all members turn until something holds; AssertionError with ``what`` when it takes too long."""
+        """Let all members turn until something holds.
+
+        AssertionError with ``what`` when it takes too long.
+        """
 
     def turn_for(self, seconds: float) -> None:
         """Let all members turn for so long."""

@@ -48,14 +48,23 @@ class RealSite:
         return self._kafka.end_offsets(self.topic)[number]
 
     def commit_before(self, offsets: Mapping[int, tuple[int, str]]) -> None:
-        config = {"bootstrap.servers": self._kafka.bootstrap, "group.id": self.group, "log_level": 0}
+        config = {
+            "bootstrap.servers": self._kafka.bootstrap,
+            "group.id": self.group,
+            "log_level": 0,
+        }
         with closing(Consumer(config)) as consumer:
-            wanted = [TopicPartition(self.topic, number, *commit) for number, commit in offsets.items()]
+            wanted = [
+                TopicPartition(self.topic, number, *commit) for number, commit in offsets.items()
+            ]
             consumer.commit(offsets=wanted, asynchronous=False)
 
     def committed(self) -> dict[int, tuple[int, str]]:
         found = self._kafka.commits(self.group, self.topic)
-        return {number: (commit.offset, commit.metadata.rstrip("\0")) for number, commit in found.items()}
+        return {
+            number: (commit.offset, commit.metadata.rstrip("\0"))
+            for number, commit in found.items()
+        }
 
     def trim(self, number: int, begin: int) -> None:
         self._kafka.delete_records(self.topic, {number: begin})
@@ -63,7 +72,9 @@ class RealSite:
     def delete_topic(self) -> None:
         admin = AdminClient({"bootstrap.servers": self._kafka.bootstrap})
         admin.delete_topics([self.topic])[self.topic].result()
-        self.turn_until(lambda: self.topic not in admin.list_topics(timeout=5.0).topics, "the topic is gone")
+        self.turn_until(
+            lambda: self.topic not in admin.list_topics(timeout=5.0).topics, "the topic is gone"
+        )
 
     def make_anew(self) -> None:
         self._kafka.create_topic(self.topic, self.partitions)
@@ -80,7 +91,9 @@ class RealSite:
         properties = QUICK | {"max.poll.interval.ms": str(int(max_poll * 1000))}
         if protocol == "consumer":  # the brokers say how long a session is
             properties = {k: v for k, v in properties.items() if k.startswith(("fetch", "max"))}
-        reading = ReadFrom(self._kafka.bootstrap, self.group, [self.topic], start_from, "stop", properties)
+        reading = ReadFrom(
+            self._kafka.bootstrap, self.group, [self.topic], start_from, "stop", properties
+        )
         member.source = Source(member, reading, instance_id=instance, group_protocol=protocol)
         member.source.subscribe()
         self._members.append(member)

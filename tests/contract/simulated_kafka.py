@@ -19,7 +19,10 @@ TURN_SECONDS = 0.003
 
 
 class SimulatedSite:
-    """One group over simulated partitions; every member is a process that turns until the test is over."""
+    """One group over simulated partitions.
+
+    Every member is a process that turns until the test is over.
+    """
 
     def __init__(self, partitions: int, seed: int) -> None:
         self.partitions = partitions
@@ -73,7 +76,9 @@ class SimulatedSite:
         protocol: str = "classic",
     ) -> Member:
         if protocol == "consumer" and not isinstance(self._group, ConsumerGroup):
-            self._group = ConsumerGroup(self._scheduler, self.partitions, self._draw, session=45.0, heartbeat=0.5)
+            self._group = ConsumerGroup(
+                self._scheduler, self.partitions, self._draw, session=45.0, heartbeat=0.5
+            )
         member = Member()
         jobs = self._jobs[member] = deque()
 
@@ -107,7 +112,9 @@ class SimulatedSite:
         self.turn_until(lambda: bool(done), "the member's owner does it")
 
     def members(self) -> list[int]:
-        return sorted(len(member.owned - member.revoking) for member in self._group.members.values())
+        return sorted(
+            len(member.owned - member.revoking) for member in self._group.members.values()
+        )
 
     def throw_out(self, member: Member) -> None:
         assert isinstance(member.source, SimSource)

@@ -1,4 +1,6 @@
-"""What each answer of the API comes to: the same from the real client and the sandbox as in the simulation.
+"""What each answer of the API comes to.
+
+The same from the real client and the sandbox as in the simulation.
 
 What the core makes of a reply is what counts, so it is read by ``classify``, as the core reads it.
 """
@@ -26,7 +28,9 @@ def _rejected(outcome: Outcome) -> dict[str | None, str]:
     return {row.value: why.reason for row, why in outcome.rejected}
 
 
-def test_an_accepted_window_lists_every_row_with_its_fields_and_counts_the_codes(api: ApiSite) -> None:
+def test_an_accepted_window_lists_every_row_with_its_fields_and_counts_the_codes(
+    api: ApiSite,
+) -> None:
     rows = rows_of("A", "B", "C")
     response = api.upload(rows)
     assert (response.status, response.sent, response.retry_after) == (200, True, None)
@@ -78,11 +82,15 @@ def test_what_is_not_the_documented_answer_is_read_as_that(api: ApiSite) -> None
 
 
 @pytest.mark.parametrize(("trouble", "applied"), [("reset", []), ("answer lost", ["A", "B"])])
-def test_without_an_answer_nobody_knows_whether_it_was_applied(api: ApiSite, trouble: str, applied: list[str]) -> None:
+def test_without_an_answer_nobody_knows_whether_it_was_applied(
+    api: ApiSite, trouble: str, applied: list[str]
+) -> None:
     api.trouble(trouble)
     rows = rows_of("A", "B")
     response = api.upload(rows)
-    assert response.sent, "I2: a call that may take effect later is told as never sent: it could overwrite a later row"
+    assert response.sent, (
+        "I2: a call that may take effect later is told as never sent: it could overwrite a later row"
+    )
     assert (response.status, response.document) == (None, None)
     assert response.error
     assert _outcome(rows, response).verdict is Verdict.LOST
@@ -136,7 +144,9 @@ def test_a_400_names_rows_by_key_or_line_or_not_at_all_and_applies_nothing(
     assert outcome.verdict is (Verdict.ROWS_NAMED if named else Verdict.NONE_NAMED)
     assert _rejected(outcome) == named
     if named:
-        assert [row.value for row in outcome.others] == [row.value for row in rows if row.value not in named]
+        assert [row.value for row in outcome.others] == [
+            row.value for row in rows if row.value not in named
+        ]
     assert api.applied() == []
 
 
@@ -144,7 +154,9 @@ def test_a_400_names_rows_by_key_or_line_or_not_at_all_and_applies_nothing(
     ("bad", "verdict"),
     [("HUGE", Verdict.TOO_LARGE), ("WALLED", Verdict.REFUSED), ("CURSED", Verdict.FAILED)],
 )
-def test_a_window_is_refused_for_one_of_its_rows_without_naming_it(api: ApiSite, bad: str, verdict: Verdict) -> None:
+def test_a_window_is_refused_for_one_of_its_rows_without_naming_it(
+    api: ApiSite, bad: str, verdict: Verdict
+) -> None:
     api.trouble(bad)
     rows = rows_of("A", bad)
     outcome = _outcome(rows, api.upload(rows))
@@ -165,8 +177,12 @@ def test_a_200_may_leave_out_a_row_that_it_did_not_apply(api: ApiSite) -> None:
     assert api.applied() == [row.value for row in rows if row is not missing]
 
 
-@pytest.mark.parametrize(("trouble", "statuses"), [("unauthorized", {401}), ("down", {500, 502, 503, 504})])
-def test_asking_who_we_are_tells_of_the_token_and_of_an_outage(api: ApiSite, trouble: str, statuses: set[int]) -> None:
+@pytest.mark.parametrize(
+    ("trouble", "statuses"), [("unauthorized", {401}), ("down", {500, 502, 503, 504})]
+)
+def test_asking_who_we_are_tells_of_the_token_and_of_an_outage(
+    api: ApiSite, trouble: str, statuses: set[int]
+) -> None:
     assert api.me().status == 200
     api.trouble(trouble)
     assert api.me().status in statuses

@@ -1,4 +1,7 @@
-"""What the owner loop relies on of whoever writes dead letters: the same for the real one and the simulated one."""
+"""What the owner loop relies on of whoever writes dead letters.
+
+The same for the real one and the simulated one.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ def test_a_row_is_acknowledged_only_when_its_letter_is_in_the_topic(letters: Let
     assert set(letters.written()) == set(offsets), "I1: a letter is acknowledged that is nowhere"
 
 
-def test_a_letter_that_the_broker_refuses_is_not_acknowledged_and_tried_again(refused_letters: RealLetters) -> None:
+def test_a_letter_that_the_broker_refuses_is_not_acknowledged_and_tried_again(
+    refused_letters: RealLetters,
+) -> None:
     _sent(refused_letters, "A")
     refused_letters.pass_time(1.5)
     assert _acknowledged(refused_letters) == [], "I1: a letter is acknowledged that is nowhere"
@@ -40,7 +45,9 @@ def test_a_letter_that_the_broker_refuses_is_not_acknowledged_and_tried_again(re
     assert refused_letters.written() == [0], "I1: a letter is acknowledged that is nowhere"
 
 
-def test_each_row_is_acknowledged_and_written_once_when_nothing_goes_wrong(letters: LettersSite) -> None:
+def test_each_row_is_acknowledged_and_written_once_when_nothing_goes_wrong(
+    letters: LettersSite,
+) -> None:
     letters.make_writable()
     offsets = _sent(letters, *(f"K{number}" for number in range(50)))
     letters.wait_until(lambda: len(_acknowledged(letters)) == 50, "all are acknowledged")
@@ -49,7 +56,9 @@ def test_each_row_is_acknowledged_and_written_once_when_nothing_goes_wrong(lette
     assert sorted(letters.written()) == offsets
 
 
-def test_a_letter_of_a_partition_that_was_taken_away_is_not_written_any_more(letters: LettersSite) -> None:
+def test_a_letter_of_a_partition_that_was_taken_away_is_not_written_any_more(
+    letters: LettersSite,
+) -> None:
     gone, stays = letter_of("A", 0), letter_of("B", 1)
     letters.send(gone)
     letters.send(stays)
@@ -61,8 +70,13 @@ def test_a_letter_of_a_partition_that_was_taken_away_is_not_written_any_more(let
     assert _acknowledged(letters) == [1]
 
 
-def test_letters_of_one_code_that_follow_each_others_acknowledgement_stay_in_order(letters: LettersSite) -> None:
-    """As the claims of their rows have it: the later one is handed in when the earlier one is acknowledged."""
+def test_letters_of_one_code_that_follow_each_others_acknowledgement_stay_in_order(
+    letters: LettersSite,
+) -> None:
+    """As the claims of their rows have it.
+
+    The later one is handed in when the earlier one is acknowledged.
+    """
     letters.make_writable()
     for offset in range(5):
         _write(letters, offset)

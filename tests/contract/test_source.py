@@ -1,4 +1,7 @@
-"""What the owner loop relies on of a source: the same for the real one and for the simulated one."""
+"""What the owner loop relies on of a source.
+
+The same for the real one and for the simulated one.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ def _values(first: int, count: int) -> list[bytes]:
 def _ready(site: Site, member: Member, *numbers: int) -> None:
     """Wait until a member owns exactly these partitions."""
     wanted = set(numbers or range(site.partitions))
-    site.turn_until(lambda: member.owned.keys() == wanted, f"the member owns {wanted}, not {member.owned.keys()}")
+    site.turn_until(
+        lambda: member.owned.keys() == wanted,
+        f"the member owns {wanted}, not {member.owned.keys()}",
+    )
 
 
 def _commit(member: Member, **offsets: int) -> list[Commit]:
@@ -26,10 +32,12 @@ def _commit(member: Member, **offsets: int) -> list[Commit]:
     return [Commit(member.owned[int(name[1:])], offset, "") for name, offset in offsets.items()]
 
 
-# -- where a partition begins ------------------------------------------------------------------------------------
+# -- where a partition begins --------------------------------------------------------------------
 
 
-def test_a_partition_begins_at_its_committed_offset_with_the_metadata_of_that_commit(site: Site) -> None:
+def test_a_partition_begins_at_its_committed_offset_with_the_metadata_of_that_commit(
+    site: Site,
+) -> None:
     site.publish(0, *_values(0, 10))
     text = encode(0, 3, [(5, 7), (8, 9)], 4000)
     site.commit_before({0: (3, text)})
@@ -40,7 +48,9 @@ def test_a_partition_begins_at_its_committed_offset_with_the_metadata_of_that_co
     assert begins == (3, 3, text), "I7: it does not begin where the group's commit says"
     assert [offset for offset in range(10) if offset in partition.already_settled] == [5, 6, 8]
     site.turn_until(lambda: partition.position == 10, "all is read")
-    assert member.offsets(0) == list(range(3, 10)), "what the map names is read: its records are counted as skipped"
+    assert member.offsets(0) == list(range(3, 10)), (
+        "what the map names is read: its records are counted as skipped"
+    )
 
 
 def test_metadata_that_is_no_map_of_that_commit_is_ignored(site: Site) -> None:
@@ -65,13 +75,16 @@ def test_or_at_the_end_as_it_is_at_the_assignment(site: Site) -> None:
     site.publish(0, *_values(0, 5))
     member = site.member(start_from="latest")
     _ready(site, member)
-    assert {p.number: (p.started_at, p.committed) for p in member.came} == {0: (5, None), 1: (0, None)}
+    assert {p.number: (p.started_at, p.committed) for p in member.came} == {
+        0: (5, None),
+        1: (0, None),
+    }
     site.publish(0, *_values(5, 3))
     site.turn_until(lambda: len(member.offsets(0)) == 3, "what came later is read")
     assert member.offsets(0) == [5, 6, 7]
 
 
-# -- reading -----------------------------------------------------------------------------------------------------
+# -- reading -------------------------------------------------------------------------------------
 
 
 def test_records_come_in_order_by_partition_and_at_most_as_many_as_asked_for(site: Site) -> None:
@@ -104,7 +117,9 @@ def test_the_position_passes_what_holds_no_record(site: Site) -> None:
     site.turn_until(lambda: len(member.offsets(0)) == 5, "all is read")
     site.turn_for(1.5)
     positions = {number: partition.position for number, partition in member.owned.items()}
-    assert positions == ends, "I8: offsets that hold no record are never passed: the end is never reached"
+    assert positions == ends, (
+        "I8: offsets that hold no record are never passed: the end is never reached"
+    )
     assert member.values == {0: _values(0, 5)}
     assert ends[0] > 5
     assert ends[1] > 0
@@ -133,7 +148,9 @@ def test_paused_nothing_is_given_and_then_it_goes_on_where_it_stopped(site: Site
     assert not member.offsets(1)
     assert member.source.paused
     site.do(member, lambda source: source.resume())
-    site.turn_until(lambda: len(member.offsets(0)) == 30 and len(member.offsets(1)) == 5, "all is read")
+    site.turn_until(
+        lambda: len(member.offsets(0)) == 30 and len(member.offsets(1)) == 5, "all is read"
+    )
     assert member.offsets(0) == list(range(30)), "I1: nothing is passed, and nothing comes twice"
     assert not member.source.paused
 
@@ -168,7 +185,7 @@ def test_a_held_partition_rests_and_the_others_go_on(site: Site) -> None:
     assert member.offsets(0) == list(range(20)), "I1: nothing is passed, and nothing comes twice"
 
 
-# -- committing --------------------------------------------------------------------------------------------------
+# -- committing ----------------------------------------------------------------------------------
 
 
 def test_a_commit_is_answered_inside_a_poll_and_then_the_group_has_it(site: Site) -> None:
@@ -212,8 +229,13 @@ def test_commits_are_answered_in_order_each_once(site: Site) -> None:
     assert site.committed() == {0: (5, "")}
 
 
-def test_metadata_that_is_too_large_is_told_and_nothing_of_its_partition_is_committed(site: Site) -> None:
-    """Which partition it was is not told: all of that commit count as failed, though the others are committed."""
+def test_metadata_that_is_too_large_is_told_and_nothing_of_its_partition_is_committed(
+    site: Site,
+) -> None:
+    """Which partition it was is not told.
+
+    All of that commit count as failed, though the others are committed.
+    """
     member = site.member()
     _ready(site, member)
     commits = [Commit(member.owned[0], 3, TOO_LARGE), Commit(member.owned[1], 4, "text")]
@@ -234,7 +256,10 @@ def test_a_commit_that_is_waited_for_is_there_when_that_returns(site: Site) -> N
     member = site.member()
     _ready(site, member)
     told: list[bool] = []
-    site.do(member, lambda source: told.append(source.commit_and_wait([Commit(member.owned[0], 7, "text")])))
+    site.do(
+        member,
+        lambda source: told.append(source.commit_and_wait([Commit(member.owned[0], 7, "text")])),
+    )
     assert told == [True]
     assert site.committed() == {0: (7, "text")}
     site.do(member, lambda source: told.append(source.commit_and_wait([])))
@@ -243,7 +268,10 @@ def test_a_commit_that_is_waited_for_is_there_when_that_returns(site: Site) -> N
 
 
 def test_a_live_member_may_commit_a_partition_that_another_one_owns(site: Site) -> None:
-    """The broker does not fence by partition: what is committed must be what is owned at the moment of sending."""
+    """The broker does not fence by partition.
+
+    What is committed must be what is owned at the moment of sending.
+    """
     first = site.member()
     _ready(site, first)
     gone = dict(first.owned)
@@ -256,10 +284,12 @@ def test_a_live_member_may_commit_a_partition_that_another_one_owns(site: Site) 
     assert site.committed()[number] == (9, "")
 
 
-# -- rebalances --------------------------------------------------------------------------------------------------
+# -- rebalances ----------------------------------------------------------------------------------
 
 
-def test_a_partition_goes_to_another_member_only_after_the_callback_has_returned(site: Site) -> None:
+def test_a_partition_goes_to_another_member_only_after_the_callback_has_returned(
+    site: Site,
+) -> None:
     first = site.member()
     _ready(site, first)
     second = site.member()
@@ -286,7 +316,10 @@ def test_what_is_committed_inside_the_callback_is_where_the_next_owner_begins(si
     told: list[bool] = []
 
     def commit() -> None:
-        every = [Commit(first.owned[number], 4, encode(number, 4, [(6, 8)], 4000)) for number in first.owned]
+        every = [
+            Commit(first.owned[number], 4, encode(number, 4, [(6, 8)], 4000))
+            for number in first.owned
+        ]
         told.append(first.source.commit_and_wait(every))
 
     first.while_revoking = commit
@@ -299,7 +332,9 @@ def test_what_is_committed_inside_the_callback_is_where_the_next_owner_begins(si
     assert second.offsets(partition.number) == list(range(4, 10))
 
 
-def test_what_comes_back_is_a_new_epoch_from_the_committed_offset_and_is_read_on(site: Site) -> None:
+def test_what_comes_back_is_a_new_epoch_from_the_committed_offset_and_is_read_on(
+    site: Site,
+) -> None:
     first = site.member()
     _ready(site, first)
     before = dict(first.owned)
@@ -321,7 +356,9 @@ def test_what_comes_back_is_a_new_epoch_from_the_committed_offset_and_is_read_on
     _ready(site, first)
     assert first.owned[number] is not before[number]
     assert first.owned[number].started_at == 2
-    site.turn_until(lambda: first.owned[number].position == 5, "it is read on: nothing stays paused")
+    site.turn_until(
+        lambda: first.owned[number].position == 5, "it is read on: nothing stays paused"
+    )
     assert first.offsets(number)[-3:] == [2, 3, 4]
 
 
@@ -360,13 +397,17 @@ def test_a_member_that_does_not_poll_loses_its_partitions_and_its_commit_fails(s
     site.do(first, lambda source: source.commit([Commit(before[0], 9, "")]))
     first.idle = False
     site.turn_until(lambda: bool(first.answers) and bool(first.went), "it hears of both")
-    assert first.answers[0].error is not None, "I3: a commit of a lost partition is told as acknowledged"
+    assert first.answers[0].error is not None, (
+        "I3: a commit of a lost partition is told as acknowledged"
+    )
     assert (sorted(first.went[0][0]), first.went[0][1]) == ([0, 1], True), "a loss is told as one"
     assert 0 not in site.committed()
     site.turn_until(lambda: len(first.owned) == len(second.owned) == 1, "it is a member again")
 
 
-def test_a_member_that_the_coordinator_has_thrown_out_is_told_of_a_loss_and_its_commit_fails(site: Site) -> None:
+def test_a_member_that_the_coordinator_has_thrown_out_is_told_of_a_loss_and_its_commit_fails(
+    site: Site,
+) -> None:
     first = site.member()
     _ready(site, first)
     before = dict(first.owned)
@@ -377,22 +418,30 @@ def test_a_member_that_the_coordinator_has_thrown_out_is_told_of_a_loss_and_its_
     site.do(first, lambda source: source.commit([Commit(before[0], 5, "")]))
     first.idle = False
     site.turn_until(lambda: bool(first.answers) and bool(first.went), "it hears of both")
-    assert first.answers[0].error is not None, "I3: a commit of a lost partition is told as acknowledged"
+    assert first.answers[0].error is not None, (
+        "I3: a commit of a lost partition is told as acknowledged"
+    )
     assert (sorted(first.went[0][0]), first.went[0][1]) == ([0, 1], True)
     assert 0 not in site.committed()
     _ready(site, first)
     assert first.owned[0] is not before[0]
-    site.turn_until(lambda: len(first.offsets(0)) == 10, "a member again, it reads again what was not committed")
+    site.turn_until(
+        lambda: len(first.offsets(0)) == 10, "a member again, it reads again what was not committed"
+    )
 
 
-def test_a_revocation_that_was_waiting_when_the_member_was_thrown_out_is_told_as_a_loss(site: Site) -> None:
+def test_a_revocation_that_was_waiting_when_the_member_was_thrown_out_is_told_as_a_loss(
+    site: Site,
+) -> None:
     """The client calls it a revocation; another member has the partition by then."""
     first = site.member()
     _ready(site, first)
     before = dict(first.owned)
     first.idle = True
     second = site.member()
-    site.turn_until(lambda: site.members() == [0, 1], "it is to give up one of them, for the other member")
+    site.turn_until(
+        lambda: site.members() == [0, 1], "it is to give up one of them, for the other member"
+    )
     site.turn_for(1.0)  # what is said to a client is not to be seen until it polls
     site.throw_out(first)
     _ready(site, second)
@@ -400,8 +449,12 @@ def test_a_revocation_that_was_waiting_when_the_member_was_thrown_out_is_told_as
     site.turn_for(1.0)  # so is that its client hears of it
     first.idle = False
     site.turn_until(lambda: bool(first.answers) and len(first.went) == 2, "it hears of all")
-    assert [(len(numbers), lost) for numbers, lost in first.went] == [(1, True), (1, True)], "a loss is told as one"
-    assert first.answers[0].error is not None, "I3: a commit of a lost partition is told as acknowledged"
+    assert [(len(numbers), lost) for numbers, lost in first.went] == [(1, True), (1, True)], (
+        "a loss is told as one"
+    )
+    assert first.answers[0].error is not None, (
+        "I3: a commit of a lost partition is told as acknowledged"
+    )
     assert 0 not in site.committed()
 
 
@@ -416,13 +469,20 @@ def test_a_static_member_that_was_replaced_cannot_go_on(site: Site) -> None:
     assert 0 not in site.committed()
 
 
-def test_while_the_group_waits_for_a_member_a_commit_of_another_waits_behind_its_joining(site: Site) -> None:
-    """A broker answers the requests of a connection in their order, and a joining only when all have joined."""
+def test_while_the_group_waits_for_a_member_a_commit_of_another_waits_behind_its_joining(
+    site: Site,
+) -> None:
+    """A broker answers the requests of a connection in their order, and a joining only when all
+    have joined.
+    """
     first = site.member()
     _ready(site, first)
     first.idle = True
     second = site.member()
-    site.turn_until(lambda: site.members() == [0, 1], "the first is to give up a partition, and does not hear of it")
+    site.turn_until(
+        lambda: site.members() == [0, 1],
+        "the first is to give up a partition, and does not hear of it",
+    )
     third = site.member()
     site.turn_for(1.5)  # so the others join, and wait for it
     site.do(second, lambda source: source.commit(_commit(first, p0=3)))
@@ -434,18 +494,24 @@ def test_while_the_group_waits_for_a_member_a_commit_of_another_waits_behind_its
     del third
 
 
-# -- the consumer protocol ---------------------------------------------------------------------------------------
+# -- the consumer protocol -----------------------------------------------------------------------
 
 
-def test_no_callback_tells_a_member_of_the_consumer_protocol_that_it_gets_nothing(site: Site) -> None:
+def test_no_callback_tells_a_member_of_the_consumer_protocol_that_it_gets_nothing(
+    site: Site,
+) -> None:
     members = [site.member(protocol="consumer") for _ in range(site.partitions)]
-    site.turn_until(lambda: all(len(member.owned) == 1 for member in members), "each has a partition")
+    site.turn_until(
+        lambda: all(len(member.owned) == 1 for member in members), "each has a partition"
+    )
     more = site.member(protocol="consumer")
     site.turn_until(lambda: more.joined, "it hears that it is a member")
     assert not more.came
 
 
-def test_in_the_consumer_protocol_a_member_in_its_callback_holds_up_only_what_it_is_to_give_up(site: Site) -> None:
+def test_in_the_consumer_protocol_a_member_in_its_callback_holds_up_only_what_it_is_to_give_up(
+    site: Site,
+) -> None:
     first = site.member(protocol="consumer")
     _ready(site, first)
     during: list[tuple[list[Partition], int]] = []
@@ -466,7 +532,7 @@ def test_in_the_consumer_protocol_a_member_in_its_callback_holds_up_only_what_it
     assert site.committed()[number] == (1, "")
 
 
-# -- what befalls a topic ----------------------------------------------------------------------------------------
+# -- what befalls a topic ------------------------------------------------------------------------
 
 
 def test_a_partition_is_stopped_where_retention_has_removed_what_was_not_read(site: Site) -> None:

@@ -1,4 +1,7 @@
-"""Where partitions begin on a real broker: topics that are made anew, and what comes after the group began."""
+"""Where partitions begin on a real broker.
+
+Topics that are made anew, and what comes after the group began.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ from tests.support.kafka_witness import Kafka, unique
 
 
 class Stand:
-    """A group, and topics that a test makes, deletes and adds to; all members turn on the test's thread."""
+    """A group, and topics that a test makes, deletes and adds to.
+
+    All members turn on the test's thread.
+    """
 
     def __init__(self, kafka: Kafka) -> None:
         self.kafka = kafka
@@ -37,7 +43,9 @@ class Stand:
 
     def make(self, topic: str = "", partitions: int = 1) -> None:
         def made() -> bool:
-            future = self.admin.create_topics([NewTopic(topic or self.topic, partitions, 1)])[topic or self.topic]
+            future = self.admin.create_topics([NewTopic(topic or self.topic, partitions, 1)])[
+                topic or self.topic
+            ]
             try:
                 future.result(10)
             except Exception:  # the one before is still being deleted
@@ -54,7 +62,11 @@ class Stand:
         self.admin.create_partitions([NewPartitions(self.topic, partitions)])[self.topic].result(10)
 
     def topic_id(self) -> str:
-        return str(self.admin.describe_topics(TopicCollection([self.topic]))[self.topic].result(10).topic_id)
+        return str(
+            self.admin.describe_topics(TopicCollection([self.topic]))[self.topic]
+            .result(10)
+            .topic_id
+        )
 
     def cluster(self) -> str:
         return cluster_name(self.admin.describe_cluster().result(10).cluster_id)
@@ -66,16 +78,24 @@ class Stand:
     def commit(self, offset: int, metadata: str = "", number: int = 0) -> None:
         config = {"bootstrap.servers": self.kafka.bootstrap, "group.id": self.group, "log_level": 0}
         with closing(Consumer(config)) as consumer:
-            consumer.commit(offsets=[TopicPartition(self.topic, number, offset, metadata)], asynchronous=False)
+            consumer.commit(
+                offsets=[TopicPartition(self.topic, number, offset, metadata)], asynchronous=False
+            )
 
     def member(
-        self, *topics: str, start_from: str = "earliest", out_of_range: str = "stop", protocol: str = "classic"
+        self,
+        *topics: str,
+        start_from: str = "earliest",
+        out_of_range: str = "stop",
+        protocol: str = "classic",
     ) -> Member:
         member = Member()
         properties = dict(QUICK) if protocol == "classic" else {}
         properties["topic.metadata.refresh.interval.ms"] = "500"
         wanted = list(topics) or [self.topic]
-        reading = ReadFrom(self.kafka.bootstrap, self.group, wanted, start_from, out_of_range, properties)
+        reading = ReadFrom(
+            self.kafka.bootstrap, self.group, wanted, start_from, out_of_range, properties
+        )
         member.source = Source(member, reading, group_protocol=protocol)
         member.source.subscribe()
         self.members.append(member)
@@ -111,7 +131,10 @@ class Stand:
             self.turn_until(lambda: len(member.answers) > before, "the commit is answered")
             assert member.answers[-1].error is None
             for commit in due:
-                commit.partition.committed, commit.partition.metadata = commit.offset, commit.metadata
+                commit.partition.committed, commit.partition.metadata = (
+                    commit.offset,
+                    commit.metadata,
+                )
 
 
 def _within(seconds: float, condition: Callable[[], bool], pause: float) -> bool:
@@ -133,14 +156,16 @@ def stand(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
 
 def _read(member: Member, prefix: str) -> list[str]:
     """What was given of partition 0 that begins so."""
-    return [value.decode() for value in member.values.get(0, []) if value.decode().startswith(prefix)]
+    return [
+        value.decode() for value in member.values.get(0, []) if value.decode().startswith(prefix)
+    ]
 
 
 def _all_of(prefix: str, count: int) -> set[str]:
     return {f"{prefix}{place}" for place in range(count)}
 
 
-# -- a topic that is made anew -----------------------------------------------------------------------------------
+# -- a topic that is made anew -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
@@ -160,16 +185,23 @@ def test_a_topic_that_is_made_anew_while_it_is_read_is_begun_at_its_beginning(
     stand.publish("new", count)
     member.source.resume()
     stand.turn_until(
-        lambda: set(_read(member, "new")) == _all_of("new", count), "I1: records of the new topic are passed by"
+        lambda: set(_read(member, "new")) == _all_of("new", count),
+        "I1: records of the new topic are passed by",
     )
-    stand.turn_until(lambda: member.counted > counted, "I8: its share of the requests is not worked out anew")
+    stand.turn_until(
+        lambda: member.counted > counted, "I8: its share of the requests is not worked out anew"
+    )
     stand.turn_until(lambda: member.owned[0].position == count, "its end is reached")
     assert member.owned[0].started_at == 0
-    assert member.owned[0].origin.topic_id == stand.topic_id(), "commits name the topic that was deleted"
+    assert member.owned[0].origin.topic_id == stand.topic_id(), (
+        "commits name the topic that was deleted"
+    )
 
 
 @pytest.mark.parametrize("count", [200, 20])
-def test_or_it_is_stopped_and_told_so(stand: Stand, count: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_or_it_is_stopped_and_told_so(
+    stand: Stand, count: int, caplog: pytest.LogCaptureFixture
+) -> None:
     stand.make()
     stand.publish("old", 50)
     member = stand.member()
@@ -180,16 +212,21 @@ def test_or_it_is_stopped_and_told_so(stand: Stand, count: int, caplog: pytest.L
     stand.make_anew()
     stand.publish("new", count)
     member.source.resume()
-    stand.turn_until(lambda: bool(member.source.stopped), "I1: it goes on silently behind the first records")
+    stand.turn_until(
+        lambda: bool(member.source.stopped), "I1: it goes on silently behind the first records"
+    )
     assert "the topic was deleted and made anew" in caplog.text
     assert "retention" not in caplog.text
     stand.commit_all(member)
     stand.leave(member)
     (commit,) = stand.kafka.commits(stand.group, stand.topic).values()
-    assert origin_of(commit.metadata.rstrip("\0")).topic_id == old, "the next start cannot know that it is another one"
+    assert origin_of(commit.metadata.rstrip("\0")).topic_id == old, (
+        "the next start cannot know that it is another one"
+    )
     after = stand.member(out_of_range="earliest")
     stand.turn_until(
-        lambda: set(_read(after, "new")) == _all_of("new", count), "I1: records of the new topic are passed by"
+        lambda: set(_read(after, "new")) == _all_of("new", count),
+        "I1: records of the new topic are passed by",
     )
 
 
@@ -202,25 +239,39 @@ def test_a_commit_of_a_topic_that_was_deleted_is_void(stand: Stand, policy: str)
     stand.commit(5, encode(0, 5, [(8, 25)], 4000, old))
     member = stand.member(out_of_range=policy)
     if policy == "stop":
-        stand.turn_until(lambda: bool(member.source.stopped), "I1: it goes on from an offset of the old topic")
+        stand.turn_until(
+            lambda: bool(member.source.stopped), "I1: it goes on from an offset of the old topic"
+        )
         stand.turn_for(1.0)
         assert not _read(member, "new")
         return
     stand.turn_until(
-        lambda: set(_read(member, "new")) == _all_of("new", 30), "I1: records of the new topic are passed by"
+        lambda: set(_read(member, "new")) == _all_of("new", 30),
+        "I1: records of the new topic are passed by",
     )
     (partition,) = member.came
-    assert (partition.started_at, partition.committed, bool(partition.already_settled)) == (0, None, False)
+    assert (partition.started_at, partition.committed, bool(partition.already_settled)) == (
+        0,
+        None,
+        False,
+    )
 
 
-def test_a_commit_that_was_brought_along_from_another_cluster_counts_without_its_map(stand: Stand) -> None:
+def test_a_commit_that_was_brought_along_from_another_cluster_counts_without_its_map(
+    stand: Stand,
+) -> None:
     stand.make()
     stand.publish("new", 30)
-    stand.commit(5, encode(0, 5, [(8, 25)], 4000, Origin("u2Tm1tdHQd6mLtcEX7/o5g", cluster_name("elsewhere"))))
+    stand.commit(
+        5,
+        encode(0, 5, [(8, 25)], 4000, Origin("u2Tm1tdHQd6mLtcEX7/o5g", cluster_name("elsewhere"))),
+    )
     member = stand.member()
     stand.turn_until(lambda: len(_read(member, "new")) == 25, "it is read from the commit on")
     (partition,) = member.came
-    assert (partition.started_at, bool(partition.already_settled)) == (5, False), "I1: a map of another log is trusted"
+    assert (partition.started_at, bool(partition.already_settled)) == (5, False), (
+        "I1: a map of another log is trusted"
+    )
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -238,7 +289,7 @@ def test_a_map_is_cut_where_the_log_ends(stand: Stand, known: bool) -> None:
     )
 
 
-# -- latest ------------------------------------------------------------------------------------------------------
+# -- latest --------------------------------------------------------------------------------------
 
 
 def test_partitions_that_are_added_to_a_topic_begin_at_their_beginning(stand: Stand) -> None:
@@ -251,11 +302,14 @@ def test_partitions_that_are_added_to_a_topic_begin_at_their_beginning(stand: St
     stand.add(3)
     stand.publish("first", 5, number=2)
     stand.turn_until(
-        lambda: len(member.values.get(2, [])) == 5, "I1: what was published before it was assigned is passed by"
+        lambda: len(member.values.get(2, [])) == 5,
+        "I1: what was published before it was assigned is passed by",
     )
 
 
-def test_added_while_nobody_reads_they_do_so_too_and_with_commits_of_an_earlier_version(stand: Stand) -> None:
+def test_added_while_nobody_reads_they_do_so_too_and_with_commits_of_an_earlier_version(
+    stand: Stand,
+) -> None:
     stand.make(partitions=1)
     stand.publish("before", 5)
     stand.commit(5)
@@ -263,7 +317,8 @@ def test_added_while_nobody_reads_they_do_so_too_and_with_commits_of_an_earlier_
     stand.publish("first", 5, number=1)
     member = stand.member(start_from="latest")
     stand.turn_until(
-        lambda: len(member.values.get(1, [])) == 5, "I1: what was published before it was assigned is passed by"
+        lambda: len(member.values.get(1, [])) == 5,
+        "I1: what was published before it was assigned is passed by",
     )
     assert not _read(member, "before")
 
@@ -278,12 +333,15 @@ def test_a_topic_that_newly_matches_a_pattern_begins_at_its_beginning(stand: Sta
     stand.make(later)
     stand.publish("first", 5, topic=later)
     stand.turn_until(
-        lambda: len(_read(member, "first")) == 5, "I1: what was published before it was found is passed by"
+        lambda: len(_read(member, "first")) == 5,
+        "I1: what was published before it was found is passed by",
     )
     assert not _read(member, "before")
 
 
-def test_a_partition_whose_first_owner_died_before_its_commit_begins_where_the_group_began(stand: Stand) -> None:
+def test_a_partition_whose_first_owner_died_before_its_commit_begins_where_the_group_began(
+    stand: Stand,
+) -> None:
     stand.make(partitions=2)
     for number in (0, 1):
         stand.publish("before", 5, number)
@@ -296,7 +354,8 @@ def test_a_partition_whose_first_owner_died_before_its_commit_begins_where_the_g
     stand.publish("since", 5, number=1)
     after = stand.member(start_from="latest")
     stand.turn_until(
-        lambda: len(after.values.get(1, [])) == 5, "I1: what was published since the group began is passed by"
+        lambda: len(after.values.get(1, [])) == 5,
+        "I1: what was published since the group began is passed by",
     )
     stand.turn_for(0.5)
     assert {value[:5] for values in after.values.values() for value in values} == {b"since"}
@@ -329,7 +388,9 @@ def test_every_commit_names_when_the_group_began(stand: Stand) -> None:
     assert isinstance(origin.began, Began)
 
 
-def test_a_group_that_began_with_earliest_and_an_empty_topic_lose_nothing_either(stand: Stand) -> None:
+def test_a_group_that_began_with_earliest_and_an_empty_topic_lose_nothing_either(
+    stand: Stand,
+) -> None:
     stand.make()
     member = stand.member(start_from="latest")
     stand.turn_until(lambda: 0 in member.owned, "it is assigned")
@@ -341,6 +402,7 @@ def test_a_group_that_began_with_earliest_and_an_empty_topic_lose_nothing_either
     stand.publish("since", 5)
     after = stand.member(start_from="latest")
     stand.turn_until(
-        lambda: len(_read(after, "since")) == 5, "I1: what was published since the group began is passed by"
+        lambda: len(_read(after, "since")) == 5,
+        "I1: what was published since the group began is passed by",
     )
     assert isinstance(after.came[0], Partition)

@@ -1,4 +1,6 @@
-"""docker-compose.yml as the tests read it, and its text with this machine's addresses in place of the containers'."""
+"""docker-compose.yml as the tests read it, and its text with this machine's addresses in place of
+the containers'.
+"""
 
 from __future__ import annotations
 
@@ -52,12 +54,16 @@ def _unescaped(value: Any) -> Any:
 
 
 class Addresses:
-    """Gives every (service, container port) a free port of this machine, the same wherever it is named.
+    """Gives every (service, container port) a free port of this machine, the same wherever it is
+    named.
 
-    So an address that two services spell differently stays different here, and whoever asks for it finds nobody.
+    So an address that two services spell differently stays different here, and whoever asks for it
+    finds nobody.
     """
 
-    _ADDRESS = re.compile(r"""(?P<host>[a-z0-9.]*)(?P<between>:|",\ )(?P<port>\d{4,5})\b""", re.VERBOSE)
+    _ADDRESS = re.compile(
+        r"""(?P<host>[a-z0-9.]*)(?P<between>:|",\ )(?P<port>\d{4,5})\b""", re.VERBOSE
+    )
 
     def __init__(self) -> None:
         self._names = set(services())
@@ -68,7 +74,10 @@ class Addresses:
         return self._ports[service, port]
 
     def here(self, text: str, service: str) -> str:
-        """A text of ``service`` with each address in it replaced; one without a service's name is its own."""
+        """A text of ``service`` with each address in it replaced.
+
+        One without a service's name is its own.
+        """
 
         def replaced(found: re.Match[str]) -> str:
             host = found["host"]

@@ -1,4 +1,5 @@
-"""deploy/Dockerfile as the tests read it, and its steps carried out below a folder, where no engine runs.
+"""deploy/Dockerfile as the tests read it, and its steps carried out below a folder, where no engine
+runs.
 
 Only what the file uses is understood: anything else is an error, never passed over.
 """
@@ -56,7 +57,11 @@ class Stage:
 def stages() -> list[Stage]:
     """The file's stages."""
     found: list[Stage] = []
-    lines = (line for line in FILE.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#"))
+    lines = (
+        line
+        for line in FILE.read_text(encoding="utf-8").splitlines()
+        if not line.lstrip().startswith("#")
+    )
     for line in re.sub(r"\\\n\s*", " ", "\n".join(lines)).splitlines():
         if not line.strip():
             continue
@@ -71,7 +76,9 @@ def stages() -> list[Stage]:
 
 def context() -> set[str]:
     """The files that the build can copy: what .dockerignore leaves of the project's root."""
-    patterns = [line for line in IGNORE.read_text().splitlines() if line and not line.startswith("#")]
+    patterns = [
+        line for line in IGNORE.read_text().splitlines() if line and not line.startswith("#")
+    ]
     always = {str(FILE.relative_to(ROOT)), IGNORE.name}  # the engine needs these two for itself
     sent = exclude_paths(ROOT, patterns, dockerfile=str(FILE.relative_to(ROOT)))
     return {path for path in sent if (ROOT / path).is_file()} - always
@@ -104,10 +111,12 @@ def mapped(text: str, root: Path) -> str:
 
 
 def build(root: Path) -> Image:
-    """Carry out the build stage's steps below ``root``, then leave there only what the last stage copies.
+    """Carry out the build stage's steps below ``root``, then leave there only what the last stage
+    copies.
 
-    The steps see the files of the build context, an interpreter called python, the system's tools, and no
-    variable of this process but those that say how to reach the network. Fails with the output of the step.
+    The steps see the files of the build context, an interpreter called python, the system's tools,
+    and no variable of this process but those that say how to reach the network. Fails with the
+    output of the step.
     """
     first, last = stages()
     tools = root / "usr" / "bin"
@@ -139,14 +148,21 @@ def _copy(words: list[str], folder: Path) -> None:
         assert found, f"COPY {source}: not in the build context"
         for path in found:
             into_folder = target.endswith("/") and path == source
-            name = f"{target}{Path(path).name}" if into_folder else target + path.removeprefix(source)
+            name = (
+                f"{target}{Path(path).name}" if into_folder else target + path.removeprefix(source)
+            )
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / path, folder / name)
 
 
 def _run(script: str, folder: Path, variables: dict[str, str]) -> None:
     done = subprocess.run(
-        ["/bin/sh", "-c", script], cwd=folder, env=variables, capture_output=True, text=True, check=False
+        ["/bin/sh", "-c", script],
+        cwd=folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, f"{script}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
 

@@ -1,7 +1,10 @@
-"""What docker-compose.yml starts, started without an engine: its variables, commands and health checks, as processes.
+"""What docker-compose.yml starts, started without an engine.
 
-Only addresses are replaced (see ``Addresses``), and paths. Kafka is set up by the class that its image starts with,
-from the service's variables alone; the project's services run from the image's content.
+Its variables, commands and health checks, as processes.
+
+Only addresses are replaced (see ``Addresses``), and paths. Kafka is set up by the class that its
+image starts with, from the service's variables alone; the project's services run from the image's
+content.
 """
 
 from __future__ import annotations
@@ -40,7 +43,10 @@ class Rehearsal:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for process in reversed(self._processes.values()):
             process.kill()
@@ -50,33 +56,50 @@ class Rehearsal:
             watcher.communicate()
 
     def start_kafka(self) -> None:
-        """Write the broker's configuration and format its folder as the image does at every start, and run it."""
+        """Write the broker's configuration and format its folder as the image does at every start,
+        and run it.
+        """
         java = ["java", "-Xmx512m", *JVM_OPTIONS, FIRST_COMPILER_ONLY, "-cp", f"{broker_jars()}/*"]
         tool = self._folder / "kafka-topics.sh"
-        tool.write_text(f'#!/bin/sh\nexec {shlex.join(java)} org.apache.kafka.tools.TopicCommand "$@"\n')
+        tool.write_text(
+            f'#!/bin/sh\nexec {shlex.join(java)} org.apache.kafka.tools.TopicCommand "$@"\n'
+        )
         tool.chmod(0o755)
-        folders = {letter: self._folder / f"kafka-{letter}" for letter in "DMF"}  # default, mounted, final
+        folders = {
+            letter: self._folder / f"kafka-{letter}" for letter in "DMF"
+        }  # default, mounted, final
         for folder in folders.values():
             folder.mkdir()
-        options = [word for letter, folder in folders.items() for word in (f"-{letter}", str(folder))]
+        options = [
+            word for letter, folder in folders.items() for word in (f"-{letter}", str(folder))
+        ]
         variables = self._variables("kafka") | {"PATH": os.environ["PATH"]}
         variables["KAFKA_LOG_DIRS"] = f"{self._folder}{variables['KAFKA_LOG_DIRS']}"
         setup = [*java, "kafka.docker.KafkaDockerWrapper", "setup", *options]
         done = subprocess.run(setup, env=variables, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-        self._start("kafka", [*java, "kafka.Kafka", str(folders["F"] / "server.properties")], variables)
+        self._start(
+            "kafka", [*java, "kafka.Kafka", str(folders["F"] / "server.properties")], variables
+        )
 
     def make_topics(self) -> None:
         """Run the one-shot service that makes the topics, to its end."""
         service = self._services["topics"]
-        command = [self._local(word, "topics") for word in (*service["entrypoint"], *service["command"])]
+        command = [
+            self._local(word, "topics") for word in (*service["entrypoint"], *service["command"])
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def start_from_image(self, name: str) -> None:
-        """Start a service of the project: its command with the image's entry point, in an empty folder."""
+        """Start a service of the project.
+
+        Its command with the image's entry point, in an empty folder.
+        """
         command = [self._local(word, name) for word in self._services[name]["command"]]
-        self._start(name, self._image.command(command), self._image.environment | self._variables(name))
+        self._start(
+            name, self._image.command(command), self._image.environment | self._variables(name)
+        )
 
     def start_prometheus(self) -> str:
         """Start Prometheus with deploy/prometheus.yml; gives its address."""
@@ -84,7 +107,11 @@ class Rehearsal:
         file = self._folder / "prometheus.yml"
         file.write_text(self.addresses.here((compose.ROOT / source).read_text(), "prometheus"))
         address = f"127.0.0.1:{self.addresses.port('prometheus', 9090)}"
-        options = [f"--config.file={file}", f"--storage.tsdb.path={self._folder}", f"--web.listen-address={address}"]
+        options = [
+            f"--config.file={file}",
+            f"--storage.tsdb.path={self._folder}",
+            f"--web.listen-address={address}",
+        ]
         self._start("prometheus", ["prometheus", *options], {"PATH": os.environ["PATH"]})
         return f"http://{address}"
 
@@ -99,7 +126,9 @@ class Rehearsal:
         seconds = compose.seconds(check["timeout"])
         variables = self._image.environment
         try:
-            done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=seconds, check=False)
+            done = subprocess.run(
+                command, env=variables, capture_output=True, text=True, timeout=seconds, check=False
+            )
         except subprocess.TimeoutExpired:
             self._said[name] = f"no answer within {seconds} s"
             return False
@@ -107,7 +136,10 @@ class Rehearsal:
         return done.returncode == 0
 
     def wait_healthy(self, name: str) -> None:
-        """Wait until the service is healthy by its own check; fails at once when its process has ended."""
+        """Wait until the service is healthy by its own check.
+
+        Fails at once when its process has ended.
+        """
 
         def look() -> bool:
             assert self._processes[name].poll() is None, f"{name} ended:\n{self.log(name)}"
@@ -130,7 +162,12 @@ class Rehearsal:
         work.mkdir(exist_ok=True)
         with (self._folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                command, cwd=work, env=dict(variables), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                cwd=work,
+                env=dict(variables),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         self._processes[name] = process
         self._watchers.append(_watch(process.pid, work))
@@ -140,4 +177,6 @@ class Rehearsal:
         return {key: self.addresses.here(str(value), name) for key, value in found.items()}
 
     def _local(self, word: str, service: str) -> str:
-        return self.addresses.here(word.replace(TOOL, str(self._folder / "kafka-topics.sh")), service)
+        return self.addresses.here(
+            word.replace(TOOL, str(self._folder / "kafka-topics.sh")), service
+        )

@@ -1,4 +1,7 @@
-"""docker-compose.yml against the compose schema, and against the code: names, ports, versions and settings agree."""
+"""docker-compose.yml against the compose schema, and against the code.
+
+Names, ports, versions and settings agree.
+"""
 
 from __future__ import annotations
 
@@ -57,17 +60,25 @@ def test_a_service_waits_only_for_what_the_other_can_tell() -> None:
 def test_every_image_is_pinned_or_built_here() -> None:
     for name, service in compose.services().items():
         tag = service["image"].rsplit(":", 1)[1]
-        assert "build" in service or re.fullmatch(r"v?\d+\.\d+\.\d+", tag), f"{name}: {service['image']}"
+        assert "build" in service or re.fullmatch(r"v?\d+\.\d+\.\d+", tag), (
+            f"{name}: {service['image']}"
+        )
         if "build" in service:
-            assert (compose.ROOT / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+            assert (
+                compose.ROOT / service["build"]["context"] / service["build"]["dockerfile"]
+            ).is_file()
 
 
 def test_kafka_is_the_version_that_the_tests_run_on() -> None:
-    assert {compose.services()[name]["image"] for name in ("kafka", "topics")} == {f"apache/kafka:{kafka_version()}"}
+    assert {compose.services()[name]["image"] for name in ("kafka", "topics")} == {
+        f"apache/kafka:{kafka_version()}"
+    }
 
 
 def test_the_registry_is_the_version_that_the_integration_tests_run_on() -> None:
-    assert compose.services()["registry"]["image"] == f"apicurio/apicurio-registry:{apicurio.VERSION}"
+    assert (
+        compose.services()["registry"]["image"] == f"apicurio/apicurio-registry:{apicurio.VERSION}"
+    )
 
 
 def test_every_port_is_published_on_the_loopback_address_only_and_once() -> None:
@@ -116,19 +127,32 @@ def test_the_settings_that_a_comment_offers_for_an_own_account_load(
         del own[replaced]
     settings = _loaded(own, monkeypatch, tmp_path)
     assert settings.api.base_url == offered["SCM_API__BASE_URL"] == Settings().api.base_url
-    assert Path(offered["SCM_API__TOKEN_FILE"]).parent == Path("/run/secrets"), "where Compose puts a secret"
+    assert Path(offered["SCM_API__TOKEN_FILE"]).parent == Path("/run/secrets"), (
+        "where Compose puts a secret"
+    )
 
 
-def test_containers_reach_kafka_inside_and_this_machine_reaches_it_outside(settings: Settings) -> None:
+def test_containers_reach_kafka_inside_and_this_machine_reaches_it_outside(
+    settings: Settings,
+) -> None:
     kafka = compose.environment("kafka")
     listens = _listeners(kafka["KAFKA_LISTENERS"])
     advertises = _listeners(kafka["KAFKA_ADVERTISED_LISTENERS"])
-    assert advertises["INSIDE"] == settings.kafka.bootstrap_servers == f"kafka:{_port(listens['INSIDE'])}"
+    assert (
+        advertises["INSIDE"]
+        == settings.kafka.bootstrap_servers
+        == f"kafka:{_port(listens['INSIDE'])}"
+    )
     ((container_port, (_, host_port)),) = compose.published("kafka").items()
     assert advertises["OUTSIDE"] == f"localhost:{host_port}"
     assert _port(listens["OUTSIDE"]) == container_port
-    assert kafka["KAFKA_CONTROLLER_QUORUM_VOTERS"] == f"{kafka['KAFKA_NODE_ID']}@kafka:{_port(listens['CONTROLLER'])}"
-    assert Settings().kafka.bootstrap_servers == advertises["OUTSIDE"], "the default reaches it from this machine"
+    assert (
+        kafka["KAFKA_CONTROLLER_QUORUM_VOTERS"]
+        == f"{kafka['KAFKA_NODE_ID']}@kafka:{_port(listens['CONTROLLER'])}"
+    )
+    assert Settings().kafka.bootstrap_servers == advertises["OUTSIDE"], (
+        "the default reaches it from this machine"
+    )
 
 
 def test_the_topics_that_are_made_are_the_events_and_the_dead_letters(settings: Settings) -> None:
@@ -139,7 +163,9 @@ def test_the_topics_that_are_made_are_the_events_and_the_dead_letters(settings: 
     assert f"--bootstrap-server {settings.kafka.bootstrap_servers} " in script
 
 
-def test_the_sandbox_is_where_the_consumer_uploads_to_and_takes_its_token(settings: Settings) -> None:
+def test_the_sandbox_is_where_the_consumer_uploads_to_and_takes_its_token(
+    settings: Settings,
+) -> None:
     _, *words = compose.services()["sandbox"]["command"]
     options = dict(zip(words[::2], words[1::2], strict=True))
     port = _port(options["--listen"])
@@ -161,7 +187,9 @@ def test_the_ops_address_is_published_and_scraped(settings: Settings) -> None:
     assert compose.published("consumer") == {int(port): ("127.0.0.1", int(port))}
     (job,) = YAML(typ="safe").load(PROMETHEUS.read_text())["scrape_configs"]
     assert job["static_configs"] == [{"targets": [f"consumer:{port}"]}]
-    assert dockerfile.stages()[-1].only("EXPOSE") == port == _port_text(Settings().ops.listen), "the default port"
+    assert dockerfile.stages()[-1].only("EXPOSE") == port == _port_text(Settings().ops.listen), (
+        "the default port"
+    )
 
 
 def test_prometheus_finds_its_configuration_where_its_image_looks_for_it() -> None:
@@ -172,12 +200,17 @@ def test_prometheus_finds_its_configuration_where_its_image_looks_for_it() -> No
 
 
 def test_promtool_accepts_the_configuration_of_prometheus() -> None:
-    done = subprocess.run(["promtool", "check", "config", PROMETHEUS], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["promtool", "check", "config", PROMETHEUS], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_docker_waits_longer_for_a_stop_than_the_consumer_does(settings: Settings) -> None:
-    assert compose.seconds(compose.services()["consumer"]["stop_grace_period"]) > settings.limits.stop_seconds
+    assert (
+        compose.seconds(compose.services()["consumer"]["stop_grace_period"])
+        > settings.limits.stop_seconds
+    )
 
 
 def _listeners(value: str) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""docker-compose.yml carried out on this machine without an engine: what it starts works together."""
+"""docker-compose.yml carried out on this machine without an engine.
+
+What it starts works together.
+"""
 
 from __future__ import annotations
 
@@ -49,19 +52,28 @@ def _outside(stand: Rehearsal) -> str:
 
 
 def _sandbox(stand: Rehearsal, path: str) -> Any:
-    with urlopen(f"http://127.0.0.1:{stand.addresses.port('sandbox', 8080)}{path}", timeout=10) as answer:
+    with urlopen(
+        f"http://127.0.0.1:{stand.addresses.port('sandbox', 8080)}{path}", timeout=10
+    ) as answer:
         return json.load(answer)
 
 
 def _publish(stand: Rehearsal, key: str, value: bytes) -> None:
     failed: list[object] = []
     producer = Producer({"bootstrap.servers": _outside(stand)})
-    producer.produce("scm.events", value, key, on_delivery=lambda error, _: failed.append(error) if error else None)
+    producer.produce(
+        "scm.events",
+        value,
+        key,
+        on_delivery=lambda error, _: failed.append(error) if error else None,
+    )
     assert producer.flush(30) == 0
     assert failed == []
 
 
-def test_kafka_sends_clients_of_each_listener_on_to_an_address_that_they_can_reach(stand: Rehearsal) -> None:
+def test_kafka_sends_clients_of_each_listener_on_to_an_address_that_they_can_reach(
+    stand: Rehearsal,
+) -> None:
     for host, port in (("localhost", OUTSIDE), ("127.0.0.1", INSIDE)):
         here = stand.addresses.port("kafka", port)
         metadata = AdminClient({"bootstrap.servers": f"127.0.0.1:{here}"}).list_topics(timeout=30)
@@ -72,13 +84,19 @@ def test_kafka_sends_clients_of_each_listener_on_to_an_address_that_they_can_rea
 def test_the_topics_are_there_once_and_making_them_again_changes_nothing(stand: Rehearsal) -> None:
     stand.make_topics()
     found = AdminClient({"bootstrap.servers": _outside(stand)}).list_topics(timeout=30).topics
-    partitions = {name: len(topic.partitions) for name, topic in found.items() if not name.startswith("__")}
+    partitions = {
+        name: len(topic.partitions) for name, topic in found.items() if not name.startswith("__")
+    }
     assert partitions == {"scm.events": 4, "scm.events.dlq": 4}
 
 
 def test_an_event_published_on_this_machine_reaches_the_sandbox(stand: Rehearsal) -> None:
     _publish(stand, "CODE1", b'{"extended_id": "CODE1", "intended_market": "cn"}')
-    wait_until(lambda: "CODE1" in json.dumps(_sandbox(stand, "/sandbox/state")), 30, lambda: stand.log("consumer"))
+    wait_until(
+        lambda: "CODE1" in json.dumps(_sandbox(stand, "/sandbox/state")),
+        30,
+        lambda: stand.log("consumer"),
+    )
     assert _sandbox(stand, "/sandbox/rules")["broken"] == {}
 
 
@@ -90,7 +108,13 @@ def test_an_event_that_breaks_a_rule_reaches_the_dead_letter_topic(stand: Rehear
 
 
 def _first_dead_letter(stand: Rehearsal) -> Message[bytes, bytes]:
-    reader = Consumer({"bootstrap.servers": _outside(stand), "group.id": "reader", "auto.offset.reset": "earliest"})
+    reader = Consumer(
+        {
+            "bootstrap.servers": _outside(stand),
+            "group.id": "reader",
+            "auto.offset.reset": "earliest",
+        }
+    )
     reader.subscribe(["scm.events.dlq"])
     try:
         found = wait_until(lambda: reader.poll(0.5), 30, lambda: stand.log("consumer"))
@@ -102,20 +126,37 @@ def _first_dead_letter(stand: Rehearsal) -> Message[bytes, bytes]:
 
 
 def test_an_event_in_avro_is_read_with_its_schema_from_the_registry(stand: Rehearsal) -> None:
-    url = stand.addresses.here(compose.environment("consumer")["SCM_SCHEMA_REGISTRY__URL"], "consumer")
-    with closing(Apicurio()) as registry, SchemaRegistryClient({"url": url, "timeout": 30}) as client:
+    url = stand.addresses.here(
+        compose.environment("consumer")["SCM_SCHEMA_REGISTRY__URL"], "consumer"
+    )
+    with (
+        closing(Apicurio()) as registry,
+        SchemaRegistryClient({"url": url, "timeout": 30}) as client,
+    ):
         registry.port, registry.url = stand.addresses.port("registry", 8080), url
         registry.start()
         schema = (compose.ROOT / "schemas" / "scm_event.avsc").read_text()
-        # By the topic's name: other strategies ask the registry for what it may not know, and wait for the answer.
-        encode = AvroSerializer(client, schema, conf={"subject.name.strategy": topic_subject_name_strategy})
+        # By the topic's name: other strategies ask the registry for what it may not know, and wait
+        # for the answer.
+        encode = AvroSerializer(
+            client, schema, conf={"subject.name.strategy": topic_subject_name_strategy}
+        )
         moment = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
-        event = {"event_id": "1", "occurred_at": moment, "key_value": "CODE5", "scm_data": {"intended_market": "cn"}}
+        event = {
+            "event_id": "1",
+            "occurred_at": moment,
+            "key_value": "CODE5",
+            "scm_data": {"intended_market": "cn"},
+        }
         value = encode(event, SerializationContext("scm.events", MessageField.VALUE))
         assert isinstance(value, bytes)
         assert value[0] == 0
         _publish(stand, "CODE5", value)
-        wait_until(lambda: "CODE5" in json.dumps(_sandbox(stand, "/sandbox/state")), 60, lambda: stand.log("consumer"))
+        wait_until(
+            lambda: "CODE5" in json.dumps(_sandbox(stand, "/sandbox/state")),
+            60,
+            lambda: stand.log("consumer"),
+        )
 
 
 def test_prometheus_sees_what_the_consumer_counts(stand: Rehearsal) -> None:
@@ -125,8 +166,12 @@ def test_prometheus_sees_what_the_consumer_counts(stand: Rehearsal) -> None:
     def consumed() -> float:
         query = "sum(scm_consumer_records_consumed_total{job='scm-consumer',topic='scm.events'})"
         try:
-            with urlopen(f"{address}/api/v1/query?{urlencode({'query': query})}", timeout=10) as answer:
-                return sum(float(series["value"][1]) for series in json.load(answer)["data"]["result"])
+            with urlopen(
+                f"{address}/api/v1/query?{urlencode({'query': query})}", timeout=10
+            ) as answer:
+                return sum(
+                    float(series["value"][1]) for series in json.load(answer)["data"]["result"]
+                )
         except OSError:
             return 0  # not ready yet
 
@@ -134,7 +179,9 @@ def test_prometheus_sees_what_the_consumer_counts(stand: Rehearsal) -> None:
 
 
 @pytest.mark.parametrize("name", ["sandbox", "consumer"])
-def test_a_health_check_fails_when_nobody_answers_or_the_answer_is_no(name: str, image: Image, tmp_path: Path) -> None:
+def test_a_health_check_fails_when_nobody_answers_or_the_answer_is_no(
+    name: str, image: Image, tmp_path: Path
+) -> None:
     stand = Rehearsal(tmp_path, image)
     assert not stand.healthy(name)
     port = {"sandbox": 8080, "consumer": 9464}[name]
@@ -176,4 +223,8 @@ def test_the_consumer_stops_in_order_within_its_grace_period_and_goes_on_when_it
     _publish(stand, "CODE4", b'{"extended_id": "CODE4", "intended_market": "cn"}')
     stand.start_from_image("consumer")
     stand.wait_healthy("consumer")
-    wait_until(lambda: "CODE4" in json.dumps(_sandbox(stand, "/sandbox/state")), 30, lambda: stand.log("consumer"))
+    wait_until(
+        lambda: "CODE4" in json.dumps(_sandbox(stand, "/sandbox/state")),
+        30,
+        lambda: stand.log("consumer"),
+    )

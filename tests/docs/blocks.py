@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 
-_BLOCK = re.compile(r"^```(?P<language>\w+)(?: (?P<tag>[^\n]+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^```(?P<language>\w+)(?: (?P<tag>[^\n]+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 
 
 class Block(NamedTuple):
@@ -25,12 +27,22 @@ def blocks(page: str) -> list[Block]:
     """The fenced blocks of a page, by its path from the project's root."""
     text = (ROOT / page).read_text(encoding="utf-8")
     return [
-        Block(page, text.count("\n", 0, found.start()) + 1, found["language"], found["tag"] or "", found["text"])
+        Block(
+            page,
+            text.count("\n", 0, found.start()) + 1,
+            found["language"],
+            found["tag"] or "",
+            found["text"],
+        )
         for found in _BLOCK.finditer(text)
     ]
 
 
 def pages() -> list[str]:
     """Every Markdown page of the project that a user reads."""
-    found = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    found = [
+        ROOT / "README.md",
+        ROOT / "benchmarks" / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+    ]
     return [str(path.relative_to(ROOT)) for path in found]

@@ -1,4 +1,7 @@
-"""docs/events.md and docs/epcis.md: every example event makes the rows that the page shows, in every format shown."""
+"""docs/events.md and docs/epcis.md.
+
+Every example event makes the rows that the page shows, in every format shown.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ from tests.docs.blocks import Block, blocks
 
 PAGES = ("docs/events.md", "docs/epcis.md")
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-#: Every example with the rows below it: one or several events, one after the other, that make the same.
+#: Every example with the rows below it: one or several events, one after the other, that make the
+#: same.
 SHOWN = [
     (event, next(block for block in BLOCKS[place:] if not block.tag.startswith("event")))
     for place, event in enumerate(BLOCKS)
@@ -70,7 +74,9 @@ def test_an_example_envelope_is_the_same_event_in_avro(event: Block, rows: Block
     for item in shown:
         for name, text in item.items():
             if type(members["scm_data"].get(name)) is float:
-                item[name] = text.removesuffix(".0")  # an Avro double has no other digits than it needs
+                item[name] = text.removesuffix(
+                    ".0"
+                )  # an Avro double has no other digits than it needs
     assert [row.item for row in _rows(encoder("avro")(members), "avro")] == shown
 
 

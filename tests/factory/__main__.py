@@ -1,4 +1,7 @@
-"""``python -m tests.factory``: the factory's day in every format and mode, on a real Kafka and the sandbox."""
+"""``python -m tests.factory``.
+
+The factory's day in every format and mode, on a real Kafka and the sandbox.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,19 @@ def main() -> int:
     """The exit code: 1 if anything differs."""
     parser = argparse.ArgumentParser(prog="python -m tests.factory", description=__doc__)
     parser.add_argument("--items", type=int, default=20_000)
-    parser.add_argument("--format", choices=FORMATS, action="append", help="only this one; may be repeated")
-    parser.add_argument("--mode", choices=MODES, action="append", help="only this one; may be repeated")
+    parser.add_argument(
+        "--format", choices=FORMATS, action="append", help="only this one; may be repeated"
+    )
+    parser.add_argument(
+        "--mode", choices=MODES, action="append", help="only this one; may be repeated"
+    )
     options = parser.parse_args()
     failed = False
     with open_kafka() as kafka, tempfile.TemporaryDirectory() as folder:
         say(f"{options.items:,} items; {kafka.source}")
-        say("| format | mode | records | rows | rows applied | requests | tasks | seconds | differences |")
+        say(
+            "| format | mode | records | rows | rows applied | requests | tasks | seconds | differences |"
+        )
         say("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
         for form in options.format or FORMATS:
             for mode in options.mode or MODES:

@@ -1,8 +1,8 @@
 """How each format tells what happens: bytes of records, made here and not by the product.
 
-Flat events know one data key for a whole topic. So the day in flat events is four topics, one for each data key, read
-one after the other: no order is promised between topics. ``FLAT_KEYS`` says in which order; what must come of it is the
-script in that order.
+Flat events know one data key for a whole topic. So the day in flat events is four topics, one for
+each data key, read one after the other: no order is promised between topics. ``FLAT_KEYS`` says in
+which order; what must come of it is the script in that order.
 """
 
 from __future__ import annotations
@@ -16,11 +16,24 @@ from typing import Any
 
 import fastavro
 
-from tests.factory.script import STOLEN, Blacklisted, Commissioned, Happening, Loaded, Packed, Shipped, Unit, What
+from tests.factory.script import (
+    STOLEN,
+    Blacklisted,
+    Commissioned,
+    Happening,
+    Loaded,
+    Packed,
+    Shipped,
+    Unit,
+    What,
+)
 
-SCHEMA = fastavro.parse_schema(json.loads((Path(__file__).parents[2] / "schemas" / "scm_event.avsc").read_text()))
+SCHEMA = fastavro.parse_schema(
+    json.loads((Path(__file__).parents[2] / "schemas" / "scm_event.avsc").read_text())
+)
 UNIT_FIELDS = {"case": "case_code", "box": "box_code", "pallet": "pallet_code"}
-#: Data keys in the order in which their topics are read: items into units, units onto pallets, pallets away.
+#: Data keys in the order in which their topics are read: items into units, units onto pallets,
+#: pallets away.
 FLAT_KEYS = ("extended_id", "box_code", "case_code", "serial_number", "pallet_code")
 HAPPENED_AT = datetime(2026, 12, 1, 8, 0, tzinfo=UTC)
 #: The settings under which EPCIS events mean what the others say.
@@ -36,9 +49,14 @@ EPCIS_SETTINGS = {
 
 
 class Update:
-    """One code or unit and what is set for it; ``also``: the data key by which the unit's own code is named."""
+    """One code or unit and what is set for it.
 
-    def __init__(self, data_key: str, value: str, fields: dict[str, Any], also: str | None = None) -> None:
+    ``also``: the data key by which the unit's own code is named.
+    """
+
+    def __init__(
+        self, data_key: str, value: str, fields: dict[str, Any], also: str | None = None
+    ) -> None:
         self.data_key = data_key
         self.value = value
         self.fields = fields
@@ -50,7 +68,11 @@ def updates(what: What) -> Iterator[Update]:
     match what:
         case Commissioned(items, made_on, sell_by):
             for item in items:
-                fields = {"activation_status": 1, "production_date": made_on, "after_sell_by": sell_by}
+                fields = {
+                    "activation_status": 1,
+                    "production_date": made_on,
+                    "after_sell_by": sell_by,
+                }
                 yield Update("extended_id", item, fields)
         case Packed(items, into):
             for item in items:
@@ -61,7 +83,9 @@ def updates(what: What) -> Iterator[Update]:
         case Shipped(pallet, day):
             yield Update("pallet_code", pallet.name, {"ship_date": day})
         case Blacklisted(item, reason):
-            yield Update("extended_id", item, {"activation_status": 2, "blacklist_reason": int(reason)})
+            yield Update(
+                "extended_id", item, {"activation_status": 2, "blacklist_reason": int(reason)}
+            )
 
 
 def as_json(what: What) -> Iterator[bytes]:
@@ -88,7 +112,9 @@ def as_avro(what: What) -> Iterator[bytes]:
             "data_key": update.data_key,
             "key_value": update.value,
             "scm_data": update.fields,
-            "also_update": {"data_key": update.also, "key_value": update.value} if update.also else None,
+            "also_update": {"data_key": update.also, "key_value": update.value}
+            if update.also
+            else None,
         }
         fastavro.schemaless_writer(out, SCHEMA, event)
         yield out.getvalue()
@@ -96,7 +122,9 @@ def as_avro(what: What) -> Iterator[bytes]:
 
 def as_epcis(what: What) -> Iterator[bytes]:
     """One EPCIS event for all that happens at once."""
-    event: dict[str, Any] = {"@context": ["https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld"]}
+    event: dict[str, Any] = {
+        "@context": ["https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld"]
+    }
     event |= {"eventTime": "2026-12-01T08:00:00Z", "eventTimeZoneOffset": "+08:00"}
     match what:
         case Commissioned(items, made_on, sell_by):
@@ -108,10 +136,20 @@ def as_epcis(what: What) -> Iterator[bytes]:
         case Loaded(unit, pallet):
             event |= _aggregation(pallet, [_unit(unit)])
         case Shipped(pallet, day):
-            event |= {"type": "ObjectEvent", "action": "OBSERVE", "bizStep": "shipping", "epcList": [_unit(pallet)]}
+            event |= {
+                "type": "ObjectEvent",
+                "action": "OBSERVE",
+                "bizStep": "shipping",
+                "epcList": [_unit(pallet)],
+            }
             event["eventTime"] = f"{day}T08:00:00Z"
         case Blacklisted(item, reason):
-            event |= {"type": "ObjectEvent", "action": "OBSERVE", "bizStep": "inspecting", "epcList": [_item(item)]}
+            event |= {
+                "type": "ObjectEvent",
+                "action": "OBSERVE",
+                "bizStep": "inspecting",
+                "epcList": [_item(item)],
+            }
             event["disposition"] = "stolen" if reason == STOLEN else "damaged"
     yield json.dumps(event).encode()
 
@@ -131,7 +169,11 @@ def _unit(unit: Unit) -> str:
     return f"https://line.example.com/{unit.kind}/{unit.name}"
 
 
-ENCODERS: dict[str, Callable[[What], Iterator[bytes]]] = {"json": as_json, "avro": as_avro, "epcis": as_epcis}
+ENCODERS: dict[str, Callable[[What], Iterator[bytes]]] = {
+    "json": as_json,
+    "avro": as_avro,
+    "epcis": as_epcis,
+}
 
 
 def flat_topics(happenings: Iterable[Happening]) -> dict[str, list[tuple[bytes, bytes]]]:

@@ -15,7 +15,9 @@ class Warehouse:
 
     def __init__(self, labels: Mapping[str, str]) -> None:
         """``labels``: codes of cases, each with the case's name."""
-        self.codes: dict[str, dict[str, str]] = {code: {"serial_number": case} for code, case in labels.items()}
+        self.codes: dict[str, dict[str, str]] = {
+            code: {"serial_number": case} for code, case in labels.items()
+        }
         self._labels = {case: code for code, case in labels.items()}
         self._inside: defaultdict[Unit, list[str]] = defaultdict(list)
         self.rows = 0  #: updates that the day asks for
@@ -26,7 +28,12 @@ class Warehouse:
             match happening.what:
                 case Commissioned(items, made_on, sell_by):
                     for item in items:
-                        self._set(item, activation_status="1", production_date=made_on, after_sell_by=sell_by)
+                        self._set(
+                            item,
+                            activation_status="1",
+                            production_date=made_on,
+                            after_sell_by=sell_by,
+                        )
                     self.rows += len(items)
                 case Packed(items, into):
                     for item in items:
@@ -54,7 +61,9 @@ class Warehouse:
         self._inside[unit].append(code)
 
 
-def differences(wanted: Mapping[str, Mapping[str, str]], found: Mapping[str, Mapping[str, str]]) -> list[str]:
+def differences(
+    wanted: Mapping[str, Mapping[str, str]], found: Mapping[str, Mapping[str, str]]
+) -> list[str]:
     """Every field of every code that is not as it must be."""
     told: list[str] = []
     for code in sorted(wanted.keys() | found.keys()):
@@ -62,6 +71,10 @@ def differences(wanted: Mapping[str, Mapping[str, str]], found: Mapping[str, Map
         if must is None or has is None:
             told.append(f"{code}: {'lost' if has is None else 'not wanted'}")
             continue
-        wrong = [field for field in sorted(must.keys() | has.keys()) if must.get(field) != has.get(field)]
-        told += [f"{code}: {field} must be {must.get(field)!r}, is {has.get(field)!r}" for field in wrong]
+        wrong = [
+            field for field in sorted(must.keys() | has.keys()) if must.get(field) != has.get(field)
+        ]
+        told += [
+            f"{code}: {field} must be {must.get(field)!r}, is {has.get(field)!r}" for field in wrong
+        ]
     return told

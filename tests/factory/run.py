@@ -19,8 +19,9 @@ from tests.support.kafka_witness import Kafka
 FORMATS = ("avro", "json", "flat", "epcis")
 MODES = ("sync", "async", "auto")
 UNITS = ["case_code", "box_code", "pallet_code"]
-#: A window of a hundred pallets may select as many codes as there are. Synchronously the sandbox gives up above 3,000
-#: unless told otherwise, as the API does somewhere: that is what the other modes are for.
+#: A window of a hundred pallets may select as many codes as there are. Synchronously the sandbox
+#: gives up above 3,000 unless told otherwise, as the API does somewhere: that is what the other
+#: modes are for.
 SYNC_CODES = 1_000_000
 
 
@@ -39,7 +40,9 @@ class Told:
     findings: list[str]  #: every difference from the model, and whatever else must not be
 
 
-def run_day(kafka: Kafka, folder: Path, items: int, form: str, mode: str, *, seconds: float = 900) -> Told:
+def run_day(
+    kafka: Kafka, folder: Path, items: int, form: str, mode: str, *, seconds: float = 900
+) -> Told:
     """Publish the day, consume it, and compare the sandbox's state with the model's."""
     happenings = day(items)
     names = labels(happenings)
@@ -54,7 +57,9 @@ def run_day(kafka: Kafka, folder: Path, items: int, form: str, mode: str, *, sec
             parts = [(Job(kafka, sandbox, folder / key, 8), key, topics[key]) for key in FLAT_KEYS]
         else:
             encode = ENCODERS[form]
-            records = [(one.order.encode(), value) for one in happenings for value in encode(one.what)]
+            records = [
+                (one.order.encode(), value) for one in happenings for value in encode(one.what)
+            ]
             parts = [(Job(kafka, sandbox, folder, 8), "extended_id", records)]
         spent, findings = 0.0, []
         for job, data_key, records in parts:

@@ -1,10 +1,13 @@
-"""What happens on the day: items are commissioned, packed into cases and boxes, loaded onto pallets, shipped.
+"""What happens on the day.
 
-Cases are codes themselves (they carry a label), boxes are not. An order is what one packing station works off: its
-pallets, their cases and items. Orders are worked off side by side, each in its own order; it is the record's key.
+Items are commissioned, packed into cases and boxes, loaded onto pallets, shipped.
 
-Only what the contract gives an order to is repeated or corrected: an item's status by the item, a shipping date by the
-pallet. What goes by another data key sets other fields.
+Cases are codes themselves (they carry a label), boxes are not. An order is what one packing station
+works off: its pallets, their cases and items. Orders are worked off side by side, each in its own
+order; it is the record's key.
+
+Only what the contract gives an order to is repeated or corrected: an item's status by the item, a
+shipping date by the pallet. What goes by another data key sets other fields.
 """
 
 from __future__ import annotations
@@ -120,15 +123,23 @@ def _order(number: int, items: int, rng: random.Random) -> Iterator[Happening]:
             yield Happening(order, Shipped(pallet, "2026-12-02"))
 
 
-def _pallet(pallet: Unit, codes: list[str], made_on: str, sell_by: str, rng: random.Random) -> Iterator[What]:
-    cases = [codes[first : first + ITEMS_OF_A_CASE] for first in range(0, len(codes), ITEMS_OF_A_CASE)]
+def _pallet(
+    pallet: Unit, codes: list[str], made_on: str, sell_by: str, rng: random.Random
+) -> Iterator[What]:
+    cases = [
+        codes[first : first + ITEMS_OF_A_CASE] for first in range(0, len(codes), ITEMS_OF_A_CASE)
+    ]
     units = []
     late: list[tuple[str, Unit]] = []
     for place, items in enumerate(cases):
-        unit = Unit("case" if place % 2 else "box", f"{pallet.name[:-1]}{place}{'C' if place % 2 else 'B'}")
+        unit = Unit(
+            "case" if place % 2 else "box", f"{pallet.name[:-1]}{place}{'C' if place % 2 else 'B'}"
+        )
         units.append(unit)
         yield Commissioned(tuple(items), made_on, sell_by)
-        missed = items[-1:] if place == 0 and len(items) > 1 else []  # it is put in when its pallet is gone already
+        missed = (
+            items[-1:] if place == 0 and len(items) > 1 else []
+        )  # it is put in when its pallet is gone already
         late += [(item, unit) for item in missed]
         yield Packed(tuple(item for item in items if item not in missed), unit)
         if place and place % 3 == 0:

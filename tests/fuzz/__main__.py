@@ -1,4 +1,7 @@
-"""``python -m tests.fuzz --inputs 1000000``: reads so many inputs, on every core, and says what became of them."""
+"""``python -m tests.fuzz --inputs 1000000``.
+
+Reads so many inputs, on every core, and says what became of them.
+"""
 
 from __future__ import annotations
 

@@ -1,13 +1,15 @@
-"""Seeded conversations of the HTTP client with a server that does everything a server may do, and may not.
+"""Seeded conversations of the HTTP client with a server that does everything a server may do, and
+may not.
 
-For each request the server draws what it does: interim answers of every kind, every way to say where an
-answer ends (rightly, twice, wrongly), answers that are cut off, too late, too early, sent in pieces, or
-followed by another; connections that are closed, reset, half-closed or kept against its own word. The client
-is asked directly, over TLS, through a proxy and through a tunnel.
+For each request the server draws what it does: interim answers of every kind, every way to say
+where an answer ends (rightly, twice, wrongly), answers that are cut off, too late, too early, sent
+in pieces, or followed by another; connections that are closed, reset, half-closed or kept against
+its own word. The client is asked directly, over TLS, through a proxy and through a tunnel.
 
 Each request names a key of its own, and so does its answer. What must hold:
 
-* never an answer for another request: its status and its key are those that the server sent for this one;
+* never an answer for another request: its status and its key are those that the server sent for
+  this one;
 * never sent twice by itself, and not at all when it says so;
 * never past its deadline, by more than the machine takes;
 * what is a whole answer is taken, and after one that leaves no doubt the connection is used again.
@@ -53,8 +55,23 @@ INTERIM = (
     b"HTTP/1.1 199 X\r\nContent-Length: 7\r\n\r\n",
     b"HTTP/1.1 104 \r\nTransfer-Encoding: chunked\r\n\r\n",
 )
-STATUSES = {200: 60, 400: 15, 429: 3, 401: 2, 404: 2, 413: 2, 301: 2, 408: 2, 500: 3, 503: 4, 204: 2, 304: 2, 206: 1}
-#: How the end of an answer is said; those that a client must understand, and those after which nothing is in doubt.
+STATUSES = {
+    200: 60,
+    400: 15,
+    429: 3,
+    401: 2,
+    404: 2,
+    413: 2,
+    301: 2,
+    408: 2,
+    500: 3,
+    503: 4,
+    204: 2,
+    304: 2,
+    206: 1,
+}
+#: How the end of an answer is said; those that a client must understand, and those after which
+#: nothing is in doubt.
 FRAMES = {
     "length": 40, "chunked": 14, "gzip": 4, "no length": 3, "HTTP/1.0": 2, "HTTP/1.0, kept": 2, "says close": 3,
     "bare LF": 2, "folded": 2, "no colon": 2, "length twice": 2, "length beside chunked": 2, "identity": 1,
@@ -69,7 +86,15 @@ ENDS = {"nothing": 70, "stray": 8, "half a stray": 2, "line": 2, "interim": 2, "
 #: What a server does that answers when it has read the head only.
 EARLY = {"": 94, "reads on": 2, "takes the rest for a request": 2, "closes unread": 2}
 CUTS = ("close", "reset", "half-close", "hang")
-TUNNELS = {"": 70, "interim": 15, "more": 4, "refused": 4, "another protocol": 3, "not HTTP": 2, "cut": 2}
+TUNNELS = {
+    "": 70,
+    "interim": 15,
+    "more": 4,
+    "refused": 4,
+    "another protocol": 3,
+    "not HTTP": 2,
+    "cut": 2,
+}
 
 
 def drawn(draw: random.Random, weights: dict[str, int]) -> str:
@@ -138,7 +163,9 @@ class Server:
             talk.connections += 1
             try:
                 sock.settimeout(10)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is sent is on its way
+                sock.setsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+                )  # what is sent is on its way
                 sock = self._tunnelled(sock) if talk.way == "tunnel" else sock
                 if talk.way in ("tls", "tunnel"):
                     sock = self._tls.wrap_socket(sock, server_side=True)
@@ -180,7 +207,9 @@ class Server:
 class Connection:
     """The server's end of one connection."""
 
-    def __init__(self, sock: socket.socket, talk: Talk, draw: random.Random, timeout: float) -> None:
+    def __init__(
+        self, sock: socket.socket, talk: Talk, draw: random.Random, timeout: float
+    ) -> None:
         self._sock, self._talk, self._draw, self._timeout = sock, talk, draw, timeout
         self._number = talk.connections
         self._buffer = b""
@@ -237,12 +266,18 @@ class Connection:
 
     def _answer(self, key: str, status: int, frame: str) -> bytes:
         draw = self._draw
-        body = json.dumps({"for": key, "items": {key: ["x"]}}).encode() + b" " * draw.choice((0, 0, 0, 9_000, 40_000))
+        body = json.dumps({"for": key, "items": {key: ["x"]}}).encode() + b" " * draw.choice(
+            (0, 0, 0, 9_000, 40_000)
+        )
         if status in (204, 304) and draw.random() < 0.7:
             body = b""
         lines = [b"HTTP/1.1 %d %s" % (status, draw.choice((b"OK", b"", b"A B")))]
         if draw.random() < 0.3:
-            lines.append(draw.choice((b"Date: Wed, 21 Oct 2015 07:28:00 GMT", b"X-Long: " + b"y" * 3_000, b"Server:")))
+            lines.append(
+                draw.choice(
+                    (b"Date: Wed, 21 Oct 2015 07:28:00 GMT", b"X-Long: " + b"y" * 3_000, b"Server:")
+                )
+            )
         if frame == "gzip":
             body = gzip.compress(body, 1, mtime=0)
             lines.append(b"Content-Encoding: gzip")
@@ -258,8 +293,14 @@ class Connection:
             "two lengths": [length, b"Content-Length: %d" % (len(body) + 3)],
             "short": [b"Content-Length: %d" % max(0, len(body) - draw.randrange(1, 30))],
             "long": [b"Content-Length: %d" % (len(body) + draw.randrange(1, 400))],
-            "no number": [b"Content-Length: " + draw.choice((b"-1", b"+5", b"0x10", b"", b"1e3", b"5, 6", b"\xb2"))],
-            "odd coding": [b"Transfer-Encoding: " + draw.choice((b"gzip, chunked", b"xchunked", b"chunked, chunked"))],
+            "no number": [
+                b"Content-Length: "
+                + draw.choice((b"-1", b"+5", b"0x10", b"", b"1e3", b"5, 6", b"\xb2"))
+            ],
+            "odd coding": [
+                b"Transfer-Encoding: "
+                + draw.choice((b"gzip, chunked", b"xchunked", b"chunked, chunked"))
+            ],
         }
         if frame.startswith("HTTP/1.0"):
             lines[0] = lines[0].replace(b"1.1", b"1.0")
@@ -267,7 +308,13 @@ class Connection:
             return b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n" + body
         if frame == "not HTTP":
             return draw.choice(
-                (b"SSH-2.0-x\r\n", b"\r\n", b"HTTP/2 200\r\n\r\n", b"HTTP/1.1 20 X\r\n\r\n", b"{" + body)
+                (
+                    b"SSH-2.0-x\r\n",
+                    b"\r\n",
+                    b"HTTP/2 200\r\n\r\n",
+                    b"HTTP/1.1 20 X\r\n\r\n",
+                    b"{" + body,
+                )
             )
         if "chunk" in frame:
             lines.append(b"Transfer-Encoding: " + draw.choice((b"chunked", b"Chunked")))
@@ -288,13 +335,24 @@ class Connection:
             if len(parts) > 20:
                 piece, body = piece + body, b""
             extension = draw.choice((b"", b"", b";a=b", b' ; name="value"', b";"))
-            parts.append((draw.choice((b"%x", b"%X", b"000%x")) % len(piece)) + extension + b"\r\n" + piece + b"\r\n")
+            parts.append(
+                (draw.choice((b"%x", b"%X", b"000%x")) % len(piece))
+                + extension
+                + b"\r\n"
+                + piece
+                + b"\r\n"
+            )
         last = (
-            b"0" + draw.choice((b"", b"00", b";x")) + b"\r\n" + draw.choice((b"", b"X-Sum: 1\r\n", b"A: b\r\nC: d\r\n"))
+            b"0"
+            + draw.choice((b"", b"00", b";x"))
+            + b"\r\n"
+            + draw.choice((b"", b"X-Sum: 1\r\n", b"A: b\r\nC: d\r\n"))
         )
         if frame == "odd chunk":
             number = draw.randrange(len(parts))
-            bad = draw.choice((b"zz\r\n", b"-1\r\n", b"0x5\r\n", b"1_0\r\n", b"+3\r\n", b" 2\r\n", b"\r\n", b"5"))
+            bad = draw.choice(
+                (b"zz\r\n", b"-1\r\n", b"0x5\r\n", b"1_0\r\n", b"+3\r\n", b" 2\r\n", b"\r\n", b"5")
+            )
             parts.insert(number, bad)
         if frame == "chunk too long":
             number = draw.randrange(len(parts))
@@ -340,7 +398,10 @@ class Connection:
         return True
 
     def _answer_early(self, data: bytes, how: str, sent: Sent, *, understood: bool) -> bool:
-        """The answer comes before the request is read; then it is read, or taken for something else, or not read."""
+        """The answer comes before the request is read.
+
+        Then it is read, or taken for something else, or not read.
+        """
         if how == "closes unread":
             self._send(data)
             return False
@@ -364,7 +425,10 @@ class Connection:
         return False
 
     def _ends_by_closing(self, sent: Sent) -> bool:
-        return any(f", {frame}, " in sent.what for frame in ("no length", "HTTP/1.0", "long", "no last chunk"))
+        return any(
+            f", {frame}, " in sent.what
+            for frame in ("no length", "HTTP/1.0", "long", "no last chunk")
+        )
 
     def _over(self, how: str) -> bool:
         if how == "reset":
@@ -377,7 +441,10 @@ class Connection:
         return False
 
     def _gone(self, seconds: float) -> bool:
-        """Whether the client closed within these seconds; requests that it sends meanwhile count as seen."""
+        """Whether the client closed within these seconds.
+
+        Requests that it sends meanwhile count as seen.
+        """
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if not select.select([self._sock], [], [], left)[0]:
@@ -421,7 +488,10 @@ class Connection:
 
 
 class Judge:
-    """A server and, one after the other, clients that talk to it; ``made`` counts what came of the calls."""
+    """A server and, one after the other, clients that talk to it.
+
+    ``made`` counts what came of the calls.
+    """
 
     def __init__(self, certificate: Path, tls: ssl.SSLContext, timeout: float = 0.25) -> None:
         self._certificate = certificate
@@ -454,7 +524,11 @@ class Judge:
 
     def _client(self, way: str) -> Client:
         address = f"127.0.0.1:{self.server.port}"
-        url = {"proxy": "http://api.invalid", "tunnel": "https://127.0.0.1:1", "tls": f"https://{address}"}
+        url = {
+            "proxy": "http://api.invalid",
+            "tunnel": "https://127.0.0.1:1",
+            "tls": f"https://{address}",
+        }
         return Client(
             url.get(way, f"http://{address}"), TOKEN, connect_timeout=self._timeout, timeout=self._timeout,
             proxy=f"http://{address}" if way in ("proxy", "tunnel") else "", ca_file=str(self._certificate),

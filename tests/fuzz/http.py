@@ -1,4 +1,7 @@
-"""``python -m tests.fuzz.http --conversations 100000``: holds so many, several at once, and says what came of them."""
+"""``python -m tests.fuzz.http --conversations 100000``.
+
+Holds so many, several at once, and says what came of them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Inputs for the decoders: events of every format as they should be, and what becomes of them in a cruel world.
+"""Inputs for the decoders.
+
+Events of every format as they should be, and what becomes of them in a cruel world.
 
 An input depends on its number alone, so that one that fails is found again by it.
 """
@@ -18,9 +20,14 @@ from tests.unit.epcis import ITEM, OTHER_SSCC, SSCC, aggregation, document, obje
 
 SHIPPED = read_schema("scm_event.avsc")
 NEWER = SHIPPED | {
-    "fields": [*SHIPPED["fields"], {"name": "more", "type": {"type": "array", "items": ["null", "string"]}}]
+    "fields": [
+        *SHIPPED["fields"],
+        {"name": "more", "type": {"type": "array", "items": ["null", "string"]}},
+    ]
 }
-OLDER = SHIPPED | {"fields": [f for f in SHIPPED["fields"] if f["name"] in ("key_value", "scm_data")]}
+OLDER = SHIPPED | {
+    "fields": [f for f in SHIPPED["fields"] if f["name"] in ("key_value", "scm_data")]
+}
 #: Of the registry, by id: type and text.
 SCHEMAS = {
     1: ("AVRO", json.dumps(SHIPPED)),
@@ -31,7 +38,12 @@ SCHEMAS = {
     6: ("AVRO", json.dumps(["null", "string", SHIPPED])),
 }
 
-FLAT: dict[str, Any] = {"extended_id": "HGDTQD54D5SD86EEDFS", "activation_status": 1, "weight": 1.50, "product": "p"}
+FLAT: dict[str, Any] = {
+    "extended_id": "HGDTQD54D5SD86EEDFS",
+    "activation_status": 1,
+    "weight": 1.50,
+    "product": "p",
+}
 ENVELOPE: dict[str, Any] = {
     "event_id": "e-1",
     "occurred_at": "2026-11-22T23:30:00+08:00",
@@ -58,7 +70,13 @@ SHIPPED_UNIT = object_event(
 )
 PACKED = aggregation(SSCC, ITEM, "ABCDEFGH-1", bizStep="packing")
 UNPACKED = aggregation(OTHER_SSCC, SSCC, action="DELETE")
-EVENTS = [COMMISSIONED, SHIPPED_UNIT, PACKED, UNPACKED, aggregation(SSCC, ITEM, action="OBSERVE", bizStep="shipping")]
+EVENTS = [
+    COMMISSIONED,
+    SHIPPED_UNIT,
+    PACKED,
+    UNPACKED,
+    aggregation(SSCC, ITEM, action="OBSERVE", bizStep="shipping"),
+]
 DOCUMENT = document(*EVENTS)
 CLOUD = {
     "specversion": "1.0",
@@ -68,7 +86,15 @@ CLOUD = {
     "time": "2026-11-22T23:30:00Z",
     "data": ENVELOPE,
 }
-OBJECTS: list[Any] = [FLAT, ENVELOPE, *EVENTS, DOCUMENT, CLOUD, CLOUD | {"data": FLAT}, CLOUD | {"data": DOCUMENT}]
+OBJECTS: list[Any] = [
+    FLAT,
+    ENVELOPE,
+    *EVENTS,
+    DOCUMENT,
+    CLOUD,
+    CLOUD | {"data": FLAT},
+    CLOUD | {"data": DOCUMENT},
+]
 
 
 class Raw(str):
@@ -82,19 +108,69 @@ ODD: list[Any] = [
     *(None, True, False, 0, -1, 2**63, -(2**64), 1.5),
     *("", " ", "\u00a0", "x" * 51, "x" * 600, "a\nb\x00", "\U0001f600", "é", "{date}"),
     *([], {}, [[]], [None], {"": ""}, {"id": "x"}, {"id": 5}, [5, "x", {}], ["", " "]),
-    *("2026-02-30", "2026-11-22T23:30:00+08:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00"),
-    *("+99:99", "-23:59", "Z", "ADD", "DELETE", "OBSERVE", "shipping", "commissioning", "0", "1", "2"),
+    *(
+        "2026-02-30",
+        "2026-11-22T23:30:00+08:00",
+        "0001-01-01T00:00:00Z",
+        "9999-12-31T23:59:59-14:00",
+    ),
+    *(
+        "+99:99",
+        "-23:59",
+        "Z",
+        "ADD",
+        "DELETE",
+        "OBSERVE",
+        "shipping",
+        "commissioning",
+        "0",
+        "1",
+        "2",
+    ),
     *("EPCISDocument", "ObjectEvent", "AggregationEvent", "TransactionEvent"),
-    *(ITEM, SSCC, "urn:epc:id:sgtin:9506000.0134.1", "urn:epc:id:sgtin:9506000.013435.%ff%00", "urn:epc:id:sscc:."),
-    *("https://x/01/1/21/", "http://", "https://id.gs1.org/01/09506000134352/21/%", "https://[::1/00/1", "00/1"),
+    *(
+        ITEM,
+        SSCC,
+        "urn:epc:id:sgtin:9506000.0134.1",
+        "urn:epc:id:sgtin:9506000.013435.%ff%00",
+        "urn:epc:id:sscc:.",
+    ),
+    *(
+        "https://x/01/1/21/",
+        "http://",
+        "https://id.gs1.org/01/09506000134352/21/%",
+        "https://[::1/00/1",
+        "00/1",
+    ),
     *map(Raw, ("NaN", "-Infinity", "1e999999999", "-0", "1e-5000", "0.1e+2", "9" * 5000, "1e400")),
     *map(Raw, ("1" + "0" * 400 + ".5", r'"\ud800"', r'"\udc00\ud800"', r'"\u0000"', '"\xed"')),
     *map(Raw, ("tru", "'x'", "01", "+1", "[1,]", '{"a":1,"a":2}', "", "[" * 40 + "]" * 40)),
 ]
 NAMES = sorted(
-    {name for made in (FLAT, ENVELOPE, COMMISSIONED, SHIPPED_UNIT, PACKED, DOCUMENT, CLOUD) for name in made}
-    | {"status", "blacklist_reason", "date_consumed", "after_sell_by", "event", "eventList", "errorDeclaration"}
-    | {"", "a.b", "x:y", "data_base64", "quantityList", "childQuantityList", "extended_id ", "x" * 5000}
+    {
+        name
+        for made in (FLAT, ENVELOPE, COMMISSIONED, SHIPPED_UNIT, PACKED, DOCUMENT, CLOUD)
+        for name in made
+    }
+    | {
+        "status",
+        "blacklist_reason",
+        "date_consumed",
+        "after_sell_by",
+        "event",
+        "eventList",
+        "errorDeclaration",
+    }
+    | {
+        "",
+        "a.b",
+        "x:y",
+        "data_base64",
+        "quantityList",
+        "childQuantityList",
+        "extended_id ",
+        "x" * 5000,
+    }
 )
 TOKENS = [
     *(b"{", b"}", b"[", b"]", b":", b",", b'"', b"\\", b"\x00", b"\xff", b"\xef\xbb\xbf"),
@@ -107,7 +183,10 @@ def _written(value: Any, draw: random.Random) -> str:
     if isinstance(value, Raw):
         return value
     if isinstance(value, dict):
-        members = [f"{json.dumps(name, ensure_ascii=False)}:{_written(inner, draw)}" for name, inner in value.items()]
+        members = [
+            f"{json.dumps(name, ensure_ascii=False)}:{_written(inner, draw)}"
+            for name, inner in value.items()
+        ]
         if members and draw.random() < 0.02:
             members.append(draw.choice(members))  # a name twice
         return f"{{{','.join(members)}}}"
@@ -127,14 +206,19 @@ def _changed(value: Any, draw: random.Random, depth: int = 0) -> Any:
             return value[:place] + value[place + 1 :]
         if way < 0.3:
             return value + value[place:]
-        return [_changed(inner, draw, depth + 1) if at == place else inner for at, inner in enumerate(value)]
+        return [
+            _changed(inner, draw, depth + 1) if at == place else inner
+            for at, inner in enumerate(value)
+        ]
     name, way = draw.choice(list(value)), draw.random()
     if way < 0.15:
         return {other: inner for other, inner in value.items() if other != name}
     if way < 0.3:
         return value | {draw.choice(NAMES): draw.choice(ODD)}
     if way < 0.4:
-        return {draw.choice(NAMES) if other == name else other: inner for other, inner in value.items()}
+        return {
+            draw.choice(NAMES) if other == name else other: inner for other, inner in value.items()
+        }
     return value | {name: _changed(value[name], draw, depth + 1)}
 
 
@@ -214,7 +298,9 @@ HUGE: list[Callable[[int], bytes]] = [
     lambda count: b'{"extended_id":"K","n":1e%s}' % (b"9" * min(count, 5000)),
     lambda count: b'{"extended_id":"K","n":1e-%d}' % count,
     lambda count: b'{"extended_id":"K","a":"%s"}' % (b"x" * count),
-    lambda count: b'{"extended_id":"K",%s}' % b",".join(b'"f%d":1' % number for number in range(count)),
+    lambda count: (
+        b'{"extended_id":"K",%s}' % b",".join(b'"f%d":1' % number for number in range(count))
+    ),
     lambda count: b'{"extended_id":"K",%s}' % b",".join([b'"f":1'] * count),
     lambda count: _in(COMMISSIONED, epcList=[f"ABCDEFGH-{number}" for number in range(count)]),
     lambda count: _in(COMMISSIONED, epcList=[ITEM] * count),
@@ -227,7 +313,9 @@ HUGE: list[Callable[[int], bytes]] = [
     lambda count: _in(SHIPPED_UNIT, destinationList=[{"destination": "x"}] * count),
     lambda count: b'{"specversion":1,"data":' * count + b"{}" + b"}" * count,
     lambda count: b"\x00\x00\x00\x00\x02" + DATA[2][:-1] + b"\x00" * count,
-    lambda count: b"\x00\x00\x00\x00\x02" + DATA[2][:-9] + b"\xfe\xff\xff\xff\xff\x01" + b"\x00" * count,
+    lambda count: (
+        b"\x00\x00\x00\x00\x02" + DATA[2][:-9] + b"\xfe\xff\xff\xff\xff\x01" + b"\x00" * count
+    ),
 ]
 
 _KINDS: list[tuple[Callable[[random.Random], bytes], float]] = [

@@ -1,4 +1,7 @@
-"""What must hold for whatever is read: rows or a dead letter with a reason, soon, and nothing else ever."""
+"""What must hold for whatever is read.
+
+Rows or a dead letter with a reason, soon, and nothing else ever.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ _MORE_RULES: dict[str, tuple[str, ...]] = {
 
 
 class Judge:
-    """Every format with and without a registry, over one core; ``made`` counts what became of the inputs."""
+    """Every format with and without a registry, over one core.
+
+    ``made`` counts what became of the inputs.
+    """
 
     def __init__(self) -> None:
         self._now = 1000.0
@@ -57,8 +63,12 @@ class Judge:
                     schemas.learn(schema_id, kind, text)
                 maker = RowMaker("extended_id", ("ship_date",), logistic_units=UNITS)
                 read = decoder(form, schemas if registry else None, rules[registry])
-                self._intakes.append((form, Intake(read, maker, (lambda _: None) if registry else None)))
-        self._pipeline = Pipeline(Rules(rate=0.0, linger=0.0, pause_after_rejections=0), random.Random(1).random)
+                self._intakes.append(
+                    (form, Intake(read, maker, (lambda _: None) if registry else None))
+                )
+        self._pipeline = Pipeline(
+            Rules(rate=0.0, linger=0.0, pause_after_rejections=0), random.Random(1).random
+        )
         self._partition = Partition("events", 0, 0, 0)
         self._pipeline.add_partition(self._partition)
         self.made: Counter[str] = Counter()
@@ -85,7 +95,9 @@ class Judge:
             self._judge(row)
         if not rows:
             assert b"EPC" in raw or b"Event" in raw, "only an event of EPCIS may set nothing"
-        self.made[f"{form}: {'rows' if any(row.rejection is None for row in rows) else _why(rows)}"] += 1
+        self.made[
+            f"{form}: {'rows' if any(row.rejection is None for row in rows) else _why(rows)}"
+        ] += 1
         self._settle(records, rows, position)
 
     def _judge(self, row: Row) -> None:

@@ -30,7 +30,9 @@ def standin() -> Iterator[StandIn]:
 
 
 def upload(standin: StandIn, body: object) -> requests.Response:
-    return requests.post(f"{standin.url}/api/v2/scm/upload/", json=body, headers=HEADERS, timeout=10)
+    return requests.post(
+        f"{standin.url}/api/v2/scm/upload/", json=body, headers=HEADERS, timeout=10
+    )
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not() -> None:
@@ -48,7 +50,11 @@ def test_a_share_of_the_events_repeats_an_earlier_key() -> None:
 
 def test_the_standin_answers_as_documented_and_counts(standin: StandIn) -> None:
     standin.reset()
-    items = [{"extended_id": 'a"é', "market": "cn", "line": "1"}, {"extended_id": "b"}, {"extended_id": "b"}]
+    items = [
+        {"extended_id": 'a"é', "market": "cn", "line": "1"},
+        {"extended_id": "b"},
+        {"extended_id": "b"},
+    ]
     answer = upload(standin, {"data_key": "extended_id", "items": items})
     assert answer.status_code == 200
     assert answer.json() == {
@@ -90,7 +96,9 @@ def test_the_standin_refuses_what_the_api_would(standin: StandIn, body: object) 
     assert (standin.stats().refused, standin.stats().rows) == (1, 0)
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"items":[]} {}', '{"items":[],}', '{"items":[{"a":"\\q"}]}', "01"])
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"items":[]} {}', '{"items":[],}', '{"items":[{"a":"\\q"}]}', "01"]
+)
 def test_the_standin_refuses_what_is_not_json(standin: StandIn, text: str) -> None:
     url = f"{standin.url}/api/v2/scm/upload/"
     assert requests.post(url, data=text, headers=HEADERS, timeout=10).status_code == 400
@@ -128,7 +136,9 @@ def test_the_floor_sends_every_event_of_the_backlog(
     assert "floor" in report.table([run], [])
 
 
-def test_a_run_that_did_not_send_the_backlog_does_not_count(kafka: Kafka, standin: StandIn, tmp_path: Path) -> None:
+def test_a_run_that_did_not_send_the_backlog_does_not_count(
+    kafka: Kafka, standin: StandIn, tmp_path: Path
+) -> None:
     topic = kafka.create_topic(unique("floor"), 1)
     produce(kafka.bootstrap, topic, 300, seed=5)
     with pytest.raises(BenchmarkError, match="300 rows of 300 keys"):
@@ -159,18 +169,28 @@ def test_the_product_is_compared_with_the_better_floor_for_each_figure() -> None
 
 def test_the_median_of_the_rounds_is_shown() -> None:
     rounds = [
-        report.Run("floor", 0, 1, Cost(0, 1.0, 0.0, 2.0, peak), Stats(10, 1_000, 0, 0, 1, 1_000, "", 1.0, 0.1))
+        report.Run(
+            "floor",
+            0,
+            1,
+            Cost(0, 1.0, 0.0, 2.0, peak),
+            Stats(10, 1_000, 0, 0, 1, 1_000, "", 1.0, 0.1),
+        )
         for peak in (10.0, 99.0, 20.0)
     ]
     assert report.medians(rounds)["floor", 0, 1]["peak_mib"] == 20.0
 
 
 def test_the_other_checkouts_code_is_what_runs(tmp_path: Path) -> None:
-    shutil.copytree(PROJECT / "consumer", tmp_path / "consumer", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        PROJECT / "consumer", tmp_path / "consumer", ignore=shutil.ignore_patterns("__pycache__")
+    )
     module = tmp_path / "consumer" / "__init__.py"
     module.write_text(module.read_text().replace(consumer.__version__, "99.9"))
     command, variables = compare.code_of(tmp_path)
-    done = subprocess.run([*command, "--version"], cwd="/", env=variables, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [*command, "--version"], cwd="/", env=variables, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split()[-1] == "99.9"
 
 
@@ -180,7 +200,9 @@ def test_two_checkouts_are_compared_round_by_round() -> None:
         return report.Run("product", 0, 8, Cost(0, cpu, 0.0, busy + 1, 50.0), stats)
 
     # The machine was half as quick in the second round, for both.
-    assert compare.summary([(run(1.1, 1.0), run(1.0, 1.0)), (run(2.2, 2.0), run(2.0, 2.0)), (run(1.0, 1.0),) * 2]) == [
+    assert compare.summary(
+        [(run(1.1, 1.0), run(1.0, 1.0)), (run(2.2, 2.0), run(2.0, 2.0)), (run(1.0, 1.0),) * 2]
+    ) == [
         "CPU us/row: 1.100 of the other's (1.000 to 1.100)",
         "rows/s: 1.000 of the other's (1.000 to 1.000)",
         "peak MiB: 1.000 of the other's (1.000 to 1.000)",

@@ -1,4 +1,6 @@
-"""The Kafka that tests stand on does what they take for granted, and a run without one says so or fails."""
+"""The Kafka that tests stand on does what they take for granted, and a run without one says so or
+fails.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def test_produced_records_are_read_back_byte_for_byte(kafka: Kafka) -> None:
     topic = kafka.create_topic(unique("read-back"), 3)
     before = time.time() * 1000
     headers = [("trace", b"\x00\xff"), ("trace", b"again")]
-    kafka.produce(topic, [ToSend(b"a", b"one", 2, headers), (b"a", None, 2, None), (None, b"", 0, None)])
+    kafka.produce(
+        topic, [ToSend(b"a", b"one", 2, headers), (b"a", None, 2, None), (None, b"", 0, None)]
+    )
     found = kafka.read_all(topic)
     assert [(r.partition, r.offset, r.key, r.value, r.headers) for r in found] == [
         (0, 0, None, b"", []),
@@ -97,7 +101,10 @@ def test_deleted_records_are_gone_and_the_later_ones_keep_their_offsets(kafka: K
     topic = kafka.create_topic(unique("retention"), 1)
     kafka.produce(topic, [ToSend(None, b"%d" % i, 0) for i in range(5)])
     kafka.delete_records(topic, {0: 3})
-    assert [(record.offset, record.value) for record in kafka.read_all(topic)] == [(3, b"3"), (4, b"4")]
+    assert [(record.offset, record.value) for record in kafka.read_all(topic)] == [
+        (3, b"3"),
+        (4, b"4"),
+    ]
 
 
 def test_committed_offsets_and_their_metadata_are_visible(kafka: Kafka) -> None:
@@ -141,7 +148,9 @@ def test_extra_broker_properties_are_applied(breakable: JvmBroker) -> None:
 
 
 @pytest.mark.parametrize("end", [JvmBroker.stop, JvmBroker.kill])
-def test_a_restart_keeps_address_records_and_commits(breakable: JvmBroker, end: Callable[[JvmBroker], None]) -> None:
+def test_a_restart_keeps_address_records_and_commits(
+    breakable: JvmBroker, end: Callable[[JvmBroker], None]
+) -> None:
     kafka = Kafka(breakable.bootstrap, "breakable")
     topic, group = kafka.create_topic(unique("restart"), 2), unique("group")
     kafka.produce(topic, [ToSend(b"%d" % i, b"%d" % i) for i in range(100)])
@@ -179,7 +188,11 @@ def test_a_broker_does_not_outlive_a_killed_test_run() -> None:
         "input()\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script],
+        cwd=PROJECT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as run:
         assert run.stdout is not None
         port, folder = run.stdout.readline().split()
@@ -191,7 +204,13 @@ def test_a_broker_does_not_outlive_a_killed_test_run() -> None:
 def test_in_ci_a_run_without_a_real_kafka_fails_and_says_what_to_install() -> None:
     run = nested_run({"CI": "true"})
     assert run.returncode == 1, run.stdout
-    for word in ("CI=true", "SCM_TEST_KAFKA=host:port", "container engine", "install a JDK 17", "Maven"):
+    for word in (
+        "CI=true",
+        "SCM_TEST_KAFKA=host:port",
+        "container engine",
+        "install a JDK 17",
+        "Maven",
+    ):
         assert word in run.stdout
 
 
@@ -209,9 +228,16 @@ def test_the_address_in_the_environment_is_used_first(kafka: Kafka) -> None:
 
 
 def nested_run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """A test run of one Kafka test on a machine without Java, Maven or an answering container engine."""
+    """A test run of one Kafka test on a machine without Java, Maven or an answering container
+    engine.
+    """
     test = f"{__file__}::{test_produced_records_are_read_back_byte_for_byte.__name__}"
-    bare = {"PATH": "", "DOCKER_HOST": "tcp://127.0.0.1:9", "SCM_TEST_KAFKA": "", "HOME": os.environ["HOME"]}
+    bare = {
+        "PATH": "",
+        "DOCKER_HOST": "tcp://127.0.0.1:9",
+        "SCM_TEST_KAFKA": "",
+        "HOME": os.environ["HOME"],
+    }
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", test],
         cwd=PROJECT,

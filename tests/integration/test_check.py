@@ -1,4 +1,7 @@
-"""``check`` as a user runs it, against real brokers: each trouble is one line that says what to do."""
+"""``check`` as a user runs it, against real brokers.
+
+Each trouble is one line that says what to do.
+"""
 
 from __future__ import annotations
 
@@ -53,17 +56,24 @@ class Checked:
     @property
     def failed(self) -> list[str]:
         """The names of what failed, in order."""
-        return [name for name, lines in self.lines.items() for state, _ in lines if state == "FAILED"]
+        return [
+            name for name, lines in self.lines.items() for state, _ in lines if state == "FAILED"
+        ]
 
 
 def check(job: Job, *arguments: str, **sections: dict[str, Any]) -> Checked:
     """Run it to its end; its form and that no secret is shown hold for every run."""
     settings = job.settings(**sections)
-    with ConsumerProcess(job.folder, settings, "check", *arguments, name=unique("check")) as process:
+    with ConsumerProcess(
+        job.folder, settings, "check", *arguments, name=unique("check")
+    ) as process:
         code = process.wait(CHECK_SECONDS)
         out, err = process.out, process.err
     assert err == "", err
-    for hidden in (settings["kafka.client"].get("sasl.password", PASSWORD), settings["api"]["token"]):
+    for hidden in (
+        settings["kafka.client"].get("sasl.password", PASSWORD),
+        settings["api"]["token"],
+    ):
         assert hidden not in out
     lines: dict[str, list[Line]] = {}
     for line in out.splitlines()[:-1]:
@@ -73,7 +83,11 @@ def check(job: Job, *arguments: str, **sections: dict[str, Any]) -> Checked:
         lines.setdefault(name, []).append((state, text))
     found = Checked(code, out, lines)
     assert code == (3 if found.failed else 0)
-    assert out.splitlines()[-1] == "all is well" or f"{len(found.failed)} FAILED" in out or not found.failed
+    assert (
+        out.splitlines()[-1] == "all is well"
+        or f"{len(found.failed)} FAILED" in out
+        or not found.failed
+    )
     return found
 
 
@@ -94,14 +108,25 @@ def guarded(secure: SecureBroker, job: Job) -> Job:
 
 def at(secure: SecureBroker, **properties: str) -> dict[str, dict[str, Any]]:
     """The settings that lead to the secure listener, those given laid over."""
-    return {"kafka": {"bootstrap_servers": secure.bootstrap}, "kafka.client": secure.client(**properties)}
+    return {
+        "kafka": {"bootstrap_servers": secure.bootstrap},
+        "kafka.client": secure.client(**properties),
+    }
 
 
 def allow(secure: SecureBroker, kind: ResourceType, name: str, *operations: AclOperation) -> None:
     """Give the user rights."""
     admin = AdminClient({"bootstrap.servers": secure.broker.bootstrap})
     bindings = [
-        AclBinding(kind, name, ResourcePatternType.LITERAL, f"User:{USER}", "*", operation, AclPermissionType.ALLOW)
+        AclBinding(
+            kind,
+            name,
+            ResourcePatternType.LITERAL,
+            f"User:{USER}",
+            "*",
+            operation,
+            AclPermissionType.ALLOW,
+        )
         for operation in operations
     ]
     for future in admin.create_acls(bindings).values():
@@ -118,17 +143,23 @@ def configuration(kafka: Kafka, topic: str) -> dict[str, str]:
 def topics_of(bootstrap: str) -> dict[str, int]:
     admin = AdminClient({"bootstrap.servers": bootstrap})
     found = admin.list_topics(timeout=30).topics
-    return {name: len(topic.partitions) for name, topic in found.items() if not name.startswith("__")}
+    return {
+        name: len(topic.partitions) for name, topic in found.items() if not name.startswith("__")
+    }
 
 
 def commit(kafka: Kafka, group: str, topic: str, offset: int) -> None:
-    properties = {"bootstrap.servers": kafka.bootstrap, "group.id": group, "enable.auto.commit": False}
+    properties = {
+        "bootstrap.servers": kafka.bootstrap,
+        "group.id": group,
+        "enable.auto.commit": False,
+    }
     consumer = Consumer(properties)
     consumer.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
     consumer.close()
 
 
-# -- the broker ----------------------------------------------------------------------------------------------
+# -- the broker ----------------------------------------------------------------------------------
 
 
 def test_with_everything_there_all_is_well(job: Job) -> None:
@@ -148,7 +179,9 @@ def test_no_broker_is_one_failure_and_the_api_is_checked_all_the_same(job: Job) 
     assert found.failed == ["broker"]
     assert "Connection refused" in found.one("broker")[1]
     assert "kafka.bootstrap_servers" in found.one("broker")[1]
-    assert {found.one(name)[0] for name in ("topics", "dead letters", "rights", "group", "retention")} == {"skipped"}
+    assert {
+        found.one(name)[0] for name in ("topics", "dead letters", "rights", "group", "retention")
+    } == {"skipped"}
     assert found.one("token")[0] == "ok"
 
 
@@ -170,7 +203,9 @@ def test_with_everything_silent_it_ends_in_time_and_says_all(job: Job) -> None:
     assert seconds < 20  # 15, and the start of a process on a busy machine
 
 
-def test_a_broker_that_gives_out_an_address_nobody_reaches_is_told_with_that_address(job: Job) -> None:
+def test_a_broker_that_gives_out_an_address_nobody_reaches_is_told_with_that_address(
+    job: Job,
+) -> None:
     good, lost, controller, elsewhere = (f"127.0.0.1:{free_port()}" for _ in range(4))
     properties = {
         "listeners": f"PLAINTEXT://{good},LOST://{lost},CONTROLLER://{controller}",
@@ -189,19 +224,28 @@ def test_a_broker_that_gives_out_an_address_nobody_reaches_is_told_with_that_add
 
 
 def test_one_broker_of_two_that_is_down_fails_only_what_it_leads(job: Job) -> None:
-    one, one_inside, two, two_inside, controller, nowhere = (f"127.0.0.1:{free_port()}" for _ in range(6))
+    one, one_inside, two, two_inside, controller, nowhere = (
+        f"127.0.0.1:{free_port()}" for _ in range(6)
+    )
     cluster = str(uuid.uuid4())
     shared = {
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "INSIDE",
         "controller.quorum.voters": f"1@{controller}",
     }
-    first = shared | {"listeners": f"PLAINTEXT://{one},INSIDE://{one_inside},CONTROLLER://{controller}"}
+    first = shared | {
+        "listeners": f"PLAINTEXT://{one},INSIDE://{one_inside},CONTROLLER://{controller}"
+    }
     first |= {"advertised.listeners": f"PLAINTEXT://{one},INSIDE://{one_inside}"}
     second = shared | {"node.id": "2", "process.roles": "broker"}
     second |= {"listeners": f"PLAINTEXT://{two},INSIDE://{two_inside}"}
-    second |= {"advertised.listeners": f"PLAINTEXT://{nowhere},INSIDE://{two_inside}"}  # as good as down, for clients
-    with closing(JvmBroker(first, cluster=cluster)) as reached, closing(JvmBroker(second, cluster=cluster)) as lost:
+    second |= {
+        "advertised.listeners": f"PLAINTEXT://{nowhere},INSIDE://{two_inside}"
+    }  # as good as down, for clients
+    with (
+        closing(JvmBroker(first, cluster=cluster)) as reached,
+        closing(JvmBroker(second, cluster=cluster)) as lost,
+    ):
         reached.port, lost.port = (int(address.partition(":")[2]) for address in (one, two))
         reached.start()
         lost.start()
@@ -213,8 +257,14 @@ def test_one_broker_of_two_that_is_down_fails_only_what_it_leads(job: Job) -> No
                 NewTopic("reached", 2, replica_assignment=[[1, 2], [1, 2]], config=well),
                 NewTopic("lost", 2, replica_assignment=[[1], [2]], config=well),
                 NewTopic("letters", 1, replica_assignment=[[1, 2]], config=well),
-                # Wherever its name puts the group: its offsets are kept by the broker that is reached.
-                NewTopic("__consumer_offsets", 4, replica_assignment=[[1]] * 4, config={"cleanup.policy": "compact"}),
+                # Wherever its name puts the group: its offsets are kept by the broker that is
+                # reached.
+                NewTopic(
+                    "__consumer_offsets",
+                    4,
+                    replica_assignment=[[1]] * 4,
+                    config={"cleanup.policy": "compact"},
+                ),
             ]
         ).values():
             created.result(10)
@@ -224,20 +274,35 @@ def test_one_broker_of_two_that_is_down_fails_only_what_it_leads(job: Job) -> No
         worse = check(job, kafka=kafka, dead_letter={"topic": "letters"})
     assert fine.failed == []
     state, text = fine.one("broker")
-    assert (state, "1 of 2 brokers cannot be reached" in text, nowhere in text) == ("warning", True, True)
-    assert [fine.one(name)[0] for name in ("topics", "dead letters", "rights", "retention")] == ["ok"] * 4
+    assert (state, "1 of 2 brokers cannot be reached" in text, nowhere in text) == (
+        "warning",
+        True,
+        True,
+    )
+    assert [fine.one(name)[0] for name in ("topics", "dead letters", "rights", "retention")] == [
+        "ok"
+    ] * 4
     assert worse.failed == ["topics"]
     assert [state for state, _ in worse.lines["topics"]] == ["ok", "FAILED"]
-    assert "lost: 1 partition led by a broker that cannot be reached (1)" in worse.lines["topics"][1][1]
+    assert (
+        "lost: 1 partition led by a broker that cannot be reached (1)"
+        in worse.lines["topics"][1][1]
+    )
 
 
-# -- TLS, log-in, rights ------------------------------------------------------------------------------------
+# -- TLS, log-in, rights -------------------------------------------------------------------------
 
 
 def test_the_right_password_and_rights_are_well(secure: SecureBroker, guarded: Job) -> None:
     operations = (AclOperation.READ, AclOperation.DESCRIBE_CONFIGS)
     allow(secure, ResourceType.TOPIC, guarded.topic, *operations)
-    allow(secure, ResourceType.TOPIC, guarded.letters, AclOperation.WRITE, AclOperation.DESCRIBE_CONFIGS)
+    allow(
+        secure,
+        ResourceType.TOPIC,
+        guarded.letters,
+        AclOperation.WRITE,
+        AclOperation.DESCRIBE_CONFIGS,
+    )
     allow(secure, ResourceType.GROUP, guarded.group, AclOperation.READ)
     found = check(guarded, **at(secure))
     assert found.code == 0
@@ -252,15 +317,27 @@ def test_the_right_password_and_rights_are_well(secure: SecureBroker, guarded: J
 @pytest.mark.parametrize(
     ("properties", "what", "advice"),
     [
-        ({"sasl_password": "wrong-hunter2"}, "refuses the log-in of alice", "kafka.client.sasl.password"),
+        (
+            {"sasl_password": "wrong-hunter2"},
+            "refuses the log-in of alice",
+            "kafka.client.sasl.password",
+        ),
         ({"sasl_username": "bob"}, "refuses the log-in of bob", "kafka.client.sasl.username"),
-        ({"sasl_mechanism": "PLAIN"}, "this kind of log-in", "kafka.client.sasl.mechanism to SCRAM-SHA-512"),
+        (
+            {"sasl_mechanism": "PLAIN"},
+            "this kind of log-in",
+            "kafka.client.sasl.mechanism to SCRAM-SHA-512",
+        ),
         (
             {"security_protocol": "SASL_PLAINTEXT"},
             "closes the connection",
             "kafka.client.security.protocol to SASL_SSL",
         ),
-        ({"security_protocol": "SSL"}, "closes the connection", "kafka.client.security.protocol to SASL_SSL"),
+        (
+            {"security_protocol": "SSL"},
+            "closes the connection",
+            "kafka.client.security.protocol to SASL_SSL",
+        ),
     ],
 )
 def test_a_refused_log_in_is_one_line_with_its_cause(
@@ -272,7 +349,9 @@ def test_a_refused_log_in_is_one_line_with_its_cause(
     assert (what in text, advice in told) == (True, True), (text, told)
 
 
-def test_a_client_without_tls_is_told_what_the_port_expects(secure: SecureBroker, guarded: Job) -> None:
+def test_a_client_without_tls_is_told_what_the_port_expects(
+    secure: SecureBroker, guarded: Job
+) -> None:
     found = check(guarded, kafka={"bootstrap_servers": secure.bootstrap})
     assert found.failed == ["broker"]
     text, _, advice = found.one("broker")[1].partition(" -> ")
@@ -301,7 +380,9 @@ def test_security_where_the_broker_has_none_is_told(
     secure: SecureBroker, guarded: Job, protocol: str, what: str, advice: str
 ) -> None:
     client = secure.client(security_protocol=protocol)
-    found = check(guarded, kafka={"bootstrap_servers": guarded.kafka.bootstrap}, **{"kafka.client": client})
+    found = check(
+        guarded, kafka={"bootstrap_servers": guarded.kafka.bootstrap}, **{"kafka.client": client}
+    )
     text, _, told = found.one("broker")[1].partition(" -> ")
     assert (what in text, advice in told) == (True, True), (text, told)
 
@@ -317,7 +398,9 @@ def test_without_any_right_each_missing_one_is_a_line_with_the_command_that_give
     assert f"{give} Read --group {guarded.group}" in found.one("rights")[1]
 
 
-def test_topics_that_may_be_seen_but_not_used_fail_as_rights(secure: SecureBroker, guarded: Job) -> None:
+def test_topics_that_may_be_seen_but_not_used_fail_as_rights(
+    secure: SecureBroker, guarded: Job
+) -> None:
     for topic in (guarded.topic, guarded.letters):
         allow(secure, ResourceType.TOPIC, topic, AclOperation.DESCRIBE)
     allow(secure, ResourceType.GROUP, guarded.group, AclOperation.DESCRIBE)
@@ -332,7 +415,9 @@ def test_topics_that_may_be_seen_but_not_used_fail_as_rights(secure: SecureBroke
     assert "DescribeConfigs" in found.one("retention")[1]
 
 
-def test_a_topic_that_this_user_may_not_make_is_left_to_the_administrator(secure: SecureBroker, guarded: Job) -> None:
+def test_a_topic_that_this_user_may_not_make_is_left_to_the_administrator(
+    secure: SecureBroker, guarded: Job
+) -> None:
     missing = unique("not-there")
     allow(secure, ResourceType.TOPIC, missing, AclOperation.WRITE)
     found = check(guarded, "--create", dead_letter={"topic": missing}, **at(secure))
@@ -341,10 +426,12 @@ def test_a_topic_that_this_user_may_not_make_is_left_to_the_administrator(secure
     assert "administrator" in found.one("dead letters")[1]
 
 
-# -- topics -------------------------------------------------------------------------------------------------
+# -- topics --------------------------------------------------------------------------------------
 
 
-def test_a_missing_topic_says_how_to_make_it_and_what_there_is(secure: SecureBroker, guarded: Job) -> None:
+def test_a_missing_topic_says_how_to_make_it_and_what_there_is(
+    secure: SecureBroker, guarded: Job
+) -> None:
     guarded.topic = unique("missing")
     found = check(guarded)
     assert found.failed == ["topics"]
@@ -356,7 +443,9 @@ def test_a_missing_topic_says_how_to_make_it_and_what_there_is(secure: SecureBro
 
 
 def test_a_pattern_that_matches_nothing_fails_and_one_that_matches_is_well(job: Job) -> None:
-    found = check(job, kafka={"topics": ["^no-such-topic-[0-9]+$", f"^{job.topic.replace('.', '[.]')}$"]})
+    found = check(
+        job, kafka={"topics": ["^no-such-topic-[0-9]+$", f"^{job.topic.replace('.', '[.]')}$"]}
+    )
     (nothing, something) = found.lines["topics"]
     assert (nothing[0], "no topic matches" in nothing[1]) == ("FAILED", True)
     assert something == ("ok", f"^{job.topic.replace('.', '[.]')}$: matches 1 topic ({job.topic})")
@@ -374,7 +463,11 @@ def test_a_missing_dead_letter_topic_fails_and_create_makes_it(job: Job) -> None
     assert f"{job.letters}: 8 partitions, 1 copy, made now" in made.one("dead letters")[1]
     assert topics_of(job.kafka.bootstrap)[job.letters] == 8
     settings = configuration(job.kafka, job.letters)
-    assert (settings["retention.ms"], settings["retention.bytes"], settings["cleanup.policy"]) == ("-1", "-1", "delete")
+    assert (settings["retention.ms"], settings["retention.bytes"], settings["cleanup.policy"]) == (
+        "-1",
+        "-1",
+        "delete",
+    )
     events = configuration(job.kafka, job.topic)
     assert int(settings["max.message.bytes"]) > int(events["max.message.bytes"])
 
@@ -414,7 +507,7 @@ def test_a_broker_that_makes_topics_by_itself_is_not_led_to(job: Job) -> None:
         assert topics_of(broker.bootstrap) == {}
 
 
-# -- retention and the group's position ---------------------------------------------------------------------
+# -- retention and the group's position ----------------------------------------------------------
 
 
 def with_topic(job: Job, config: Mapping[str, str]) -> Job:
@@ -429,8 +522,18 @@ def with_topic(job: Job, config: Mapping[str, str]) -> Job:
         ({"retention.ms": str(2 * DAY_MS)}, "warning", "for 2 days", "retention.ms=604800000"),
         ({"cleanup.policy": "compact"}, "FAILED", "is compacted", "cleanup.policy=delete"),
         ({"cleanup.policy": "compact,delete"}, "FAILED", "is compacted", "cleanup.policy=delete"),
-        ({"retention.bytes": str(64 << 20)}, "warning", "at most 64 MiB a partition", "retention.bytes=-1"),
-        ({"max.message.bytes": "3000000"}, "warning", "takes letters up to", "max.message.bytes=3065536"),
+        (
+            {"retention.bytes": str(64 << 20)},
+            "warning",
+            "at most 64 MiB a partition",
+            "retention.bytes=-1",
+        ),
+        (
+            {"max.message.bytes": "3000000"},
+            "warning",
+            "takes letters up to",
+            "max.message.bytes=3065536",
+        ),
     ],
 )
 def test_events_that_would_be_deleted_unread_are_told(
@@ -458,11 +561,15 @@ def test_letters_that_would_be_lost_or_refused_are_told(
     assert (told, words in text) == (state, True), text
 
 
-@pytest.mark.parametrize(("policy", "state"), [("stop", "FAILED"), ("earliest", "warning"), ("latest", "warning")])
+@pytest.mark.parametrize(
+    ("policy", "state"), [("stop", "FAILED"), ("earliest", "warning"), ("latest", "warning")]
+)
 def test_a_committed_offset_that_retention_deleted_is_told_with_what_was_lost(
     job: Job, policy: str, state: str
 ) -> None:
-    job.produce([{"extended_id": f"CODE{number}", "line": "1"} for number in range(30)], partition=0)
+    job.produce(
+        [{"extended_id": f"CODE{number}", "line": "1"} for number in range(30)], partition=0
+    )
     commit(job.kafka, job.group, job.topic, 5)
     job.kafka.delete_records(job.topic, {0: 20})
     told, text = check(job, kafka={"on_out_of_range": policy}).one("group")
@@ -491,7 +598,7 @@ def test_another_program_in_the_group_is_told(job: Job) -> None:
     assert (told, "assignor is range" in text, "kafka.group_id" in text) == ("FAILED", True, True)
 
 
-# -- the rest -----------------------------------------------------------------------------------------------
+# -- the rest ------------------------------------------------------------------------------------
 
 
 def test_an_api_that_is_down_a_wrong_token_and_a_missing_permission_exit_3(job: Job) -> None:
@@ -512,7 +619,9 @@ def test_a_registry_that_is_down_exits_3(job: Job) -> None:
 
 
 def test_a_wrong_configuration_exits_2_before_anything_is_checked(job: Job) -> None:
-    with ConsumerProcess(job.folder, job.settings(windows={"max_rows": 500}), "check", name="wrong") as process:
+    with ConsumerProcess(
+        job.folder, job.settings(windows={"max_rows": 500}), "check", name="wrong"
+    ) as process:
         assert process.wait(CHECK_SECONDS) == 2
         assert "windows.max_rows" in process.err
         assert process.out == ""
@@ -531,7 +640,9 @@ def test_beside_a_running_group_it_changes_nothing(job: Job) -> None:
             "commits": job.kafka.commits(job.group, job.topic),
             "events": job.kafka.end_offsets(job.topic),
             "letters": job.kafka.end_offsets(job.letters),
-            "uploads": sum(entry["path"].endswith("/upload/") for entry in job.sandbox.journal()["requests"]),
+            "uploads": sum(
+                entry["path"].endswith("/upload/") for entry in job.sandbox.journal()["requests"]
+            ),
             "topics": topics_of(job.kafka.bootstrap).keys() & {job.topic, job.letters},
             "settings": [configuration(job.kafka, topic) for topic in (job.topic, job.letters)],
         }
@@ -563,7 +674,10 @@ def test_the_receipts_topic_is_looked_at_and_made_only_where_receipts_are_writte
     topic = unique("receipts")
     assert "receipts" not in check(job).lines
     state, text = check(job, receipts={"topic": topic}).one("receipts")
-    assert (state, f"{topic}: not there, so receipts have nowhere to go" in text) == ("FAILED", True)
+    assert (state, f"{topic}: not there, so receipts have nowhere to go" in text) == (
+        "FAILED",
+        True,
+    )
     state, text = check(job, "--create", receipts={"topic": topic}).one("receipts")
     assert (state, "made now; receipts are kept until you delete them" in text) == ("ok", True)
     found = check(job, receipts={"topic": topic})

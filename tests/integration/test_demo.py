@@ -26,21 +26,39 @@ SMALL = Size(cases=20, per_case=10, loose=100, seed=3)
 
 
 def environment(folder: Path) -> dict[str, str]:
-    return os.environ | {"TMPDIR": str(folder), "SCM_API__BASE_URL": "https://production.invalid", "SCM_X": "1"}
+    return os.environ | {
+        "TMPDIR": str(folder),
+        "SCM_API__BASE_URL": "https://production.invalid",
+        "SCM_X": "1",
+    }
 
 
 def left_over(folder: Path) -> list[str]:
     """Files in the folder, and processes that work with it."""
-    processes = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout
-    return [*map(str, folder.iterdir()), *(line for line in processes.splitlines() if str(folder) in line)]
+    processes = subprocess.run(
+        ["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True
+    ).stdout
+    return [
+        *map(str, folder.iterdir()),
+        *(line for line in processes.splitlines() if str(folder) in line),
+    ]
 
 
 def test_it_ends_equal_and_in_time_whatever_the_environment_says(tmp_path: Path) -> None:
-    done = subprocess.run(COMMAND, capture_output=True, text=True, env=environment(tmp_path), timeout=60, check=False)
+    done = subprocess.run(
+        COMMAND, capture_output=True, text=True, env=environment(tmp_path), timeout=60, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     last = done.stdout.splitlines()[-1]
     assert last == "EQUAL: nothing lost, altered, reordered or doubled."
-    for word in ("published", "windows accepted", "throttled (429)", "unavailable (503)", "answer lost", "unknown_key"):
+    for word in (
+        "published",
+        "windows accepted",
+        "throttled (429)",
+        "unavailable (503)",
+        "answer lost",
+        "unknown_key",
+    ):
         assert word in done.stdout
     assert_numbers_add_up(done.stdout)
     assert "stopped" not in done.stderr
@@ -53,7 +71,9 @@ def assert_numbers_add_up(report: str) -> None:
     """Records with records, rows with rows."""
     told = report.replace(",", "")
     records = re.search(
-        r"^published +(\d+) records .+ = (\d+) tombstones \+ (\d+) events which make (\d+) rows$", told, re.M
+        r"^published +(\d+) records .+ = (\d+) tombstones \+ (\d+) events which make (\d+) rows$",
+        told,
+        re.M,
     )
     rows = re.search(r"^rows +(\d+) = (\d+) good ones .+ \+ (\d+) bad ones$", told, re.M)
     assert records, report
@@ -63,15 +83,26 @@ def assert_numbers_add_up(report: str) -> None:
 
 
 def assert_log_of_a_whole_run(log: str) -> None:
-    """About a line a second; the line publishes while the consumer works; what happens first of its kind, once."""
+    """About a line a second.
+
+    The line publishes while the consumer works; what happens first of its kind, once.
+    """
     steps = [
         tuple(int(number.replace(",", "")) for number in match.groups())
-        for match in re.finditer(r"([\d,]+) of 5,125 events published, ([\d,]+) committed, ([\d,]+) rows applied", log)
+        for match in re.finditer(
+            r"([\d,]+) of 5,125 events published, ([\d,]+) committed, ([\d,]+) rows applied", log
+        )
     ]
     assert 5 < len(steps) < 60
     assert any(0 < published < 5125 and applied for published, _, applied in steps), log
     assert steps[-1][:2] == (5125, 5125)
-    for first in ("429, throttled", "503, unavailable", "400, bad rows", "applied, answer lost", "sent again"):
+    for first in (
+        "429, throttled",
+        "503, unavailable",
+        "400, bad rows",
+        "applied, answer lost",
+        "sent again",
+    ):
         assert log.count(first) == 1, log
     for reason in ("unknown_key", "rejected_by_api", "undecodable", "invalid_value"):
         assert log.count(f"dead letter, {reason}: scm.events[") == 1
@@ -79,16 +110,30 @@ def assert_log_of_a_whole_run(log: str) -> None:
 
 @pytest.mark.parametrize(
     ("ignored", "number", "code"),
-    [("", signal.SIGINT, 130), ("", signal.SIGTERM, 143), ("", signal.SIGHUP, 129), ("INT", signal.SIGINT, 130)],
+    [
+        ("", signal.SIGINT, 130),
+        ("", signal.SIGTERM, 143),
+        ("", signal.SIGHUP, 129),
+        ("INT", signal.SIGINT, 130),
+    ],
 )
-def test_a_signal_stops_and_removes_everything(tmp_path: Path, ignored: str, number: signal.Signals, code: int) -> None:
-    """Also SIGINT in the background job of a script, which a shell starts with that signal ignored."""
+def test_a_signal_stops_and_removes_everything(
+    tmp_path: Path, ignored: str, number: signal.Signals, code: int
+) -> None:
+    """Also SIGINT in the background job of a script, which a shell starts with that signal ignored.
+    """
     started_by = ["sh", "-c", f"trap '' {ignored}; exec \"$@\"", "sh"] if ignored else []
     with subprocess.Popen(
-        [*started_by, *COMMAND], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
+        [*started_by, *COMMAND],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path),
     ) as process:
         assert process.stderr is not None
-        assert "events published" in process.stderr.readline(), "the consumer runs when progress is told"
+        assert "events published" in process.stderr.readline(), (
+            "the consumer runs when progress is told"
+        )
         assert left_over(tmp_path)
         process.send_signal(number)
         out, err = process.communicate(timeout=20)
@@ -100,7 +145,11 @@ def test_a_signal_stops_and_removes_everything(tmp_path: Path, ignored: str, num
 
 def test_killed_at_once_it_leaves_nothing_either(tmp_path: Path) -> None:
     with subprocess.Popen(
-        COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
+        COMMAND,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path),
     ) as process:
         assert process.stderr is not None
         assert "events published" in process.stderr.readline()
@@ -119,14 +168,25 @@ def damaged(monkeypatch: pytest.MonkeyPatch, *faults: dict[str, object]) -> tupl
 
 
 def test_a_row_that_the_api_accepts_and_drops_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The consumer repeats it once, as promised, and cannot know more; the judge looks at what is there."""
+    """The consumer repeats it once, as promised, and cannot know more.
+
+    The judge looks at what is there.
+    """
     code, out = damaged(monkeypatch, {"kind": "omit_rows", "every": 1, "min_rows": 2})
     assert code == 1
     assert "lost, in the API's journal: " in out
 
 
 def test_a_field_that_the_api_discards_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = ["product", "production_date", "line", "weight_g", "moisture", "sealed", "intended_market"]
+    kept = [
+        "product",
+        "production_date",
+        "line",
+        "weight_g",
+        "moisture",
+        "sealed",
+        "intended_market",
+    ]
     kept += ["after_sell_by", "ship_date", "carrier"]
     code, out = damaged(monkeypatch, {"kind": "campaign_fields", "fields": kept})
     assert code == 1
@@ -136,7 +196,9 @@ def test_a_field_that_the_api_discards_is_found(monkeypatch: pytest.MonkeyPatch)
 
 def test_rows_that_really_overtake_each_other_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lost answers take effect late, and this consumer was told that they never do."""
-    trusting = stage.CONFIGURATION.replace("max_processing_seconds = 2", "max_processing_seconds = 0")
+    trusting = stage.CONFIGURATION.replace(
+        "max_processing_seconds = 2", "max_processing_seconds = 0"
+    )
     assert trusting != stage.CONFIGURATION
     monkeypatch.setattr(stage, "CONFIGURATION", trusting)
     late: dict[str, object] = {"kind": "late", "every": 2, "seconds": 0.7}
@@ -158,7 +220,9 @@ def test_a_consumer_that_fails_is_told_with_its_own_words_and_nothing_is_left(
     assert left_over(tmp_path) == []
 
 
-def test_a_consumer_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_consumer_that_does_not_end_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(stage, "PATIENCE_SECONDS", 1.0)
     with (

@@ -1,4 +1,7 @@
-"""``scm-consumer demo --stay``: after the report everything answers and goes on, until a signal ends and removes it."""
+"""``scm-consumer demo --stay``.
+
+After the report everything answers and goes on, until a signal ends and removes it.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,9 @@ def staying(folder: Path, *faults: dict[str, object]) -> Iterator[Staying]:
     with process:
         demo = Staying(process, out)
         try:
-            wait_until(lambda: ENDS_BY in demo.told or process.poll() is not None, 60.0, lambda: demo.told)
+            wait_until(
+                lambda: ENDS_BY in demo.told or process.poll() is not None, 60.0, lambda: demo.told
+            )
             assert process.poll() is None, demo.told
             yield demo
         finally:
@@ -108,7 +113,10 @@ def test_everything_answers_and_goes_on_until_a_signal_removes_it(tmp_path: Path
 
 
 def test_the_commands_to_try_work_as_they_are_told(tmp_path: Path) -> None:
-    """Each in a shell, in the order in which they are told; an outage comes, and passes, among them."""
+    """Each in a shell, in the order in which they are told.
+
+    An outage comes, and passes, among them.
+    """
     with staying(tmp_path) as demo:
         commands = demo.told.partition("To try in another terminal:")[2].partition(ENDS_BY)[0]
         assert commands.count("curl") == 4

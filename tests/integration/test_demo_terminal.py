@@ -1,4 +1,7 @@
-"""``scm-consumer demo`` on a terminal: the live view, the report after it, and a terminal that is left as it was."""
+"""``scm-consumer demo`` on a terminal.
+
+The live view, the report after it, and a terminal that is left as it was.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,12 @@ def terminal(folder: Path) -> Iterator[Terminal]:
     for name in ("NO_COLOR", "COLUMNS", "LINES"):
         variables.pop(name, None)
     with subprocess.Popen(
-        [sys.executable, "-c", SMALL], stdin=theirs, stdout=theirs, stderr=theirs, env=variables, start_new_session=True
+        [sys.executable, "-c", SMALL],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=variables,
+        start_new_session=True,
     ) as process:
         os.close(theirs)
         try:
@@ -83,7 +91,15 @@ def test_the_view_is_drawn_over_itself_and_the_report_stays(tmp_path: Path) -> N
     before, _, rest = on.shown.partition(ENTER)
     view, _, after = rest.rpartition(LEAVE)
     assert before.strip() == ""
-    for word in ("packaging line → Kafka", "coder", "windows", "in flight:", "dead letters: ", "API 200:", "settled"):
+    for word in (
+        "packaging line → Kafka",
+        "coder",
+        "windows",
+        "in flight:",
+        "dead letters: ",
+        "API 200:",
+        "settled",
+    ):
         assert word in plain(view)
     assert "\x1b[2J" not in view, "the screen is erased between frames: it flickers"
     assert "\x1b[2K" not in view

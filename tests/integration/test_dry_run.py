@@ -50,7 +50,9 @@ class Printed:
         *told, last = lines
         self.summary: str = last["summary"]
         self.windows: list[dict[str, Any]] = [line["upload"] for line in told if "upload" in line]
-        self.letters: list[dict[str, Any]] = [line["dead_letter"] for line in told if "dead_letter" in line]
+        self.letters: list[dict[str, Any]] = [
+            line["dead_letter"] for line in told if "dead_letter" in line
+        ]
         assert len(told) == len(self.windows) + len(self.letters)
 
     @property
@@ -63,7 +65,9 @@ class Printed:
         for window in self.windows:
             key = window["data_key"]
             for item in window["items"]:
-                codes[(key, item[key])].append({name: value for name, value in item.items() if name != key})
+                codes[(key, item[key])].append(
+                    {name: value for name, value in item.items() if name != key}
+                )
         return codes
 
     def assert_windows_are_requests(self) -> None:
@@ -92,7 +96,9 @@ def letters_of(job: Job) -> list[tuple[int, int, str]]:
 
 
 def places(printed: Printed) -> list[tuple[int, int, str]]:
-    return sorted((letter["partition"], letter["offset"], letter["reason"]) for letter in printed.letters)
+    return sorted(
+        (letter["partition"], letter["offset"], letter["reason"]) for letter in printed.letters
+    )
 
 
 def produce_with_bad_ones(job: Job, events: list[dict[str, str]]) -> None:
@@ -110,10 +116,15 @@ def dry_run(job: Job, *arguments: str, **sections: dict[str, Any]) -> Iterator[C
     with Sandbox() as api:
         own = {
             "api": {"base_url": api.url, "token": api.token, "requests_per_second": 1},
-            "kafka": {"commit_interval_seconds": 0.01, **sections.pop("kafka", {})},  # a commit would come soon
+            "kafka": {
+                "commit_interval_seconds": 0.01,
+                **sections.pop("kafka", {}),
+            },  # a commit would come soon
         }
         settings = job.settings(**sections, **own)
-        with ConsumerProcess(job.folder, settings, "run", "--dry-run", *arguments, name=unique("dry")) as process:
+        with ConsumerProcess(
+            job.folder, settings, "run", "--dry-run", *arguments, name=unique("dry")
+        ) as process:
             yield process
         assert api.stats()["arrived"] == 0
 
@@ -129,22 +140,32 @@ def members_of(job: Job) -> tuple[str, dict[str, list[int]]]:
     """The group's state, and each member's partitions."""
     admin = AdminClient({"bootstrap.servers": job.kafka.bootstrap, "log_level": 0})
     found = admin.describe_consumer_groups([job.group], request_timeout=10)[job.group].result()
-    members = {m.member_id: sorted(tp.partition for tp in m.assignment.topic_partitions) for m in found.members}
+    members = {
+        m.member_id: sorted(tp.partition for tp in m.assignment.topic_partitions)
+        for m in found.members
+    }
     return found.state.name, members
 
 
 def groups(kafka: Kafka) -> set[str]:
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
-    return {group.group_id for group in admin.list_consumer_groups(request_timeout=10).result().valid}
+    return {
+        group.group_id for group in admin.list_consumer_groups(request_timeout=10).result().valid
+    }
 
 
 def settled_beyond(job: Job) -> int:
     """How many records the commits name as settled beyond their offsets."""
     commits = job.kafka.commits(job.group, job.topic)
-    return sum(decode(commit.metadata.rstrip("\0"), number, commit.offset).count for number, commit in commits.items())
+    return sum(
+        decode(commit.metadata.rstrip("\0"), number, commit.offset).count
+        for number, commit in commits.items()
+    )
 
 
-def test_beside_a_running_group_it_changes_nothing_and_prints_what_the_group_then_does(job: Job) -> None:
+def test_beside_a_running_group_it_changes_nothing_and_prints_what_the_group_then_does(
+    job: Job,
+) -> None:
     quick = {"retry": {"base_seconds": 0.1, "cap_seconds": 0.5}}
     job.produce(line_events(2000, seed=1, unknown=0))
     with (
@@ -153,20 +174,31 @@ def test_beside_a_running_group_it_changes_nothing_and_prints_what_the_group_the
     ):
         both = (first, second)
         wait_until(
-            lambda: sum(job.kafka.committed(job.group, job.topic).values()) == 2000 and len(members_of(job)[1]) == 2,
+            lambda: (
+                sum(job.kafka.committed(job.group, job.topic).values()) == 2000
+                and len(members_of(job)[1]) == 2
+            ),
             RUN_SECONDS,
             lambda: first.err + second.err,
         )
         wait_until(lambda: all(len(owned) == 4 for owned in members_of(job)[1].values()), 30)
-        # From here on the API fails, so that the group stands still in the middle: one good row heads each partition.
+        # From here on the API fails, so that the group stands still in the middle: one good row
+        # heads each partition.
         job.sandbox.faults.add("status", code=503)
         for number in range(8):
             job.produce([{"extended_id": f"HEAD{number}", "line": "1"}], partition=number)
         produce_with_bad_ones(job, line_events(3000, seed=2, unknown=0))
-        wait_until(lambda: len(job.kafka.read_all(job.letters)) == len(BAD), 30, lambda: first.err + second.err)
-        # The bad ones and two tombstones are settled, and the commits say so: they are not told again.
         wait_until(
-            lambda: settled_beyond(job) == len(BAD) + 2, 30, lambda: f"{job.kafka.commits(job.group, job.topic)}"
+            lambda: len(job.kafka.read_all(job.letters)) == len(BAD),
+            30,
+            lambda: first.err + second.err,
+        )
+        # The bad ones and two tombstones are settled, and the commits say so: they are not told
+        # again.
+        wait_until(
+            lambda: settled_beyond(job) == len(BAD) + 2,
+            30,
+            lambda: f"{job.kafka.commits(job.group, job.topic)}",
         )
         before = members_of(job), job.kafka.commits(job.group, job.topic), letters_of(job)
         assert before[0][0] == "STABLE"
@@ -180,23 +212,34 @@ def test_beside_a_running_group_it_changes_nothing_and_prints_what_the_group_the
         printed = Printed(process.out)
 
         assert (members_of(job), job.kafka.commits(job.group, job.topic), letters_of(job)) == before
-        assert [process.err.count("assigned") + process.err.count("revoked") for process in both] == told
+        assert [
+            process.err.count("assigned") + process.err.count("revoked") for process in both
+        ] == told
         assert job.sandbox.stats()["rows_applied"] == applied == 2000
         job.sandbox.faults.clear()
-        wait_until(lambda: job.sandbox.stats()["rows_applied"] == 5008, RUN_SECONDS, lambda: first.err + second.err)
+        wait_until(
+            lambda: job.sandbox.stats()["rows_applied"] == 5008,
+            RUN_SECONDS,
+            lambda: first.err + second.err,
+        )
         for member in both:
             member.signal(signal.SIGTERM)
             assert member.wait(30) == 0, member.err
     assert printed.updates() == uploaded(job.sandbox.journal()["rows"][2000:])
     assert printed.letters == []
     assert len(letters_of(job)) == len(BAD)
-    assert f"would upload 3008 rows in {len(printed.windows)} requests; would dead-letter 0" in printed.summary
+    assert (
+        f"would upload 3008 rows in {len(printed.windows)} requests; would dead-letter 0"
+        in printed.summary
+    )
     assert printed.summary.startswith("dry run: 3015 records read; ")
     assert "accepted" not in printed.summary
     printed.assert_windows_are_requests()
 
 
-def test_without_committed_offsets_it_begins_where_the_group_would_and_leaves_no_trace_of_it(job: Job) -> None:
+def test_without_committed_offsets_it_begins_where_the_group_would_and_leaves_no_trace_of_it(
+    job: Job,
+) -> None:
     produce_with_bad_ones(job, line_events(3000, seed=3, unknown=0))
     pattern = {"topics": [f"^{job.topic[:-1]}."]}
 
@@ -211,11 +254,15 @@ def test_without_committed_offsets_it_begins_where_the_group_would_and_leaves_no
     job.run_to_end()
     assert printed.updates() == uploaded(job.sandbox.journal()["rows"])
     assert places(printed) == letters_of(job)
-    assert sorted(letter["reason"] for letter in printed.letters) == sorted(reason for _, _, reason in BAD)
+    assert sorted(letter["reason"] for letter in printed.letters) == sorted(
+        reason for _, _, reason in BAD
+    )
     printed.assert_windows_are_requests()
 
 
-def test_it_reads_on_from_committed_offsets_in_the_middle_and_says_the_same_each_time(job: Job) -> None:
+def test_it_reads_on_from_committed_offsets_in_the_middle_and_says_the_same_each_time(
+    job: Job,
+) -> None:
     job.produce(line_events(500, seed=4, unknown=0))
     job.run_to_end()
     later = [{"extended_id": f"LATER{number}", "line": "1"} for number in range(250)]
@@ -231,8 +278,12 @@ def test_it_reads_on_from_committed_offsets_in_the_middle_and_says_the_same_each
 
 
 def test_an_end_behind_aborted_transactions_is_reached(job: Job) -> None:
-    job.kafka.produce_transaction(job.topic, [(b"k", b'{"extended_id":"REAL","line":"1"}', 0, None)])
-    job.kafka.produce_transaction(job.topic, [(b"k", b'{"extended_id":"GHOST","line":"1"}', 0, None)], abort=True)
+    job.kafka.produce_transaction(
+        job.topic, [(b"k", b'{"extended_id":"REAL","line":"1"}', 0, None)]
+    )
+    job.kafka.produce_transaction(
+        job.topic, [(b"k", b'{"extended_id":"GHOST","line":"1"}', 0, None)], abort=True
+    )
     assert printed_to_end(job).updates().keys() == {("extended_id", "REAL")}
 
 
@@ -248,7 +299,11 @@ def test_without_an_end_it_goes_on_with_what_comes_until_a_signal(job: Job) -> N
         process.signal(signal.SIGTERM)
         assert process.wait(20) == 0, process.err
     printed = Printed(process.out)
-    assert [window["items"][0]["extended_id"] for window in printed.windows] == ["CODE0", "CODE1", "CODE2"]
+    assert [window["items"][0]["extended_id"] for window in printed.windows] == [
+        "CODE0",
+        "CODE1",
+        "CODE2",
+    ]
     assert job.kafka.committed(job.group, job.topic) == {}
     assert "would upload 3 rows in 3 requests; would dead-letter 0" in printed.summary
 
@@ -279,7 +334,10 @@ def test_records_deleted_before_they_were_read_fail_it_as_they_do_the_real_run(j
 
 @pytest.mark.parametrize(
     ("redirection", "code", "words"),
-    [("| head -1", 141, ""), ("> /dev/full", 1, "the output cannot be written: No space left on device")],
+    [
+        ("| head -1", 141, ""),
+        ("> /dev/full", 1, "the output cannot be written: No space left on device"),
+    ],
 )
 def test_an_output_that_ends_early_ends_it_without_a_traceback(
     job: Job, redirection: str, code: int, words: str
@@ -287,7 +345,9 @@ def test_an_output_that_ends_early_ends_it_without_a_traceback(
     job.produce(line_events(20_000, seed=5))
     file = job.folder / "dry.toml"
     file.write_text(toml(job.settings()), encoding="utf-8")
-    command = shlex.join([sys.executable, "-m", "consumer.cli", "-c", str(file), "run", "--dry-run"])
+    command = shlex.join(
+        [sys.executable, "-m", "consumer.cli", "-c", str(file), "run", "--dry-run"]
+    )
     done = subprocess.run(
         ["bash", "-c", f"{command} {redirection}; exit ${{PIPESTATUS[0]}}"],
         capture_output=True,
@@ -314,7 +374,9 @@ def test_a_second_signal_ends_it_though_nobody_reads_its_output(job: Job) -> Non
     try:
         with subprocess.Popen(command, stdout=writer, stderr=subprocess.DEVNULL) as process:
             try:
-                wait_until(lambda: not select.select([], [writer], [], 0)[1], RUN_SECONDS)  # the pipe is full
+                wait_until(
+                    lambda: not select.select([], [writer], [], 0)[1], RUN_SECONDS
+                )  # the pipe is full
                 process.send_signal(signal.SIGTERM)
                 process.send_signal(signal.SIGINT)
                 assert process.wait(20) == 1
@@ -362,7 +424,9 @@ def test_with_an_end_to_reach_it_fails_when_topic_or_broker_do_not_come(
     bootstrap = kafka.bootstrap if there else f"127.0.0.1:{free_port()}"
     listener = _Listener()
     reading = ReadFrom(bootstrap, "nobody", ["not.there"], "earliest", "stop", {})
-    source = StandaloneReader(listener, reading, reached=lambda: pytest.fail("there is no end to reach"))
+    source = StandaloneReader(
+        listener, reading, reached=lambda: pytest.fail("there is no end to reach")
+    )
     source.subscribe()
 
     def polled() -> str:
@@ -373,6 +437,10 @@ def test_with_an_end_to_reach_it_fails_when_topic_or_broker_do_not_come(
         return ""
 
     told = wait_until(polled, 30)
-    assert "the topic not.there is not there" in told if there else "check kafka.bootstrap_servers" in told
+    assert (
+        "the topic not.there is not there" in told
+        if there
+        else "check kafka.bootstrap_servers" in told
+    )
     assert listener.assigned.empty()
     assert source.close(10)

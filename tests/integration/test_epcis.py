@@ -1,4 +1,7 @@
-"""Documents of EPCIS on the real broker and a flaky API: the rows of one record keep their order, within the limits."""
+"""Documents of EPCIS on the real broker and a flaky API.
+
+The rows of one record keep their order, within the limits.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ def _sscc(digit: int, number: int) -> str:
 
 
 def _shift(case: int) -> dict[str, Any]:
-    """A case's life in one record: two events for each code, then three that reach them by their units."""
+    """A case's life in one record.
+
+    Two events for each code, then three that reach them by their units.
+    """
     items = [f"CODE-{case}-{child}" for child in range(CHILDREN)]
     pallet = _sscc(2, case % 4)
     return document(
@@ -26,7 +32,9 @@ def _shift(case: int) -> dict[str, Any]:
         object_event(_sscc(1, case), bizStep="receiving"),
         object_event(items[0], type="TransactionEvent", eventID=f"urn:uuid:{case}"),
         aggregation(pallet, _sscc(1, case)),
-        object_event(_sscc(1, case), bizStep="shipping", eventTime=f"2026-11-{case % 20 + 1:02d}T12:00:00Z"),
+        object_event(
+            _sscc(1, case), bizStep="shipping", eventTime=f"2026-11-{case % 20 + 1:02d}T12:00:00Z"
+        ),
         object_event(items[-1], action="DELETE", bizStep="destroying"),
     )
 
@@ -34,7 +42,10 @@ def _shift(case: int) -> dict[str, Any]:
 def test_a_document_that_commissions_packs_and_ships_reaches_every_code_in_order(job: Job) -> None:
     job.sandbox.faults.add("latency", seconds=0.03)
     job.sandbox.faults.add("status", code=503, every=5)
-    records = [(f"case-{case}".encode(), json.dumps(_shift(case)).encode(), None, None) for case in range(CASES)]
+    records = [
+        (f"case-{case}".encode(), json.dumps(_shift(case)).encode(), None, None)
+        for case in range(CASES)
+    ]
     job.kafka.produce(job.topic, records)
 
     codes = [r"case_code = 00/(1\d{17})", r"pallet_code = 00/(2\d{17})", r"extended_id = (CODE-.+)"]

@@ -10,7 +10,8 @@ from tests.factory.run import run_day
 from tests.support.kafka_witness import Kafka
 
 ITEMS = 600
-#: Every format, and with each of them at least one mode in which units go by tasks. Flat events take five runs a day.
+#: Every format, and with each of them at least one mode in which units go by tasks. Flat events
+#: take five runs a day.
 COMBINATIONS = [
     ("avro", "sync"),
     ("avro", "async"),
@@ -24,7 +25,9 @@ COMBINATIONS = [
 
 
 @pytest.mark.parametrize(("form", "mode"), COMBINATIONS)
-def test_the_api_ends_as_a_replay_of_the_day_does(kafka: Kafka, tmp_path: Path, form: str, mode: str) -> None:
+def test_the_api_ends_as_a_replay_of_the_day_does(
+    kafka: Kafka, tmp_path: Path, form: str, mode: str
+) -> None:
     told = run_day(kafka, tmp_path, ITEMS, form, mode)
     assert told.findings == []
     assert told.applied >= told.rows > 2 * ITEMS

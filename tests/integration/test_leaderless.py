@@ -17,7 +17,9 @@ from tests.support.kafka_broker import JvmBroker, free_port
 from tests.support.process import wait_until
 
 
-def test_one_partition_without_a_leader_does_not_stop_the_others_and_begins_when_it_has_one() -> None:
+def test_one_partition_without_a_leader_does_not_stop_the_others_and_begins_when_it_has_one() -> (
+    None
+):
     """I8: no partition has a commit, so each beginning must be asked of its leader."""
     cluster = str(uuid.uuid4())
     one_port, two_port, controller = free_port(), free_port(), f"127.0.0.1:{free_port()}"
@@ -29,7 +31,10 @@ def test_one_partition_without_a_leader_does_not_stop_the_others_and_begins_when
         "listeners": f"PLAINTEXT://127.0.0.1:{two_port}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     }
-    with closing(JvmBroker(first, cluster=cluster)) as one, closing(JvmBroker(second, cluster=cluster)) as two:
+    with (
+        closing(JvmBroker(first, cluster=cluster)) as one,
+        closing(JvmBroker(second, cluster=cluster)) as two,
+    ):
         one.port, two.port = one_port, two_port
         one.start()
         two.start()
@@ -37,7 +42,12 @@ def test_one_partition_without_a_leader_does_not_stop_the_others_and_begins_when
         wait_until(lambda: len(admin.list_topics(timeout=5).brokers) == 2, 30)
         topics = [
             NewTopic("events", 3, replica_assignment=[[1], [2], [1]]),
-            NewTopic("__consumer_offsets", 4, replica_assignment=[[1]] * 4, config={"cleanup.policy": "compact"}),
+            NewTopic(
+                "__consumer_offsets",
+                4,
+                replica_assignment=[[1]] * 4,
+                config={"cleanup.policy": "compact"},
+            ),
         ]
         for created in admin.create_topics(topics).values():
             created.result(10)
@@ -47,7 +57,9 @@ def test_one_partition_without_a_leader_does_not_stop_the_others_and_begins_when
         assert producer.flush(20) == 0
         two.kill()
         member = Member()
-        source = Source(member, ReadFrom(one.bootstrap, "group", ["events"], "earliest", "stop", dict(QUICK)))
+        source = Source(
+            member, ReadFrom(one.bootstrap, "group", ["events"], "earliest", "stop", dict(QUICK))
+        )
         member.source = source
         source.subscribe()
         try:

@@ -1,4 +1,7 @@
-"""Logistic units on the real broker and a flaky API: items in cases, cases on pallets, some of which are codes."""
+"""Logistic units on the real broker and a flaky API.
+
+Items in cases, cases on pallets, some of which are codes.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,27 @@ def test_an_update_by_the_case_reaches_every_code_that_was_packed_before_it(job:
     for case in range(CASES):
         name = f"case-{case}"
         key = name.encode()  # one order group for a case and its children
-        packed = [{"extended_id": f"{name}-{child}", "case_code": name} for child in range(CHILDREN)]
+        packed = [
+            {"extended_id": f"{name}-{child}", "case_code": name} for child in range(CHILDREN)
+        ]
         events += [(key, {"extended_id": item["extended_id"], "line": "L1"}) for item in packed[:3]]
         events += [(key, {**item}) for item in packed]
-        shipped = {"data_key": "case_code", "key_value": name, "scm_data": {"ship_date": "2026-11-22"}}
+        shipped = {
+            "data_key": "case_code",
+            "key_value": name,
+            "scm_data": {"ship_date": "2026-11-22"},
+        }
         events.append((key, shipped))
-        events.append((key, {"data_key": "case_code", "key_value": name, "scm_data": {"pallet_code": f"p{case % 5}"}}))
+        events.append(
+            (
+                key,
+                {
+                    "data_key": "case_code",
+                    "key_value": name,
+                    "scm_data": {"pallet_code": f"p{case % 5}"},
+                },
+            )
+        )
     _produce(job, events)
 
     out = job.run_to_end()
@@ -40,24 +58,35 @@ def test_an_update_by_the_case_reaches_every_code_that_was_packed_before_it(job:
         for code, fields in codes.items()
         if fields.get("ship_date") != "2026-11-22" or fields.get("pallet_code") is None
     }
-    assert not wrong, f"{len(wrong)} of {len(codes)} codes missed an update by their case, such as {list(wrong)[:3]}"
+    assert not wrong, (
+        f"{len(wrong)} of {len(codes)} codes missed an update by their case, such as {list(wrong)[:3]}"
+    )
     assert len(codes) == CASES * CHILDREN
 
 
 def _produce(job: Job, events: Events) -> None:
-    job.kafka.produce(job.topic, [(key, json.dumps(event).encode(), None, None) for key, event in events])
+    job.kafka.produce(
+        job.topic, [(key, json.dumps(event).encode(), None, None) for key, event in events]
+    )
 
 
 def _by_unit(data_key: str, value: str, fields: dict[str, str], *, is_code: bool) -> dict[str, Any]:
     """An update by a unit, and of the unit's own code where it has one."""
     event = {"data_key": data_key, "key_value": value, "scm_data": fields}
-    return event | {"also_update": {"data_key": "serial_number", "key_value": value}} if is_code else event
+    return (
+        event | {"also_update": {"data_key": "serial_number", "key_value": value}}
+        if is_code
+        else event
+    )
 
 
 def _load_pallets(job: Job, pallets: int, cases: int, children: int) -> dict[str, dict[str, str]]:
-    """Publish how pallets are loaded and shipped, and teach the API the units' own codes; what must come of it.
+    """Publish how pallets are loaded and shipped, and teach the API the units' own codes.
 
-    Every other case is a code, and every third pallet. A pallet, its cases and their items are one order group.
+    What must come of it.
+
+    Every other case is a code, and every third pallet. A pallet, its cases and their items are one
+    order group.
     """
     events: Events = []
     labels: dict[str, dict[str, str]] = {}
@@ -68,10 +97,21 @@ def _load_pallets(job: Job, pallets: int, cases: int, children: int) -> dict[str
         for place in range(cases):
             case = f"{pallet}-{place}"
             items = [f"{case}-{child}" for child in range(children)]
-            events += [(key, {"extended_id": item, "activation_status": 1, "product": "P1"}) for item in items]
+            events += [
+                (key, {"extended_id": item, "activation_status": 1, "product": "P1"})
+                for item in items
+            ]
             events += [(key, {"extended_id": item, "case_code": case}) for item in items]
-            events.append((key, _by_unit("case_code", case, {"pallet_code": pallet}, is_code=place % 2 == 0)))
-            made = {"activation_status": "1", "product": "P1", "case_code": case, "pallet_code": pallet, **ship}
+            events.append(
+                (key, _by_unit("case_code", case, {"pallet_code": pallet}, is_code=place % 2 == 0))
+            )
+            made = {
+                "activation_status": "1",
+                "product": "P1",
+                "case_code": case,
+                "pallet_code": pallet,
+                **ship,
+            }
             wanted |= dict.fromkeys(items, made)
             if place % 2 == 0:
                 labels[f"LABEL-{case}"] = {"serial_number": case}
@@ -92,10 +132,13 @@ def _differences(job: Job, wanted: dict[str, dict[str, str]]) -> dict[str, Any]:
     return {code: (wanted.get(code), found.get(code)) for code in sorted(wrong)[:5]}
 
 
-def test_items_in_cases_on_pallets_are_shipped_by_the_pallet_and_units_that_are_codes_with_them(job: Job) -> None:
+def test_items_in_cases_on_pallets_are_shipped_by_the_pallet_and_units_that_are_codes_with_them(
+    job: Job,
+) -> None:
     wanted = _load_pallets(job, pallets=12, cases=4, children=12)
     job.sandbox.faults.add("latency", seconds=0.02)
-    # so that the units' own codes are late, and a pallet that did not wait for them would be noticed
+    # so that the units' own codes are late, and a pallet that did not wait for them would be
+    # noticed
     job.sandbox.faults.add("status", code=503, text='"data_key":"serial_number"', first=3)
     job.sandbox.faults.add("status", code=503, every=6)
 
@@ -124,7 +167,10 @@ def test_after_kill_9_among_pallets_everything_is_as_without_it(job: Job) -> Non
 
 
 def test_each_rejected_row_of_a_unit_and_its_code_is_one_dead_letter(job: Job) -> None:
-    """One code that the API does not know, beside a unit that it knows; and a field that rejects both rows."""
+    """One code that the API does not know, beside a unit that it knows.
+
+    And a field that rejects both rows.
+    """
     job.sandbox.load({"A": {"case_code": "C1"}, "LABEL": {"serial_number": "C2"}}, only=False)
     ship = {"ship_date": "2026-11-22"}
     wrong = {"after_sell_by": "22/11/2026"}

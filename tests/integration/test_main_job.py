@@ -17,7 +17,9 @@ def wait_for_rows(job: Job, count: int, consumer: ConsumerProcess) -> None:
     wait_until(lambda: job.sandbox.stats()["rows_applied"] > count, 60, lambda: consumer.err)
 
 
-def test_fifty_thousand_events_are_applied_in_order_and_bad_ones_dead_lettered_once(job: Job) -> None:
+def test_fifty_thousand_events_are_applied_in_order_and_bad_ones_dead_lettered_once(
+    job: Job,
+) -> None:
     events = line_events(50_000, seed=1)
     bad = unknown_codes(events)
     job.produce(events)
@@ -46,7 +48,9 @@ def test_fifty_thousand_events_are_applied_in_order_and_bad_ones_dead_lettered_o
         assert headers["scm.event_id"] == f"{job.topic}-{place[0]}-{place[1]}"
     assert len(letters) == len(told) == len(bad)
     job.assert_committed_to_the_end()
-    assert job.sandbox.rules()["broken"].keys() <= {"unknown_key"}, "no rule that a client can know was broken"
+    assert job.sandbox.rules()["broken"].keys() <= {"unknown_key"}, (
+        "no rule that a client can know was broken"
+    )
     assert f"50000 consumed = {50_000 - len(bad)} accepted + {len(bad)} rejected + 0 skipped" in out
 
 
@@ -66,11 +70,15 @@ def test_killed_in_the_middle_several_times_nothing_is_lost_and_order_holds(job:
     job.run_to_end()
 
     records = job.kafka.read_all(job.topic)
-    repeats = assert_delivered(published(records, skip=unknown_codes(events)), job.sandbox.journal(), restarts)
+    repeats = assert_delivered(
+        published(records, skip=unknown_codes(events)), job.sandbox.journal(), restarts
+    )
     job.assert_committed_to_the_end()
     letters = job.kafka.read_all(job.letters)
     assert {letter.key for letter in letters} == {code.encode() for code in unknown_codes(events)}
-    assert repeats < 20_000, "each kill repeats at most what was answered since the last commit, and in flight"
+    assert repeats < 20_000, (
+        "each kill repeats at most what was answered since the last commit, and in flight"
+    )
 
 
 def test_a_stop_lets_requests_end_commits_and_exits_cleanly(job: Job) -> None:
@@ -108,7 +116,9 @@ def test_two_members_share_the_work_and_one_leaves_without_loss(job: Job) -> Non
     job.sandbox.faults.add("latency", seconds=0.3)
     with job.process() as first:
         wait_for_rows(job, 1000, first)
-        with ConsumerProcess(job.folder, job.settings(), "run", "--until-end", name="second") as second:
+        with ConsumerProcess(
+            job.folder, job.settings(), "run", "--until-end", name="second"
+        ) as second:
             second.wait_for_line("assigned", 30)
             wait_for_rows(job, 4000, second)
             first.signal(signal.SIGTERM)
@@ -116,7 +126,9 @@ def test_two_members_share_the_work_and_one_leaves_without_loss(job: Job) -> Non
             job.sandbox.faults.clear()
             assert second.wait(60) == 0, second.err
         for member in (first, second):
-            assert "not confirmed" not in member.err, "what was settled is committed before a partition goes"
+            assert "not confirmed" not in member.err, (
+                "what was settled is committed before a partition goes"
+            )
     records = job.kafka.read_all(job.topic)
     bad = unknown_codes(events)
     # Each hand-over of a partition may repeat what was answered and not committable yet.
@@ -127,9 +139,15 @@ def test_two_members_share_the_work_and_one_leaves_without_loss(job: Job) -> Non
 
 def test_an_end_behind_aborted_transactions_is_reached(job: Job) -> None:
     job.produce([{"extended_id": f"CODE{n}", "line": "1"} for n in range(20)], partition=0)
-    job.kafka.produce_transaction(job.topic, [(b"k", b'{"extended_id":"GHOST","line":"1"}', 0, None)] * 5, abort=True)
-    job.kafka.produce_transaction(job.topic, [(b"k", b'{"extended_id":"REAL","line":"1"}', 1, None)])
-    job.kafka.produce_transaction(job.topic, [(b"k", b'{"extended_id":"GHOST","line":"1"}', 2, None)], abort=True)
+    job.kafka.produce_transaction(
+        job.topic, [(b"k", b'{"extended_id":"GHOST","line":"1"}', 0, None)] * 5, abort=True
+    )
+    job.kafka.produce_transaction(
+        job.topic, [(b"k", b'{"extended_id":"REAL","line":"1"}', 1, None)]
+    )
+    job.kafka.produce_transaction(
+        job.topic, [(b"k", b'{"extended_id":"GHOST","line":"1"}', 2, None)], abort=True
+    )
 
     out = job.run_to_end()
 
@@ -159,15 +177,22 @@ def test_records_deleted_before_they_were_read_stop_the_partition_loudly(job: Jo
 
 
 def test_a_row_that_waits_outlives_a_gap_that_retention_made_behind_it(job: Job) -> None:
-    """Offset 0 waits for its dead-letter topic; what is deleted meanwhile must not take it along."""
+    """Offset 0 waits for its dead-letter topic.
+
+    What is deleted meanwhile must not take it along.
+    """
     job.letters = unique("not-there-yet")
     job.produce([{"extended_id": "UNKNOWN0", "line": "1"}], partition=0)
-    with job.process(limits={"max_unsettled_rows": 1}, kafka={"on_out_of_range": "earliest"}) as consumer:
+    with job.process(
+        limits={"max_unsettled_rows": 1}, kafka={"on_out_of_range": "earliest"}
+    ) as consumer:
         consumer.wait_for_line("create the topic", 60)
         job.produce([{"extended_id": f"CODE{n}", "line": "1"} for n in range(1, 20)], partition=0)
         job.kafka.delete_records(job.topic, {0: 15})
         job.kafka.create_topic(job.letters, 1)
-        wait_until(lambda: job.kafka.committed(job.group, job.topic).get(0) == 20, 60, lambda: consumer.err)
+        wait_until(
+            lambda: job.kafka.committed(job.group, job.topic).get(0) == 20, 60, lambda: consumer.err
+        )
         consumer.signal(signal.SIGTERM)
         assert consumer.wait(30) == 0, consumer.err
         assert "0 released" in consumer.out
@@ -203,7 +228,9 @@ def test_starting_at_the_latest_survives_a_restart_before_anything_came(job: Job
     job.produce([{"extended_id": f"OLD{n}", "line": "1"} for n in range(10)], partition=0)
     latest = {"start_from": "latest"}
     with job.process(kafka=latest) as consumer:
-        wait_until(lambda: job.kafka.committed(job.group, job.topic).get(0) == 10, 30, lambda: consumer.err)
+        wait_until(
+            lambda: job.kafka.committed(job.group, job.topic).get(0) == 10, 30, lambda: consumer.err
+        )
         consumer.signal(signal.SIGTERM)
         assert consumer.wait(20) == 0
     job.produce([{"extended_id": f"NEW{n}", "line": "1"} for n in range(10)], partition=0)

@@ -1,4 +1,7 @@
-"""The ops address of a real consumer on a real Kafka: metrics, health, readiness and status while it works."""
+"""The ops address of a real consumer on a real Kafka.
+
+Metrics, health, readiness and status while it works.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,9 @@ def metrics(url: str) -> dict[str, dict[tuple[str, ...], float]]:
     for family in text_string_to_metric_families(body.decode()):
         for sample in family.samples:
             if sample.name.startswith(PREFIX):
-                found.setdefault(sample.name.removeprefix(PREFIX), {})[tuple(sample.labels.values())] = sample.value
+                found.setdefault(sample.name.removeprefix(PREFIX), {})[
+                    tuple(sample.labels.values())
+                ] = sample.value
     return found
 
 
@@ -60,7 +65,11 @@ def wait_until_settled(url: str, records: int) -> dict[str, Any]:
     def settled() -> dict[str, Any] | None:
         told = status(url)
         done = told["ledger"]["consumed"] == records and not told["ledger"]["unsettled"]
-        return told if done and all(p["committed"] == p["position"] for p in told["partitions"]) else None
+        return (
+            told
+            if done and all(p["committed"] == p["position"] for p in told["partitions"])
+            else None
+        )
 
     found = wait_until(settled, SECONDS, lambda: str(status(url)["ledger"]))
     assert found is not None
@@ -83,10 +92,15 @@ def test_a_run_in_trouble_emits_every_metric_that_is_declared_and_no_other(job: 
         ("throttle", {"first": 2, "retry_after": 1}),
         ("status", {"code": 503, "first": 3}),
         ("reset_after", {"first": 2}),
-        # Of a code in the middle: by then the others, which would take its answer away, have struck.
+        # Of a code in the middle: by then the others, which would take its answer away, have
+        # struck.
         (
             "omit_rows",
-            {"first": 1, "rows": 3, "key": [e["extended_id"] for e in events if "UNKN" not in e["extended_id"]][1500]},
+            {
+                "first": 1,
+                "rows": 3,
+                "key": [e["extended_id"] for e in events if "UNKN" not in e["extended_id"]][1500],
+            },
         ),
         ("campaign_fields", {"fields": ["line"]}),
     ):
@@ -96,7 +110,9 @@ def test_a_run_in_trouble_emits_every_metric_that_is_declared_and_no_other(job: 
         wait_until_settled(url, 3003)
         _, body = get(f"{url}/metrics")
         told = metrics(url)
-        checked = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True, check=False)
+        checked = subprocess.run(
+            ["promtool", "check", "metrics"], input=body, capture_output=True, check=False
+        )
         assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
         stop(consumer)
 
@@ -104,7 +120,8 @@ def test_a_run_in_trouble_emits_every_metric_that_is_declared_and_no_other(job: 
     declared = {metric.name + part for metric in METRICS for part in parts.get(metric.kind, ("",))}
     assert told.keys() == declared
     rejected = unknown + 2
-    # What is counted is what happened: by Kafka, by the sandbox's journal, and by the faults that struck.
+    # What is counted is what happened: by Kafka, by the sandbox's journal, and by the faults that
+    # struck.
     assert told["records_consumed_total"] == {(job.topic,): 3003}
     assert told["records_settled_total"] == {
         ("accepted",): 3003 - 1 - rejected,
@@ -137,7 +154,12 @@ def test_a_run_in_trouble_emits_every_metric_that_is_declared_and_no_other(job: 
     assert told["assigned_partitions"] == {(): 8}
     assert told["rebalances_total"][()] >= 1
     assert told["lag_records"] == {(str(number), job.topic): 0 for number in range(8)}
-    for name in ("rows_in_flight", "records_unsettled", "dead_letters_pending", "oldest_unsettled_seconds"):
+    for name in (
+        "rows_in_flight",
+        "records_unsettled",
+        "dead_letters_pending",
+        "oldest_unsettled_seconds",
+    ):
         assert told[name] == {(): 0}, name
 
 
@@ -157,7 +179,9 @@ def test_the_ledger_balances_in_each_of_two_hundred_scrapes_while_a_backlog_runs
                     assert total == sum(partition[name] for partition in told["partitions"])
             else:
                 scraped = metrics(url)
-                ledger = {result: scraped["records_settled_total"][(result,)] for result in RESULTS[:4]}
+                ledger = {
+                    result: scraped["records_settled_total"][(result,)] for result in RESULTS[:4]
+                }
                 ledger["unsettled"] = scraped["records_unsettled"][()]
                 ledger["consumed"] = sum(scraped.get("records_consumed_total", {}).values())
             assert ledger["consumed"] == sum(ledger[result] for result in RESULTS)
@@ -178,7 +202,9 @@ def test_ready_from_the_assignment_until_the_stop_and_healthy_throughout(job: Jo
         wait_until(lambda: get(f"{url}/readyz") == (200, b"ready: joined the group\n"), SECONDS)
         wait_until(lambda: status(url)["windows"]["in_flight"], SECONDS)
         consumer.signal(signal.SIGTERM)
-        wait_until(lambda: get(f"{url}/readyz") == (503, b"not ready: stopping\n"), 8, lambda: consumer.err)
+        wait_until(
+            lambda: get(f"{url}/readyz") == (503, b"not ready: stopping\n"), 8, lambda: consumer.err
+        )
         assert get(f"{url}/healthz")[0] == 200
         assert status(url)["state"] == "stopping"
         assert consumer.wait(30) == 0, consumer.err
@@ -190,7 +216,10 @@ def test_without_a_broker_it_is_healthy_and_not_ready(job: Job) -> None:
         url = consumer.ops()
         consumer.wait_for_line("kafka.bootstrap_servers", 30)
         code, body = get(f"{url}/readyz")
-        assert (code, body) == (503, b"not ready: the group has not given this member an assignment yet\n")
+        assert (code, body) == (
+            503,
+            b"not ready: the group has not given this member an assignment yet\n",
+        )
         assert get(f"{url}/healthz")[0] == 200
         assert status(url)["state"] == "joining"
         stop(consumer)
@@ -204,12 +233,17 @@ def test_a_member_without_any_partition_is_ready(job: Job, protocol: str) -> Non
     settings = {**job.settings(), **kafka, **client}
     with ExitStack() as stack:
         members = [
-            stack.enter_context(ConsumerProcess(job.folder, settings, "run", name=f"member{number}"))
+            stack.enter_context(
+                ConsumerProcess(job.folder, settings, "run", name=f"member{number}")
+            )
             for number in range(2)
         ]
         urls = [member.ops() for member in members]
         wait_until(lambda: [get(f"{url}/readyz")[0] for url in urls] == [200, 200], SECONDS)
-        wait_until(lambda: sorted(metrics(url)["assigned_partitions"][()] for url in urls) == [0, 1], SECONDS)
+        wait_until(
+            lambda: sorted(metrics(url)["assigned_partitions"][()] for url in urls) == [0, 1],
+            SECONDS,
+        )
         for member in members:
             stop(member)
 
@@ -238,7 +272,9 @@ def test_an_address_in_use_stops_nothing_and_is_taken_when_it_is_free(job: Job) 
             line = consumer.wait_for_line("cannot be bound", 30)
             assert f"127.0.0.1:{port}" in line
             assert "ops.listen" in line
-            wait_until(lambda: job.sandbox.stats()["rows_applied"] == 500, SECONDS, lambda: consumer.err)
+            wait_until(
+                lambda: job.sandbox.stats()["rows_applied"] == 500, SECONDS, lambda: consumer.err
+            )
             taken.close()
             assert consumer.ops() == f"http://127.0.0.1:{port}"
             wait_until_settled(f"http://127.0.0.1:{port}", 500)

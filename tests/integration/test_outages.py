@@ -1,4 +1,7 @@
-"""What goes away and comes back: the member stays in the group, its memory stays bounded, and all goes on by itself."""
+"""What goes away and comes back.
+
+The member stays in the group, its memory stays bounded, and all goes on by itself.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from tests.support.process import ConsumerProcess, wait_until
 #: The bound on rows.
 ROWS = 1000
 LIMITS = {"max_unsettled_rows": ROWS}
-#: After an outage all goes on within this time, seconds: a probe every three at most, and a busy machine.
+#: After an outage all goes on within this time, seconds: a probe every three at most, and a busy
+#: machine.
 SOON = 8.0
 
 
@@ -54,7 +58,9 @@ def take_away(job: Job, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["refused", "hanging", "503"])
-def test_an_api_that_was_away_is_noticed_within_seconds_and_what_waited_goes_at_once(job: Job, how: str) -> None:
+def test_an_api_that_was_away_is_noticed_within_seconds_and_what_waited_goes_at_once(
+    job: Job, how: str
+) -> None:
     job.produce(line_events(6000, seed=5, unknown=0))
     job.sandbox.faults.add("latency", seconds=0.05)
     # The default back-off of windows, up to a minute, must not matter.
@@ -65,9 +71,13 @@ def test_an_api_that_was_away_is_noticed_within_seconds_and_what_waited_goes_at_
         wait_until(lambda: status(consumer)["api"]["circuit"], 30, lambda: consumer.err)
 
         def failed() -> int:
-            return sum(status(consumer)["requests"]["outcomes"].get(name, 0) for name in ("failed", "lost", "unsent"))
+            return sum(
+                status(consumer)["requests"]["outcomes"].get(name, 0)
+                for name in ("failed", "lost", "unsent")
+            )
 
-        # Until every row in hand has been tried and has failed: then nothing but a probe can notice the end.
+        # Until every row in hand has been tried and has failed: then nothing but a probe can notice
+        # the end.
         wait_until(lambda: failed() >= 16, 60, lambda: consumer.err)
         before = applied(job)
         job.sandbox.faults.clear()
@@ -89,7 +99,9 @@ def test_a_token_that_is_revoked_and_replaced_costs_seconds(job: Job, tmp_path: 
     with job.process(api={"token": "", "token_file": str(token_file)}, limits=LIMITS) as consumer:
         wait_until(lambda: applied(job) >= 500, 30, lambda: consumer.err)
         job.sandbox.token = "another-token"
-        wait_until(lambda: status(consumer)["api"]["blocked"] == "unauthorized", 30, lambda: consumer.err)
+        wait_until(
+            lambda: status(consumer)["api"]["blocked"] == "unauthorized", 30, lambda: consumer.err
+        )
         calls = job.sandbox.stats()["arrived"]
         wait_until(lambda: job.sandbox.stats()["arrived"] >= calls + 4, 30, lambda: consumer.err)
         before = applied(job)
@@ -103,7 +115,9 @@ def test_a_token_that_is_revoked_and_replaced_costs_seconds(job: Job, tmp_path: 
     assert job.kafka.read_all(job.letters) == []
 
 
-def test_a_dead_letter_topic_that_is_away_stops_the_partition_with_the_bad_rows_and_no_other(job: Job) -> None:
+def test_a_dead_letter_topic_that_is_away_stops_the_partition_with_the_bad_rows_and_no_other(
+    job: Job,
+) -> None:
     job.letters = unique("letters-later")
     bad = [{"extended_id": " ", "line": str(number)} for number in range(3 * ROWS)]
     job.produce(bad, partition=0)
@@ -118,7 +132,11 @@ def test_a_dead_letter_topic_that_is_away_stops_the_partition_with_the_bad_rows_
         assert [p["partition"] for p in told["partitions"] if p["unsettled"]] == [0]
         job.kafka.create_topic(job.letters, 1)
         wait_until(lambda: not status(consumer)["rows"]["unsettled"], 40, lambda: consumer.err)
-        wait_until(lambda: job.kafka.committed(job.group, job.topic).get(0) == len(bad), 20, lambda: consumer.err)
+        wait_until(
+            lambda: job.kafka.committed(job.group, job.topic).get(0) == len(bad),
+            20,
+            lambda: consumer.err,
+        )
         stop(consumer)
     job.assert_committed_to_the_end()
     letters = Counter(letter.value for letter in job.kafka.read_all(job.letters))
@@ -126,14 +144,19 @@ def test_a_dead_letter_topic_that_is_away_stops_the_partition_with_the_bad_rows_
 
 
 def test_a_hot_code_does_not_stop_the_other_partitions(job: Job) -> None:
-    """Each of its updates is a request of its own, and they are many times what may be in memory."""
+    """Each of its updates is a request of its own, and they are many times what may be in memory.
+    """
     hot = 20 * ROWS
     job.produce([{"extended_id": "HOT", "step": str(number)} for number in range(hot)], partition=0)
     others = line_events(5000, seed=8, unknown=0)
     job.sandbox.faults.add("latency", seconds=0.1)
     with job.process(limits=LIMITS) as consumer:
         # The hot one alone fills what it may first.
-        wait_until(lambda: any(p["paused"] for p in status(consumer)["partitions"]), 30, lambda: consumer.err)
+        wait_until(
+            lambda: any(p["paused"] for p in status(consumer)["partitions"]),
+            30,
+            lambda: consumer.err,
+        )
         for number in range(1, 8):
             job.produce(others[number - 1 :: 7], partition=number)
 

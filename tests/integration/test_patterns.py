@@ -1,4 +1,5 @@
-"""A topic pattern means the same in both group protocols, to ``check`` and to ``run --until-end``."""
+"""A topic pattern means the same in both group protocols, to ``check`` and to ``run --until-end``.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ def test_a_pattern_matches_anywhere_in_a_name(job: Job, protocol: str) -> None:
     begins, ends, other = f"{mark}.begins", f"ends.{mark}", f"other.{mark}.no"
     for topic in (begins, ends, other):
         job.kafka.create_topic(topic, 2, {"retention.ms": "-1"})
-        job.kafka.produce(topic, [(b"A", json.dumps({"extended_id": topic, "line": "1"}).encode(), None, None)])
+        job.kafka.produce(
+            topic, [(b"A", json.dumps({"extended_id": topic, "line": "1"}).encode(), None, None)]
+        )
     kafka = {"topics": [f"^{mark}|{mark}$"], "group_protocol": protocol}
     client = {} if protocol == "consumer" else {"session.timeout.ms": 6000}
     settings = job.settings(kafka=kafka) | {"kafka.client": client}

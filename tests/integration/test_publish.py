@@ -1,4 +1,7 @@
-"""``scm-consumer publish`` on a real Kafka: what arrives, where and in which order, and what is said of the rest."""
+"""``scm-consumer publish`` on a real Kafka.
+
+What arrives, where and in which order, and what is said of the rest.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,9 @@ class Publish:
         self.kafka: dict[str, Any] = {"bootstrap_servers": bootstrap, "topics": [topic]}
         self.client: dict[str, Any] = {"compression.type": "none"}  # the witness reads no lz4
         self.events: dict[str, Any] = {}
-        self.patience_ms: int | None = None  #: how long a broker may be gone; None: as long as usual
+        self.patience_ms: int | None = (
+            None  #: how long a broker may be gone; None: as long as usual
+        )
 
     def file(self, name: str, content: str | bytes) -> Path:
         path = self.folder / name
@@ -70,7 +75,12 @@ class Publish:
 
     def __call__(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            self.command(*arguments), cwd=self.folder, input=stdin, capture_output=True, timeout=120, check=False
+            self.command(*arguments),
+            cwd=self.folder,
+            input=stdin,
+            capture_output=True,
+            timeout=120,
+            check=False,
         )
         out, err = done.stdout.decode(), done.stderr.decode()
         assert "Traceback" not in err, err
@@ -84,7 +94,12 @@ class Publish:
             out.open("wb") as to_out,
             err.open("wb") as to_err,
             subprocess.Popen(
-                self.command("-"), cwd=self.folder, stdin=subprocess.PIPE, stdout=to_out, stderr=to_err, bufsize=0
+                self.command("-"),
+                cwd=self.folder,
+                stdin=subprocess.PIPE,
+                stdout=to_out,
+                stderr=to_err,
+                bufsize=0,
             ) as process,
         ):
             try:
@@ -111,11 +126,16 @@ class Fed:
         return self._err.read_text()
 
     def feed(self, lines: list[str]) -> None:
-        """Write lines, and wait until they were handed over: nothing is left in the pipe, and more is waited for."""
+        """Write lines, and wait until they were handed over.
+
+        Nothing is left in the pipe, and more is waited for.
+        """
         raw = "".join(lines).encode()
         while raw:
             raw = raw[self._pipe.write(raw) :]
-        wait_until(lambda: self._waits() and self._unread() == 0 and self._waits(), 60, lambda: self.err)
+        wait_until(
+            lambda: self._waits() and self._unread() == 0 and self._waits(), 60, lambda: self.err
+        )
 
     def _unread(self) -> int:
         (count,) = struct.unpack("i", fcntl.ioctl(self._pipe, termios.FIONREAD, b"\0" * 4))
@@ -186,25 +206,40 @@ def test_a_table_arrives_in_order_by_code_in_the_partitions_that_java_would_choo
     assert len(records) == 5000
     assert in_java_s_partitions(records, 8)
     assert len({record.partition for record in records}) == 8
-    assert all(record.key == READ_EVENT(record.value or b"").key_value.encode() for record in records)
+    assert all(
+        record.key == READ_EVENT(record.value or b"").key_value.encode() for record in records
+    )
     assert steps(records) == {f"CODE{n:03d}": list(range(n, 5000, 100)) for n in range(100)}
 
 
-def test_bad_lines_are_told_by_number_and_the_others_published(publish: Publish, kafka: Kafka, topic: str) -> None:
+def test_bad_lines_are_told_by_number_and_the_others_published(
+    publish: Publish, kafka: Kafka, topic: str
+) -> None:
     bad = {3: "A,1", 10: f"B,{'x' * 51},C", 11: " ,1,C", 50: 'C,"1"2,C'}
     lines = table(100).splitlines()
-    publish.file("codes.csv", "\n".join(bad.get(number, line) for number, line in enumerate(lines, 1)))
+    publish.file(
+        "codes.csv", "\n".join(bad.get(number, line) for number, line in enumerate(lines, 1))
+    )
     done = publish("codes.csv")
     assert done.returncode == 1
     told = dict(re.findall(r"^line (\d+): (\w+): .+$", done.stderr, re.MULTILINE))
-    assert told == {"3": "undecodable", "10": "value_too_long", "11": "key_blank", "50": "undecodable"}
+    assert told == {
+        "3": "undecodable",
+        "10": "value_too_long",
+        "11": "key_blank",
+        "50": "undecodable",
+    }
     assert "96 of 100 lines" in done.stdout
     assert "4 refused (undecodable 2, value_too_long 1, key_blank 1)" in done.stdout
-    found = {int(READ_EVENT(record.value or b"").fields["step"]) for record in kafka.read_all(topic)}
+    found = {
+        int(READ_EVENT(record.value or b"").fields["step"]) for record in kafka.read_all(topic)
+    }
     assert found == set(range(100)) - {number - 2 for number in bad}
 
 
-def test_lines_of_json_from_a_pipe_arrive_as_they_stand(publish: Publish, kafka: Kafka, topic: str) -> None:
+def test_lines_of_json_from_a_pipe_arrive_as_they_stand(
+    publish: Publish, kafka: Kafka, topic: str
+) -> None:
     lines = [
         b'{"market": "cn",  "extended_id": "A1", "weight": 1.10}',
         b'{"event_id": "e-1", "key_value": "A1", "scm_data": {"step": 2, "note": "\xc3\xa4"}}',
@@ -219,12 +254,18 @@ def test_lines_of_json_from_a_pipe_arrive_as_they_stand(publish: Publish, kafka:
     assert {record.key for record in records} == {b"A1"}
 
 
-def test_a_unit_and_its_children_share_a_partition_with_key(publish: Publish, kafka: Kafka, topic: str) -> None:
+def test_a_unit_and_its_children_share_a_partition_with_key(
+    publish: Publish, kafka: Kafka, topic: str
+) -> None:
     children = [{"extended_id": f"A{n}", "case_code": f"C{n % 5}"} for n in range(100)]
     units: list[dict[str, Any]] = [
-        {"data_key": "case_code", "key_value": f"C{n}", "scm_data": {"pallet_code": "P"}} for n in range(5)
+        {"data_key": "case_code", "key_value": f"C{n}", "scm_data": {"pallet_code": "P"}}
+        for n in range(5)
     ]
-    content = "".join(json.dumps(event) + "\n" for event in [*children, *units, {"extended_id": "loose", "a": "1"}])
+    content = "".join(
+        json.dumps(event) + "\n"
+        for event in [*children, *units, {"extended_id": "loose", "a": "1"}]
+    )
     publish.file("shift.ndjson", content)
     done = publish("shift.ndjson", "--key", "case_code")
     assert done.returncode == 1
@@ -237,11 +278,15 @@ def test_a_unit_and_its_children_share_a_partition_with_key(publish: Publish, ka
     for record in records:
         by_key[record.key].append(READ_EVENT(record.value or b""))
     assert set(by_key) == {f"C{n}".encode() for n in range(5)}
-    assert all(len(events) == 21 and events[-1].data_key == "case_code" for events in by_key.values())
+    assert all(
+        len(events) == 21 and events[-1].data_key == "case_code" for events in by_key.values()
+    )
 
 
 @pytest.mark.parametrize("form", ["json", "flat", "avro"])
-def test_events_are_written_in_the_configured_format(publish: Publish, kafka: Kafka, topic: str, form: str) -> None:
+def test_events_are_written_in_the_configured_format(
+    publish: Publish, kafka: Kafka, topic: str, form: str
+) -> None:
     publish.events["format"] = form
     publish.file("codes.csv", table(10))
     assert publish("codes.csv").returncode == 0
@@ -261,13 +306,20 @@ def test_another_topic_can_be_named_and_one_that_is_not_there_is_told(
     done = publish("codes.csv", "--topic", missing)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"error: the topic {missing} is not there: create it (scm-consumer check --create ")
+    assert line.startswith(
+        f"error: the topic {missing} is not there: create it (scm-consumer check --create "
+    )
     assert done.stdout == ""
     assert sum(kafka.end_offsets(topic).values()) == 0
-    assert missing not in AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(timeout=30).topics
+    assert (
+        missing
+        not in AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(timeout=30).topics
+    )
 
 
-def test_a_broker_that_is_not_there_is_waited_for_and_told_within_half_a_minute(publish: Publish) -> None:
+def test_a_broker_that_is_not_there_is_waited_for_and_told_within_half_a_minute(
+    publish: Publish,
+) -> None:
     publish.kafka["bootstrap_servers"] = f"127.0.0.1:{free_port()}"
     publish.file("codes.csv", table(10))
     begin = time.monotonic()
@@ -288,13 +340,21 @@ def test_a_dry_run_publishes_nothing(publish: Publish, kafka: Kafka, topic: str)
     assert sum(kafka.end_offsets(topic).values()) == 0
 
 
-def test_a_record_that_the_topic_has_no_room_for_is_told_by_its_line(kafka: Kafka, publish: Publish) -> None:
+def test_a_record_that_the_topic_has_no_room_for_is_told_by_its_line(
+    kafka: Kafka, publish: Publish
+) -> None:
     """Both by the client (over its own limit) and by the broker (over the topic's)."""
     small = kafka.create_topic(unique("small"), config={"max.message.bytes": "2000"})
     publish.client["batch.num.messages"] = 1
-    many, more = (",".join(f'"f{n}": "{"x" * 40}"' for n in range(count)) for count in (100, 19_500))
+    many, more = (
+        ",".join(f'"f{n}": "{"x" * 40}"' for n in range(count)) for count in (100, 19_500)
+    )
     assert 1_000_000 < len(more) < 2**20
-    lines = ['{"extended_id": "A1", "a": "1"}', f'{{"extended_id": "A2", {many}}}', f'{{"extended_id": "A3", {more}}}']
+    lines = [
+        '{"extended_id": "A1", "a": "1"}',
+        f'{{"extended_id": "A2", {many}}}',
+        f'{{"extended_id": "A3", {more}}}',
+    ]
     publish.file("events.ndjson", "\n".join([*lines, '{"extended_id": "A4", "a": "1"}']))
     done = publish("events.ndjson", "--topic", small)
     assert done.returncode == 1
@@ -305,7 +365,9 @@ def test_a_record_that_the_topic_has_no_room_for_is_told_by_its_line(kafka: Kafk
     assert [record.key for record in kafka.read_all(small)] == [b"A1", b"A4"]
 
 
-def test_ctrl_c_keeps_what_was_read_and_says_where_to_go_on(publish: Publish, kafka: Kafka, topic: str) -> None:
+def test_ctrl_c_keeps_what_was_read_and_says_where_to_go_on(
+    publish: Publish, kafka: Kafka, topic: str
+) -> None:
     lines = table(3000).splitlines(keepends=True)
     with publish.fed() as fed:
         fed.feed(lines[:1501])
@@ -317,10 +379,14 @@ def test_ctrl_c_keeps_what_was_read_and_says_where_to_go_on(publish: Publish, ka
 
     publish.file("codes.csv", "".join(lines))
     assert publish("codes.csv", "--from-line", "1502").returncode == 0
-    assert steps(kafka.read_all(topic)) == {f"CODE{n:03d}": list(range(n, 3000, 100)) for n in range(100)}
+    assert steps(kafka.read_all(topic)) == {
+        f"CODE{n:03d}": list(range(n, 3000, 100)) for n in range(100)
+    }
 
 
-def test_a_signal_before_the_first_line_ends_it_too(publish: Publish, kafka: Kafka, topic: str) -> None:
+def test_a_signal_before_the_first_line_ends_it_too(
+    publish: Publish, kafka: Kafka, topic: str
+) -> None:
     with publish.fed() as fed:
         fed.feed([HEADER])
         fed.signal(signal.SIGTERM)
@@ -349,7 +415,9 @@ def test_a_second_signal_waits_no_longer_for_a_broker_that_does_not_answer(
     assert fed.err.splitlines()[-1] == "stopped: go on with --from-line 102"
 
 
-def test_a_broker_that_goes_away_ends_it_with_the_line_to_go_on_with(own_broker: JvmBroker, tmp_path: Path) -> None:
+def test_a_broker_that_goes_away_ends_it_with_the_line_to_go_on_with(
+    own_broker: JvmBroker, tmp_path: Path
+) -> None:
     kafka = Kafka(own_broker.bootstrap, "own")
     topic = kafka.create_topic("published", 4)
     publish = Publish(tmp_path, own_broker.bootstrap, topic)
@@ -373,7 +441,9 @@ def test_a_broker_that_goes_away_ends_it_with_the_line_to_go_on_with(own_broker:
     publish.file("codes.csv", "".join(lines))
     done = publish("codes.csv", "--from-line", "2002")
     assert done.returncode == 0, done.stderr
-    assert steps(kafka.read_all(topic)) == {f"CODE{n:03d}": list(range(n, 4000, 100)) for n in range(100)}
+    assert steps(kafka.read_all(topic)) == {
+        f"CODE{n:03d}": list(range(n, 4000, 100)) for n in range(100)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -386,7 +456,15 @@ def allow(broker: SecureBroker, topic: str, *operations: AclOperation) -> None:
     admin = AdminClient({"bootstrap.servers": broker.broker.bootstrap, "log_level": 0})
     everywhere, yes = "*", AclPermissionType.ALLOW
     wanted = [
-        AclBinding(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, f"User:{USER}", everywhere, operation, yes)
+        AclBinding(
+            ResourceType.TOPIC,
+            topic,
+            ResourcePatternType.LITERAL,
+            f"User:{USER}",
+            everywhere,
+            operation,
+            yes,
+        )
         for operation in operations
     ]
     for answer in admin.create_acls(wanted).values():
@@ -396,7 +474,10 @@ def allow(broker: SecureBroker, topic: str, *operations: AclOperation) -> None:
 @pytest.mark.parametrize(
     ("properties", "words"),
     [
-        ({"sasl.password": "wrong-secret"}, "the broker refused the log-in; check sasl.* in kafka.client"),
+        (
+            {"sasl.password": "wrong-secret"},
+            "the broker refused the log-in; check sasl.* in kafka.client",
+        ),
         ({"ssl.ca.location": None}, "the TLS handshake failed; check ssl.ca.location"),
     ],
     ids=["wrong password", "CA not known"],
@@ -405,7 +486,9 @@ def test_a_refused_log_in_is_told_with_its_cause_and_without_the_password(
     secured: SecureBroker, tmp_path: Path, properties: dict[str, str | None], words: str
 ) -> None:
     publish = Publish(tmp_path, secured.bootstrap, "published")
-    publish.client |= {name: value for name, value in (secured.client() | properties).items() if value is not None}
+    publish.client |= {
+        name: value for name, value in (secured.client() | properties).items() if value is not None
+    }
     publish.file("codes.csv", table(10))
     done = publish("codes.csv")
     assert done.returncode == 1
@@ -414,7 +497,9 @@ def test_a_refused_log_in_is_told_with_its_cause_and_without_the_password(
     assert "secret" not in line
 
 
-def test_a_user_who_may_not_write_is_told_which_right_is_missing(secured: SecureBroker, tmp_path: Path) -> None:
+def test_a_user_who_may_not_write_is_told_which_right_is_missing(
+    secured: SecureBroker, tmp_path: Path
+) -> None:
     kafka = Kafka(secured.broker.bootstrap, "secure")
     topic = kafka.create_topic(unique("read-only"))
     allow(secured, topic, AclOperation.DESCRIBE)
@@ -423,7 +508,9 @@ def test_a_user_who_may_not_write_is_told_which_right_is_missing(secured: Secure
     publish.file("codes.csv", table(10))
     done = publish("codes.csv")
     assert done.returncode == 1
-    assert re.search(r"give this user the right to write to the topic; go on with --from-line [12]$", done.stderr)
+    assert re.search(
+        r"give this user the right to write to the topic; go on with --from-line [12]$", done.stderr
+    )
     assert done.stdout.startswith("published 0 of ")
 
     allow(secured, topic, AclOperation.WRITE)
@@ -435,8 +522,14 @@ def test_what_is_published_is_what_the_consumer_brings_to_the_api(job: Job, tmp_
     publish = Publish(tmp_path / "publish", job.kafka.bootstrap, job.topic)
     publish.client.clear()  # with the usual compression
     publish.folder.mkdir()
-    rows = [f"CODE{n:04d};{n % 3};2026-11-{1 + n % 28:02d};{'' if n % 2 else '001'}" for n in range(1000)]
-    publish.file("codes.csv", "\ufeff" + "\r\n".join(["extended_id;activation_status;made;batch", *rows, "BAD;9;x;y"]))
+    rows = [
+        f"CODE{n:04d};{n % 3};2026-11-{1 + n % 28:02d};{'' if n % 2 else '001'}"
+        for n in range(1000)
+    ]
+    publish.file(
+        "codes.csv",
+        "\ufeff" + "\r\n".join(["extended_id;activation_status;made;batch", *rows, "BAD;9;x;y"]),
+    )
     assert publish("codes.csv").returncode == 1
 
     out = job.run_to_end()
@@ -452,11 +545,17 @@ def test_what_is_published_is_what_the_consumer_brings_to_the_api(job: Job, tmp_
     assert "batch" not in codes["CODE0005"]
 
 
-def measured(publish: Publish, *arguments: str) -> tuple[subprocess.CompletedProcess[str], list[float]]:
+def measured(
+    publish: Publish, *arguments: str
+) -> tuple[subprocess.CompletedProcess[str], list[float]]:
     """The command's end, and its resident memory in MiB, looked at all along."""
     sizes = []
     with subprocess.Popen(
-        publish.command(*arguments), cwd=publish.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        publish.command(*arguments),
+        cwd=publish.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         while process.poll() is None:
             found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
@@ -467,9 +566,14 @@ def measured(publish: Publish, *arguments: str) -> tuple[subprocess.CompletedPro
 
 
 @pytest.mark.alone
-def test_two_hundred_thousand_lines_go_quickly_and_in_flat_memory(publish: Publish, kafka: Kafka, topic: str) -> None:
+def test_two_hundred_thousand_lines_go_quickly_and_in_flat_memory(
+    publish: Publish, kafka: Kafka, topic: str
+) -> None:
     publish.client.clear()
-    rows = [f"CODE{n:016d}MRP,{9 if n % 20_000 == 77 else 1},prod_1,C-{n // 50:07d}\n" for n in range(200_000)]
+    rows = [
+        f"CODE{n:016d}MRP,{9 if n % 20_000 == 77 else 1},prod_1,C-{n // 50:07d}\n"
+        for n in range(200_000)
+    ]
     content = "extended_id,activation_status,product,case_code\n" + "".join(rows)
     publish.file("codes.csv", content)
     done, sizes = measured(publish, "codes.csv")

@@ -32,7 +32,9 @@ def cpu_seconds(pid: int) -> float:
 
 
 def seconds_ready(pid: int) -> float:
-    """How long the threads of a process have stood ready to run while others had the processors, in seconds so far."""
+    """How long the threads of a process have stood ready to run while others had the processors, in
+    seconds so far.
+    """
     total = 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with suppress(OSError):  # it has ended, or this kernel does not count it
@@ -41,13 +43,26 @@ def seconds_ready(pid: int) -> float:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that it has started, directly or not: here the tests' own, the broker and the consumer."""
+    """A process and all that it has started, directly or not.
+
+    Here the tests' own, the broker and the consumer.
+    """
     children = Path(f"/proc/{pid}/task").glob("*/children")
-    return [pid, *(one for file in children for child in file.read_text().split() for one in family(int(child)))]
+    return [
+        pid,
+        *(
+            one
+            for file in children
+            for child in file.read_text().split()
+            for one in family(int(child))
+        ),
+    ]
 
 
 class Delays:
-    """When some of these processes were kept from running by others on this machine, sampled beside a measurement."""
+    """When some of these processes were kept from running by others on this machine, sampled beside
+    a measurement.
+    """
 
     def __init__(self, pids: list[int]) -> None:
         self._pids = pids
@@ -65,7 +80,9 @@ class Delays:
         self._thread.join()
 
     def between(self, begin: float, end: float) -> float:
-        """Seconds between two times of the wall clock in which one of them could not run though it was ready to."""
+        """Seconds between two times of the wall clock in which one of them could not run though it
+        was ready to.
+        """
         first = max(0, bisect_right(self._at, begin) - 1)
         last = min(len(self._at) - 1, bisect_left(self._at, end))
         return max(0.0, self._kept[last] - self._kept[first])
@@ -98,13 +115,17 @@ def test_at_a_hundred_events_a_second_an_event_is_accepted_within_400_ms(job: Jo
                 producer.produce(job.topic, json.dumps({"extended_id": code, "line": "1"}), code)
                 producer.poll(0)
             producer.flush(10)
-            wait_until(lambda: job.sandbox.stats()["rows_applied"] == EVENTS, 10, lambda: consumer.err)
+            wait_until(
+                lambda: job.sandbox.stats()["rows_applied"] == EVENTS, 10, lambda: consumer.err
+            )
     spans = [(published[row["key_value"]], row["at"]) for row in job.sandbox.journal()["rows"]]
     took = sorted(accepted - begin - delays.between(begin, accepted) for begin, accepted in spans)
     whole = sorted(accepted - begin for begin, accepted in spans)
     p99 = took[int(0.99 * EVENTS)]
     told = f"p50 {took[EVENTS // 2] * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, worst {took[-1] * 1000:.0f} ms"
-    assert p99 <= 0.4, f"{told}; with the machine's own delays p99 {whole[int(0.99 * EVENTS)] * 1000:.0f} ms"
+    assert p99 <= 0.4, (
+        f"{told}; with the machine's own delays p99 {whole[int(0.99 * EVENTS)] * 1000:.0f} ms"
+    )
 
 
 def test_an_idle_consumer_takes_under_one_percent_of_a_core(job: Job) -> None:

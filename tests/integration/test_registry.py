@@ -1,4 +1,7 @@
-"""Confluent's wire format with a real schema registry and a real Kafka; published with Confluent's own serializers."""
+"""Confluent's wire format with a real schema registry and a real Kafka.
+
+Published with Confluent's own serializers.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,12 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient, topic_subject_name_strategy
+from confluent_kafka.schema_registry import (
+    Schema,
+    SchemaReference,
+    SchemaRegistryClient,
+    topic_subject_name_strategy,
+)
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.schema_registry.json_schema import JSONSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
@@ -51,12 +59,19 @@ def avro(client: SchemaRegistryClient, topic: str, schema: Schema | dict[str, An
 
 def json_schema(client: SchemaRegistryClient, topic: str) -> Publish:
     """A publisher of JSON with its schema."""
-    serialize = JSONSerializer(json.dumps(read_schema("scm_event.schema.json")), client, conf=BY_TOPIC)
+    serialize = JSONSerializer(
+        json.dumps(read_schema("scm_event.schema.json")), client, conf=BY_TOPIC
+    )
     return lambda event: serialize(event, SerializationContext(topic, MessageField.VALUE)) or b""
 
 
 def event(key: str, **fields: Any) -> dict[str, Any]:
-    return {"event_id": f"e-{key}", "occurred_at": datetime.now(UTC), "key_value": key, "scm_data": fields}
+    return {
+        "event_id": f"e-{key}",
+        "occurred_at": datetime.now(UTC),
+        "key_value": key,
+        "scm_data": fields,
+    }
 
 
 def unknown(schema_id: int) -> bytes:
@@ -75,8 +90,14 @@ def committed(job: Job, *partitions: int) -> list[int | None]:
 def test_frames_of_every_kind_are_read_by_the_schema_they_were_written_with(
     job: Job, registry: Apicurio, client: SchemaRegistryClient
 ) -> None:
-    older = {**SHIPPED, "fields": [f for f in SHIPPED["fields"] if f["name"] not in ("source", "also_update")]}
-    newer = {**SHIPPED, "fields": [*SHIPPED["fields"], {"name": "lot", "type": "string", "default": ""}]}
+    older = {
+        **SHIPPED,
+        "fields": [f for f in SHIPPED["fields"] if f["name"] not in ("source", "also_update")],
+    }
+    newer = {
+        **SHIPPED,
+        "fields": [*SHIPPED["fields"], {"name": "lot", "type": "string", "default": ""}],
+    }
     assert client.set_compatibility(f"{job.topic}-value", "BACKWARD")
     first, second = avro(client, job.topic, older), avro(client, job.topic, newer)
     market = {"type": "enum", "name": "Market", "namespace": "com.example", "symbols": ["cn", "de"]}
@@ -98,7 +119,14 @@ def test_frames_of_every_kind_are_read_by_the_schema_they_were_written_with(
         job,
         0,
         first(event("CODE-OLD", weight=100.0, sealed=True, day=date(2024, 5, 1), count=7)),
-        second({**event("CODE-NEW", product="P1"), "lot": "L1", "source": "line-3", "data_key": "extended_id"}),
+        second(
+            {
+                **event("CODE-NEW", product="P1"),
+                "lot": "L1",
+                "source": "line-3",
+                "data_key": "extended_id",
+            }
+        ),
         referring(event("CODE-REF", intended_market="cn")),
         in_json({"key_value": "CODE-JSON", "scm_data": {"weight": 1.5, "note": None}}),
         unknown(1_000_000),
@@ -132,9 +160,15 @@ def test_registry_that_is_away_holds_up_its_partition_only_and_all_arrives_in_or
     steps = [publish(event("CODE-A", step=str(step))) for step in range(5)]
     registry.stop()
     produce(
-        job, 0, b'{"extended_id": "CODE-A", "step": "plain"}', *steps[:3], b'{"extended_id": "CODE-A", "step": "x"}'
+        job,
+        0,
+        b'{"extended_id": "CODE-A", "step": "plain"}',
+        *steps[:3],
+        b'{"extended_id": "CODE-A", "step": "x"}',
     )
-    produce(job, 1, *(b'{"extended_id": "CODE-%d", "line": "L1"}' % number for number in range(2000)))
+    produce(
+        job, 1, *(b'{"extended_id": "CODE-%d", "line": "L1"}' % number for number in range(2000))
+    )
     with job.process(schema_registry={"url": registry.url}) as consumer:
         line = consumer.wait_for_line("schema registry at", 30)
         assert "does not answer" in line

@@ -1,4 +1,7 @@
-"""Each line of the contract's table of responses, over HTTP: what becomes of the rows, and of the process."""
+"""Each line of the contract's table of responses, over HTTP.
+
+What becomes of the rows, and of the process.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,11 @@ def events(count: int = GOOD, *bad: str) -> list[dict[str, str]]:
 def letters(job: Job) -> dict[str, dict[str, str]]:
     """Key value → headers of its dead letter; each once."""
     found: list[Witnessed] = job.kafka.read_all(job.letters)
-    by_key = {letter.key.decode(): {n: v.decode() for n, v in letter.headers} for letter in found if letter.key}
+    by_key = {
+        letter.key.decode(): {n: v.decode() for n, v in letter.headers}
+        for letter in found
+        if letter.key
+    }
     assert len(by_key) == len(found), "a row was dead-lettered twice"
     return by_key
 
@@ -88,9 +95,9 @@ def test_what_passes_costs_no_row_and_no_order(job: Job, case: str) -> None:
     out = job.run_to_end(**QUICK)
 
     assert job.sandbox.faults.listed()[0]["fired"] >= 1, "the fault did not strike"
-    assert {code: fields["line"] for code, fields in job.sandbox.state()["codes"].items()} == dict.fromkeys(
-        good_codes(), "L2"
-    ), "each code ends with its later update"
+    assert {
+        code: fields["line"] for code, fields in job.sandbox.state()["codes"].items()
+    } == dict.fromkeys(good_codes(), "L2"), "each code ends with its later update"
     assert letters(job) == {}
     assert f"{2 * GOOD} consumed = {2 * GOOD} accepted" in out
     job.assert_committed_to_the_end()
@@ -125,7 +132,9 @@ def test_a_400_that_names_rows_costs_only_them(job: Job, style: str) -> None:
 
 
 @pytest.mark.parametrize("style", ["none", "foreign", "html"])
-def test_a_400_that_names_no_row_of_the_window_is_sought_down_to_the_row(job: Job, style: str) -> None:
+def test_a_400_that_names_no_row_of_the_window_is_sought_down_to_the_row(
+    job: Job, style: str
+) -> None:
     job.produce(events(99, "UNKNOWN1"), partition=0)
     job.sandbox.faults.add("bad_request", style=style)
 
@@ -151,7 +160,12 @@ def test_a_400_that_applied_some_rows_is_no_reason_to_lose_the_others(job: Job) 
 
 
 def test_a_product_that_the_api_does_not_know_is_rejected_with_its_words(job: Job) -> None:
-    job.produce([{"extended_id": "CODE0001", "product": "UNKNOWN-P"}, {"extended_id": "CODE0002", "product": "P1"}])
+    job.produce(
+        [
+            {"extended_id": "CODE0001", "product": "UNKNOWN-P"},
+            {"extended_id": "CODE0002", "product": "P1"},
+        ]
+    )
 
     job.run_to_end(**QUICK)
 
@@ -191,7 +205,9 @@ def wait_for_code(job: Job, code: str) -> None:
     wait_until(lambda: code in job.sandbox.state()["codes"], 20)
 
 
-def test_a_window_that_keeps_failing_while_others_pass_shrinks_to_the_row_at_fault(job: Job) -> None:
+def test_a_window_that_keeps_failing_while_others_pass_shrinks_to_the_row_at_fault(
+    job: Job,
+) -> None:
     job.produce(events(200, "CODE-POISON"))
     job.sandbox.faults.add("status", code=500, key="CODE-POISON")
     settings = {**QUICK, "retry": {"base_seconds": 0.02, "cap_seconds": 0.1, "give_up_seconds": 1}}
@@ -200,7 +216,9 @@ def test_a_window_that_keeps_failing_while_others_pass_shrinks_to_the_row_at_fau
         for number in range(60):
             job.produce([{"extended_id": f"LATER{number}", "line": "L1", "note": "x"}])
             wait_for_code(job, f"LATER{number}")
-            if job.kafka.end_offsets(job.letters) and any(job.kafka.end_offsets(job.letters).values()):
+            if job.kafka.end_offsets(job.letters) and any(
+                job.kafka.end_offsets(job.letters).values()
+            ):
                 break
         assert consumer.wait(30) == 0, consumer.err
     found = letters(job)
@@ -269,4 +287,7 @@ def test_a_row_that_fails_a_rule_is_never_sent_and_its_letter_says_which(job: Jo
     sent = {key for entry in uploads(job.sandbox) for key in entry["keys"]}
     assert sent == good_codes(50)
     assert job.sandbox.rules()["broken"] == {}
-    assert f"{50 + len(records) + 1} consumed = 50 accepted + {len(records)} rejected + 1 skipped" in out
+    assert (
+        f"{50 + len(records) + 1} consumed = 50 accepted + {len(records)} rejected + 1 skipped"
+        in out
+    )

@@ -14,7 +14,9 @@ from tests.support.process import toml
 
 
 @pytest.mark.parametrize(("log_format", "times"), [("auto", 1), ("json", 2)])
-def test_the_ledger_stands_once_unless_the_log_is_for_a_machine(job: Job, log_format: str, times: int) -> None:
+def test_the_ledger_stands_once_unless_the_log_is_for_a_machine(
+    job: Job, log_format: str, times: int
+) -> None:
     job.produce([{"extended_id": "A1", "line": "1"}, {"extended_id": "UNKNOWN1", "line": "1"}])
     file = job.folder / "terminal.toml"
     file.write_text(toml(job.settings(log={"format": log_format})), encoding="utf-8")
@@ -39,4 +41,7 @@ def test_the_ledger_stands_once_unless_the_log_is_for_a_machine(job: Job, log_fo
     ledger = "records: 2 consumed = 1 accepted + 1 rejected + 0 skipped + 0 released + 0 unsettled"
     assert text.count(f"{ledger}; dead letters: 1 row (unknown_key 1)") == times, text
     assert f"joining the group {job.group} at {job.kafka.bootstrap}" in text
-    assert f"rows to the dead-letter topic {job.letters}: unknown_key 1, first from {job.topic}[" in text
+    assert (
+        f"rows to the dead-letter topic {job.letters}: unknown_key 1, first from {job.topic}["
+        in text
+    )

@@ -1,4 +1,7 @@
-"""The settled map on a real broker: what is settled beyond the committed offset is not sent again (I7)."""
+"""The settled map on a real broker.
+
+What is settled beyond the committed offset is not sent again (I7).
+"""
 
 from __future__ import annotations
 
@@ -26,11 +29,15 @@ def _stuck_first(job: Job) -> None:
     That row has fields of its own, so that it is in a window of its own.
     """
     job.sandbox.faults.add("status", code=503, key=STUCK)
-    job.produce([{"extended_id": STUCK, "other": "x"}, *line_events(COUNT, seed=1, repeats=0, unknown=0)], partition=0)
+    job.produce(
+        [{"extended_id": STUCK, "other": "x"}, *line_events(COUNT, seed=1, repeats=0, unknown=0)],
+        partition=0,
+    )
 
 
 def _map_count(job: Job) -> int:
-    """How many settled records the commit's metadata tells of, as an independent client reads it."""
+    """How many settled records the commit's metadata tells of, as an independent client reads it.
+    """
     commit = job.kafka.commits(job.group, job.topic).get(0)
     if commit is None:
         return 0
@@ -42,10 +49,16 @@ def _applied(job: Job) -> Counter[str]:
 
 
 def _run_until_mapped(job: Job, consumer: ConsumerProcess) -> None:
-    wait_until(lambda: _map_count(job) == COUNT, 60, lambda: f"{_map_count(job)} in the map\n{consumer.err[-3000:]}")
+    wait_until(
+        lambda: _map_count(job) == COUNT,
+        60,
+        lambda: f"{_map_count(job)} in the map\n{consumer.err[-3000:]}",
+    )
     assert job.kafka.committed(job.group, job.topic)[0] == 0
     commit = job.kafka.commits(job.group, job.topic)[0]
-    assert origin_of(commit.metadata.rstrip("\0")).epoch >= 0, "I1: a commit does not name the leader's epoch"
+    assert origin_of(commit.metadata.rstrip("\0")).epoch >= 0, (
+        "I1: a commit does not name the leader's epoch"
+    )
 
 
 def test_after_kill_9_only_what_the_map_did_not_name_is_sent_again(job: Job) -> None:
@@ -71,7 +84,11 @@ def test_after_a_stop_nothing_is_sent_again(job: Job) -> None:
     job.sandbox.faults.add("status", code=503, every=7)
     for life in (1, 2, 3):
         with job.process() as consumer:
-            wait_until(lambda life=life: job.sandbox.stats()["rows_applied"] > 3000 * life, 60, lambda: consumer.err)  # type: ignore[misc]
+            wait_until(
+                lambda life=life: job.sandbox.stats()["rows_applied"] > 3000 * life,
+                60,
+                lambda: consumer.err,
+            )  # type: ignore[misc]
             consumer.signal(signal.SIGTERM)
             assert consumer.wait(30) == 0, consumer.err
     job.sandbox.faults.clear()
@@ -95,7 +112,9 @@ def test_a_map_that_belongs_to_another_offset_or_program_is_ignored(job: Job) ->
         assert "it was made for partition 0 at offset 0" in consumer.err
     counts = _applied(job)
     assert len(counts) == COUNT, "what was skipped by hand, and nothing else, was not sent"
-    assert sum(counts.values()) == COUNT + (COUNT + 1 - 10), "everything behind the offset was sent again"
+    assert sum(counts.values()) == COUNT + (COUNT + 1 - 10), (
+        "everything behind the offset was sent again"
+    )
 
 
 def test_a_broker_that_takes_less_metadata_gets_less(sandbox: Sandbox, job: Job) -> None:
@@ -104,10 +123,16 @@ def test_a_broker_that_takes_less_metadata_gets_less(sandbox: Sandbox, job: Job)
         job = Job(Kafka(broker.bootstrap, "own"), sandbox, job.folder, partitions=1)
         _stuck_first(job)
         with job.process() as consumer:
-            wait_until(lambda: job.sandbox.stats()["rows_applied"] == COUNT, 60, lambda: consumer.err)
+            wait_until(
+                lambda: job.sandbox.stats()["rows_applied"] == COUNT, 60, lambda: consumer.err
+            )
             consumer.wait_for_line("commit failed", 10)
             job.sandbox.faults.clear()
-            wait_until(lambda: job.kafka.committed(job.group, job.topic).get(0) == COUNT + 1, 60, lambda: consumer.err)
+            wait_until(
+                lambda: job.kafka.committed(job.group, job.topic).get(0) == COUNT + 1,
+                60,
+                lambda: consumer.err,
+            )
             consumer.signal(signal.SIGTERM)
             assert consumer.wait(30) == 0, consumer.err
 
@@ -118,7 +143,9 @@ def test_two_members_hand_over_without_a_repeat(job: Job) -> None:
     job.sandbox.faults.add("latency", seconds=0.3)
     with job.process() as first:
         wait_until(lambda: job.sandbox.stats()["rows_applied"] > 1000, 60, lambda: first.err)
-        with ConsumerProcess(job.folder, job.settings(), "run", "--until-end", name="second") as second:
+        with ConsumerProcess(
+            job.folder, job.settings(), "run", "--until-end", name="second"
+        ) as second:
             second.wait_for_line("assigned", 30)
             wait_until(lambda: job.sandbox.stats()["rows_applied"] > 4000, 60, lambda: second.err)
             first.signal(signal.SIGTERM)

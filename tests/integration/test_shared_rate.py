@@ -42,14 +42,21 @@ def peak(times: list[float], seconds: float) -> int:
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
-def test_members_that_come_and_go_stay_under_the_rate_together_and_use_it(job: Job, protocol: str) -> None:
+def test_members_that_come_and_go_stay_under_the_rate_together_and_use_it(
+    job: Job, protocol: str
+) -> None:
     job.produce(line_events(60_000, seed=3, repeats=0, unknown=0))
-    sections: dict[str, Any] = {"api": {"requests_per_second": RATE}, "kafka": {"group_protocol": protocol}}
+    sections: dict[str, Any] = {
+        "api": {"requests_per_second": RATE},
+        "kafka": {"group_protocol": protocol},
+    }
     job.sandbox.faults.add("latency", seconds=0.15)
     with ExitStack() as stack:
 
         def member(name: str) -> ConsumerProcess:
-            return stack.enter_context(ConsumerProcess(job.folder, job.settings(**sections), "run", name=name))
+            return stack.enter_context(
+                ConsumerProcess(job.folder, job.settings(**sections), "run", name=name)
+            )
 
         members = [member("first")]
         wait_for_calls(job.sandbox, RATE)
@@ -65,7 +72,9 @@ def test_members_that_come_and_go_stay_under_the_rate_together_and_use_it(job: J
 
             told = wait_until(shares, 60, lambda: members[-1].err)
             for share in told:
-                assert share["api"]["budget"] == pytest.approx(RATE * len(share["partitions"]) / PARTITIONS, abs=0.01)
+                assert share["api"]["budget"] == pytest.approx(
+                    RATE * len(share["partitions"]) / PARTITIONS, abs=0.01
+                )
             before = wait_for_calls(job.sandbox, 3 * RATE)
             balanced = arrivals(job.sandbox)[before : before + 3 * RATE]
             used = (len(balanced) - 1) / (balanced[-1] - balanced[0])
@@ -74,5 +83,6 @@ def test_members_that_come_and_go_stay_under_the_rate_together_and_use_it(job: J
         assert members[1].wait(30) == 0, members[1].err
         wait_for_calls(job.sandbox, RATE)
     times = arrivals(job.sandbox)
-    # When each one arrives depends on how busy the machine is: that no second has more is shown in test_pace.
+    # When each one arrives depends on how busy the machine is: that no second has more is shown in
+    # test_pace.
     assert peak(times, 5) <= 5 * RATE

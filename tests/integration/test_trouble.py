@@ -1,4 +1,7 @@
-"""What a user can cause: each is one clear line that says what to do, without a traceback, and loses nothing."""
+"""What a user can cause.
+
+Each is one clear line that says what to do, without a traceback, and loses nothing.
+"""
 
 from __future__ import annotations
 
@@ -39,14 +42,18 @@ def test_a_broker_that_is_not_there_is_one_line_and_then_tried_on(job: Job) -> N
 def test_with_an_end_a_broker_that_is_not_there_fails_after_half_a_minute(job: Job) -> None:
     nowhere = {"bootstrap_servers": f"127.0.0.1:{free_port()}"}
     with job.process("--until-end", kafka=nowhere) as consumer:
-        consumer.wait_for_line(r"joining the group .+ at 127\.0\.0\.1:\d+; giving up if Kafka .+ for 30 s", 20)
+        consumer.wait_for_line(
+            r"joining the group .+ at 127\.0\.0\.1:\d+; giving up if Kafka .+ for 30 s", 20
+        )
         assert consumer.wait(60) == 1
         assert "error: Kafka at 127.0.0.1" in consumer.err
         assert "kafka.bootstrap_servers" in consumer.err
         assert "Traceback" not in consumer.err
 
 
-def test_with_an_end_a_topic_that_is_not_there_is_told_at_once_with_how_long_it_is_waited_for(job: Job) -> None:
+def test_with_an_end_a_topic_that_is_not_there_is_told_at_once_with_how_long_it_is_waited_for(
+    job: Job,
+) -> None:
     job.topic = unique("never")
     with job.process("--until-end") as consumer:
         line = consumer.wait_for_line(f"the topic {job.topic} is not there", 20)
@@ -72,7 +79,9 @@ def test_a_wrong_token_pauses_and_a_new_token_file_ends_the_pause(job: Job, tmp_
     token_file = tmp_path / "token"
     token_file.write_text("wrong-token")
     quick = {"retry": {"base_seconds": 0.1, "cap_seconds": 0.5}}
-    with job.process("--until-end", api={"token": "", "token_file": str(token_file)}, **quick) as consumer:
+    with job.process(
+        "--until-end", api={"token": "", "token_file": str(token_file)}, **quick
+    ) as consumer:
         line = consumer.wait_for_line("uploading is paused", 30)
         assert "401" in line
         assert "token" in line
@@ -96,7 +105,11 @@ def test_a_dead_letter_topic_that_is_not_there_holds_only_its_rows_until_it_is(j
         wait_until(lambda: job.sandbox.stats()["rows_applied"] == 100, 20)
         wait_until(lambda: job.kafka.committed(job.group, job.topic).get(0) == 50, 20)
         job.kafka.create_topic(job.letters, 1)
-        wait_until(lambda: job.kafka.committed(job.group, job.topic).get(0) == 101, 60, lambda: consumer.err)
+        wait_until(
+            lambda: job.kafka.committed(job.group, job.topic).get(0) == 101,
+            60,
+            lambda: consumer.err,
+        )
         stop(consumer)
     letters = job.kafka.read_all(job.letters)
     assert [json.loads(letter.value or b"")["extended_id"] for letter in letters] == ["UNKNOWN1"]
@@ -119,7 +132,12 @@ def test_a_letter_that_is_too_large_is_written_without_its_row(job: Job) -> None
 
 
 def test_headers_of_the_original_stay_and_earlier_copies_of_ours_are_replaced(job: Job) -> None:
-    own = [("trace", b"abc"), ("scm.reason", b"old"), ("__connect.errors.topic", b"old"), ("trace", b"def")]
+    own = [
+        ("trace", b"abc"),
+        ("scm.reason", b"old"),
+        ("__connect.errors.topic", b"old"),
+        ("trace", b"def"),
+    ]
     job.kafka.produce(job.topic, [(b"k", b'{"extended_id":"UNKNOWN1","line":"1"}', 0, own)])
 
     job.run_to_end()
@@ -147,15 +165,24 @@ def test_an_api_that_is_not_there_is_waited_for(job: Job) -> None:
     ("text", "told"),
     [
         ("[kafka\n", "not valid TOML"),
-        ("[kafka]\ntopix = ['a']\n", "kafka.topix: unknown key; did you mean kafka.topics? allowed are"),
+        (
+            "[kafka]\ntopix = ['a']\n",
+            "kafka.topix: unknown key; did you mean kafka.topics? allowed are",
+        ),
         ("[windows]\nmax_rows = 500\n", "windows.max_rows = 500"),
         ("", "api.token"),
         (
             "[api]\ntoken='t'\n[kafka.client]\n'no.such.property'='1'\n",
             "no.such.property: librdkafka knows no such property",
         ),
-        ("[api]\ntoken='t'\n[kafka.client]\n'session.timeout.ms'='abc'\n", "whole number of milliseconds"),
-        ("[api]\ntoken='t'\n[kafka.client]\n'ssl.ca.location'='/nowhere'\n'security.protocol'='ssl'\n", "kafka.client"),
+        (
+            "[api]\ntoken='t'\n[kafka.client]\n'session.timeout.ms'='abc'\n",
+            "whole number of milliseconds",
+        ),
+        (
+            "[api]\ntoken='t'\n[kafka.client]\n'ssl.ca.location'='/nowhere'\n'security.protocol'='ssl'\n",
+            "kafka.client",
+        ),
         ("[api]\ntoken='t'\nbase_url='http://[::1'\n", "api.base_url"),
         ("[api]\ntoken='t'\nbase_url='https://user:hunter2@host?x=1'\n", "no user or password"),
         ("[api]\ntoken='t'\nproxy='socks5://host:1'\n", "api.proxy"),
@@ -180,7 +207,9 @@ def test_a_wrong_configuration_exits_2_at_once_with_a_line_that_says_what_to_do(
     assert "Traceback" not in done.stderr
 
 
-def test_a_broker_that_restarts_within_the_session_costs_nothing(own_broker: JvmBroker, job: Job) -> None:
+def test_a_broker_that_restarts_within_the_session_costs_nothing(
+    own_broker: JvmBroker, job: Job
+) -> None:
     job = Job(Kafka(own_broker.bootstrap, "own"), job.sandbox, job.folder, partitions=4)
     job.produce(line_events(10_000, seed=11, unknown=0))
     job.sandbox.faults.add("latency", seconds=0.2)
@@ -203,8 +232,8 @@ def test_a_broker_that_is_away_for_longer_repeats_in_order_what_was_not_committe
     with job.process("--until-end") as consumer:
         wait_until(lambda: job.sandbox.stats()["rows_applied"] > 2000, 60, lambda: consumer.err)
         own_broker.kill()
-        # Without a broker the session runs out, and nothing is sent of partitions that are lost: so what was sent in
-        # one life and what in the next is known to the request.
+        # Without a broker the session runs out, and nothing is sent of partitions that are lost: so
+        # what was sent in one life and what in the next is known to the request.
         consumer.wait_for_line("lost: ", 60)
         status = f"{consumer.ops()}/status"
         wait_until(lambda: not requests.get(status, timeout=5).json()["windows"]["in_flight"], 30)

@@ -17,7 +17,9 @@ from tests.support.kafka_witness import Kafka, unique
 from tests.support.process import wait_until
 
 
-def test_the_tutorial_of_the_readme_runs_from_nothing_to_own_events(kafka: Kafka, tmp_path: Path) -> None:
+def test_the_tutorial_of_the_readme_runs_from_nothing_to_own_events(
+    kafka: Kafka, tmp_path: Path
+) -> None:
     session = _Session(kafka, tmp_path)
     outputs: list[str] = []
     with ExitStack() as terminals:
@@ -37,14 +39,18 @@ def test_the_tutorial_of_the_readme_runs_from_nothing_to_own_events(kafka: Kafka
 
 
 class _Session:
-    """A newcomer's shell: an empty folder, the program on the path, ports and topics of this test's own."""
+    """A newcomer's shell: an empty folder, the program on the path, ports and topics of this test's
+    own.
+    """
 
     def __init__(self, kafka: Kafka, folder: Path) -> None:
         self._folder = folder
         self._bootstrap = kafka.bootstrap
         self.topic, self.group = unique("events"), unique("group")
         self._ports = {"8080": str(free_port()), "9464": str(free_port())}
-        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("SCM_")} | {
+        self._environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("SCM_")
+        } | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             # What differs from a newcomer's machine: other tests use its Kafka, too.
             "SCM_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap,
@@ -106,4 +112,6 @@ class _Session:
     def _mine(self, text: str) -> str:
         for port, own in self._ports.items():
             text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{own}")
-        return text.replace("localhost:9092", self._bootstrap).replace("scm.events.dlq", f"{self.topic}.dlq")
+        return text.replace("localhost:9092", self._bootstrap).replace(
+            "scm.events.dlq", f"{self.topic}.dlq"
+        )

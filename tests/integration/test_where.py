@@ -24,7 +24,10 @@ def where(job: Job, *arguments: str, code: int = 0, receipts: str = "") -> str:
 
 
 def fates(job: Job, *arguments: str, receipts: str = "") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in where(job, *arguments, "--json", receipts=receipts).splitlines()]
+    return [
+        json.loads(line)
+        for line in where(job, *arguments, "--json", receipts=receipts).splitlines()
+    ]
 
 
 def envelope(key: str, value: str, also: tuple[str, str] | None = None, **fields: str) -> bytes:
@@ -80,7 +83,9 @@ def test_only_events_since_a_time_are_looked_at(job: Job) -> None:
 
 
 def test_a_letter_is_told_when_its_event_is_not_in_the_topic_any_more(job: Job) -> None:
-    job.kafka.produce(job.topic, [(b"k", envelope("extended_id", "CODE-A", activation_status="9"), 0, None)])
+    job.kafka.produce(
+        job.topic, [(b"k", envelope("extended_id", "CODE-A", activation_status="9"), 0, None)]
+    )
     job.run_to_end()
     job.kafka.delete_records(job.topic, {0: 1})
     (fate,) = fates(job, "CODE-A")

@@ -1,4 +1,6 @@
-"""A mutant: one deliberate break of the program, given as exact text, and the tests that should catch it."""
+"""A mutant: one deliberate break of the program, given as exact text, and the tests that should
+catch it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ class Edit(NamedTuple):
 
 
 class Mutant(NamedTuple):
-    """``breaks``: what is broken, for people. ``tests``: what is run, in this order, until it is caught."""
+    """``breaks``: what is broken, for people.
+
+    ``tests``: what is run, in this order, until it is caught.
+    """
 
     breaks: str
     edits: tuple[Edit, ...]
@@ -26,7 +31,10 @@ class Mutant(NamedTuple):
 
 
 class StaleMutantError(Exception):
-    """The text that a mutant changes is not there, or not once only: the table must follow the program."""
+    """The text that a mutant changes is not there, or not once only.
+
+    The table must follow the program.
+    """
 
 
 def mutated(mutant: Mutant, root: Path) -> dict[Path, str]:
@@ -37,6 +45,8 @@ def mutated(mutant: Mutant, root: Path) -> dict[Path, str]:
         text = changed.get(path) or path.read_text()
         found = text.count(edit.old)
         if found != 1:
-            raise StaleMutantError(f"{mutant.breaks}: found {found} times in {edit.file}, not once:\n{edit.old}")
+            raise StaleMutantError(
+                f"{mutant.breaks}: found {found} times in {edit.file}, not once:\n{edit.old}"
+            )
         changed[path] = text.replace(edit.old, edit.new)
     return changed

@@ -1,4 +1,7 @@
-"""Breaks of what speaks to Kafka and to the API: caught on the real parts, by the contract tests."""
+"""Breaks of what speaks to Kafka and to the API.
+
+Caught on the real parts, by the contract tests.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +31,19 @@ MUTANTS = (
     Mutant(
         "a partition is read from its beginning, whatever the group has committed",
         (Edit(STARTS, "= (tp.offset, (tp.metadata or", "= (0, (tp.metadata or"),),
-        (f"{SOURCE_TESTS}::test_a_partition_begins_at_its_committed_offset_with_the_metadata_of_that_commit[real]",),
+        (
+            f"{SOURCE_TESTS}::test_a_partition_begins_at_its_committed_offset_with_the_metadata_of_that_commit[real]",
+        ),
     ),
     Mutant(
         "offsets at the end that hold no record are not passed: the position is 'last + 1'",
-        (Edit(READER, "partition.position = max(partition.position, message.offset() or 0)", "pass"),),
+        (
+            Edit(
+                READER,
+                "partition.position = max(partition.position, message.offset() or 0)",
+                "pass",
+            ),
+        ),
         (f"{SOURCE_TESTS}::test_the_position_passes_what_holds_no_record[real]",),
     ),
     Mutant(
@@ -49,7 +60,9 @@ MUTANTS = (
     Mutant(
         "how a commit ended is not looked at",
         (Edit(SOURCE, "failed.setdefault(error or tp.error, [])", "failed.setdefault(None, [])"),),
-        (f"{SOURCE_TESTS}::test_metadata_that_is_too_large_is_told_and_nothing_of_its_partition_is_committed[real]",),
+        (
+            f"{SOURCE_TESTS}::test_metadata_that_is_too_large_is_told_and_nothing_of_its_partition_is_committed[real]",
+        ),
     ),
     Mutant(
         "a topic that was made anew while it was read is not told from the old one",
@@ -70,7 +83,9 @@ MUTANTS = (
                 "    if False:\n",
             ),
         ),
-        (f"{STARTS_TESTS}::test_a_commit_that_was_brought_along_from_another_cluster_counts_without_its_map",),
+        (
+            f"{STARTS_TESTS}::test_a_commit_that_was_brought_along_from_another_cluster_counts_without_its_map",
+        ),
     ),
     Mutant(
         "a map is trusted beyond the log's end",
@@ -79,13 +94,18 @@ MUTANTS = (
     ),
     Mutant(
         "partitions that are added begin where the group began",
-        (Edit(STARTS, "number >= began.partitions or anew", "anew"), Edit(STARTS, "else began.at", "else OFFSET_END")),
+        (
+            Edit(STARTS, "number >= began.partitions or anew", "anew"),
+            Edit(STARTS, "else began.at", "else OFFSET_END"),
+        ),
         (f"{STARTS_TESTS}::test_partitions_that_are_added_to_a_topic_begin_at_their_beginning",),
     ),
     Mutant(
         "a partition without a commit begins at its end, whenever the group began",
         (Edit(STARTS, "OFFSET_BEGINNING if began is None or later else began.at", "OFFSET_END"),),
-        (f"{STARTS_TESTS}::test_a_partition_whose_first_owner_died_before_its_commit_begins_where_the_group_began",),
+        (
+            f"{STARTS_TESTS}::test_a_partition_whose_first_owner_died_before_its_commit_begins_where_the_group_began",
+        ),
     ),
     Mutant(
         "what was found for an earlier assignment begins a later one",
@@ -105,7 +125,13 @@ MUTANTS = (
     ),
     Mutant(
         "a member gives up what it was never told to read",
-        (Edit(SOURCE, "self._consumer.incremental_unassign(reads)", "self._consumer.incremental_unassign(revoked)"),),
+        (
+            Edit(
+                SOURCE,
+                "self._consumer.incremental_unassign(reads)",
+                "self._consumer.incremental_unassign(revoked)",
+            ),
+        ),
         ("tests/component/test_source_starts.py",),
     ),
     Mutant(
@@ -144,7 +170,9 @@ MUTANTS = (
                 "            if True:\n                self._done",
             ),
         ),
-        ("tests/contract/test_letters.py::test_a_letter_that_the_broker_refuses_is_not_acknowledged_and_tried_again",),
+        (
+            "tests/contract/test_letters.py::test_a_letter_that_the_broker_refuses_is_not_acknowledged_and_tried_again",
+        ),
     ),
     Mutant(
         "a dead letter of a revoked partition is written",
@@ -180,7 +208,9 @@ MUTANTS = (
         "whatever is rejected is handed to the client at once",
         (
             Edit(OUTBOX, "if self._pending and self._handed_out >= BUDGET_BYTES:", "if False:"),
-            Edit(OUTBOX, "if self._pending and self._handed_out + size > BUDGET_BYTES:", "if False:"),
+            Edit(
+                OUTBOX, "if self._pending and self._handed_out + size > BUDGET_BYTES:", "if False:"
+            ),
         ),
         ("tests/component/test_dead_letters.py",),
     ),
@@ -199,7 +229,11 @@ MUTANTS = (
         "a request is sent after its time to start has passed",
         (
             Edit(CLIENT, "if call.too_late(call.began):", "if False:"),
-            Edit(TRANSPORT, "self._withheld = call.too_late(now)", "self._withheld = now >= call.deadline"),
+            Edit(
+                TRANSPORT,
+                "self._withheld = call.too_late(now)",
+                "self._withheld = now >= call.deadline",
+            ),
         ),
         (f"{API_TESTS}::test_a_call_whose_time_to_start_has_passed_is_not_sent[real]",),
     ),
@@ -212,7 +246,9 @@ MUTANTS = (
                 "return Response(None, sent=False, error=words",
             ),
         ),
-        (f"{API_TESTS}::test_without_an_answer_nobody_knows_whether_it_was_applied[real-reset-applied0]",),
+        (
+            f"{API_TESTS}::test_without_an_answer_nobody_knows_whether_it_was_applied[real-reset-applied0]",
+        ),
     ),
     Mutant(
         "an interim answer other than 100 is taken for the answer",
@@ -240,7 +276,11 @@ MUTANTS = (
     Mutant(
         "a head that ends with the connection is a head",
         (
-            Edit(FRAMING, "            raise http.client.IncompleteRead(line)\n", "            return line\n"),
+            Edit(
+                FRAMING,
+                "            raise http.client.IncompleteRead(line)\n",
+                "            return line\n",
+            ),
             Edit(
                 FRAMING,
                 '                raise http.client.RemoteDisconnected("the connection ended")\n',

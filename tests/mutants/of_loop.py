@@ -1,4 +1,7 @@
-"""Breaks of the owner loop: commits, revocations, back-pressure, and its share of the group's requests."""
+"""Breaks of the owner loop.
+
+Commits, revocations, back-pressure, and its share of the group's requests.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,13 @@ MUTANTS = (
     ),
     Mutant(
         "a lost partition is committed",
-        (Edit(RUNNER, "if not lost and self.state is not State.STOPPED:", "if self.state is not State.STOPPED:"),),
+        (
+            Edit(
+                RUNNER,
+                "if not lost and self.state is not State.STOPPED:",
+                "if self.state is not State.STOPPED:",
+            ),
+        ),
         LOOP_TESTS,
     ),
     Mutant(
@@ -67,12 +76,24 @@ MUTANTS = (
     ),
     Mutant(
         "a revocation's last commit is left out",
-        (Edit(RUNNER, "if not self._source.commit_and_wait(due_commits(partitions, self._clock())):", "if False:"),),
+        (
+            Edit(
+                RUNNER,
+                "if not self._source.commit_and_wait(due_commits(partitions, self._clock())):",
+                "if False:",
+            ),
+        ),
         LOOP_TESTS,
     ),
     Mutant(
         "the partitions that stay stand still in a revocation",
-        (Edit(RUNNER, "                self._act()\n            if pipeline", "            if pipeline"),),
+        (
+            Edit(
+                RUNNER,
+                "                self._act()\n            if pipeline",
+                "            if pipeline",
+            ),
+        ),
         LOOP_TESTS,
     ),
     Mutant(
@@ -93,12 +114,24 @@ MUTANTS = (
     ),
     Mutant(
         "an upload that was handed out is judged by the poll of that time, not by the latest",
-        (Edit(MEMBERSHIP, "        return until\n\n", "        frozen = until()\n        return lambda: frozen\n\n"),),
+        (
+            Edit(
+                MEMBERSHIP,
+                "        return until\n\n",
+                "        frozen = until()\n        return lambda: frozen\n\n",
+            ),
+        ),
         MEMBERSHIP_TESTS,
     ),
     Mutant(
         "an upload from before a gap may be sent after it",
-        (Edit(MEMBERSHIP, "            self.end_leases()  # before the poll", "            # before the poll"),),
+        (
+            Edit(
+                MEMBERSHIP,
+                "            self.end_leases()  # before the poll",
+                "            # before the poll",
+            ),
+        ),
         MEMBERSHIP_TESTS,
     ),
     Mutant(
@@ -119,7 +152,13 @@ MUTANTS = (
     ),
     Mutant(
         "an upload is sent after the last commit of a stop",
-        (Edit(RUNNER, "        self._lease.end_leases()  # what waits for", "        # what waits for"),),
+        (
+            Edit(
+                RUNNER,
+                "        self._lease.end_leases()  # what waits for",
+                "        # what waits for",
+            ),
+        ),
         MEMBERSHIP_TESTS,
     ),
     Mutant(
@@ -140,29 +179,59 @@ MUTANTS = (
     ),
     Mutant(
         "the answer to an old commit is a fresh sign of the group",
-        (Edit(MEMBERSHIP, "self._heard_at = max(self._heard_at, sent_at)", "self._heard_at = self._polled_at"),),
+        (
+            Edit(
+                MEMBERSHIP,
+                "self._heard_at = max(self._heard_at, sent_at)",
+                "self._heard_at = self._polled_at",
+            ),
+        ),
         MEMBERSHIP_TESTS,
     ),
     Mutant(
         "an assignment is as fresh as the poll that tells of it",
-        (Edit(MEMBERSHIP, "max(self._heard_at, min(now, self._polled_at))", "max(self._heard_at, now)"),),
+        (
+            Edit(
+                MEMBERSHIP,
+                "max(self._heard_at, min(now, self._polled_at))",
+                "max(self._heard_at, now)",
+            ),
+        ),
         MEMBERSHIP_TESTS,
     ),
     Mutant(
         "the group is asked for a sign only when a commit is due",
-        (Edit(RUNNER, "min(self._next_commit_at, self._probe_at) if anew else self._next", "self._next"),),
+        (
+            Edit(
+                RUNNER,
+                "min(self._next_commit_at, self._probe_at) if anew else self._next",
+                "self._next",
+            ),
+        ),
         MEMBERSHIP_TESTS,
     ),
     Mutant(
         "resting partitions are looked at with the commits",
-        (Edit(RUNNER, "self._review_at = now + REVIEW_SECONDS", "self._review_at = now + self._commit_interval"),),
+        (
+            Edit(
+                RUNNER,
+                "self._review_at = now + REVIEW_SECONDS",
+                "self._review_at = now + self._commit_interval",
+            ),
+        ),
         MEMBERSHIP_TESTS,
     ),
     Mutant(
         "a fault in a hand-over leaves the partition owned",
         (
-            Edit(RUNNER, "                partition.owned = False  # whatever", "                pass  # whatever"),
-            Edit(RUNNER, "        self.pipeline.remove_partitions(partitions, self._clock())\n", ""),
+            Edit(
+                RUNNER,
+                "                partition.owned = False  # whatever",
+                "                pass  # whatever",
+            ),
+            Edit(
+                RUNNER, "        self.pipeline.remove_partitions(partitions, self._clock())\n", ""
+            ),
         ),
         ("tests/unit/loop/test_runner_revocation.py",),
     ),
@@ -179,7 +248,13 @@ MUTANTS = (
     ),
     Mutant(
         "with an end to reach, an API that fails is waited for without a bound",
-        (Edit(RUNNER, "if now - max(api.failing_since, self._failing_from) >= BLOCKED_SECONDS", "if now < 0"),),
+        (
+            Edit(
+                RUNNER,
+                "if now - max(api.failing_since, self._failing_from) >= BLOCKED_SECONDS",
+                "if now < 0",
+            ),
+        ),
         STOP_TESTS,
     ),
     Mutant(
@@ -211,7 +286,13 @@ MUTANTS = (
     ),
     Mutant(
         "partitions stay paused when there is room again",
-        (Edit(RUNNER, "            if self._source.paused:\n                self._source.resume()\n", ""),),
+        (
+            Edit(
+                RUNNER,
+                "            if self._source.paused:\n                self._source.resume()\n",
+                "",
+            ),
+        ),
         LOOP_TESTS,
     ),
     Mutant(
@@ -227,7 +308,13 @@ MUTANTS = (
     ),
     Mutant(
         "an inherited map without room rests its partition for as long as one row is stuck",
-        (Edit(RESTING, "idle = self._unsettled[partition] == before.get(partition)", "idle = False"),),
+        (
+            Edit(
+                RESTING,
+                "idle = self._unsettled[partition] == before.get(partition)",
+                "idle = False",
+            ),
+        ),
         ("tests/unit/loop/test_partition_pauses.py",),
     ),
     Mutant(
@@ -242,7 +329,13 @@ MUTANTS = (
     ),
     Mutant(
         "a stop goes on sending",
-        (Edit(RUNNER, "self.pipeline.uploads_suspended = self.stopping or", "self.pipeline.uploads_suspended ="),),
+        (
+            Edit(
+                RUNNER,
+                "self.pipeline.uploads_suspended = self.stopping or",
+                "self.pipeline.uploads_suspended =",
+            ),
+        ),
         LOOP_TESTS,
     ),
     Mutant(
@@ -263,7 +356,13 @@ MUTANTS = (
     ),
     Mutant(
         "a record that proves to have no rows is never settled",
-        (Edit(PIPELINE, "size -= record.size\n                partition.skip(record)\n", "size -= record.size\n"),),
+        (
+            Edit(
+                PIPELINE,
+                "size -= record.size\n                partition.skip(record)\n",
+                "size -= record.size\n",
+            ),
+        ),
         SEVERAL_TESTS,
     ),
     Mutant(
@@ -273,12 +372,24 @@ MUTANTS = (
     ),
     Mutant(
         "rows that cannot go may take all of the memory",
-        (Edit(RUNNER, "self.pipeline.over_quota(self.partition_pauses.over_quota, self._clock())", "set()"),),
+        (
+            Edit(
+                RUNNER,
+                "self.pipeline.over_quota(self.partition_pauses.over_quota, self._clock())",
+                "set()",
+            ),
+        ),
         CROWDING_TESTS,
     ),
     Mutant(
         "a partition that crowded out the others is never read on",
-        (Edit(RESTING, "for partition in crowding ^ before:", "for partition in crowding - before:"),),
+        (
+            Edit(
+                RESTING,
+                "for partition in crowding ^ before:",
+                "for partition in crowding - before:",
+            ),
+        ),
         CROWDING_TESTS,
     ),
     Mutant(
@@ -288,7 +399,13 @@ MUTANTS = (
     ),
     Mutant(
         "rows that wait for tasks to end may take all of the memory",
-        (Edit(PIPELINE, "if row.by_task) if self._tasks_short else ()", "if row.by_task) if False else ()"),),
+        (
+            Edit(
+                PIPELINE,
+                "if row.by_task) if self._tasks_short else ()",
+                "if row.by_task) if False else ()",
+            ),
+        ),
         CROWDING_TESTS,
     ),
     Mutant(
@@ -309,7 +426,13 @@ MUTANTS = (
     ),
     Mutant(
         "slots that were let pass are saved up",
-        (Edit(PACE, "return max(self._next, self._ordinal(", "return self._next or max(0.0, self._ordinal("),),
+        (
+            Edit(
+                PACE,
+                "return max(self._next, self._ordinal(",
+                "return self._next or max(0.0, self._ordinal(",
+            ),
+        ),
         PACE_TESTS,
     ),
 )

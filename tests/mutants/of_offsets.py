@@ -29,16 +29,32 @@ MUTANTS = (
     ),
     Mutant(
         "commits do not name the epoch of the leader that is read",
-        (Edit("core/offsets/partition.py", "        self.origin = self.origin._replace(epoch=epoch)\n", ""),),
+        (
+            Edit(
+                "core/offsets/partition.py",
+                "        self.origin = self.origin._replace(epoch=epoch)\n",
+                "",
+            ),
+        ),
         ("tests/unit/loop/test_intake.py",),
     ),
     Mutant(
         "commit before settle",
-        (Edit(OFFSETS, "offset = partition.committable_offset\n", "offset = partition.position\n"),),
+        (
+            Edit(
+                OFFSETS, "offset = partition.committable_offset\n", "offset = partition.position\n"
+            ),
+        ),
     ),
     Mutant(
         "committable_offset off by one",
-        (Edit(OFFSETS, "return records[0].offset if records", "return records[0].offset + 1 if records"),),
+        (
+            Edit(
+                OFFSETS,
+                "return records[0].offset if records",
+                "return records[0].offset + 1 if records",
+            ),
+        ),
     ),
     Mutant(
         "a record counts as settled with the first of its rows",
@@ -68,7 +84,11 @@ MUTANTS = (
     Mutant(
         "what the map names is forgotten by the first commit after a restart",
         (
-            Edit(OFFSETS, "if partition.records or partition.already_settled.end > offset:", "if partition.records:"),
+            Edit(
+                OFFSETS,
+                "if partition.records or partition.already_settled.end > offset:",
+                "if partition.records:",
+            ),
             Edit(OFFSETS, "        return runs + unread\n", "        return runs\n"),
         ),
     ),
@@ -88,7 +108,13 @@ MUTANTS = (
     ),
     Mutant(
         "map off by one where it is read",
-        (Edit(MAP, "yield at + ones.start(), at + ones.end()", "yield at + ones.start() + 1, at + ones.end() + 1"),),
+        (
+            Edit(
+                MAP,
+                "yield at + ones.start(), at + ones.end()",
+                "yield at + ones.start() + 1, at + ones.end() + 1",
+            ),
+        ),
     ),
     Mutant(
         "map of another version is trusted",
@@ -113,7 +139,11 @@ MUTANTS = (
     ),
     Mutant(
         "the map's checksum is not looked at",
-        (Edit(MAP, '    if f"{zlib.crc32(whole.encode()):08x}" != checksum:\n', "    if False:\n"),),
+        (
+            Edit(
+                MAP, '    if f"{zlib.crc32(whole.encode()):08x}" != checksum:\n', "    if False:\n"
+            ),
+        ),
         MAP_TESTS,
     ),
     Mutant(
@@ -138,12 +168,24 @@ MUTANTS = (
     ),
     Mutant(
         "a tombstone is passed over without being counted",
-        (Edit(INTAKE, "                records.append(Record(partition, offset, None, 0, read_at=now))\n", ""),),
+        (
+            Edit(
+                INTAKE,
+                "                records.append(Record(partition, offset, None, 0, read_at=now))\n",
+                "",
+            ),
+        ),
         INTAKE_TESTS,
     ),
     Mutant(
         "memory bound: values alone are counted, not keys, headers and objects",
-        (Edit(INTAKE, "len(value) + beside, message.timestamp()", "len(value), message.timestamp()"),),
+        (
+            Edit(
+                INTAKE,
+                "len(value) + beside, message.timestamp()",
+                "len(value), message.timestamp()",
+            ),
+        ),
         INTAKE_TESTS,
     ),
     Mutant(
@@ -154,7 +196,11 @@ MUTANTS = (
                 "self.records.extend(record for record in records if record.open)",
                 "self.records.extend(records)",
             ),
-            Edit(OFFSETS, "2 * self.ledger.unsettled + MAX_SETTLED_KEPT:", "2 * self.ledger.unsettled + 10**9:"),
+            Edit(
+                OFFSETS,
+                "2 * self.ledger.unsettled + MAX_SETTLED_KEPT:",
+                "2 * self.ledger.unsettled + 10**9:",
+            ),
         ),
         OFFSETS_TESTS,
     ),
@@ -171,14 +217,22 @@ MUTANTS = (
         (Edit(OFFSETS, "        self.ledger.released += self.ledger.unsettled\n", ""),),
     ),
     Mutant(
-        "ledger: skipped counted as accepted", (Edit(OFFSETS, "self.ledger.skipped += 1", "self.ledger.accepted += 1"),)
+        "ledger: skipped counted as accepted",
+        (Edit(OFFSETS, "self.ledger.skipped += 1", "self.ledger.accepted += 1"),),
     ),
     Mutant(
-        "ledger: rejected counted as accepted", (Edit(OFFSETS, "        if record.rejected:\n", "        if False:\n"),)
+        "ledger: rejected counted as accepted",
+        (Edit(OFFSETS, "        if record.rejected:\n", "        if False:\n"),),
     ),
     Mutant(
         "memory bound: bytes of settled records are not given back",
-        (Edit(OFFSETS, "        size += record.size\n        if record.rejected", "        if record.rejected"),),
+        (
+            Edit(
+                OFFSETS,
+                "        size += record.size\n        if record.rejected",
+                "        if record.rejected",
+            ),
+        ),
     ),
     Mutant(
         "memory bound: settled rows are not given back",
@@ -186,9 +240,18 @@ MUTANTS = (
     ),
     Mutant(
         "memory bound: released rows are not given back",
-        (Edit(PIPELINE, "self.flow.release(len(waiting) + len(holding), 0)", "self.flow.release(len(waiting), 0)"),),
+        (
+            Edit(
+                PIPELINE,
+                "self.flow.release(len(waiting) + len(holding), 0)",
+                "self.flow.release(len(waiting), 0)",
+            ),
+        ),
     ),
-    Mutant("memory bound: not looked at", (Edit(FLOW, "        return not self.full", "        return True"),)),
+    Mutant(
+        "memory bound: not looked at",
+        (Edit(FLOW, "        return not self.full", "        return True"),),
+    ),
     Mutant(
         "memory bound: bytes not looked at",
         (Edit(FLOW, " or self.size >= _end(size, self._max_bytes, share)", ""),),

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from tests.mutants.mutant import CORE, Edit, Mutant
 
-CLAIMS, LANES, WINDOWS = "core/ordering/claims.py", "core/batching/lanes.py", "core/batching/windows.py"
-PIPELINE, UPLOADS, OUTCOMES = "core/pipeline.py", "core/uploading/uploads.py", "core/uploading/classification.py"
+CLAIMS, LANES, WINDOWS = (
+    "core/ordering/claims.py",
+    "core/batching/lanes.py",
+    "core/batching/windows.py",
+)
+PIPELINE, UPLOADS, OUTCOMES = (
+    "core/pipeline.py",
+    "core/uploading/uploads.py",
+    "core/uploading/classification.py",
+)
 HALF_SETTLED = ("tests/unit/core/test_half_settled.py",)
 
 MUTANTS = (
@@ -47,13 +55,27 @@ MUTANTS = (
         "joins ignored: nothing holds a unit while codes are put into it",
         (
             Edit(CLAIMS, "            for join in row.joins:\n", "            for join in ():\n"),
-            Edit(CLAIMS, "            for unit, joined in row.joins:\n", "            for unit, joined in ():\n"),
-            Edit(CLAIMS, "return ((row.data_key, row.value), *row.joins)", "return ((row.data_key, row.value),)"),
+            Edit(
+                CLAIMS,
+                "            for unit, joined in row.joins:\n",
+                "            for unit, joined in ():\n",
+            ),
+            Edit(
+                CLAIMS,
+                "return ((row.data_key, row.value), *row.joins)",
+                "return ((row.data_key, row.value),)",
+            ),
         ),
     ),
     Mutant(
         "a row joins a unit past an update that waits for it",
-        (Edit(CLAIMS, "type(held) is LockQueue and not held.waiting and held", "type(held) is LockQueue and held"),),
+        (
+            Edit(
+                CLAIMS,
+                "type(held) is LockQueue and not held.waiting and held",
+                "type(held) is LockQueue and held",
+            ),
+        ),
     ),
     Mutant(
         "claims forgotten on retry: a row that failed stands behind the later ones of its key",
@@ -91,7 +113,13 @@ MUTANTS = (
     ),
     Mutant(
         "a row's claims are freed though its record, which is sent again whole, is not settled",
-        (Edit(CLAIMS, "                if not row.record.settled:\n", "                if False:\n"),),
+        (
+            Edit(
+                CLAIMS,
+                "                if not row.record.settled:\n",
+                "                if False:\n",
+            ),
+        ),
         HALF_SETTLED,
     ),
     Mutant(
@@ -103,7 +131,9 @@ MUTANTS = (
         "what a record holds keeps out its own rows",
         (
             Edit(CLAIMS, "return self.exclusive == (own is False)", "return not self.exclusive"),
-            Edit(CLAIMS, "return len(self.holders) == (own is not None)", "return not self.holders"),
+            Edit(
+                CLAIMS, "return len(self.holders) == (own is not None)", "return not self.holders"
+            ),
         ),
         HALF_SETTLED,
     ),
@@ -114,7 +144,11 @@ MUTANTS = (
     ),
     Mutant(
         "a record that is settled goes on holding its codes for the lost call of one of them",
-        (Edit(PIPELINE, "release(row.record for row in held if row.record.settled)", "release(())"),),
+        (
+            Edit(
+                PIPELINE, "release(row.record for row in held if row.record.settled)", "release(())"
+            ),
+        ),
         HALF_SETTLED,
     ),
     Mutant(
@@ -129,7 +163,13 @@ MUTANTS = (
     ),
     Mutant(
         "rows with a blank key wait for each other",
-        (Edit(CLAIMS, " and bool(row.value) and not str(row.value).isspace()", " and row.value is not None"),),
+        (
+            Edit(
+                CLAIMS,
+                " and bool(row.value) and not str(row.value).isspace()",
+                " and row.value is not None",
+            ),
+        ),
         HALF_SETTLED,
     ),
     Mutant(
@@ -196,11 +236,23 @@ MUTANTS = (
     ),
     Mutant(
         "a divided window loses a row",
-        (Edit(WINDOWS, "rows[start : start + size], PART)", "rows[start : start + max(1, size - 1)], PART)"),),
+        (
+            Edit(
+                WINDOWS,
+                "rows[start : start + size], PART)",
+                "rows[start : start + max(1, size - 1)], PART)",
+            ),
+        ),
     ),
     Mutant(
         "parts of a window overlap: a row is sent in both",
-        (Edit(WINDOWS, "rows[start : start + size], PART)", "rows[start : start + size + 1], PART)"),),
+        (
+            Edit(
+                WINDOWS,
+                "rows[start : start + size], PART)",
+                "rows[start : start + size + 1], PART)",
+            ),
+        ),
     ),
     Mutant(
         "a part that goes on failing goes before the others that wait, each time",
@@ -215,19 +267,43 @@ MUTANTS = (
     ),
     Mutant(
         "a parked window is forgotten",
-        (Edit(WINDOWS, "        heapq.heappush(self._parked, (until, window.number, window))\n", ""),),
+        (
+            Edit(
+                WINDOWS,
+                "        heapq.heappush(self._parked, (until, window.number, window))\n",
+                "",
+            ),
+        ),
     ),
     Mutant(
         "an answer to an earlier attempt counts for the present one",
-        (Edit(WINDOWS, "self.place is Place.IN_FLIGHT and self.attempts == attempt", "self.place is Place.IN_FLIGHT"),),
+        (
+            Edit(
+                WINDOWS,
+                "self.place is Place.IN_FLIGHT and self.attempts == attempt",
+                "self.place is Place.IN_FLIGHT",
+            ),
+        ),
     ),
     Mutant(
         "a second answer to the same attempt counts again",
-        (Edit(WINDOWS, "self.place is Place.IN_FLIGHT and self.attempts == attempt", "self.attempts == attempt"),),
+        (
+            Edit(
+                WINDOWS,
+                "self.place is Place.IN_FLIGHT and self.attempts == attempt",
+                "self.attempts == attempt",
+            ),
+        ),
     ),
     Mutant(
         "windows mix data keys and sets of fields",
-        (Edit(LANES, "row.shape is not shape or row.data_key != lane.data_key or row.suspect", "False"),),
+        (
+            Edit(
+                LANES,
+                "row.shape is not shape or row.data_key != lane.data_key or row.suspect",
+                "False",
+            ),
+        ),
         ("tests/unit/core/batching/test_windows.py",),
     ),
 )

@@ -19,13 +19,21 @@ RECEIPTS_TESTS = ("tests/unit/core/test_receipts.py",)
 MUTANTS = (
     Mutant(
         "a task that has begun counts as accepted",
-        (Edit(OUTCOMES, "return Outcome(Verdict.STARTED, task_id", "return Outcome(Verdict.ACCEPTED, task_id"),),
+        (
+            Edit(
+                OUTCOMES,
+                "return Outcome(Verdict.STARTED, task_id",
+                "return Outcome(Verdict.ACCEPTED, task_id",
+            ),
+        ),
     ),
     Mutant(
         "the rows of a failed task count as accepted",
         (
             Edit(
-                TASKS, 'return Outcome(Verdict.TASK_FAILED, text=f"the task', 'return Outcome(Verdict.ACCEPTED, text=f"'
+                TASKS,
+                'return Outcome(Verdict.TASK_FAILED, text=f"the task',
+                'return Outcome(Verdict.ACCEPTED, text=f"',
             ),
         ),
     ),
@@ -36,12 +44,24 @@ MUTANTS = (
     ),
     Mutant(
         "broken task workers have a row rejected that is tried for long enough",
-        (Edit(EVIDENCE, "few = window.suspect or len(self._failing_tasks) < CIRCUIT_WINDOWS", "few = True"),),
+        (
+            Edit(
+                EVIDENCE,
+                "few = window.suspect or len(self._failing_tasks) < CIRCUIT_WINDOWS",
+                "few = True",
+            ),
+        ),
         TASKS_TESTS,
     ),
     Mutant(
         "a row whose task fails waits for ever where it is the only one",
-        (Edit(EVIDENCE, "few = window.suspect or len(self._failing_tasks) < CIRCUIT_WINDOWS", "few = False"),),
+        (
+            Edit(
+                EVIDENCE,
+                "few = window.suspect or len(self._failing_tasks) < CIRCUIT_WINDOWS",
+                "few = False",
+            ),
+        ),
         TASKS_TESTS,
     ),
     Mutant(
@@ -79,7 +99,13 @@ MUTANTS = (
     ),
     Mutant(
         "a task that nobody knows any more counts as accepted",
-        (Edit(TASKS, 'Outcome(Verdict.LOST, text="the API', 'Outcome(Verdict.ACCEPTED, text="the API'),),
+        (
+            Edit(
+                TASKS,
+                'Outcome(Verdict.LOST, text="the API',
+                'Outcome(Verdict.ACCEPTED, text="the API',
+            ),
+        ),
     ),
     Mutant(
         "nothing is held after a task was lost: it may overwrite the next row of the key",

@@ -1,4 +1,7 @@
-"""Breaks of bounds that are times: how long a member may be silent, how long a slot of the group's pace lasts."""
+"""Breaks of bounds that are times.
+
+How long a member may be silent, how long a slot of the group's pace lasts.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,13 @@ MUTANTS = (
     ),
     Mutant(
         "near the pace of the last 429 it rises as quickly as far from it",
-        (Edit(PACE, "self._speed * (1.0 + CAREFUL) if near else self._speed + FASTER", "self._speed + FASTER"),),
+        (
+            Edit(
+                PACE,
+                "self._speed * (1.0 + CAREFUL) if near else self._speed + FASTER",
+                "self._speed + FASTER",
+            ),
+        ),
         PACE_TESTS,
     ),
 )

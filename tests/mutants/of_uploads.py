@@ -68,7 +68,9 @@ MUTANTS = (
         "an answer about more rows is taken for those that are left",
         (
             Edit(
-                UPLOADS, "        if reduced:\n            # The answer", "        if False:\n            # The answer"
+                UPLOADS,
+                "        if reduced:\n            # The answer",
+                "        if False:\n            # The answer",
             ),
         ),
         ("tests/unit/core/test_revocation.py",),
@@ -120,26 +122,49 @@ MUTANTS = (
     ),
     Mutant(
         "a 5xx is taken for a rejection",
-        (Edit(OUTCOMES, "(Verdict.FAILED if 500 <= status <= 599", "(Verdict.NONE_NAMED if 500 <= status <= 599"),),
+        (
+            Edit(
+                OUTCOMES,
+                "(Verdict.FAILED if 500 <= status <= 599",
+                "(Verdict.NONE_NAMED if 500 <= status <= 599",
+            ),
+        ),
     ),
-    Mutant("a 429 is taken for a rejection", (Edit(OUTCOMES, "429: Verdict.THROTTLED", "429: Verdict.NONE_NAMED"),)),
+    Mutant(
+        "a 429 is taken for a rejection",
+        (Edit(OUTCOMES, "429: Verdict.THROTTLED", "429: Verdict.NONE_NAMED"),),
+    ),
     Mutant(
         "a lost permission is taken for the rows' fault",
-        (Edit(EVIDENCE, "return since is not None and self._passed_sent_at[window.by_task] > since", "return True"),),
+        (
+            Edit(
+                EVIDENCE,
+                "return since is not None and self._passed_sent_at[window.by_task] > since",
+                "return True",
+            ),
+        ),
         REFUSED_TESTS,
     ),
     Mutant(
         "what passed before a failure counts against the window",
         (
             Edit(
-                EVIDENCE, "self._passed_sent_at[window.by_task] > since", "self._passed_sent_at[window.by_task] > -inf"
+                EVIDENCE,
+                "self._passed_sent_at[window.by_task] > since",
+                "self._passed_sent_at[window.by_task] > -inf",
             ),
         ),
         REFUSED_TESTS,
     ),
     Mutant(
         "synchronous calls that pass are evidence against a failing task",
-        (Edit(EVIDENCE, "self._passed_sent_at[window.by_task] > since", "max(self._passed_sent_at.values()) > since"),),
+        (
+            Edit(
+                EVIDENCE,
+                "self._passed_sent_at[window.by_task] > since",
+                "max(self._passed_sent_at.values()) > since",
+            ),
+        ),
         ("tests/unit/core/uploading/test_tasks.py",),
     ),
     Mutant(
@@ -171,7 +196,13 @@ MUTANTS = (
     ),
     Mutant(
         "a 401 of the window that is tried divides it",
-        (Edit(UPLOADS, "divides = trial and verdict is not Verdict.UNAUTHORIZED and", "divides = trial and"),),
+        (
+            Edit(
+                UPLOADS,
+                "divides = trial and verdict is not Verdict.UNAUTHORIZED and",
+                "divides = trial and",
+            ),
+        ),
         REFUSED_TESTS,
     ),
     Mutant(
@@ -181,12 +212,24 @@ MUTANTS = (
     ),
     Mutant(
         "a window is divided without evidence one failure later",
-        (Edit(EVIDENCE, "failure.failures >= DIVIDED_BLIND_AFTER", "failure.failures > DIVIDED_BLIND_AFTER"),),
+        (
+            Edit(
+                EVIDENCE,
+                "failure.failures >= DIVIDED_BLIND_AFTER",
+                "failure.failures > DIVIDED_BLIND_AFTER",
+            ),
+        ),
         EVIDENCE_TESTS,
     ),
     Mutant(
         "a refusal of one row pauses uploading whatever else passes",
-        (Edit(EVIDENCE, "if refused and not failure.suspect and failure.api_doubtful:", "if refused:"),),
+        (
+            Edit(
+                EVIDENCE,
+                "if refused and not failure.suspect and failure.api_doubtful:",
+                "if refused:",
+            ),
+        ),
         (*EVIDENCE_TESTS, *REFUSED_TESTS),
     ),
     Mutant(
@@ -196,12 +239,24 @@ MUTANTS = (
     ),
     Mutant(
         "a 400 without names that comes while uploading is paused rejects rows",
-        (Edit(UPLOADS, "            elif self.gate.pause is not None:\n", "            elif False:\n"),),
+        (
+            Edit(
+                UPLOADS,
+                "            elif self.gate.pause is not None:\n",
+                "            elif False:\n",
+            ),
+        ),
         REFUSED_TESTS,
     ),
     Mutant(
         "suspect rows are given up in an outage",
-        (Edit(UPLOADS, "if response.status == 200 and self.gate.pause is None and", "if self.gate.pause is None and"),),
+        (
+            Edit(
+                UPLOADS,
+                "if response.status == 200 and self.gate.pause is None and",
+                "if self.gate.pause is None and",
+            ),
+        ),
         FAILING_TESTS,
     ),
     Mutant(
@@ -211,7 +266,13 @@ MUTANTS = (
     ),
     Mutant(
         "suspect rows that are left alone are never given up",
-        (Edit(UPLOADS, "        if not self._suspects_failed or not self._only_suspects():\n", "        if True:\n"),),
+        (
+            Edit(
+                UPLOADS,
+                "        if not self._suspects_failed or not self._only_suspects():\n",
+                "        if True:\n",
+            ),
+        ),
         FAILING_TESTS,
     ),
     Mutant(
@@ -260,7 +321,13 @@ MUTANTS = (
     ),
     Mutant(
         "an answer about other codes counts as accepted",
-        (Edit(OUTCOMES, "if items and data_key in KEYS_OF_ONE_CODE and not any(", "if False and not any("),),
+        (
+            Edit(
+                OUTCOMES,
+                "if items and data_key in KEYS_OF_ONE_CODE and not any(",
+                "if False and not any(",
+            ),
+        ),
         ("tests/unit/core/uploading/test_uploads.py",),
     ),
     Mutant(
@@ -273,12 +340,24 @@ MUTANTS = (
     ),
     Mutant(
         "a row that fails beside others is given up at once",
-        (Edit(EVIDENCE, "return self.healthy_time - window.failing_since >= self._give_up", "return True"),),
+        (
+            Edit(
+                EVIDENCE,
+                "return self.healthy_time - window.failing_since >= self._give_up",
+                "return True",
+            ),
+        ),
         ("tests/unit/core/uploading/test_uploads_failing.py", CORE),
     ),
     Mutant(
         "a row that fails beside others is never given up",
-        (Edit(EVIDENCE, "return self.healthy_time - window.failing_since >= self._give_up", "return False"),),
+        (
+            Edit(
+                EVIDENCE,
+                "return self.healthy_time - window.failing_since >= self._give_up",
+                "return False",
+            ),
+        ),
         ("tests/unit/core/uploading/test_uploads_failing.py", CORE),
     ),
     Mutant(
@@ -326,17 +405,35 @@ MUTANTS = (
     ),
     Mutant(
         "everything is rejected, and uploading goes on",
-        (Edit(GATE, "return 0 < self._pause_after <= self.rejections_in_a_row and count > 0", "return False"),),
+        (
+            Edit(
+                GATE,
+                "return 0 < self._pause_after <= self.rejections_in_a_row and count > 0",
+                "return False",
+            ),
+        ),
         ("tests/unit/core/uploading/test_uploads_rejecting.py", *GATE_TESTS),
     ),
     Mutant(
         "circuit never opens",
-        (Edit(GATE, "opens = not self.circuit_open and len(self._failing) >= CIRCUIT_WINDOWS", "opens = False"),),
+        (
+            Edit(
+                GATE,
+                "opens = not self.circuit_open and len(self._failing) >= CIRCUIT_WINDOWS",
+                "opens = False",
+            ),
+        ),
         GATE_TESTS,
     ),
     Mutant(
         "circuit never closes",
-        (Edit(GATE, "        self.circuit_open = False\n        return probes\n", "        return probes\n"),),
+        (
+            Edit(
+                GATE,
+                "        self.circuit_open = False\n        return probes\n",
+                "        return probes\n",
+            ),
+        ),
         GATE_TESTS,
     ),
     Mutant(
@@ -362,15 +459,28 @@ MUTANTS = (
     ),
     Mutant(
         "each 429 is told",
-        (Edit("core/uploading/api_health.py", "        if now < self._tell_throttle_at and", "        if False and"),),
+        (
+            Edit(
+                "core/uploading/api_health.py",
+                "        if now < self._tell_throttle_at and",
+                "        if False and",
+            ),
+        ),
         ("tests/unit/core/uploading/test_uploads_failing.py",),
     ),
-    Mutant("Retry-After ignored", (Edit(GATE, "        self.throttled_until = until\n", ""),), GATE_TESTS),
+    Mutant(
+        "Retry-After ignored",
+        (Edit(GATE, "        self.throttled_until = until\n", ""),),
+        GATE_TESTS,
+    ),
     Mutant(
         "requests in flight not bounded",
         (Edit(GATE, "        if self.in_flight >= self._concurrency:\n", "        if False:\n"),),
     ),
-    Mutant("requests in flight never counted down", (Edit(GATE, "        self.in_flight -= 1\n", "        pass\n"),)),
+    Mutant(
+        "requests in flight never counted down",
+        (Edit(GATE, "        self.in_flight -= 1\n", "        pass\n"),),
+    ),
     Mutant(
         "a fault in what an event sets for all of its codes is a dead letter for each of them",
         (Edit(ROWS, "        if fault is not None:\n", "        if False:\n"),),

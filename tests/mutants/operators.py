@@ -1,10 +1,12 @@
-"""Find blind spots of the tests: change one comparison or one number at a time, and list what no test of the core sees.
+"""Find blind spots of the tests.
 
-``python -m tests.mutants.operators [--near] [--sample N] [--seed S] FILE...``; a FILE is named from consumer/ on, such
-as ``core/offsets/partition.py``.
-Unlike the table, nothing here is a bug that somebody would write, and not each survivor is a fault of the tests: what
-bounds a wait or a batch may well be one more or less. So it is a look-out and no check: what matters among the
-survivors gets a test, and a mutant in the table.
+Change one comparison or one number at a time, and list what no test of the core sees.
+
+``python -m tests.mutants.operators [--near] [--sample N] [--seed S]
+FILE...``; a FILE is named from consumer/ on, such as ``core/offsets/partition.py``. Unlike the
+table, nothing here is a bug that somebody would write, and not each survivor is a fault of the
+tests: what bounds a wait or a batch may well be one more or less. So it is a look-out and no check:
+what matters among the survivors gets a test, and a mutant in the table.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ class Change(NamedTuple):
         line = lines[self.line - 1].encode()
         before, after = line[: self.column], line[self.column :]
         assert after.startswith(self.old.encode()), (self, line)
-        lines[self.line - 1] = (before + self.new.encode() + after[len(self.old.encode()) :]).decode()
+        lines[self.line - 1] = (
+            before + self.new.encode() + after[len(self.old.encode()) :]
+        ).decode()
         return "".join(lines)
 
 
@@ -65,14 +69,22 @@ def changes_of(text: str) -> Iterator[Change]:
                 if found is not None:
                     yield Change(*found, WRITTEN[type(operator)], TURNED[type(operator)])
         elif (
-            isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool)
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, int | float)
+            and not isinstance(node.value, bool)
         ):
             old = lines[node.lineno - 1][node.col_offset : node.end_col_offset].decode()
-            new = repr(node.value + 1) if isinstance(node.value, int) else repr((node.value or 1.0) * 2)
+            new = (
+                repr(node.value + 1)
+                if isinstance(node.value, int)
+                else repr((node.value or 1.0) * 2)
+            )
             yield Change(node.lineno, node.col_offset, old, new)
 
 
-def _between(lines: Sequence[bytes], left: ast.expr, right: ast.expr, written: str) -> tuple[int, int] | None:
+def _between(
+    lines: Sequence[bytes], left: ast.expr, right: ast.expr, written: str
+) -> tuple[int, int] | None:
     """Where the operator stands between two operands of one line."""
     if not written or left.end_lineno != right.lineno:
         return None
@@ -81,23 +93,49 @@ def _between(lines: Sequence[bytes], left: ast.expr, right: ast.expr, written: s
     return (right.lineno, column) if column >= 0 else None
 
 
-def survives(file: Path, change: Change, copy: Path, near: Sequence[str], *, only_near: bool) -> bool:
-    """Whether all tests of the core pass with this change: the nearest first, as they mostly tell."""
+def survives(
+    file: Path, change: Change, copy: Path, near: Sequence[str], *, only_near: bool
+) -> bool:
+    """Whether all tests of the core pass with this change.
+
+    The nearest first, as they mostly tell.
+    """
     path = copy / "consumer" / file
     before = path.read_text()
     try:
         path.write_text(change.applied(before))
-        return (not near or _pass(near, copy)) and ((only_near and bool(near)) or _pass([TESTS], copy))
+        return (not near or _pass(near, copy)) and (
+            (only_near and bool(near)) or _pass([TESTS], copy)
+        )
     finally:
         path.write_text(before)
 
 
 def _pass(tests: Sequence[str], copy: Path) -> bool:
-    # No bytecode: a file that was changed within the second, and is as long as before, would count as unchanged.
+    # No bytecode: a file that was changed within the second, and is as long as before, would count
+    # as unchanged.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        *tests,
+    ]
     try:
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, check=False, timeout=RUN_SECONDS)
+        done = subprocess.run(
+            command,
+            cwd=copy,
+            env=environment,
+            capture_output=True,
+            check=False,
+            timeout=RUN_SECONDS,
+        )
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0
@@ -121,9 +159,15 @@ def main() -> int:
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--sample", type=int, default=0, help="of all changes, so many; 0: each")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--near", action="store_true", help="run only the tests that use the module: much quicker")
+    parser.add_argument(
+        "--near", action="store_true", help="run only the tests that use the module: much quicker"
+    )
     given = parser.parse_args()
-    found = [(file, change) for file in given.files for change in changes_of((ROOT / "consumer" / file).read_text())]
+    found = [
+        (file, change)
+        for file in given.files
+        for change in changes_of((ROOT / "consumer" / file).read_text())
+    ]
     if given.sample:
         found = random.Random(given.seed).sample(found, min(given.sample, len(found)))
     survivors = 0

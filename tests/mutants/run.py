@@ -1,6 +1,7 @@
 """Apply each deliberate break to a copy of the program, one by one, and show which test catches it.
 
-``python -m tests.mutants.run [--jobs 2] [--only TEXT] [--record]``; exits 1 unless every mutant is caught.
+``python -m tests.mutants.run [--jobs 2] [--only TEXT] [--record]``; exits 1 unless every mutant is
+caught.
 """
 
 from __future__ import annotations
@@ -46,7 +47,11 @@ key in partition order
 | break | in | caught by | what it says |
 | --- | --- | --- | --- |"""
 #: How a run ends that has not come to its tests.
-NO_RUN = (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED)
+NO_RUN = (
+    pytest.ExitCode.INTERNAL_ERROR,
+    pytest.ExitCode.USAGE_ERROR,
+    pytest.ExitCode.NO_TESTS_COLLECTED,
+)
 #: A run that takes longer has caught nothing.
 RUN_SECONDS = 600.0
 
@@ -79,7 +84,9 @@ def copy_of(root: Path, folder: Path) -> Path:
     for part in PARTS:
         source = root / part
         if source.is_dir():
-            shutil.copytree(source, folder / part)  # with the bytecode: it is believed while a file is as old
+            shutil.copytree(
+                source, folder / part
+            )  # with the bytecode: it is believed while a file is as old
         else:
             shutil.copy2(source, folder / part)
     return folder
@@ -103,9 +110,19 @@ def judge(mutant: Mutant, copy: Path) -> Result:
 def _run(tests: Iterable[str], copy: Path) -> tuple[Verdict, str]:
     file = copy / "verdict.json"
     file.unlink(missing_ok=True)
-    # No bytecode: a file that was changed within the second, and is as long as before, would count as unchanged.
+    # No bytecode: a file that was changed within the second, and is as long as before, would count
+    # as unchanged.
     environment = os.environ | {FILE_VARIABLE: str(file), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.mutants.verdict", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "tests.mutants.verdict",
+        "-p",
+        "no:cacheprovider",
+    ]
     try:
         done = subprocess.run(
             [*command, "-p", "no:xdist", *tests],
@@ -125,8 +142,14 @@ def _run(tests: Iterable[str], copy: Path) -> tuple[Verdict, str]:
 
 
 def run(mutants: Iterable[Mutant], jobs: int) -> list[Result]:
-    """Judge all, side by side, each process in a copy of its own; prints a line for each as it comes."""
-    with tempfile.TemporaryDirectory(prefix="mutants-") as work, ThreadPoolExecutor(jobs) as threads:
+    """Judge all, side by side, each process in a copy of its own.
+
+    Prints a line for each as it comes.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="mutants-") as work,
+        ThreadPoolExecutor(jobs) as threads,
+    ):
         copies: SimpleQueue[Path] = SimpleQueue()
         for number in range(jobs):
             copies.put(copy_of(ROOT, Path(work) / str(number)))
@@ -144,7 +167,10 @@ def run(mutants: Iterable[Mutant], jobs: int) -> list[Result]:
 
 
 def unmutated(mutants: Iterable[Mutant]) -> str:
-    """What fails of the mutants' tests while nothing is broken: it could catch nothing; empty if all pass."""
+    """What fails of the mutants' tests while nothing is broken.
+
+    It could catch nothing; empty if all pass.
+    """
     tests = dict.fromkeys(test for mutant in mutants for test in mutant.tests)
     with tempfile.TemporaryDirectory(prefix="mutants-") as work:
         verdict, problem = _run(tests, copy_of(ROOT, Path(work)))
@@ -156,21 +182,27 @@ def unmutated(mutants: Iterable[Mutant]) -> str:
 def _tell(result: Result) -> None:
     mark = "caught " if result.caught else "MISSED "
     said = result.verdict.assertion if result.caught else result.outcome
-    sys.stdout.write(f"{mark}{result.seconds:5.1f} s  {result.mutant.breaks}\n                 {said}\n")
+    sys.stdout.write(
+        f"{mark}{result.seconds:5.1f} s  {result.mutant.breaks}\n                 {said}\n"
+    )
     sys.stdout.flush()
 
 
 def page(results: list[Result]) -> str:
     """The table for people."""
     caught = sum(result.caught for result in results)
-    named = sum(bool(INVARIANT.search(result.verdict.assertion)) for result in results if result.caught)
+    named = sum(
+        bool(INVARIANT.search(result.verdict.assertion)) for result in results if result.caught
+    )
     lines = [HEAD.format(caught=caught, count=len(results), named=named)]
     for result in results:
         files = ", ".join(dict.fromkeys(f"`{edit.file}`" for edit in result.mutant.edits))
         test = result.verdict.caught_by.partition("[")[0].removeprefix("tests/").replace("::", " ")
         said = result.verdict.assertion if result.caught else f"**{result.outcome}**"
         cells = (result.mutant.breaks, files, test, said)
-        lines.append(f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |")
+        lines.append(
+            f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"
+        )
     return "\n".join([*lines, ""])
 
 
@@ -178,12 +210,18 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants.run")
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
-    parser.add_argument("--only", default="", help="those with this text in their description or file")
+    parser.add_argument(
+        "--only", default="", help="those with this text in their description or file"
+    )
     parser.add_argument("--record", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
     given = parser.parse_args()
     if given.record and given.only:
         parser.error("--record writes the table of all mutants")
-    chosen = [m for m in MUTANTS if given.only in m.breaks or any(given.only in edit.file for edit in m.edits)]
+    chosen = [
+        m
+        for m in MUTANTS
+        if given.only in m.breaks or any(given.only in edit.file for edit in m.edits)
+    ]
     began = time.monotonic()
     if failure := unmutated(chosen):
         sys.stderr.write(f"a test fails though nothing is broken: {failure}\n")
@@ -191,7 +229,9 @@ def main() -> int:
     results = run(chosen, given.jobs)
     missed = [result for result in results if not result.caught]
     took = time.monotonic() - began
-    sys.stdout.write(f"{len(results) - len(missed)} of {len(results)} mutants caught in {took:.0f} s\n")
+    sys.stdout.write(
+        f"{len(results) - len(missed)} of {len(results)} mutants caught in {took:.0f} s\n"
+    )
     if given.record:
         PAGE.write_text(page(results))
     return 1 if missed or not results else 0

@@ -1,4 +1,5 @@
-"""The table of mutants follows the program, and its runner counts only what a test says in words."""
+"""The table of mutants follows the program, and its runner counts only what a test says in words.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +25,15 @@ def test_every_mutant_applies_once_changes_the_program_and_still_compiles() -> N
 
 
 def test_every_mutant_is_told_apart_and_has_tests_that_are_there() -> None:
-    twice = [breaks for breaks, count in Counter(mutant.breaks for mutant in MUTANTS).items() if count > 1]
+    twice = [
+        breaks
+        for breaks, count in Counter(mutant.breaks for mutant in MUTANTS).items()
+        if count > 1
+    ]
     assert not twice
-    assert all((ROOT / test.partition("::")[0]).exists() for mutant in MUTANTS for test in mutant.tests)
+    assert all(
+        (ROOT / test.partition("::")[0]).exists() for mutant in MUTANTS for test in mutant.tests
+    )
 
 
 def test_a_mutant_whose_text_is_gone_or_not_the_only_one_is_an_error() -> None:
@@ -68,7 +75,10 @@ def test_an_assertion_of_a_test_that_says_what_is_broken_catches(copy: Path) -> 
             "assert RetryPolicy().delay(1, 1.0), 'x'",
             Edit(RETRY, "return draw *", "assert False, 'I8: own words'; return draw *"),
         ),
-        ("pass", Edit(RETRY, "from __future__", "import nowhere\nfrom __future__")),  # an error of import
+        (
+            "pass",
+            Edit(RETRY, "from __future__", "import nowhere\nfrom __future__"),
+        ),  # an error of import
     ],
 )
 def test_nothing_else_does(copy: Path, probe: str, edit: Edit | None) -> None:
@@ -88,5 +98,8 @@ def test_the_page_shows_who_caught_what_and_what_is_missed() -> None:
     missed = Result(MUTANTS[1], Verdict(passed=3), 1.0)
     text = page([caught, missed])
     assert "**1 of 2 caught**, 1 of them" in text
-    assert f"| {MUTANTS[0].breaks} | `core/ordering/claims.py` | unit/test_x.py test_y | I2: a \\| b |" in text
+    assert (
+        f"| {MUTANTS[0].breaks} | `core/ordering/claims.py` | unit/test_x.py test_y | I2: a \\| b |"
+        in text
+    )
     assert "**not caught: 3 tests passed**" in text

@@ -1,7 +1,9 @@
-"""A pytest plugin that judges a run against a mutant: caught only by a test's assertion that says which rule is broken.
+"""A pytest plugin that judges a run against a mutant.
 
-A crash, an assertion of the program itself, a bare comparison or a time-out says that something is wrong, and not what:
-such a failure is noted, and the run goes on.
+Caught only by a test's assertion that says which rule is broken.
+
+A crash, an assertion of the program itself, a bare comparison or a time-out says that something is
+wrong, and not what: such a failure is noted, and the run goes on.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ import consumer
 FILE_VARIABLE = "MUTANT_VERDICT"
 INVARIANT = re.compile(r"\bI[1-9]: ")
 
-# Every run is the same, and a failing example is not made smaller: that takes longer than to find it.
+# Every run is the same, and a failing example is not made smaller: that takes longer than to find
+# it.
 settings.register_profile(
     "mutants",
     derandomize=True,
@@ -77,14 +80,23 @@ class Judge:
 
 
 def statement(error: BaseException, tests: Path) -> str | None:
-    """What a failure says is broken; None unless it is an assertion of the tests, with words of its own."""
+    """What a failure says is broken.
+
+    None unless it is an assertion of the tests, with words of its own.
+    """
     first_line = str(error).partition("\n")[0]
-    while error.__cause__ is not None:  # a property says which seed it was, and raises that from what it found
+    while (
+        error.__cause__ is not None
+    ):  # a property says which seed it was, and raises that from what it found
         error = error.__cause__
-    if not isinstance(error, AssertionError) or tests not in _raised_in(error.__traceback__).parents:
+    if (
+        not isinstance(error, AssertionError)
+        or tests not in _raised_in(error.__traceback__).parents
+    ):
         return None
     own = str(error).partition("\n")[0]
-    # A comparison, as pytest writes it out; or the patience with a real part is over, which may have any cause.
+    # A comparison, as pytest writes it out; or the patience with a real part is over, which may
+    # have any cause.
     if not own or own.startswith(("assert ", "not within ")):
         return None
     return first_line

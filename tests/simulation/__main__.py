@@ -1,4 +1,7 @@
-"""``python -m tests.simulation``: thousands of seeds with their coverage, or one seed with its trace."""
+"""``python -m tests.simulation``.
+
+Thousands of seeds with their coverage, or one seed with its trace.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,15 @@ import argparse
 import sys
 import time
 
-from tests.simulation.run import REQUIRED, REQUIRED_SHARE, Outcome, coverage, run_seed, run_seeds, told
+from tests.simulation.run import (
+    REQUIRED,
+    REQUIRED_SHARE,
+    Outcome,
+    coverage,
+    run_seed,
+    run_seeds,
+    told,
+)
 from tests.simulation.trace import Trace
 
 
@@ -16,7 +27,9 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=2000, help="how many seeds")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="one seed only, with its trace")
-    parser.add_argument("--workers", type=int, default=0, help="processes; 0: one for each processor")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes; 0: one for each processor"
+    )
     options = parser.parse_args()
     if options.seed is not None:
         return _replay(options.seed)
@@ -39,7 +52,9 @@ def _many(seeds: range, workers: int) -> int:
         outcomes.append(outcome)
         if outcome.failure:
             failed.append(outcome)
-            print(f"seed {outcome.seed}: {outcome.failure.strip().splitlines()[-1]}", file=sys.stderr)
+            print(
+                f"seed {outcome.seed}: {outcome.failure.strip().splitlines()[-1]}", file=sys.stderr
+            )
     shares = coverage(outcomes)
     print("share of the seeds with")
     for name, share in shares.items():

@@ -1,4 +1,7 @@
-"""The simulated upload pool and the simulated dead-letter producer: threads of a process that talk to the outside."""
+"""The simulated upload pool and the simulated dead-letter producer.
+
+Threads of a process that talk to the outside.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,8 @@ class Done:
 class Results(Queue[Result]):
     """The owner's queue of results: waiting on it lets simulated time pass.
 
-    ``pause``: lets at most so much time pass, less when ``put`` is called. What is taken out is told to the witness.
+    ``pause``: lets at most so much time pass, less when ``put`` is called. What is taken out is
+    told to the witness.
     """
 
     def __init__(self, process: Process, pause: Callable[[float], None], witness: Witness) -> None:
@@ -71,10 +75,13 @@ class Results(Queue[Result]):
             if isinstance(done, Done) and done.call is not None:
                 self._witness.answered(done.call, response.status, response.document)
             elif isinstance(done.subject, Task):
-                self._witness.told_of_task(self._process, done.subject.id, response.status, response.document)
+                self._witness.told_of_task(
+                    self._process, done.subject.id, response.status, response.document
+                )
         elif isinstance(result, list):
             self._witness.acknowledged(
-                self._process, [(tag_of_row(self._witness, row), row.record.partition) for row in result]
+                self._process,
+                [(tag_of_row(self._witness, row), row.record.partition) for row in result],
             )
         return result
 
@@ -119,7 +126,10 @@ class SimApi:
         self._started()
         items = [dict(item) for item in attempt.items]
         epochs: list[object] = [row.record.partition for row in attempt.window.rows]
-        tags = [tag_of_row(self._witness, row, item) for item, row in zip(items, attempt.window.rows, strict=True)]
+        tags = [
+            tag_of_row(self._witness, row, item)
+            for item, row in zip(items, attempt.window.rows, strict=True)
+        ]
         self._witness.handed(self._process, epochs)
         delay = self._draw.uniform(*self._pace.start)
         self._process.thread(delay, lambda: self._begin(attempt, items, epochs, tags, start_by))
@@ -149,7 +159,9 @@ class SimApi:
         if self._pace.refused:
             self._refuse(Done(None))
             return
-        self._api.me(lambda answer: self._process.thread(0.0, lambda: self._give(Done(None), answer, 0.0)))
+        self._api.me(
+            lambda answer: self._process.thread(0.0, lambda: self._give(Done(None), answer, 0.0))
+        )
 
     def _started(self, *, small: bool = False) -> None:
         if self._watch is not None:
@@ -178,7 +190,16 @@ class SimApi:
         if self._watch is not None:
             self._watch.uploads(self._process)
         self._calls += 1
-        call = Call(self._calls, self._process, attempt.data_key, items, epochs, now, tags, by_task=attempt.by_task)
+        call = Call(
+            self._calls,
+            self._process,
+            attempt.data_key,
+            items,
+            epochs,
+            now,
+            tags,
+            by_task=attempt.by_task,
+        )
         done = Done(attempt, call)
         open_ = [True]
 
@@ -210,7 +231,9 @@ class SimApi:
         )
         self._results.put((done, response))
         if self._draw.random() < self._pace.twice and not isinstance(done.subject, Task):
-            self._process.thread(self._draw.uniform(0.0, 2.0), lambda: self._results.put((done, response)))
+            self._process.thread(
+                self._draw.uniform(0.0, 2.0), lambda: self._results.put((done, response))
+            )
 
 
 @dataclass
@@ -245,7 +268,9 @@ class SimLetters:
     def send(self, letter: DeadLetter) -> None:
         """Hand in a letter."""
         self._process.step("letter")
-        self._process.thread(self._draw.uniform(*self._writing.latency) / 2, lambda: self._produce(letter, 0))
+        self._process.thread(
+            self._draw.uniform(*self._writing.latency) / 2, lambda: self._produce(letter, 0)
+        )
 
     def _produce(self, letter: DeadLetter, tries: int) -> None:
         row = letter.row
@@ -263,7 +288,9 @@ class SimLetters:
             self._process.thread(again, lambda: self._produce(letter, tries + 1))
             return
         tag = tag_of_row(self._witness, letter.row)
-        self._broker.letters.append((tag[0], tag[1], letter.rejection.reason, dict(letter.row.item)))
+        self._broker.letters.append(
+            (tag[0], tag[1], letter.rejection.reason, dict(letter.row.item))
+        )
         self._witness.lettered(self._process, tag, letter.rejection.reason)
         if self._draw.random() < self._writing.acks_lost:
             self._process.thread(again, lambda: self._produce(letter, tries + 1))
@@ -278,5 +305,9 @@ def tag_of_row(witness: Witness, row: Row, item: dict[str, str] | None = None) -
     """Return the tag of a row; ``item``: as it is sent."""
     why = "" if row.rejection is None else row.rejection.message
     return witness.tag(
-        row.record.partition.number, row.record.offset, row.data_key, row.item if item is None else item, why
+        row.record.partition.number,
+        row.record.offset,
+        row.data_key,
+        row.item if item is None else item,
+        why,
     )

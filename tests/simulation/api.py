@@ -1,7 +1,7 @@
 """A simulated API: what it applies, and every way in which it answers, fails to, or is not there.
 
-What it says of a row is decided by what was published (``kinds``), what it does to a request by chance (``Faults``),
-and what it is at the moment by its ``mode``. It knows nothing of the consumer.
+What it says of a row is decided by what was published (``kinds``), what it does to a request by
+chance (``Faults``), and what it is at the moment by its ``mode``. It knows nothing of the consumer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ MODES: dict[str, tuple[int, ...]] = {
     "forbidden": (403,),
     "moved": (404, 405, 301),
     "down": (500, 502, 503, 504),
-    "turmoil": (401, 400, 400, 413, 413, 500),  #: one says that the token is wrong, another anything
+    "turmoil": (
+        401,
+        400,
+        400,
+        413,
+        413,
+        500,
+    ),  #: one says that the token is wrong, another anything
 }
 #: After so many answers that there is no such task nobody waits for it any more (docs/async.md).
 UNKNOWN_LIMIT = 3
@@ -70,10 +77,14 @@ class Faults:
     max_processing: float = 65.0
     naming: tuple[str, ...] = ("all", "first", "line", "none")  #: how a 400 tells what is wrong
     task_seconds: float = 2.0  #: what a task takes at most
-    task_ends: Mapping[str, float] = field(default_factory=dict)  #: failed, forgotten, endless; else complete
+    task_ends: Mapping[str, float] = field(
+        default_factory=dict
+    )  #: failed, forgotten, endless; else complete
     contradict: float = 0.0  #: the share of tasks whose state stands beside a word for success
     first_line: int = 1  #: the number of a request's first line, in a 400 that names lines
-    task_deadline: float = 60.0  #: an endless task may take effect until so long after its start, and a call's time
+    task_deadline: float = (
+        60.0  #: an endless task may take effect until so long after its start, and a call's time
+    )
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,11 @@ class Answer:
 def state_told(document: Mapping[str, Any]) -> str | None:
     """Return the state of a task in an answer of this API, in whichever of its shapes."""
     inner = document.get("task")
-    found = inner.get("state") if isinstance(inner, dict) else document.get("task_state") or document.get("state")
+    found = (
+        inner.get("state")
+        if isinstance(inner, dict)
+        else document.get("task_state") or document.get("state")
+    )
     return found if isinstance(found, str) else None
 
 
@@ -99,14 +114,19 @@ class Work:
 
     call: Call
     shape: Callable[[str], dict[str, Any]]
-    end: str  #: what is said of it once it has ended: complete or failed; forgotten: nothing; endless: it never has
+    #: what is said of it once it has ended: complete or failed; forgotten: nothing; endless: it
+    #: never has
+    end: str
     over: bool = False
     unknown: int = 0  #: times it was said that there is no such task
     given_up_at: float = math.inf  #: when that was said often enough
 
 
 class Api:
-    """The server. ``kinds``: what is special about published rows, by tag; it may change as time passes."""
+    """The server. ``kinds``.
+
+    What is special about published rows, by tag; it may change as time passes.
+    """
 
     def __init__(
         self,
@@ -157,7 +177,11 @@ class Api:
     def me(self, answer: Callable[[Answer], object]) -> None:
         """Who am I."""
         self.asked += 1
-        status = 503 if self.mode == "down" else {"unauthorized": 401, "turmoil": 401}.get(self.mode, 200)
+        status = (
+            503
+            if self.mode == "down"
+            else {"unauthorized": 401, "turmoil": 401}.get(self.mode, 200)
+        )
         if status == 200 and self.me_status is not None:
             status = self.me_status
             self._seen("me fails alone")
@@ -179,7 +203,7 @@ class Api:
 
         self._later(there, respond)
 
-    # -- tasks ---------------------------------------------------------------------------------------------------
+    # -- tasks -----------------------------------------------------------------------------------
 
     def _strike_question(self, fault: str) -> Answer | None:
         """What a fault makes of a question: nothing of it is about the task."""
@@ -202,7 +226,9 @@ class Api:
         return answer
 
     def _start(self, call: Call, kinds: set[str | None]) -> Answer:
-        """A task begins: it takes effect when it ends, and those that nobody can wait for, at any time."""
+        """A task begins: it takes effect when it ends, and those that nobody can wait for, at any
+        time.
+        """
         draw, faults = self._draw, self.faults
         end, point = "complete", draw.random()
         for name, share in faults.task_ends.items():
@@ -216,7 +242,11 @@ class Api:
             end = "failed"
             self._seen("task failed by the API's fault")
             self._witness.blameless(call)
-        shape = draw.choice(SHAPES) if faults.contradict and draw.random() < faults.contradict else SHAPES[0]
+        shape = (
+            draw.choice(SHAPES)
+            if faults.contradict and draw.random() < faults.contradict
+            else SHAPES[0]
+        )
         if shape is not SHAPES[0]:
             self._seen("contradictory task")
         task_id = f"t{len(self._tasks)}"
@@ -232,7 +262,9 @@ class Api:
             self._later(takes, lambda: setattr(task, "over", True))
             self._later(draw.uniform(0.0, takes + longest), lambda: self._take_effect(task))
         elif end == "endless":
-            self._later(draw.uniform(0.0, faults.task_deadline + longest), lambda: self._take_effect(task))
+            self._later(
+                draw.uniform(0.0, faults.task_deadline + longest), lambda: self._take_effect(task)
+            )
         else:
             self._later(takes, lambda: self._end(task))
         return Answer(200, json.dumps({"task_id": task_id}).encode())
@@ -265,7 +297,7 @@ class Api:
         self._witness.applied(call, places)
         return True
 
-    # -- inside --------------------------------------------------------------------------------------------------
+    # -- inside ----------------------------------------------------------------------------------
 
     def _later(self, seconds: float, do: Callable[[], object]) -> None:
         self._scheduler.after(seconds, do)
@@ -283,10 +315,16 @@ class Api:
         if self._work(call).status == 200:
             self._seen("applied late")
 
-    def _respond(self, call: Call, back: float, answer: Callable[[Answer], object], fault: str = "") -> None:
+    def _respond(
+        self, call: Call, back: float, answer: Callable[[Answer], object], fault: str = ""
+    ) -> None:
         if any(self._kinds.get(tag) == "timed out" for tag in call.tags):
-            back += self._draw.uniform(1.0, 8.0)  # something in between gives up on the API, or the client does
-        found = self._strike(fault) or self._work(call, partial=fault if fault.startswith("partial") else "")
+            back += self._draw.uniform(
+                1.0, 8.0
+            )  # something in between gives up on the API, or the client does
+        found = self._strike(fault) or self._work(
+            call, partial=fault if fault.startswith("partial") else ""
+        )
         self._later(back, lambda: answer(found))
 
     def _strike(self, fault: str) -> Answer | None:
@@ -294,15 +332,26 @@ class Api:
         draw = self._draw
         match fault:
             case "busy":
-                return Answer(draw.choice((408, 500, 502, 503, 504)), b"busy", draw.choice((None, None, 0.0, 1.0)))
+                return Answer(
+                    draw.choice((408, 500, 502, 503, 504)),
+                    b"busy",
+                    draw.choice((None, None, 0.0, 1.0)),
+                )
             case "throttle":
                 after = draw.choice((None, 0.0, 0.5, 2.0, 5.0))
                 return Answer(429, b'{"detail": "Request was throttled."}', after)
             case "garbage":
-                status, body = draw.choice(((200, b"<html>"), (200, b"[]"), (302, b""), (200, b'{"items": 1}')))
+                status, body = draw.choice(
+                    ((200, b"<html>"), (200, b"[]"), (302, b""), (200, b'{"items": 1}'))
+                )
                 return Answer(status, body)
             case "odd 400":
-                return Answer(400, draw.choice((b"<html>Bad Request</html>", b'{"errors": []}', b'{"detail": "no"}')))
+                return Answer(
+                    400,
+                    draw.choice(
+                        (b"<html>Bad Request</html>", b'{"errors": []}', b'{"detail": "no"}')
+                    ),
+                )
         return None
 
     def _work(self, call: Call, partial: str = "") -> Answer:
@@ -314,7 +363,9 @@ class Api:
             return Answer(413, b"too large")
         kinds = {self._kinds.get(tag) for tag in call.tags}
         for kind, status in KINDS.items():
-            if kind in kinds and (not call.by_task or kind not in ("odd", "unknown", "refused", "cursed")):
+            if kind in kinds and (
+                not call.by_task or kind not in ("odd", "unknown", "refused", "cursed")
+            ):
                 self._seen(f"{kind} row")
                 if kind in TELLING_NOTHING:
                     self._seen("a row that tells nothing")
@@ -347,10 +398,16 @@ class Api:
         named = []
         if naming == "line" and self.faults.first_line != 1:
             self._seen("lines not counted from 1")
-        for line, (tag, item) in enumerate(zip(call.tags, call.items, strict=True), self.faults.first_line):
+        for line, (tag, item) in enumerate(
+            zip(call.tags, call.items, strict=True), self.faults.first_line
+        ):
             found = self._kinds.get(tag)
             if found in ("unknown", "refused"):
-                where: dict[str, Any] = {"line": line} if naming == "line" else {"key_value": item[call.data_key]}
+                where: dict[str, Any] = (
+                    {"line": line} if naming == "line" else {"key_value": item[call.data_key]}
+                )
                 what = call.data_key if found == "unknown" else "intended_market"
                 named.append({**where, "field": what, "message": "no"})
-        return Answer(400, json.dumps({"errors": named[:1] if naming == "first" else named}).encode())
+        return Answer(
+            400, json.dumps({"errors": named[:1] if naming == "first" else named}).encode()
+        )

@@ -1,6 +1,9 @@
-"""A simulated Kafka cluster: partitions of records, the group's committed offsets, the dead-letter topic, outages.
+"""A simulated Kafka cluster.
 
-Who owns which partition is the group's affair (``group``); what a client makes of it, ``source``'s and ``adapters``'.
+Partitions of records, the group's committed offsets, the dead-letter topic, outages.
+
+Who owns which partition is the group's affair (``group``); what a client makes of it, ``source``'s
+and ``adapters``'.
 """
 
 from __future__ import annotations
@@ -10,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 TOPIC = "scm.events"
-#: Characters of metadata that a broker takes for a partition; more fails with OFFSET_METADATA_TOO_LARGE.
+#: Characters of metadata that a broker takes for a partition; more fails with
+#: OFFSET_METADATA_TOO_LARGE.
 MAX_METADATA = 4095
 
 
@@ -20,7 +24,13 @@ class Message:
     __slots__ = ("_epoch", "_headers", "_key", "_number", "_offset", "_timestamp", "_value")
 
     def __init__(
-        self, number: int, offset: int, key: bytes | None, value: bytes | None, timestamp: int, epoch: int = 0
+        self,
+        number: int,
+        offset: int,
+        key: bytes | None,
+        value: bytes | None,
+        timestamp: int,
+        epoch: int = 0,
     ) -> None:
         self._number = number
         self._offset = offset
@@ -58,7 +68,10 @@ class Message:
 
 
 class Log(Protocol):
-    """One partition as the broker holds it. ``begin``: its first offset; ``end``: the next one that is written."""
+    """One partition as the broker holds it.
+
+    ``begin``: its first offset; ``end``: the next one that is written.
+    """
 
     begin: int
     end: int
@@ -71,14 +84,19 @@ class Log(Protocol):
 
 
 class ListLog:
-    """A log that is written as the simulation goes; offsets may have gaps, also behind the last record.
+    """A log that is written as the simulation goes.
 
-    ``stride``: 2 puts an offset without a record behind each record, as the marker of a transaction. The records of a
-    partition's second life (its topic was made anew, or a lagging copy took over) then stand at odd offsets where those
-    of the first stand at even ones: no two records of a run have one offset.
+    Offsets may have gaps, also behind the last record.
+
+    ``stride``: 2 puts an offset without a record behind each record, as the marker of a
+    transaction. The records of a partition's second life (its topic was made anew, or a lagging
+    copy took over) then stand at odd offsets where those of the first stand at even ones: no two
+    records of a run have one offset.
     """
 
-    def __init__(self, number: int, begin: int = 0, *, stride: int = 1, topic: str = TOPIC, topic_id: int = 0) -> None:
+    def __init__(
+        self, number: int, begin: int = 0, *, stride: int = 1, topic: str = TOPIC, topic_id: int = 0
+    ) -> None:
         self.number = number
         self.begin = begin
         self.end = begin
@@ -109,7 +127,10 @@ class ListLog:
         self.begin = begin
 
     def cut(self, end: int) -> None:
-        """A copy that lags behind takes over: what lies from an offset on is gone, and others take its place."""
+        """A copy that lags behind takes over.
+
+        What lies from an offset on is gone, and others take its place.
+        """
         first = bisect_left(self._offsets, end)
         del self._offsets[first:], self._messages[first:]
         self.end = end + 1
@@ -124,7 +145,9 @@ class ListLog:
 class LazyLog:
     """A log of very many records, each made when it is read."""
 
-    def __init__(self, number: int, count: int, value: Callable[[int], bytes], timestamp: int) -> None:
+    def __init__(
+        self, number: int, count: int, value: Callable[[int], bytes], timestamp: int
+    ) -> None:
         self.number = number
         self.topic = TOPIC
         self.topic_id = 0
@@ -136,7 +159,10 @@ class LazyLog:
 
     def read(self, position: int, count: int) -> Sequence[Message]:
         offsets = range(position, min(position + count, self.end))
-        return [Message(self.number, offset, None, self._value(offset), self._timestamp) for offset in offsets]
+        return [
+            Message(self.number, offset, None, self._value(offset), self._timestamp)
+            for offset in offsets
+        ]
 
 
 class Broker:
@@ -147,13 +173,20 @@ class Broker:
         self.max_metadata = max_metadata
         self.away = False
         self.committed: dict[int, tuple[int, str]] = {}  #: by partition: offset, metadata
-        self.committed_of: dict[int, int] = {}  #: by partition: the id of the topic that a commit was made for
+        self.committed_of: dict[
+            int, int
+        ] = {}  #: by partition: the id of the topic that a commit was made for
         self.deleted: set[int] = set()  #: partitions whose topic is not there
         self.letters_writable = True
-        self.letters: list[tuple[int, int, str, dict[str, str]]] = []  #: partition, offset, reason, row
+        self.letters: list[
+            tuple[int, int, str, dict[str, str]]
+        ] = []  #: partition, offset, reason, row
 
     def commit(self, number: int, offset: int, metadata: str) -> str | None:
-        """Take a commit of one partition; None, or why it is refused. Whose topic it was made for is not asked."""
+        """Take a commit of one partition.
+
+        None, or why it is refused. Whose topic it was made for is not asked.
+        """
         if number in self.deleted:
             return "UNKNOWN_TOPIC_OR_PART"
         if len(metadata) > self.max_metadata:
@@ -162,9 +195,12 @@ class Broker:
         return None
 
     def delete(self, number: int, *, forgets: bool) -> None:
-        """Delete the topic of a partition; ``forgets``: and what the group has committed of it, as the real one does.
+        """Delete the topic of a partition.
 
-        Offsets that a person restored stand, and so does what a member commits when the topic was made anew.
+        ``forgets``: and what the group has committed of it, as the real one does.
+
+        Offsets that a person restored stand, and so does what a member commits when the topic was
+        made anew.
         """
         self.deleted.add(number)
         if forgets:
@@ -172,9 +208,14 @@ class Broker:
             self.committed_of.pop(number, None)
 
     def make_anew(self, number: int, *, stride: int = 1) -> ListLog:
-        """Make a topic again: another topic under the same name. With ``stride`` 2, all its offsets are odd."""
+        """Make a topic again: another topic under the same name.
+
+        With ``stride`` 2, all its offsets are odd.
+        """
         old = self.logs[number]
-        fresh = self.logs[number] = ListLog(number, stride=stride, topic=old.topic, topic_id=old.topic_id + 1)
+        fresh = self.logs[number] = ListLog(
+            number, stride=stride, topic=old.topic, topic_id=old.topic_id + 1
+        )
         fresh.end = stride - 1
         self.deleted.discard(number)
         return fresh

@@ -1,4 +1,6 @@
-"""What befalls the cluster and the group's make-up: topics, logs, protocols, who runs how; decided by a seed.
+"""What befalls the cluster and the group's make-up.
+
+Topics, logs, protocols, who runs how; decided by a seed.
 
 ``shape`` decides it before the run, ``Cluster`` lets it happen in a world.
 """
@@ -89,7 +91,13 @@ def _befall(plan: Scenario, draw: random.Random, troubles: list[str]) -> None:
     if "broken line" in troubles:
         plan.link.commit_latency = draw.choice(((0.1, 1.0), (0.5, 2.0)))
         for _ in range(4):
-            _happen(plan, draw.uniform(1.0, 25.0), draw.choice(("cut", "broker away")), draw.uniform(0.1, 3.0), draw)
+            _happen(
+                plan,
+                draw.uniform(1.0, 25.0),
+                draw.choice(("cut", "broker away")),
+                draw.uniform(0.1, 3.0),
+                draw,
+            )
     if "forgotten" in troubles:
         plan.link.commits_forgotten = draw.choice((0.05, 0.2))
     if "partitions" in troubles:
@@ -109,9 +117,17 @@ def _several(plan: Scenario, draw: random.Random) -> None:
     """Several members that share a rate; for a while the partitions cannot be counted."""
     plan.members = draw.choice((2, 3))
     plan.partitions = max(plan.partitions, plan.members)
-    plan.rules = msgspec.structs.replace(plan.rules, rate=draw.choice((5.0, 10.0, 20.0)), max_rows=draw.choice((1, 3)))
+    plan.rules = msgspec.structs.replace(
+        plan.rules, rate=draw.choice((5.0, 10.0, 20.0)), max_rows=draw.choice((1, 3))
+    )
     if draw.random() < 0.85:
-        _happen(plan, draw.choice((0.0, draw.uniform(0.0, 20.0))), "no count", draw.uniform(10.0, 40.0), draw)
+        _happen(
+            plan,
+            draw.choice((0.0, draw.uniform(0.0, 20.0))),
+            "no count",
+            draw.uniform(10.0, 40.0),
+            draw,
+        )
 
 
 def _log(plan: Scenario, draw: random.Random) -> None:
@@ -126,7 +142,9 @@ def _log(plan: Scenario, draw: random.Random) -> None:
 
 def _until_end(plan: Scenario, draw: random.Random) -> None:
     plan.until_end = True
-    if plan.on_out_of_range == "stop":  # it would end at once, and be started again, until somebody sets the offsets
+    if (
+        plan.on_out_of_range == "stop"
+    ):  # it would end at once, and be started again, until somebody sets the offsets
         plan.on_out_of_range = "earliest"
     if draw.random() < 0.6:
         plan.members = 1
@@ -188,7 +206,7 @@ class Cluster:
         world.link.no_commit_until.clear()
         self._admit()
 
-    # -- what befalls logs -------------------------------------------------------------------------------------------
+    # -- what befalls logs -----------------------------------------------------------------------
 
     def _log(self, what: str, *, while_running: bool) -> None:
         acts = {"retention": self._trim, "anew": self._delete, "lagging copy": self._cut}
@@ -200,7 +218,11 @@ class Cluster:
     def _trim(self, tries: int = 40) -> None:
         """Retention removes records, among them some that nobody has read."""
         world = self._world
-        numbers = [number for number in range(len(world.logs)) if self._unread(number) < world.logs[number].end]
+        numbers = [
+            number
+            for number in range(len(world.logs))
+            if self._unread(number) < world.logs[number].end
+        ]
         if not numbers or world.broker.away:
             if tries and world.troubled:
                 world.scheduler.after(0.5, lambda: self._trim(tries - 1))
@@ -221,9 +243,16 @@ class Cluster:
         return max([committed, world.logs[number].begin, *(p for p in positions if p is not None)])
 
     def _cut(self) -> None:
-        """A copy that lags behind takes over a partition: its end lies before what was read or committed."""
+        """A copy that lags behind takes over a partition.
+
+        Its end lies before what was read or committed.
+        """
         world = self._world
-        found = [number for number, log in enumerate(world.logs) if log.end - log.begin >= 6 and not log.end % 2]
+        found = [
+            number
+            for number, log in enumerate(world.logs)
+            if log.end - log.begin >= 6 and not log.end % 2
+        ]
         mapped = [number for number in found if self._mapped(number) is not None]
         if not found:
             return
@@ -240,16 +269,25 @@ class Cluster:
         committed = world.broker.committed.get(number, (0, ""))
         world.seen["lagging copy"] += 1
         world.seen["map beyond the end"] += beyond is not None
-        world.tell("", f"a lagging copy of {number} takes over: it ends at {log.end}, committed {committed}")
+        world.tell(
+            "",
+            f"a lagging copy of {number} takes over: it ends at {log.end}, committed {committed}",
+        )
 
     def _mapped(self, number: int) -> tuple[int, int] | None:
-        """Between what the committed offset and its map's last position lie, if there is a map; even numbers apart."""
+        """Between what the committed offset and its map's last position lie, if there is a map.
+
+        Even numbers apart.
+        """
         offset, metadata = self._world.broker.committed.get(number, (0, ""))
         ranges = covered_by(metadata, number, offset)
         return (offset, ranges[-1][1] - 2) if ranges and ranges[-1][1] - offset >= 4 else None
 
     def _delete(self) -> None:
-        """The topic is deleted, and a while later made anew. The broker removes the group's offsets with it."""
+        """The topic is deleted, and a while later made anew.
+
+        The broker removes the group's offsets with it.
+        """
         world, broker = self._world, self._world.broker
         numbers = [number for number, log in enumerate(world.logs) if log.topic == TOPIC]
         forgets = self._draw.random() < 0.7
@@ -302,7 +340,10 @@ class Cluster:
         look()
 
     def operate(self) -> None:
-        """A person looks after partitions that were stopped: the group's offset is set to where they begin."""
+        """A person looks after partitions that were stopped.
+
+        The group's offset is set to where they begin.
+        """
         world = self._world
         if not self._operating:
             stopped = {p.number for life in world.living() for p in life.source.stopped}
@@ -322,10 +363,13 @@ class Cluster:
             world.broker.committed_of[number] = log.topic_id
             world.tell("", f"the group's offset of {number} is set to {log.begin}")
 
-    # -- what befalls the group --------------------------------------------------------------------------------------
+    # -- what befalls the group ------------------------------------------------------------------
 
     def _add(self, topic: str) -> None:
-        """One more partition, of the topic or of one that newly matches; the group hears of it later."""
+        """One more partition, of the topic or of one that newly matches.
+
+        The group hears of it later.
+        """
         world = self._world
         number = len(world.logs)
         log = ListLog(number, stride=world.plan.stride, topic=topic)
@@ -341,7 +385,9 @@ class Cluster:
         world = self._world
         world.link.no_count_until = world.scheduler.now + seconds
         world.watch.uncounted = True
-        world.scheduler.after(seconds + COUNT_PAUSE, lambda: setattr(world.watch, "uncounted", False))
+        world.scheduler.after(
+            seconds + COUNT_PAUSE, lambda: setattr(world.watch, "uncounted", False)
+        )
 
     def _replace(self, place: int, seconds: float) -> None:
         """A process stands still, and another is started with its instance id."""

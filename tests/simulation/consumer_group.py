@@ -1,9 +1,10 @@
 """A simulated coordinator of the ``consumer`` group protocol (KIP-848).
 
-The coordinator says what each member is to own and brings the members there one by one, with the answers to their
-heartbeats: a member first gives up what it is not to own any more, then it is at the group's epoch, and then it is
-given what others have given up. Nobody waits for the others. A commit that carries another epoch than the member has is
-refused. A static member that was killed keeps its id until its session has ended.
+The coordinator says what each member is to own and brings the members there one by one, with the
+answers to their heartbeats: a member first gives up what it is not to own any more, then it is at
+the group's epoch, and then it is given what others have given up. Nobody waits for the others. A
+commit that carries another epoch than the member has is refused. A static member that was killed
+keeps its id until its session has ended.
 """
 
 from __future__ import annotations
@@ -18,8 +19,13 @@ class ConsumerGroup(Group):
     """The coordinator; ``generation`` is the group's epoch."""
 
     def join(self, client: Client, instance: str = "") -> str:
-        """A member joins: its id; empty: another one has its instance id, and that is not released."""
-        before = next((m for m in self.members.values() if instance and m.instance == instance), None)
+        """A member joins: its id.
+
+        Empty: another one has its instance id, and that is not released.
+        """
+        before = next(
+            (m for m in self.members.values() if instance and m.instance == instance), None
+        )
         if before is not None and not before.left:
             return ""
         self._joined += 1
@@ -34,7 +40,9 @@ class ConsumerGroup(Group):
         return member.id
 
     def leave(self, member_id: str) -> None:
-        """A member leaves; of a static one the partitions are kept for a session, for who comes with its id."""
+        """A member leaves; of a static one the partitions are kept for a session, for who comes
+        with its id.
+        """
         member = self.members.get(member_id)
         if member is None:
             return
@@ -72,7 +80,10 @@ class ConsumerGroup(Group):
         return False
 
     def shuffle(self) -> bool:
-        """Some partitions are to be given up by their owners, and given on or back; whether there were any."""
+        """Some partitions are to be given up by their owners, and given on or back.
+
+        Whether there were any.
+        """
         owners = [m for m in self.members.values() if m.owned and not m.revoking and not m.silent]
         if not owners or self.away:
             return False
@@ -84,7 +95,7 @@ class ConsumerGroup(Group):
         self._scheduler.after(self._draw.uniform(0.5, 3.0), self._changed)
         return True
 
-    # -- bringing the members to where they are to be ------------------------------------------------------------
+    # -- bringing the members to where they are to be --------------------------------------------
 
     def _soon(self) -> None:
         self._changed()
@@ -106,7 +117,12 @@ class ConsumerGroup(Group):
 
     def _reconcile(self, member: Member) -> None:
         """Answer a member's heartbeat."""
-        if self.members.get(member.id) is not member or self.away or member.silent or member.revoking:
+        if (
+            self.members.get(member.id) is not member
+            or self.away
+            or member.silent
+            or member.revoking
+        ):
             return
         surplus = member.owned - member.target
         if surplus:

@@ -1,4 +1,7 @@
-"""Documents of EPCIS that are published: several events and codes, parents and children, faults among them."""
+"""Documents of EPCIS that are published.
+
+Several events and codes, parents and children, faults among them.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,9 @@ _EVENT = re.compile(r"event (\d+) of \d+")
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One row of a record: its key, the units it is put into, and why it can never be sent (empty: it can).
+    """One row of a record: its key, the units it is put into, and why it can never be sent (empty.
+
+    It can).
 
     ``fields``: what it sets. ``event``: of which event of a document, from 1.
     """
@@ -40,13 +45,19 @@ class PublishedRow:
 
 
 def event_named(message: str) -> int:
-    """Return the number of the event that a rejection is about: the only one, where it names none."""
+    """Return the number of the event that a rejection is about.
+
+    The only one, where it names none.
+    """
     found = _EVENT.search(message)
     return int(found[1]) if found else 1
 
 
 class DocumentWriter:
-    """Makes documents about codes and units; ``faults``: the share of them with something that can never be sent."""
+    """Makes documents about codes and units.
+
+    ``faults``: the share of them with something that can never be sent.
+    """
 
     def __init__(self, draw: random.Random, codes: int, shared: float, faults: float) -> None:
         self._draw = draw
@@ -55,13 +66,18 @@ class DocumentWriter:
         self._faults = faults
 
     def document(self, number: int, offset: int) -> tuple[dict[str, Any], list[PublishedRow]]:
-        """Return the members of a document that is written there, and the rows that it asks for, in order."""
+        """Return the members of a document that is written there, and the rows that it asks for, in
+        order.
+        """
         draw = self._draw
         place = "s" if draw.random() < self._shared else str(number)
         count = draw.randint(1, 4)
         bad = draw.randint(1, count) if draw.random() < self._faults else 0
         rows: list[PublishedRow] = []
-        events = [self._event((number, offset), place, at, rows, faulty=at == bad) for at in range(1, count + 1)]
+        events = [
+            self._event((number, offset), place, at, rows, faulty=at == bad)
+            for at in range(1, count + 1)
+        ]
         if not rows:  # else it would be skipped by rule, but only once there is room to read it
             events.append(self._event((number, offset), place, count + 1, rows, faulty=True))
         return {"type": "EPCISDocument", "epcisBody": {"eventList": events}}, rows
@@ -81,14 +97,25 @@ class DocumentWriter:
 
         if faulty and draw.random() < 0.5:  # the event as a whole
             row(("", ""), (), "invalid_event")
-            made |= draw.choice(({"bizStep": "unheard_of"}, {"bizStep": "inspecting", "quantityList": [1]}))
+            made |= draw.choice(
+                ({"bizStep": "unheard_of"}, {"bizStep": "inspecting", "quantityList": [1]})
+            )
             return made | {"type": "ObjectEvent", "action": "OBSERVE", "epcList": codes}
-        match draw.choice(("codes", "codes", "pack", "pack", "unit", "nothing")) if not faulty else "codes":
+        match (
+            draw.choice(("codes", "codes", "pack", "pack", "unit", "nothing"))
+            if not faulty
+            else "codes"
+        ):
             case "codes":
                 fields["note"] = made["note"] = draw.choice(("a", "b", "\u00e9\u4e2d"))
                 if faulty:
                     codes.insert(draw.randint(0, len(codes)), "  ")  # one code that is none
-                made |= {"type": "ObjectEvent", "action": "OBSERVE", "bizStep": "inspecting", "epcList": codes}
+                made |= {
+                    "type": "ObjectEvent",
+                    "action": "OBSERVE",
+                    "bizStep": "inspecting",
+                    "epcList": codes,
+                }
                 for code in dict.fromkeys(codes):  # what is said twice in a row is said once
                     row(("extended_id", code), (), "" if code.strip() else "key_blank")
             case "pack":
@@ -98,8 +125,18 @@ class DocumentWriter:
                 for code in dict.fromkeys(codes):
                     row(("extended_id", code), ((UNIT, unit),))
             case "unit":
-                made |= {"type": "AggregationEvent", "action": "OBSERVE", "bizStep": "inspecting", "parentID": unit}
+                made |= {
+                    "type": "AggregationEvent",
+                    "action": "OBSERVE",
+                    "bizStep": "inspecting",
+                    "parentID": unit,
+                }
                 row((UNIT, unit))
             case "nothing":  # a step with nothing to set
-                made |= {"type": "ObjectEvent", "action": "OBSERVE", "bizStep": "storing", "epcList": codes}
+                made |= {
+                    "type": "ObjectEvent",
+                    "action": "OBSERVE",
+                    "bizStep": "storing",
+                    "epcList": codes,
+                }
         return made

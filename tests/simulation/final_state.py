@@ -1,8 +1,11 @@
-"""What the API holds in the end, beside what it should hold: an independent replay of what was published.
+"""What the API holds in the end, beside what it should hold.
 
-Each partition is looked at as if the API held its rows alone: order is promised within a partition, so what one says
-of a code that several partitions write is compared with what that partition published. Of each key, and of each code
-that was put into a unit, it is known which row set each field last.
+An independent replay of what was published.
+
+Each partition is looked at as if the API held its rows alone: order is promised within a partition,
+so what one says of a code that several partitions write is compared with what that partition
+published. Of each key, and of each code that was put into a unit, it is known which row set each
+field last.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ class Fate:
 
     floor: Callable[[int], int]  #: by partition: what was published before is not the group's
     rejected: Callable[[Tag], bool]  #: whether it has a dead letter, so that it does not count
-    sure: Callable[[Tag], bool]  #: whether the answer that settled it is one to a call that took effect for it
+    sure: Callable[
+        [Tag], bool
+    ]  #: whether the answer that settled it is one to a call that took effect for it
 
 
 @dataclass
@@ -45,13 +50,18 @@ class Difference:
 class FinalState:
     """What took effect, in the order in which it did."""
 
-    reached_later: int = 0  #: codes that an update by their unit reached which was published before they were put in
+    reached_later: int = (
+        0  #: codes that an update by their unit reached which was published before they were put in
+    )
     _held: dict[Place, dict[str, tuple[Tag, bool]]] = field(default_factory=dict)
     _reached: dict[Reach, dict[str, tuple[Tag, bool]]] = field(default_factory=dict)
     _members: dict[Place, dict[Key, None]] = field(default_factory=dict)
 
     def applied(self, row: PublishedRow, *, late: bool) -> None:
-        """A row takes effect; ``late``: by a call of an owner whose time is over, which nobody could hold back."""
+        """A row takes effect; ``late``.
+
+        By a call of an owner whose time is over, which nobody could hold back.
+        """
         number = row.tag[0]
         said = (row.tag, late)
         held = self._held.setdefault((number, row.key), {})
@@ -66,7 +76,8 @@ class FinalState:
                     reached[name] = said
 
     def differences(self, rows: Iterable[PublishedRow], fate: Fate) -> list[Difference]:
-        """Compare with a replay of the rows that were published, in the order of their partitions."""
+        """Compare with a replay of the rows that were published, in the order of their partitions.
+        """
         replay = _Replay(fate)
         for row in rows:
             replay.take(row)
@@ -76,7 +87,9 @@ class FinalState:
             what = f"{key} by partition {number}"
             found += _compare(what, fields, held)
         for (number, unit, code), fields in replay.reached.items():
-            if len(replay.units[number, code]) == 1:  # there is no order with leaving or changing a unit
+            if (
+                len(replay.units[number, code]) == 1
+            ):  # there is no order with leaving or changing a unit
                 held = self._reached.get((number, unit, code), {})
                 what = f"{code}, which was put into {unit}, by partition {number}"
                 found += _compare(what, fields, held)
@@ -84,7 +97,9 @@ class FinalState:
         return found
 
 
-def _compare(what: str, fields: dict[str, list[Tag | None]], held: dict[str, tuple[Tag, bool]]) -> list[Difference]:
+def _compare(
+    what: str, fields: dict[str, list[Tag | None]], held: dict[str, tuple[Tag, bool]]
+) -> list[Difference]:
     found = []
     for name, allowed in fields.items():
         tag, late = held.get(name, (None, False))
@@ -94,10 +109,12 @@ def _compare(what: str, fields: dict[str, list[Tag | None]], held: dict[str, tup
 
 
 class _Replay:
-    """Holds what the rows say, one after the other; of each field the rows that may have set it last.
+    """Holds what the rows say, one after the other.
 
-    The first of them did for certain; the others may have, or not: an answer left them out, or they took effect and
-    were rejected later. None: perhaps nobody did.
+    Of each field the rows that may have set it last.
+
+    The first of them did for certain; the others may have, or not: an answer left them out, or they
+    took effect and were rejected later. None: perhaps nobody did.
     """
 
     def __init__(self, fate: Fate) -> None:
@@ -119,7 +136,9 @@ class _Replay:
             members[row.key] = members.get(row.key, False) or sure
         if row.key[0] == UNIT:
             for code, joined in self._members.get((number, row.key), {}).items():
-                _set(self.reached.setdefault((number, row.key, code), {}), row, sure=sure and joined)
+                _set(
+                    self.reached.setdefault((number, row.key, code), {}), row, sure=sure and joined
+                )
 
 
 def _set(fields: dict[str, list[Tag | None]], row: PublishedRow, *, sure: bool) -> None:

@@ -1,9 +1,10 @@
 """A simulated group coordinator: members, sessions, generations, and who owns which partition.
 
-What of Kafka's protocols a member can notice is modelled, their requests are not: a rebalance waits for members that
-are silent or still in a callback; a partition is given on only when its owner gave it up or was thrown out; each
-rebalance has a new generation, and a commit of another one is refused. A commit of a partition that another member owns
-is not: the broker does not fence by partition.
+What of Kafka's protocols a member can notice is modelled, their requests are not: a rebalance waits
+for members that are silent or still in a callback; a partition is given on only when its owner gave
+it up or was thrown out; each rebalance has a new generation, and a commit of another one is
+refused. A commit of a partition that another member owns is not: the broker does not fence by
+partition.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class Client(Protocol):
         """Another member has come with its instance id."""
 
     def joined(self) -> None:
-        """Its joining is answered, and with it what had to wait behind that on the same connection."""
+        """Its joining is answered, and with it what had to wait behind that on the same connection.
+        """
 
 
 @dataclass(eq=False)
@@ -36,7 +38,9 @@ class Member:
     client: Client
     instance: str
     owned: set[int] = field(default_factory=set)
-    revoking: set[int] = field(default_factory=set)  #: it was told to give these up and has not done so yet
+    revoking: set[int] = field(
+        default_factory=set
+    )  #: it was told to give these up and has not done so yet
     silent: bool = False  #: no heartbeat comes from it
     expires: Event | None = None
     told_at: float = 0.0  #: when what it was told last arrives
@@ -46,7 +50,10 @@ class Member:
 
 
 class Group:
-    """The coordinator. ``eager``: a rebalance takes all partitions from all members first. Times in seconds."""
+    """The coordinator. ``eager``.
+
+    A rebalance takes all partitions from all members first. Times in seconds.
+    """
 
     def __init__(
         self,
@@ -73,13 +80,18 @@ class Group:
         self._joined = 0
         self._fenced: set[str] = set()  # ids of static members that were replaced
 
-    # -- what clients do -----------------------------------------------------------------------------------------
+    # -- what clients do -------------------------------------------------------------------------
 
     def join(self, client: Client, instance: str = "") -> str:
-        """A member joins: its id. One with the ``instance`` of an earlier one takes its place, without a rebalance."""
+        """A member joins: its id.
+
+        One with the ``instance`` of an earlier one takes its place, without a rebalance.
+        """
         self._joined += 1
         member = Member(f"m{self._joined}", client, instance)
-        before = next((m for m in self.members.values() if instance and m.instance == instance), None)
+        before = next(
+            (m for m in self.members.values() if instance and m.instance == instance), None
+        )
         self.members[member.id] = member
         if before is None:
             self._soon()
@@ -105,7 +117,10 @@ class Group:
             self._soon()
 
     def silent(self, member_id: str, since: float = 0.0) -> None:
-        """No heartbeat comes any more: it is thrown out a session time-out after the last, ``since`` seconds ago."""
+        """No heartbeat comes any more.
+
+        It is thrown out a session time-out after the last, ``since`` seconds ago.
+        """
         member = self.members.get(member_id)
         if member is not None and not member.silent:
             member.silent = True
@@ -162,10 +177,16 @@ class Group:
     def joining(self, member_id: str) -> bool:
         """Whether a member waits for the answer to its joining.
 
-        A broker answers the requests of a connection in their order: what it sends meanwhile waits, too.
+        A broker answers the requests of a connection in their order: what it sends meanwhile waits,
+        too.
         """
         member = self.members.get(member_id)
-        return self._waits and not self.away and member is not None and not (member.silent or member.revoking)
+        return (
+            self._waits
+            and not self.away
+            and member is not None
+            and not (member.silent or member.revoking)
+        )
 
     def grow(self) -> None:
         """There is one more partition."""
@@ -176,10 +197,13 @@ class Group:
         """The id of the member that owns a partition."""
         return next((m.id for m in self.members.values() if number in m.owned), None)
 
-    # -- what happens to the group -------------------------------------------------------------------------------
+    # -- what happens to the group ---------------------------------------------------------------
 
     def shuffle(self) -> bool:
-        """Some partitions are taken from their owners for no reason, and given on or back; whether there were any."""
+        """Some partitions are taken from their owners for no reason, and given on or back.
+
+        Whether there were any.
+        """
         owners = [m for m in self.members.values() if m.owned and not m.revoking and not m.silent]
         if not owners or self._held_up():
             return False
@@ -197,7 +221,10 @@ class Group:
                 member.expires = None
 
     def come_back(self) -> None:
-        """The coordinator is there again; every member has a whole session time-out to be heard of."""
+        """The coordinator is there again.
+
+        Every member has a whole session time-out to be heard of.
+        """
         self.away = False
         for member in self.members.values():
             if member.silent:
@@ -218,11 +245,13 @@ class Group:
         if member.expires is not None:
             member.expires.cancel()
 
-    # -- rebalances ----------------------------------------------------------------------------------------------
+    # -- rebalances ------------------------------------------------------------------------------
 
     def _soon(self) -> None:
         if self._due is None:
-            self._due = self._scheduler.after(self._draw.uniform(0.02, self.heartbeat), self._rebalance)
+            self._due = self._scheduler.after(
+                self._draw.uniform(0.02, self.heartbeat), self._rebalance
+            )
 
     def _held_up(self) -> bool:
         """Whether a member cannot take part yet."""
@@ -257,7 +286,9 @@ class Group:
 
     def _targets(self) -> dict[str, set[int]]:
         """Balanced, and sticky: a member keeps what it owns up to its share."""
-        members = sorted(self.members.values(), key=lambda m: -len(m.owned))  # stable: else as they joined
+        members = sorted(
+            self.members.values(), key=lambda m: -len(m.owned)
+        )  # stable: else as they joined
         if not members:
             return {}
         share, more = divmod(self._partitions, len(members))
@@ -267,7 +298,9 @@ class Group:
             quota = share + (place < more)
             wanted[member.id] = set(sorted(member.owned)[:quota])
             room += [member.id] * (quota - len(wanted[member.id]))
-        free = [n for n in range(self._partitions) if not any(n in kept for kept in wanted.values())]
+        free = [
+            n for n in range(self._partitions) if not any(n in kept for kept in wanted.values())
+        ]
         self._draw.shuffle(room)
         for number, member_id in zip(free, room, strict=True):
             wanted[member_id].add(number)
@@ -280,6 +313,8 @@ class Group:
     def _tell(self, member: Member, what: str, numbers: list[int]) -> None:
         """It arrives a little later, in the order in which it was said."""
         generation = self.generation
-        at = max(member.told_at, self._scheduler.now + self._draw.uniform(0.001, self.heartbeat / 2))
+        at = max(
+            member.told_at, self._scheduler.now + self._draw.uniform(0.001, self.heartbeat / 2)
+        )
         member.told_at = at
         self._scheduler.at(at, lambda: member.client.told(member.id, what, numbers, generation))

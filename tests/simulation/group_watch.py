@@ -1,4 +1,6 @@
-"""What the group and its members hold each other to, judged from outside: fencing, the session, the pace, the end.
+"""What the group and its members hold each other to, judged from outside.
+
+Fencing, the session, the pace, the end.
 
 Beside the oracle's books of records, and like them sharing no code with the program.
 """
@@ -12,25 +14,39 @@ from tests.simulation.oracle import Oracle, Violation
 from tests.simulation.process import Process
 from tests.simulation.scheduler import Scheduler
 
-#: A process that stood still for so long sends nothing until a commit that it sent afterwards is acknowledged, seconds.
+#: A process that stood still for so long sends nothing until a commit that it sent afterwards is
+#: acknowledged, seconds.
 STOOD_STILL = 5.0
-#: A partition of which the broker cannot say where it begins holds up the others of its member no longer, seconds.
+#: A partition of which the broker cannot say where it begins holds up the others of its member no
+#: longer, seconds.
 HELD_UP = 15.0
-#: A request may start so late in its slot, and requests are paced by this share of the rate (architecture, Pace).
+#: A request may start so late in its slot, and requests are paced by this share of the rate
+#: (architecture, Pace).
 LATE, SHARE = 0.025, 0.95
 #: The time over which the API counts requests, seconds.
 WINDOW = 1.0
-#: After this share of its session without a sign of the group a member uploads nothing; with what its turns take.
+#: After this share of its session without a sign of the group a member uploads nothing; with what
+#: its turns take.
 LEASE, TURNS = 2 / 3, 2.0
-#: An API that refuses connections ends a run with an end after this time, with what its turns take, seconds.
+#: An API that refuses connections ends a run with an end after this time, with what its turns take,
+#: seconds.
 BLOCKED = 300.0 + 30.0
 
 
 class GroupWatch:
-    """Judges a run beside the oracle. ``rate``: requests a second that the group may make; 0: any."""
+    """Judges a run beside the oracle.
+
+    ``rate``: requests a second that the group may make; 0: any.
+    """
 
     def __init__(
-        self, scheduler: Scheduler, seen: Counter[str], oracle: Oracle, *, session: float, rate: float
+        self,
+        scheduler: Scheduler,
+        seen: Counter[str],
+        oracle: Oracle,
+        *,
+        session: float,
+        rate: float,
     ) -> None:
         self._scheduler = scheduler
         self._seen = seen
@@ -39,15 +55,19 @@ class GroupWatch:
         self._rate = rate
         self._most = math.floor((1 + LATE) * SHARE * rate) + 1
         self._starts: deque[tuple[float, Process]] = deque()
-        self._doubt: dict[Process, float] = {}  #: since when the group's word is needed, of processes that stood still
-        self._sign: dict[Process, float] = {}  #: when the group was last asked, or told something; or there was no need
+        self._doubt: dict[
+            Process, float
+        ] = {}  #: since when the group's word is needed, of processes that stood still
+        self._sign: dict[
+            Process, float
+        ] = {}  #: when the group was last asked, or told something; or there was no need
         self._working_since: dict[Process, float] = {}
         self._to_an_end: set[Process] = set()
         self.uncounted = False  #: partitions cannot be counted now
         self._replaced: set[Process] = set()  #: another one has their instance id
         self.refused_since = math.inf  #: the API refuses all connections
 
-    # -- standing still, and the group's word ----------------------------------------------------------------------
+    # -- standing still, and the group's word ----------------------------------------------------
 
     def stood_still(self, process: Process, seconds: float) -> None:
         """A process goes on after it stood still."""
@@ -78,7 +98,10 @@ class GroupWatch:
             )
 
     def polled(self, process: Process, *, can_ask: bool) -> None:
-        """A turn of a process begins; ``can_ask``: nothing keeps it from asking the group for a sign."""
+        """A turn of a process begins.
+
+        ``can_ask``: nothing keeps it from asking the group for a sign.
+        """
         now = self._scheduler.now
         if not self._oracle.works(process):
             self._sign[process] = now
@@ -86,9 +109,12 @@ class GroupWatch:
             return
         if (
             process in self._to_an_end
-            and now - max(self._working_since.setdefault(process, now), self.refused_since) > BLOCKED
+            and now - max(self._working_since.setdefault(process, now), self.refused_since)
+            > BLOCKED
         ):
-            raise Violation(f"I8: {process.name} runs with --until-end, and goes on though the API refuses connections")
+            raise Violation(
+                f"I8: {process.name} runs with --until-end, and goes on though the API refuses connections"
+            )
         if not can_ask:
             self._sign[process] = now
         elif now - self._sign.setdefault(process, now) > LEASE * self._session + TURNS:
@@ -97,7 +123,7 @@ class GroupWatch:
                 f"{now - self._sign[process]:.1f} s of a session of {self._session:g} s: it uploads nothing"
             )
 
-    # -- commits -----------------------------------------------------------------------------------------------------
+    # -- commits ---------------------------------------------------------------------------------
 
     def waits_behind(self, process: Process) -> None:
         """A commit waits behind its member's joining."""
@@ -115,11 +141,17 @@ class GroupWatch:
         self._oracle.tell(process, "has a commit sent once more")
 
     def believes(
-        self, process: Process, number: int, belief: tuple[int | None, str], has: tuple[int, str] | None
+        self,
+        process: Process,
+        number: int,
+        belief: tuple[int | None, str],
+        has: tuple[int, str] | None,
     ) -> None:
         """With nothing on its way: what a member takes for committed, and what is."""
         if belief != has:
-            raise Violation(f"I7: {process.name} takes {belief} of {number} for committed, the group has {has}")
+            raise Violation(
+                f"I7: {process.name} takes {belief} of {number} for committed, the group has {has}"
+            )
 
     def faulted(self, process: Process) -> None:
         """A revocation was ended by a fault of the program."""
@@ -131,14 +163,20 @@ class GroupWatch:
         self._seen["instance id not released"] += 1
         self._oracle.tell(process, "is not let in: its id is not released")
 
-    # -- partitions --------------------------------------------------------------------------------------------------
+    # -- partitions ------------------------------------------------------------------------------
 
-    def held_up(self, process: Process, unknown: list[int], numbers: list[int], seconds: float) -> None:
-        """The broker does not say where some partitions begin, and all that were assigned with them wait."""
+    def held_up(
+        self, process: Process, unknown: list[int], numbers: list[int], seconds: float
+    ) -> None:
+        """The broker does not say where some partitions begin, and all that were assigned with them
+        wait.
+        """
         self._seen["one start unknown"] += 1
         if seconds > HELD_UP:
             others = sorted(set(numbers) - set(unknown))
-            raise Violation(f"I8: {process.name} has waited {seconds:.0f} s for {unknown}, and {others} with them")
+            raise Violation(
+                f"I8: {process.name} has waited {seconds:.0f} s for {unknown}, and {others} with them"
+            )
 
     def jumped(self, process: Process, number: int, position: int, start: int, rule: str) -> None:
         """A client goes on elsewhere, by the setting for what is out of range."""
@@ -152,14 +190,20 @@ class GroupWatch:
         """What a map says of positions from an offset on is not taken over."""
         self._oracle.map_cut(epoch, end)
 
-    # -- the pace ----------------------------------------------------------------------------------------------------
+    # -- the pace --------------------------------------------------------------------------------
 
     def replaced(self, process: Process) -> None:
-        """Another process has its instance id; its next heartbeat tells it. Until then it asks about its tasks."""
+        """Another process has its instance id.
+
+        Its next heartbeat tells it. Until then it asks about its tasks.
+        """
         self._replaced.add(process)
 
     def requested(self, process: Process, *, small: bool) -> None:
-        """A process starts a request; ``small``: it uploads nothing, and needs no share of the rate."""
+        """A process starts a request.
+
+        ``small``: it uploads nothing, and needs no share of the rate.
+        """
         shares = process not in self._replaced and self._oracle.has_share(process)
         if not self._rate or (small and not shares):
             return
@@ -179,7 +223,7 @@ class GroupWatch:
                 f"I6: {len(starts)} requests in a second, the group may make {self._rate:g}{uncounted}: {ago}"
             )
 
-    # -- the end -----------------------------------------------------------------------------------------------------
+    # -- the end ---------------------------------------------------------------------------------
 
     def has_end(self, process: Process) -> None:
         """A process runs until the end of what there is."""

@@ -8,7 +8,10 @@ from typing import Any
 
 @dataclass
 class Happening:
-    """Something that happens at a time, seconds from the start; ``more``: for how long, or to what."""
+    """Something that happens at a time, seconds from the start.
+
+    ``more``: for how long, or to what.
+    """
 
     at: float
     what: str

@@ -1,4 +1,6 @@
-"""A second reader of the settled map in a commit's metadata, written from its description, not from its code."""
+"""A second reader of the settled map in a commit's metadata, written from its description, not from
+its code.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,17 @@ import zlib
 
 
 def covered_by(metadata: str, partition: int, base: int) -> list[tuple[int, int]]:
-    """The half-open ranges of offsets that a map names, in order; none, if it is no map of this commit."""
+    """The half-open ranges of offsets that a map names, in order.
+
+    None, if it is no map of this commit.
+    """
     words = metadata.split(" ")
     # The second version names the log between the base and the data.
-    if (words[0], len(words)) not in (("v1", 5), ("v2", 8), ("v2", 9)):  # the last with a number before the data
+    if (words[0], len(words)) not in (
+        ("v1", 5),
+        ("v2", 8),
+        ("v2", 9),
+    ):  # the last with a number before the data
         return []
     if words[1] != str(partition) or words[2] != str(base):
         return []

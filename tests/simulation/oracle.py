@@ -1,7 +1,9 @@
-"""The judge of a run. It shares no code with the program, and sees only what crosses the border of a process.
+"""The judge of a run. It shares no code with the program, and sees only what crosses the border of
+a process.
 
-From what was published, read, sent, applied, answered, dead-lettered and committed it keeps books of its own, and holds
-them to the invariants I1 to I9 at every step; the message of a Violation begins with the one that is broken.
+From what was published, read, sent, applied, answered, dead-lettered and committed it keeps books
+of its own, and holds them to the invariants I1 to I9 at every step; the message of a Violation
+begins with the one that is broken.
 """
 
 from __future__ import annotations
@@ -73,7 +75,12 @@ class Epoch:
     """The books of one assignment of a partition to a process."""
 
     def __init__(
-        self, place: int, process: Process, number: int, start: int, committed: tuple[int, str] | None
+        self,
+        place: int,
+        process: Process,
+        number: int,
+        start: int,
+        committed: tuple[int, str] | None,
     ) -> None:
         self.place = place  #: in the order of all assignments
         self.process = process
@@ -82,7 +89,9 @@ class Epoch:
         self.given = committed
         self.map = covered_by(committed[1], number, committed[0]) if committed is not None else []
         self.map_epoch = epoch_of(committed[1]) if committed is not None else -1
-        self.cut_at: int | None = None  #: a later leader has written others from this offset on than the map names
+        self.cut_at: int | None = (
+            None  #: a later leader has written others from this offset on than the map names
+        )
         self.position = start
         self.read: deque[int] = deque()  #: offsets from the first that is not settled on
         self.open: dict[int, set[int]] = {}  #: by offset: places of rows that are not settled
@@ -98,7 +107,9 @@ class Epoch:
         self.receipting: set[Tag] = set()  #: accepted rows whose receipts are not acknowledged
         self.receipted: set[Tag] = set()  #: rows with a receipt
         self.refusals = 0  #: commits whose metadata the broker did not take
-        self.sparse = False  #: one read brought more positions than records that can be read at once
+        self.sparse = (
+            False  #: one read brought more positions than records that can be read at once
+        )
 
     def __repr__(self) -> str:
         return f"partition {self.number} of {self.process.name} from {self.start}"
@@ -113,7 +124,10 @@ class Epoch:
         return self.settled_before(offset) or tag[2] not in self.open.get(offset, ())
 
     def settled_before(self, offset: int) -> bool:
-        """Return whether a record is settled by what the assignment began with: it will never be sent in it."""
+        """Return whether a record is settled by what the assignment began with.
+
+        It will never be sent in it.
+        """
         return offset < self.start or self.mapped(offset)
 
     def undecided(self, offset: int) -> bool:
@@ -142,7 +156,9 @@ class Oracle(Witness):
         self._owns = owns  #: whether the group has a partition with a process
         self._trace = trace
         self._epochs: dict[object, Epoch] = {}
-        self._owners: dict[int, Epoch] = {}  #: the latest assignment of each partition, by the group's word
+        self._owners: dict[
+            int, Epoch
+        ] = {}  #: the latest assignment of each partition, by the group's word
         self._ledgers: dict[Process, Callable[[], dict[str, int]]] = {}
         self._books: dict[Process, list[Epoch]] = {}
         self._unsettled: Counter[Process] = Counter()  #: records: each is a row at the least
@@ -159,37 +175,59 @@ class Oracle(Witness):
         self._kinds = {} if kinds is None else kinds
         self._first_line = first_line  #: the number that the API gives a request's first row
         self._state = FinalState()
-        self._effects: dict[Call, set[int]] = {}  #: rows for which a call took effect, by their places in it
-        self._sure: dict[Tag, bool] = {}  #: of settled rows, whether the call that was accepted took effect for them
+        self._effects: dict[
+            Call, set[int]
+        ] = {}  #: rows for which a call took effect, by their places in it
+        self._sure: dict[
+            Tag, bool
+        ] = {}  #: of settled rows, whether the call that was accepted took effect for them
         self._stopping: dict[Process, float] = {}  #: since when each stops, for whatever reason
         self._signals: Counter[Process] = Counter()
-        self._receipts: dict[tuple[int, bool, Key], tuple[Tag, Epoch]] = {}  #: the latest of each key
+        self._receipts: dict[
+            tuple[int, bool, Key], tuple[Tag, Epoch]
+        ] = {}  #: the latest of each key
         self._receipted: set[Tag] = set()
-        self._fenced: set[Process] = set()  #: members that another process with their instance id has replaced
+        self._fenced: set[Process] = (
+            set()
+        )  #: members that another process with their instance id has replaced
         self._accepted: set[Tag] = set()
         self._blameless: set[Call] = set()
         self._spared: dict[Tag, str] = {}  #: why an answer that speaks against a row does not count
-        self._failing: dict[tuple[Process, Tag], float] = {}  #: since when each fails by itself, telling nothing
+        self._failing: dict[
+            tuple[Process, Tag], float
+        ] = {}  #: since when each fails by itself, telling nothing
         self._paused: dict[Process, float] = {}  #: since when a process is paused by a 401
         self.applied_tags: set[Tag] = set()
         self._excused: set[Tag] = set()
         self._left_out: Counter[Tag] = Counter()
         self._by_task: set[Tag] = set()  #: rows that went by a task, or may be about to
-        self._unanswered: Counter[Tag] = Counter()  #: calls of a row alone that tell nothing: lost, or failed by a 5xx
-        self._condemned: dict[Tag, set[str]] = {}  #: reasons that answers gave for a row's dead letter
+        self._unanswered: Counter[Tag] = (
+            Counter()
+        )  #: calls of a row alone that tell nothing: lost, or failed by a 5xx
+        self._condemned: dict[
+            Tag, set[str]
+        ] = {}  #: reasons that answers gave for a row's dead letter
         self._lettered: dict[Tag, str] = {}
         self._settled_ever: set[Tag] = set()
         self._turns = (0.0, 0)
-        self._removed: set[tuple[int, int]] = set()  #: records that the brokers hold no more, whatever became of them
-        self._replaced: set[tuple[int, int]] = set()  #: of these, those in whose place others are written
+        self._removed: set[tuple[int, int]] = (
+            set()
+        )  #: records that the brokers hold no more, whatever became of them
+        self._replaced: set[tuple[int, int]] = (
+            set()
+        )  #: of these, those in whose place others are written
         self._cut: dict[int, tuple[float, int]] = {}  #: when a partition was cut, and where
-        self._said: dict[tuple[int, int, str], float] = {}  #: when a commit was sent last, by what it says
-        self.late: set[int] = set()  #: partitions that came when the group had commits: they are read from their begin
+        self._said: dict[
+            tuple[int, int, str], float
+        ] = {}  #: when a commit was sent last, by what it says
+        self.late: set[int] = (
+            set()
+        )  #: partitions that came when the group had commits: they are read from their begin
         self.rows_sent = 0
         self.sizes: list[int] = []  #: rows of each call, in the order they were sent
         self.repeats = 0
 
-    # -- telling -------------------------------------------------------------------------------------------------
+    # -- telling ---------------------------------------------------------------------------------
 
     def _tell(self, process: Process, what: str) -> None:
         if self._trace is not None:
@@ -199,10 +237,12 @@ class Oracle(Witness):
         """A line of the trace, of one who watches beside the oracle."""
         self._tell(process, what)
 
-    # -- what is beside the records --------------------------------------------------------------------------------
+    # -- what is beside the records --------------------------------------------------------------
 
     def removed(self, number: int, begin: int, end: int, *, replaced: bool = False) -> None:
-        """Records are no more: nothing is promised of them. The oracle excuses each, and counts those not settled.
+        """Records are no more: nothing is promised of them.
+
+        The oracle excuses each, and counts those not settled.
 
         ``replaced``: others are written in their place, between which and them there is no order.
         """
@@ -213,13 +253,19 @@ class Oracle(Witness):
                 if any(row.tag not in self._settled_ever for row in record.rows):
                     self._seen["removed before it was settled"] += 1
         if replaced:
-            self._replaced |= {(number, offset) for offset in range(begin, end)} & self._records.keys()
+            self._replaced |= {
+                (number, offset) for offset in range(begin, end)
+            } & self._records.keys()
             self._set_apart(self._latest)
             self._set_apart(self._receipts)
 
     def _set_apart(self, latest: dict[Any, tuple[Tag, Epoch]]) -> None:
-        """Keep what is the latest of a key by a record that was replaced for others of its life alone."""
-        for key in [key for key, (tag, _) in latest.items() if tag[:2] in self._replaced and not key[1]]:
+        """Keep what is the latest of a key by a record that was replaced for others of its life
+        alone.
+        """
+        for key in [
+            key for key, (tag, _) in latest.items() if tag[:2] in self._replaced and not key[1]
+        ]:
             latest[(key[0], True, *key[2:])] = latest.pop(key)
 
     def cut(self, number: int, end: int) -> None:
@@ -230,29 +276,40 @@ class Oracle(Witness):
                 book.cut_at = end
 
     def map_cut(self, epoch: object, end: int) -> None:
-        """What the map of an assignment's commit says of offsets from ``end`` on is about other records."""
+        """What the map of an assignment's commit says of offsets from ``end`` on is about other
+        records.
+        """
         book = self._epochs[epoch]
         book.map = [(begin, min(after, end)) for begin, after in book.map if begin < end]
 
     def lost_until(self, process: Process) -> float:
-        """Until when a call of a process whose answer was lost may take effect, and could have been waited for.
+        """Until when a call of a process whose answer was lost may take effect, and could have been
+        waited for.
 
         One of a partition that went before, when the bound of its revocation was over, could not.
         """
         latest = {book.number: book for book in self._books[process]}
         waited = {number for number, book in latest.items() if self._why_late(book)}
-        entries = (until for held in self._lost[process].values() for until, tag, _ in held if tag[0] not in waited)
+        entries = (
+            until
+            for held in self._lost[process].values()
+            for until, tag, _ in held
+            if tag[0] not in waited
+        )
         return max(entries, default=0.0)
 
     def has_share(self, process: Process) -> bool:
-        """Whether a process has partitions, and no other with its instance id has them meanwhile."""
-        return process not in self._fenced and any(not epoch.ended for epoch in self._books[process])
+        """Whether a process has partitions, and no other with its instance id has them meanwhile.
+        """
+        return process not in self._fenced and any(
+            not epoch.ended for epoch in self._books[process]
+        )
 
     def works(self, process: Process) -> bool:
         """Whether a process has records to settle."""
         return self._unsettled[process] > 0
 
-    # -- lives and assignments -----------------------------------------------------------------------------------
+    # -- lives and assignments -------------------------------------------------------------------
 
     def began(self, process: Process, ledger: Callable[[], dict[str, int]]) -> None:
         self._ledgers[process] = ledger
@@ -263,7 +320,9 @@ class Oracle(Witness):
     def ended(self, process: Process) -> None:
         """A process is no more."""
         for epoch in self._books[process]:
-            if any(len(places) < len(self._rows[epoch.number, o]) for o, places in epoch.open.items()):
+            if any(
+                len(places) < len(self._rows[epoch.number, o]) for o, places in epoch.open.items()
+            ):
                 self._seen["a half-settled record at the end of a process"] += 1
             epoch.killed |= epoch.gone_at is None
             epoch.ended = True
@@ -275,7 +334,12 @@ class Oracle(Witness):
         self._stopping.setdefault(process, self._scheduler.now)
 
     def assigned(
-        self, process: Process, epoch: object, number: int, start: int, committed: tuple[int, str] | None
+        self,
+        process: Process,
+        epoch: object,
+        number: int,
+        start: int,
+        committed: tuple[int, str] | None,
     ) -> None:
         before = [e for e in self._epochs.values() if e.number == number]
         if any(e.process is process for e in before):
@@ -290,7 +354,9 @@ class Oracle(Witness):
             book.cut_at = end
         if committed is not None and self._said.get((number, *committed), cut_at) < cut_at:
             self._hide((n, o) for n, o in list(self._records) if n == number and end <= o < start)
-        if self._owns(process, number):  # else it was thrown out meanwhile, and does not know it yet
+        if self._owns(
+            process, number
+        ):  # else it was thrown out meanwhile, and does not know it yet
             self._owners[number] = book
         self._books[process].append(book)
         self._tell(process, f"is assigned {number} from {start}, committed {committed}")
@@ -298,10 +364,13 @@ class Oracle(Witness):
     def _hide(self, records: Iterable[tuple[int, int]]) -> None:
         """Excuse records that lie before a commit from before a cut, as others that are gone did.
 
-        Whoever begins with a cut partition commits so at once; but it may die before, or its commit be lost.
+        Whoever begins with a cut partition commits so at once; but it may die before, or its commit
+        be lost.
         """
         for at in records:
-            if at not in self._removed and any(row.tag not in self._settled_ever for row in self._records[at].rows):
+            if at not in self._removed and any(
+                row.tag not in self._settled_ever for row in self._records[at].rows
+            ):
                 self._removed.add(at)
                 self._seen["hidden by a commit from before a cut"] += 1
 
@@ -311,7 +380,10 @@ class Oracle(Witness):
             book.leaving, book.lost, book.left_at = True, lost, self._scheduler.now
         if epochs:
             self._seen["lost" if lost else "revoked"] += 1
-        self._tell(process, f"{'loses' if lost else 'is to give up'} {[self._epochs[e].number for e in epochs]}")
+        self._tell(
+            process,
+            f"{'loses' if lost else 'is to give up'} {[self._epochs[e].number for e in epochs]}",
+        )
 
     def gone(self, process: Process, epochs: Sequence[object]) -> None:
         for key in epochs:
@@ -333,9 +405,11 @@ class Oracle(Witness):
             self._seen["a document of several rows"] += record.rows[-1].event > 1
         for row in record.rows:
             for key, exclusive in _claims(row):
-                self._claims.setdefault((record.number, key), []).append((record.offset, row.tag[2], exclusive))
+                self._claims.setdefault((record.number, key), []).append(
+                    (record.offset, row.tag[2], exclusive)
+                )
 
-    # -- reading -------------------------------------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------------------------
 
     def read(self, process: Process, epoch: object, offsets: Sequence[int]) -> None:
         book = self._epochs[epoch]
@@ -364,7 +438,9 @@ class Oracle(Witness):
     def held(self, process: Process, *, held: bool) -> None:
         if held:
             self._seen["map near its room"] += 1
-        self._tell(process, "reads a partition no more: its map is nearly full" if held else "reads it on")
+        self._tell(
+            process, "reads a partition no more: its map is nearly full" if held else "reads it on"
+        )
 
     def polled(self, process: Process) -> None:
         """I5 and I6, and that the loop does not spin."""
@@ -403,9 +479,11 @@ class Oracle(Witness):
         for name in ("consumed", *parts):
             off = abs(ledger[name] - counts[name])
             if off > (maybe if name in ("accepted", "unsettled", "released") else 0):
-                raise Violation(f"I5: {process.name} tells {name} {ledger[name]}, it is {counts[name]}; {ledger}")
+                raise Violation(
+                    f"I5: {process.name} tells {name} {ledger[name]}, it is {counts[name]}; {ledger}"
+                )
 
-    # -- sending -------------------------------------------------------------------------------------------------
+    # -- sending ---------------------------------------------------------------------------------
 
     def handed(self, process: Process, epochs: Sequence[object]) -> None:
         for key in epochs:
@@ -417,7 +495,10 @@ class Oracle(Witness):
         process, now = call.process, self._scheduler.now
         self._open_calls.add(call)
         self.sizes.append(len(call.tags))
-        self._tell(process, f"sends #{call.number}{' as a task' if call.by_task else ''}: {_shown(call.tags)}")
+        self._tell(
+            process,
+            f"sends #{call.number}{' as a task' if call.by_task else ''}: {_shown(call.tags)}",
+        )
         if call.by_task:
             self._by_task.update(call.tags)
         self._check_content(call)
@@ -428,9 +509,13 @@ class Oracle(Witness):
             if tag not in self._rows_of(tag) or tag[1] >= epoch.position:
                 raise Violation(f"I1: {process.name} sends {tag}, which it has not read")
             if epoch.settled(tag):
-                raise Violation(f"I7: {process.name} sends {tag} again, which is settled in {epoch}")
+                raise Violation(
+                    f"I7: {process.name} sends {tag} again, which is settled in {epoch}"
+                )
             if tag in epoch.receipting:
-                raise Violation(f"I7: {process.name} sends {tag} again, which was accepted: only its receipt is due")
+                raise Violation(
+                    f"I7: {process.name} sends {tag} again, which was accepted: only its receipt is due"
+                )
             row = self._rows_of(tag)[tag]
             self.rows_sent += 1
             if tag in self._settled_ever:
@@ -440,7 +525,9 @@ class Oracle(Witness):
                 held = flight.setdefault(key, [])
                 for _, other_tag, other_exclusive in held:
                     if exclusive or other_exclusive:
-                        raise Violation(f"I4: {tag} is sent while {other_tag} of {key} is in flight")
+                        raise Violation(
+                            f"I4: {tag} is sent while {other_tag} of {key} is in flight"
+                        )
                 for until, other_tag, other_exclusive in self._lost[process].get(key, ()):
                     if now < until and other_tag != tag and (exclusive or other_exclusive):
                         raise Violation(
@@ -449,14 +536,22 @@ class Oracle(Witness):
                 held.append((call, tag, exclusive))
 
     def _check_content(self, call: Call) -> None:
-        """Each row goes under its own key; those of a task have the same data, as a task sets one set of it."""
+        """Each row goes under its own key.
+
+        Those of a task have the same data, as a task sets one set of it.
+        """
         for tag, item in zip(call.tags, call.items, strict=True):
             row = self._rows_of(tag).get(tag)
             if row is not None and row.key != (call.data_key, item[call.data_key]):
                 raise Violation(f"I1: {call.process.name} sends {tag} under another key: {item}")
-        data = {tuple(sorted((n, v) for n, v in item.items() if n != call.data_key)) for item in call.items}
+        data = {
+            tuple(sorted((n, v) for n, v in item.items() if n != call.data_key))
+            for item in call.items
+        }
         if call.by_task and len(data) > 1:
-            raise Violation(f"I1: {call.process.name} sends rows of different data as one task: {data}")
+            raise Violation(
+                f"I1: {call.process.name} sends rows of different data as one task: {data}"
+            )
         if call.by_task and len(call.items) > 1:
             self._seen["several rows in a task"] += 1
 
@@ -464,21 +559,34 @@ class Oracle(Witness):
         """Nothing leaves a member whose partition another one has begun with."""
         latest = self._owners.get(epoch.number, epoch)
         if latest is not epoch and latest.process is not epoch.process:
-            raise Violation(f"I9: {call.process.name} sends rows of {epoch}, which {latest.process.name} has meanwhile")
+            raise Violation(
+                f"I9: {call.process.name} sends rows of {epoch}, which {latest.process.name} has meanwhile"
+            )
         if epoch.ended:
             self._seen["sent of what was given up"] += 1
 
     def _rows_of(self, tag: Tag) -> dict[Tag, PublishedRow]:
         return self._rows.get(tag[:2], {})
 
-    def tag(self, number: int, offset: int, data_key: str | None, item: Mapping[str, str], message: str = "") -> Tag:
+    def tag(
+        self,
+        number: int,
+        offset: int,
+        data_key: str | None,
+        item: Mapping[str, str],
+        message: str = "",
+    ) -> Tag:
         """By what is in the item; place -1: its record has no row like that."""
         at = number, offset
         if data_key is not None and "tag" in item:
             at = tag_of(item)[:2]
         rows = list(self._rows.get(at, {}).values())
         if data_key is None:
-            rows = [row for row in rows if not row.fields and (len(rows) == 1 or row.event == event_named(message))]
+            rows = [
+                row
+                for row in rows
+                if not row.fields and (len(rows) == 1 or row.event == event_named(message))
+            ]
         elif len(rows) > 1 or not rows or not rows[0].invalid:
             rows = [row for row in rows if _asks_for(row, data_key, item)]
         return rows[0].tag if rows else (*at, -1)
@@ -492,13 +600,19 @@ class Oracle(Witness):
             if (exclusive or other) and not epoch.settled((number, offset, place)):
                 if (number, offset, place) in epoch.maybe:
                     continue
-                raise Violation(f"I2: {tag} of {key} is sent before {(number, offset, place)} is settled")
+                raise Violation(
+                    f"I2: {tag} of {key} is sent before {(number, offset, place)} is settled"
+                )
             if (exclusive or other) and offset in epoch.open and not epoch.undecided(offset):
                 # A repeat of that record would say of the key once more what this row has changed.
-                raise Violation(f"I2: {tag} of {key} is sent before the record of {(number, offset, place)} is settled")
+                raise Violation(
+                    f"I2: {tag} of {key} is sent before the record of {(number, offset, place)} is settled"
+                )
 
     def applied(self, call: Call, rows: Sequence[int]) -> None:
-        """I9: the API sees a key's rows in their order, but for what nobody could hold back or keep from a repeat."""
+        """I9: the API sees a key's rows in their order, but for what nobody could hold back or keep
+        from a repeat.
+        """
         self._effects.setdefault(call, set()).update(rows)
         self._tell(call.process, f"#{call.number} is applied")
         for place in rows:
@@ -513,7 +627,10 @@ class Oracle(Witness):
                     self._latest[tag[0], tag[:2] in self._replaced, key, exclusive] = (tag, epoch)
 
     def _takes_effect_late(self, call: Call, epoch: Epoch, row: PublishedRow) -> bool:
-        """Whether a later row of a key has taken effect by another owner; Violation where that must not be."""
+        """Whether a later row of a key has taken effect by another owner.
+
+        Violation where that must not be.
+        """
         late = False
         for key, exclusive in _claims(row):
             for other in (True, False) if exclusive else (True,):
@@ -522,7 +639,9 @@ class Oracle(Witness):
                     continue
                 latest, owner = before
                 if epoch.process is owner.process and epoch.place <= owner.place:
-                    raise Violation(f"I9: {row.tag} of {key} takes effect after {latest}, both of {epoch}")
+                    raise Violation(
+                        f"I9: {row.tag} of {key} takes effect after {latest}, both of {epoch}"
+                    )
                 if epoch.place > owner.place:
                     self._check_repeat(epoch, key, row.tag, latest)
                     continue
@@ -536,11 +655,16 @@ class Oracle(Witness):
                 )
             self._seen["applied late after its owner"] += 1
             self._seen[f"applied late: its owner {why}"] += 1
-            self._tell(call.process, f"#{call.number} takes effect after its owner {why}: {row.tag}")
+            self._tell(
+                call.process, f"#{call.number} takes effect after its owner {why}: {row.tag}"
+            )
         return late
 
     def _check_repeat(self, epoch: Epoch, key: Key, tag: Tag, latest: Tag) -> None:
-        """A new owner's repeat sets a key back only where it will catch up: what it undoes is to be repeated, too."""
+        """A new owner's repeat sets a key back only where it will catch up.
+
+        What it undoes is to be repeated, too.
+        """
         if epoch.settled_before(latest[1]):
             raise Violation(
                 f"I9: {tag} of {key} takes effect once more, by {epoch}, after {latest}, which is settled for it "
@@ -549,7 +673,10 @@ class Oracle(Witness):
         self._seen["set back by a repeat"] += 1
 
     def _why_late(self, epoch: Epoch) -> str:
-        """What excuses that a call of an assignment takes effect after its time; nothing: it could have waited."""
+        """What excuses that a call of an assignment takes effect after its time.
+
+        Nothing: it could have waited.
+        """
         if epoch.killed:
             return "was killed"
         if epoch.lost or not epoch.ended or epoch.process in self._fenced:
@@ -563,7 +690,7 @@ class Oracle(Witness):
             return "stopped waiting by its bound"
         return ""
 
-    # -- outcomes ------------------------------------------------------------------------------------------------
+    # -- outcomes --------------------------------------------------------------------------------
 
     def answered(self, call: Call, status: int | None, document: object) -> None:
         if call not in self._open_calls:
@@ -587,7 +714,11 @@ class Oracle(Witness):
         self._unpause(call)
         affected = document.get("codes_affected") if isinstance(document, dict) else None
         values = [item[call.data_key] for item in call.items]
-        doubtful = call.data_key in KEYS_OF_ONE_CODE and isinstance(affected, int) and affected < len(values)
+        doubtful = (
+            call.data_key in KEYS_OF_ONE_CODE
+            and isinstance(affected, int)
+            and affected < len(values)
+        )
         for tag, value, key in zip(call.tags, values, call.epochs, strict=True):
             epoch = self._epochs[key]
             if value not in items:
@@ -598,8 +729,13 @@ class Oracle(Witness):
                     continue
             self._accept(call, epoch, tag)
 
-    def told_of_task(self, process: Process, task_id: str, status: int | None, document: object) -> None:
-        """A task that is complete settles its rows; one that nobody can tell of may take effect still."""
+    def told_of_task(
+        self, process: Process, task_id: str, status: int | None, document: object
+    ) -> None:
+        """A task that is complete settles its rows.
+
+        One that nobody can tell of may take effect still.
+        """
         book = self._tasks.get((process, task_id))
         if book is None:
             raise Violation(f"I4: {process.name} asks about the task {task_id}, which has ended")
@@ -611,8 +747,14 @@ class Oracle(Witness):
         if status == 401:
             self._paused.setdefault(process, self._scheduler.now)
         ended = state in ("complete", "failed")
-        lost = book.unknown >= UNKNOWN_TASK or self._scheduler.now - book.started_at >= self._limits.task_deadline
-        self._tell(process, f"hears of {task_id} (#{call.number}): {state or status}{', lost' if lost else ''}")
+        lost = (
+            book.unknown >= UNKNOWN_TASK
+            or self._scheduler.now - book.started_at >= self._limits.task_deadline
+        )
+        self._tell(
+            process,
+            f"hears of {task_id} (#{call.number}): {state or status}{', lost' if lost else ''}",
+        )
         if not ended and not lost:
             return
         del self._tasks[process, task_id]
@@ -623,14 +765,18 @@ class Oracle(Witness):
             self._unpause(call)
         elif call in self._blameless:
             self._spare(call, "its task failed as all did")
-            if len(call.tags) == 1:  # no reason to reject it, but it fails, and may be given up in time
+            if (
+                len(call.tags) == 1
+            ):  # no reason to reject it, but it fails, and may be given up in time
                 self._failing.setdefault((call.process, call.tags[0]), self._scheduler.now)
                 self._condemned.setdefault(call.tags[0], set()).add("api_error")
         elif self._holds_back(call):
             self._spare(call, "uploading is paused, and its task was not on trial")
         elif len(call.tags) == 1:
             self._blame(call, "rejected_by_api" if state == "failed" else "api_error")
-            self._blame(call, "api_error")  # given up in time, where nothing shows whose fault it is
+            self._blame(
+                call, "api_error"
+            )  # given up in time, where nothing shows whose fault it is
         if not ended:
             self._seen["lost task"] += 1
 
@@ -662,16 +808,24 @@ class Oracle(Witness):
                 self._seen["a single row rejected while paused"] += 1
             self._spare(call, "uploading is paused, and it is neither named nor on trial")
         elif len(call.tags) == 1 and status not in (401, 429):
-            self._blame(call, "rejected_by_api" if status in (400, 403, 404, 405, 406, 413) else "api_error")
+            self._blame(
+                call, "rejected_by_api" if status in (400, 403, 404, 405, 406, 413) else "api_error"
+            )
         errors = document.get("errors") if isinstance(document, dict) else None
         if status != 400 or not errors:
             if status == 400 and len(call.tags) > 1:
                 self._seen["bisect"] += 1
             return
-        by_value = {item[call.data_key]: tag for item, tag in zip(call.items, call.tags, strict=True)}
+        by_value = {
+            item[call.data_key]: tag for item, tag in zip(call.items, call.tags, strict=True)
+        }
         named = False
         for error in errors:
-            tag = by_value.get(error["key_value"]) if "key_value" in error else self._meant(call, error["line"])
+            tag = (
+                by_value.get(error["key_value"])
+                if "key_value" in error
+                else self._meant(call, error["line"])
+            )
             if tag is not None:
                 named = True
                 reason = "unknown_key" if error["field"] == call.data_key else "rejected_by_api"
@@ -702,7 +856,10 @@ class Oracle(Witness):
         return call.tags[place] if 0 <= place < len(call.tags) else None
 
     def _holds_back(self, call: Call) -> bool:
-        """Whether uploading is paused by a 401 that came after a call was sent: its answer rejects what it names."""
+        """Whether uploading is paused by a 401 that came after a call was sent.
+
+        Its answer rejects what it names.
+        """
         since = self._paused.get(call.process)
         return since is not None and call.sent_at <= since
 
@@ -723,9 +880,13 @@ class Oracle(Witness):
         if reason != why if why else reason not in self._condemned.get(tag, ()):
             spared = self._spared.get(tag, "")
             hint = f" ({spared})" if spared else ""
-            raise Violation(f"I1: {tag} is dead-lettered as {reason}, for which nothing gave reason{hint}")
+            raise Violation(
+                f"I1: {tag} is dead-lettered as {reason}, for which nothing gave reason{hint}"
+            )
         failed_for = self._scheduler.now - self._failing.get((process, tag), self._scheduler.now)
-        if reason == "api_error" and (not self._limits.give_up or failed_for < self._limits.give_up):
+        if reason == "api_error" and (
+            not self._limits.give_up or failed_for < self._limits.give_up
+        ):
             raise Violation(
                 f"I1: {tag} is dead-lettered as {reason} after {failed_for:.1f} s of failing by itself, "
                 f"{self._limits.give_up:g} s are set"
@@ -744,7 +905,8 @@ class Oracle(Witness):
                 self._settle(epoch, tag)
 
     def _accept(self, call: Call, epoch: Epoch, tag: Tag) -> None:
-        """A row is accepted: settled, or where receipts are written once its own is acknowledged."""
+        """A row is accepted: settled, or where receipts are written once its own is acknowledged.
+        """
         self._sure[tag] = call.tags.index(tag) in self._effects.get(call, ())
         self._accepted.add(tag)
         if not self._limits.receipts or epoch.ended:
@@ -759,8 +921,12 @@ class Oracle(Witness):
         """I1 and I9: a receipt is that of an accepted row, and those of a key are in order."""
         book = self._epochs[epoch]
         row = self._rows_of(tag).get(tag)
-        if row is None or (tag not in book.receipting and tag not in book.maybe and tag not in book.receipted):
-            raise Violation(f"I1: {process.name} writes a receipt of {tag}, which was not accepted in {book}")
+        if row is None or (
+            tag not in book.receipting and tag not in book.maybe and tag not in book.receipted
+        ):
+            raise Violation(
+                f"I1: {process.name} writes a receipt of {tag}, which was not accepted in {book}"
+            )
         self._tell(process, f"has written the receipt of {tag}")
         self._seen["receipt written"] += 1
         book.receipted.add(tag)
@@ -769,9 +935,13 @@ class Oracle(Witness):
         latest = self._receipts.get(place)
         if latest is not None and tag < latest[0]:
             if book is latest[1]:
-                raise Violation(f"I9: the receipt of {tag} comes after that of {latest[0]}, both of {book}")
+                raise Violation(
+                    f"I9: the receipt of {tag} comes after that of {latest[0]}, both of {book}"
+                )
             if book.place > latest[1].place and book.settled_before(latest[0][1]):
-                raise Violation(f"I9: the receipt of {tag} comes once more, after that of {latest[0]}, by {book}")
+                raise Violation(
+                    f"I9: the receipt of {tag} comes once more, after that of {latest[0]}, by {book}"
+                )
             if book.place < latest[1].place:
                 self._seen["a receipt after its owner"] += 1  # it was on its way
                 return
@@ -798,7 +968,7 @@ class Oracle(Witness):
         epoch.counts["unsettled"] -= 1
         epoch.counts["rejected" if tag[1] in epoch.rejected else "accepted"] += 1
 
-    # -- committing ----------------------------------------------------------------------------------------------
+    # -- committing ------------------------------------------------------------------------------
 
     def committing(self, process: Process, commits: Sequence[tuple[object, int, str]]) -> None:
         """I3 and I7: a commit tells of what is settled, of all of it, and of nothing else."""
@@ -814,12 +984,18 @@ class Oracle(Witness):
         number = epoch.number
         while epoch.read and epoch.read[0] not in epoch.open:
             epoch.read.popleft()
-        first = next((o for o in epoch.read if o in epoch.open and not epoch.undecided(o)), epoch.position)
+        first = next(
+            (o for o in epoch.read if o in epoch.open and not epoch.undecided(o)), epoch.position
+        )
         if offset > first:
-            raise Violation(f"I3: a commit of {offset} of {epoch} passes {first}, which is not settled")
+            raise Violation(
+                f"I3: a commit of {offset} of {epoch} passes {first}, which is not settled"
+            )
         lowest = epoch.read[0] if epoch.read else epoch.position
         if offset < lowest:
-            raise Violation(f"I7: a commit of {offset} of {epoch} where all before {lowest} is settled")
+            raise Violation(
+                f"I7: a commit of {offset} of {epoch} where all before {lowest} is settled"
+            )
         ranges = covered_by(metadata, number, offset)
         if not ranges and not names_nothing(metadata):
             raise Violation(f"I7: a commit of {epoch} carries no map that can be read: {metadata}")
@@ -830,9 +1006,13 @@ class Oracle(Witness):
         for other in beyond:
             if other in epoch.open:
                 if in_ranges(ranges, other) and not epoch.undecided(other):
-                    raise Violation(f"I3: the map of {epoch} at {offset} names {other}, which is not settled")
+                    raise Violation(
+                        f"I3: the map of {epoch} at {offset} names {other}, which is not settled"
+                    )
             elif not in_ranges(ranges, other) and not (epoch.refusals or epoch.sparse):
-                raise Violation(f"I7: the map of {epoch} at {offset} leaves out {other}, which is settled")
+                raise Violation(
+                    f"I7: the map of {epoch} at {offset} leaves out {other}, which is settled"
+                )
         room = self._limits.map_room
         if metadata and len(metadata) > 0.6 * room:
             self._seen["map near its room"] += 1
@@ -840,20 +1020,34 @@ class Oracle(Witness):
             raise Violation(f"I7: a map of {len(metadata)} characters, {room} are allowed")
 
     def _check_unread(self, epoch: Epoch, ranges: Sequence[tuple[int, int]], leader: int) -> None:
-        """Of positions that were not read yet, a map tells what the one that the assignment began with told.
+        """Of positions that were not read yet, a map tells what the one that the assignment began
+        with told.
 
-        ``leader``: the epoch that it names. Until a record of a later one is read, it may name what is no more.
+        ``leader``: the epoch that it names. Until a record of a later one is read, it may name what
+        is no more.
         """
         end = epoch.cut_at
-        unread = {o for o in _from(epoch.position, ranges) if leader >= LATER or end is None or o < end}
+        unread = {
+            o for o in _from(epoch.position, ranges) if leader >= LATER or end is None or o < end
+        }
         known = {offset for offset in _from(epoch.position, epoch.map) if epoch.mapped(offset)}
         if not known >= unread:
-            raise Violation(f"I3: the map of {epoch} tells of what was not read: {min(unread - known)}")
+            raise Violation(
+                f"I3: the map of {epoch} tells of what was not read: {min(unread - known)}"
+            )
         if not unread >= known and not (epoch.refusals or epoch.sparse):
-            raise Violation(f"I7: the map of {epoch} forgets what its first one says of {min(known - unread)}")
+            raise Violation(
+                f"I7: the map of {epoch} forgets what its first one says of {min(known - unread)}"
+            )
 
     def committed(
-        self, process: Process, epoch: object, offset: int, metadata: str, refused: str | None, told: str | None
+        self,
+        process: Process,
+        epoch: object,
+        offset: int,
+        metadata: str,
+        refused: str | None,
+        told: str | None,
     ) -> None:
         book = self._epochs[epoch]
         book.refusals += told == "OFFSET_METADATA_TOO_LARGE"
@@ -864,12 +1058,18 @@ class Oracle(Witness):
             self._tell(process, f"has its commit of {book.number} refused: {refused}")
 
     def is_done(self, tag: Tag) -> bool:
-        """Whether a row was ever settled, or cannot be: it was written before the group's time, or rejected."""
+        """Whether a row was ever settled, or cannot be.
+
+        It was written before the group's time, or rejected.
+        """
         done = tag in self._settled_ever or tag in self._lettered or tag[:2] in self._removed
         return done or tag[1] < self._floor.get(tag[0], 0)
 
     def may_go_by_task(self, tag: Tag) -> bool:
-        """Whether a row went by a task, or failed so often alone that it may go by one: it waits for room there."""
+        """Whether a row went by a task, or failed so often alone that it may go by one.
+
+        It waits for room there.
+        """
         return tag in self._by_task or self._unanswered[tag] >= BY_TASK_AFTER
 
     def units_of(self, tag: Tag) -> list[Key]:
@@ -877,22 +1077,30 @@ class Oracle(Witness):
         row = self._rows_of(tag)[tag]
         return [key for key in (row.key, *row.joins) if key[0] == UNIT]
 
-    # -- the end -------------------------------------------------------------------------------------------------
+    # -- the end ---------------------------------------------------------------------------------
 
     def judge(self, committed: Mapping[int, tuple[int, str]], ends: Sequence[int]) -> None:
         """All is over: I1, and that nothing is left."""
         for number, end in enumerate(ends):
             if committed[number][0] != end or not names_nothing(committed[number][1]):
-                raise Violation(f"I1: partition {number} is committed to {committed[number]}, it ends at {end}")
+                raise Violation(
+                    f"I1: partition {number} is committed to {committed[number]}, it ends at {end}"
+                )
         for (number, offset), record in self._records.items():
             if offset < self._floor.get(number, 0) or (number, offset) in self._removed:
                 continue  # before the group's time, or no more
             for row in record.rows:
-                fine = row.tag in self.applied_tags or row.tag in self._lettered or self._left_out[row.tag]
+                fine = (
+                    row.tag in self.applied_tags
+                    or row.tag in self._lettered
+                    or self._left_out[row.tag]
+                )
                 if not fine or (row.invalid and row.tag not in self._lettered):
                     raise Violation(f"I1: {row.tag} is lost")
                 if not self._limits.receipts or row.tag in self._lettered:
-                    continue  # an owner that did not write its receipt any more may be followed by a rejection
+                    # an owner that did not write its receipt any more may be followed by a
+                    # rejection
+                    continue
                 if row.tag in self._accepted and row.tag not in self._receipted:
                     raise Violation(f"I1: {row.tag} was accepted and has no receipt")
         self._check_final_state()
@@ -900,34 +1108,50 @@ class Oracle(Witness):
         self._seen["rows sent"] += self.rows_sent
 
     def _check_final_state(self) -> None:
-        """I9: in the end each code stands as what was published says, whatever was repeated on the way."""
+        """I9: in the end each code stands as what was published says, whatever was repeated on the
+        way.
+        """
         fate = Fate(
             lambda number: self._floor.get(number, 0),
             self._lettered.__contains__,
             lambda tag: self._sure.get(tag, False),
         )
-        # Nothing is promised of codes that records were about which are no more, nor of what rows share with them.
-        gone = {(at[0], key) for at in self._removed for row in self._records[at].rows for key, _ in _claims(row)}
+        # Nothing is promised of codes that records were about which are no more, nor of what rows
+        # share with them.
+        gone = {
+            (at[0], key)
+            for at in self._removed
+            for row in self._records[at].rows
+            for key, _ in _claims(row)
+        }
         rows = [row for at in sorted(self._records) for row in self._records[at].rows]
         while True:
-            touched = [row for row in rows if any((row.tag[0], key) in gone for key, _ in _claims(row))]
+            touched = [
+                row for row in rows if any((row.tag[0], key) in gone for key, _ in _claims(row))
+            ]
             more = {(row.tag[0], key) for row in touched for key, _ in _claims(row)}
             if more <= gone:
                 break
             gone |= more
-        rows = [row for row in rows if not any((row.tag[0], key) in gone for key, _ in _claims(row))]
+        rows = [
+            row for row in rows if not any((row.tag[0], key) in gone for key, _ in _claims(row))
+        ]
         for difference in self._state.differences(rows, fate):
             if not difference.late:
                 raise Violation(f"I9: {difference}")
             self._seen["final state by a late call"] += 1
-        self._seen["an update by unit repeated after a code was put in"] += self._state.reached_later
+        self._seen["an update by unit repeated after a code was put in"] += (
+            self._state.reached_later
+        )
 
 
 def _asks_for(row: PublishedRow, data_key: str, item: Mapping[str, str]) -> bool:
     """Whether a row is about the key of an item and sets what it sets."""
     if row.key[0] != data_key or row.key[1] != item.get(data_key):
         return False
-    return len(item) == len(row.fields) + 1 and all(item.get(name) == text for name, text in row.fields.items())
+    return len(item) == len(row.fields) + 1 and all(
+        item.get(name) == text for name, text in row.fields.items()
+    )
 
 
 def _claims(row: PublishedRow) -> list[tuple[Key, bool]]:

@@ -1,8 +1,9 @@
-"""A simulated process: one owner thread, threads beside it, and what can befall it between any two effects.
+"""A simulated process: one owner thread, threads beside it, and what can befall it between any two
+effects.
 
-Every call of an adapter and every wait of the owner loop is a *step*. Before or after any of them the process can be
-killed (as by kill -9) or frozen (as by SIGSTOP, or a machine without a processor to spare). What it had sent by then is
-on its way all the same.
+Every call of an adapter and every wait of the owner loop is a *step*. Before or after any of them
+the process can be killed (as by kill -9) or frozen (as by SIGSTOP, or a machine without a processor
+to spare). What it had sent by then is on its way all the same.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from tests.simulation.scheduler import Scheduler, Task
 
 @dataclass
 class Strike:
-    """What befalls a process at a step: the ``nth`` of its kind; for ``frozen`` seconds, or it is killed (0)."""
+    """What befalls a process at a step.
+
+    The ``nth`` of its kind; for ``frozen`` seconds, or it is killed (0).
+    """
 
     step: str
     nth: int
@@ -23,7 +27,10 @@ class Strike:
 
 
 class Process:
-    """``run`` is its owner thread's life; ``ended`` is told when that returns. Whoever must know subscribes to it."""
+    """``run`` is its owner thread's life.
+
+    ``ended`` is told when that returns. Whoever must know subscribes to it.
+    """
 
     def __init__(
         self,
@@ -59,7 +66,7 @@ class Process:
         """Whether its threads run."""
         return self.alive and not self._task.frozen
 
-    # -- its owner thread ----------------------------------------------------------------------------------------
+    # -- its owner thread ------------------------------------------------------------------------
 
     def step(self, kind: str) -> None:
         """On the owner's thread, between two effects: what is planned for here happens."""
@@ -92,10 +99,13 @@ class Process:
             self._struck(f"killed at {strike.step}")
             self.kill()
 
-    # -- its other threads ---------------------------------------------------------------------------------------
+    # -- its other threads -----------------------------------------------------------------------
 
     def thread(self, delay: float, do: Callable[[], object]) -> None:
-        """A thread beside the owner does something after a delay: never, if the process is dead by then."""
+        """A thread beside the owner does something after a delay.
+
+        Never, if the process is dead by then.
+        """
         self.scheduler.after(delay, lambda: self._do(do))
 
     def _do(self, do: Callable[[], object]) -> None:
@@ -106,7 +116,7 @@ class Process:
         else:
             do()
 
-    # -- what befalls it -----------------------------------------------------------------------------------------
+    # -- what befalls it -------------------------------------------------------------------------
 
     def freeze(self, seconds: float) -> None:
         """No thread of it gets time for so long."""

@@ -1,7 +1,8 @@
 """What must go on whatever other rows do (I8): the rows that wait for no row that is at fault.
 
-A row waits for another where both claim a key, one of them alone, and the other came first; a record's rows hold what
-they claim until all of it is settled. Between partitions, either may come first.
+A row waits for another where both claim a key, one of them alone, and the other came first; a
+record's rows hold what they claim until all of it is settled. Between partitions, either may come
+first.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ class _Held(NamedTuple):
     at_fault: bool  #: the row itself is, or waits for one that is
 
 
-def independent(records: Mapping[tuple[int, int], PublishedRecord], at_fault: Collection[Tag]) -> list[Tag]:
-    """Return the rows that neither are at fault nor wait for one that is, in the order of their partitions."""
+def independent(
+    records: Mapping[tuple[int, int], PublishedRecord], at_fault: Collection[Tag]
+) -> list[Tag]:
+    """Return the rows that neither are at fault nor wait for one that is, in the order of their
+    partitions.
+    """
     waiting = set(at_fault)
     rows = [row for at in sorted(records) for row in records[at].rows]
     records_at_fault = {tag[:2] for tag in waiting}
@@ -37,7 +42,9 @@ def independent(records: Mapping[tuple[int, int], PublishedRecord], at_fault: Co
                 for key, alone in claims(row):
                     held.setdefault(key, []).append(_Held(row.tag, alone, row.tag in waiting))
         for row in rows:
-            if row.tag not in waiting and any(_waits(row, alone, held.get(key, ())) for key, alone in claims(row)):
+            if row.tag not in waiting and any(
+                _waits(row, alone, held.get(key, ())) for key, alone in claims(row)
+            ):
                 waiting.add(row.tag)
                 records_at_fault.add(row.tag[:2])
     return [row.tag for row in rows if row.tag not in waiting]

@@ -12,7 +12,8 @@ from tests.simulation.broker import ListLog
 from tests.simulation.documents import UNIT, DocumentWriter, Key, PublishedRow
 from tests.simulation.witness import Tag
 
-#: Records without a row that can be sent, by the reason of their dead letter; None: skipped by rule.
+#: Records without a row that can be sent, by the reason of their dead letter; None: skipped by
+#: rule.
 BROKEN: dict[str, tuple[bytes | None, str | None]] = {
     "tombstone": (None, None),
     "undecodable": (b"{ this is no JSON", "undecodable"),
@@ -52,11 +53,15 @@ class Mix:
     documents: float = 0.0  #: records that are documents of EPCIS
     broken: float = 0.02
     invalid: float = 0.02
-    kinds: dict[str, float] = field(default_factory=dict)  #: of what the API has against a row (api.KINDS)
+    kinds: dict[str, float] = field(
+        default_factory=dict
+    )  #: of what the API has against a row (api.KINDS)
     gaps: float = 0.05  #: records with a gap before them
     gap: int = 3  #: the longest
     shapes: int = 2  #: different sets of fields
-    bare_units: bool = False  #: rows about a unit carry no tag, so that several may have the same data
+    bare_units: bool = (
+        False  #: rows about a unit carry no tag, so that several may have the same data
+    )
     good_units: bool = False  #: the API has nothing against rows about a unit
     padding: int = 0  #: the longest text beside the row, which only makes the record bigger
 
@@ -134,14 +139,21 @@ class Publisher:
         self._logs[number].append(b"document", raw, int(now * 1000), gap)
         self._keep(PublishedRecord(number, offset, tuple(rows), len(raw)))
 
-    def _event(self, offset: int, key: Key, data: dict[str, Any], also: Key | None) -> dict[str, Any]:
+    def _event(
+        self, offset: int, key: Key, data: dict[str, Any], also: Key | None
+    ) -> dict[str, Any]:
         """The event of a row: flat, or in an envelope where it must be, or by chance."""
         draw, mix = self._draw, self._mix
         padding = {"source": "p" * draw.randint(0, mix.padding)} if mix.padding else {}
         usual = key[0] == "extended_id"
         if also is None and usual and not padding and draw.random() >= mix.envelope:
             return {key[0]: key[1], **data}
-        event: dict[str, Any] = {"event_id": f"e{offset}", "key_value": key[1], "scm_data": data, **padding}
+        event: dict[str, Any] = {
+            "event_id": f"e{offset}",
+            "key_value": key[1],
+            "scm_data": data,
+            **padding,
+        }
         if not usual:
             event["data_key"] = key[0]
         if also is not None:
@@ -166,7 +178,9 @@ class Publisher:
         offset = self._logs[number].end
         event = json.dumps({"extended_id": value, "tag": f"{number}.{offset}.0"}).encode()
         self._logs[number].append(None, event, int(now * 1000))
-        row = PublishedRow((number, offset, 0), ("extended_id", value), (), "", {"tag": f"{number}.{offset}.0"})
+        row = PublishedRow(
+            (number, offset, 0), ("extended_id", value), (), "", {"tag": f"{number}.{offset}.0"}
+        )
         self._keep(PublishedRecord(number, offset, (row,), len(event)))
 
     def unit(self, number: int, value: str, note: str, now: float) -> None:

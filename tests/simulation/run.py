@@ -17,7 +17,8 @@ from tests.simulation.scenario import scenario
 from tests.simulation.trace import Trace
 from tests.simulation.world import World
 
-#: What at least a tenth of the seeds must have been through (issue: guarantees), by what the run calls it.
+#: What at least a tenth of the seeds must have been through (issue: guarantees), by what the run
+#: calls it.
 REQUIRED = {
     "revoke-and-return": ("revoke-and-return",),
     "crash between two effects": ("crash between effects",),
@@ -109,14 +110,19 @@ def run_seeds(seeds: Iterable[int], workers: int = 0) -> Iterator[Outcome]:
 
 
 def coverage(outcomes: Iterable[Outcome]) -> dict[str, float]:
-    """For everything that was seen, the share of seeds in which it was; what is required comes first."""
+    """For everything that was seen, the share of seeds in which it was.
+
+    What is required comes first.
+    """
     seeds = 0
     counts: Counter[str] = Counter()
     for outcome in outcomes:
         seeds += 1
         counts.update(what for what, times in outcome.seen.items() if times)
     shares = {what: counts[what] / max(1, seeds) for what in sorted(counts)}
-    required = {name: max(shares.get(what, 0.0) for what in whats) for name, whats in REQUIRED.items()}
+    required = {
+        name: max(shares.get(what, 0.0) for what in whats) for name, whats in REQUIRED.items()
+    }
     return required | {what: share for what, share in shares.items() if what not in required}
 
 

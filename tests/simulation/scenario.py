@@ -1,4 +1,7 @@
-"""From one integer to everything that a run is: settings, what is published and when, and what goes wrong."""
+"""From one integer to everything that a run is.
+
+Settings, what is published and when, and what goes wrong.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ from tests.simulation.published import Mix
 from tests.simulation.source import Link
 from tests.simulation.uploading import Ending, plan_uploading
 
-#: What a process does between two effects, where it can be struck, with how often that happens in a life, about.
+#: What a process does between two effects, where it can be struck, with how often that happens in a
+#: life, about.
 STEPS = {
     "get": 300,
     "poll": 300,
@@ -73,7 +77,10 @@ TASKS = 0.35
 
 @dataclass
 class Scenario:
-    """All that a seed decides before the run; what is left to chance is drawn in the run, from the same seed."""
+    """All that a seed decides before the run.
+
+    What is left to chance is drawn in the run, from the same seed.
+    """
 
     seed: int
     partitions: int = 3
@@ -86,7 +93,9 @@ class Scenario:
     refuses: bool = False  #: the API refuses connections for longer than a run with an end waits
     stride: int = 1  #: offsets that a record takes (broker.ListLog)
     log_trouble: str = ""
-    fault_at: dict[int, int] = field(default_factory=dict)  #: by life: its how manieth last commit is a fault
+    fault_at: dict[int, int] = field(
+        default_factory=dict
+    )  #: by life: its how manieth last commit is a fault
     start_from: str = "earliest"
     session: float = 10.0
     heartbeat: float = 1.0
@@ -109,7 +118,9 @@ class Scenario:
     publish_for: float = 20.0
     trouble_for: float = 40.0
     happenings: list[Happening] = field(default_factory=list)
-    strikes: dict[int, list[Strike]] = field(default_factory=dict)  #: by life of the whole run, from 0
+    strikes: dict[int, list[Strike]] = field(
+        default_factory=dict
+    )  #: by life of the whole run, from 0
     troubles: list[str] = field(default_factory=list)
     me_status: int | None = None  #: what ``GET /me`` says as long as the API is well
     ending: Ending = field(default_factory=Ending)
@@ -168,10 +179,15 @@ def _publishing(plan: Scenario, draw: random.Random) -> None:
     mix.shapes = draw.choice((1, 2))
     mix.gaps = draw.choice((0.0, 0.05, 0.3))
     if "units" in plan.troubles:
-        mix.units, mix.joins, mix.pairs = draw.choice(((0.1, 0.3, 0.0), (0.05, 0.2, 0.1), (0.2, 0.2, 0.2)))
+        mix.units, mix.joins, mix.pairs = draw.choice(
+            ((0.1, 0.3, 0.0), (0.05, 0.2, 0.1), (0.2, 0.2, 0.2))
+        )
     if "kinds" in plan.troubles:
-        kinds = draw.sample(("forbidden", "huge", "odd", "unknown", "refused", "cursed"), draw.randint(1, 3))
-        # Without room for other rows, nothing shows whose fault it is that these fail (docs/simulation.md).
+        kinds = draw.sample(
+            ("forbidden", "huge", "odd", "unknown", "refused", "cursed"), draw.randint(1, 3)
+        )
+        # Without room for other rows, nothing shows whose fault it is that these fail
+        # (docs/simulation.md).
         if {"tight", "map"} & set(plan.troubles):
             kinds = [kind for kind in kinds if kind != "forbidden"]
         # The same, where all that there is room for may wait behind the one row that fails.
@@ -179,10 +195,14 @@ def _publishing(plan: Scenario, draw: random.Random) -> None:
             kinds = [kind for kind in kinds if kind != "cursed"]
         if not plan.rules.retry.give_up and "cursed" in kinds:
             kinds.remove("cursed")  # it would be tried for ever
-        # Few rows fail with a 500: were there one in each window, nothing would tell them from an outage.
-        mix.kinds = {kind: 0.01 if kind == "cursed" else draw.choice((0.01, 0.05)) for kind in kinds}
+        # Few rows fail with a 500: were there one in each window, nothing would tell them from an
+        # outage.
+        mix.kinds = {
+            kind: 0.01 if kind == "cursed" else draw.choice((0.01, 0.05)) for kind in kinds
+        }
     if "map" in plan.troubles:
-        # A map thirty times smaller, and reading in pieces that fit to it; at times a topic with large gaps.
+        # A map thirty times smaller, and reading in pieces that fit to it; at times a topic with
+        # large gaps.
         plan.map_room, plan.batch = draw.choice((131, 171)), 40
         mix.gaps, mix.gap = draw.choice(((0.0, 1), (0.0, 1), (1.0, 30)))
         mix.codes = 100
@@ -200,13 +220,17 @@ def _network(plan: Scenario, draw: random.Random) -> None:
         plan.start_from = "latest"
     if "commits" in plan.troubles:
         link.commit_latency = draw.choice(((0.001, 0.02), (0.1, 2.0), (0.5, 6.0)))
-        link.commits_fail, link.commits_vanish, link.answers_vanish = (draw.choice((0.0, 0.2)) for _ in range(3))
+        link.commits_fail, link.commits_vanish, link.answers_vanish = (
+            draw.choice((0.0, 0.2)) for _ in range(3)
+        )
     if draw.random() < 0.1:
         plan.max_metadata = draw.choice((0, 100, 300))
     if "letters" in plan.troubles:
         writing.latency = draw.choice(((0.002, 0.05), (0.1, 3.0)))
         writing.acks_lost = draw.choice((0.0, 0.3))
-        plan.happenings.append(Happening(draw.uniform(0.0, 20.0), "letters away", more=draw.uniform(1.0, 20.0)))
+        plan.happenings.append(
+            Happening(draw.uniform(0.0, 20.0), "letters away", more=draw.uniform(1.0, 20.0))
+        )
     if "twice" in plan.troubles:
         pace.twice = writing.twice = 0.2
     if "unsent" in plan.troubles:
@@ -226,19 +250,25 @@ def _api(plan: Scenario, draw: random.Random, max_processing: float) -> None:
         latency=draw.choice(((0.02, 0.3), (0.2, 2.0))),
         shares=shares,
         max_processing=max_processing,
-        naming=draw.choice((("all",), ("first",), ("line",), ("none",), ("all", "first", "line", "none"))),
+        naming=draw.choice(
+            (("all",), ("first",), ("line",), ("none",), ("all", "first", "line", "none"))
+        ),
     )
     if "api mode" in plan.troubles:
         for _ in range(draw.randint(1, 2)):
             mode = draw.choice([mode for mode in MODES if mode != "turmoil"])
-            plan.happenings.append(Happening(draw.uniform(0.0, 25.0), "api", more=(mode, draw.uniform(0.5, 15.0))))
+            plan.happenings.append(
+                Happening(draw.uniform(0.0, 25.0), "api", more=(mode, draw.uniform(0.5, 15.0)))
+            )
 
 
 def _life(plan: Scenario, draw: random.Random) -> None:
     def happen(what: str, count: tuple[int, int], longest: float = 0.0) -> None:
         for _ in range(draw.randint(*count)):
             at = draw.uniform(0.5, plan.trouble_for)
-            plan.happenings.append(Happening(at, what, draw.randrange(plan.members), draw.uniform(0.0, longest)))
+            plan.happenings.append(
+                Happening(at, what, draw.randrange(plan.members), draw.uniform(0.0, longest))
+            )
 
     if "kill" in plan.troubles:
         happen("kill", (1, 4))
@@ -267,12 +297,17 @@ def _tasks(plan: Scenario, draw: random.Random) -> None:
     plan.tasks = True
     plan.troubles.append("tasks")
     plan.mix.bare_units = True
-    # Without room for other tasks, nothing shows whose fault it is that some fail (docs/simulation.md).
+    # Without room for other tasks, nothing shows whose fault it is that some fail
+    # (docs/simulation.md).
     plan.mix.good_units = bool({"tight", "map"} & set(plan.troubles))
     if not plan.mix.units:
-        plan.mix.units, plan.mix.joins, plan.mix.pairs = draw.choice(((0.3, 0.3, 0.0), (0.2, 0.2, 0.1)))
+        plan.mix.units, plan.mix.joins, plan.mix.pairs = draw.choice(
+            ((0.3, 0.3, 0.0), (0.2, 0.2, 0.1))
+        )
     deadline = draw.choice((5.0, 15.0, 60.0))
-    plan.rules = msgspec.structs.replace(plan.rules, task_deadline=deadline, single_rows_by_task=True)
+    plan.rules = msgspec.structs.replace(
+        plan.rules, task_deadline=deadline, single_rows_by_task=True
+    )
     plan.faults.task_deadline = deadline
     plan.faults.task_seconds = draw.choice((0.1, 2.0, 8.0))
     ends = {end: draw.choice((0.0, 0.05, 0.2)) for end in ("failed", "forgotten", "endless")}

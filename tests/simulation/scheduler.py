@@ -1,8 +1,9 @@
 """Simulated time: one heap of events, and tasks that wait for it.
 
-Nothing here runs beside anything else. A task (the owner loop of a process) is a greenlet: when it waits, it hands
-control back to the scheduler, which does the next event, whatever that belongs to. Two events of one moment happen in
-the order in which they were planned, so a run is decided by its inputs alone.
+Nothing here runs beside anything else. A task (the owner loop of a process) is a greenlet: when it
+waits, it hands control back to the scheduler, which does the next event, whatever that belongs to.
+Two events of one moment happen in the order in which they were planned, so a run is decided by its
+inputs alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ BEGIN = 1000.0
 
 
 class Killed(greenlet.GreenletExit):  # type: ignore[misc]
-    """The process is killed: raised wherever its task stands. Not an Exception, so that no code catches it."""
+    """The process is killed.
+
+    Raised wherever its task stands. Not an Exception, so that no code catches it.
+    """
 
 
 class Event:
@@ -60,7 +64,10 @@ class Scheduler:
         return self.at(self.now + seconds, do)
 
     def run(self, done: Callable[[], bool], until: float) -> bool:
-        """Do what is planned until ``done`` (asked after each event), at most until a time; whether it is done."""
+        """Do what is planned until ``done`` (asked after each event), at most until a time.
+
+        Whether it is done.
+        """
         assert greenlet.getcurrent() is self._hub, "the scheduler is entered from within a task"
         heap = self._heap
         while not done():
@@ -75,7 +82,10 @@ class Scheduler:
 
 
 class Task:
-    """What waits and goes on: one greenlet. ``frozen``: it is not given control until it is thawed."""
+    """What waits and goes on.
+
+    One greenlet. ``frozen``: it is not given control until it is thawed.
+    """
 
     def __init__(self, scheduler: Scheduler, run: Callable[[], object]) -> None:
         self._scheduler = scheduler
@@ -96,7 +106,10 @@ class Task:
         return bool(self._greenlet.dead)
 
     def wait(self, seconds: float, *, wakeable: bool = False) -> None:
-        """Inside the task: let so much time pass; ``wakeable``: or less, if ``wake`` is called meanwhile."""
+        """Inside the task: let so much time pass.
+
+        ``wakeable``: or less, if ``wake`` is called meanwhile.
+        """
         assert greenlet.getcurrent() is self._greenlet, "only the task itself can wait"
         self._wakeable = wakeable
         self._timer = self._scheduler.after(seconds, self._go)
@@ -121,7 +134,10 @@ class Task:
             self._timer = self._scheduler.after(0.0, self._go)
 
     def kill(self) -> None:
-        """End it where it stands: from outside, or, when it is the one that runs, by raising ``Killed``."""
+        """End it where it stands.
+
+        From outside, or, when it is the one that runs, by raising ``Killed``.
+        """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,7 @@
-"""The simulated source: what ``consumer.adapters.kafka.source`` does, as far as the owner loop can tell."""
+"""The simulated source.
+
+What ``consumer.adapters.kafka.source`` does, as far as the owner loop can tell.
+"""
 
 from __future__ import annotations
 
@@ -34,19 +37,19 @@ from tests.simulation.witness import Witness
 
 log = logging.getLogger("consumer.adapters.kafka.source")
 
-#: As the real one's, seconds: the longest wait for a commit inside a callback, one look-up's share of it, and how long
-#: librdkafka waits for an answer before it fails a commit.
+#: As the real one's, seconds: the longest wait for a commit inside a callback, one look-up's share
+#: of it, and how long librdkafka waits for an answer before it fails a commit.
 COMMIT_WAIT = 5.0
 COMMITTED_WAIT = 0.5
 ANSWER_WAIT = 10.0
 LOOK_UP_PAUSE = (0.05, 2.0)
-#: A commit that was on its way when the connection broke is sent once more within this time after it is back, and one
-#: that waited for the connection, within this.
+#: A commit that was on its way when the connection broke is sent once more within this time after
+#: it is back, and one that waited for the connection, within this.
 SENT_AGAIN = 1.0
 SENT_WHEN_BACK = 0.05
-#: As the real one's: a commit without an answer for so long holds back no other; between two tries to join with an id
-#: that is not released; how often it is looked at whether partitions must be counted anew, and the pause when that
-#: failed.
+#: As the real one's: a commit without an answer for so long holds back no other; between two tries
+#: to join with an id that is not released; how often it is looked at whether partitions must be
+#: counted anew, and the pause when that failed.
 COMMIT_LOST = 10.0
 JOIN_AGAIN = 1.0
 LOOK_AGAIN = 0.02
@@ -59,17 +62,24 @@ BUFFERED = 0.3
 
 @dataclass
 class Link:
-    """How the way to the broker is; all of it decided by a seed. Times in seconds, shares from 0 to 1."""
+    """How the way to the broker is.
+
+    All of it decided by a seed. Times in seconds, shares from 0 to 1.
+    """
 
     latency: tuple[float, float] = (0.001, 0.02)
     commit_latency: tuple[float, float] = (0.001, 0.02)
     commits_fail: float = 0.0  #: commits that the broker refuses with a passing error
     commits_vanish: float = 0.0  #: commits that never arrive
     answers_vanish: float = 0.0  #: commits that are taken, and whose answer is lost
-    commits_forgotten: float = 0.0  #: commits that never arrive, and of which the client never tells
+    commits_forgotten: float = (
+        0.0  #: commits that never arrive, and of which the client never tells
+    )
     resume: float = 0.2  #: before a partition is read (on) after it was assigned or resumed
     no_count_until: float = 0.0  #: the partitions cannot be counted until then
-    no_start_until: dict[int, float] = field(default_factory=dict)  #: where it begins and ends is not told until then
+    no_start_until: dict[int, float] = field(
+        default_factory=dict
+    )  #: where it begins and ends is not told until then
     no_commit_until: dict[int, float] = field(default_factory=dict)  #: nor what is committed of it
 
 
@@ -83,7 +93,9 @@ class _Sent:
     at: float
     fate: float  #: what becomes of it on its way, from 0 to 1
     line: int  #: the connection that it went over last; NO_LINE: none yet
-    topics: dict[int, int]  #: by partition: the id of the topic that it is about, as its metadata would name it
+    topics: dict[
+        int, int
+    ]  #: by partition: the id of the topic that it is about, as its metadata would name it
     arrived: bool = False
     again: bool = False  #: it was on a connection that broke
 
@@ -105,7 +117,9 @@ class _Fetch:
 
 
 class SimSource:
-    """One member's client. It is all in the owner's hands but what a background thread of librdkafka does."""
+    """One member's client. It is all in the owner's hands but what a background thread of
+    librdkafka does.
+    """
 
     def __init__(
         self,
@@ -126,7 +140,8 @@ class SimSource:
     ) -> None:
         self._watch = watch
         self._on_out_of_range = on_out_of_range
-        self._fault_at = fault_at  # commits inside a revocation until one of them fails with a fault of the program
+        # commits inside a revocation until one of them fails with a fault of the program
+        self._fault_at = fault_at
         self._revoking = False
         self._process = process
         self._scheduler = process.scheduler
@@ -141,7 +156,9 @@ class SimSource:
         self._witness = witness or Witness()
         self.paused = False
         self.stopped: dict[Partition, str] = {}
-        self.awaiting: dict[tuple[str, int], float] = {}  #: partitions whose start is not known yet: here none
+        self.awaiting: dict[
+            tuple[str, int], float
+        ] = {}  #: partitions whose start is not known yet: here none
         self._held: set[Partition] = set()
         self._owned: dict[int, Partition] = {}
         self._fetches: dict[int, _Fetch] = {}
@@ -153,7 +170,9 @@ class SimSource:
         self._unanswered: list[_Sent] = []  # the client still waits for what becomes of these
         self._behind: list[_Sent] = []  # arrived, and wait behind the joining on their connection
         self._line = 0
-        self._buffered: list[Callable[[], object]] = []  # in the socket while the process stands still
+        self._buffered: list[
+            Callable[[], object]
+        ] = []  # in the socket while the process stands still
         self._counted_in: object = None
         self._count_at = 0.0
         self.member = ""  #: id in the group; empty: none
@@ -173,7 +192,7 @@ class SimSource:
         process.on_kill.append(self._behind.clear)  # its connection is closed
         process.on_thaw.append(self._thawed)
 
-    # -- what the owner loop calls -------------------------------------------------------------------------------
+    # -- what the owner loop calls ---------------------------------------------------------------
 
     def subscribe(self) -> None:
         """Join the group."""
@@ -184,7 +203,9 @@ class SimSource:
         self._watch_polls()
 
     def poll(self, count: int) -> list[tuple[Partition, list[Message]]]:
-        """Serve the callbacks; then what has arrived, at most ``count`` records, by partition and in order."""
+        """Serve the callbacks; then what has arrived, at most ``count`` records, by partition and
+        in order.
+        """
         self._process.step("poll")
         self._witness.polled(self._process)
         if self._fatal is not None and not self._raised:
@@ -192,7 +213,11 @@ class SimSource:
             raise self._fatal
         self._polled_at = self._scheduler.now
         if self._watch is not None:
-            asks = self._reachable and bool(self.member and self._owned) and not (self.committing or self._ops)
+            asks = (
+                self._reachable
+                and bool(self.member and self._owned)
+                and not (self.committing or self._ops)
+            )
             self._watch.polled(self._process, can_ask=asks and not self._listener.stopping)
         self._serve()
         batches = self._take(count)
@@ -235,7 +260,9 @@ class SimSource:
     def commit(self, commits: list[Commit]) -> None:
         """Send a commit; how it ended is told inside a poll."""
         self._process.step("commit")
-        self._witness.committing(self._process, [(c.partition, c.offset, c.metadata) for c in commits])
+        self._witness.committing(
+            self._process, [(c.partition, c.offset, c.metadata) for c in commits]
+        )
         self._send(commits)
         self._process.step("committed")
 
@@ -251,7 +278,8 @@ class SimSource:
                     self._watch.faulted(self._process)
                 raise RuntimeError("a fault in the program, inside a revocation")
         now = self._scheduler.now
-        # Each that is on its way for so long may be sent once more, and put the group back: then this one is, too.
+        # Each that is on its way for so long may be sent once more, and put the group back: then
+        # this one is, too.
         again = len(self._committing) if now - self._committing_since > SENT_AGAIN else 0
         sure_at = now + SENT_AGAIN if again else now
         sent = self._send_last(commits)
@@ -278,7 +306,9 @@ class SimSource:
         return False
 
     def _send_last(self, commits: list[Commit]) -> _Sent:
-        self._witness.committing(self._process, [(c.partition, c.offset, c.metadata) for c in commits])
+        self._witness.committing(
+            self._process, [(c.partition, c.offset, c.metadata) for c in commits]
+        )
         return self._send(commits)
 
     def end(self, partition: Partition) -> int | None:
@@ -297,7 +327,7 @@ class SimSource:
         self._leave()
         return self._reachable
 
-    # -- reading -------------------------------------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------------------------
 
     def _take(self, count: int) -> list[tuple[Partition, list[Message]]]:
         batches: list[tuple[Partition, list[Message]]] = []
@@ -328,7 +358,9 @@ class SimSource:
                 count -= len(messages)
                 fetch.position = messages[-1].offset() + 1
                 batches.append((partition, messages))
-                self._witness.read(self._process, partition, [message.offset() for message in messages])
+                self._witness.read(
+                    self._process, partition, [message.offset() for message in messages]
+                )
             if self._at_end(fetch, log, told_with_records=bool(messages)):
                 fetch.eof = fetch.position = fetch.known_end
                 partition.position = max(partition.position, fetch.known_end)
@@ -336,7 +368,10 @@ class SimSource:
         return batches
 
     def _at_end(self, fetch: _Fetch, log: Any, *, told_with_records: bool) -> bool:
-        """Whether the client tells of the partition's end now: at times together with its last records, or later."""
+        """Whether the client tells of the partition's end now.
+
+        At times together with its last records, or later.
+        """
         if fetch.eof >= fetch.known_end or not self._reachable:
             return False
         if log.read(fetch.position, 1):
@@ -368,7 +403,10 @@ class SimSource:
         self._process.thread(self.link.resume, self._process.wake)
 
     def _out_of_range(self, partition: Partition) -> None:
-        """The broker has nothing at the position: retention removed it, or what was read is no more."""
+        """The broker has nothing at the position.
+
+        Retention removed it, or what was read is no more.
+        """
         rule, number = self._on_out_of_range(), partition.number
         held, fetch = self._broker.logs[number], self._fetches[number]
         if rule == "stop":
@@ -395,7 +433,10 @@ class SimSource:
             self._watch.jumped(self._process, number, position, start, rule)
 
     def _begin_anew(self, partition: Partition, start: int) -> None:
-        """What was read cannot be committed any more: the partition is lost, and comes again at an offset."""
+        """What was read cannot be committed any more.
+
+        The partition is lost, and comes again at an offset.
+        """
         number = partition.number
         awaited = set(self._starts_awaited)
         self._gone([number], lost=True)
@@ -405,7 +446,10 @@ class SimSource:
         self._begun([fresh])
 
     def _begun(self, partitions: list[Partition]) -> None:
-        """What the group gave before begins now: the share of the requests has changed; it is no sign of the group."""
+        """What the group gave before begins now.
+
+        The share of the requests has changed; it is no sign of the group.
+        """
         self._listener.on_begun(partitions)
         self._counted_in, self._count_at = None, 0.0
 
@@ -415,7 +459,7 @@ class SimSource:
         else:
             self._begin_anew(partition, self._broker.logs[partition.number].begin)
 
-    # -- the assignment ------------------------------------------------------------------------------------------
+    # -- the assignment --------------------------------------------------------------------------
 
     def told(self, member: str, what: str, numbers: list[int], generation: int) -> None:
         """The coordinator says something; librdkafka's thread hears it, the next poll serves it."""
@@ -443,7 +487,8 @@ class SimSource:
                     self._gone(list(self._owned), lost=True)
                 self._join_soon()
             elif what == "revoke":
-                # Also when it is no member any more: what waited is told, and the rest of the loss behind it.
+                # Also when it is no member any more: what waited is told, and the rest of the loss
+                # behind it.
                 self._on_revoke(*more)
             elif more[0] == self.member and what == "epoch":
                 self._listener.on_joined()
@@ -453,12 +498,17 @@ class SimSource:
                 self._on_assign(more[1])
 
     def _on_assign(self, numbers: list[int], *, begun: bool = False) -> None:
-        """The group gives partitions; ``begun``: it gave them before, and it was not known where they begin."""
+        """The group gives partitions.
+
+        ``begun``: it gave them before, and it was not known where they begin.
+        """
         self._counted_in, self._count_at = None, 0.0
         if not numbers:
             self._listener.on_assigned([])
             return
-        numbers = [number for number in numbers if number not in self._owned]  # what is new to the client
+        numbers = [
+            number for number in numbers if number not in self._owned
+        ]  # what is new to the client
         found = self._look_up(numbers)
         if found is None:
             return  # the process is about to end
@@ -468,7 +518,9 @@ class SimSource:
             if self._watch is not None:
                 self._watch.held_up(self._process, waiting, numbers, 0.0)  # the others have begun
             self._starts_awaited.update(waiting)
-            self._process.thread(LOOK_UP_PAUSE[1], lambda: self._queue("start", (self.member, waiting)))
+            self._process.thread(
+                LOOK_UP_PAUSE[1], lambda: self._queue("start", (self.member, waiting))
+            )
         self._process.step("assigned")
 
     def _ask_starts(self, numbers: list[int]) -> None:
@@ -499,7 +551,9 @@ class SimSource:
         self._fetches[number] = _Fetch(partition.position, ready_at, held.end, held.topic_id)
         self._witness.assigned(self._process, partition, number, partition.position, committed)
         if self._watch is not None:
-            self._watch.map_cut(partition, held.end if partition.already_settled else partition.position)
+            self._watch.map_cut(
+                partition, held.end if partition.already_settled else partition.position
+            )
 
     def _look_up(self, numbers: list[int]) -> dict[int, tuple[int, str] | None] | None:
         """What is committed, as it was when the broker answered; None: the process stops first."""
@@ -539,7 +593,11 @@ class SimSource:
         with suppress(MapError):
             already_settled = decode(metadata, number, offset)
         if already_settled.end > held.end:
-            runs = [(start, min(end, held.end)) for start, end in already_settled.beyond(offset) if start < held.end]
+            runs = [
+                (start, min(end, held.end))
+                for start, end in already_settled.beyond(offset)
+                if start < held.end
+            ]
             already_settled = SettledMap(runs)
         origin = Origin(epoch=origin_of(metadata).epoch)
         return Partition(held.topic, number, offset, offset, already_settled, metadata, origin)
@@ -577,7 +635,7 @@ class SimSource:
             self._held.discard(partition)
         self._witness.gone(self._process, partitions)
 
-    # -- membership: what librdkafka's thread does ---------------------------------------------------------------
+    # -- membership: what librdkafka's thread does -----------------------------------------------
 
     def _join_soon(self) -> None:
         self._process.thread(self._draw.uniform(0.01, 0.2), self._join)
@@ -614,21 +672,30 @@ class SimSource:
             self._arrive(sent, sent.line)
 
     def _socket(self, do: Callable[[], object]) -> None:
-        """Something arrives at this client: it stays in the socket while the process stands still."""
+        """Something arrives at this client.
+
+        It stays in the socket while the process stands still.
+        """
         if self._process.frozen:
             self._buffered.append(do)
         else:
             self._process.thread(0.0, do)
 
     def disconnected(self) -> None:
-        """The connection to the coordinator breaks: what was on its way is sent once more when there is another."""
+        """The connection to the coordinator breaks.
+
+        What was on its way is sent once more when there is another.
+        """
         self._line += 1
         self._behind.clear()
         for sent in self._unanswered:
             self._give_up_later(sent)
 
     def connected(self) -> None:
-        """There is a connection again: what waits for it goes at once, what is sent once more goes a while later."""
+        """There is a connection again.
+
+        What waits for it goes at once, what is sent once more goes a while later.
+        """
         if not self._reachable:
             return
         at = again_at = self._scheduler.now
@@ -638,7 +705,9 @@ class SimSource:
                 self._put(sent, at)
             elif sent.line != self._line:
                 sent.again = True
-                again_at = max(again_at, self._scheduler.now + self._draw.uniform(SENT_WHEN_BACK, SENT_AGAIN))
+                again_at = max(
+                    again_at, self._scheduler.now + self._draw.uniform(SENT_WHEN_BACK, SENT_AGAIN)
+                )
                 self._put(sent, again_at)
         self._line_free_at = at
 
@@ -694,9 +763,12 @@ class SimSource:
         self.disconnected()
         since = self._since_heartbeat()
         self._group.silent(self.member, since)
-        # librdkafka gives its partitions up by itself, a session time-out after the last answer to a heartbeat.
+        # librdkafka gives its partitions up by itself, a session time-out after the last answer to
+        # a heartbeat.
         wait = self._group.session - since + self._latency()
-        self._cut_timer = self._scheduler.after(wait, lambda: self._process.thread(0.0, self._silence))
+        self._cut_timer = self._scheduler.after(
+            wait, lambda: self._process.thread(0.0, self._silence)
+        )
 
     def _since_heartbeat(self) -> float:
         """How long ago the last heartbeat was."""
@@ -728,7 +800,9 @@ class SimSource:
         return self._draw.uniform(*self.link.latency)
 
     def _watch_polls(self) -> None:
-        """An owner that does not poll for ``max_poll`` seconds is taken out of the group by its own client."""
+        """An owner that does not poll for ``max_poll`` seconds is taken out of the group by its own
+        client.
+        """
         if self._closed:
             return
         quiet = self._scheduler.now - self._polled_at
@@ -737,19 +811,26 @@ class SimSource:
             self._lost(self.member)
         self._process.thread(max(0.1, self._max_poll - quiet), self._watch_polls)
 
-    # -- committing ----------------------------------------------------------------------------------------------
+    # -- committing ------------------------------------------------------------------------------
 
     def _send(self, commits: list[Commit]) -> _Sent:
         """Commits go one behind the other over one connection."""
         now = self._scheduler.now
-        if any({c.partition.number: (c.offset, c.metadata) for c in commits} == sent.says for sent in self._committing):
+        if any(
+            {c.partition.number: (c.offset, c.metadata) for c in commits} == sent.says
+            for sent in self._committing
+        ):
             self._numbered += 1
             commits = [
-                msgspec.structs.replace(c, metadata=numbered(c.metadata, c.partition.number, c.offset, self._numbered))
+                msgspec.structs.replace(
+                    c, metadata=numbered(c.metadata, c.partition.number, c.offset, self._numbered)
+                )
                 for c in commits
             ]
         topics = {c.partition.number: self._topic_of(c.partition.number) for c in commits}
-        sent = _Sent(commits, self.member, self._generation, now, self._draw.random(), NO_LINE, topics)
+        sent = _Sent(
+            commits, self.member, self._generation, now, self._draw.random(), NO_LINE, topics
+        )
         self._committing_since = now
         self._committing.append(sent)
         self._unanswered.append(sent)
@@ -764,7 +845,10 @@ class SimSource:
         return sent
 
     def _topic_of(self, number: int) -> int:
-        """The topic's id when a partition was assigned; of one that is not owned, the one that it has now."""
+        """The topic's id when a partition was assigned.
+
+        Of one that is not owned, the one that it has now.
+        """
         fetch = self._fetches.get(number)
         return self._broker.logs[number].topic_id if fetch is None else fetch.topic_id
 
@@ -778,7 +862,9 @@ class SimSource:
                 self._watch.waits_behind(self._process)
             return
         if fate < link.commits_vanish:
-            self._process.thread(ANSWER_WAIT, lambda: self._commit_answered(sent, ["timed out"] * len(sent.commits)))
+            self._process.thread(
+                ANSWER_WAIT, lambda: self._commit_answered(sent, ["timed out"] * len(sent.commits))
+            )
             return
         fate -= link.commits_vanish
         if fate < link.commits_forgotten:
@@ -807,11 +893,17 @@ class SimSource:
             errors.append(error)
         worst = next(filter(None, errors), None)
         for commit, error in zip(sent.commits, errors, strict=True):
-            self._witness.committed(self._process, commit.partition, commit.offset, commit.metadata, error, worst)
-        if worst is not None:  # librdkafka does not tell which partition it was: all of the commit count as failed
+            self._witness.committed(
+                self._process, commit.partition, commit.offset, commit.metadata, error, worst
+            )
+        if (
+            worst is not None
+        ):  # librdkafka does not tell which partition it was: all of the commit count as failed
             errors = [worst] * len(errors)
         if 0.0 <= fate < link.answers_vanish:
-            self._process.thread(ANSWER_WAIT, lambda: self._commit_answered(sent, ["timed out"] * len(errors)))
+            self._process.thread(
+                ANSWER_WAIT, lambda: self._commit_answered(sent, ["timed out"] * len(errors))
+            )
             return
         at = self._answers_at = max(self._answers_at, self._scheduler.now + self._latency())
         self._scheduler.at(at, lambda: self._socket(lambda: self._answer_comes(sent, errors, line)))
@@ -835,7 +927,9 @@ class SimSource:
             self._watch.confirmed(self._process, answered.at)
         told = [sent.says for sent in self._committing]
         place = told.index(answered.says) if answered.says in told else -1
-        taken = [commit for commit, error in zip(answered.commits, errors, strict=True) if error is None]
+        taken = [
+            commit for commit, error in zip(answered.commits, errors, strict=True) if error is None
+        ]
         if place < 0:
             self._group_has(taken, [])
         else:
@@ -847,11 +941,14 @@ class SimSource:
             for commit, error in zip(sent.commits, errors, strict=True):
                 failed.setdefault(error, []).append(commit)
             for why, commits in failed.items():
-                self._listener.on_committed(commits, why, too_large=why == "OFFSET_METADATA_TOO_LARGE")
+                self._listener.on_committed(
+                    commits, why, too_large=why == "OFFSET_METADATA_TOO_LARGE"
+                )
         self._compare(answered, errors)
 
     def _group_has(self, taken: list[Commit], sent: list[Commit]) -> None:
-        """What the group has is what it took last, also where the owned partition did not say it."""
+        """What the group has is what it took last, also where the owned partition did not say it.
+        """
         for commit in taken:
             partition = self._owned.get(commit.partition.number)
             if partition is not None and not any(other.partition is partition for other in sent):
@@ -871,9 +968,14 @@ class SimSource:
             same = self._fetches[number].topic_id == self._broker.logs[number].topic_id
             if same and partition is commit.partition and self._group.owner(number) == self.member:
                 has = self._broker.committed.get(number)
-                self._watch.believes(self._process, number, (partition.committed, partition.metadata), has)
+                self._watch.believes(
+                    self._process, number, (partition.committed, partition.metadata), has
+                )
 
 
 def _has(committed: tuple[int, str] | None, wanted: Commit) -> bool:
     """Whether the group has this commit, whatever its number."""
-    return committed is not None and (committed[0], content(committed[1])) == (wanted.offset, content(wanted.metadata))
+    return committed is not None and (committed[0], content(committed[1])) == (
+        wanted.offset,
+        content(wanted.metadata),
+    )

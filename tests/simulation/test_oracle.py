@@ -32,11 +32,17 @@ def unit(value: str) -> Key:
 
 
 def rows_at(offset: int, *keys: Key, joins: tuple[Key, ...] = ()) -> list[PublishedRow]:
-    return [PublishedRow((0, offset, n), key, joins, "", {"tag": f"0.{offset}.1"}) for n, key in enumerate(keys)]
+    return [
+        PublishedRow((0, offset, n), key, joins, "", {"tag": f"0.{offset}.1"})
+        for n, key in enumerate(keys)
+    ]
 
 
 class Site:
-    """A partition with records, each a list of rows, and processes that read it; time passes when it is told to."""
+    """A partition with records, each a list of rows, and processes that read it.
+
+    Time passes when it is told to.
+    """
 
     def __init__(
         self,
@@ -46,21 +52,39 @@ class Site:
         first_line: int = 1,
     ) -> None:
         self.scheduler = Scheduler()
-        self.records = {(0, n): PublishedRecord(0, n, tuple(rows), 10) for n, rows in enumerate(records)}
+        self.records = {
+            (0, n): PublishedRecord(0, n, tuple(rows), 10) for n, rows in enumerate(records)
+        }
         self.seen: Counter[str] = Counter()
-        self.oracle = Oracle(self.scheduler, self.records, limits, self.seen, lambda *_: True, None, kinds, first_line)
+        self.oracle = Oracle(
+            self.scheduler,
+            self.records,
+            limits,
+            self.seen,
+            lambda *_: True,
+            None,
+            kinds,
+            first_line,
+        )
         for record in self.records.values():
             self.oracle.published(record)
         self.calls = 0
 
     def process(self, name: str) -> Process:
         process = Process(self.scheduler, name, lambda: None)
-        ledger = dict.fromkeys(("consumed", "accepted", "rejected", "skipped", "released", "unsettled"), 0)
+        ledger = dict.fromkeys(
+            ("consumed", "accepted", "rejected", "skipped", "released", "unsettled"), 0
+        )
         self.oracle.began(process, lambda: ledger)
         return process
 
-    def owner(self, name: str, start: int = 0, settled: Sequence[tuple[int, int]] = ()) -> tuple[Process, object]:
-        """A process that has read everything from ``start`` on; ``settled``: what a map says beyond it."""
+    def owner(
+        self, name: str, start: int = 0, settled: Sequence[tuple[int, int]] = ()
+    ) -> tuple[Process, object]:
+        """A process that has read everything from ``start`` on.
+
+        ``settled``: what a map says beyond it.
+        """
         process, epoch = self.process(name), object()
         committed = (start, encode(0, start, list(settled), 4000) if settled else "")
         self.oracle.assigned(process, epoch, 0, start, committed)
@@ -74,7 +98,16 @@ class Site:
         key = rows[0].key[0]
         items = [{key: row.key[1], **row.fields} for row in rows]
         tags = [row.tag for row in rows]
-        call = Call(self.calls, process, key, items, [epoch] * len(rows), self.scheduler.now, tags, by_task=False)
+        call = Call(
+            self.calls,
+            process,
+            key,
+            items,
+            [epoch] * len(rows),
+            self.scheduler.now,
+            tags,
+            by_task=False,
+        )
         self.oracle.sent(call)
         return call
 
@@ -84,7 +117,9 @@ class Site:
     def accept(self, owner: tuple[Process, object], *rows: PublishedRow) -> None:
         call = self.send(owner, *rows)
         self.apply(call)
-        self.oracle.answered(call, 200, {"items": {row.key[1]: ["tag"] for row in rows}, "codes_affected": len(rows)})
+        self.oracle.answered(
+            call, 200, {"items": {row.key[1]: ["tag"] for row in rows}, "codes_affected": len(rows)}
+        )
 
     def answer(self, call: Call, status: int | None, document: Any = None) -> None:
         self.oracle.answered(call, status, document)
@@ -93,7 +128,7 @@ class Site:
         self.scheduler.run(lambda: False, self.scheduler.now + seconds)
 
 
-# -- order over all that took effect ---------------------------------------------------------------------------------
+# -- order over all that took effect -------------------------------------------------------------
 
 
 def test_a_repeat_that_undoes_a_row_which_is_settled_for_its_owner_is_found() -> None:
@@ -105,7 +140,9 @@ def test_a_repeat_that_undoes_a_row_which_is_settled_for_its_owner_is_found() ->
     site.accept(first, new[0])
     site.oracle.ended(first[0])
     second = site.owner("A2", settled=[(1, 2)])
-    with pytest.raises(Violation, match=r"I9: .* takes effect once more, .* which is settled for it"):
+    with pytest.raises(
+        Violation, match=r"I9: .* takes effect once more, .* which is settled for it"
+    ):
         site.apply(site.send(second, old[0]))
 
 
@@ -147,7 +184,9 @@ def test_a_late_effect_after_a_hand_over_is_excused_only_if_all_of_the_wait_was_
     site.accept(second, old[0])
     site.accept(second, new[0])
     if not excused:
-        with pytest.raises(Violation, match=r"I9: .* was handed over meanwhile, .* time left to wait"):
+        with pytest.raises(
+            Violation, match=r"I9: .* was handed over meanwhile, .* time left to wait"
+        ):
             site.apply(late)
         return
     site.apply(late)
@@ -168,14 +207,16 @@ def test_a_late_effect_of_a_killed_owner_is_excused_and_counted() -> None:
     assert site.seen["applied late: its owner was killed"] == 1
 
 
-# -- the final state -------------------------------------------------------------------------------------------------
+# -- the final state -----------------------------------------------------------------------------
 
 
 def fate(*, rejected: Sequence[Tag] = (), unsure: Sequence[Tag] = ()) -> Fate:
     return Fate(lambda _: 0, lambda tag: tag in rejected, lambda tag: tag not in unsure)
 
 
-def differences(applied: Sequence[PublishedRow], published: Sequence[PublishedRow], how: Fate) -> list[str]:
+def differences(
+    applied: Sequence[PublishedRow], published: Sequence[PublishedRow], how: Fate
+) -> list[str]:
     state = FinalState()
     for row in applied:
         state.applied(row, late=False)
@@ -201,8 +242,11 @@ def test_a_rejected_row_does_not_count_and_an_unconfirmed_one_may_or_may_not() -
 def test_an_update_by_a_unit_reaches_the_codes_that_were_put_into_it() -> None:
     (pack,), (ship,) = rows_at(0, code("A"), joins=(unit("U"),)), rows_at(1, unit("U"))
     assert not differences([pack, ship], [pack, ship], fate())
-    assert any("which was put into" in text for text in differences([ship, pack], [pack, ship], fate()))
-    # An update from before the packing that is repeated behind it reaches that code, too: nobody can help it.
+    assert any(
+        "which was put into" in text for text in differences([ship, pack], [pack, ship], fate())
+    )
+    # An update from before the packing that is repeated behind it reaches that code, too: nobody
+    # can help it.
     (early,), (pack_later,), (again,) = (
         rows_at(0, unit("U")),
         rows_at(1, code("A"), joins=(unit("U"),)),
@@ -213,7 +257,7 @@ def test_an_update_by_a_unit_reaches_the_codes_that_were_put_into_it() -> None:
     assert differences([pack, ship, again, ship], [pack, ship, again], fate())
 
 
-# -- receipts --------------------------------------------------------------------------------------------------------
+# -- receipts ------------------------------------------------------------------------------------
 
 
 def test_a_row_with_a_receipt_to_come_is_not_settled_and_each_accepted_row_has_one() -> None:
@@ -234,14 +278,18 @@ def test_a_row_with_a_receipt_to_come_is_not_settled_and_each_accepted_row_has_o
         site.oracle.judge({0: (2, "")}, [2])
 
 
-# -- what speaks for a dead letter -----------------------------------------------------------------------------------
+# -- what speaks for a dead letter ---------------------------------------------------------------
 
 
 def test_a_good_row_that_a_wrong_line_names_has_no_reason_for_a_letter() -> None:
     rows = [rows_at(0, code("A"))[0], rows_at(1, code("B"))[0]]
     site = Site([rows[0]], [rows[1]], kinds={rows[0].tag: "refused"}, first_line=2)
     owner = site.owner("A1")
-    error = {"line": 2, "field": "intended_market", "message": "no"}  # it counts from 2, and means the first
+    error = {
+        "line": 2,
+        "field": "intended_market",
+        "message": "no",
+    }  # it counts from 2, and means the first
     site.answer(site.send(owner, *rows), 400, {"errors": [error]})
     with pytest.raises(Violation, match=r"I1: .* lines are not counted from 1"):
         site.oracle.lettered(owner[0], rows[1].tag, "rejected_by_api")
@@ -254,7 +302,9 @@ def test_while_paused_by_a_401_an_older_call_gives_reason_only_for_what_it_names
     first, unnamed, named, late = (site.send(owner, row) for row in rows)
     site.answer(first, 401)
     site.answer(unnamed, 400, NONE_NAMED)
-    site.answer(named, 400, {"errors": [{"key_value": "2", "field": "intended_market", "message": "no"}]})
+    site.answer(
+        named, 400, {"errors": [{"key_value": "2", "field": "intended_market", "message": "no"}]}
+    )
     site.oracle.lettered(owner[0], rows[2].tag, "rejected_by_api")
     with pytest.raises(Violation, match=r"I1: .*uploading is paused"):
         site.oracle.lettered(owner[0], rows[1].tag, "rejected_by_api")
@@ -270,16 +320,20 @@ def test_a_row_that_tells_nothing_is_given_up_only_after_the_time_that_is_set() 
     owner = site.owner("A1")
     site.answer(site.send(owner, row), 422)
     site.pass_time(9.0)
-    with pytest.raises(Violation, match=r"I1: .* api_error after 9.0 s of failing by itself, 10 s are set"):
+    with pytest.raises(
+        Violation, match=r"I1: .* api_error after 9.0 s of failing by itself, 10 s are set"
+    ):
         site.oracle.lettered(owner[0], row.tag, "api_error")
     site.pass_time(1.0)
     site.oracle.lettered(owner[0], row.tag, "api_error")
 
 
-# -- who waits for whom ----------------------------------------------------------------------------------------------
+# -- who waits for whom --------------------------------------------------------------------------
 
 
-def test_a_row_waits_for_those_before_it_of_its_key_and_its_unit_and_for_the_records_of_such() -> None:
+def test_a_row_waits_for_those_before_it_of_its_key_and_its_unit_and_for_the_records_of_such() -> (
+    None
+):
     records = {
         n: PublishedRecord(0, n, tuple(rows), 10)
         for n, rows in enumerate(
@@ -297,4 +351,11 @@ def test_a_row_waits_for_those_before_it_of_its_key_and_its_unit_and_for_the_rec
         )
     }
     found = independent({(0, n): record for n, record in records.items()}, [(0, 1, 0)])
-    assert [(offset, place) for _, offset, place in found] == [(0, 0), (1, 1), (3, 0), (4, 1), (7, 0), (8, 0)]
+    assert [(offset, place) for _, offset, place in found] == [
+        (0, 0),
+        (1, 1),
+        (3, 0),
+        (4, 1),
+        (7, 0),
+        (8, 0),
+    ]

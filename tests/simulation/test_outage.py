@@ -25,7 +25,8 @@ from tests.simulation.witness import Call, Witness
 PARTITIONS = 4
 EVENTS = 1_000_000
 OUTAGE_SECONDS = 3600.0
-#: The consumer's own defaults, but for the pace: fast enough that full speed is more than a window now and then.
+#: The consumer's own defaults, but for the pace: fast enough that full speed is more than a window
+#: now and then.
 RULES = Rules(rate=20.0, concurrency=8)
 
 
@@ -54,7 +55,9 @@ class Outage:
     def __init__(self) -> None:
         self.scheduler = scheduler = Scheduler()
         self.watch = Watch(scheduler)
-        logs = [LazyLog(n, EVENTS // PARTITIONS, partial(self._event, n), 0) for n in range(PARTITIONS)]
+        logs = [
+            LazyLog(n, EVENTS // PARTITIONS, partial(self._event, n), 0) for n in range(PARTITIONS)
+        ]
         broker = Broker(logs)
         group = Group(scheduler, PARTITIONS, random.Random(1), session=45.0, heartbeat=3.0)
         self.api = Api(scheduler, random.Random(2), {}, Faults(), self.watch)
@@ -72,7 +75,9 @@ class Outage:
             session_seconds=45.0,
             wall_clock=scheduler.clock,
         )
-        source = SimSource(self.process, self.runner, broker, group, random.Random(4), witness=self.watch)
+        source = SimSource(
+            self.process, self.runner, broker, group, random.Random(4), witness=self.watch
+        )
         draw = random.Random(5)
         self.runner.attach(
             source,
@@ -85,7 +90,9 @@ class Outage:
 
     @staticmethod
     def _event(number: int, offset: int) -> bytes:
-        return orjson.dumps({"extended_id": f"{number}-{offset}", "tag": f"{number}.{offset}.0", "note": "packed"})
+        return orjson.dumps(
+            {"extended_id": f"{number}-{offset}", "tag": f"{number}.{offset}.0", "note": "packed"}
+        )
 
     def _pause(self, timeout: float) -> None:
         self.most_rows = max(self.most_rows, self.pipeline.flow.rows)
@@ -98,26 +105,36 @@ class Outage:
 
     def rows_a_second(self, begin: int, end: int) -> float:
         """Rows applied, on average between two times since the start."""
-        return sum(self.watch.rows_by_second[second] for second in range(begin, end)) / (end - begin)
+        return sum(self.watch.rows_by_second[second] for second in range(begin, end)) / (
+            end - begin
+        )
 
     def pass_time(self, seconds: float) -> None:
         self.scheduler.run(lambda: False, self.scheduler.now + seconds)
 
 
-def test_an_hour_without_the_api_stays_within_the_limits_and_the_group_and_all_goes_on_at_full_speed() -> None:
+def test_an_hour_without_the_api_stays_within_the_limits_and_the_group_and_all_goes_on_at_full_speed() -> (
+    None
+):
     outage = Outage()
     outage.pass_time(40)
     speed = outage.rows_a_second(30, 40)
     assert speed > 1500, "the backlog is worked off at the pace of the limiter"
     outage.api.mode = "down"
     outage.pass_time(OUTAGE_SECONDS)
-    assert sum(outage.watch.rows_by_second.values()) < EVENTS / 10, "the million is behind the outage"
+    assert sum(outage.watch.rows_by_second.values()) < EVENTS / 10, (
+        "the million is behind the outage"
+    )
     assert outage.most_rows <= RULES.max_unsettled_rows
     assert outage.most_bytes <= RULES.max_unsettled_bytes
-    assert (outage.watch.assignments, outage.watch.revocations) == (PARTITIONS, 0), "it stayed in the group"
+    assert (outage.watch.assignments, outage.watch.revocations) == (PARTITIONS, 0), (
+        "it stayed in the group"
+    )
     outage.api.mode = "healthy"
     back = int(outage.scheduler.now - BEGIN)
     outage.pass_time(15)
     seconds = [outage.watch.rows_by_second[second] for second in range(back, back + 15)]
     outage.process.kill()
-    assert outage.rows_a_second(back + 5, back + 15) >= 0.9 * speed, f"full speed ({speed:g}) within 5 s: {seconds}"
+    assert outage.rows_a_second(back + 5, back + 15) >= 0.9 * speed, (
+        f"full speed ({speed:g}) within 5 s: {seconds}"
+    )

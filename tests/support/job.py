@@ -1,4 +1,7 @@
-"""A job for integration tests: own topics, a sandbox, the consumer as a process, a line's events."""
+"""A job for integration tests.
+
+Own topics, a sandbox, the consumer as a process, a line's events.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,15 @@ class Job:
             },
             "kafka.client": {"session.timeout.ms": 6000},  # so that a killed member is missed soon
             "windows": {"linger_seconds": 0.1},
-            "api": {"base_url": self.sandbox.url, "token": self.sandbox.token, "requests_per_second": 0},
+            "api": {
+                "base_url": self.sandbox.url,
+                "token": self.sandbox.token,
+                "requests_per_second": 0,
+            },
             "dead_letter": {"topic": self.letters},
-            "ops": {"listen": "127.0.0.1:0"},  # so that processes side by side do not fight for one port
+            "ops": {
+                "listen": "127.0.0.1:0"
+            },  # so that processes side by side do not fight for one port
         }
         for name, values in sections.items():
             base[name] = {**base.get(name, {}), **values}
@@ -60,7 +69,10 @@ class Job:
         """Publish flat events, keyed by their code."""
         self.kafka.produce(
             self.topic,
-            [(next(iter(item.values())).encode(), json.dumps(item).encode(), partition, None) for item in items],
+            [
+                (next(iter(item.values())).encode(), json.dumps(item).encode(), partition, None)
+                for item in items
+            ],
         )
 
     def assert_committed_to_the_end(self) -> None:
@@ -70,8 +82,13 @@ class Job:
         assert {number: committed.get(number) for number in ends} == ends
 
 
-def line_events(count: int, seed: int, *, repeats: float = 0.05, unknown: float = 0.01) -> list[dict[str, str]]:
-    """A packaging line's events: mostly new codes, some updates of earlier ones, some codes nobody knows."""
+def line_events(
+    count: int, seed: int, *, repeats: float = 0.05, unknown: float = 0.01
+) -> list[dict[str, str]]:
+    """A packaging line's events.
+
+    Mostly new codes, some updates of earlier ones, some codes nobody knows.
+    """
     rng = random.Random(seed)
     codes: list[str] = []
     events = []

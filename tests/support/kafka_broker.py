@@ -1,7 +1,7 @@
 """A real Apache Kafka broker from Maven Central's jars: one KRaft node in a JVM of its own.
 
-It can be stopped, killed, paused, and restarted on its port and data; it dies with the process that started
-it, however that one ends.
+It can be stopped, killed, paused, and restarted on its port and data; it dies with the process that
+started it, however that one ends.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ STOP_SECONDS = 30.0
 JVM_OPTIONS = ("-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
 FIRST_COMPILER_ONLY = "-XX:TieredStopAtLevel=1"
 
-#: What every broker of the tests is, whatever starts it: one node, waiting for no other; no topic by itself.
+#: What every broker of the tests is, whatever starts it: one node, waiting for no other; no topic
+#: by itself.
 BROKER_PROPERTIES = {
     "node.id": "1",
     "process.roles": "broker,controller",
@@ -45,23 +46,27 @@ BROKER_PROPERTIES = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "share.coordinator.state.topic.num.partitions": "1",
-    # A start waits for two heartbeats, and after a kill for the end of the session of the one before.
+    # A start waits for two heartbeats, and after a kill for the end of the session of the one
+    # before.
     "broker.heartbeat.interval.ms": "200",
     "broker.session.timeout.ms": "3000",
 }
 
 
 class BrokerUnavailable(Exception):  # noqa: N818 - what is the case, not a fault of the code
-    """A broker cannot be had or did not start; the message says what to install or where to look."""
+    """A broker cannot be had or did not start.
+
+    The message says what to install or where to look.
+    """
 
 
 class JvmBroker:
     """One Kafka node, broker and controller, on ports and a log folder of its own.
 
-    ``properties`` are added to the node's configuration and win over it. The port stays the same over
-    restarts. ``optimised`` compiles hot code fully: faster under load, slower to start. ``format_arguments`` are
-    given to the tool that formats its folder, such as the first users. ``cluster``: its id, for a node of a cluster
-    of several.
+    ``properties`` are added to the node's configuration and win over it. The port stays the same
+    over restarts. ``optimised`` compiles hot code fully: faster under load, slower to start.
+    ``format_arguments`` are given to the tool that formats its folder, such as the first users.
+    ``cluster``: its id, for a node of a cluster of several.
     """
 
     def __init__(
@@ -76,7 +81,12 @@ class JvmBroker:
         self._format_arguments = list(format_arguments)
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="kafka-broker-"))
-        self._java = ["java", "-Xmx512m", *JVM_OPTIONS, *([] if optimised else [FIRST_COMPILER_ONLY])]
+        self._java = [
+            "java",
+            "-Xmx512m",
+            *JVM_OPTIONS,
+            *([] if optimised else [FIRST_COMPILER_ONLY]),
+        ]
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
         self._configuration = self.folder / "server.properties"
@@ -106,9 +116,12 @@ class JvmBroker:
         return self._process is not None
 
     def start(self) -> JvmBroker:
-        """Start the node and wait until it answers a metadata request; format its folder the first time.
+        """Start the node and wait until it answers a metadata request.
 
-        Raises BrokerUnavailable with the end of its log when it ends early or is not ready within a minute.
+        Format its folder the first time.
+
+        Raises BrokerUnavailable with the end of its log when it ends early or is not ready within a
+        minute.
         """
         if self._process is not None:
             raise RuntimeError("the broker runs already")
@@ -164,11 +177,28 @@ class JvmBroker:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def _format(self, classpath: str) -> None:
-        tool = ["java", *JVM_OPTIONS, FIRST_COMPILER_ONLY, "-cp", classpath, "kafka.tools.StorageTool"]
-        command = [*tool, "format", "-t", self._cluster, "-c", str(self._configuration), *self._format_arguments]
+        tool = [
+            "java",
+            *JVM_OPTIONS,
+            FIRST_COMPILER_ONLY,
+            "-cp",
+            classpath,
+            "kafka.tools.StorageTool",
+        ]
+        command = [
+            *tool,
+            "format",
+            "-t",
+            self._cluster,
+            "-c",
+            str(self._configuration),
+            *self._format_arguments,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise BrokerUnavailable(f"Kafka's log folder could not be formatted:\n{done.stdout}{done.stderr}")
+            raise BrokerUnavailable(
+                f"Kafka's log folder could not be formatted:\n{done.stdout}{done.stderr}"
+            )
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -178,7 +208,9 @@ class JvmBroker:
     def _check_alive(self) -> None:
         code = self._running().poll()
         if code is not None:
-            raise BrokerUnavailable(f"Kafka ended with {code} while starting:\n{self.log()[-3000:]}")
+            raise BrokerUnavailable(
+                f"Kafka ended with {code} while starting:\n{self.log()[-3000:]}"
+            )
 
     def _end(self, how: signal.Signals) -> None:
         process = self._running()
@@ -199,7 +231,8 @@ class JvmBroker:
 def broker_jars() -> Path:
     """The folder with the broker's jars, fetched once with Maven into the project's cache.
 
-    Raises BrokerUnavailable, saying what to install, when Java or (for the first time) Maven is not there.
+    Raises BrokerUnavailable, saying what to install, when Java or (for the first time) Maven is not
+    there.
     """
     if shutil.which("java") is None:
         raise BrokerUnavailable("java is not on the PATH: install a Java 17 runtime or later")
@@ -211,17 +244,23 @@ def broker_jars() -> Path:
     return folder
 
 
-def wait_until_ready(bootstrap: str, seconds: float, check: Callable[[], None] = lambda: None) -> None:
+def wait_until_ready(
+    bootstrap: str, seconds: float, check: Callable[[], None] = lambda: None
+) -> None:
     """Wait until a broker at ``bootstrap`` answers a metadata request that names a broker.
 
     ``check`` is called while waiting and may raise. Raises BrokerUnavailable after ``seconds``.
     """
     deadline = time.monotonic() + seconds
     host, _, port = bootstrap.split(",")[0].rpartition(":")
-    while not _accepts(host, int(port)):  # librdkafka's own back-off after a refused connection is much longer
+    while not _accepts(
+        host, int(port)
+    ):  # librdkafka's own back-off after a refused connection is much longer
         check()
         if time.monotonic() > deadline:
-            raise BrokerUnavailable(f"no Kafka broker accepts connections at {bootstrap} within {seconds:.0f} s")
+            raise BrokerUnavailable(
+                f"no Kafka broker accepts connections at {bootstrap} within {seconds:.0f} s"
+            )
         time.sleep(0.02)
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     while True:
@@ -232,7 +271,9 @@ def wait_until_ready(bootstrap: str, seconds: float, check: Callable[[], None] =
         except KafkaException:
             pass  # not ready yet: its next answer, or the deadline, decides
         if time.monotonic() > deadline:
-            raise BrokerUnavailable(f"no Kafka broker answers at {bootstrap} within {seconds:.0f} s")
+            raise BrokerUnavailable(
+                f"no Kafka broker answers at {bootstrap} within {seconds:.0f} s"
+            )
 
 
 def _accepts(host: str, port: int) -> bool:
@@ -244,7 +285,10 @@ def _accepts(host: str, port: int) -> bool:
 
 
 def free_port() -> int:
-    """A free port, below the range of outgoing connections: so that it is still free at a restart."""
+    """A free port, below the range of outgoing connections.
+
+    So that it is still free at a restart.
+    """
     while True:
         port = random.randrange(15_000, 32_000)
         with socket.socket() as probe:
@@ -256,10 +300,11 @@ def free_port() -> int:
 
 
 def _watch(pid: int, folder: Path) -> subprocess.Popen[bytes]:
-    """Start a process that kills ``pid`` and removes ``folder`` once this process is gone, however it went.
+    """Start a process that kills ``pid`` and removes ``folder`` once this process is gone, however
+    it went.
 
-    It notices by the end of its standard input. The kernel's parent-death signal would follow the starting
-    thread instead, and exists on Linux only.
+    It notices by the end of its standard input. The kernel's parent-death signal would follow the
+    starting thread instead, and exists on Linux only.
     """
     return subprocess.Popen(
         ["/bin/sh", "-c", 'read _; kill -KILL "$1"; rm -rf "$2"', "sh", str(pid), str(folder)],
@@ -279,7 +324,9 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _fetch(folder: Path) -> None:
     if shutil.which("mvn") is None:
-        raise BrokerUnavailable("mvn is not on the PATH: install Maven 3.8 or later to fetch Kafka's jars once")
+        raise BrokerUnavailable(
+            "mvn is not on the PATH: install Maven 3.8 or later to fetch Kafka's jars once"
+        )
     with tempfile.TemporaryDirectory(dir=CACHE) as work:
         command = [
             "mvn",
@@ -292,5 +339,7 @@ def _fetch(folder: Path) -> None:
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise BrokerUnavailable(f"Maven could not fetch Kafka's jars:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+            raise BrokerUnavailable(
+                f"Maven could not fetch Kafka's jars:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+            )
         Path(work, "jars").rename(folder)  # whole or not at all

@@ -19,19 +19,26 @@ NOTICE = (
 class MockKafka(Kafka):
     """A mock cluster of one broker in this process, with topics of any number of partitions.
 
-    The Python client can start a mock cluster but not make a topic in it, so its own copy of librdkafka is
-    asked through its C interface (rdkafka_mock.h). Topic configuration is ignored.
+    The Python client can start a mock cluster but not make a topic in it, so its own copy of
+    librdkafka is asked through its C interface (rdkafka_mock.h). Topic configuration is ignored.
     """
 
-    api_version = (2, 3)  # newer requests for the versions a broker knows are answered in a form nobody reads
+    api_version = (
+        2,
+        3,
+    )  # newer requests for the versions a broker knows are answered in a form nobody reads
 
     def __init__(self, tried: str) -> None:
         self._library = _librdkafka()
         error = ctypes.create_string_buffer(512)
         configuration = ctypes.c_void_p(self._library.rd_kafka_conf_new())
-        self._handle = ctypes.c_void_p(self._library.rd_kafka_new(0, configuration, error, len(error)))
+        self._handle = ctypes.c_void_p(
+            self._library.rd_kafka_new(0, configuration, error, len(error))
+        )
         if not self._handle:
-            raise BrokerUnavailable(f"librdkafka's mock cluster did not start: {error.value.decode()}")
+            raise BrokerUnavailable(
+                f"librdkafka's mock cluster did not start: {error.value.decode()}"
+            )
         self._cluster = ctypes.c_void_p(self._library.rd_kafka_mock_cluster_new(self._handle, 1))
         bootstrap = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
         super().__init__(bootstrap, "librdkafka's mock cluster", NOTICE + tried)
@@ -49,7 +56,10 @@ class MockKafka(Kafka):
 
 @contextmanager
 def open_mock(tried: str) -> Iterator[Kafka]:
-    """A mock cluster for as long as the context is open; its notice ends in what was ``tried`` before."""
+    """A mock cluster for as long as the context is open.
+
+    Its notice ends in what was ``tried`` before.
+    """
     kafka = MockKafka(tried)
     try:
         yield kafka
@@ -66,4 +76,6 @@ def _librdkafka() -> ctypes.CDLL:
                 getattr(library, name).restype = ctypes.c_void_p
             library.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
             return library
-    raise BrokerUnavailable("the installed confluent-kafka brings no librdkafka of its own for a mock cluster")
+    raise BrokerUnavailable(
+        "the installed confluent-kafka brings no librdkafka of its own for a mock cluster"
+    )

@@ -17,9 +17,12 @@ STORE_PASSWORD = "store-secret"
 
 @dataclass(frozen=True)
 class SecureBroker:
-    """``broker.bootstrap`` is a plain listener whose users may do everything; ``bootstrap`` is the secure one.
+    """``broker.bootstrap`` is a plain listener whose users may do everything.
 
-    At the secure one USER logs in with PASSWORD (SCRAM-SHA-512) and may do nothing until an ACL allows it.
+    ``bootstrap`` is the secure one.
+
+    At the secure one USER logs in with PASSWORD (SCRAM-SHA-512) and may do nothing until an ACL
+    allows it.
     """
 
     broker: JvmBroker
@@ -69,7 +72,19 @@ def secure_broker(folder: Path) -> Iterator[SecureBroker]:
 def _key_store(folder: Path) -> tuple[Path, Path]:
     ca, key, store = folder / "broker.pem", folder / "broker.key", folder / "broker.p12"
     _openssl(
-        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", str(key), "-out", str(ca)),
+        *(
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-keyout",
+            str(key),
+            "-out",
+            str(ca),
+        ),
         *("-subj", "/CN=broker", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
     )
     _openssl(

@@ -1,7 +1,9 @@
 """Which Kafka the tests run against: the first of four that can be had.
 
-1. the address in SCM_TEST_KAFKA (host:port); 2. a container, where an engine answers; 3. a broker in a JVM,
-from Maven Central's jars; 4. outside CI only, librdkafka's mock cluster, which is no Kafka: the run says so.
+1. the address in SCM_TEST_KAFKA (host:port); 2. a container, where an engine answers; 3. a broker
+   in a JVM,
+from Maven Central's jars; 4. outside CI only, librdkafka's mock cluster, which is no Kafka: the run
+says so.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from tests.support.kafka_witness import Kafka
 ADDRESS_VARIABLE = "SCM_TEST_KAFKA"
 READY_SECONDS = 60.0
 
-#: In a test run's configuration: what the Kafka was, and what a reader of the results must know about it.
+#: In a test run's configuration: what the Kafka was, and what a reader of the results must know
+#: about it.
 USED = pytest.StashKey[tuple[str, str]]()
 
 
@@ -37,8 +40,8 @@ USED = pytest.StashKey[tuple[str, str]]()
 def open_kafka() -> Iterator[Kafka]:
     """The first Kafka that can be had, for as long as the context is open.
 
-    Raises BrokerUnavailable when SCM_TEST_KAFKA names a broker that does not answer, and when CI is ``true``
-    and no real Kafka can be had; the message says what was tried and what to install.
+    Raises BrokerUnavailable when SCM_TEST_KAFKA names a broker that does not answer, and when CI is
+    ``true`` and no real Kafka can be had; the message says what was tried and what to install.
     """
     with ExitStack() as stack:
         yield _first(stack)
@@ -80,7 +83,9 @@ def _container() -> Iterator[Kafka]:
 
     silent = ""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # a failed attempt leaves its socket to the collector
+        warnings.simplefilter(
+            "ignore", ResourceWarning
+        )  # a failed attempt leaves its socket to the collector
         try:
             DockerClient().client.ping()
         except DockerException as error:  # the docker command may be there without its engine

@@ -1,7 +1,9 @@
-"""What tests do with a Kafka, whichever it is: make topics, produce, read back with an independent client.
+"""What tests do with a Kafka, whichever it is.
 
-Producing goes through confluent-kafka, fast and idempotent; everything read back goes through kafka-python,
-so that a mistake in how the product uses its own client cannot hide itself.
+Make topics, produce, read back with an independent client.
+
+Producing goes through confluent-kafka, fast and idempotent; everything read back goes through
+kafka-python, so that a mistake in how the product uses its own client cannot hide itself.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from confluent_kafka.cimpl import NewTopic
 
 with warnings.catch_warnings():
-    # Importing it reads its protocol's definitions with functions that Python 3.11 and 3.12 warn of.
+    # Importing it reads its protocol's definitions with functions that Python 3.11 and 3.12 warn
+    # of.
     warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
     from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
     from kafka.admin import KafkaAdminClient, MemberToRemove
@@ -36,10 +39,15 @@ _connect = KafkaNetSocket.sock_connect
 _opened: weakref.WeakKeyDictionary[Any, list[socket.socket]] = weakref.WeakKeyDictionary()
 
 
-async def _connect_or_close(self: KafkaNetSocket, net: Any, sock: socket.socket, *rest: Any, **more: Any) -> Any:
-    """Close the socket if connecting is refused, or else with its client: kafka-python 3.0 forgets one now and then.
+async def _connect_or_close(
+    self: KafkaNetSocket, net: Any, sock: socket.socket, *rest: Any, **more: Any
+) -> Any:
+    """Close the socket if connecting is refused, or else with its client.
 
-    It does if connecting is refused, or a ``close`` comes between the connection and what is done with it.
+    Kafka-python 3.0 forgets one now and then.
+
+    It does if connecting is refused, or a ``close`` comes between the connection and what is done
+    with it.
     """
     if net not in _opened:
         sockets: list[socket.socket] = []
@@ -65,7 +73,8 @@ ANSWER_SECONDS = 30.0
 
 
 class ToSend(NamedTuple):
-    """A record to produce; without a partition, by the hash of its key as Java producers choose it."""
+    """A record to produce; without a partition, by the hash of its key as Java producers choose it.
+    """
 
     key: bytes | None
     value: bytes | None
@@ -92,10 +101,13 @@ def unique(name: str) -> str:
 class Kafka:
     """A running Kafka at ``bootstrap`` (host:port), as tests use it.
 
-    ``source`` says what it is, for the report; ``notice`` what a reader of the results must know about it.
+    ``source`` says what it is, for the report; ``notice`` what a reader of the results must know
+    about it.
     """
 
-    api_version: tuple[int, ...] | None = None  #: Kafka's version for kafka-python; None: it asks the broker
+    api_version: tuple[int, ...] | None = (
+        None  #: Kafka's version for kafka-python; None: it asks the broker
+    )
 
     def __init__(self, bootstrap: str, source: str, notice: str = "") -> None:
         self.bootstrap = bootstrap
@@ -103,13 +115,19 @@ class Kafka:
         self.notice = notice
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
-    def create_topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> str:
-        """Create a topic with one replica, wait until every partition has a leader, and return its name."""
+    def create_topic(
+        self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None
+    ) -> str:
+        """Create a topic with one replica, wait until every partition has a leader, and return its
+        name.
+        """
         self._request_topic(name, partitions, config or {})
         deadline = time.monotonic() + ANSWER_SECONDS
         while not self._has_leaders(name, partitions):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"topic {name} has no leader for each of {partitions} partitions")
+                raise TimeoutError(
+                    f"topic {name} has no leader for each of {partitions} partitions"
+                )
             time.sleep(0.01)
         return name
 
@@ -119,7 +137,8 @@ class Kafka:
             ConfigResource.Type.TOPIC,
             name,
             incremental_configs=[
-                ConfigEntry(*pair, incremental_operation=AlterConfigOpType.SET) for pair in config.items()
+                ConfigEntry(*pair, incremental_operation=AlterConfigOpType.SET)
+                for pair in config.items()
             ],
         )
         for answer in self._admin.incremental_alter_configs([wanted]).values():
@@ -127,12 +146,16 @@ class Kafka:
 
     def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
         """Remove each partition's records below an offset, as retention would."""
-        wanted = [ConfluentPartition(topic, partition, offset) for partition, offset in before.items()]
+        wanted = [
+            ConfluentPartition(topic, partition, offset) for partition, offset in before.items()
+        ]
         for answer in self._admin.delete_records(wanted).values():
             answer.result(ANSWER_SECONDS)
 
     def produce(self, topic: str, records: Iterable[ToSend | tuple[Any, ...]]) -> None:
-        """Produce (key, value, partition or None, headers or None) in order, until all are acknowledged."""
+        """Produce (key, value, partition or None, headers or None) in order, until all are
+        acknowledged.
+        """
         _produce(self._producer(), topic, records)
 
     def produce_transaction(
@@ -140,13 +163,15 @@ class Kafka:
     ) -> None:
         """Produce in one transaction, then commit or ``abort`` it.
 
-        Either way each partition gets a control record that no consumer sees. After an abort no record is
-        seen by a consumer that reads committed ones only: a gap at the partition's end.
+        Either way each partition gets a control record that no consumer sees. After an abort no
+        record is seen by a consumer that reads committed ones only: a gap at the partition's end.
         """
         producer = self._producer({"transactional.id": unique("tests")})
         producer.init_transactions(ANSWER_SECONDS)
         producer.begin_transaction()
-        _produce(producer, topic, records)  # flushes: an abort would purge what is still queued and leave no gap
+        _produce(
+            producer, topic, records
+        )  # flushes: an abort would purge what is still queued and leave no gap
         (producer.abort_transaction if abort else producer.commit_transaction)(ANSWER_SECONDS)
 
     def read_all(self, topic: str, *, committed_only: bool = True) -> list[Witnessed]:
@@ -158,12 +183,15 @@ class Kafka:
             ends = consumer.end_offsets(partitions)
             found: list[Witnessed] = []
             deadline = time.monotonic() + READ_SECONDS
-            # By position, not by the last record: aborted transactions and compaction leave gaps at the end.
+            # By position, not by the last record: aborted transactions and compaction leave gaps at
+            # the end.
             while any(consumer.position(partition) < end for partition, end in ends.items()):
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"{topic} was not read to its end in {READ_SECONDS:.0f} s")
                 for partition, records in consumer.poll(timeout_ms=100, max_records=10_000).items():
-                    found += [_witnessed(record) for record in records if record.offset < ends[partition]]
+                    found += [
+                        _witnessed(record) for record in records if record.offset < ends[partition]
+                    ]
         return sorted(found, key=lambda record: (record.partition, record.offset))
 
     def end_offsets(self, topic: str) -> dict[int, int]:
@@ -174,7 +202,9 @@ class Kafka:
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """The group's committed offset of each partition that has one."""
-        return {partition: commit.offset for partition, commit in self.commits(group, topic).items()}
+        return {
+            partition: commit.offset for partition, commit in self.commits(group, topic).items()
+        }
 
     def commits(self, group: str, topic: str) -> dict[int, OffsetAndMetadata]:
         """The group's commits, ``offset`` and ``metadata``, of each partition that has one.
@@ -182,19 +212,29 @@ class Kafka:
         The metadata is shown as the broker keeps it: what confluent-kafka commits ends in a NUL.
         """
         with closing(self._consumer(committed_only=False, group=group)) as consumer:
-            found = {p.partition: consumer.committed(p, metadata=True) for p in _partitions(consumer, topic)}
+            found = {
+                p.partition: consumer.committed(p, metadata=True)
+                for p in _partitions(consumer, topic)
+            }
         return {partition: commit for partition, commit in found.items() if commit is not None}
 
     def members(self, group: str) -> list[int]:
         """How many partitions each member of a group has, as the coordinator has said."""
         (found,) = self._admin.describe_consumer_groups([group]).values()
         members = found.result(ANSWER_SECONDS).members
-        return [len(member.assignment.topic_partitions) if member.assignment else 0 for member in members]
+        return [
+            len(member.assignment.topic_partitions) if member.assignment else 0
+            for member in members
+        ]
 
     def remove_member(self, group: str, member: str) -> None:
         """Put a member out of its group, as when its session has expired."""
-        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap, api_version=self.api_version)) as admin:
-            for answer in admin.remove_group_members(group, [MemberToRemove(member_id=member)]).values():
+        with closing(
+            KafkaAdminClient(bootstrap_servers=self.bootstrap, api_version=self.api_version)
+        ) as admin:
+            for answer in admin.remove_group_members(
+                group, [MemberToRemove(member_id=member)]
+            ).values():
                 assert answer is NoError, f"{member} stays in {group}: {answer}"
 
     def _request_topic(self, name: str, partitions: int, config: Mapping[str, str]) -> None:
@@ -246,14 +286,18 @@ def _produce(producer: Any, topic: str, records: Iterable[ToSend | tuple[Any, ..
         where = {} if partition is None else {"partition": partition}
         while True:
             try:
-                producer.produce(topic, value, key, on_delivery=acknowledged, headers=headers, **where)
+                producer.produce(
+                    topic, value, key, on_delivery=acknowledged, headers=headers, **where
+                )
                 break
             except BufferError:  # the local queue is full: make room
                 producer.poll(0.1)
         producer.poll(0)
     left = producer.flush(ANSWER_SECONDS)
     if left or failures:
-        raise AssertionError(f"{left} records unacknowledged, {len(failures)} failed: {failures[:1]}")
+        raise AssertionError(
+            f"{left} records unacknowledged, {len(failures)} failed: {failures[:1]}"
+        )
 
 
 def _partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
@@ -264,4 +308,11 @@ def _partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
 
 
 def _witnessed(record: Any) -> Witnessed:
-    return Witnessed(record.partition, record.offset, record.key, record.value, list(record.headers), record.timestamp)
+    return Witnessed(
+        record.partition,
+        record.offset,
+        record.key,
+        record.value,
+        list(record.headers),
+        record.timestamp,
+    )

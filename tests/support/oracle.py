@@ -1,4 +1,7 @@
-"""An independent judge of a run: what was published against what the API applied, per code and in order."""
+"""An independent judge of a run.
+
+What was published against what the API applied, per code and in order.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,13 @@ from tests.support.kafka_witness import Witnessed
 Code = tuple[str, str]
 
 
-def published(records: Iterable[Witnessed], *, skip: Iterable[str] = ()) -> dict[Code, list[dict[str, str]]]:
-    """The updates of each code in partition order, from flat JSON records; ``skip``: key values that are bad."""
+def published(
+    records: Iterable[Witnessed], *, skip: Iterable[str] = ()
+) -> dict[Code, list[dict[str, str]]]:
+    """The updates of each code in partition order, from flat JSON records.
+
+    ``skip``: key values that are bad.
+    """
     bad = set(skip)
     codes: dict[Code, list[dict[str, str]]] = defaultdict(list)
     for record in records:
@@ -35,12 +43,17 @@ def applied(journal: Mapping[str, Any]) -> dict[Code, list[tuple[int, dict[str, 
 
 
 def assert_delivered(
-    wanted: Mapping[Code, Sequence[dict[str, str]]], journal: Mapping[str, Any], restarts: Sequence[int] = ()
+    wanted: Mapping[Code, Sequence[dict[str, str]]],
+    journal: Mapping[str, Any],
+    restarts: Sequence[int] = (),
 ) -> int:
-    """I1 and I9: every code saw all of its updates, in order, and ends with the last; the number of repeats.
+    """I1 and I9: every code saw all of its updates, in order, and ends with the last.
 
-    ``restarts``: numbers of the last request before each crash. After a crash a code may start again at an
-    earlier update; within one life of the process it only repeats the one before or goes on.
+    The number of repeats.
+
+    ``restarts``: numbers of the last request before each crash. After a crash a code may start
+    again at an earlier update; within one life of the process it only repeats the one before or
+    goes on.
     """
     seen = applied(journal)
     assert seen.keys() == wanted.keys(), _difference(wanted.keys(), seen.keys())
@@ -56,16 +69,18 @@ def assert_delivered(
                 earlier = [n for n in range(place) if updates[n] == fields]
                 assert earlier, f"I9 {code}: {fields} came before {updates[place : place + 1]}"
                 back = earlier[-1] + 1
-                assert back == place or now_in != life, f"I9 {code}: went back from {updates[place - 1]} to {fields}"
+                assert back == place or now_in != life, (
+                    f"I9 {code}: went back from {updates[place - 1]} to {fields}"
+                )
                 place = back
                 repeats += 1
             life = now_in
-        assert place == len(updates), f"I1 {code}: {len(updates) - place} of its last updates are lost"
+        assert place == len(updates), (
+            f"I1 {code}: {len(updates) - place} of its last updates are lost"
+        )
     return repeats
 
 
 def _difference(wanted: Iterable[Code], seen: Iterable[Code]) -> str:
     lost, extra = set(wanted) - set(seen), set(seen) - set(wanted)
-    return (
-        f"I1: lost {len(lost)} codes, such as {sorted(lost)[:3]}; not wanted {len(extra)}, such as {sorted(extra)[:3]}"
-    )
+    return f"I1: lost {len(lost)} codes, such as {sorted(lost)[:3]}; not wanted {len(extra)}, such as {sorted(extra)[:3]}"

@@ -26,10 +26,17 @@ def toml(settings: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 class ConsumerProcess:
-    """``scm-consumer`` with arguments, its output kept in files; killed at the latest when the block ends."""
+    """``scm-consumer`` with arguments, its output kept in files.
+
+    Killed at the latest when the block ends.
+    """
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, Mapping[str, Any]], *arguments: str, name: str = "consumer"
+        self,
+        folder: Path,
+        settings: Mapping[str, Mapping[str, Any]],
+        *arguments: str,
+        name: str = "consumer",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / f"{name}.toml"
@@ -52,7 +59,10 @@ class ConsumerProcess:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self.running.poll() is None:
             self.running.kill()
@@ -83,11 +93,17 @@ class ConsumerProcess:
         try:
             return self.running.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still running after {seconds:g} s\n{self.out}\n{self.err[-5000:]}") from None
+            raise AssertionError(
+                f"still running after {seconds:g} s\n{self.out}\n{self.err[-5000:]}"
+            ) from None
 
     def wait_for_line(self, pattern: str, seconds: float) -> str:
         """The first line of stderr that matches; fails with the log when none comes."""
-        return wait_until(lambda: self._line(pattern), seconds, lambda: f"no line {pattern!r} in\n{self.err[-5000:]}")
+        return wait_until(
+            lambda: self._line(pattern),
+            seconds,
+            lambda: f"no line {pattern!r} in\n{self.err[-5000:]}",
+        )
 
     def ops(self, seconds: float = 30) -> str:
         """The URL of its ops address, as soon as it is told."""
@@ -104,11 +120,15 @@ class ConsumerProcess:
     def _line(self, pattern: str) -> str:
         found = re.search(f"^.*{pattern}.*$", self.err, re.MULTILINE)
         if found is None and self.running.poll() is not None:
-            raise AssertionError(f"ended with {self.running.returncode} before {pattern!r}\n{self.err[-5000:]}")
+            raise AssertionError(
+                f"ended with {self.running.returncode} before {pattern!r}\n{self.err[-5000:]}"
+            )
         return found.group() if found else ""
 
 
-def wait_until(condition: Callable[[], T], seconds: float, say: Callable[[], str] = lambda: "") -> T:
+def wait_until(
+    condition: Callable[[], T], seconds: float, say: Callable[[], str] = lambda: ""
+) -> T:
     """What the condition gives as soon as it is true; fails when it is not by the deadline."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

@@ -44,7 +44,10 @@ class Client:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._session.close()
 
@@ -59,7 +62,9 @@ class Client:
         headers = {"Content-Type": "application/json", **options.pop("headers", {})}
         return self.call("POST", path, data=data, headers=headers, **options)
 
-    def upload(self, *items: dict[str, Any], data_key: str = "extended_id", **options: Any) -> requests.Response:
+    def upload(
+        self, *items: dict[str, Any], data_key: str = "extended_id", **options: Any
+    ) -> requests.Response:
         """Upload rows."""
         return self.post({"data_key": data_key, "items": list(items)}, **options)
 
@@ -99,7 +104,9 @@ class Client:
 
 def rows(count: int, **fields: str) -> list[dict[str, str]]:
     """Good rows CODE0, CODE1, ..., each with the same fields (by default one)."""
-    return [{"extended_id": f"CODE{number}", **(fields or {"market": "cn"})} for number in range(count)]
+    return [
+        {"extended_id": f"CODE{number}", **(fields or {"market": "cn"})} for number in range(count)
+    ]
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 5) -> None:

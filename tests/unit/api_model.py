@@ -1,4 +1,7 @@
-"""A model of the API for the properties: it answers by the content of a window, or by a trouble that the test draws."""
+"""A model of the API for the properties.
+
+It answers by the content of a window, or by a trouble that the test draws.
+"""
 
 from __future__ import annotations
 
@@ -74,11 +77,16 @@ class ApiModel:
         self._apply(attempt.items)
         left_out: list[str] = []
         if kind == "partial" and len(rows) > 1:
-            left_out = self._draw.sample([str(row.value) for row in rows], self._draw.randint(1, len(rows) - 1))
+            left_out = self._draw.sample(
+                [str(row.value) for row in rows], self._draw.randint(1, len(rows) - 1)
+            )
         return accepted(attempt, without=left_out)
 
     def _start(self, attempt: Attempt, *, bad: bool, now: float) -> Response:
-        """A task: it takes effect at its end, unless it fails, or goes on for ever; or it is forgotten behind that."""
+        """A task: it takes effect at its end, unless it fails, or goes on for ever.
+
+        Or it is forgotten behind that.
+        """
         task_id = str(len(self._tasks))
         end = "failed" if bad else self._draw.choice(("complete",) * 6 + ("forgotten", "endless"))
         at = now + self._draw.choice((0.0, 0.3, 3.0, 6.0))
@@ -105,17 +113,32 @@ class ApiModel:
 
     def _bad_request(self, attempt: Attempt, rows: list[Row]) -> Response:
         """A 400 in one of the ways that this API is known or feared to have."""
-        bad = [(line, str(row.value)) for line, row in enumerate(rows, 1) if row.item["kind"] == "unknown"]
+        bad = [
+            (line, str(row.value))
+            for line, row in enumerate(rows, 1)
+            if row.item["kind"] == "unknown"
+        ]
         style = self._draw.choice(("all", "first", "line", "none"))
         if style == "none":
             return answered(400, body=b"<html>Bad Request</html>")
         if style == "line":
             return answered(400, {"errors": [{"message": "bad", "line": bad[0][0]}]})
-        return naming(*(error_of(value, field=attempt.data_key) for _, value in bad[: 1 if style == "first" else None]))
+        return naming(
+            *(
+                error_of(value, field=attempt.data_key)
+                for _, value in bad[: 1 if style == "first" else None]
+            )
+        )
 
     def _lose(self, attempt: Attempt, rows: list[Row], kind: str, now: float) -> None:
-        """The answer is lost; the call may take effect all the same, now or until its processing must have ended."""
-        if kind == "lost" or self.mode != "healthy" or any(row.item["kind"] in KINDS for row in rows):
+        """The answer is lost; the call may take effect all the same, now or until its processing
+        must have ended.
+        """
+        if (
+            kind == "lost"
+            or self.mode != "healthy"
+            or any(row.item["kind"] in KINDS for row in rows)
+        ):
             return
         latest = attempt.window.sent_at + self._max_processing - EPSILON
         at = now if kind == "lost-applied" else self._draw.uniform(now, latest)

@@ -1,4 +1,6 @@
-"""Helpers to drive the pure core by its inputs, with a clock of their own and every answer said by the test."""
+"""Helpers to drive the pure core by its inputs, with a clock of their own and every answer said by
+the test.
+"""
 
 from __future__ import annotations
 
@@ -44,18 +46,24 @@ def rows_of(partition: Partition, *values: str, start: int = 0, **fields: Any) -
     return rows
 
 
-# -- replies -----------------------------------------------------------------------------------------------------
+# -- replies -------------------------------------------------------------------------------------
 
 
 def answered(
-    status: int, document: Any = None, *, body: bytes | None = None, retry_after: float | None = None
+    status: int,
+    document: Any = None,
+    *,
+    body: bytes | None = None,
+    retry_after: float | None = None,
 ) -> Response:
     """A whole answer, its body JSON unless bytes are given."""
     text = body if body is not None else orjson.dumps(document) if document is not None else b""
     return Response(status, text, document if isinstance(document, dict) else None, retry_after)
 
 
-def accepted(attempt: Attempt, *, without: Iterable[str] = (), affected: int | None = None) -> Response:
+def accepted(
+    attempt: Attempt, *, without: Iterable[str] = (), affected: int | None = None
+) -> Response:
     """A 200 that confirms every row of the attempt, except those ``without``."""
     left_out = set(without)
     items = {
@@ -64,7 +72,9 @@ def accepted(attempt: Attempt, *, without: Iterable[str] = (), affected: int | N
         if item[attempt.data_key] not in left_out
     }
     count = len(items) if affected is None else affected
-    return answered(200, {"total_updates": count, "changes": [], "items": items, "codes_affected": count})
+    return answered(
+        200, {"total_updates": count, "changes": [], "items": items, "codes_affected": count}
+    )
 
 
 def naming(*errors: dict[str, str]) -> Response:
@@ -98,8 +108,9 @@ Api = Callable[[Attempt], Response]
 class Bench:
     """A pipeline, a clock, and what the pipeline wanted done so far.
 
-    ``open`` holds the attempts that are not answered yet, ``dead_letters`` those not acknowledged. Rules default to no
-    rate limit, no linger and no rejection pause, so that a test names what it is about.
+    ``open`` holds the attempts that are not answered yet, ``dead_letters`` those not acknowledged.
+    Rules default to no rate limit, no linger and no rejection pause, so that a test names what it
+    is about.
     """
 
     def __init__(self, *, seed: int = 1, retry: RetryPolicy | None = None, **rules: Any) -> None:
@@ -118,7 +129,7 @@ class Bench:
         self.notices: list[str] = []
         self._next: dict[Partition, int] = {}
 
-    # -- inputs --------------------------------------------------------------------------------------------------
+    # -- inputs ----------------------------------------------------------------------------------
 
     def partition(self, number: int = 0, start: int = 0, committed: int | None = 0) -> Partition:
         """A partition that is assigned now."""
@@ -128,7 +139,12 @@ class Bench:
         return partition
 
     def read(
-        self, partition: Partition, *keys: str, tick: bool = True, by_task: bool = False, **fields: Any
+        self,
+        partition: Partition,
+        *keys: str,
+        tick: bool = True,
+        by_task: bool = False,
+        **fields: Any,
     ) -> list[Row]:
         """Records of one row each arrive; ``fields`` as for ``row_of``."""
         records, rows = [], []
@@ -157,7 +173,10 @@ class Bench:
         return effects
 
     def pass_time(self, seconds: float, api: Api | None = None) -> None:
-        """Time passes; the pipeline is woken whenever it wants to be. With ``api``, everything is answered at once."""
+        """Time passes; the pipeline is woken whenever it wants to be.
+
+        With ``api``, everything is answered at once.
+        """
         end = self.now + seconds
         while True:
             self.tick()
@@ -173,7 +192,9 @@ class Bench:
             self.serve(api)
 
     def serve(self, api: Api) -> None:
-        """Answer every open attempt, letter and question at once, until nothing more is sent at this time."""
+        """Answer every open attempt, letter and question at once, until nothing more is sent at
+        this time.
+        """
         for _ in range(100_000):
             if self.dead_letters:
                 self.acknowledge()
@@ -186,7 +207,9 @@ class Bench:
         raise AssertionError("the pipeline sends without end at one moment")
 
     def answer(self, attempt: Attempt, response: Response, *, tick: bool = True) -> None:
-        """An attempt ended; where the reply does not say how long the call took, since the attempt was sent."""
+        """An attempt ended; where the reply does not say how long the call took, since the attempt
+        was sent.
+        """
         self.open.remove(attempt)
         if not response.seconds:
             response = msgspec.structs.replace(response, seconds=self.now - attempt.window.sent_at)
@@ -221,7 +244,7 @@ class Bench:
         self.pipeline.on_acknowledged([letter.row for letter in done], self.now)
         self.tick()
 
-    # -- what a test looks at ------------------------------------------------------------------------------------
+    # -- what a test looks at --------------------------------------------------------------------
 
     @property
     def only(self) -> Attempt:
@@ -231,12 +254,17 @@ class Bench:
 
     def reasons(self) -> dict[str, str]:
         """Key value → reason of every letter so far, acknowledged or not."""
-        return {str(letter.row.value): letter.rejection.reason for letter in self.buried + self.dead_letters}
+        return {
+            str(letter.row.value): letter.rejection.reason
+            for letter in self.buried + self.dead_letters
+        }
 
     def settled(self) -> bool:
         """Whether nothing is unsettled and every ledger balances."""
         ledgers = [partition.ledger for partition in self.pipeline.partitions]
-        return self.pipeline.unsettled == 0 and all(ledger.balanced and not ledger.unsettled for ledger in ledgers)
+        return self.pipeline.unsettled == 0 and all(
+            ledger.balanced and not ledger.unsettled for ledger in ledgers
+        )
 
 
 def names(prefix: str, count: int) -> list[str]:
@@ -250,7 +278,9 @@ def always(attempt: Attempt) -> Response:
 
 
 def rejecting(bad: Iterable[str], response: Callable[[Attempt, list[str]], Response]) -> Api:
-    """An API that answers windows with a bad row by ``response`` (told the bad values), and accepts the others."""
+    """An API that answers windows with a bad row by ``response`` (told the bad values), and accepts
+    the others.
+    """
     known = set(bad)
 
     def api(attempt: Attempt) -> Response:

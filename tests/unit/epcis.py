@@ -1,4 +1,6 @@
-"""Events of EPCIS as a packaging line writes them, and what the consumer makes of them by given rules."""
+"""Events of EPCIS as a packaging line writes them, and what the consumer makes of them by given
+rules.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,26 @@ OTHER_SSCC = "https://id.gs1.org/00/095060000000000022"
 
 
 def object_event(*epcs: str, action: Any = "OBSERVE", **members: Any) -> dict[str, Any]:
-    return {"@context": CONTEXT, "type": "ObjectEvent", **WHEN, "action": action, "epcList": list(epcs), **members}
+    return {
+        "@context": CONTEXT,
+        "type": "ObjectEvent",
+        **WHEN,
+        "action": action,
+        "epcList": list(epcs),
+        **members,
+    }
 
 
-def aggregation(parent: str | None, *children: str, action: str = "ADD", **members: Any) -> dict[str, Any]:
-    event = {"@context": CONTEXT, "type": "AggregationEvent", **WHEN, "action": action, "childEPCs": list(children)}
+def aggregation(
+    parent: str | None, *children: str, action: str = "ADD", **members: Any
+) -> dict[str, Any]:
+    event = {
+        "@context": CONTEXT,
+        "type": "AggregationEvent",
+        **WHEN,
+        "action": action,
+        "childEPCs": list(children),
+    }
     return event | ({} if parent is None else {"parentID": parent}) | members
 
 
@@ -50,7 +67,9 @@ def record() -> Record:
     return Record(Partition("t", 0, 0, None), 0, None, 0)
 
 
-def rows_of(event: Any, form: str = "auto", into: Record | None = None, **lists: tuple[str, ...]) -> list[Row]:
+def rows_of(
+    event: Any, form: str = "auto", into: Record | None = None, **lists: tuple[str, ...]
+) -> list[Row]:
     """The rows of a record."""
     raw = event if isinstance(event, bytes) else json.dumps(event).encode()
     maker = RowMaker("extended_id", logistic_units=UNITS)

@@ -1,6 +1,7 @@
 """Fakes of the owner loop's adapters, in simulated time.
 
-The queue of results is the clock: waiting on it lets the time pass and brings what was scheduled for then.
+The queue of results is the clock: waiting on it lets the time pass and brings what was scheduled
+for then.
 """
 
 from __future__ import annotations
@@ -80,7 +81,10 @@ class Results(queue.Queue[Result]):
         heapq.heappush(self._due, (self.now + seconds, self._count, do))
 
     def stand_still(self, seconds: float) -> None:
-        """Time passes while the process stands still: what was due meanwhile is done when it goes on."""
+        """Time passes while the process stands still.
+
+        What was due meanwhile is done when it goes on.
+        """
         self.now += seconds
         self._due = [(max(at, self.now), number, do) for at, number, do in sorted(self._due)]
 
@@ -185,7 +189,9 @@ class FakeSource:
 
 
 class World:
-    """A runner over fakes; the API answers after ``latency`` by ``api``, or never where that gives None."""
+    """A runner over fakes; the API answers after ``latency`` by ``api``, or never where that gives
+    None.
+    """
 
     def __init__(
         self,
@@ -214,11 +220,15 @@ class World:
         self.latency = 0.1
         self.api: Callable[[Attempt], Response | None] = accepted
         self.sent: list[Attempt] = []
-        self.start_by: list[tuple[float, float]] = []  #: when each was handed out, and until when it might begin then
+        self.start_by: list[
+            tuple[float, float]
+        ] = []  #: when each was handed out, and until when it might begin then
         self.leases: list[Callable[[], float]] = []
         self.unanswered: list[Attempt] = []
         self.questions: list[Task] = []
-        self.task: Response = answered(200, {"state": "complete"})  #: what a question about a task brings
+        self.task: Response = answered(
+            200, {"state": "complete"}
+        )  #: what a question about a task brings
         self.asked: list[float] = []
         self.me: int = 200
         self.dead_letters: list[DeadLetter] = []
@@ -239,7 +249,9 @@ class World:
         """Turn the loop until something holds, at most so much simulated time."""
         end = self.results.now + seconds
         while not done():
-            assert self.results.now < end, f"I8: it did not happen within {seconds:g} simulated seconds"
+            assert self.results.now < end, (
+                f"I8: it did not happen within {seconds:g} simulated seconds"
+            )
             self.runner.turn()
 
     def turn_for(self, seconds: float) -> None:
@@ -280,7 +292,9 @@ class FakeApi:
     def ask(self) -> None:
         world = self.world
         world.asked.append(world.results.now)
-        world.results.at(world.latency, lambda: world.results.put((Call(None), answered(world.me, {}))))
+        world.results.at(
+            world.latency, lambda: world.results.put((Call(None), answered(world.me, {})))
+        )
 
 
 class FakeLetters:

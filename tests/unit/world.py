@@ -1,8 +1,11 @@
-"""A small world around the pipeline: logs of partitions, an API model, letters, commits, and an oracle.
+"""A small world around the pipeline.
 
-The oracle keeps its own books of what was read, sent, applied, accepted and dead-lettered, from what crosses the
-pipeline's border only, and holds it to the invariants I1 to I9 after every step. Each row carries a tag in its item:
-partition, epoch, offset and place in its record; so the API model sees which row it applies.
+Logs of partitions, an API model, letters, commits, and an oracle.
+
+The oracle keeps its own books of what was read, sent, applied, accepted and dead-lettered, from
+what crosses the pipeline's border only, and holds it to the invariants I1 to I9 after every step.
+Each row carries a tag in its item: partition, epoch, offset and place in its record; so the API
+model sees which row it applies.
 """
 
 from __future__ import annotations
@@ -25,7 +28,10 @@ from tests.unit.api_model import ApiModel, tag_of
 from tests.unit.builders import EPSILON, accepted, row_of
 
 PARTITIONS = 3
-UNIT_OF = {"extended_id": "case_code", "case_code": "pallet_code"}  #: what a row of a data key may join
+UNIT_OF = {
+    "extended_id": "case_code",
+    "case_code": "pallet_code",
+}  #: what a row of a data key may join
 MAX_PROCESSING = 3.0
 RULES = Rules(
     max_rows=4,
@@ -51,7 +57,8 @@ class Spec:
     """One row of a record in a log; ``kind`` decides what the API says of it."""
 
     value: str
-    kind: str = "good"  #: good, unknown, forbidden (403), huge (413), cursed (500), invalid (by our own rules)
+    #: good, unknown, forbidden (403), huge (413), cursed (500), invalid (by our own rules)
+    kind: str = "good"
     key: str = "extended_id"
     market: bool = False  #: a second field, so another field set
     joins: str = ""  #: the unit that it puts its codes into: a case, or of a case its pallet
@@ -77,10 +84,14 @@ class Epoch:
     partition: Partition
     number: int
     rows: dict[Tag, Row] = field(default_factory=dict)
-    done: set[Tag] = field(default_factory=set)  #: accepted (the answer was delivered), or letter acknowledged
+    done: set[Tag] = field(
+        default_factory=set
+    )  #: accepted (the answer was delivered), or letter acknowledged
     sizes: dict[int, int] = field(default_factory=dict)
     counts: dict[int, int] = field(default_factory=dict)  #: rows of the record at an offset
-    settled_before: set[int] = field(default_factory=set)  #: offsets that were settled at the last commit before it
+    settled_before: set[int] = field(
+        default_factory=set
+    )  #: offsets that were settled at the last commit before it
     rejected: set[int] = field(default_factory=set)  #: offsets of which a letter is acknowledged
     withdrawn: bool = False
     final: dict[str, int] | None = None  #: the ledger when it was revoked
@@ -102,8 +113,12 @@ class World:
         self.epochs: list[Epoch] = []
         self.owned: dict[int, Epoch] = {}
         self.open: list[Attempt] = []
-        self.held: dict[int, list[tuple[Tag, Row]]] = {}  #: the rows of each open attempt, as they were sent
-        self.in_tasks: dict[int, list[tuple[Tag, Row]]] = {}  #: the rows of each window that is in a task's hands
+        self.held: dict[
+            int, list[tuple[Tag, Row]]
+        ] = {}  #: the rows of each open attempt, as they were sent
+        self.in_tasks: dict[
+            int, list[tuple[Tag, Row]]
+        ] = {}  #: the rows of each window that is in a task's hands
         self.questions: list[Task] = []
         self.dead_letters: list[DeadLetter] = []
         self.asks_open = 0
@@ -111,15 +126,19 @@ class World:
         self.hold: dict[Tag, float] = {}  #: a lost call of this row may take effect until then
         self.left_out: set[Tag] = set()
         self.failed_once: set[Tag] = set()
-        self.unknown_since: dict[Tag, float] = {}  #: when the API first said that it does not know the key
+        self.unknown_since: dict[
+            Tag, float
+        ] = {}  #: when the API first said that it does not know the key
         self.out_of_grace: set[Tag] = set()
         self.ended: list[Attempt] = []
-        self.settled_at: list[set[int]] = [set() for _ in range(PARTITIONS)]  #: offsets, as of the last commit
+        self.settled_at: list[set[int]] = [
+            set() for _ in range(PARTITIONS)
+        ]  #: offsets, as of the last commit
         self.seen = self.api.seen  #: what happened, for the coverage of a run
         for number in range(PARTITIONS):
             self.assign(number)
 
-    # -- inputs --------------------------------------------------------------------------------------------------
+    # -- inputs ----------------------------------------------------------------------------------
 
     def assign(self, number: int) -> None:
         """The partition comes: a new epoch from the committed offset."""
@@ -127,7 +146,9 @@ class World:
             return
         committed = self.committed[number]
         already_settled = decode(self.metadata[number], number, committed or 0)
-        partition = Partition("events", number, committed or 0, committed, already_settled, self.metadata[number])
+        partition = Partition(
+            "events", number, committed or 0, committed, already_settled, self.metadata[number]
+        )
         epoch = Epoch(partition, len(self.epochs), settled_before=set(self.settled_at[number]))
         self.epochs.append(epoch)
         self.owned[number] = epoch
@@ -164,7 +185,9 @@ class World:
                 unit = UNIT_OF.get(spec.key) if spec.joins else None
                 if unit:
                     more[unit] = spec.joins
-                row = row_of(record, spec.value, key=spec.key, tag=_text(tag), kind=spec.kind, **more)
+                row = row_of(
+                    record, spec.value, key=spec.key, tag=_text(tag), kind=spec.kind, **more
+                )
                 if unit and spec.kind != "invalid":
                     row.joins = ((unit, spec.joins),)
                 if self.tasks and spec.key != "extended_id":
@@ -179,7 +202,9 @@ class World:
         if position == partition.position:
             return
         self.pipeline.add_records(partition, records, rows, position, self.now)
-        assert self.pipeline.flow.rows <= self.rules.max_unsettled_rows + 3 * count, "I6: rows beyond the bound"
+        assert self.pipeline.flow.rows <= self.rules.max_unsettled_rows + 3 * count, (
+            "I6: rows beyond the bound"
+        )
 
     def tick(self) -> None:
         """The time is now; lost calls whose time has come take effect first."""
@@ -210,21 +235,35 @@ class World:
         self.tick()
 
     def answer(self, attempt: Attempt, kind: str) -> None:
-        """An attempt ends; ``kind``: by the content of the window and the API's mode, or a trouble on the way."""
+        """An attempt ends; ``kind``.
+
+        By the content of the window and the API's mode, or a trouble on the way.
+        """
         self.open.remove(attempt)
         self.ended.append(attempt)
         rows = self.held.pop(id(attempt))
         response = self.api.response(attempt, [row for _, row in rows], kind, self.now)
         if response.status is None and response.sent:
             for tag, _ in rows:
-                self.hold[tag] = max(self.hold.get(tag, 0.0), attempt.window.sent_at + MAX_PROCESSING)
+                self.hold[tag] = max(
+                    self.hold.get(tag, 0.0), attempt.window.sent_at + MAX_PROCESSING
+                )
         odd = response.status == 200 and response.document is None
-        if odd or response.status is None or response.status in (403, 408) or response.status >= 500:
+        if (
+            odd
+            or response.status is None
+            or response.status in (403, 408)
+            or response.status >= 500
+        ):
             self.failed_once |= {tag for tag, _ in rows}
         if response.status == 400 and isinstance(response.document, dict):
             for error in response.document["errors"]:
                 self._named(error, rows)
-        if response.status == 200 and response.document is not None and "task_id" in response.document:
+        if (
+            response.status == 200
+            and response.document is not None
+            and "task_id" in response.document
+        ):
             self.in_tasks[id(attempt.window)] = rows
         elif response.status == 200 and response.document is not None:
             items = response.document["items"]
@@ -239,7 +278,9 @@ class World:
         self.pipeline.on_response(attempt, response, self.now)
 
     def answer_question(self, task: Task, kind: str) -> None:
-        """A question about a task is answered, by what has become of it, or by a trouble on the way."""
+        """A question about a task is answered, by what has become of it, or by a trouble on the
+        way.
+        """
         self.questions.remove(task)
         rows = self.in_tasks[id(task.window)]
         response = self.api.tell(task.id, kind, self.now)
@@ -263,13 +304,20 @@ class World:
         """A 400 names a row; by its key value as an unknown key."""
         grace = self.rules.retry.unknown_key_grace
         for tag, row in rows:
-            if row.value == error.get("key_value") and grace and not self.rules.pause_after_rejections:
+            if (
+                row.value == error.get("key_value")
+                and grace
+                and not self.rules.pause_after_rejections
+            ):
                 since = self.unknown_since.setdefault(tag, self.now)
                 if self.now >= since + grace and self.epochs[tag[1]].final is None:
                     self.out_of_grace.add(tag)
 
     def answer_again(self, index: int) -> None:
-        """An attempt that has ended is answered once more, as accepted; that must change nothing."""
+        """An attempt that has ended is answered once more, as accepted.
+
+        That must change nothing.
+        """
         if not self.ended:
             return
         attempt = self.ended[index % len(self.ended)]
@@ -277,14 +325,23 @@ class World:
         try:
             self.pipeline.on_response(attempt, accepted(attempt), self.now)
         except Exception as error:
-            raise AssertionError(f"I5: a second answer to an attempt is taken in: {error!r}") from None
+            raise AssertionError(
+                f"I5: a second answer to an attempt is taken in: {error!r}"
+            ) from None
         assert self._books() == before, "I5: a second answer to an attempt changes something"
         self.seen.add("second answer")
 
     def _books(self) -> tuple[Any, ...]:
         flow, pipeline = self.pipeline.flow, self.pipeline
         ledgers = [epoch.partition.ledger.as_dict() for epoch in self.epochs]
-        return ledgers, flow.rows, flow.size, len(pipeline.claims), pipeline.gate.in_flight, len(pipeline.windows.live)
+        return (
+            ledgers,
+            flow.rows,
+            flow.size,
+            len(pipeline.claims),
+            pipeline.gate.in_flight,
+            len(pipeline.windows.live),
+        )
 
     def answer_me(self) -> None:
         """``GET /me`` is answered as the mode says."""
@@ -305,7 +362,10 @@ class World:
         self.pipeline.on_acknowledged([letter.row for letter in done], self.now)
 
     def become(self, mode: str) -> None:
-        """The API's mode changes; a run has one loss of permission, which may never be taken for a row's fault."""
+        """The API's mode changes.
+
+        A run has one loss of permission, which may never be taken for a row's fault.
+        """
         if mode != "forbidden" or "forbidden" not in self.seen:
             self.api.mode = mode
             self.seen.add(mode)
@@ -322,16 +382,21 @@ class World:
             partition.committed, partition.metadata = commit.offset, commit.metadata
 
     def revoke(self, number: int, *, lost_already: bool) -> None:
-        """The partition goes; unless it is lost already, what ended meanwhile is committed first."""
+        """The partition goes; unless it is lost already, what ended meanwhile is committed first.
+        """
         epoch = self.owned.get(number)
         if epoch is None:
             return
         if lost_already and len(self.open) > 1:
-            self.answer(self.open[0], "normal")  # an answer that came in the same turn: nothing was done for it yet
+            self.answer(
+                self.open[0], "normal"
+            )  # an answer that came in the same turn: nothing was done for it yet
         epoch.withdrawn = True
         self.pipeline.withdraw([epoch.partition], self.now)
         at_rest = chain(
-            self.pipeline.lanes.rows(), self.pipeline.windows.rows_at_rest(), self.pipeline.claims.waiting()
+            self.pipeline.lanes.rows(),
+            self.pipeline.windows.rows_at_rest(),
+            self.pipeline.claims.waiting(),
         )
         left = [_tag(row) for row in at_rest if row.record.partition is epoch.partition]
         assert not left, f"fencing: rows of a withdrawn partition can still be sent: {left}"
@@ -354,7 +419,7 @@ class World:
         epoch.final = epoch.partition.ledger.as_dict()
         del self.owned[number]
 
-    # -- the oracle ----------------------------------------------------------------------------------------------
+    # -- the oracle ------------------------------------------------------------------------------
 
     def _check_sent(self, attempt: Attempt) -> None:
         rows = [(_tag(row), row) for row in attempt.window.rows]
@@ -365,32 +430,50 @@ class World:
         assert len(set(keys)) == len(keys), "I4: two rows of one key in one window"
         assert not busy & set(keys), "I4: a key is in flight twice"
         assert len({key for key, _ in keys}) == 1, "a window holds one data key"
-        assert len({tuple(sorted(row.item)) for _, row in rows}) == 1, "a window holds one set of fields"
+        assert len({tuple(sorted(row.item)) for _, row in rows}) == 1, (
+            "a window holds one set of fields"
+        )
         assert 0 < len(rows) <= self.rules.max_rows, "a window holds 1 to max_rows rows"
         for tag, row in rows:
             epoch = self.epochs[tag[1]]
             assert not epoch.withdrawn, f"fencing: a row of a withdrawn partition is sent: {tag}"
-            assert tag not in self.out_of_grace, f"I8: {tag} waits for its unknown key beyond the grace"
+            assert tag not in self.out_of_grace, (
+                f"I8: {tag} waits for its unknown key beyond the grace"
+            )
             assert tag not in epoch.done, f"I7: a settled row is sent again: {tag}"
-            assert tag[2] >= (epoch.partition.started_at), f"I7: {tag} is before the committed offset"
-            assert tag[2] not in epoch.settled_before, f"I7: {tag} was settled at the last commit, and is sent again"
+            assert tag[2] >= (epoch.partition.started_at), (
+                f"I7: {tag} is before the committed offset"
+            )
+            assert tag[2] not in epoch.settled_before, (
+                f"I7: {tag} was settled at the last commit, and is sent again"
+            )
             assert row.item["kind"] != "invalid", "a row that fails validation is sent"
             # A row that was left out of an answer is settled by it when it is not repeated.
-            undone = {other for other in epoch.rows if other not in epoch.done and other not in self.left_out}
+            undone = {
+                other
+                for other in epoch.rows
+                if other not in epoch.done and other not in self.left_out
+            }
             half_settled = {other[2] for other in undone if other[2] < tag[2]}
             for earlier, other in epoch.rows.items():
                 if earlier < tag and _in_order(other, row):
-                    assert earlier not in undone, f"I2: {tag} is sent before {earlier} of its key is settled"
+                    assert earlier not in undone, (
+                        f"I2: {tag} is sent before {earlier} of its key is settled"
+                    )
                     assert earlier[2] not in half_settled, (
                         f"I2: {tag} is sent before the whole record of {earlier}, of its key, is settled"
                     )
             for earlier, until in self.hold.items():
                 other = self.epochs[earlier[1]].rows[earlier]
                 if earlier != tag and until > self.now and _in_order(other, row):
-                    raise AssertionError(f"I2: {tag} is sent while a lost call of {earlier} may still take effect")
+                    raise AssertionError(
+                        f"I2: {tag} is sent while a lost call of {earlier} may still take effect"
+                    )
         self.open.append(attempt)
         self.held[id(attempt)] = rows
-        assert len(self.open) <= self.rules.concurrency, "I6: more requests in flight than the concurrency"
+        assert len(self.open) <= self.rules.concurrency, (
+            "I6: more requests in flight than the concurrency"
+        )
 
     def _check_letter(self, letter: DeadLetter) -> None:
         tag, kind, reason = _tag(letter.row), letter.row.item["kind"], letter.rejection.reason
@@ -411,16 +494,28 @@ class World:
         unsettled = size = 0
         for epoch in self.epochs:
             ledger = epoch.partition.ledger
-            assert ledger.balanced, f"I5: the ledger of {epoch.partition} does not balance: {ledger.as_dict()}"
+            assert ledger.balanced, (
+                f"I5: the ledger of {epoch.partition} does not balance: {ledger.as_dict()}"
+            )
             assert ledger.consumed == len(epoch.counts), "I5: consumed is not what was read"
             if epoch.final is not None:
-                assert ledger.as_dict() == epoch.final, "I5: a late result changed the ledger of a revoked partition"
+                assert ledger.as_dict() == epoch.final, (
+                    "I5: a late result changed the ledger of a revoked partition"
+                )
                 continue
             open_offsets = {tag[2] for tag in epoch.rows if tag not in epoch.done}
-            assert ledger.unsettled >= len(open_offsets - self._maybe_settled(epoch)), "I1: settled without an outcome"
+            assert ledger.unsettled >= len(open_offsets - self._maybe_settled(epoch)), (
+                "I1: settled without an outcome"
+            )
             self._check_counts(epoch)
             if not epoch.withdrawn:
-                unsettled += len([tag for tag in epoch.rows if tag not in epoch.done and tag not in self.left_out])
+                unsettled += len(
+                    [
+                        tag
+                        for tag in epoch.rows
+                        if tag not in epoch.done and tag not in self.left_out
+                    ]
+                )
             size += sum(epoch.sizes[o] for o in open_offsets - self._maybe_settled(epoch))
         for commit in due_commits(self.pipeline.partitions):
             partition, offset = commit.partition, commit.offset
@@ -449,19 +544,25 @@ class World:
         """Offsets with a row that was left out of an answer: accepted if it is not repeated."""
         return {tag[2] for tag in epoch.rows if tag in self.left_out}
 
-    # -- the end -------------------------------------------------------------------------------------------------
+    # -- the end ---------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """From now on all is well: everything is settled in bounded time (I8), nothing is lost (I1), in order (I9)."""
+        """From now on all is well.
+
+        Everything is settled in bounded time (I8), nothing is lost (I1), in order (I9).
+        """
         self.api.mode = "healthy"
         for number in range(PARTITIONS):
             self.assign(number)
         began, beats = self.now, 0
-        # A row whose task fails, with no other tasks to compare, is rejected after a minute, one after the other.
+        # A row whose task fails, with no other tasks to compare, is rejected after a minute, one
+        # after the other.
         bound = PROGRESS_BOUND + (1500.0 if self.tasks else 0.0)
         wanted = [dict(log.records) for log in self.logs]
         while not self._all_done(wanted):
-            assert self.now - began < bound, f"I8: not settled after {bound:g} s: {self._undone(wanted)}"
+            assert self.now - began < bound, (
+                f"I8: not settled after {bound:g} s: {self._undone(wanted)}"
+            )
             beats += 1  # other rows come: only then can a row's own fault be told from ours
             self.logs[beats % PARTITIONS].publish([Spec(f"beat{beats}")])
             self._turn(0.25)
@@ -473,7 +574,9 @@ class World:
             log.end += 2  # a gap at the end: control records of a transaction
             self.read(number, 5)
         pipeline = self.pipeline
-        assert (pipeline.flow.rows, pipeline.flow.size) == (0, 0), "I6: something settled is counted still"
+        assert (pipeline.flow.rows, pipeline.flow.size) == (0, 0), (
+            "I6: something settled is counted still"
+        )
         left = len(pipeline.claims), len(pipeline.lanes), len(pipeline.windows.live)
         assert left == (0, 0, 0), f"I6: claims, ready rows or windows are left: {left}"
         self.commit()
@@ -485,14 +588,23 @@ class World:
 
     def _check_fate(self, place: tuple[int, int, int], spec: Spec) -> None:
         if spec.kind in ("good", "cursed"):
-            assert place in self.api.applied or self.buried.get(place) == "api_error", f"I1: {place} is lost"
+            assert place in self.api.applied or self.buried.get(place) == "api_error", (
+                f"I1: {place} is lost"
+            )
         else:
-            assert place in self.buried, f"I1: {place} ({spec.kind}) is neither accepted nor dead-lettered"
+            assert place in self.buried, (
+                f"I1: {place} ({spec.kind}) is neither accepted nor dead-lettered"
+            )
 
     def _turn(self, seconds: float) -> None:
         self.pass_time(seconds)
         for _ in range(200):
-            if not self.open and not self.asks_open and not self.dead_letters and not self.questions:
+            if (
+                not self.open
+                and not self.asks_open
+                and not self.dead_letters
+                and not self.questions
+            ):
                 break
             for task in list(self.questions):
                 self.answer_question(task, "normal")
@@ -533,7 +645,10 @@ def _place(tag: Tag) -> tuple[int, int, int]:
 
 
 def _in_order(one: Row, other: Row) -> bool:
-    """Whether two rows have an order: one key, or the one is put into the unit that the other updates."""
+    """Whether two rows have an order.
+
+    One key, or the one is put into the unit that the other updates.
+    """
     return _key(one) == _key(other) or _key(one) in other.joins or _key(other) in one.joins
 
 

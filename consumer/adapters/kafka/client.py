@@ -1,4 +1,7 @@
-"""What every librdkafka client of this process is given: address, security, and a voice for its errors."""
+"""What every librdkafka client of this process is given.
+
+Address, security, and a voice for its errors.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,9 @@ def advice(error: KafkaError) -> str:
     return _ADVICE.get(error.code(), "")
 
 
-_MECHANISMS = "set kafka.client.sasl.mechanism to PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
+_MECHANISMS = (
+    "set kafka.client.sasl.mechanism to PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
+)
 #: What librdkafka says of properties that do not go together, and what to do.
 _CURES = {
     "No provider for SASL mechanism": _MECHANISMS,
@@ -53,7 +58,10 @@ _CURES = {
 
 
 class ThrottledLog:
-    """Says each kind of trouble once, and again only after a while: a broker that is down is not a line a second."""
+    """Says each kind of trouble once, and again only after a while.
+
+    A broker that is down is not a line a second.
+    """
 
     def __init__(self) -> None:
         self._told: dict[object, float] = {}
@@ -90,18 +98,26 @@ _rdkafka_log.addFilter(_Quiet())
 
 
 def create_client(kind: Callable[[dict[str, Any]], Client], config: dict[str, Any]) -> Client:
-    """A client of this configuration; raises ConfigError, without any value, when librdkafka refuses it."""
+    """A client of this configuration.
+
+    Raises ConfigError, without any value, when librdkafka refuses it.
+    """
     try:
         return kind(config)
     except (KafkaException, ValueError, TypeError) as error:
         why = error.args[0].str() if isinstance(error, KafkaException) else type(error).__name__
-        why = re.sub("^(consumer|producer|admin client): ", "", why.rpartition("Failed to create ")[2])
+        why = re.sub(
+            "^(consumer|producer|admin client): ", "", why.rpartition("Failed to create ")[2]
+        )
         cure = next((f"; {cure}" for words, cure in _CURES.items() if words in why), "")
         raise ConfigError([f"kafka.client: {why}{cure}"]) from None
 
 
 def client_config(
-    bootstrap_servers: str, properties: Mapping[str, str], on_error: Callable[[KafkaError], None], **more: Any
+    bootstrap_servers: str,
+    properties: Mapping[str, str],
+    on_error: Callable[[KafkaError], None],
+    **more: Any,
 ) -> dict[str, Any]:
     """The properties of a client: the user's, then what a promise of this program needs."""
     return {

@@ -7,20 +7,29 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from consumer.adapters.kafka.retrying_producer import Headers, PendingWrite, Produced, RetryingProducer
+from consumer.adapters.kafka.retrying_producer import (
+    Headers,
+    PendingWrite,
+    Produced,
+    RetryingProducer,
+)
 from consumer.core.effects import DeadLetter
 from consumer.core.model import Stage
 
 #: The message of a letter that was refused for its size.
 SHORT_MESSAGE = 100
-#: And any other of its headers: a key, or a field's name, may be as long as the record, which is in the letter anyway.
+#: And any other of its headers: a key, or a field's name, may be as long as the record, which is in
+#: the letter anyway.
 SHORT_VALUE = 1000
 
 
-def headers_of(letter: DeadLetter, original: Headers, version: str, *, short: bool = False) -> Headers:
+def headers_of(
+    letter: DeadLetter, original: Headers, version: str, *, short: bool = False
+) -> Headers:
     """The headers of a letter: the record's own, then ours; earlier copies of ours are replaced.
 
-    ``short``: without ``scm.row``, with a cut message and no long values, for a letter that was too large.
+    ``short``: without ``scm.row``, with a cut message and no long values, for a letter that was too
+    large.
     """
     row, why = letter.row, letter.rejection
     record = row.record
@@ -46,7 +55,9 @@ def headers_of(letter: DeadLetter, original: Headers, version: str, *, short: bo
     }
     own = [(name, value) for name, value in original if name not in added]
     most = SHORT_VALUE if short else None
-    return own + [(n, str(v)[:most].encode("utf-8", "replace")) for n, v in added.items() if v is not None]
+    return own + [
+        (n, str(v)[:most].encode("utf-8", "replace")) for n, v in added.items() if v is not None
+    ]
 
 
 class DeadLetters(RetryingProducer[DeadLetter]):
@@ -68,7 +79,9 @@ class DeadLetters(RetryingProducer[DeadLetter]):
         raw = row.record.raw
         if row.stage != Stage.DEAD_LETTER or raw is None:
             return None
-        headers = headers_of(writing.content, self._own_headers(raw), self._version, short=writing.short)
+        headers = headers_of(
+            writing.content, self._own_headers(raw), self._version, short=writing.short
+        )
         key = raw.key()
         code = key or b"" if row.value is None else f"{row.data_key}={row.value}".encode()
         return Produced(raw.value(), key, headers, code)
@@ -78,5 +91,7 @@ class DeadLetters(RetryingProducer[DeadLetter]):
             return list(raw.headers() or [])  # type: ignore[arg-type]  # a list, whatever its stub says
         except (SystemError, UnicodeDecodeError, ValueError):
             # A header's name that is not UTF-8: the client cannot give any of them.
-            self._teller.tell("headers", "a dead letter goes without its record's headers: they cannot be read")
+            self._teller.tell(
+                "headers", "a dead letter goes without its record's headers: they cannot be read"
+            )
             return []

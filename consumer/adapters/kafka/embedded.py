@@ -1,8 +1,11 @@
-"""A Kafka inside this process: librdkafka's mock cluster, for demonstrations on a machine without a broker.
+"""A Kafka inside this process.
 
-It speaks the real protocol on a port of the loopback address, so other clients and processes use it as any
-broker: topics, consumer groups, commits with metadata. It keeps everything in memory (about 5 MB a partition,
-then the oldest is dropped), gives a topic 4 partitions at its first mention, and ends with the process.
+Librdkafka's mock cluster, for demonstrations on a machine without a broker.
+
+It speaks the real protocol on a port of the loopback address, so other clients and processes use it
+as any broker: topics, consumer groups, commits with metadata. It keeps everything in memory (about
+5 MB a partition, then the oldest is dropped), gives a topic 4 partitions at its first mention, and
+ends with the process.
 """
 
 from __future__ import annotations
@@ -41,6 +44,9 @@ class EmbeddedKafka:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()

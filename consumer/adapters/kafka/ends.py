@@ -1,6 +1,9 @@
-"""For a run with an end: where the topics end at the start, and when the group's committed offsets have got there.
+"""For a run with an end.
 
-All partitions count, whoever commits them: with several members each one stops when all the work is done.
+Where the topics end at the start, and when the group's committed offsets have got there.
+
+All partitions count, whoever commits them: with several members each one stops when all the work is
+done.
 """
 
 from __future__ import annotations
@@ -44,7 +47,11 @@ class Ends:
             reading.bootstrap_servers,
             reading.properties,
             ThrottledLog().error,
-            **{"group.id": reading.group_id, "enable.auto.commit": False, "allow.auto.create.topics": False},
+            **{
+                "group.id": reading.group_id,
+                "enable.auto.commit": False,
+                "allow.auto.create.topics": False,
+            },
         )
         self._consumer = create_client(Consumer, config)
         self._closed = threading.Event()
@@ -71,7 +78,9 @@ class Ends:
     def _watch(self, ends: dict[PartitionId, int]) -> None:
         while ends and not self._closed.wait(LOOK_EVERY_SECONDS):
             try:
-                committed = self._consumer.committed([TopicPartition(*key) for key in ends], timeout=CALL_SECONDS)
+                committed = self._consumer.committed(
+                    [TopicPartition(*key) for key in ends], timeout=CALL_SECONDS
+                )
             except KafkaException:
                 continue  # the reading client tells what is wrong with the broker
             for tp in committed:
@@ -81,7 +90,10 @@ class Ends:
             self._reached()
 
     def _find(self) -> dict[PartitionId, int]:
-        """The end of every partition that holds anything; raises UserError when broker or topics are not there."""
+        """The end of every partition that holds anything.
+
+        Raises UserError when broker or topics are not there.
+        """
         deadline = time.monotonic() + PATIENCE_SECONDS
         problem, told = "", False
         while not self._closed.is_set():
@@ -130,10 +142,15 @@ def partitions_of(
 
 
 def ends_of(consumer: Consumer, keys: Iterable[PartitionId]) -> dict[PartitionId, int]:
-    """The end of those partitions that hold anything; raises KafkaException when no broker answers."""
+    """The end of those partitions that hold anything.
+
+    Raises KafkaException when no broker answers.
+    """
     ends: dict[PartitionId, int] = {}
     for key in keys:
-        low, high = consumer.get_watermark_offsets(TopicPartition(*key), timeout=CALL_SECONDS, cached=False)
+        low, high = consumer.get_watermark_offsets(
+            TopicPartition(*key), timeout=CALL_SECONDS, cached=False
+        )
         if high > low:
             ends[key] = high
     return ends

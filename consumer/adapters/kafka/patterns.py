@@ -1,8 +1,10 @@
-"""Topic patterns: one meaning in both group protocols, and in what this program works out by itself.
+"""Topic patterns: one meaning in both group protocols, and in what this program works out by
+itself.
 
-With the classic protocol the client compares by POSIX extended syntax, anywhere in a name; with ``consumer`` (KIP-848)
-the broker compares whole names by RE2. Python's syntax is used here. What they read otherwise than each other is
-refused, and a pattern for the broker is widened to match anywhere.
+With the classic protocol the client compares by POSIX extended syntax, anywhere in a name; with
+``consumer`` (KIP-848) the broker compares whole names by RE2. Python's syntax is used here. What
+they read otherwise than each other is refused, and a pattern for the broker is widened to match
+anywhere.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-#: A class such as [[:alpha:]], an escaped letter or digit that not all know (\d is a "d" in POSIX), and a backslash in
-#: brackets (there it is a character of its own in POSIX).
+#: A class such as [[:alpha:]], an escaped letter or digit that not all know (\d is a "d" in POSIX),
+#: and a backslash in brackets (there it is a character of its own in POSIX).
 _READ_DIFFERENTLY = re.compile(r"\[:\w+:\]|\\[^\W_wWsSbB]|\[[^\]]*\\")
 
 

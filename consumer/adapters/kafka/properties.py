@@ -9,8 +9,8 @@ from confluent_kafka import Consumer, KafkaException, Producer
 
 from consumer.adapters.kafka.property_rules import USUAL
 
-#: Put after the property that is asked about: librdkafka stops at the first that it does not take, so no client is
-#: made, and its complaint is about this one only if the other was taken.
+#: Put after the property that is asked about: librdkafka stops at the first that it does not take,
+#: so no client is made, and its complaint is about this one only if the other was taken.
 _SENTINEL = "scm.consumer.no.such.property"
 _REFERENCE = "see librdkafka's CONFIGURATION.md"
 
@@ -24,13 +24,19 @@ class Complaint(NamedTuple):
 
 def complaint(name: str, value: str) -> Complaint | None:
     """What librdkafka has against a property; None for nothing. Never quotes the value."""
-    if "_" in name or name == "logger":  # the names of callbacks and internals; no property that is text has a "_"
+    if (
+        "_" in name or name == "logger"
+    ):  # the names of callbacks and internals; no property that is text has a "_"
         return Complaint(unknown=": not a property that text can set; remove it")
     try:
         Producer({name: value, _SENTINEL: ""})
     except KafkaException as error:
         said = error.args[0].str().strip()
-    except (TypeError, ValueError, AttributeError):  # the binding's own names, such as default.topic.config
+    except (
+        TypeError,
+        ValueError,
+        AttributeError,
+    ):  # the binding's own names, such as default.topic.config
         return Complaint(unknown=": not a property that text can set; remove it")
     if _SENTINEL in said:
         return None

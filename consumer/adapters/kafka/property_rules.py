@@ -1,9 +1,14 @@
-"""What is known here of librdkafka's properties: those that are usually needed, and those that are not to be set."""
+"""What is known here of librdkafka's properties.
 
-#: How a group hands partitions over if nothing else is said: only those that move, while the others are read on.
+Those that are usually needed, and those that are not to be set.
+"""
+
+#: How a group hands partitions over if nothing else is said: only those that move, while the others
+#: are read on.
 COOPERATIVE = "cooperative-sticky"
 
-#: The properties that are usually needed, and what they are for; names that are all but right are told these.
+#: The properties that are usually needed, and what they are for; names that are all but right are
+#: told these.
 USUAL = {
     "security.protocol": "plaintext, ssl, sasl_plaintext or sasl_ssl",
     "sasl.mechanism": "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",

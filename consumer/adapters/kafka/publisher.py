@@ -1,4 +1,5 @@
-"""Writing events to a topic and knowing of each whether it arrived, at no cost for those that did."""
+"""Writing events to a topic and knowing of each whether it arrived, at no cost for those that did.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ TELL_SECONDS = 2.0
 CALL_SECONDS = 1.0
 _TOPICS_SHOWN = 10
 
-#: The queue bounds the memory; a broker that is gone for a minute ends the work. kafka.client goes over these.
+#: The queue bounds the memory; a broker that is gone for a minute ends the work. kafka.client goes
+#: over these.
 DEFAULTS: dict[str, Any] = {
     "compression.type": "lz4",
     "linger.ms": 20,
@@ -33,7 +35,11 @@ DEFAULTS: dict[str, Any] = {
 #: As partition: the partitioner chooses.
 _BY_KEY = -1
 #: What is wrong with one record only: the others go on.
-_OWN_FAULT = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.RECORD_LIST_TOO_LARGE)
+_OWN_FAULT = (
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.INVALID_RECORD,
+    KafkaError.RECORD_LIST_TOO_LARGE,
+)
 #: The second is what an idempotent producer gets that may not write to any topic.
 _NO_RIGHT = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 #: The log-in or the handshake was refused: waiting does not mend it.
@@ -41,11 +47,17 @@ _REFUSED = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 
 
 class BrokenError(Exception):
-    """Kafka takes no more, or nobody waits for it; ``Publisher`` tells what was not acknowledged."""
+    """Kafka takes no more, or nobody waits for it.
+
+    ``Publisher`` tells what was not acknowledged.
+    """
 
 
 class _Cause(ThrottledLog):
-    """Keeps what the client last complained of: calls only fail with "transport failure" or a time-out."""
+    """Keeps what the client last complained of.
+
+    Calls only fail with "transport failure" or a time-out.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,9 +74,10 @@ class _Cause(ThrottledLog):
 class Publisher:
     """A producer for one topic: in order within a partition, acknowledged by all in-sync replicas.
 
-    ``refused`` is called, inside this object's methods, with the line of a record that the broker will not have, and
-    the reason. ``cancelled`` and ``hurry`` are asked while it waits: whether to send no more, and whether to wait no
-    longer for what was sent. ``say``: tells a person what it waits for.
+    ``refused`` is called, inside this object's methods, with the line of a record that the broker
+    will not have, and the reason. ``cancelled`` and ``hurry`` are asked while it waits: whether to
+    send no more, and whether to wait no longer for what was sent. ``say``: tells a person what it
+    waits for.
     """
 
     def __init__(
@@ -99,11 +112,16 @@ class Publisher:
         self._producer = create_client(Producer, config)
         self.sent = 0  #: records handed to the client
         self.failed = 0  #: of them, those that are not acknowledged and will not be
-        self.unacknowledged_from: int | None = None  #: the first line of those that failed through no fault of theirs
+        self.unacknowledged_from: int | None = (
+            None  #: the first line of those that failed through no fault of theirs
+        )
         self.broken = ""  #: why Kafka takes no more
 
     def connect(self) -> None:
-        """Wait for the topic, or until cancelled; raises UserError if broker or topic are not there."""
+        """Wait for the topic, or until cancelled.
+
+        Raises UserError if broker or topic are not there.
+        """
         begin, told = time.monotonic(), False
         while not self._cancelled():
             try:
@@ -116,11 +134,15 @@ class Publisher:
                     raise UserError(f"Kafka at {self._bootstrap}: {_why(cause)}") from None
                 if not told and time.monotonic() - begin > TELL_SECONDS:
                     told = True
-                    self._say(f"waiting for Kafka at {self._bootstrap}, up to {PATIENCE_SECONDS:g} s ...")
+                    self._say(
+                        f"waiting for Kafka at {self._bootstrap}, up to {PATIENCE_SECONDS:g} s ..."
+                    )
                 continue
             if self._topic not in found:
                 names = sorted(name for name in found if not name.startswith("__"))
-                more = f" and {len(names) - _TOPICS_SHOWN} more" if len(names) > _TOPICS_SHOWN else ""
+                more = (
+                    f" and {len(names) - _TOPICS_SHOWN} more" if len(names) > _TOPICS_SHOWN else ""
+                )
                 raise UserError(
                     f"the topic {self._topic} is not there: create it (scm-consumer check --create "
                     "makes those of kafka.topics), or name another one with --topic; "
@@ -132,13 +154,15 @@ class Publisher:
     def send(self, line: int, key: str, value: bytes) -> None:
         """Hand over the record of a line; waits while the client's queue is full.
 
-        Raises BadEvent if this record is too large; BrokenError, and it was not handed over, if Kafka takes no more or
-        if this is cancelled while it waits.
+        Raises BadEvent if this record is too large; BrokenError, and it was not handed over, if
+        Kafka takes no more or if this is cancelled while it waits.
         """
         while True:
             try:
                 # By position: that takes two thirds of the time.
-                self._producer.produce(self._topic, value, key, _BY_KEY, partial(self._failed, line))
+                self._producer.produce(
+                    self._topic, value, key, _BY_KEY, partial(self._failed, line)
+                )
             except BufferError:
                 self.poll(0.1)
                 if self._cancelled():
@@ -163,7 +187,10 @@ class Publisher:
             raise BrokenError
 
     def finish(self) -> None:
-        """Wait for the acknowledgements; in a hurry, or when Kafka takes no more, give up those that are missing."""
+        """Wait for the acknowledgements.
+
+        In a hurry, or when Kafka takes no more, give up those that are missing.
+        """
         try:
             while self._producer.flush(0.2) and not self.broken and not self._hurry():
                 pass
@@ -197,7 +224,11 @@ class Publisher:
 
 
 def _refusal(error: KafkaError) -> InvalidEvent:
-    cure = "; raise max.message.bytes of the topic" if error.code() != KafkaError.INVALID_RECORD else ""
+    cure = (
+        "; raise max.message.bytes of the topic"
+        if error.code() != KafkaError.INVALID_RECORD
+        else ""
+    )
     return InvalidEvent("invalid_event", f"Kafka refuses the record: {error.str()}{cure}")
 
 

@@ -1,13 +1,14 @@
 """Reading partitions from given offsets: records, ends, pauses, and offsets that are gone.
 
-librdkafka always runs with ``auto.offset.reset=error`` and is given every start offset explicitly, so an offset that is
-gone is seen, never jumped over in silence. A partition whose start is not known yet is owned and not read (*awaiting
-its start*), while others go on; the look-up goes on elsewhere (``seeking``).
+librdkafka always runs with ``auto.offset.reset=error`` and is given every start offset explicitly,
+so an offset that is gone is seen, never jumped over in silence. A partition whose start is not
+known yet is owned and not read (*awaiting its start*), while others go on; the look-up goes on
+elsewhere (``seeking``).
 
-A position is one of a log. The topic's id is looked at every few seconds, and at once when something points to it: a
-topic that was made anew is another one, and is begun at its beginning, or stopped, as ``kafka.on_out_of_range`` says.
-Partition ends are taken from EOF events, because behind the last record
-there can be offsets that hold none (control records of transactions, compaction).
+A position is one of a log. The topic's id is looked at every few seconds, and at once when
+something points to it: a topic that was made anew is another one, and is begun at its beginning, or
+stopped, as ``kafka.on_out_of_range`` says. Partition ends are taken from EOF events, because behind
+the last record there can be offsets that hold none (control records of transactions, compaction).
 """
 
 from __future__ import annotations
@@ -31,14 +32,16 @@ from consumer.errors import UserError
 
 log = logging.getLogger(__name__)
 
-#: KiB that librdkafka may hold before they are taken, on top of limits.max_unsettled_mib. Less starves it.
+#: KiB that librdkafka may hold before they are taken, on top of limits.max_unsettled_mib. Less
+#: starves it.
 PREFETCH_KIB = 16_384
 #: How long one look-up of offsets may take.
 LOOK_UP_SECONDS = 5.0
 #: Time between two looks at the topics' ids, and between those that something points to.
 IDS_EVERY_SECONDS = 10.0
 IDS_AGAIN_SECONDS = 0.5
-#: Stands in the error of an offset that is not there if leader epochs tell the client that the log was cut before it.
+#: Stands in the error of an offset that is not there if leader epochs tell the client that the log
+#: was cut before it.
 _CUT = KafkaError(KafkaError._LOG_TRUNCATION).str()
 #: Errors that come when a topic is deleted, or was made anew.
 _TOPIC_ERRORS = (
@@ -56,7 +59,10 @@ class Listener(Protocol):
         """These partitions came, each a new epoch."""
 
     def on_begun(self, partitions: list[Partition]) -> None:
-        """These, which the group gave before, begin now, each a new epoch; it is no sign of the group."""
+        """These, which the group gave before, begin now, each a new epoch.
+
+        It is no sign of the group.
+        """
 
     def on_joined(self) -> None:
         """The group has answered; what it assigns, if anything, comes with ``on_assigned``."""
@@ -70,8 +76,13 @@ class Listener(Protocol):
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
         """These partitions go when this returns; ``lost``: another member may own them already."""
 
-    def on_committed(self, commits: list[Commit], error: str | None, *, too_large: bool = False) -> None:
-        """A commit ended for these partitions; ``too_large``: the broker does not take so much metadata."""
+    def on_committed(
+        self, commits: list[Commit], error: str | None, *, too_large: bool = False
+    ) -> None:
+        """A commit ended for these partitions.
+
+        ``too_large``: the broker does not take so much metadata.
+        """
 
     def on_waiting(self) -> None:
         """The owner's thread waits for Kafka inside a callback, and lives."""
@@ -98,7 +109,10 @@ class ReadFrom:
 
 
 class Reader:
-    """A client that reads the partitions it is assigned; who assigns them is up to the classes made of it."""
+    """A client that reads the partitions it is assigned.
+
+    Who assigns them is up to the classes made of it.
+    """
 
     def __init__(self, listener: Listener, reading: ReadFrom, **more: Any) -> None:
         self._listener = listener
@@ -106,7 +120,9 @@ class Reader:
         self._on_out_of_range = reading.on_out_of_range
         self._owned: dict[PartitionId, Partition] = {}
         self._reads: set[PartitionId] = set()  # what the client is told to read, held back or not
-        self._searches: dict[PartitionId, Search] = {}  # the latest of each partition that awaits its start
+        self._searches: dict[
+            PartitionId, Search
+        ] = {}  # the latest of each partition that awaits its start
         self._ids_at = 0.0  # when the topics' ids are looked at next
         self._fatal: UserError | None = None  # why it cannot go on
         self._raised = False  # ``poll`` has said so
@@ -125,21 +141,28 @@ class Reader:
             "queued.max.messages.kbytes": PREFETCH_KIB,
             "fetch.queue.backoff.ms": 20,
         }
-        self._config = client_config(reading.bootstrap_servers, reading.properties, self._teller.error, **more)
+        self._config = client_config(
+            reading.bootstrap_servers, reading.properties, self._teller.error, **more
+        )
         self._consumer = create_client(Consumer, self._config)
         plain = client_config(reading.bootstrap_servers, reading.properties, self._teller.error)
         self._ids = TopicIds(plain)
         self._starts = Starts(self._topics, reading.start_from, self._ids)
-        beside = {"group.id": reading.group_id, "enable.auto.commit": False, "isolation.level": "read_committed"}
+        beside = {
+            "group.id": reading.group_id,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+        }
         beside["allow.auto.create.topics"] = False
         self._seeking = Seeking(lambda: create_client(Consumer, plain | beside), self._teller)
 
-    # -- reading -------------------------------------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------------------------
 
     def poll(self, count: int) -> list[tuple[Partition, list[Message]]]:
         """What has arrived, at most ``count`` records, by partition and in order; never waits.
 
-        Serves every callback. Raises UserError, once, when the client cannot go on: a stop polls on for the callbacks.
+        Serves every callback. Raises UserError, once, when the client cannot go on: a stop polls on
+        for the callbacks.
         """
         if self._fatal is not None and not self._raised:
             self._raised = True
@@ -169,7 +192,8 @@ class Reader:
                 if partition is not None:
                     batches.append((partition, batch))
             batch.append(message)
-        return batches  # an error of this call is raised by the next one: what was taken must be taken in first
+        # an error of this call is raised by the next one: what was taken must be taken in first
+        return batches
 
     def pause(self) -> None:
         """Read nothing until ``resume``; what was prefetched is dropped and read again later."""
@@ -188,14 +212,20 @@ class Reader:
             self._apply_pause([(partition.topic, partition.number)])
 
     def _apply_pause(self, keys: Iterable[PartitionId]) -> None:
-        # A pause outlives a revocation of the partition inside librdkafka, so the wanted state is said either way.
+        # A pause outlives a revocation of the partition inside librdkafka, so the wanted state is
+        # said either way.
         hold: list[PartitionId] = []
         read: list[PartitionId] = []
         for key in keys:
             if key not in self._reads:
                 continue
             partition = self._owned[key]
-            rests = self.paused or partition in self.stopped or partition in self._held or key in self._searches
+            rests = (
+                self.paused
+                or partition in self.stopped
+                or partition in self._held
+                or key in self._searches
+            )
             (hold if rests else read).append(key)
         if hold:
             self._consumer.pause([TopicPartition(*key) for key in hold])
@@ -215,7 +245,9 @@ class Reader:
             if partition is not None:
                 self._out_of_range(partition, error)
         elif error.fatal() or code == KafkaError._FATAL:
-            self._gone([TopicPartition(*key) for key in {**self._owned, **self._searches}], lost=True)
+            self._gone(
+                [TopicPartition(*key) for key in {**self._owned, **self._searches}], lost=True
+            )
             self._ended(error)
         else:
             if code in _TOPIC_ERRORS:
@@ -224,7 +256,9 @@ class Reader:
 
     def _fault(self, error: Exception) -> None:
         """Something was raised inside a callback of the client: the next poll says so."""
-        self._fatal = UserError(f"Kafka: a fault in the program ({type(error).__name__}); see the log above")
+        self._fatal = UserError(
+            f"Kafka: a fault in the program ({type(error).__name__}); see the log above"
+        )
 
     def _ended(self, error: KafkaError) -> None:
         """The client cannot go on."""
@@ -242,7 +276,10 @@ class Reader:
         )
 
     def _judge(self, partition: Partition, extent: Extent, error: KafkaError) -> None:
-        """An offset is not there: what the log holds now says why, and ``kafka.on_out_of_range`` what follows."""
+        """An offset is not there.
+
+        What the log holds now says why, and ``kafka.on_out_of_range`` what follows.
+        """
         begin, end, origin = extent
         position = partition.position
         # Then what is there now took the place of what was read: none of it is known to have been.
@@ -262,11 +299,17 @@ class Reader:
                 "or latest to go on without them",
             )
         elif beyond:
-            self._begin_anew(partition, begin, origin, "which is behind the partition's end, or was")
+            self._begin_anew(
+                partition, begin, origin, "which is behind the partition's end, or was"
+            )
         else:
             start = begin if self._on_out_of_range == "earliest" else end
-            log.error("%s: offset %s is no longer there; going on at %s", partition, position, start)
-            partition.position = start  # what was read before the gap stays, and is committed as it settles
+            log.error(
+                "%s: offset %s is no longer there; going on at %s", partition, position, start
+            )
+            partition.position = (
+                start  # what was read before the gap stays, and is committed as it settles
+            )
             self._read_anew((partition.topic, partition.number), start)
 
     def _stop(self, partition: Partition, why: str) -> None:
@@ -275,7 +318,7 @@ class Reader:
         self._apply_pause([(partition.topic, partition.number)])
         log.error("%s is stopped: %s", partition, why)
 
-    # -- topics that are made anew -------------------------------------------------------------------------------
+    # -- topics that are made anew ---------------------------------------------------------------
 
     def _look_at_ids(self) -> None:
         """Compare the topics' ids with those that are read, now and then; never waits."""
@@ -293,7 +336,9 @@ class Reader:
         if now.topic_id == UNKNOWN or partition in self.stopped or key in self._searches:
             return
         if before.topic_id in (UNKNOWN, now.topic_id):
-            partition.origin = now._replace(began=before.began, epoch=before.epoch)  # every commit from now on names it
+            partition.origin = now._replace(
+                began=before.began, epoch=before.epoch
+            )  # every commit from now on names it
             self._starts.seen[partition.topic] = now.topic_id
             return
         self._seek(
@@ -303,19 +348,28 @@ class Reader:
         )
 
     def _made_anew(self, partition: Partition, extent: Extent) -> None:
-        """The topic is another one than the one that was read: no position in that one means anything in it."""
+        """The topic is another one than the one that was read.
+
+        No position in that one means anything in it.
+        """
         before, now = partition.origin, extent.origin
         if now.topic_id in (UNKNOWN, before.topic_id):
-            self._apply_pause([(partition.topic, partition.number)])  # it was not, after all: read on
+            self._apply_pause(
+                [(partition.topic, partition.number)]
+            )  # it was not, after all: read on
         elif self._on_out_of_range == "stop":
             self._stop(partition, _anew(before, now, partition.position))
         else:
-            self._begin_anew(partition, extent.begin, now, "which is one of the topic that was deleted")
+            self._begin_anew(
+                partition, extent.begin, now, "which is one of the topic that was deleted"
+            )
 
     def _begin_anew(self, partition: Partition, begin: int, origin: Origin, why: str) -> None:
         """A new epoch at the log's beginning; what was read before cannot be committed any more."""
         key = (partition.topic, partition.number)
-        log.error("%s: was at offset %s, %s; beginning at %s", partition, partition.position, why, begin)
+        log.error(
+            "%s: was at offset %s, %s; beginning at %s", partition, partition.position, why, begin
+        )
         self._starts.seen[partition.topic] = origin.topic_id
         self._listener.on_revoked([partition], lost=True)
         self.stopped.pop(partition, None)
@@ -324,10 +378,13 @@ class Reader:
         self._begun([fresh])
         self._read_anew(key, begin)
 
-    # -- assignment ----------------------------------------------------------------------------------------------
+    # -- assignment ------------------------------------------------------------------------------
 
     def _assign(self, keys: list[PartitionId]) -> list[Partition]:
-        """Read these partitions, too; those whose start is not known at once, later. Those that are known."""
+        """Read these partitions, too.
+
+        Those whose start is not known at once, later. Those that are known.
+        """
         self._ids_at = 0.0
         self._listener.on_waiting()
         starts, problems = self._starts.find(self._consumer, keys, LOOK_UP_SECONDS)
@@ -353,15 +410,21 @@ class Reader:
         anew = {
             key for key, start in starts.items() if start.anew and self._on_out_of_range != "stop"
         }  # begun at their beginning, which is looked up first
-        partitions = {key: _partition(key, start) for key, start in starts.items() if key not in anew}
+        partitions = {
+            key: _partition(key, start) for key, start in starts.items() if key not in anew
+        }
         reads = {key: partition for key, partition in partitions.items() if not starts[key].anew}
         self._owned |= partitions
         self._reads |= reads.keys()
-        self._read_too([TopicPartition(*key, partition.position) for key, partition in reads.items()])
+        self._read_too(
+            [TopicPartition(*key, partition.position) for key, partition in reads.items()]
+        )
         self._apply_pause(reads)  # only after the assignment: before it, a pause is ignored
         for key, partition in partitions.items():
             if key not in reads:
-                self._stop(partition, _anew(starts[key].named, starts[key].origin, partition.position))
+                self._stop(
+                    partition, _anew(starts[key].named, starts[key].origin, partition.position)
+                )
         for key in anew:
             self._seek_beginning(key, starts[key])
         return list(partitions.values())
@@ -369,17 +432,28 @@ class Reader:
     def _seek_beginning(self, key: PartitionId, start: Start) -> None:
         def begin(extent: Extent) -> None:
             log.error(
-                "%s[%s]: %s; beginning at %s", *key, _anew(start.named, extent.origin, start.offset), extent.begin
+                "%s[%s]: %s; beginning at %s",
+                *key,
+                _anew(start.named, extent.origin, start.offset),
+                extent.begin,
             )
-            fresh = Start(extent.begin, None, start.already_settled, "", extent.origin, extent.origin)
+            fresh = Start(
+                extent.begin, None, start.already_settled, "", extent.origin, extent.origin
+            )
             self._begun(self._take_on({key: fresh}))
 
-        self._seek(key, lambda client: self._starts.extent(client, key, start.origin, LOOK_UP_SECONDS), begin)
+        self._seek(
+            key,
+            lambda client: self._starts.extent(client, key, start.origin, LOOK_UP_SECONDS),
+            begin,
+        )
 
     def _begun(self, partitions: list[Partition]) -> None:
         self._listener.on_begun(partitions)
 
-    def _seek(self, key: PartitionId, look: Callable[[Consumer], Any], then: Callable[[Any], None]) -> None:
+    def _seek(
+        self, key: PartitionId, look: Callable[[Consumer], Any], then: Callable[[Any], None]
+    ) -> None:
         """Look something up elsewhere; until it is found, nothing of the partition is read."""
         self._searches[key] = Search(key, look, then)
         self._apply_pause([key])
@@ -387,7 +461,10 @@ class Reader:
 
     @property
     def awaiting(self) -> dict[PartitionId, float]:
-        """Partitions that are not read, as it is not known yet where they begin; since when, by time.monotonic."""
+        """Partitions that are not read, as it is not known yet where they begin.
+
+        Since when, by time.monotonic.
+        """
         return {key: search.since for key, search in self._searches.items()}
 
     def _read_too(self, starts: list[TopicPartition]) -> None:
@@ -395,7 +472,10 @@ class Reader:
         self._consumer.incremental_assign(starts)
 
     def _read_anew(self, key: PartitionId, start: int) -> None:
-        """Have the client go on at this offset. Not a seek: librdkafka refuses one while the partition is in error."""
+        """Have the client go on at this offset.
+
+        Not a seek: librdkafka refuses one while the partition is in error.
+        """
         self._consumer.incremental_unassign([TopicPartition(*key)])
         self._consumer.incremental_assign([TopicPartition(*key, start)])
         self._apply_pause([key])
@@ -408,7 +488,9 @@ class Reader:
         partitions = [partition for key in keys if (partition := self._owned.get(key)) is not None]
         try:
             self._listener.on_revoked(partitions, lost=lost)
-        except Exception as error:  # an exception must not cross librdkafka; the partitions are gone all the same
+        except (
+            Exception
+        ) as error:  # an exception must not cross librdkafka; the partitions are gone all the same
             log.exception("revocation")
             self._fault(error)
         for partition in partitions:
@@ -419,18 +501,26 @@ class Reader:
             self._held.discard(partition)
 
     def end(self, partition: Partition) -> int | None:
-        """Where the partition ended when it was last fetched from (what transactions hold back apart); never waits.
+        """Where the partition ended when it was last fetched from (what transactions hold back
+        apart).
+
+        Never waits.
 
         None: nothing was fetched of it yet.
         """
         try:
-            found = self._consumer.get_watermark_offsets(TopicPartition(partition.topic, partition.number), cached=True)
+            found = self._consumer.get_watermark_offsets(
+                TopicPartition(partition.topic, partition.number), cached=True
+            )
         except (KafkaException, RuntimeError):  # not assigned any more, or closed
             return None
         return found[1] if found is not None and found[1] >= 0 else None
 
     def close(self, timeout: float) -> bool:
-        """Leave the group, if this is a member of it, within ``timeout`` seconds; whether that was done in time."""
+        """Leave the group, if this is a member of it, within ``timeout`` seconds.
+
+        Whether that was done in time.
+        """
         self._seeking.close()
         helper = threading.Thread(target=self._consumer.close, name="leave", daemon=True)
         helper.start()
@@ -452,12 +542,18 @@ def _partition(key: PartitionId, start: Start) -> Partition:
         )
     if start.already_settled:
         log.info(
-            "%s[%s]: %s records beyond offset %s are settled already", *key, start.already_settled.count, start.offset
+            "%s[%s]: %s records beyond offset %s are settled already",
+            *key,
+            start.already_settled.count,
+            start.offset,
         )
     committed = None if start.metadata is None else start.offset
-    # Stopped, it goes on naming the log that it was of: so that the next start, too, sees that it is another one.
+    # Stopped, it goes on naming the log that it was of: so that the next start, too, sees that it
+    # is another one.
     origin = start.named if start.anew else start.origin
-    return Partition(*key, start.offset, committed, start.already_settled, start.metadata or "", origin)
+    return Partition(
+        *key, start.offset, committed, start.already_settled, start.metadata or "", origin
+    )
 
 
 def _anew(before: Origin, now: Origin, offset: int) -> str:

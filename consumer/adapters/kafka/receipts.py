@@ -22,7 +22,9 @@ class Accepted(NamedTuple):
 
 
 def content_of(row: Row, accepted: Accepted) -> dict[str, Any]:
-    """A receipt: what was sent, when it was accepted (by this machine's clock), and what the answer told."""
+    """A receipt: what was sent, when it was accepted (by this machine's clock), and what the answer
+    told.
+    """
     record, receipt = row.record, accepted.receipt
     partition = record.partition
     told: dict[str, Any] = {
@@ -58,7 +60,12 @@ class Receipts(RetryingProducer[Accepted]):
         """Hand in the receipts of a request's rows; never waits."""
         at = datetime.fromtimestamp(self._clock(), UTC)
         unconfirmed = {id(row) for row in receipt.unconfirmed}
-        self._hand_in([PendingWrite(row, Accepted(receipt, at, id(row) in unconfirmed)) for row in receipt.rows])
+        self._hand_in(
+            [
+                PendingWrite(row, Accepted(receipt, at, id(row) in unconfirmed))
+                for row in receipt.rows
+            ]
+        )
 
     def _produced(self, writing: PendingWrite[Accepted]) -> Produced | None:
         row = writing.row

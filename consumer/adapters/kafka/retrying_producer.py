@@ -1,11 +1,12 @@
 """Records that rows wait for: each counts only when all in-sync replicas of its topic have it.
 
-One that cannot be written stays here and is tried again with back-off, loudly; its row stays unsettled meanwhile, so
-nothing is ever committed past it.
+One that cannot be written stays here and is tried again with back-off, loudly; its row stays
+unsettled meanwhile, so nothing is ever committed past it.
 
-What is written can be many times as large as what was read: a rejected row's dead letter is its whole record, and a
-record may have thousands of rows. So a record is made only when it is handed to the client, which keeps a copy until
-the broker has it, and no more is handed out than ``BUDGET_BYTES``. The rest waits here, as references.
+What is written can be many times as large as what was read: a rejected row's dead letter is its
+whole record, and a record may have thousands of rows. So a record is made only when it is handed to
+the client, which keeps a copy until the broker has it, and no more is handed out than
+``BUDGET_BYTES``. The rest waits here, as references.
 """
 
 from __future__ import annotations
@@ -35,12 +36,15 @@ IDLE_SECONDS = 0.5
 CLOSE_SECONDS = 5.0
 #: How long the number of the topic's partitions is believed.
 METADATA_SECONDS = 60.0
-#: Errors after which a new client goes on: some were seen to stand still for minutes after the broker was back.
+#: Errors after which a new client goes on: some were seen to stand still for minutes after the
+#: broker was back.
 RENEWING = (KafkaError._FATAL, KafkaError._MSG_TIMED_OUT, KafkaError._TRANSPORT)
-#: A record that was legal compressed may be larger than a producer's default limit when it is written again.
+#: A record that was legal compressed may be larger than a producer's default limit when it is
+#: written again.
 MAX_MESSAGE_BYTES = 100_000_000
 
-#: What may be handed to the client and not acknowledged: enough to keep a fast broker busy. A larger record goes alone.
+#: What may be handed to the client and not acknowledged: enough to keep a fast broker busy. A
+#: larger record goes alone.
 BUDGET_BYTES = 8_000_000
 #: What a record takes there besides its key, value and headers.
 RECORD_BYTES = 1000
@@ -76,7 +80,10 @@ class PendingWrite(Generic[Content]):
 
 
 class RetryingProducer(ABC, Generic[Content]):
-    """Writes one topic from a thread of its own; ``acknowledged`` is called there with rows whose records are safe."""
+    """Writes one topic from a thread of its own.
+
+    ``acknowledged`` is called there with rows whose records are safe.
+    """
 
     what: str  #: what is written, in the plural, for messages
     setting: str  #: that names the topic
@@ -108,15 +115,20 @@ class RetryingProducer(ABC, Generic[Content]):
             },
         )
         self._inbox: queue.SimpleQueue[list[PendingWrite[Content]]] = queue.SimpleQueue()
-        self._waiting: deque[PendingWrite[Content]] = deque()  # to be handed to the client when there is room
+        self._waiting: deque[PendingWrite[Content]] = (
+            deque()
+        )  # to be handed to the client when there is room
         self._retries: list[tuple[float, int, PendingWrite[Content]]] = []  # a heap by time
         self._retry_number = 0
-        self._pending: dict[PendingWrite[Content], int] = {}  # handed to the client, not acknowledged; and its bytes
+        self._pending: dict[
+            PendingWrite[Content], int
+        ] = {}  # handed to the client, not acknowledged; and its bytes
         self._handed_out = 0  # bytes of all that is pending
         self._done: list[Row] = []
         self._partitions = 0
         self._partitions_at = -METADATA_SECONDS
-        # Made at once, so that a property it cannot take is told at the start and not with the first record.
+        # Made at once, so that a property it cannot take is told at the start and not with the
+        # first record.
         self._producer: Producer | None = create_client(Producer, self._config)
         self._renewals = 0
         self._thread: threading.Thread | None = None
@@ -129,7 +141,9 @@ class RetryingProducer(ABC, Generic[Content]):
     def _hand_in(self, writings: list[PendingWrite[Content]]) -> None:
         """Have these written; never waits."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self.what.replace(" ", "-"), daemon=True)
+            self._thread = threading.Thread(
+                target=self._run, name=self.what.replace(" ", "-"), daemon=True
+            )
             self._thread.start()
         self._inbox.put(writings)
 
@@ -140,14 +154,15 @@ class RetryingProducer(ABC, Generic[Content]):
             self._inbox.put([])
             self._thread.join(CLOSE_SECONDS)
 
-    # -- the thread ----------------------------------------------------------------------------------------------
+    # -- the thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._closing:
             try:
                 self._turn()
             except Exception:
-                # A bug here must not end the thread: rows would wait for ever. They stay pending and are told.
+                # A bug here must not end the thread: rows would wait for ever. They stay pending
+                # and are told.
                 log.exception("%s", self.what)
                 time.sleep(1.0)
 
@@ -177,10 +192,14 @@ class RetryingProducer(ABC, Generic[Content]):
             return taken
 
     def _produce(self, writing: PendingWrite[Content]) -> bool:
-        """Hand it to the client, if it is still to be written; False: there is no room, it has to wait."""
+        """Hand it to the client, if it is still to be written.
+
+        False: there is no room, it has to wait.
+        """
         if self._pending and self._handed_out >= BUDGET_BYTES:
             return False
-        # A number, not the client: who holds the callback would hold the client, and it could never end.
+        # A number, not the client: who holds the callback would hold the client, and it could never
+        # end.
         renewals = self._renewals
 
         def delivered(error: KafkaError | None, _: Message) -> None:
@@ -211,14 +230,19 @@ class RetryingProducer(ABC, Generic[Content]):
                 partition=partition,
                 on_delivery=delivered,
             )
-        except Exception as error:  # whatever is wrong with one record, it is tried again, and the others go on
+        except (
+            Exception
+        ) as error:  # whatever is wrong with one record, it is tried again, and the others go on
             self._take_back(writing)
             if isinstance(error, KafkaException):
                 self._failed(writing, error.args[0])
             elif isinstance(error, BufferError):
                 self._failed(writing, KafkaError(KafkaError._QUEUE_FULL))
             else:
-                self._failed(writing, KafkaError(KafkaError._FAIL, f"a fault in the program: {type(error).__name__}"))
+                self._failed(
+                    writing,
+                    KafkaError(KafkaError._FAIL, f"a fault in the program: {type(error).__name__}"),
+                )
         return True
 
     def _take_back(self, writing: PendingWrite[Content]) -> None:
@@ -236,7 +260,9 @@ class RetryingProducer(ABC, Generic[Content]):
             found = producer.list_topics(self._topic, timeout=5.0).topics.get(self._topic)
             if found is None or found.error is not None or not found.partitions:
                 missing = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
-                raise KafkaException(found.error if found is not None and found.error is not None else missing)
+                raise KafkaException(
+                    found.error if found is not None and found.error is not None else missing
+                )
             self._partitions = len(found.partitions)
             self._partitions_at = now
         return zlib.crc32(code) % self._partitions
@@ -249,8 +275,14 @@ class RetryingProducer(ABC, Generic[Content]):
             self._retry(writing, 0.0)
             return
         writing.tries += 1
-        self._retry(writing, min(RETRY_CAP_SECONDS, RETRY_FIRST_SECONDS * 2.0 ** min(writing.tries - 1, 10)))
-        if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
+        self._retry(
+            writing, min(RETRY_CAP_SECONDS, RETRY_FIRST_SECONDS * 2.0 ** min(writing.tries - 1, 10))
+        )
+        if code in (
+            KafkaError.UNKNOWN_TOPIC_OR_PART,
+            KafkaError._UNKNOWN_TOPIC,
+            KafkaError._UNKNOWN_PARTITION,
+        ):
             self._partitions_at = -METADATA_SECONDS
             advice = f"create the topic {self._topic} (scm-consumer check --create), or correct {self.setting}"
         elif code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
@@ -273,7 +305,10 @@ class RetryingProducer(ABC, Generic[Content]):
         heapq.heappush(self._retries, (time.monotonic() + delay, self._retry_number, writing))
 
     def _renew(self) -> None:
-        """The client cannot go on: a new one produces again what the old one did not acknowledge."""
+        """The client cannot go on.
+
+        A new one produces again what the old one did not acknowledge.
+        """
         self._producer = None
         self._renewals += 1
         pending, self._pending = self._pending, {}

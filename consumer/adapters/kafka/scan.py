@@ -1,4 +1,6 @@
-"""Reading topics up to their present end, and what a group has committed of them, as a member of no group."""
+"""Reading topics up to their present end, and what a group has committed of them, as a member of no
+group.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from consumer.adapters.kafka.client import PartitionId, ThrottledLog, client_config, create_client
 from consumer.adapters.kafka.ends import CALL_SECONDS, no_answer, partitions_of
@@ -21,7 +30,10 @@ BATCH = 1000
 
 
 class Settled:
-    """What a group has settled of a partition: all below an offset, and what the settled map names beyond it."""
+    """What a group has settled of a partition.
+
+    All below an offset, and what the settled map names beyond it.
+    """
 
     def __init__(self, committed: int | None, beyond: SettledMap = NOTHING) -> None:
         self.committed = committed  #: None: the group has no committed offset
@@ -34,7 +46,9 @@ class Settled:
 class Scan:
     """Looks at topics without leaving a trace; raises UserError when the broker is not there."""
 
-    def __init__(self, bootstrap_servers: str, group_id: str, properties: Mapping[str, str]) -> None:
+    def __init__(
+        self, bootstrap_servers: str, group_id: str, properties: Mapping[str, str]
+    ) -> None:
         """``group_id``: the group whose commits are asked for; it is never joined."""
         self._bootstrap = bootstrap_servers
         config = client_config(
@@ -53,7 +67,10 @@ class Scan:
         self._consumer = create_client(Consumer, config)
 
     def partitions(self, topics: Sequence[str], *, missing_ok: bool = False) -> list[PartitionId]:
-        """The partitions of those topics; UserError when one is not there, unless that is no matter."""
+        """The partitions of those topics.
+
+        UserError when one is not there, unless that is no matter.
+        """
         keys, problem = self._retry_until_answered(lambda: partitions_of(self._consumer, topics))
         if problem and not missing_ok:
             raise UserError(problem)
@@ -62,18 +79,27 @@ class Scan:
     def settled(self, keys: Sequence[PartitionId]) -> dict[PartitionId, Settled]:
         """What the group has settled of each partition."""
         asked = [TopicPartition(*key) for key in keys]
-        found = self._retry_until_answered(lambda: self._consumer.committed(asked, timeout=CALL_SECONDS))
+        found = self._retry_until_answered(
+            lambda: self._consumer.committed(asked, timeout=CALL_SECONDS)
+        )
         return {(tp.topic, tp.partition): _settled(tp) for tp in found}
 
     def records(self, keys: Sequence[PartitionId], since: float | None) -> Iterator[Message]:
-        """Their records from a time on (Unix seconds; None: from the beginning) up to the end as it is now."""
+        """Their records from a time on (Unix seconds.
+
+        None: from the beginning) up to the end as it is now.
+        """
         starts = [TopicPartition(*key, OFFSET_BEGINNING) for key in keys]
         if since is not None:
             asked = [TopicPartition(*key, int(since * 1000)) for key in keys]
             # A partition without a record since then is answered with its end.
-            starts = self._retry_until_answered(lambda: self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS))
+            starts = self._retry_until_answered(
+                lambda: self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS)
+            )
         self._consumer.assign(starts)
-        left = {(tp.topic, tp.partition) for tp in starts}  # none, and an end at once, for a topic that is not there
+        left = {
+            (tp.topic, tp.partition) for tp in starts
+        }  # none, and an end at once, for a topic that is not there
         until = time.monotonic() + PATIENCE_SECONDS
         while left:
             for message in self._consumer.consume(BATCH, 0.2):
@@ -83,10 +109,17 @@ class Scan:
                     yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
                     left.discard((message.topic() or "", message.partition() or 0))
-                elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.TOPIC_AUTHORIZATION_FAILED):
-                    raise UserError(f"{message.topic()}[{message.partition()}] cannot be read: {error.str()}")
+                elif error.code() in (
+                    KafkaError._AUTO_OFFSET_RESET,
+                    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+                ):
+                    raise UserError(
+                        f"{message.topic()}[{message.partition()}] cannot be read: {error.str()}"
+                    )
             if time.monotonic() > until:
-                raise UserError(no_answer(self._bootstrap, KafkaException(KafkaError(KafkaError._TIMED_OUT))))
+                raise UserError(
+                    no_answer(self._bootstrap, KafkaException(KafkaError(KafkaError._TIMED_OUT)))
+                )
         self._consumer.unassign()
 
     def close(self) -> None:

@@ -1,4 +1,5 @@
-"""Look-ups that were not answered at once go on here, on a thread and with a client of their own, until they are.
+"""Look-ups that were not answered at once go on here, on a thread and with a client of their own,
+until they are.
 
 So one that is not answered holds up neither a callback of the reading client nor the loop.
 """
@@ -28,17 +29,24 @@ METADATA_SECONDS = 5.0
 
 @dataclass(eq=False)
 class Search:
-    """One look-up; its answer counts for this search alone, not for a later one of the same partition."""
+    """One look-up; its answer counts for this search alone, not for a later one of the same
+    partition.
+    """
 
     key: PartitionId
-    look: Callable[[Consumer], Any]  #: on the other thread; raises LookUpError where it is not answered
+    look: Callable[
+        [Consumer], Any
+    ]  #: on the other thread; raises LookUpError where it is not answered
     then: Callable[[Any], None]  #: on the owner's
     since: float = field(default_factory=lambda: time.monotonic())
     ended: bool = False  #: nobody waits for it any more
 
 
 class Seeking:
-    """``open_client``: makes a client that is no member of the group; called with the first search."""
+    """``open_client``: makes a client that is no member of the group.
+
+    Called with the first search.
+    """
 
     def __init__(self, open_client: Callable[[], Consumer], teller: ThrottledLog) -> None:
         self._open = open_client
@@ -80,7 +88,11 @@ class Seeking:
                     break
                 waiting.append(search)
                 pause = FIRST_PAUSE_SECONDS
-            waiting = [search for search in waiting if not self._closed.is_set() and not self._look(client, search)]
+            waiting = [
+                search
+                for search in waiting
+                if not self._closed.is_set() and not self._look(client, search)
+            ]
             if waiting:
                 self._closed.wait(pause)
                 pause = min(2 * pause, LAST_PAUSE_SECONDS)

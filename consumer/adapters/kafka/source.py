@@ -1,11 +1,11 @@
 """Reading partitions as a member of a group, and committing what is settled.
 
-The start offset of a partition is looked up inside the assignment callback, once, and given explicitly; one that is not
-answered for then is looked up on elsewhere, and the others begin.
+The start offset of a partition is looked up inside the assignment callback, once, and given
+explicitly; one that is not answered for then is looked up on elsewhere, and the others begin.
 
-A group of the classic protocol is cooperative, as it comes, or eager: with the strategies range and roundrobin all
-members give up everything at each rebalance, are then given all they own in one list, and may not change that piece by
-piece.
+A group of the classic protocol is cooperative, as it comes, or eager: with the strategies range and
+roundrobin all members give up everything at each rebalance, are then given all they own in one
+list, and may not change that piece by piece.
 """
 
 from __future__ import annotations
@@ -31,22 +31,27 @@ from consumer.errors import ConfigError, UserError
 
 log = logging.getLogger(__name__)
 
-#: How long a commit that is waited for (revocation, stop) may take; librdkafka itself knows no bound.
+#: How long a commit that is waited for (revocation, stop) may take; librdkafka itself knows no
+#: bound.
 COMMIT_WAIT_SECONDS = 5.0
 #: A commit without an answer for so long holds back no other.
 COMMIT_LOST_SECONDS = 10.0
-#: When a connection is back, what the client sends once more it sends within this time (``retry.backoff.max.ms``).
+#: When a connection is back, what the client sends once more it sends within this time
+#: (``retry.backoff.max.ms``).
 SENT_AGAIN_SECONDS = 1.0
-#: Time between two looks for a commit, and between two tries to join as a static member that is not released yet.
+#: Time between two looks for a commit, and between two tries to join as a static member that is not
+#: released yet.
 LOOK_AGAIN_SECONDS = 0.02
 JOIN_AGAIN_SECONDS = 1.0
 _MARK = b"CGMDv2:"
 _STRATEGY = "partition.assignment.strategy"
 _FENCED = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
 _NOT_RELEASED = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
-#: How often it is looked at whether the group has rebalanced: the number of its topics' partitions may have changed.
+#: How often it is looked at whether the group has rebalanced: the number of its topics' partitions
+#: may have changed.
 COUNT_SECONDS = 1.0
-#: How long counting may hold up the loop, and how long it is left alone when no broker has answered.
+#: How long counting may hold up the loop, and how long it is left alone when no broker has
+#: answered.
 COUNT_WAIT_SECONDS = 3.0
 COUNT_PAUSE_SECONDS = 10.0
 #: Stands for the group's metadata when not all partitions could be counted: it equals none.
@@ -56,8 +61,8 @@ _NOT_ALL = object()
 def _inside(callback: Callable[[Source, Any, Any], None]) -> Callable[[Source, Any, Any], None]:
     """A callback of the client, out of which nothing is raised: the next poll does that instead.
 
-    An exception that crosses the client comes out in the call that served the callback, which may be a close, and up to
-    Python 3.11 as a SystemError that does not tell what it was.
+    An exception that crosses the client comes out in the call that served the callback, which may
+    be a close, and up to Python 3.11 as a SystemError that does not tell what it was.
     """
 
     def guarded(self: Source, who: Any, what: Any) -> None:
@@ -85,7 +90,9 @@ class Source(Reader):
         self._instance_id = instance_id
         self._closing = False
         self._join_again_at: float | None = None  # with a new client: this one cannot go on
-        self._not_joined: object = None  # the group's metadata before it has answered; None: nothing to compare with
+        self._not_joined: object = (
+            None  # the group's metadata before it has answered; None: nothing to compare with
+        )
         self._counted_in: object = None  # the group's metadata when the partitions were counted
         self._count_at = 0.0
         self._committing_since = 0.0
@@ -102,7 +109,9 @@ class Source(Reader):
 
     def subscribe(self) -> None:
         """Join the group; raises ConfigError for a pattern that the client cannot read."""
-        topics = for_the_broker(self._topics) if self._group_protocol == "consumer" else self._topics
+        topics = (
+            for_the_broker(self._topics) if self._group_protocol == "consumer" else self._topics
+        )
         try:
             self._consumer.subscribe(
                 topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
@@ -118,8 +127,12 @@ class Source(Reader):
             if time.monotonic() < self._join_again_at:
                 return []
             self._join_again()
-        if self._not_joined is not None and self._consumer.consumer_group_metadata() != self._not_joined:
-            # With this protocol, no callback tells of an empty assignment; but the member's epoch changes.
+        if (
+            self._not_joined is not None
+            and self._consumer.consumer_group_metadata() != self._not_joined
+        ):
+            # With this protocol, no callback tells of an empty assignment; but the member's epoch
+            # changes.
             self._not_joined = None
             self._listener.on_joined()
         batches = super().poll(count)
@@ -127,11 +140,12 @@ class Source(Reader):
             self._count_again()
         return batches
 
-    # -- assignment ----------------------------------------------------------------------------------------------
+    # -- assignment ------------------------------------------------------------------------------
 
     @_inside
     def _on_assign(self, _: Consumer, assigned: list[TopicPartition]) -> None:
-        # They are counted when the callback is over: after list_topics inside one, the next one ends the process.
+        # They are counted when the callback is over: after list_topics inside one, the next one
+        # ends the process.
         self._counted_in, self._count_at = _NOT_ALL, 0.0
         if not assigned:
             self._listener.on_assigned([])
@@ -141,9 +155,13 @@ class Source(Reader):
             if self._listener.stopping:
                 self._read_too([])  # nothing is assigned: the process is about to end
             else:
-                self._listener.on_assigned(self._assign([(tp.topic, tp.partition) for tp in assigned]))
+                self._listener.on_assigned(
+                    self._assign([(tp.topic, tp.partition) for tp in assigned])
+                )
         except KafkaException as error:  # it must not cross librdkafka; ``poll`` raises
-            self._fatal = UserError(f"Kafka: what the group assigned cannot be read: {error.args[0].str()}")
+            self._fatal = UserError(
+                f"Kafka: what the group assigned cannot be read: {error.args[0].str()}"
+            )
         finally:
             self._assigning = False
 
@@ -152,7 +170,8 @@ class Source(Reader):
         self._counted_in, self._count_at = _NOT_ALL, 0.0  # its share of the requests has changed
 
     def _count_again(self) -> None:
-        """Count the partitions anew if the group has rebalanced without telling this member, as nothing changed for it.
+        """Count the partitions anew if the group has rebalanced without telling this member, as
+        nothing changed for it.
 
         Partitions that are added to a topic cause a rebalance.
         """
@@ -172,7 +191,8 @@ class Source(Reader):
 
     def _counted(self, keys: list[PartitionId]) -> None:
         self._listener.on_counted(Counter(topic for topic, _ in keys))
-        # A broker may not know yet of a partition that the group has assigned already: then it is counted again.
+        # A broker may not know yet of a partition that the group has assigned already: then it is
+        # counted again.
         known = self._owned.keys() <= set(keys)
         self._counted_in = self._consumer.consumer_group_metadata() if known else _NOT_ALL
 
@@ -194,7 +214,10 @@ class Source(Reader):
             self._consumer.incremental_unassign(reads)
 
     def _thrown_out(self) -> bool:
-        """Whether the client knows that it is no member any more: it calls that a revocation if one was under way."""
+        """Whether the client knows that it is no member any more.
+
+        It calls that a revocation if one was under way.
+        """
         # As librdkafka writes it: a mark, the generation, names. A client that is closed has none.
         metadata = self._consumer.consumer_group_metadata() or b""
         generation = int.from_bytes(metadata[len(_MARK) :][:4], sys.byteorder, signed=True)
@@ -217,7 +240,9 @@ class Source(Reader):
     def _read_all_anew(self, changed: dict[PartitionId, int]) -> None:
         # The others go on where the client stands: what it has handed out is not all taken in yet.
         others = [TopicPartition(*key) for key in self._reads if key not in changed]
-        places = {(tp.topic, tp.partition): tp.offset for tp in self._consumer.position(others)} | changed
+        places = {
+            (tp.topic, tp.partition): tp.offset for tp in self._consumer.position(others)
+        } | changed
         for key in self._reads:
             if places[key] < 0:  # nothing was handed out yet
                 places[key] = self._owned[key].position
@@ -227,7 +252,9 @@ class Source(Reader):
     def _ended(self, error: KafkaError) -> None:
         if _FENCED in error.str():
             why = f"another process uses kafka.instance_id = {self._instance_id}"
-            self._fatal = UserError(f"Kafka: {error.str()}: {why}; give each process an id of its own")
+            self._fatal = UserError(
+                f"Kafka: {error.str()}: {why}; give each process an id of its own"
+            )
             return
         if _NOT_RELEASED not in error.str():
             super()._ended(error)
@@ -238,7 +265,10 @@ class Source(Reader):
         self._join_again_at = time.monotonic() + JOIN_AGAIN_SECONDS
 
     def _join_again(self) -> None:
-        """Join with a new client; the group refuses this static member for as long as it knows one before it."""
+        """Join with a new client.
+
+        The group refuses this static member for as long as it knows one before it.
+        """
         self._join_again_at = None
         self._closing = True
         self._consumer.close()
@@ -253,18 +283,22 @@ class Source(Reader):
         self._closing = True
         return super().close(timeout)
 
-    # -- committing ----------------------------------------------------------------------------------------------
+    # -- committing ------------------------------------------------------------------------------
     #
-    # All calls of the client are made by the owner's thread: the library holds calls of other threads back while the
-    # owner is in a callback, and would then commit what is no longer owned.
+    # All calls of the client are made by the owner's thread: the library holds calls of other
+    # threads back while the owner is in a callback, and would then commit what is no longer owned.
 
     @property
     def committing(self) -> bool:
         """Whether a commit is in flight; there is one at a time, but for those of a revocation.
 
-        One that is not answered for long does not count any more: the client may have forgotten it with its group.
+        One that is not answered for long does not count any more: the client may have forgotten it
+        with its group.
         """
-        return bool(self._committing) and time.monotonic() - self._committing_since < COMMIT_LOST_SECONDS
+        return (
+            bool(self._committing)
+            and time.monotonic() - self._committing_since < COMMIT_LOST_SECONDS
+        )
 
     def commit(self, commits: list[Commit]) -> None:
         """Send a commit; ``on_committed`` tells how it ended."""
@@ -275,12 +309,16 @@ class Source(Reader):
         self._committing_since = time.monotonic()
         sent = _by_partition(commits)
         if any(_content(sent) == _content(other) for other in self._committing):
-            # The earlier one may never be answered: the answer to this one must not be taken for its.
+            # The earlier one may never be answered: the answer to this one must not be taken for
+            # its.
             self._numbered += 1
             commits = [_another(commit, self._numbered) for commit in commits]
             sent = _by_partition(commits)
         self._committing.append(sent)
-        offsets = [TopicPartition(c.partition.topic, c.partition.number, c.offset, c.metadata) for c in commits]
+        offsets = [
+            TopicPartition(c.partition.topic, c.partition.number, c.offset, c.metadata)
+            for c in commits
+        ]
         try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
@@ -290,7 +328,8 @@ class Source(Reader):
 
     @_inside
     def _on_commit(self, error: KafkaError | None, answered: list[TopicPartition]) -> None:
-        # The client gives back what was sent, metadata included; no two that are not answered are the same.
+        # The client gives back what was sent, metadata included; no two that are not answered are
+        # the same.
         answer = {(tp.topic, tp.partition): _said(tp) for tp in answered}
         told = [_content(sent) for sent in self._committing]
         taken = [tp for tp in answered if error is None and tp.error is None]
@@ -306,14 +345,16 @@ class Source(Reader):
             failed.setdefault(error or tp.error, []).append(sent[(tp.topic, tp.partition)])
         for why, commits in failed.items():
             too_large = why is not None and why.code() == KafkaError.OFFSET_METADATA_TOO_LARGE
-            self._listener.on_committed(commits, None if why is None else why.str(), too_large=too_large)
+            self._listener.on_committed(
+                commits, None if why is None else why.str(), too_large=too_large
+            )
 
     def _group_has(self, taken: list[TopicPartition], sent: dict[PartitionId, Commit]) -> None:
         """What the group has is what it took last, also where the owned partition did not say it.
 
-        It takes a commit after a later one: the client sends one that was on its way when a connection broke once more,
-        a while after the connection is back. And it takes one of an epoch before this one's, when the partition went
-        and came back meanwhile.
+        It takes a commit after a later one: the client sends one that was on its way when a
+        connection broke once more, a while after the connection is back. And it takes one of an
+        epoch before this one's, when the partition went and came back meanwhile.
         """
         for tp in taken:
             key = (tp.topic, tp.partition)
@@ -322,20 +363,27 @@ class Source(Reader):
                 partition.committed, partition.metadata = _said(tp)
 
     def commit_and_wait(self, commits: list[Commit]) -> bool:
-        """Commit and wait until the group has it, at most five seconds, as on revocation; whether it has."""
+        """Commit and wait until the group has it, at most five seconds, as on revocation.
+
+        Whether it has.
+        """
         if not commits:
             return True
         now = time.monotonic()
-        # Each that is on its way for so long may be sent once more, and put the group back: then this one is, too.
+        # Each that is on its way for so long may be sent once more, and put the group back: then
+        # this one is, too.
         again = len(self._committing) if now - self._committing_since > SENT_AGAIN_SECONDS else 0
         sure_at = now + SENT_AGAIN_SECONDS if again else now
         wanted = self._send(commits)
         until = now + COMMIT_WAIT_SECONDS
         while time.monotonic() < until and not self._listener.leaves_at_once:
-            # In steps, so that a second signal is seen between them. The answer comes after the commit's own, on
-            # the same connection; the commit's callback is not served while this one runs.
+            # In steps, so that a second signal is seen between them. The answer comes after the
+            # commit's own, on the same connection; the commit's callback is not served while this
+            # one runs.
             try:
-                found = self._consumer.committed([TopicPartition(*key) for key in wanted], timeout=0.5)
+                found = self._consumer.committed(
+                    [TopicPartition(*key) for key in wanted], timeout=0.5
+                )
             except KafkaException:
                 found = []
             if found and all(tp.error is None for tp in found):

@@ -1,4 +1,7 @@
-"""Reading on from a group's committed offsets without being a member of it: nobody rebalances, nothing is committed."""
+"""Reading on from a group's committed offsets without being a member of it.
+
+Nobody rebalances, nothing is committed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from consumer.adapters.kafka.reader import Listener, Reader, ReadFrom
 from consumer.core.offsets.partition import Commit, Partition
 from consumer.errors import UserError
 
-#: Time between two looks at the topics: until all are there, and then for partitions and topics that come later.
+#: Time between two looks at the topics: until all are there, and then for partitions and topics
+#: that come later.
 LOOK_AGAIN_SECONDS = 0.5
 LOOK_EVERY_SECONDS = 30.0
 
@@ -22,14 +26,18 @@ LOOK_EVERY_SECONDS = 30.0
 class StandaloneReader(Reader):
     """Reads all partitions of the topics; to the group it does not exist.
 
-    ``reached``: called when everything is settled up to the end as it was when all topics had been found; None: read
-    on for ever. With it, ``poll`` raises UserError when broker and topics are not there within half a minute.
+    ``reached``: called when everything is settled up to the end as it was when all topics had been
+    found; None: read on for ever. With it, ``poll`` raises UserError when broker and topics are not
+    there within half a minute.
     """
 
     committing = False
 
-    def __init__(self, listener: Listener, reading: ReadFrom, *, reached: Callable[[], None] | None = None) -> None:
-        # Without a subscription the client never joins: its group's name only says whose offsets to look up.
+    def __init__(
+        self, listener: Listener, reading: ReadFrom, *, reached: Callable[[], None] | None = None
+    ) -> None:
+        # Without a subscription the client never joins: its group's name only says whose offsets to
+        # look up.
         super().__init__(listener, reading)
         self._bootstrap_servers = reading.bootstrap_servers
         self._reached = reached
@@ -42,7 +50,10 @@ class StandaloneReader(Reader):
         self._patient_until = time.monotonic() + PATIENCE_SECONDS
 
     def poll(self, count: int) -> list[tuple[Partition, list[Message]]]:
-        """What has arrived, as every reader; waits only for the look at the topics, now and then."""
+        """What has arrived, as every reader.
+
+        Waits only for the look at the topics, now and then.
+        """
         if time.monotonic() >= self._look_at and not self._listener.stopping:
             self._look()
         if self._reached is not None and self._at_end():
@@ -64,7 +75,10 @@ class StandaloneReader(Reader):
         )
 
     def _look(self) -> None:
-        """Assign what is there and not assigned yet; with an end to reach, only once everything is there."""
+        """Assign what is there and not assigned yet.
+
+        With an end to reach, only once everything is there.
+        """
         until_end = self._reached is not None
         keys: list[PartitionId] = []
         try:
@@ -76,7 +90,9 @@ class StandaloneReader(Reader):
         if problem:
             if until_end and time.monotonic() >= self._patient_until:
                 raise UserError(problem)
-            trying = f"giving up if that lasts for {PATIENCE_SECONDS:g} s" if until_end else "trying on"
+            trying = (
+                f"giving up if that lasts for {PATIENCE_SECONDS:g} s" if until_end else "trying on"
+            )
             self._teller.tell("look", f"{problem}; {trying}")
         if not (problem and until_end):
             fresh = [key for key in keys if key not in self._owned and key not in self._searches]

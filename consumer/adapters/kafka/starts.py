@@ -1,14 +1,18 @@
-"""Where partitions begin: at their committed offsets, else where ``kafka.start_from`` says. Nothing is guessed.
+"""Where partitions begin.
 
-A commit is of one log. Where the topic's id that it names is another's, the topic was made anew since: the commit is
-void. Where the cluster's is, a tool brought the commit along: its offset stands, as the tool chose it; its map does
-not. A map is cut where the log ends: what is written there from now on is not what it names.
+At their committed offsets, else where ``kafka.start_from`` says. Nothing is guessed.
 
-``latest`` means: what is published from the moment on at which the group began. Each commit names that moment, and how
-many partitions the topic had then. So of a partition without a commit it is known where it begins, whoever owned it
-and whatever became of that owner: at its beginning, if it was added since; else with the first record that is not
-older than the moment. A topic that comes later has no older record. Where the commits of others name no moment (an
-earlier version wrote them, or another program), the group had begun before: what has no commit came later.
+A commit is of one log. Where the topic's id that it names is another's, the topic was made anew
+since: the commit is void. Where the cluster's is, a tool brought the commit along: its offset
+stands, as the tool chose it; its map does not. A map is cut where the log ends: what is written
+there from now on is not what it names.
+
+``latest`` means: what is published from the moment on at which the group began. Each commit names
+that moment, and how many partitions the topic had then. So of a partition without a commit it is
+known where it begins, whoever owned it and whatever became of that owner: at its beginning, if it
+was added since; else with the first record that is not older than the moment. A topic that comes
+later has no older record. Where the commits of others name no moment (an earlier version wrote
+them, or another program), the group had begun before: what has no commit came later.
 """
 
 from __future__ import annotations
@@ -52,7 +56,10 @@ class Start(NamedTuple):
 
     @property
     def anew(self) -> bool:
-        """Whether the topic was made anew since the commit; ``offset`` is the committed one all the same."""
+        """Whether the topic was made anew since the commit.
+
+        ``offset`` is the committed one all the same.
+        """
         return another_log(self.named, self.origin)
 
 
@@ -70,7 +77,9 @@ def another_log(before: Origin, now: Origin) -> bool:
 
 
 def _of_another(named: Origin, now: Origin) -> bool:
-    """Whether a commit is of another cluster's topic, or of one that was deleted since, as far as it is known."""
+    """Whether a commit is of another cluster's topic, or of one that was deleted since, as far as
+    it is known.
+    """
     return _differ(named.cluster, now.cluster) or another_log(named, now)
 
 
@@ -79,29 +88,41 @@ def _differ(one: str, other: str) -> bool:
 
 
 class Starts:
-    """Looks them up with the client that it is given; from any thread, each with a client of its own."""
+    """Looks them up with the client that it is given.
+
+    From any thread, each with a client of its own.
+    """
 
     def __init__(self, topics: Sequence[str], start_from: str, ids: TopicIds) -> None:
         self._topics = topics
         self._latest = start_from == "latest"
         self._ids = ids
-        self._began: dict[str, Began] = {}  # as this process knows it: its first commits may not be there yet
+        self._began: dict[
+            str, Began
+        ] = {}  # as this process knows it: its first commits may not be there yet
         self.seen: dict[str, str] = {}  #: the ids of topics that this process has read
 
     def find(
         self, client: Consumer, keys: Sequence[PartitionId], seconds: float
     ) -> tuple[dict[PartitionId, Start], dict[PartitionId, str]]:
-        """Where these begin, and why it is not known of the others; each look-up may take so many seconds."""
+        """Where these begin, and why it is not known of the others.
+
+        Each look-up may take so many seconds.
+        """
         problems: dict[PartitionId, str] = {}
         try:
             commits = _committed(client, keys, seconds, problems)
             lacking = [key for key in keys if key not in commits and key not in problems]
             named = {key: origin_of(metadata) for key, (_, metadata) in commits.items()}
             now = self._now(keys, named, lacking, seconds, problems)
-            maps = {key: _map(metadata, key[1], offset) for key, (offset, metadata) in commits.items()}
+            maps = {
+                key: _map(metadata, key[1], offset) for key, (offset, metadata) in commits.items()
+            }
             began: dict[str, Began] = {}
             wanted = {
-                key: OFFSET_END for key, (already_settled, _) in maps.items() if already_settled and key not in problems
+                key: OFFSET_END
+                for key, (already_settled, _) in maps.items()
+                if already_settled and key not in problems
             }
             lacking = [key for key in lacking if key not in problems]
             if lacking:
@@ -119,9 +140,18 @@ class Starts:
                 offset, metadata = commits[key]
                 epoch = NO_EPOCH if _of_another(named[key], origin) else named[key].epoch
                 origin = origin._replace(began=named[key].began, epoch=epoch)
-                starts[key] = _start(offset, metadata, maps[key], offsets.get(key), origin, named[key])
+                starts[key] = _start(
+                    offset, metadata, maps[key], offsets.get(key), origin, named[key]
+                )
             else:
-                starts[key] = Start(offsets[key], None, NOTHING, "", origin._replace(began=began.get(key[0])), NOWHERE)
+                starts[key] = Start(
+                    offsets[key],
+                    None,
+                    NOTHING,
+                    "",
+                    origin._replace(began=began.get(key[0])),
+                    NOWHERE,
+                )
         return starts, problems
 
     def extent(self, client: Consumer, key: PartitionId, before: Origin, seconds: float) -> Extent:
@@ -147,12 +177,17 @@ class Starts:
         seconds: float,
         problems: dict[PartitionId, str],
     ) -> dict[str, Origin]:
-        """The origins of the topics of which one is known to compare with: it must be known before they begin."""
+        """The origins of the topics of which one is known to compare with.
+
+        It must be known before they begin.
+        """
         compared = {key[0] for key, origin in named.items() if origin.topic_id != UNKNOWN}
         if self._latest:
             compared |= {topic for topic, _ in lacking if topic in self.seen}
         now = self._ids.wait(compared, seconds)
-        problems.update({key: "the topic's id is not told" for key in keys if key[0] in compared - now.keys()})
+        problems.update(
+            {key: "the topic's id is not told" for key in keys if key[0] in compared - now.keys()}
+        )
         return now
 
     def _begin(
@@ -163,14 +198,19 @@ class Starts:
         now: dict[str, Origin],
         seconds: float,
     ) -> tuple[dict[PartitionId, int], dict[str, Began]]:
-        """Of partitions without a commit: BEGINNING, END or a time from which on they are read; when they began."""
+        """Of partitions without a commit.
+
+        BEGINNING, END or a time from which on they are read; when they began.
+        """
         if not self._latest:
             return dict.fromkeys(lacking, OFFSET_BEGINNING), {}
         moment = int(time.time() * 1000)
         counts = self._counts(lacking, seconds)
         every = [(topic, number) for topic, count in counts.items() for number in range(count)]
         problems: dict[PartitionId, str] = {}
-        all_commits = commits | _committed(client, [k for k in every if k not in commits], seconds, problems)
+        all_commits = commits | _committed(
+            client, [k for k in every if k not in commits], seconds, problems
+        )
         if problems:
             raise LookUpError(next(iter(problems.values())))
         if not all_commits and not self._began:  # the group begins now
@@ -188,7 +228,9 @@ class Starts:
             if topic not in known and topic not in begun and first is not None:
                 known[topic] = [Began(first, counts[topic])]
             began = min(known[topic]) if topic in known else None
-            anew = topic in self.seen and _differ(self.seen[topic], now.get(topic, NOWHERE).topic_id)
+            anew = topic in self.seen and _differ(
+                self.seen[topic], now.get(topic, NOWHERE).topic_id
+            )
             later = began is None or number >= began.partitions or anew
             begins[key] = OFFSET_BEGINNING if began is None or later else began.at
         self._began |= {topic: min(known[topic]) for topic, _ in lacking if topic in known}
@@ -213,9 +255,16 @@ def _map(metadata: str, number: int, offset: int) -> tuple[SettledMap, str]:
 
 
 def _start(
-    offset: int, metadata: str, found: tuple[SettledMap, str], end: int | None, origin: Origin, named: Origin
+    offset: int,
+    metadata: str,
+    found: tuple[SettledMap, str],
+    end: int | None,
+    origin: Origin,
+    named: Origin,
 ) -> Start:
-    """Where a partition with a commit begins, with as much of its map as is of the log that is there."""
+    """Where a partition with a commit begins, with as much of its map as is of the log that is
+    there.
+    """
     already_settled, complaint = found
     if _of_another(named, origin):
         if already_settled:
@@ -224,7 +273,9 @@ def _start(
                 "it was made for another cluster's topic, or for one that was deleted since",
             )
     elif end is not None and already_settled.end > end:
-        complaint = f"it reaches to {already_settled.end}, and the partition ends at {end}: it is cut there"
+        complaint = (
+            f"it reaches to {already_settled.end}, and the partition ends at {end}: it is cut there"
+        )
         already_settled = already_settled.until(end)
     return Start(offset, metadata, already_settled, complaint, origin, named)
 
@@ -250,23 +301,34 @@ def _committed(
 
 
 def _offsets(
-    client: Consumer, wanted: dict[PartitionId, int], seconds: float, problems: dict[PartitionId, str]
+    client: Consumer,
+    wanted: dict[PartitionId, int],
+    seconds: float,
+    problems: dict[PartitionId, str],
 ) -> dict[PartitionId, int]:
-    """The offsets at which partitions begin or end now, or where their records are not older than a time."""
+    """The offsets at which partitions begin or end now, or where their records are not older than a
+    time.
+    """
     by_time = {key: at for key, at in wanted.items() if at >= 0}
     ask = {key: OFFSET_END if key in by_time else at for key, at in wanted.items()}
     # The end first: what is published until the second look-up is not older than the time.
     offsets = _times(client, ask, seconds, problems)
-    found = _times(client, {key: at for key, at in by_time.items() if key not in problems}, seconds, problems)
+    found = _times(
+        client, {key: at for key, at in by_time.items() if key not in problems}, seconds, problems
+    )
     return offsets | {key: offset for key, offset in found.items() if offset >= 0}
 
 
 def _times(
-    client: Consumer, wanted: dict[PartitionId, int], seconds: float, problems: dict[PartitionId, str]
+    client: Consumer,
+    wanted: dict[PartitionId, int],
+    seconds: float,
+    problems: dict[PartitionId, str],
 ) -> dict[PartitionId, int]:
     if not wanted:
         return {}
-    # The protocol's list-offsets request takes -2 (begin) and -1 (end) where a timestamp would stand.
+    # The protocol's list-offsets request takes -2 (begin) and -1 (end) where a timestamp would
+    # stand.
     queries = [TopicPartition(*key, at) for key, at in wanted.items()]
     try:
         found = client.offsets_for_times(queries, timeout=seconds)

@@ -1,7 +1,10 @@
-"""Which topic a name stands for now: its id and its cluster's, as far as the brokers tell; and its partitions.
+"""Which topic a name stands for now.
 
-A topic that is deleted and made anew keeps its name and begins its offsets again; only its id tells it from the one
-before. Brokers before 2.8 tell none, nor does one to a user that may not describe the topic: then nothing is known.
+Its id and its cluster's, as far as the brokers tell; and its partitions.
+
+A topic that is deleted and made anew keeps its name and begins its offsets again; only its id tells
+it from the one before. Brokers before 2.8 tell none, nor does one to a user that may not describe
+the topic: then nothing is known.
 """
 
 from __future__ import annotations
@@ -46,12 +49,18 @@ class TopicIds:
         self._asked: _Question | None = None
 
     def ask(self, topics: Collection[str], seconds: float) -> None:
-        """Ask, without waiting, unless a question is under way; it is given up after so many seconds."""
+        """Ask, without waiting, unless a question is under way.
+
+        It is given up after so many seconds.
+        """
         if self._asked is None:
             self._asked = _Question(self._client(), topics, seconds)
 
     def answer(self) -> dict[str, Origin] | None:
-        """What was asked, of those topics for which it was answered; None: nothing was, or not yet. Never waits."""
+        """What was asked, of those topics for which it was answered.
+
+        None: nothing was, or not yet. Never waits.
+        """
         if self._asked is None or not self._asked.done:
             return None
         asked, self._asked = self._asked, None
@@ -63,9 +72,16 @@ class TopicIds:
         return _Question(self._client(), topics, seconds).result(seconds) if topics else {}
 
     def partitions(self, topics: Sequence[str], seconds: float) -> Counter[str]:
-        """How many partitions the topics of these names and patterns have; raises KafkaException."""
+        """How many partitions the topics of these names and patterns have.
+
+        Raises KafkaException.
+        """
         found = self._client().list_topics(timeout=seconds).topics
-        names = {name for wanted in topics for name in (matching(wanted, found) if is_pattern(wanted) else [wanted])}
+        names = {
+            name
+            for wanted in topics
+            for name in (matching(wanted, found) if is_pattern(wanted) else [wanted])
+        }
         return Counter({name: len(found[name].partitions) for name in names if name in found})
 
     def _client(self) -> AdminClient:

@@ -29,13 +29,15 @@ ME_PATH = "/api/v2/me/"
 
 #: The most that is kept of a body, in bytes after decompression; the rest is not read.
 MAX_BODY = 1_000_000
-#: The API gives these to a request that it has read. After any other answer the connection is not used again: what
-#: stands before the API may not have read the request, and the server may not be the one that is meant any more.
+#: The API gives these to a request that it has read. After any other answer the connection is not
+#: used again: what stands before the API may not have read the request, and the server may not be
+#: the one that is meant any more.
 KEPT_AFTER = (200, 400)
 #: A shorter token is none that could be told from other text.
 LEAST_SECRET = 8
 
-#: What the network and the server can make the libraries raise; ValueError for a chunk of negative length.
+#: What the network and the server can make the libraries raise; ValueError for a chunk of negative
+#: length.
 _FAILURES = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
@@ -51,9 +53,10 @@ _SECONDS = re.compile(r"\d{1,15}(\.\d{1,9})?")
 class Client:
     """A worker's connection to the API; not to be shared between threads.
 
-    ``connect_timeout`` bounds connecting with TLS, ``timeout`` the whole call, in seconds (looking up the
-    name is bounded by the system's resolver only). ``ca_file`` and ``proxy``, empty for none, are the only
-    ones that count: the environment has no say. ConfigError for settings no call could be made with.
+    ``connect_timeout`` bounds connecting with TLS, ``timeout`` the whole call, in seconds (looking
+    up the name is bounded by the system's resolver only). ``ca_file`` and ``proxy``, empty for
+    none, are the only ones that count: the environment has no say. ConfigError for settings no call
+    could be made with.
     """
 
     def __init__(
@@ -81,7 +84,11 @@ class Client:
         with_tls = "https" in (urlsplit(base_url).scheme, urlsplit(proxy).scheme)
         self._ca_file = ca_file
         self._adapter = Adapter(self._call, trusted_cas(ca_file) if with_tls else None)
-        headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "gzip"}
+        headers = {
+            "User-Agent": user_agent,
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+        }
         json = headers | {"Content-Type": "application/json"}
         root = self._root = base_url.rstrip("/")
         # Prepared once and filled anew for each call: preparing costs half as much as a whole call.
@@ -93,15 +100,24 @@ class Client:
         except requests.RequestException:
             raise _no_address("api.base_url") from None
 
-    def upload(self, data_key: str, items: list[dict[str, str]], start_by: StartBy = float("inf")) -> Response:
-        """Upload one window; ``start_by``: the clock's reading after which it is not sent any more, or what tells it.
+    def upload(
+        self, data_key: str, items: list[dict[str, str]], start_by: StartBy = float("inf")
+    ) -> Response:
+        """Upload one window; ``start_by``.
+
+        The clock's reading after which it is not sent any more, or what tells it.
 
         Never raises for anything that the network or the API does.
         """
         return self._post(self._upload, {"data_key": data_key, "items": items}, start_by)
 
-    def start(self, data_key: str, items: list[dict[str, str]], start_by: StartBy = float("inf")) -> Response:
-        """Start a task that uploads one window, whose items differ in their key only; as ``upload``."""
+    def start(
+        self, data_key: str, items: list[dict[str, str]], start_by: StartBy = float("inf")
+    ) -> Response:
+        """Start a task that uploads one window, whose items differ in their key only.
+
+        As ``upload``.
+        """
         return self._post(self._start, task_body(data_key, items), start_by)
 
     def task(self, task_id: str, start_by: StartBy = float("inf")) -> Response:
@@ -115,14 +131,19 @@ class Client:
 
     @property
     def server_time(self) -> float | None:
-        """The API's clock when it gave its last answer, in whole Unix seconds; None: it did not tell."""
+        """The API's clock when it gave its last answer, in whole Unix seconds.
+
+        None: it did not tell.
+        """
         return _unix_seconds(self._date)
 
     def close(self) -> None:
         """Close the connection."""
         self._adapter.close()
 
-    def _post(self, request: requests.PreparedRequest, content: dict[str, Any], start_by: StartBy) -> Response:
+    def _post(
+        self, request: requests.PreparedRequest, content: dict[str, Any], start_by: StartBy
+    ) -> Response:
         request.body = body = orjson.dumps(content)
         request.headers["Content-Length"] = str(len(body))
         return self._attempt(request, start_by)
@@ -138,7 +159,9 @@ class Client:
         document: Any = None
         keep = False  # the connection, for the next call
         try:
-            raw = self._adapter.send(request, stream=True, timeout=self._timeouts, proxies=self._proxies).raw
+            raw = self._adapter.send(
+                request, stream=True, timeout=self._timeouts, proxies=self._proxies
+            ).raw
             if not call.sent:
                 keep = True  # there is nothing on the connection
                 words = too_late(self._api, self._proxy)
@@ -154,9 +177,15 @@ class Client:
             keep = answered and call.answer is not None and call.answer.reusable
         except _FAILURES as error:
             words = describe(
-                error, call, self._api, self._proxy, self._ca_file, raw.status if raw is not None else None
+                error,
+                call,
+                self._api,
+                self._proxy,
+                self._ca_file,
+                raw.status if raw is not None else None,
             )
-            # A lost call may take effect for a time that counts from its sending, and connecting may take long.
+            # A lost call may take effect for a time that counts from its sending, and connecting
+            # may take long.
             began = call.began if call.sent_at is None else call.sent_at
             return Response(None, sent=call.sent, error=words, seconds=self._clock() - began)
         finally:
@@ -177,7 +206,8 @@ class Client:
 def task_body(data_key: str, items: list[dict[str, str]]) -> dict[str, Any]:
     """The body of an asynchronous upload (guide "Special SCM Fields", its ASYNC examples).
 
-    All items set the same. There the legacy ``status`` does not exist, and ``activation_status`` is a number.
+    All items set the same. There the legacy ``status`` does not exist, and ``activation_status`` is
+    a number.
     """
     data: dict[str, Any] = {name: value for name, value in items[0].items() if name != data_key}
     status = data.pop("status", None)
@@ -189,7 +219,9 @@ def task_body(data_key: str, items: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _without(token: str, body: bytes) -> bytes:
-    """An answer that shows the request, as a firewall's may, must not take the token into logs and dead letters."""
+    """An answer that shows the request, as a firewall's may, must not take the token into logs and
+    dead letters.
+    """
     secret = token.encode()
     return body.replace(secret, b"(hidden)") if len(secret) >= LEAST_SECRET else body
 
@@ -202,10 +234,13 @@ def _read(raw: Any) -> tuple[bytes, bool]:
 
 
 def retry_after(status: int, headers: Mapping[str, str], body: bytes, now: float) -> float | None:
-    """Seconds to wait before the next call, as an answer of 400 or above asks for; None when it does not.
+    """Seconds to wait before the next call, as an answer of 400 or above asks for.
 
-    From the Retry-After header (seconds, or an HTTP date measured against the answer's own Date, else against
-    ``now``, Unix seconds), else from the text "available in N seconds" of the API's throttling.
+    None when it does not.
+
+    From the Retry-After header (seconds, or an HTTP date measured against the answer's own Date,
+    else against ``now``, Unix seconds), else from the text "available in N seconds" of the API's
+    throttling.
     """
     if status < 400:
         return None

@@ -1,7 +1,7 @@
 """Why a call brought no whole answer, in words that say what to do.
 
-Only for people: whether anything was sent is decided in ``transport``. Nothing is quoted from an exception
-that may hold a URL, a header or a body.
+Only for people: whether anything was sent is decided in ``transport``. Nothing is quoted from an
+exception that may hold a URL, a header or a body.
 """
 
 from __future__ import annotations
@@ -26,15 +26,24 @@ _PLAIN = "WRONG_VERSION_NUMBER"
 Kind = TypeVar("Kind", bound=BaseException)
 
 
-def describe(error: BaseException, call: Call, api: str, proxy: str, ca_file: str, status: int | None) -> str:
-    """One sentence. ``api``, ``proxy``: host:port (empty: no proxy); ``status``: None until headers came."""
-    chain = list(_chain(error))[::-1]  # the first cause first: requests' own errors are OSErrors too
+def describe(
+    error: BaseException, call: Call, api: str, proxy: str, ca_file: str, status: int | None
+) -> str:
+    """One sentence. ``api``, ``proxy``.
+
+    Host:port (empty: no proxy); ``status``: None until headers came.
+    """
+    chain = list(_chain(error))[
+        ::-1
+    ]  # the first cause first: requests' own errors are OSErrors too
     if call.sent:
         return _after_sending(chain, call, api, status)
     return _before_sending(chain, call, api, proxy, ca_file)
 
 
-def _before_sending(chain: list[BaseException], call: Call, api: str, proxy: str, ca_file: str) -> str:
+def _before_sending(
+    chain: list[BaseException], call: Call, api: str, proxy: str, ca_file: str
+) -> str:
     if proxy and _find(chain, ProxyError):
         peer, setting = f"the proxy {proxy}", "api.proxy"
     else:
@@ -65,16 +74,16 @@ def _peer(api: str, proxy: str) -> str:
     return f"the API {api} through the proxy {proxy}" if proxy else f"the API {api}"
 
 
-def _certificate(refused: ssl.SSLCertVerificationError, peer: str, setting: str, ca_file: str) -> str:
+def _certificate(
+    refused: ssl.SSLCertVerificationError, peer: str, setting: str, ca_file: str
+) -> str:
     why = f"the certificate of {peer} is refused ({refused.verify_message.rstrip('.')})"
     if refused.verify_code in _WRONG_NAME:
         return f"{why}: set {setting} to the name that the certificate is for"
     if refused.verify_code in _WRONG_TIME:
         return f"{why}: it must be renewed, or this machine's clock is wrong"
     if ca_file:
-        return (
-            f"{why}: add the CA that issued it to {ca_file}, or set api.ca_file to another; it is read again by itself"
-        )
+        return f"{why}: add the CA that issued it to {ca_file}, or set api.ca_file to another; it is read again by itself"
     return f"{why}: set api.ca_file to a PEM file with the CA that issued it"
 
 

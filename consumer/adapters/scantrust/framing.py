@@ -1,17 +1,18 @@
 """Where an answer begins and ends on its connection, read strictly (RFC 9112).
 
 http.client reads what it can make sense of. Of an answer that says two things at once, or says it
-wrongly, that is a guess, and after a wrong guess the next request gets the rest of this answer. Here
-one rule holds: **an answer whose end is certain is read, and only one that leaves nothing to doubt
-lets its connection be used again** (``exact``).
+wrongly, that is a guess, and after a wrong guess the next request gets the rest of this answer.
+Here one rule holds: **an answer whose end is certain is read, and only one that leaves nothing to
+doubt lets its connection be used again** (``exact``).
 
 * Interim answers (1xx) come before *the* answer and are passed over, those of a proxy to CONNECT
   too. 101 would make the connection another protocol's: nobody asked for that.
 * A length that is no number, two lengths that differ, an encoding other than ``chunked``, a chunk
   that does not end where it should, a head that ends with the connection: no answer (``NoAnswer``).
 * What has one meaning only, but is not as it should be: read, and the connection is not used again.
-  That is HTTP/1.0, a folded or malformed header, a length beside ``chunked``, the same length twice,
-  a body where there is none (204, 304), an end of lines without CR, whatever follows the answer.
+  That is HTTP/1.0, a folded or malformed header, a length beside ``chunked``, the same length
+  twice, a body where there is none (204, 304), an end of lines without CR, whatever follows the
+  answer.
 * An answer that was sent before the request had arrived whole (``early``) may be about something
   else: see ``transport``.
 """
@@ -44,7 +45,10 @@ class NoAnswer(http.client.HTTPException):
 
 
 class Received(io.BufferedReader):
-    """What a connection brings, buffered; ``left_over``: something followed the answer, as far as was read."""
+    """What a connection brings, buffered.
+
+    ``left_over``: something followed the answer, as far as was read.
+    """
 
     left_over = False
     over = False  #: read no more from the connection
@@ -59,7 +63,8 @@ class Received(io.BufferedReader):
 
 
 def unacknowledged(sock: Any) -> bool:
-    """Whether the other side has not yet received all that was sent, as far as this system can tell.
+    """Whether the other side has not yet received all that was sent, as far as this system can
+    tell.
 
     Right after an answer has begun: whether that was sent before the request was there whole.
     """
@@ -67,7 +72,10 @@ def unacknowledged(sock: Any) -> bool:
         return False
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _UNACKNOWLEDGED + 4)
-    except (AttributeError, OSError):  # TLS within TLS has no options; a reset connection none that count
+    except (
+        AttributeError,
+        OSError,
+    ):  # TLS within TLS has no options; a reset connection none that count
         return False
     return bool(struct.unpack_from("@I", info, _UNACKNOWLEDGED)[0])
 
@@ -110,7 +118,10 @@ class Answer(http.client.HTTPResponse):
         self.will_close = closes or self.version == 10 or (self.length is None and not self.chunked)
 
     def read(self, amt: int | None = None) -> bytes:
-        """Read so much of the body, or what there is; NoAnswer, IncompleteRead when it ends wrongly."""
+        """Read so much of the body, or what there is.
+
+        NoAnswer, IncompleteRead when it ends wrongly.
+        """
         if self.fp is None:
             return b""
         if self.chunked:
@@ -130,7 +141,10 @@ class Answer(http.client.HTTPResponse):
     # -- the head --------------------------------------------------------------------------------
 
     def _read_status(self) -> tuple[str, int, str]:
-        """Return what the status line says, behind all interim answers; http.client's name, CONNECT uses it."""
+        """Return what the status line says, behind all interim answers.
+
+        Http.client's name, CONNECT uses it.
+        """
         while True:
             line = self._line()
             found = _STATUS.fullmatch(line)
@@ -146,7 +160,10 @@ class Answer(http.client.HTTPResponse):
             self._fields()
 
     def _fields(self) -> list[tuple[str, str]]:
-        """Read the header's lines; one that is none is passed over, and what it should have said is in doubt."""
+        """Read the header's lines.
+
+        One that is none is passed over, and what it should have said is in doubt.
+        """
         fields: list[tuple[str, str]] = []
         for _ in range(MAX_LINES + 1):
             line = self._line()
@@ -160,18 +177,26 @@ class Answer(http.client.HTTPResponse):
                 self.exact = False
                 name, colon, value = line.partition(b":")
                 if colon and not line.startswith((b" ", b"\t")):
-                    text = value.replace(b"\x00", b" ").decode("iso-8859-1").replace("\r", " ").strip()
+                    text = (
+                        value.replace(b"\x00", b" ").decode("iso-8859-1").replace("\r", " ").strip()
+                    )
                     fields.append((name.strip().decode("ascii", "replace"), text))
         raise NoAnswer("too many headers")
 
     def _frame(self, message: http.client.HTTPMessage) -> None:
         """Find out where the body ends."""
         codings = [value.strip().lower() for value in message.get_all("Transfer-Encoding", [])]
-        lengths = [part.strip() for value in message.get_all("Content-Length", []) for part in value.split(",")]
+        lengths = [
+            part.strip()
+            for value in message.get_all("Content-Length", [])
+            for part in value.split(",")
+        ]
         self.exact = self.exact and len(codings) + len(lengths) <= 1
         self.chunked = codings == ["chunked"]
         if self.chunked:
-            del message["Content-Length"]  # it does not count, and the library would say so in the log
+            del message[
+                "Content-Length"
+            ]  # it does not count, and the library would say so in the log
         self.length = None
         if codings == ["identity"]:
             self.exact = False

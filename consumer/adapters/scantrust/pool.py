@@ -24,7 +24,9 @@ class Job(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One call to make."""
 
     kind: Literal["upload", "start", "task", "me"]
-    start_by: StartBy = float("inf")  #: the client's clock; later than this it is not sent. Or what tells it then
+    start_by: StartBy = float(
+        "inf"
+    )  #: the client's clock; later than this it is not sent. Or what tells it then
     data_key: str = ""  #: of an upload, and of the start of a task
     items: list[dict[str, str]] = []  #: the same
     task_id: str = ""  #: of a question about a task
@@ -32,13 +34,18 @@ class Job(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Pool:
-    """Up to ``size`` workers, each with a client of its own; a thread starts only when all others are busy.
+    """Up to ``size`` workers, each with a client of its own.
 
-    Each job comes back once as ``(job, Response)`` in ``results``: also when it was not sent any more, and when
-    a worker met a bug. ``client_factory`` is called in the worker's thread. To be used from one thread.
+    A thread starts only when all others are busy.
+
+    Each job comes back once as ``(job, Response)`` in ``results``: also when it was not sent any
+    more, and when a worker met a bug. ``client_factory`` is called in the worker's thread. To be
+    used from one thread.
     """
 
-    def __init__(self, client_factory: Callable[[], Client], size: int, results: Queue[Any]) -> None:
+    def __init__(
+        self, client_factory: Callable[[], Client], size: int, results: Queue[Any]
+    ) -> None:
         self._client_factory = client_factory
         self._size = size
         self._results = results
@@ -59,12 +66,16 @@ class Pool:
         self._jobs.put(job)
         if needed and len(self._threads) < self._size:
             # A daemon: a call that no one waits for any more must not keep the process alive.
-            thread = threading.Thread(target=self._work, name=f"upload-{len(self._threads)}", daemon=True)
+            thread = threading.Thread(
+                target=self._work, name=f"upload-{len(self._threads)}", daemon=True
+            )
             self._threads.append(thread)
             thread.start()
 
     def close(self, timeout: float) -> bool:
-        """Send nothing more, wait up to ``timeout`` seconds for calls under way; False when some still are.
+        """Send nothing more, wait up to ``timeout`` seconds for calls under way.
+
+        False when some still are.
 
         Jobs that were not begun come back unsent.
         """
@@ -87,7 +98,9 @@ class Pool:
                 response = _call(client, job)
             except Exception as error:  # the last resort: a bug must not cost a job or a worker
                 response = Response(
-                    None, sent=client is not None, error=f"a fault in the program: {type(error).__name__}"
+                    None,
+                    sent=client is not None,
+                    error=f"a fault in the program: {type(error).__name__}",
                 )
                 # The frames alone: the error's text may quote a header or a body.
                 frames = "".join(traceback.format_tb(error.__traceback__))

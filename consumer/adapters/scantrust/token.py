@@ -12,20 +12,24 @@ from consumer.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 
-#: A token file is read again when the token is needed and was read longer ago than this, in seconds. Reading
-#: a few bytes is as cheap as looking whether they have changed, and cannot be fooled by times and sizes.
+#: A token file is read again when the token is needed and was read longer ago than this, in
+#: seconds. Reading a few bytes is as cheap as looking whether they have changed, and cannot be
+#: fooled by times and sizes.
 REREAD_SECONDS = 1.0
 
 
 class TokenSource:
     """The token as it is now; safe to share between threads.
 
-    With ``token_file`` the file is read, and read again while it is used; else ``token`` is used as it is.
-    Raises ConfigError when there is no usable token at the start. Later a file that has become unreadable,
-    empty or malformed leaves the last good token in use: a secret being replaced is not a reason to stop.
+    With ``token_file`` the file is read, and read again while it is used; else ``token`` is used as
+    it is. Raises ConfigError when there is no usable token at the start. Later a file that has
+    become unreadable, empty or malformed leaves the last good token in use: a secret being replaced
+    is not a reason to stop.
     """
 
-    def __init__(self, token: str, token_file: str = "", *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, token: str, token_file: str = "", *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._file = Path(token_file) if token_file else None
         self._clock = clock
         self._lock = threading.Lock()
@@ -45,7 +49,9 @@ class TokenSource:
         """The token to send now."""
         if self._file is not None and self._clock() >= self._read_at + REREAD_SECONDS:
             with self._lock:
-                if self._clock() >= self._read_at + REREAD_SECONDS:  # else another thread has just read it
+                if (
+                    self._clock() >= self._read_at + REREAD_SECONDS
+                ):  # else another thread has just read it
                     self._read_again(self._file)
         return self._token
 
@@ -65,7 +71,9 @@ class TokenSource:
         except (OSError, ValueError) as error:
             if not self._complained:
                 self._complained = True
-                _log.warning("api.token_file: %s: %s; the last good token stays in use", file, _reason(error))
+                _log.warning(
+                    "api.token_file: %s: %s; the last good token stays in use", file, _reason(error)
+                )
 
 
 def _read(file: Path) -> str:
@@ -74,12 +82,17 @@ def _read(file: Path) -> str:
 
 
 def checked(text: str) -> str:
-    """The token without white space around it; ValueError (not quoting it) when no header can carry it."""
+    """The token without white space around it.
+
+    ValueError (not quoting it) when no header can carry it.
+    """
     token = text.strip()
     if not token:
         raise ValueError("no token in it")
     if not all("!" <= character <= "~" for character in token):
-        raise ValueError("the token holds characters that an HTTP header cannot carry (spaces, line breaks, non-ASCII)")
+        raise ValueError(
+            "the token holds characters that an HTTP header cannot carry (spaces, line breaks, non-ASCII)"
+        )
     return token
 
 

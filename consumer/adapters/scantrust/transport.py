@@ -1,31 +1,35 @@
 """requests, held to what a caller of a slow and unreliable API needs.
 
-Four things that the library does not give: a deadline for the whole call (its time-out is for each receive,
-so an answer that trickles in never ends), the certain knowledge whether anything was sent, answers that belong
-to their requests, and a connection that is not trusted for long. All are decided at the connection, where they
-are facts, not by reading exceptions.
+Four things that the library does not give: a deadline for the whole call (its time-out is for each
+receive, so an answer that trickles in never ends), the certain knowledge whether anything was sent,
+answers that belong to their requests, and a connection that is not trusted for long. All are
+decided at the connection, where they are facts, not by reading exceptions.
 
-**Which answer belongs to which request.** HTTP/1.1 has no numbers: the next answer is the next request's. So
-two requests of one connection exchange answers as soon as one answer more, or one less, is on it than was
-taken. Therefore a connection is used again only if all of this holds:
+**Which answer belongs to which request.** HTTP/1.1 has no numbers: the next answer is the next
+request's. So two requests of one connection exchange answers as soon as one answer more, or one
+less, is on it than was taken. Therefore a connection is used again only if all of this holds:
 
 * The answer before was whole, its end certain, and nothing followed it (``framing``).
-* It is one that the API itself gives to a request that it has read (``client``: 200 and 400 with a JSON
-  object). Any other may come from what stands before the API, and from a server that is not meant any more.
+* It is one that the API itself gives to a request that it has read (``client``: 200 and 400 with a
+  JSON object). Any other may come from what stands before the API, and from a server that is not
+  meant any more.
 * Right before the next request is written, nothing has come, and the connection has not ended.
-* It was idle for less than ``IDLE_SECONDS`` and stands for less than ``AGE_SECONDS``, so that a name that
-  moved, and a CA that was replaced, count within a minute.
+* It was idle for less than ``IDLE_SECONDS`` and stands for less than ``AGE_SECONDS``, so that a
+  name that moved, and a CA that was replaced, count within a minute.
 
-What remains is an answer that nobody asked for and that is on its way at the very moment of writing. Where the
-system tells that it was sent before the request had arrived (``framing.unacknowledged``), it is no answer on a
-connection that was used before, and the outcome is unknown. On a new connection it can be about this request
-only: it counts, and the connection is not used again. Else only what the answer says can show it
-(``core/uploading/classification.py``: a 200 about other codes is no acceptance).
+What remains is an answer that nobody asked for and that is on its way at the very moment of
+writing. Where the system tells that it was sent before the request had arrived
+(``framing.unacknowledged``), it is no answer on a connection that was used before, and the outcome
+is unknown. On a new connection it can be about this request only: it counts, and the connection is
+not used again. Else only what the answer says can show it (``core/uploading/classification.py``: a
+200 about other codes is no acceptance).
 
-Nothing is ever written twice, and after the deadline the connection is closed, with what may still come.
+Nothing is ever written twice, and after the deadline the connection is closed, with what may still
+come.
 
-The adapter is used without a Session: what a Session adds (cookies, redirects, .netrc, proxies and CA bundles
-from the environment) is what must not happen here, and for a 3xx it reads the whole body, however long.
+The adapter is used without a Session: what a Session adds (cookies, redirects, .netrc, proxies and
+CA bundles from the environment) is what must not happen here, and for a 3xx it reads the whole
+body, however long.
 """
 
 from __future__ import annotations
@@ -49,27 +53,34 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from consumer.adapters.scantrust.framing import Answer, NoAnswer, Received
 from consumer.adapters.scantrust.trust import TrustedCas
 
-#: A connection idle for longer is not used again, in seconds: the shortest keep-alive of common servers is 5,
-#: and the outcome of a request that crosses the server's close on the wire would be unknown.
+#: A connection idle for longer is not used again, in seconds: the shortest keep-alive of common
+#: servers is 5, and the outcome of a request that crosses the server's close on the wire would be
+#: unknown.
 IDLE_SECONDS = 4.0
 
-#: A connection that stands for longer is not used again, in seconds: the name may point elsewhere by now, and the
-#: certificate was verified when it was made.
+#: A connection that stands for longer is not used again, in seconds: the name may point elsewhere
+#: by now, and the certificate was verified when it was made.
 AGE_SECONDS = 60.0
 
-#: The most that is received for one answer, in bytes: http.client's limits on headers, and a capped body. What
-#: a chunk of length -1 would make it read is endless.
+#: The most that is received for one answer, in bytes: http.client's limits on headers, and a capped
+#: body. What a chunk of length -1 would make it read is endless.
 MAX_RECEIVED = 8_000_000
 
 
-#: Until when a request may be sent, by the clock of its call; or what tells it at the moment of sending.
+#: Until when a request may be sent, by the clock of its call; or what tells it at the moment of
+#: sending.
 StartBy = float | Callable[[], float]
 
 
 class Call:
-    """The one call that an adapter's connection is busy with; times are readings of ``clock`` in seconds."""
+    """The one call that an adapter's connection is busy with.
 
-    def __init__(self, connect_timeout: float, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
+    Times are readings of ``clock`` in seconds.
+    """
+
+    def __init__(
+        self, connect_timeout: float, timeout: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.clock = clock
         self.connect_timeout = min(connect_timeout, timeout)
         self.timeout = timeout
@@ -79,7 +90,10 @@ class Call:
         self.begin(float("inf"))
 
     def begin(self, start_by: StartBy) -> None:
-        """Start the time of the whole call; ``start_by`` is the last moment at which it may be sent."""
+        """Start the time of the whole call.
+
+        ``start_by`` is the last moment at which it may be sent.
+        """
         self.began = self.clock()
         self.deadline = self.read_by = self.began + self.timeout
         self._start_by = start_by
@@ -92,7 +106,10 @@ class Call:
         return self.sent_at is not None
 
     def too_late(self, now: float) -> bool:
-        """Whether the request must not be sent any more: its lease has ended, or its time for the whole call."""
+        """Whether the request must not be sent any more.
+
+        Its lease has ended, or its time for the whole call.
+        """
         start_by = self._start_by() if callable(self._start_by) else self._start_by
         return now > start_by or now >= self.deadline
 
@@ -107,9 +124,10 @@ class Call:
 class _Socket(socket.socket):
     """A connected socket whose time-outs the kernel keeps.
 
-    With a time-out of Python's, each send and receive first waits for the socket and gives up the interpreter's
-    lock twice, and setting the time-out gives it up once more. Beside a busy owner thread each of these costs a
-    worker up to a switch interval, and all of them together most of a call.
+    With a time-out of Python's, each send and receive first waits for the socket and gives up the
+    interpreter's lock twice, and setting the time-out gives it up once more. Beside a busy owner
+    thread each of these costs a worker up to a switch interval, and all of them together most of a
+    call.
     """
 
     def settimeout(self, value: float | None) -> None:
@@ -174,7 +192,10 @@ class _Connection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Whether it may be used again: asked when it is taken from the pool, which closes what is stale."""
+        """Whether it may be used again.
+
+        Asked when it is taken from the pool, which closes what is stale.
+        """
         return self.is_fresh and self._is_silent()
 
     @property
@@ -199,7 +220,9 @@ class _Connection(HTTPConnection):
         call = self.call
         self.timeout = min(call.connect_timeout, call.left(call.deadline))
         self._stands_since = call.clock()
-        call.read_by = self._stands_since + self.timeout  # the connection, its TLS, a proxy's answer to CONNECT
+        call.read_by = (
+            self._stands_since + self.timeout
+        )  # the connection, its TLS, a proxy's answer to CONNECT
         self._used = False
         super().connect()
         call.read_by = call.deadline
@@ -208,7 +231,8 @@ class _Connection(HTTPConnection):
             self.sock = _Socket(fileno=self.sock.detach())
 
     def _new_conn(self) -> socket.socket:
-        """Connect to the first address of the name that can be connected to, all in the time for connecting.
+        """Connect to the first address of the name that can be connected to, all in the time for
+        connecting.
 
         The library gives that time to each address, and once more to TLS.
         """
@@ -237,10 +261,12 @@ class _Connection(HTTPConnection):
         self.sock.settimeout(self.call.left(self.call.read_by))
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        """Connect if need be, write head and body at once: before nothing is sent, after all may be.
+        """Connect if need be, write head and body at once.
 
-        A request that has become too late meanwhile is not sent, and the connection stands for the next one.
-        One that finds the connection ended, or something on it, has a new one.
+        Before nothing is sent, after all may be.
+
+        A request that has become too late meanwhile is not sent, and the connection stands for the
+        next one. One that finds the connection ended, or something on it, has a new one.
         """
         self.call.connection = self
         if self.sock is None:
@@ -270,11 +296,14 @@ class _Connection(HTTPConnection):
             try:
                 left = left[self.sock.send(left) :]
             except BlockingIOError:
-                raise TimeoutError("the request could not be written in the time that was left") from None
+                raise TimeoutError(
+                    "the request could not be written in the time that was left"
+                ) from None
             except (BrokenPipeError, ConnectionResetError):
                 if self._again:
                     raise
-                break  # it may have been answered before it was read whole, as one that is too large is
+                # it may have been answered before it was read whole, as one that is too large is
+                break
 
     def _built(self, *args: Any, **kwargs: Any) -> bytes:
         """The request as bytes."""
@@ -286,12 +315,17 @@ class _Connection(HTTPConnection):
         return b"".join(held)
 
     def getresponse(self) -> Any:
-        """What came; for a request that was withheld, nothing: an exception would make the library close all."""
+        """What came; for a request that was withheld, nothing.
+
+        An exception would make the library close all.
+        """
         if self._withheld:
             return urllib3.HTTPResponse(preload_content=False)
         response = super().getresponse()
         if self._again and self.call.answer is not None and self.call.answer.early:
-            raise NoAnswer("it was sent before the request had arrived: it may be about another one")
+            raise NoAnswer(
+                "it was sent before the request had arrived: it may be about another one"
+            )
         return response
 
     def send(self, data: Any) -> None:
@@ -313,7 +347,9 @@ class _TlsConnection(_Connection, HTTPSConnection):
         super().connect()
 
     def _is_silent(self) -> bool:
-        """As without TLS; what has come may be TLS's own: session tickets follow the handshake unasked.
+        """As without TLS; what has come may be TLS's own.
+
+        Session tickets follow the handshake unasked.
 
         TLS may have taken from the socket what nobody has read, so it is asked, not the socket.
         """
@@ -330,7 +366,10 @@ class _TlsConnection(_Connection, HTTPSConnection):
 
 
 class Adapter(HTTPAdapter):
-    """requests' transport for one worker: one address, one connection at a time, nothing ever sent twice."""
+    """requests' transport for one worker.
+
+    One address, one connection at a time, nothing ever sent twice.
+    """
 
     def __init__(self, call: Call, tls: TrustedCas | None) -> None:
         self._call = call
@@ -350,8 +389,9 @@ class Adapter(HTTPAdapter):
     ) -> requests.Response:
         """Send, and read the head of the answer; its body is read by the caller.
 
-        Without a proxy the one connection is driven directly: what the library does around it (pools, retries,
-        redirects) is switched off here anyway, and takes a quarter of the time of a call.
+        Without a proxy the one connection is driven directly: what the library does around it
+        (pools, retries, redirects) is switched off here anyway, and takes a quarter of the time of
+        a call.
         """
         if proxies:
             return super().send(request, stream, timeout, verify, cert, proxies)
@@ -359,7 +399,11 @@ class Adapter(HTTPAdapter):
         if connection.sock is not None and not connection.is_fresh:
             connection.close()
         connection.request(
-            request.method, request.path_url, body=request.body, headers=request.headers, preload_content=False
+            request.method,
+            request.path_url,
+            body=request.body,
+            headers=request.headers,
+            preload_content=False,
         )
         return self.build_response(request, connection.getresponse())
 
@@ -368,7 +412,9 @@ class Adapter(HTTPAdapter):
         if self._tls is None:
             kind = self._kind(_Connection)
             return kind(parts.hostname, parts.port)
-        return self._kind(_TlsConnection)(parts.hostname, parts.port, ssl_context=self._tls.context())
+        return self._kind(_TlsConnection)(
+            parts.hostname, parts.port, ssl_context=self._tls.context()
+        )
 
     def _kind(self, kind: type[Any]) -> type[Any]:
         return type(kind.__name__, (kind,), {"call": self._call, "trusted": self._tls})
@@ -381,11 +427,18 @@ class Adapter(HTTPAdapter):
         if self._call.connection is not None:
             self._call.connection.close()
 
-    def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
-        """The pool of this adapter's address: looked up once, as nothing of its key ever changes."""
+    def get_connection_with_tls_context(
+        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """The pool of this adapter's address.
+
+        Looked up once, as nothing of its key ever changes.
+        """
         if self._pool is None:
             self._pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
-            self._pool.ConnectionCls = self._kind(_TlsConnection if self._pool.scheme == "https" else _Connection)
+            self._pool.ConnectionCls = self._kind(
+                _TlsConnection if self._pool.scheme == "https" else _Connection
+            )
         return self._pool
 
     def close(self) -> None:
@@ -396,7 +449,9 @@ class Adapter(HTTPAdapter):
             self._pool = None
         super().close()
 
-    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+    def build_connection_pool_key_attributes(
+        self, request: Any, verify: Any, cert: Any = None
+    ) -> Any:
         """The address, and the context that verifies."""
         address, _ = super().build_connection_pool_key_attributes(request, verify, cert)
         return address, {"ssl_context": self._tls.context()} if self._tls else {}

@@ -16,16 +16,19 @@ _log = logging.getLogger(__name__)
 
 
 class TrustedCas:
-    """The verifying context as it is now, shared by all workers: it takes longer to make than to use.
+    """The verifying context as it is now, shared by all workers.
 
-    ``ca_file`` is read whenever a connection is made, and a context is made of it anew when it holds something
-    else. To read it is as cheap as to look whether it has changed, and cannot be fooled by times, sizes and
-    links. So a CA counts from the next connection on, and a certificate that was refused is judged by the file
-    as it is at the next try. A file that has become unreadable, or holds no certificate, leaves what was good
-    last in use: it may be in the middle of being replaced.
+    It takes longer to make than to use.
 
-    ``ca_file`` empty: the certificates that come with requests; the environment has no say. ConfigError at the
-    start for a file that cannot be read or holds no certificate.
+    ``ca_file`` is read whenever a connection is made, and a context is made of it anew when it
+    holds something else. To read it is as cheap as to look whether it has changed, and cannot be
+    fooled by times, sizes and links. So a CA counts from the next connection on, and a certificate
+    that was refused is judged by the file as it is at the next try. A file that has become
+    unreadable, or holds no certificate, leaves what was good last in use: it may be in the middle
+    of being replaced.
+
+    ``ca_file`` empty: the certificates that come with requests; the environment has no say.
+    ConfigError at the start for a file that cannot be read or holds no certificate.
     """
 
     def __init__(self, ca_file: str) -> None:
@@ -36,7 +39,9 @@ class TrustedCas:
             self._content, self._context = self._read()
         except OSError as error:
             raise ConfigError(
-                [f"{self._what_is_wrong(error)}; give a PEM file with the CA of the API's certificate"]
+                [
+                    f"{self._what_is_wrong(error)}; give a PEM file with the CA of the API's certificate"
+                ]
             ) from None
 
     def context(self) -> ssl.SSLContext:
@@ -55,7 +60,10 @@ class TrustedCas:
         except OSError as error:
             if not self._complained:
                 self._complained = True
-                _log.warning("%s; the certificates that were read before stay in use", self._what_is_wrong(error))
+                _log.warning(
+                    "%s; the certificates that were read before stay in use",
+                    self._what_is_wrong(error),
+                )
 
     def _read(self) -> tuple[bytes, ssl.SSLContext]:
         # The content first: if the file is replaced in between, it differs from it the next time.

@@ -7,11 +7,13 @@ from typing import TypeVar
 
 P = TypeVar("P")
 
-#: Reading starts again when this share of a bound is free, so that it does not stutter at the bound.
+#: Reading starts again when this share of a bound is free, so that it does not stutter at the
+#: bound.
 RESUME_SHARE = 0.9
-#: How rows that cannot go share the bounds: half belongs to the owned partitions, to each as much; of the other half a
-#: partition may take so many times as much as is left of it; and, once it rests for that, it is read on when it holds
-#: only so many times as much. So one hot partition gets most of the bound, and whatever some do, all others have room.
+#: How rows that cannot go share the bounds: half belongs to the owned partitions, to each as much;
+#: of the other half a partition may take so many times as much as is left of it; and, once it rests
+#: for that, it is read on when it holds only so many times as much. So one hot partition gets most
+#: of the bound, and whatever some do, all others have room.
 QUOTA_FACTOR = 4.0
 QUOTA_RESUME_FACTOR = 2.0
 
@@ -43,7 +45,9 @@ class Flow:
         """Whether there is room to read more."""
         rows, size = self._idle if self.full else (0.0, 0.0)
         share = RESUME_SHARE if self.full else 1.0
-        self.full = self.rows >= _end(rows, self._max_rows, share) or self.size >= _end(size, self._max_bytes, share)
+        self.full = self.rows >= _end(rows, self._max_rows, share) or self.size >= _end(
+            size, self._max_bytes, share
+        )
         return not self.full
 
     @property
@@ -53,7 +57,10 @@ class Flow:
 
     @property
     def room_at_once(self) -> int:
-        """Records that may be read at once: not all that is free, so that no partition takes it in one go."""
+        """Records that may be read at once.
+
+        Not all that is free, so that no partition takes it in one go.
+        """
         free = self._max_rows - self.rows
         return max(1, free // 8 if self.near_limit else min(free, self._max_rows // 2))
 
@@ -63,10 +70,13 @@ class Flow:
         share = 0.5 * QUOTA_FACTOR / (1.0 + QUOTA_FACTOR)
         return self.rows > share * self._max_rows or self.size > share * self._max_bytes
 
-    def over_quota(self, idle: Mapping[P, tuple[int, int]], paused: Collection[P], owned: int) -> set[P]:
+    def over_quota(
+        self, idle: Mapping[P, tuple[int, int]], paused: Collection[P], owned: int
+    ) -> set[P]:
         """The partitions that are to rest, so that the others have room (I8).
 
-        ``idle``: rows and bytes of each partition that cannot go now; ``paused``: those that rest for this already.
+        ``idle``: rows and bytes of each partition that cannot go now; ``paused``: those that rest
+        for this already.
         """
         rows = {partition: float(held[0]) for partition, held in idle.items()}
         sizes = {partition: float(held[1]) for partition, held in idle.items()}
@@ -78,7 +88,10 @@ class Flow:
 
 
 def _end(idle: float, bound: float, share: float) -> float:
-    """Up to where is read: a share of what rows that can go may take; those that cannot may take the rest for long."""
+    """Up to where is read: a share of what rows that can go may take.
+
+    Those that cannot may take the rest for long.
+    """
     return min(bound, idle + (bound - idle) * share)  # records of many rows may be beyond the bound
 
 
@@ -86,4 +99,8 @@ def _over_quota(held: Mapping[P, float], paused: Collection[P], bound: float, ow
     own = 0.5 * bound / (owned + 1)
     more = {partition: count - own for partition, count in held.items() if count > own}
     left = max(0.0, 0.5 * bound - sum(more.values()))
-    return {p for p, count in more.items() if count > left * (QUOTA_RESUME_FACTOR if p in paused else QUOTA_FACTOR)}
+    return {
+        p
+        for p, count in more.items()
+        if count > left * (QUOTA_RESUME_FACTOR if p in paused else QUOTA_FACTOR)
+    }

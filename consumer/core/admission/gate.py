@@ -3,16 +3,19 @@
 Every reason to hold back is kept here, and every one of them ends by time or by a result:
 
 * *pace*: this member's part of the group's rate (see ``pace``); every call counts, ``GET /me`` too.
-* *throttle*: the API said how long to wait (``Retry-After``); the whole process waits. When it did not say, it is
-  tried as with an open circuit: one request every few seconds, one at a time, until the API does its work for one.
-* *circuit*: several distinct windows failed in a row; one probe every few seconds until one succeeds.
+* *throttle*: the API said how long to wait (``Retry-After``); the whole process waits. When it did
+  not say, it is tried as with an open circuit: one request every few seconds, one at a time, until
+  the API does its work for one.
+* *circuit*: several distinct windows failed in a row; one probe every few seconds until one
+  succeeds.
 * *pause*: the API refuses us (token, address) or rejects everything. A state machine::
 
       open ──refused──► ask ──GET /me: no 401──► trial ──one window passes──► open
-                         ▲ └──401, no answer: back-off──┐  │
-                         └──────────◄───────────────────┴──┴── the window fails: back-off, longer each time
+                         ▲ └──401, no answer: back-off──┐  │ └──────────◄───────────────────┴──┴──
+                         the window fails: back-off, longer each time
 
-  A window is the judge, ``GET /me`` a hint: a token that may upload need not be able to ask who it is.
+  A window is the judge, ``GET /me`` a hint: a token that may upload need not be able to ask who it
+  is.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ from consumer.core.admission.retry import RetryPolicy
 MAX_POLLS = 2
 #: The circuit opens when this many distinct windows failed with no success between.
 CIRCUIT_WINDOWS = 4
-#: The longest back-off between probes, seconds: an API that is back is noticed soon, however long it was away.
+#: The longest back-off between probes, seconds: an API that is back is noticed soon, however long
+#: it was away.
 PROBE_SECONDS = 3.0
 #: A probe whose answer does not come holds back the next one for so long, seconds.
 UNANSWERED_SECONDS = 10.0
@@ -86,7 +90,9 @@ class Gate:
         self.throttled_seconds = 0.0
         self._slowed = False  # the pace fell, with no success since
         self._throttles = 0  # that told no time, with no success between
-        self._unanswered_until = 0.0  # while these last: a request whose answer does not come holds back the next
+        self._unanswered_until = (
+            0.0  # while these last: a request whose answer does not come holds back the next
+        )
         self._failing: set[int] = set()  # windows that failed, with no success between
         self._refused: set[int] = set()  # windows that were refused, with no success between
         self.circuit_open = False
@@ -94,14 +100,16 @@ class Gate:
         self._probes = 0
         self.rejections_in_a_row = 0
         self.pause: Pause | None = None
-        self.rejecting = False  #: everything was being rejected, and nothing has been accepted since
+        self.rejecting = (
+            False  #: everything was being rejected, and nothing has been accepted since
+        )
         self.step = PauseStep.CHECK_DUE
         self.paused_since = 0.0
         self.pause_until = 0.0
         self.token_check_sent_at = 0.0
         self._pauses = 0
 
-    # -- may a request start -------------------------------------------------------------------------------------
+    # -- may a request start ---------------------------------------------------------------------
 
     def admits(self, now: float) -> bool:
         """Whether an upload may start now."""
@@ -109,7 +117,10 @@ class Gate:
         return at is not None and at <= now
 
     def earliest_send(self, now: float) -> float | None:
-        """From when on an upload may start, as far as time decides; None: only a result can bring that."""
+        """From when on an upload may start, as far as time decides.
+
+        None: only a result can bring that.
+        """
         at = self._earliest_slot(now)
         return None if at is None else self.pace.earliest_start(at)
 
@@ -138,7 +149,9 @@ class Gate:
 
     @property
     def throttled_blindly(self) -> bool:
-        """Whether the API asked to wait and did not say for how long, and has done its work for no window since."""
+        """Whether the API asked to wait and did not say for how long, and has done its work for no
+        window since.
+        """
         return self._throttles > 0
 
     def _throttle_end(self, at: float) -> float:
@@ -158,7 +171,8 @@ class Gate:
     def earliest_poll(self, now: float) -> float | None:
         """From when on a task may be asked about; None: only a result can bring that.
 
-        A question is no upload: an open circuit does not hold it back, a pause only until ``GET /me`` has passed.
+        A question is no upload: an open circuit does not hold it back, a pause only until
+        ``GET /me`` has passed.
         """
         if self._polls >= MAX_POLLS or (
             self.pause is not None and self.step in (PauseStep.CHECK_DUE, PauseStep.CHECKING)
@@ -177,7 +191,10 @@ class Gate:
         self._polls -= 1
 
     def _earliest_small(self, at: float) -> float:
-        """When a call that uploads nothing may start: few are made without a partition, which gives no share."""
+        """When a call that uploads nothing may start.
+
+        Few are made without a partition, which gives no share.
+        """
         return self.pace.earliest_start(at) if self.pace.has_share else at
 
     def token_check_due_at(self, now: float) -> float | None:
@@ -197,14 +214,17 @@ class Gate:
         self.token_check_sent_at = now
         self.pace.consume(now)
 
-    # -- what results say ----------------------------------------------------------------------------------------
+    # -- what results say ------------------------------------------------------------------------
 
     def release_slot(self) -> None:
         """An upload ended, however."""
         self.in_flight -= 1
 
     def on_answer(self) -> int:
-        """The API did its work for a window; if that closed the circuit, how often it failed since it opened."""
+        """The API did its work for a window.
+
+        If that closed the circuit, how often it failed since it opened.
+        """
         self._failing.clear()
         self._refused.clear()
         probes, self._probes = self._probes, 0
@@ -224,23 +244,31 @@ class Gate:
         return opens
 
     def on_refusal(self, window: int) -> bool:
-        """Count a refused window; True if so many were, with no success between, that the API may refuse everybody."""
+        """Count a refused window.
+
+        True if so many were, with no success between, that the API may refuse everybody.
+        """
         self._refused.add(window)
         return len(self._refused) >= CIRCUIT_WINDOWS
 
     def too_fast(self, sent_at: float, now: float) -> None:
         """A request was answered with 429: the pace falls, once until the API does its work again.
 
-        While it refuses whatever comes, that says nothing about the pace, which would else be next to nothing after.
+        While it refuses whatever comes, that says nothing about the pace, which would else be next
+        to nothing after.
         """
         if not self._slowed:
             self._slowed = self.pace.slow_down(sent_at, now)
 
     def throttled(self, now: float, retry_after: float | None) -> float:
         """The API asked to wait; seconds from now until it may be called again."""
-        if not retry_after or retry_after < 0:  # that is no time to wait: the answer would come back at once
+        if (
+            not retry_after or retry_after < 0
+        ):  # that is no time to wait: the answer would come back at once
             if now < self.throttled_until:
-                return self.throttled_until - now  # of a request from before the throttle: it adds nothing
+                return (
+                    self.throttled_until - now
+                )  # of a request from before the throttle: it adds nothing
             self._throttles += 1
             wait = self._policy.delay(self._throttles, self._rng(), PROBE_SECONDS)
         else:
@@ -260,12 +288,16 @@ class Gate:
         self.rejections_in_a_row += count
         return 0 < self._pause_after <= self.rejections_in_a_row and count > 0
 
-    # -- the pause -----------------------------------------------------------------------------------------------
+    # -- the pause -------------------------------------------------------------------------------
 
     def start_pause(self, pause: Pause, now: float, *, trial: bool = False) -> bool:
-        """Pause uploading, or go back to asking after a failed ``trial``; True if it was not paused before."""
+        """Pause uploading, or go back to asking after a failed ``trial``.
+
+        True if it was not paused before.
+        """
         if pause is Pause.EVERYTHING_REJECTED:
-            self.rejecting = True  # it outlives other causes of a pause: a refused token in between proves nothing
+            # it outlives other causes of a pause: a refused token in between proves nothing
+            self.rejecting = True
         fresh = self.pause is None
         if fresh:
             self.pause = pause
@@ -290,7 +322,9 @@ class Gate:
         self._pauses += 1
         self.pause_until = now + self._policy.delay(self._pauses, self._rng(), ASK_SECONDS)
         # A rejected company's token passes GET /me all the same, so only a window can tell.
-        self.step = PauseStep.PROBE_DUE if self.pause is Pause.EVERYTHING_REJECTED else PauseStep.CHECK_DUE
+        self.step = (
+            PauseStep.PROBE_DUE if self.pause is Pause.EVERYTHING_REJECTED else PauseStep.CHECK_DUE
+        )
 
     def on_token_check(self, now: float, *, passed: bool) -> None:
         """``GET /me`` was answered."""

@@ -1,22 +1,25 @@
 """When the next request may start, so that the group as a whole keeps to its rate.
 
-The rate is the whole group's. A member that owns every partition simply spaces its requests. Where several share them,
-time is cut into slots, as many a second as requests may start, and the slots go to the partitions of all subscribed
-topics in turn: a member may start one request in each slot of a partition that it owns. A partition has one owner, so
-no two members use a slot; what a member loses in a rebalance nobody has until another gets it. A slot that is not used
-soon after it began lapses, so idle members save up no burst.
+The rate is the whole group's. A member that owns every partition simply spaces its requests. Where
+several share them, time is cut into slots, as many a second as requests may start, and the slots go
+to the partitions of all subscribed topics in turn: a member may start one request in each slot of a
+partition that it owns. A partition has one owner, so no two members use a slot; what a member loses
+in a rebalance nobody has until another gets it. A slot that is not used soon after it began lapses,
+so idle members save up no burst.
 
-So in any second the group starts at most (1 + LATE_SECONDS) * PACE_SHARE * rate requests. That is less than the rate:
-the rest is for what the network does to their distances. Slots are counted by the wall clock. Where the members' clocks
-differ, each still keeps its pace, and together they can be over the rate by one request for each member.
+So in any second the group starts at most (1 + LATE_SECONDS) * PACE_SHARE * rate requests. That is
+less than the rate: the rest is for what the network does to their distances. Slots are counted by
+the wall clock. Where the members' clocks differ, each still keeps its pace, and together they can
+be over the rate by one request for each member.
 
-As long as the group's partitions could not be counted, nobody knows who shares. Then a member takes the slots that its
-partitions would have among ``UNKNOWN_OF``: too few, but together never more than the rate, unless there are more
-partitions than that.
+As long as the group's partitions could not be counted, nobody knows who shares. Then a member takes
+the slots that its partitions would have among ``UNKNOWN_OF``: too few, but together never more than
+the rate, unless there are more partitions than that.
 
-The API may allow less than the configured rate (others use the same token): a 429 that comes although we kept our pace
-slows us down, and every accepted answer brings us back. Near the pace at which the last 429 came that goes slowly, so
-that most of the time is spent just below what the API allows.
+The API may allow less than the configured rate (others use the same token): a 429 that comes
+although we kept our pace slows us down, and every accepted answer brings us back. Near the pace at
+which the last 429 came that goes slowly, so that most of the time is spent just below what the API
+allows.
 """
 
 from __future__ import annotations
@@ -28,16 +31,19 @@ from itertools import accumulate
 
 from consumer.core.offsets.partition import Partition
 
-#: Requests are paced this share of the rate, so that jitter on the way does not make eleven of ten in a second.
+#: Requests are paced this share of the rate, so that jitter on the way does not make eleven of ten
+#: in a second.
 PACE_SHARE = 0.95
-#: A slot can be used for so long after it began: the loop's turn, and half of what PACE_SHARE leaves, are longer.
+#: A slot can be used for so long after it began: the loop's turn, and half of what PACE_SHARE
+#: leaves, are longer.
 LATE_SECONDS = 0.025
 #: So many partitions the group is taken to have as long as they could not be counted.
 UNKNOWN_OF = 100
 #: What a 429 leaves of the pace, and the least that is left of it in the end.
 SLOWED = 0.7
 SLOWEST = 0.02
-#: What an accepted answer adds: of the full pace; and, near the pace of the last 429, of the present pace.
+#: What an accepted answer adds: of the full pace; and, near the pace of the last 429, of the
+#: present pace.
 FASTER = 0.01
 CAREFUL = 0.005
 #: "Near" is from this share of the pace of the last 429 to as much above it.
@@ -50,8 +56,12 @@ def slot_positions(counts: Mapping[str, int], partitions: Iterable[Partition]) -
     ``counts``: partitions of each topic that the group reads.
     """
     topics = sorted(counts)
-    behind = dict(zip(topics, accumulate((counts[topic] for topic in topics), initial=0), strict=False))
-    return sorted(behind[p.topic] + p.number for p in partitions if p.number < counts.get(p.topic, 0))
+    behind = dict(
+        zip(topics, accumulate((counts[topic] for topic in topics), initial=0), strict=False)
+    )
+    return sorted(
+        behind[p.topic] + p.number for p in partitions if p.number < counts.get(p.topic, 0)
+    )
 
 
 def assumed_slot_positions(partitions: Iterable[Partition]) -> tuple[list[int], int]:
@@ -73,7 +83,8 @@ class Pace:
         self._of = 1
         self._epoch = 0.0  # what the wall clock is ahead of the owner's
         self._next_at = 0.0  # alone: when the next request may start
-        self._next = 0.0  # sharing: which of the own slots may be used next, counted from the wall clock's zero
+        # sharing: which of the own slots may be used next, counted from the wall clock's zero
+        self._next = 0.0
         self._speed = 1.0  # the share of the pace that the API seems to allow
         self._troubled = math.inf  # the speed at which the last 429 came
         self._slowed_at = -math.inf
@@ -89,7 +100,8 @@ class Pace:
         return bool(self._own) or not self._rate
 
     def set_share(self, own: Sequence[int], of: int, wall_clock: float, now: float) -> None:
-        """The group has ``of`` partitions, of which this member owns those at these places (from 0, in order).
+        """The group has ``of`` partitions, of which this member owns those at these places (from 0,
+        in order).
 
         For one slot nothing starts: who had these places before may just have used one.
         """
@@ -100,7 +112,10 @@ class Pace:
         self._next = self._ordinal(math.ceil(wall_clock * self._slots) + 1) if own else 0.0
 
     def earliest_start(self, at: float) -> float:
-        """The first time not before ``at`` at which a request may start; infinity: not without a partition."""
+        """The first time not before ``at`` at which a request may start.
+
+        Infinity: not without a partition.
+        """
         if not self._rate:
             return at
         if self._alone:
@@ -110,7 +125,10 @@ class Pace:
         return max(at, self._begin(self._from(at)))
 
     def unused(self, now: float) -> bool:
-        """Whether a request could have started since the last one did: its time has come, or was let pass."""
+        """Whether a request could have started since the last one did.
+
+        Its time has come, or was let pass.
+        """
         if not self._rate or self._alone:
             return self.earliest_start(now) <= now
         return bool(self._own) and self._begin(self._next) <= now
@@ -142,18 +160,22 @@ class Pace:
             near = abs(self._speed / self._troubled - 1.0) < NEAR
             self._speed = min(1.0, self._speed * (1.0 + CAREFUL) if near else self._speed + FASTER)
 
-    # -- slots -------------------------------------------------------------------------------------------------------
+    # -- slots -----------------------------------------------------------------------------------
     #
-    # Slot n of all begins n / self._slots seconds after the wall clock's zero, and belongs to the partition at place
-    # n mod self._of. The own slots are numbered through ("ordinals"): only in these can some be left out evenly.
+    # Slot n of all begins n / self._slots seconds after the wall clock's zero, and belongs to the
+    # partition at place n mod self._of. The own slots are numbered through ("ordinals"): only in
+    # these can some be left out evenly.
 
     @property
     def _alone(self) -> bool:
         return len(self._own) == self._of
 
     def _from(self, at: float) -> float:
-        """The place from which on the own slots may be used, for one that has not lapsed by then."""
-        return max(self._next, self._ordinal(math.ceil((at + self._epoch - LATE_SECONDS) * self._slots)))
+        """The place from which on the own slots may be used, for one that has not lapsed by then.
+        """
+        return max(
+            self._next, self._ordinal(math.ceil((at + self._epoch - LATE_SECONDS) * self._slots))
+        )
 
     def _ordinal(self, slot: int) -> float:
         """The ordinal of the first own slot that is not before a slot."""

@@ -1,4 +1,7 @@
-"""When a failed call is tried again: an immutable policy; the next delay is a function, not a state."""
+"""When a failed call is tried again.
+
+An immutable policy; the next delay is a function, not a state.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     unknown_key_grace: float = 0.0
 
     def delay(self, attempt: int, draw: float, cap: float = math.inf) -> float:
-        """Seconds before the try that follows failed try number ``attempt`` (from 1), for a draw from [0, 1).
+        """Seconds before the try that follows failed try number ``attempt`` (from 1), for a draw
+        from [0, 1).
 
         ``cap``: a bound of its own, where the policy's is too long.
         """

@@ -1,15 +1,18 @@
 """Gathering ready rows, and cutting windows from them: the rows of one request.
 
-Ready rows gather in lanes, one per (data key, field set), over all assigned partitions. A window is cut from a lane
-only at the moment when a request can start, so that it is as full as it can be: with requests scarce (ten a
-second), rows per request is the cost that counts. A lane is closable when it is full by rows or bytes, when its oldest
-row has lingered, or when a row in it is awaited by a later row of its key; for a trial or a probe any lane will do.
+Ready rows gather in lanes, one per (data key, field set), over all assigned partitions. A window is
+cut from a lane only at the moment when a request can start, so that it is as full as it can be:
+with requests scarce (ten a second), rows per request is the cost that counts. A lane is closable
+when it is full by rows or bytes, when its oldest row has lingered, or when a row in it is awaited
+by a later row of its key; for a trial or a probe any lane will do.
 
-The linger counts *sendable time*: time in which a request could have started and nothing was closable. While
-requests are scarce it stands still, because waiting costs nothing then and fills windows.
+The linger counts *sendable time*: time in which a request could have started and nothing was
+closable. While requests are scarce it stands still, because waiting costs nothing then and fills
+windows.
 
-Rows that go asynchronously share a lane only with rows of the same data, so there may be as many lanes as rows. No step
-looks at all of them: which lane is next stands in heaps by the lanes' oldest rows.
+Rows that go asynchronously share a lane only with rows of the same data, so there may be as many
+lanes as rows. No step looks at all of them: which lane is next stands in heaps by the lanes' oldest
+rows.
 """
 
 from __future__ import annotations
@@ -29,7 +32,8 @@ PATIENCE_LINGERS = 5.0
 SPARE_ENTRIES = 16
 #: More bytes than this are not put into one request, whatever the API would take.
 MAX_WINDOW_BYTES = 1_000_000
-#: After so many seconds without a 413, each accepted request at the limit doubles it: the limit may have gone.
+#: After so many seconds without a 413, each accepted request at the limit doubles it: the limit may
+#: have gone.
 LIMIT_HOLDS_SECONDS = 60.0
 
 LaneKey = tuple[str, tuple[str, ...], bool, bool]
@@ -59,13 +63,15 @@ class Lane:
 
     def __init__(self, key: LaneKey, number: int) -> None:
         self.key = key
-        self.number = number  #: in the order in which lanes came into being: of two as old as each other the first goes
+        #: in the order in which lanes came into being: of two as old as each other the first goes
+        self.number = number
         self.data_key, _, _, self.by_task = key
         self.rows: deque[Row] = deque()
         self.size = 0
         self.awaited = 0  #: rows in it that later rows wait for
         self.first: Row | None = None  #: its oldest row when it was placed last
-        self.serial = 0  #: of its entries that hold: a new one whenever its oldest row is another; 0: none hold
+        #: of its entries that hold: a new one whenever its oldest row is another; 0: none hold
+        self.serial = 0
         self.due = False  #: it has an entry among the due ones
         self.full = False  #: it has an entry among the full ones
         self.windows = 0  #: full windows that could be cut from it
@@ -82,7 +88,9 @@ class Order:
 
     def __init__(self) -> None:
         self.lanes = 0  #: how many there are
-        self.by_ripeness: list[Entry] = []  #: that are not due by having lingered, by the reading at which they began
+        self.by_ripeness: list[
+            Entry
+        ] = []  #: that are not due by having lingered, by the reading at which they began
         self.by_arrival: list[Entry] = []  #: that are not due by their age
         self.due: list[Entry] = []  #: closable ones, by arrival
         self.full: list[Entry] = []  #: full ones, by arrival
@@ -160,7 +168,10 @@ class Lanes:
             yield from lane.rows
 
     def add(self, rows: Iterable[Row]) -> list[Row]:
-        """Take in rows that became ready; those that are rejected already, and cannot be sent, are given back."""
+        """Take in rows that became ready.
+
+        Those that are rejected already, and cannot be sent, are given back.
+        """
         rejected: list[Row] = []
         lanes = self._lanes
         touched: dict[Lane, None] = {}
@@ -171,7 +182,12 @@ class Lanes:
             if row.rejection is not None:
                 rejected.append(row)
                 continue
-            if lane is None or row.shape is not shape or row.data_key != lane.data_key or row.suspect:
+            if (
+                lane is None
+                or row.shape is not shape
+                or row.data_key != lane.data_key
+                or row.suspect
+            ):
                 assert row.data_key is not None
                 key = (row.data_key, row.shape, row.suspect, row.by_task)
                 lane = lanes.get(key)
@@ -185,7 +201,8 @@ class Lanes:
             row.stage = READY
             row.ready_at = sendable
             if queue and row.arrived < queue[0].arrived:
-                # It waited for an earlier row of its key: it is the oldest here, and lingers no longer than the others.
+                # It waited for an earlier row of its key: it is the oldest here, and lingers no
+                # longer than the others.
                 row.ready_at = queue[0].ready_at
                 queue.appendleft(row)
             else:
@@ -230,7 +247,10 @@ class Lanes:
         lane.windows = windows
 
     def _place_anew(self, lane: Lane) -> None:
-        """The lane was changed: what was entered for it holds no more; without rows it is no more."""
+        """The lane was changed.
+
+        What was entered for it holds no more; without rows it is no more.
+        """
         lane.first, lane.serial = None, 0
         if lane.rows:
             self._place(lane)
@@ -242,13 +262,18 @@ class Lanes:
             self._count(lane, 0)
 
     def pass_time(self, now: float, *, sendable: bool) -> None:
-        """Advance the sendable time to ``now``; ``sendable``: whether it goes on running from here."""
+        """Advance the sendable time to ``now``.
+
+        ``sendable``: whether it goes on running from here.
+        """
         if self._sendable_since is not None:
             self.sendable += max(0.0, now - self._sendable_since)
         self._sendable_since = now if sendable else None
 
     def next_due(self, now: float, *, tasks: bool = True) -> float | None:
-        """When the first lane becomes closable if nothing else happens, seconds; None: only an input can bring that.
+        """When the first lane becomes closable if nothing else happens, seconds.
+
+        None: only an input can bring that.
 
         ``tasks``: whether lanes of rows that go asynchronously count.
         """
@@ -270,9 +295,9 @@ class Lanes:
     def cut(self, now: float, *, due_or_not: bool = False, tasks: bool = True) -> Cut | None:
         """The rows of the next window by the rule, or None while no lane is closable.
 
-        By the arrival of the oldest row; a full one first, but only while no other is older than five lingers.
-        ``due_or_not``: any lane will do, for a trial or a probe; the reason is then "drain". ``tasks``: whether rows
-        that go asynchronously may go now.
+        By the arrival of the oldest row; a full one first, but only while no other is older than
+        five lingers. ``due_or_not``: any lane will do, for a trial or a probe; the reason is then
+        "drain". ``tasks``: whether rows that go asynchronously may go now.
         """
         orders = self._open(tasks=tasks)
         for order in orders:
@@ -283,7 +308,9 @@ class Lanes:
             closable += [order.by_arrival for order in orders]
         due = _oldest(closable)
         # A full lane may be among the due ones, too; then no full one is older than that.
-        if full is not None and (due is None or full[0] <= due[0] or now - due[0] < PATIENCE_LINGERS * self.linger):
+        if full is not None and (
+            due is None or full[0] <= due[0] or now - due[0] < PATIENCE_LINGERS * self.linger
+        ):
             return self._take(full[3], "full")
         if due is not None:
             return self._take(due[3], "drain" if due_or_not else "due")

@@ -1,7 +1,7 @@
 """Windows, the rows of one request each, and where each of them is between its cut and its end.
 
-A window is in one place: queued (to be sent as soon as the gate lets it), parked (until a time), in flight, or in the
-hands of the API as a task. Its rows keep their claims in all of them.
+A window is in one place: queued (to be sent as soon as the gate lets it), parked (until a time), in
+flight, or in the hands of the API as a task. Its rows keep their claims in all of them.
 """
 
 from __future__ import annotations
@@ -40,16 +40,23 @@ class Window(msgspec.Struct, eq=False, gc=False):
     number: int  #: unique in this process
     parent: int = 0  #: number of the failing window that it is a part of
     attempts: int = 0  #: times it was sent; with ``number`` it names an attempt
-    failures: int = 0  #: in a row, of its present rows: for the back-off, and for what is tried first
+    failures: int = (
+        0  #: in a row, of its present rows: for the back-off, and for what is tried first
+    )
     doubted_since: float | None = (
         None  #: from when on what others pass counts against it: its first failure, or division
     )
     first_failed_at: float | None = None  #: its first failure; None: these rows have not failed
     failed_at: float | None = None  #: its latest failure
     failed_as: Verdict | None = None  #: its latest failure
-    suspect: bool = False  #: it, or the window it is a part of, failed although others had passed since a failure
-    retried_after_evidence: bool = False  #: others had passed since its latest failure when it was sent last
-    failing_since: float | None = None  #: reading of healthy time when it, as a single row, first failed
+    #: it, or the window it is a part of, failed although others had passed since a failure
+    suspect: bool = False
+    retried_after_evidence: bool = (
+        False  #: others had passed since its latest failure when it was sent last
+    )
+    failing_since: float | None = (
+        None  #: reading of healthy time when it, as a single row, first failed
+    )
     sent_at: float = 0.0
     place: Place = Place.NEW
     due_at: float = 0.0  #: of a parked window
@@ -87,7 +94,9 @@ class Window(msgspec.Struct, eq=False, gc=False):
     def begin_anew(self) -> None:
         """Forget its failures: they say nothing about the rows that are in it now."""
         self.failures = 0
-        self.doubted_since = self.first_failed_at = self.failed_at = self.failing_since = self.failed_as = None
+        self.doubted_since = self.first_failed_at = self.failed_at = self.failing_since = (
+            self.failed_as
+        ) = None
         self.suspect = self.retried_after_evidence = False
 
 
@@ -112,12 +121,13 @@ class Windows:
         self._number += 1
         return Window(data_key, rows, reason, self._number, by_task=rows[0].by_task)
 
-    # -- which one goes ------------------------------------------------------------------------------------------
+    # -- which one goes --------------------------------------------------------------------------
 
     def pick(self, now: float, *, alone: bool, tasks: bool = True) -> Window | None:
         """Take the window that goes next out of the queue, or cut one; None: there is none.
 
-        ``alone``: as a pause's trial or a circuit's probe. ``tasks``: whether a further task may be started.
+        ``alone``: as a pause's trial or a circuit's probe. ``tasks``: whether a further task may be
+        started.
         """
         self._queue_due(now)
         return self._trial(now, tasks=tasks) if alone else self._usual(now, tasks=tasks)
@@ -166,32 +176,45 @@ class Windows:
         return None if cut is None else self.make(*cut)
 
     def _usual(self, now: float, *, tasks: bool) -> Window | None:
-        """Windows go in turn, before rows that are in none yet; but none that failed goes twice while these could go.
+        """Windows go in turn, before rows that are in none yet.
 
-        Where requests are few, its back-off may always be over when the next can start, and it is the oldest.
+        But none that failed goes twice while these could go.
+
+        Where requests are few, its back-off may always be over when the next can start, and it is
+        the oldest.
         """
         fresh = self._cut(now, tasks=tasks) if self._failed_went else None
         return fresh or self._pop(tasks=tasks) or self._cut(now, tasks=tasks)
 
     def _trial(self, now: float, *, tasks: bool) -> Window | None:
-        """The one window to try, as a pause's trial or a circuit's probe: the one that failed least.
+        """The one window to try, as a pause's trial or a circuit's probe.
 
-        A window that fails by its own fault would else be tried for ever, while others could show that all is well.
+        The one that failed least.
+
+        A window that fails by its own fault would else be tried for ever, while others could show
+        that all is well.
         """
-        held = [w for w in self.live if w.place in (Place.QUEUED, Place.PARKED) and (tasks or not w.by_task)]
+        held = [
+            w
+            for w in self.live
+            if w.place in (Place.QUEUED, Place.PARKED) and (tasks or not w.by_task)
+        ]
         best = min(held, key=lambda w: (w.failures, w.oldest, w.number), default=None)
         if best is None or best.failures > 0:
             return self._cut(now, tasks=tasks, due_or_not=True) or best
         return best
 
-    # -- from place to place -------------------------------------------------------------------------------------
+    # -- from place to place ---------------------------------------------------------------------
 
     def queue(self, window: Window) -> None:
         """It goes as soon as the gate lets it."""
         self.live[window] = None
         window.place = Place.QUEUED
-        # In turn, a part that was not sent yet first: one that goes on failing may always be due, and the oldest.
-        heapq.heappush(self._queued[window.by_task], (window.sent_at, window.oldest, window.number, window))
+        # In turn, a part that was not sent yet first: one that goes on failing may always be due,
+        # and the oldest.
+        heapq.heappush(
+            self._queued[window.by_task], (window.sent_at, window.oldest, window.number, window)
+        )
 
     def park(self, window: Window, until: float) -> None:
         """It goes from a time on."""
@@ -207,14 +230,20 @@ class Windows:
                 self.park(window, now)
 
     def reset_failures(self, now: float, *, since: float) -> None:
-        """Let windows that failed only after ``since`` start anew, due now: the API was at fault, and works again.
+        """Let windows that failed only after ``since`` start anew, due now.
 
-        Those that are not full are gathered anew: an outage's probes, each cut from what there was, and windows that
-        were divided without evidence, must not become as many small requests.
+        The API was at fault, and works again.
+
+        Those that are not full are gathered anew: an outage's probes, each cut from what there was,
+        and windows that were divided without evidence, must not become as many small requests.
         """
         for window in list(self.live):
             doubted_since = window.doubted_since
-            if window.place not in (Place.PARKED, Place.QUEUED) or window.suspect or window.failed_as in ANSWERS:
+            if (
+                window.place not in (Place.PARKED, Place.QUEUED)
+                or window.suspect
+                or window.failed_as in ANSWERS
+            ):
                 continue
             if not window.failures or doubted_since is None or doubted_since < since:
                 continue
@@ -236,8 +265,13 @@ class Windows:
         window.place = Place.GONE
         self.live.pop(window, None)
 
-    def divide(self, window: Window, now: float, *, parts: int = 2, failing: bool, suspect: bool = False) -> None:
-        """Queue about equal parts in place of a window of at least two rows; ``failing``: nobody knows why it fails."""
+    def divide(
+        self, window: Window, now: float, *, parts: int = 2, failing: bool, suspect: bool = False
+    ) -> None:
+        """Queue about equal parts in place of a window of at least two rows.
+
+        ``failing``: nobody knows why it fails.
+        """
         rows = window.rows
         self.end(window)
         size = -(-len(rows) // parts)
@@ -247,7 +281,7 @@ class Windows:
                 part.parent, part.doubted_since, part.suspect = window.number, now, suspect
             self.queue(part)
 
-    # -- rows that are taken away --------------------------------------------------------------------------------
+    # -- rows that are taken away ----------------------------------------------------------------
 
     def rows_at_rest(self) -> Iterator[Row]:
         """The rows of windows that are not in flight."""

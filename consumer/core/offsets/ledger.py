@@ -37,4 +37,7 @@ class Ledger(msgspec.Struct):
     @property
     def balanced(self) -> bool:
         """Whether every consumed record is in exactly one of the other counts."""
-        return self.consumed == self.accepted + self.rejected + self.skipped + self.released + self.unsettled
+        return (
+            self.consumed
+            == self.accepted + self.rejected + self.skipped + self.released + self.unsettled
+        )

@@ -10,7 +10,10 @@ from consumer.core.offsets.partition import Partition
 
 
 class LedgersByTopic:
-    """The ledgers of every partition this process has had, by topic; topics beyond the first 50 are one, "other"."""
+    """The ledgers of every partition this process has had, by topic.
+
+    Topics beyond the first 50 are one, "other".
+    """
 
     def __init__(self) -> None:
         self._gone: dict[str, Ledger] = {}  # of partitions that were taken away

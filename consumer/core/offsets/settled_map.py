@@ -1,29 +1,35 @@
-"""The settled map: which positions beyond the committed offset are settled, written into the commit's metadata.
+"""The settled map: which positions beyond the committed offset are settled, written into the
+commit's metadata.
 
-A commit names one offset, the watermark. What is settled beyond it would be read and sent again after a restart; the
-map says what to skip. It is worth nothing unless it is certain, so it names the partition and the offset it belongs to
-and carries a checksum: a map that stands at another offset (tools that replicate or reset offsets carry the metadata
-along), of another version, or damaged is no map at all.
+A commit names one offset, the watermark. What is settled beyond it would be read and sent again
+after a restart; the map says what to skip. It is worth nothing unless it is certain, so it names
+the partition and the offset it belongs to and carries a checksum: a map that stands at another
+offset (tools that replicate or reset offsets carry the metadata along), of another version, or
+damaged is no map at all.
 
-A map is about the log that was read, and an offset alone does not name one: a topic that was deleted and made anew has
-the same name and offsets, and so has a copy in another cluster. So a commit also names the log it is of (``Origin``),
-as far as the brokers tell; and when the group began the topic, so that it is known of a partition without a commit
-whether it was there then. When a copy that lagged takes over, even the same log has other records at the old offsets:
-these are of a later leader, and a commit names the epoch of the latest leader of which a record was read. So a record
-of a later one is not what the map names, and nor is anything behind it.
+A map is about the log that was read, and an offset alone does not name one: a topic that was
+deleted and made anew has the same name and offsets, and so has a copy in another cluster. So a
+commit also names the log it is of (``Origin``), as far as the brokers tell; and when the group
+began the topic, so that it is known of a partition without a commit whether it was there then. When
+a copy that lagged takes over, even the same log has other records at the old offsets: these are of
+a later leader, and a commit names the epoch of the latest leader of which a record was read. So a
+record of a later one is not what the map names, and nor is anything behind it.
 
-Text, ASCII, one line: ``v2 PARTITION BASE TOPIC CLUSTER BEGAN DATA CHECKSUM``, parted by single spaces; a dash where
-nothing is known, or nothing beyond the offset is settled. TOPIC is the topic's id, CLUSTER a checksum of the cluster's,
-with a slash and the leader's epoch behind it, if that is known; BEGAN is milliseconds since 1970, a slash, and how many
-partitions the topic had. Without an origin, it is ``v1 PARTITION BASE DATA CHECKSUM``. A number may stand before DATA,
-which only makes a commit another one than an earlier one that says the same (``numbered``). DATA is base64 without
-padding: a number of runs, the runs, and a bitmap of what lies behind them, whichever division is shortest. Numbers are
-unsigned LEB128. A run is two of them: how many positions are unsettled, and how many behind them are settled; the first
-begins at BASE. In the bitmap, the lowest bit of the first byte is the position behind the last run; 1 is settled. So
-what has been stuck for long, few positions far apart, costs a run each, and what is at work now, where nearly every
-second position may be settled, costs a bit each.
+Text, ASCII, one line: ``v2 PARTITION BASE TOPIC CLUSTER BEGAN DATA CHECKSUM``, parted by single
+spaces; a dash where nothing is known, or nothing beyond the offset is settled. TOPIC is the topic's
+id, CLUSTER a checksum of the cluster's, with a slash and the leader's epoch behind it, if that is
+known; BEGAN is milliseconds since 1970, a slash, and how many partitions the topic had. Without an
+origin, it is ``v1 PARTITION BASE DATA CHECKSUM``. A number may stand before DATA, which only makes
+a commit another one than an earlier one that says the same (``numbered``). DATA is base64 without
+padding: a number of runs, the runs, and a bitmap of what lies behind them, whichever division is
+shortest. Numbers are unsigned LEB128. A run is two of them: how many positions are unsettled, and
+how many behind them are settled; the first begins at BASE. In the bitmap, the lowest bit of the
+first byte is the position behind the last run; 1 is settled. So what has been stuck for long, few
+positions far apart, costs a run each, and what is at work now, where nearly every second position
+may be settled, costs a bit each.
 
-Positions that hold no record (control records, compaction) count as settled, so that they part no runs.
+Positions that hold no record (control records, compaction) count as settled, so that they part no
+runs.
 """
 
 from __future__ import annotations
@@ -109,7 +115,9 @@ class SettledMap:
 
     def until(self, end: int) -> SettledMap:
         """Without what lies at this position and behind it."""
-        return SettledMap((start, min(after, end)) for start, after in self.beyond(0) if start < end)
+        return SettledMap(
+            (start, min(after, end)) for start, after in self.beyond(0) if start < end
+        )
 
     @property
     def count(self) -> int:
@@ -123,8 +131,9 @@ NOTHING = SettledMap()
 def encode(partition: int, base: int, runs: Runs, room: int, origin: Origin = NOWHERE) -> str:
     """The map of a commit at ``base``, in at most ``room`` characters.
 
-    Empty if there is no room, or nothing beyond it is settled and nothing is known of its origin. ``runs`` lie behind
-    ``base``. Those that find no room, the last ones, are left out: they will be sent again.
+    Empty if there is no room, or nothing beyond it is settled and nothing is known of its origin.
+    ``runs`` lie behind ``base``. Those that find no room, the last ones, are left out: they will be
+    sent again.
     """
     text = _text(partition, base, runs, origin)
     while len(text) > room:
@@ -136,22 +145,34 @@ def encode(partition: int, base: int, runs: Runs, room: int, origin: Origin = NO
 
 
 def numbered(text: str, partition: int, base: int, number: int) -> str:
-    """Return the metadata of a commit with a number in it, so that its answer cannot be taken for an equal one's."""
+    """Return the metadata of a commit with a number in it, so that its answer cannot be taken for
+    an equal one's.
+    """
     *origin, data = content(text)
     whole = " ".join([VERSION_WITH_ORIGIN, str(partition), str(base), *origin, str(number), data])
     return f"{whole} {zlib.crc32(whole.encode()):08x}"
 
 
 def content(text: str) -> list[str]:
-    """Return what metadata says beside its place and its number: three words for the origin, and the data."""
+    """Return what metadata says beside its place and its number.
+
+    Three words for the origin, and the data.
+    """
     parts = text.split(" ")
     if parts[0] == VERSION_WITH_ORIGIN and len(parts) >= 8:
         return [*parts[3:6], parts[-2]]
-    return [UNKNOWN, UNKNOWN, UNKNOWN, parts[3] if parts[0] == VERSION and len(parts) == 5 else text or UNKNOWN]
+    return [
+        UNKNOWN,
+        UNKNOWN,
+        UNKNOWN,
+        parts[3] if parts[0] == VERSION and len(parts) == 5 else text or UNKNOWN,
+    ]
 
 
 def decode(text: str, partition: int, base: int) -> SettledMap:
-    """The map in the metadata of a commit of ``partition`` at ``base``; raises MapError if it cannot be trusted.
+    """The map in the metadata of a commit of ``partition`` at ``base``.
+
+    Raises MapError if it cannot be trusted.
 
     Whether it is of the log that is there now is for the caller to find out, by its origin.
     """
@@ -170,7 +191,10 @@ def decode(text: str, partition: int, base: int) -> SettledMap:
 
 
 def origin_of(text: str) -> Origin:
-    """The origin that the metadata of a commit names, at whatever offset it stands; NOWHERE if it names none."""
+    """The origin that the metadata of a commit names, at whatever offset it stands.
+
+    NOWHERE if it names none.
+    """
     try:
         parts = _parts(text)
         if parts[0] != VERSION_WITH_ORIGIN:
@@ -195,15 +219,20 @@ def _parts(text: str) -> list[str]:
 
 
 def most_bytes(unsettled: Sequence[int], end: int) -> int:
-    """Bytes of data that the map takes at most, whichever of the unsettled positions settle; ``end``: behind the last.
+    """Bytes of data that the map takes at most, whichever of the unsettled positions settle.
+
+    ``end``: behind the last.
 
     Positions read later add a bit each.
     """
     if not unsettled:
         return 0
-    # Each position before the division can stand alone: a byte for it, and a number for the run behind it.
+    # Each position before the division can stand alone: a byte for it, and a number for the run
+    # behind it.
     each = 1 + _size(end - unsettled[0])
-    divided = min(each * number + (end - position) // 8 for number, position in enumerate(unsettled))
+    divided = min(
+        each * number + (end - position) // 8 for number, position in enumerate(unsettled)
+    )
     return min(divided, each * len(unsettled)) + 1 + _size(len(unsettled))
 
 
@@ -221,7 +250,9 @@ def _text(partition: int, base: int, runs: Runs, origin: Origin) -> str:
     else:
         began = UNKNOWN if origin.began is None else f"{origin.began.at}/{origin.began.partitions}"
         cluster = origin.cluster if origin.epoch == NO_EPOCH else f"{origin.cluster}/{origin.epoch}"
-        text = f"{VERSION_WITH_ORIGIN} {partition} {base} {origin.topic_id} {cluster} {began} {data}"
+        text = (
+            f"{VERSION_WITH_ORIGIN} {partition} {base} {origin.topic_id} {cluster} {began} {data}"
+        )
     return f"{text} {zlib.crc32(text.encode()):08x}"
 
 
@@ -263,7 +294,10 @@ def _runs(data: bytes, base: int) -> Iterator[tuple[int, int]]:
 
 
 def _numbers(data: bytes) -> Iterator[tuple[int, int]]:
-    """The numbers at the beginning of ``data``, each with the place behind it; ValueError where they break off."""
+    """The numbers at the beginning of ``data``, each with the place behind it.
+
+    ValueError where they break off.
+    """
     number = shift = 0
     for place, byte in enumerate(data, 1):
         number |= (byte & 0x7F) << shift

@@ -77,11 +77,15 @@ class RecordLocks:
 
 
 class Claims:
-    """The held and awaited keys. Cost of a row: a look-up to queue and one to free, for each of its claims."""
+    """The held and awaited keys.
+
+    Cost of a row: a look-up to queue and one to free, for each of its claims.
+    """
 
     def __init__(self) -> None:
-        # A key that one row alone (or one record) has claimed, and no row waits for, is held by that
-        # itself: nearly all are. By data key, which events name: one without any held key is dropped.
+        # A key that one row alone (or one record) has claimed, and no row waits for, is held by
+        # that itself: nearly all are. By data key, which events name: one without any held key is
+        # dropped.
         self._held: dict[str, dict[str, Holder | LockQueue]] = {}
         self._waiting: dict[Row, None] = {}
         self._several: dict[Record, RecordLocks] = {}
@@ -95,7 +99,9 @@ class Claims:
         return iter(self._waiting)
 
     def waiting_counts(self) -> tuple[int, int]:
-        """How many rows wait for an earlier row, and for a lost or orphaned call that may still take effect."""
+        """How many rows wait for an earlier row, and for a lost or orphaned call that may still
+        take effect.
+        """
         late = sum(self._is_late(row) for row in self._waiting)
         return len(self._waiting) - late, late
 
@@ -113,7 +119,9 @@ class Claims:
         self._several[record] = RecordLocks()
 
     def acquire(self, rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
-        """Queue the claims of arriving rows; return (those that are ready, rows awaited from now on).
+        """Queue the claims of arriving rows.
+
+        Return (those that are ready, rows awaited from now on).
 
         All rows of a record come at once. One that names no code (it is on its way to the
         dead-letter topic) claims nothing and is ready.
@@ -341,11 +349,17 @@ class Claims:
 
     def _is_awaited(self, row: Row) -> bool:
         found = (self._held[key].get(value) for key, value in _claims(row))
-        return any(type(line) is LockQueue and row in line.holders and line.waiting for line in found)
+        return any(
+            type(line) is LockQueue and row in line.holders and line.waiting for line in found
+        )
 
 
 def _claims(row: Row) -> tuple[tuple[str, str], ...]:
-    if row.data_key is None or row.value is None or (row.rejection is not None and not _has_key(row)):
+    if (
+        row.data_key is None
+        or row.value is None
+        or (row.rejection is not None and not _has_key(row))
+    ):
         return ()
     return ((row.data_key, row.value), *row.joins)
 

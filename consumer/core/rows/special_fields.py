@@ -1,7 +1,9 @@
-"""The fields that mean something to the API, as one table: what each does, what it may hold, and who says so.
+"""The fields that mean something to the API, as one table.
 
-Every other field is the campaign's own: any text of at most ``MAX_VALUE`` characters. The page on events shows this
-table, and a test holds the page to it.
+What each does, what it may hold, and who says so.
+
+Every other field is the campaign's own: any text of at most ``MAX_VALUE`` characters. The page on
+events shows this table, and a test holds the page to it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ class FieldRule(NamedTuple):
 
 
 class SpecialField(NamedTuple):
-    """A field, or a kind of fields that a setting names, and its rule (None: as any other field)."""
+    """A field, or a kind of fields that a setting names, and its rule (None.
+
+    As any other field).
+    """
 
     name: str
     meaning: str
@@ -31,8 +36,14 @@ class SpecialField(NamedTuple):
     setting: bool = False  #: ``name`` is the setting that lists such fields
 
 
-_STATUS = FieldRule("invalid_value", frozenset("012").__contains__, "0 (inactive), 1 (active) or 2 (blacklisted)")
-_DAY = FieldRule("invalid_value", lambda text: not text or is_date(text), "a real date as YYYY-MM-DD, or empty text")
+_STATUS = FieldRule(
+    "invalid_value", frozenset("012").__contains__, "0 (inactive), 1 (active) or 2 (blacklisted)"
+)
+_DAY = FieldRule(
+    "invalid_value",
+    lambda text: not text or is_date(text),
+    "a real date as YYYY-MM-DD, or empty text",
+)
 
 #: Empty text erases a field at the API, and is refused only where there is nothing to erase.
 SPECIAL_FIELDS = (
@@ -42,7 +53,12 @@ SPECIAL_FIELDS = (
         FieldRule("invalid_value", bool, "the ID or SKU of a product; it cannot be empty"),
         "Assign Products",
     ),
-    SpecialField("activation_status", "activates, deactivates or blacklists the code", _STATUS, "Activate Codes"),
+    SpecialField(
+        "activation_status",
+        "activates, deactivates or blacklists the code",
+        _STATUS,
+        "Activate Codes",
+    ),
     SpecialField(
         "status",
         "the older name of activation_status; beside it, it is dropped unchecked, as the API would override it",
@@ -94,11 +110,18 @@ SPECIAL_FIELDS = (
 )
 
 #: The rules by name, of those fields whose name is the API's.
-FIELD_RULES = {field.name: field.rule for field in SPECIAL_FIELDS if field.rule is not None and not field.setting}
+FIELD_RULES = {
+    field.name: field.rule
+    for field in SPECIAL_FIELDS
+    if field.rule is not None and not field.setting
+}
 
 
 def field_rules(date_fields: Collection[str]) -> dict[str, FieldRule]:
-    """The rules by field name, those of the date fields among them; special fields keep their own."""
+    """The rules by field name, those of the date fields among them.
+
+    Special fields keep their own.
+    """
     return dict.fromkeys(date_fields, _DAY) | FIELD_RULES
 
 
@@ -108,5 +131,7 @@ def field_problem(rule: FieldRule | None, name: str, text: str) -> Rejection | N
         message = f"{quoted(name)} has {len(text)} characters, at most {MAX_VALUE} are allowed: {quoted(text)}"
         return Rejection("value_too_long", message, name)
     if rule is not None and not rule.passes(text):
-        return Rejection(rule.reason, f"{quoted(name)} is {quoted(text)}; allowed: {rule.allowed}", name)
+        return Rejection(
+            rule.reason, f"{quoted(name)} is {quoted(text)}; allowed: {rule.allowed}", name
+        )
     return None

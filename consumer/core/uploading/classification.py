@@ -1,7 +1,9 @@
-"""What a response means: a table from status to a reading, decided without any state of the process.
+"""What a response means.
 
-What then happens (wait, split, pause, dead-letter) is decided in ``uploads``, which knows what else is going on.
-Source of the rules: the upload guide's responses, and the contract's table of them.
+A table from status to a reading, decided without any state of the process.
+
+What then happens (wait, split, pause, dead-letter) is decided in ``uploads``, which knows what else
+is going on. Source of the rules: the upload guide's responses, and the contract's table of them.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ MAX_TASK_ID = 200
 BRIEF = 200
 #: The number that an API may give the first line: the guide's 1; 0; 2, where a header is counted.
 LINES_BEGIN_AT = (1, 0, 2)
-#: Rows that a line may mean are tried alone so often; if it is not known then how lines are counted, it never will be.
+#: Rows that a line may mean are tried alone so often; if it is not known then how lines are
+#: counted, it never will be.
 MOST_LINE_TRIES = 3
 
 
@@ -29,11 +32,17 @@ class Outcome(msgspec.Struct, gc=False):
 
     verdict: Verdict
     rejected: list[tuple[Row, Rejection]] = []
-    candidates: list[Row] = []  #: of ROWS_NAMED: rows that a line may mean, where it is not known how lines are counted
+    candidates: list[
+        Row
+    ] = []  #: of ROWS_NAMED: rows that a line may mean, where it is not known how lines are counted
     others: list[Row] = []  #: of ROWS_NAMED: all other rows
-    affected: int | None = None  #: of ACCEPTED: codes that the request changed, all rows together, if the API told
+    affected: int | None = (
+        None  #: of ACCEPTED: codes that the request changed, all rows together, if the API told
+    )
     missing: list[Row] = []  #: of ACCEPTED: rows that the answer does not confirm
-    unlisted: dict[int, list[str]] = {}  #: of ACCEPTED: by the id of the row, its fields that ``items`` does not list
+    unlisted: dict[
+        int, list[str]
+    ] = {}  #: of ACCEPTED: by the id of the row, its fields that ``items`` does not list
     text: str = ""  #: for people: what came back
     status: int | None = None  #: HTTP status of a refusal
     task_id: str = ""  #: of an asynchronous upload
@@ -55,9 +64,10 @@ _BY_STATUS = {
 class LineNumbers:
     """How the API counts the lines of its errors, learned from those errors.
 
-    The guide says from 1, but an API that counts from 0, or a header as line 1, would name the neighbours of the bad
-    row. An error that tells the key value as well, or that is about a window of one row, shows how lines are counted.
-    Until then the rows that the first line may mean are to be tried alone; after a contradiction lines mean nothing.
+    The guide says from 1, but an API that counts from 0, or a header as line 1, would name the
+    neighbours of the bad row. An error that tells the key value as well, or that is about a window
+    of one row, shows how lines are counted. Until then the rows that the first line may mean are to
+    be tried alone; after a contradiction lines mean nothing.
     """
 
     def __init__(self) -> None:
@@ -74,7 +84,10 @@ class LineNumbers:
         self._first = first
 
     def rows(self, lines: list[int], rows: list[Row]) -> tuple[list[Row], list[Row]]:
-        """Return the rows that the lines of one answer mean; or, where that is not known, those that the first may."""
+        """Return the rows that the lines of one answer mean.
+
+        Or, where that is not known, those that the first may.
+        """
         if len(rows) == 1 and lines:
             self.learn(lines[0], 0)
             return [rows[0] for _ in lines], []
@@ -89,14 +102,25 @@ class LineNumbers:
         return [], [rows[lines[0] - first] for first in fits]
 
     def trying(self) -> None:
-        """Count that the rows which a line may mean are tried alone: if that teaches nothing, it is no use."""
+        """Count that the rows which a line may mean are tried alone.
+
+        If that teaches nothing, it is no use.
+        """
         self._tries += 1
 
 
 def classify(
-    data_key: str, rows: list[Row], response: Response, *, by_task: bool = False, lines: LineNumbers | None = None
+    data_key: str,
+    rows: list[Row],
+    response: Response,
+    *,
+    by_task: bool = False,
+    lines: LineNumbers | None = None,
 ) -> Outcome:
-    """Read the response to a window of these rows; ``by_task``: to the call that starts it as a task."""
+    """Read the response to a window of these rows.
+
+    ``by_task``: to the call that starts it as a task.
+    """
     status = response.status
     if status is None:
         return Outcome(Verdict.LOST if response.sent else Verdict.UNSENT, text=response.error)
@@ -107,8 +131,17 @@ def classify(
         if named or candidates:
             told = {id(row) for row, _ in named} | {id(row) for row in candidates}
             others = [row for row in rows if id(row) not in told]
-            return Outcome(Verdict.ROWS_NAMED, named, candidates, others, text=describe(response), status=status)
-    verdict = _BY_STATUS.get(status) or (Verdict.FAILED if 500 <= status <= 599 else Verdict.UNEXPECTED)
+            return Outcome(
+                Verdict.ROWS_NAMED,
+                named,
+                candidates,
+                others,
+                text=describe(response),
+                status=status,
+            )
+    verdict = _BY_STATUS.get(status) or (
+        Verdict.FAILED if 500 <= status <= 599 else Verdict.UNEXPECTED
+    )
     return Outcome(verdict, text=describe(response), status=status)
 
 
@@ -121,7 +154,10 @@ def describe(response: Response) -> str:
 
 
 def brief(response: Response) -> str:
-    """The response for a log line: status and the API's own short explanation, never a body that may hold codes."""
+    """The response for a log line.
+
+    Status and the API's own short explanation, never a body that may hold codes.
+    """
     if response.status is None:
         return response.error
     detail = response.document.get("detail") if isinstance(response.document, dict) else None
@@ -145,7 +181,9 @@ def _read_200(data_key: str, rows: list[Row], response: Response) -> Outcome:
     if not isinstance(items, dict) or (affected is not None and type(affected) is not int):
         return Outcome(Verdict.UNEXPECTED, text=f"not the documented answer; {describe(response)}")
     if items and data_key in KEYS_OF_ONE_CODE and not any(row.value in items for row in rows):
-        return Outcome(Verdict.UNEXPECTED, text=f"an answer about other codes; {describe(response)}")
+        return Outcome(
+            Verdict.UNEXPECTED, text=f"an answer about other codes; {describe(response)}"
+        )
     missing: list[Row] = []
     unlisted: dict[int, list[str]] = {}
     for row in rows:
@@ -160,7 +198,8 @@ def _read_200(data_key: str, rows: list[Row], response: Response) -> Outcome:
         if data_key not in KEYS_OF_ONE_CODE or affected is None or affected >= len(rows):
             missing = []
         elif len(missing) == len(rows):
-            # Perhaps this answer lists no keys at all. A repeat is missing still: the first time others were listed.
+            # Perhaps this answer lists no keys at all. A repeat is missing still: the first time
+            # others were listed.
             missing = [row for row in missing if row.confirmed_once]
     return Outcome(Verdict.ACCEPTED, affected=affected, missing=missing, unlisted=unlisted)
 
@@ -188,7 +227,9 @@ def _named(
                 by_line.append((line, error))
             continue
         index = index_of.get(value)
-        if index is not None:  # else it is about a key that is not in this window, whatever its line says
+        if (
+            index is not None
+        ):  # else it is about a key that is not in this window, whatever its line says
             lines.learn(line, index)
             named.setdefault(id(rows[index]), (rows[index], _rejection(error, data_key)))
     meant, candidates = lines.rows([line for line, _ in by_line], rows)
@@ -200,7 +241,9 @@ def _named(
 def _rejection(error: dict[str, Any], data_key: str) -> Rejection:
     message = _text(error.get("message"))[:BODY_EXCERPT] or "rejected without a message"
     field = _text(error.get("field")) or None
-    return Rejection("unknown_key" if field == data_key else "rejected_by_api", message, field, "upload", 400)
+    return Rejection(
+        "unknown_key" if field == data_key else "rejected_by_api", message, field, "upload", 400
+    )
 
 
 def _line(value: Any) -> int | None:

@@ -1,7 +1,7 @@
 """What an answer that accepts a window confirms of it, and what it leaves open.
 
-An answer may leave rows out; the guide does not say what that means. Each such row is sent once more, unless repeats
-bring nothing; then it counts as accepted, unconfirmed.
+An answer may leave rows out; the guide does not say what that means. Each such row is sent once
+more, unless repeats bring nothing; then it counts as accepted, unconfirmed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from consumer.core.counters import Tally
 from consumer.core.model import KEYS_OF_ONE_CODE, Row
 from consumer.core.uploading.classification import Outcome
 
-#: After this many repeats of unconfirmed rows that confirmed nothing, a data key's rows are repeated no more.
+#: After this many repeats of unconfirmed rows that confirmed nothing, a data key's rows are
+#: repeated no more.
 FRUITLESS_REPEATS = 20
 
 
@@ -51,7 +52,9 @@ class Confirmations:
         repeats = [row for row in window.rows if row.confirmed_once]
         if repeats:
             fruitful = any(id(row) not in absent for row in repeats)
-            self._fruitless[window.data_key] = 0 if fruitful else self._fruitless[window.data_key] + len(repeats)
+            self._fruitless[window.data_key] = (
+                0 if fruitful else self._fruitless[window.data_key] + len(repeats)
+            )
         allowed = self._fruitless[window.data_key] < FRUITLESS_REPEATS
         again = [row for row in missing if allowed and not row.confirmed_once]
         self.unconfirmed += len(missing) - len(again)

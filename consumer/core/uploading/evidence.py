@@ -1,13 +1,17 @@
-"""Whose fault is a failure: the API's, or that of the rows in the request? One rule of evidence decides.
+"""Whose fault is a failure.
 
-A 400 and a 413 speak about the request. Every other failure (403 to 406, an unexpected answer, 5xx, no answer, a task
-that failed) may be the API's own. It counts against a window only when **a request that was sent after the window's
-failure was accepted, and the window fails again**. Requests that go as tasks and those that do not are evidence only
-for their own kind: the API's task workers may be broken while the rest of it works.
+The API's, or that of the rows in the request? One rule of evidence decides.
 
-Where nothing else is there to show whose fault it is (nothing is ready, and all else has failed as well), a window that
-failed several times is divided without evidence: a good part that passes is the evidence for the rest. When in the end
-only rows are left that failed while others passed, ``GET /me`` shows that the API is there; so they are given up, too.
+A 400 and a 413 speak about the request. Every other failure (403 to 406, an unexpected answer, 5xx,
+no answer, a task that failed) may be the API's own. It counts against a window only when **a
+request that was sent after the window's failure was accepted, and the window fails again**.
+Requests that go as tasks and those that do not are evidence only for their own kind: the API's task
+workers may be broken while the rest of it works.
+
+Where nothing else is there to show whose fault it is (nothing is ready, and all else has failed as
+well), a window that failed several times is divided without evidence: a good part that passes is
+the evidence for the rest. When in the end only rows are left that failed while others passed,
+``GET /me`` shows that the API is there; so they are given up, too.
 
 ``next_step`` is the decision, without any state; ``Evidence`` is what it is decided by.
 """
@@ -23,27 +27,29 @@ from consumer.core.admission.gate import CIRCUIT_WINDOWS
 from consumer.core.batching.windows import Window
 from consumer.core.verdict import Verdict
 
-#: Failures after which a window is divided, given evidence. A refusal is an answer, so two are enough; a 5xx or a
-#: lost answer may be chance.
+#: Failures after which a window is divided, given evidence. A refusal is an answer, so two are
+#: enough; a 5xx or a lost answer may be chance.
 DIVIDED_AFTER = {Verdict.REFUSED: 2, Verdict.UNEXPECTED: 2}
 USUALLY_DIVIDED_AFTER = 3
-#: Failures after which a window is divided without evidence, where nothing else is there that could bring it.
+#: Failures after which a window is divided without evidence, where nothing else is there that could
+#: bring it.
 DIVIDED_BLIND_AFTER = 3
-#: Failures after which a single row is rejected because the other parts of its window have passed, where only suspect
-#: rows are left.
+#: Failures after which a single row is rejected because the other parts of its window have passed,
+#: where only suspect rows are left.
 REJECTED_ALONE_AFTER = 6
-#: A single row whose task has failed, or was refused, for so many seconds, and so often as above, is rejected without
-#: evidence, unless several tasks fail and none passes. Less where rows are given up sooner, but not less than a minute.
+#: A single row whose task has failed, or was refused, for so many seconds, and so often as above,
+#: is rejected without evidence, unless several tasks fail and none passes. Less where rows are
+#: given up sooner, but not less than a minute.
 TASK_PATIENCE_SECONDS = 300.0
 LEAST_TASK_PATIENCE_SECONDS = 60.0
 #: A window was accepted so lately, seconds, that a first refusal need not be the whole API's.
 HEALTHY_SECONDS = 10.0
-#: The most that healthy time advances between two accepted windows, so that an outage does not count: seconds, and as a
-#: share of the time after which a row is given up.
+#: The most that healthy time advances between two accepted windows, so that an outage does not
+#: count: seconds, and as a share of the time after which a row is given up.
 HEALTHY_GAP = 60.0
 HEALTHY_GAP_SHARE = 0.05
-#: While only suspect rows are left, the API is asked for a sign of life: seconds between two, and as a share of the
-#: time after which a row is given up; once a second at most.
+#: While only suspect rows are left, the API is asked for a sign of life: seconds between two, and
+#: as a share of the time after which a row is given up; once a second at most.
 SIGN_SECONDS = 10.0
 SIGN_SHARE = 0.1
 
@@ -55,7 +61,9 @@ class Step(Enum):
     DIVIDE = "divide"
     GO_BY_TASK = "go_by_task"  #: a single row, asynchronously from now on
     REJECT = "reject"  #: a single row: the API has refused it, and takes others
-    GIVE_UP = "give_up"  #: a single row: the API has failed for it for too long, while it was healthy
+    GIVE_UP = (
+        "give_up"  #: a single row: the API has failed for it for too long, while it was healthy
+    )
     PAUSE = "pause"  #: the API may refuse everybody
 
 
@@ -66,15 +74,22 @@ class Failure(msgspec.Struct, frozen=True):
     rows: int
     failures: int  #: in a row, with this one
     evidence: bool = False  #: a request that was sent after its first failure was accepted
-    refused_again: bool = False  #: its failure before was the same, and others had passed since when it was sent again
-    suspect: bool = False  #: it failed in spite of such evidence before, or is a part of a window that did
-    nothing_else: bool = False  #: nothing else is ready or untried that could show whose fault it is
+    #: its failure before was the same, and others had passed since when it was sent again
+    refused_again: bool = False
+    suspect: bool = (
+        False  #: it failed in spite of such evidence before, or is a part of a window that did
+    )
+    nothing_else: bool = (
+        False  #: nothing else is ready or untried that could show whose fault it is
+    )
     only_suspects: bool = False  #: it is suspect, and so is all else that could be sent
     api_doubtful: bool = True  #: several windows are being refused, or none was accepted lately
     paused: bool = False  #: uploading is paused, and this is not the request that is tried
     on_trial: bool = False  #: it is the request that is tried
     expired: bool = False  #: as a single row it has failed for too long, in healthy time
-    lone_task: bool = False  #: as a single row its task has failed, or was refused, for long, and few others fail
+    lone_task: bool = (
+        False  #: as a single row its task has failed, or was refused, for long, and few others fail
+    )
     by_task: bool = False
     may_go_by_task: bool = False
 
@@ -85,7 +100,9 @@ def next_step(failure: Failure) -> Step:
         return Step.RETRY
     refused = failure.verdict in (Verdict.REFUSED, Verdict.UNEXPECTED)
     if failure.rows > 1:
-        enough = failure.suspect or failure.failures >= DIVIDED_AFTER.get(failure.verdict, USUALLY_DIVIDED_AFTER)
+        enough = failure.suspect or failure.failures >= DIVIDED_AFTER.get(
+            failure.verdict, USUALLY_DIVIDED_AFTER
+        )
         if failure.evidence and enough:
             return Step.DIVIDE
         if failure.nothing_else and failure.failures >= DIVIDED_BLIND_AFTER:
@@ -98,8 +115,16 @@ def next_step(failure: Failure) -> Step:
             return Step.REJECT
         often = failure.failures >= USUALLY_DIVIDED_AFTER
         if failure.expired and often and not failure.on_trial:
-            return Step.GIVE_UP  # not for one failure by chance, and a task that did not end in an hour
-        if failure.may_go_by_task and not failure.by_task and often and failure.evidence and not refused:
+            return (
+                Step.GIVE_UP
+            )  # not for one failure by chance, and a task that did not end in an hour
+        if (
+            failure.may_go_by_task
+            and not failure.by_task
+            and often
+            and failure.evidence
+            and not refused
+        ):
             return Step.GO_BY_TASK
     if refused and not failure.suspect and failure.api_doubtful:
         return Step.PAUSE
@@ -109,7 +134,8 @@ def next_step(failure: Failure) -> Step:
 class Evidence:
     """What was accepted, and when it had been sent; times in seconds of the owner's clock.
 
-    Healthy time is a clock that runs only while windows are being accepted: by it single rows are given up.
+    Healthy time is a clock that runs only while windows are being accepted: by it single rows are
+    given up.
     """
 
     def __init__(self, give_up: float) -> None:
@@ -117,8 +143,12 @@ class Evidence:
         self._gap = min(HEALTHY_GAP, HEALTHY_GAP_SHARE * give_up) if give_up else HEALTHY_GAP
         patience = max(give_up, LEAST_TASK_PATIENCE_SECONDS) if give_up else TASK_PATIENCE_SECONDS
         self._task_patience = min(patience, TASK_PATIENCE_SECONDS)
-        self._failing_tasks: set[int] = set()  # windows whose tasks failed, with none complete between
-        self.sign_seconds = min(SIGN_SECONDS, max(1.0, SIGN_SHARE * give_up)) if give_up else SIGN_SECONDS
+        self._failing_tasks: set[int] = (
+            set()
+        )  # windows whose tasks failed, with none complete between
+        self.sign_seconds = (
+            min(SIGN_SECONDS, max(1.0, SIGN_SHARE * give_up)) if give_up else SIGN_SECONDS
+        )
         self._most = max(self._gap, 2 * self.sign_seconds)  # that healthy time advances at once
         self._passed_sent_at = {False: -inf, True: -inf}  # by whether they went as tasks
         self.accepted_at = -inf
@@ -128,13 +158,20 @@ class Evidence:
         """Take in that the API accepted a window."""
         if window.by_task:
             self._failing_tasks.clear()
-        self._passed_sent_at[window.by_task] = max(self._passed_sent_at[window.by_task], window.sent_at)
+        self._passed_sent_at[window.by_task] = max(
+            self._passed_sent_at[window.by_task], window.sent_at
+        )
         self.advance(now)
 
     def advance(self, now: float, *, by_sign: bool = False) -> None:
-        """Let healthy time go on to now, but over no long gap; ``by_sign``: the API gave a sign of life when asked."""
+        """Let healthy time go on to now, but over no long gap.
+
+        ``by_sign``: the API gave a sign of life when asked.
+        """
         if self.accepted_at > -inf:
-            self.healthy_time += min(max(0.0, now - self.accepted_at), self._most if by_sign else self._gap)
+            self.healthy_time += min(
+                max(0.0, now - self.accepted_at), self._most if by_sign else self._gap
+            )
         self.accepted_at = now
 
     def forget(self, window: Window) -> None:
@@ -142,7 +179,10 @@ class Evidence:
         self._failing_tasks.discard(window.number)
 
     def passed_since(self, window: Window, since: float | None) -> bool:
-        """Tell whether a request of the window's kind that was sent after ``since`` (None: never) was accepted."""
+        """Tell whether a request of the window's kind that was sent after ``since`` (None.
+
+        Never) was accepted.
+        """
         return since is not None and self._passed_sent_at[window.by_task] > since
 
     def accepted_lately(self, now: float) -> bool:
@@ -150,7 +190,10 @@ class Evidence:
         return now - self.accepted_at <= HEALTHY_SECONDS
 
     def expired(self, window: Window, now: float) -> bool:
-        """Tell whether a single row has failed for so much healthy time that it is given up; starts the count."""
+        """Tell whether a single row has failed for so much healthy time that it is given up.
+
+        Starts the count.
+        """
         if len(window.rows) != 1 or not self._give_up:
             return False
         if window.failing_since is None:
@@ -160,7 +203,10 @@ class Evidence:
         return self.healthy_time - window.failing_since >= self._give_up
 
     def lone_task(self, window: Window, now: float) -> bool:
-        """Take in that a task failed, or was refused; tell whether to take that for its only row's fault."""
+        """Take in that a task failed, or was refused.
+
+        Tell whether to take that for its only row's fault.
+        """
         if not window.by_task:
             return False
         self._failing_tasks.add(window.number)

@@ -1,16 +1,20 @@
 """Asynchronous uploads: a call starts a task at the API, and questions tell how it ended.
 
-A window whose call was answered with a task's number is in the hands of the API: its rows keep their claims and are
-neither settled nor sent again until the task is complete, failed, or nobody can tell any more.
+A window whose call was answered with a task's number is in the hands of the API: its rows keep
+their claims and are neither settled nor sent again until the task is complete, failed, or nobody
+can tell any more.
 
 ::
 
     sent ──answer: a task's number──► RUNNING ──complete──► accepted
-                                        │  ▲└──failed─────► the API's fault, unless other tasks pass (evidence)
-                                 asked  └──┘└──lost, or over its deadline──► outcome unknown: the same rows again
+                                        │  ▲└──failed─────► the API's fault, unless other tasks pass
+                                        (evidence)
+                                 asked  └──┘└──lost, or over its deadline──► outcome unknown: the
+                                 same rows again
 
-The shape of the answers is not documented; they are read tolerantly. A task is complete only if a word says so and no
-word anywhere in the answer says that it, or a part of it, failed or is still at work.
+The shape of the answers is not documented; they are read tolerantly. A task is complete only if a
+word says so and no word anywhere in the answer says that it, or a part of it, failed or is still at
+work.
 """
 
 from __future__ import annotations
@@ -25,24 +29,52 @@ from consumer.core.uploading.classification import BODY_EXCERPT, Outcome, descri
 from consumer.core.uploading.response import Response
 from consumer.core.verdict import Verdict
 
-#: Seconds until a task is asked about for the first time, by what each further wait is longer, and the longest.
+#: Seconds until a task is asked about for the first time, by what each further wait is longer, and
+#: the longest.
 FIRST_WAIT = 0.5
 LONGER = 1.5
 LONGEST_WAIT = 15.0
-#: Waits are no longer after so many: a task that is asked about for a day would have a wait beyond all numbers.
+#: Waits are no longer after so many: a task that is asked about for a day would have a wait beyond
+#: all numbers.
 MOST_LONGER = 20
-#: A task that the API does not know this often in a row is lost. More than once, as it may be a moment behind.
+#: A task that the API does not know this often in a row is lost. More than once, as it may be a
+#: moment behind.
 UNKNOWN_LIMIT = 3
-#: Tasks at work, for each request that may be in flight: more would wait at the API instead of here.
+#: Tasks at work, for each request that may be in flight: more would wait at the API instead of
+#: here.
 TASKS_PER_REQUEST = 4
 
 #: The answers that there is no such task.
 UNKNOWN = frozenset({404, 410})
 COMPLETED, ENDED_BADLY = "completed", "failed"
-COMPLETE = frozenset({"complete", "completed", "success", "succeeded", "successful", "done", "finished"})
-FAILED = frozenset({"failed", "failure", "error", "errored", "cancelled", "canceled", "aborted", "rejected"})
-AT_WORK = frozenset({"pending", "in-progress", "in_progress", "inprogress", "progress", "running", "queued", "started"})
-AT_WORK |= {"starting", "processing", "waiting", "scheduled", "received", "retry", "retrying", "working"}
+COMPLETE = frozenset(
+    {"complete", "completed", "success", "succeeded", "successful", "done", "finished"}
+)
+FAILED = frozenset(
+    {"failed", "failure", "error", "errored", "cancelled", "canceled", "aborted", "rejected"}
+)
+AT_WORK = frozenset(
+    {
+        "pending",
+        "in-progress",
+        "in_progress",
+        "inprogress",
+        "progress",
+        "running",
+        "queued",
+        "started",
+    }
+)
+AT_WORK |= {
+    "starting",
+    "processing",
+    "waiting",
+    "scheduled",
+    "received",
+    "retry",
+    "retrying",
+    "working",
+}
 #: An answer is looked through no deeper, and no further, than this.
 _DEEPEST = 6
 _MOST_PLACES = 1000
@@ -69,7 +101,10 @@ class Tasks:
     """The tasks that are at work, and when each is asked about."""
 
     def __init__(self, deadline: float, most: int) -> None:
-        """``deadline``: seconds until a task's outcome is unknown; ``most``: no more are started while so many work."""
+        """``deadline``: seconds until a task's outcome is unknown.
+
+        ``most``: no more are started while so many work.
+        """
         self._deadline = deadline
         self._most = most
         self._tasks: dict[Task, None] = {}
@@ -100,15 +135,23 @@ class Tasks:
 
     def next(self, now: float) -> Task | None:
         """The task to ask about now, marked as asked; None: none is due."""
-        due = min((t for t in self._tasks if not t.asking and t.ask_at <= now), key=lambda t: t.ask_at, default=None)
+        due = min(
+            (t for t in self._tasks if not t.asking and t.ask_at <= now),
+            key=lambda t: t.ask_at,
+            default=None,
+        )
         if due is not None:
             due.asking = True
             due.asked += 1
             due.asked_at = now
         return due
 
-    def answered(self, task: Task, response: Response, now: float, policy: RetryPolicy, rng: float) -> Outcome | None:
-        """What a question brought: the window's outcome, or None while the task is at work or cannot be asked.
+    def answered(
+        self, task: Task, response: Response, now: float, policy: RetryPolicy, rng: float
+    ) -> Outcome | None:
+        """What a question brought.
+
+        The window's outcome, or None while the task is at work or cannot be asked.
 
         A task that has ended is forgotten; another answer about it changes nothing.
         """
@@ -117,12 +160,18 @@ class Tasks:
         task.asking = False
         outcome = self._read(task, response, now, policy, rng)
         if outcome is None and now - task.started_at >= self._deadline:
-            outcome = Outcome(Verdict.LOST, text=f"the task did not end within {self._deadline:g} s", task_id=task.id)
+            outcome = Outcome(
+                Verdict.LOST,
+                text=f"the task did not end within {self._deadline:g} s",
+                task_id=task.id,
+            )
         if outcome is not None:
             del self._tasks[task]
         return outcome
 
-    def _read(self, task: Task, response: Response, now: float, policy: RetryPolicy, rng: float) -> Outcome | None:
+    def _read(
+        self, task: Task, response: Response, now: float, policy: RetryPolicy, rng: float
+    ) -> Outcome | None:
         if response.status == 200 and response.document is not None:
             task.failures = task.unknown = 0
             state = state_of(response.document)
@@ -131,13 +180,21 @@ class Tasks:
                 affected = next((number for number in told if type(number) is int), None)
                 return Outcome(Verdict.ACCEPTED, affected=affected, task_id=task.id)
             if state == ENDED_BADLY:
-                return Outcome(Verdict.TASK_FAILED, text=f"the task failed: {reason_of(response)}", task_id=task.id)
-            task.ask_at = now + min(LONGEST_WAIT, FIRST_WAIT * LONGER ** min(task.asked, MOST_LONGER))
+                return Outcome(
+                    Verdict.TASK_FAILED,
+                    text=f"the task failed: {reason_of(response)}",
+                    task_id=task.id,
+                )
+            task.ask_at = now + min(
+                LONGEST_WAIT, FIRST_WAIT * LONGER ** min(task.asked, MOST_LONGER)
+            )
             return None
         if response.status in UNKNOWN:
             task.unknown += 1
             if task.unknown >= UNKNOWN_LIMIT:
-                return Outcome(Verdict.LOST, text="the API does not know the task any more", task_id=task.id)
+                return Outcome(
+                    Verdict.LOST, text="the API does not know the task any more", task_id=task.id
+                )
             task.ask_at = now + FIRST_WAIT * LONGER**task.unknown
             return None
         task.failures += 1
@@ -153,12 +210,16 @@ def told_of_task(response: Response) -> bool:
 def state_of(document: dict[str, Any]) -> str:
     """Return COMPLETED or ENDED_BADLY, or an empty text while the task is at work, or says nothing.
 
-    The words may stand in objects of their own. One that says that something failed goes before one that says that
-    something is at work, and both go before success: the state of a call is not the state of its task.
+    The words may stand in objects of their own. One that says that something failed goes before one
+    that says that something is at work, and both go before success: the state of a call is not the
+    state of its task.
     """
     places = _places(document)
     words = {
-        word.strip().lower() for place in places for name in _STATE_NAMES if isinstance(word := place.get(name), str)
+        word.strip().lower()
+        for place in places
+        for name in _STATE_NAMES
+        if isinstance(word := place.get(name), str)
     }
     if words & FAILED or any(place.get("success") is False for place in places):
         return ENDED_BADLY
@@ -182,6 +243,8 @@ def _places(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 def reason_of(response: Response) -> str:
     """Why a task failed, as far as the API tells."""
-    texts = (place.get(name) for place in _places(response.document or {}) for name in _REASON_NAMES)
+    texts = (
+        place.get(name) for place in _places(response.document or {}) for name in _REASON_NAMES
+    )
     found = next((text.strip() for text in texts if isinstance(text, str) and text.strip()), None)
     return describe(response) if found is None else found[:BODY_EXCERPT]

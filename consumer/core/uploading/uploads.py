@@ -1,8 +1,8 @@
 """From a closed window to an outcome for each of its rows: sent, sent again, divided, held back.
 
-What an answer means is read in ``outcomes``, what it says about the API is kept in ``api_health``, what it leaves open
-in ``confirming``, whose fault a failure is is decided in ``evidence``; here stands what follows for the rows. Where
-each window is meanwhile is kept in ``windows``.
+What an answer means is read in ``outcomes``, what it says about the API is kept in ``api_health``,
+what it leaves open in ``confirming``, whose fault a failure is is decided in ``evidence``; here
+stands what follows for the rows. Where each window is meanwhile is kept in ``windows``.
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ from consumer.core.verdict import Verdict
 #: Bounds of the histograms: how long a request took, seconds; and rows of a window.
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0)
 ROWS = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 99.0, 100.0)
-#: After so many failed probes it was an outage: what failed meanwhile says nothing about the windows. After fewer it
-#: may have been windows that fail by their own fault, which must not be pardoned again and again.
+#: After so many failed probes it was an outage: what failed meanwhile says nothing about the
+#: windows. After fewer it may have been windows that fail by their own fault, which must not be
+#: pardoned again and again.
 OUTAGE_PROBES = 10
-#: A failure that took longer than this many seconds makes the search for its cause slow: the window is divided into
-#: more parts at once.
+#: A failure that took longer than this many seconds makes the search for its cause slow: the window
+#: is divided into more parts at once.
 SLOW_SECONDS = 5.0
 SLOW_PARTS = 10
 
@@ -56,13 +57,19 @@ class Result(msgspec.Struct, gc=False):
 
     accepted: list[Row] = []
     unconfirmed: list[Row] = []  #: of the accepted ones: no answer listed them
-    unlisted: dict[int, list[str]] = {}  #: by the id of an accepted row, its fields that the answer did not list
-    affected: int | None = None  #: codes that the request changed, all its rows together, if the API told
+    unlisted: dict[
+        int, list[str]
+    ] = {}  #: by the id of an accepted row, its fields that the answer did not list
+    affected: int | None = (
+        None  #: codes that the request changed, all its rows together, if the API told
+    )
     task_id: str = ""  #: of the task by which the rows were accepted
     rejected: list[tuple[Row, Rejection]] = []
     resend: list[Row] = []  #: ready once more, for a later window
     retry_at: list[tuple[float, Row]] = []  #: ready once more from a time on
-    revoked: list[Row] = []  #: their partition was taken away meanwhile: only their claims are freed
+    revoked: list[
+        Row
+    ] = []  #: their partition was taken away meanwhile: only their claims are freed
     data_key: str = ""  #: of the window
 
 
@@ -102,13 +109,15 @@ class Uploads:
         self.requests: Counter[str] = Counter()  #: ended attempts, by what the answer meant
         self.tasks_ended: Counter[str] = Counter()  #: asynchronous uploads, by what their end meant
         self.request_seconds = Histogram(SECONDS)  #: of those that were sent
-        self.retries: Counter[str] = Counter()  #: attempts after which the window goes again, by what the answer meant
+        self.retries: Counter[str] = (
+            Counter()
+        )  #: attempts after which the window goes again, by what the answer meant
         self.resent: Counter[str] = Counter()  #: rows that go again, by cause
         self.closed: Counter[str] = Counter()  #: windows by the reason they closed
         self.window_rows = Histogram(ROWS)  #: rows of closed windows
         self.confirming = Confirmations()
 
-    # -- sending -------------------------------------------------------------------------------------------------
+    # -- sending ---------------------------------------------------------------------------------
 
     def next_window(self, now: float) -> Window | None:
         """The window that goes next, marked as sent at ``now``; None: none is closable."""
@@ -141,7 +150,7 @@ class Uploads:
             self.gate.start_poll(now)
         return task
 
-    # -- who are we: for a pause, or for a sign of life -----------------------------------------------------------
+    # -- who are we: for a pause, or for a sign of life ------------------------------------------
 
     def token_check_due_at(self, now: float) -> float | None:
         """When ``GET /me`` is due; None: it is not."""
@@ -149,8 +158,11 @@ class Uploads:
             return self.gate.token_check_due_at(now)
         if not self._suspects_failed or not self._only_suspects():
             return None
-        if self._sent_at <= self._asked_at and any(window.waits(now) for window in self.windows.live):
-            return None  # requests may be so few that each could be a question: uploads and these take turns
+        if self._sent_at <= self._asked_at and any(
+            window.waits(now) for window in self.windows.live
+        ):
+            # requests may be so few that each could be a question: uploads and these take turns
+            return None
         return self.gate.earliest_token_check(max(now, self._asked_at + self.evidence.sign_seconds))
 
     def start_token_check(self, now: float) -> None:
@@ -162,29 +174,44 @@ class Uploads:
         """``GET /me`` was answered."""
         self._asking = False
         self.api.learn_from_token_check(response, now)
-        if response.status == 200 and self.gate.pause is None and self._suspects_failed and self._only_suspects():
+        if (
+            response.status == 200
+            and self.gate.pause is None
+            and self._suspects_failed
+            and self._only_suspects()
+        ):
             self.evidence.advance(now, by_sign=True)  # others would pass, were there any
 
-    # -- answers -------------------------------------------------------------------------------------------------
+    # -- answers ---------------------------------------------------------------------------------
 
     def handle_response(self, window: Window, response: Response, now: float) -> Result:
         """An attempt ended: what becomes of its rows; what is sent again is queued or parked."""
         self.gate.release_slot()
-        outcome = classify(window.data_key, window.rows, response, by_task=window.by_task, lines=self._lines)
+        outcome = classify(
+            window.data_key, window.rows, response, by_task=window.by_task, lines=self._lines
+        )
         verdict = outcome.verdict
         self.requests[verdict.value] += 1
-        self.api.note_reachability(response, now, failed=verdict in (Verdict.FAILED, Verdict.LOST, Verdict.UNSENT))
+        self.api.note_reachability(
+            response, now, failed=verdict in (Verdict.FAILED, Verdict.LOST, Verdict.UNSENT)
+        )
         if verdict is not Verdict.UNSENT:
             self.request_seconds.observe(response.seconds)
         if verdict is Verdict.STARTED:
             self._started(window, outcome.task_id, now)
             return Result()
-        # A process that got no time in between sent it later than it was handed out: that time counts.
+        # A process that got no time in between sent it later than it was handed out: that time
+        # counts.
         sent_at = max(window.sent_at, now - response.seconds)
-        return self._conclude(window, outcome, response, now, lost_until=sent_at + self._max_processing)
+        return self._conclude(
+            window, outcome, response, now, lost_until=sent_at + self._max_processing
+        )
 
     def handle_task_response(self, task: Task, response: Response, now: float) -> Result:
-        """A question about a task was answered, or got no answer: what becomes of its window, if the task has ended."""
+        """A question about a task was answered, or got no answer.
+
+        What becomes of its window, if the task has ended.
+        """
         if not task.asking:
             return Result()  # it was answered before
         self.gate.end_poll()
@@ -196,10 +223,15 @@ class Uploads:
         ended = Verdict.NONE_NAMED if outcome.verdict is Verdict.TASK_FAILED else outcome.verdict
         self.tasks_ended[ended.value] += 1
         # When it was started tells nothing: nobody knows when the API will come to it, if it does.
-        return self._conclude(task.window, outcome, response, now, lost_until=now + self._max_processing)
+        return self._conclude(
+            task.window, outcome, response, now, lost_until=now + self._max_processing
+        )
 
     def _started(self, window: Window, task_id: str, now: float) -> None:
-        """The API has taken the window over: so it works; what becomes of the rows, the task's end tells."""
+        """The API has taken the window over.
+
+        So it works; what becomes of the rows, the task's end tells.
+        """
         self._closed_circuit(now)
         window.place = Place.TASK
         self.tasks.start(window, task_id, now)
@@ -208,8 +240,15 @@ class Uploads:
             self._unblock(now)
 
     def _is_trial(self, window: Window) -> bool:
-        """Whether its answer decides about the pause: it was sent while uploading was paused, as it still is."""
-        return window.on_trial and self.gate.pause is not None and window.sent_at >= self.gate.paused_since
+        """Whether its answer decides about the pause.
+
+        It was sent while uploading was paused, as it still is.
+        """
+        return (
+            window.on_trial
+            and self.gate.pause is not None
+            and window.sent_at >= self.gate.paused_since
+        )
 
     def _unblock(self, now: float) -> None:
         """The pause ends: what failed in it says nothing about the windows."""
@@ -227,8 +266,13 @@ class Uploads:
             self.resent[outcome.verdict.value] += len(window.rows)
         return result
 
-    def _judge(self, window: Window, outcome: Outcome, response: Response, now: float, lost_until: float) -> Result:
-        """What becomes of the rows and the window; ``lost_until``: as long a lost call of it may take effect."""
+    def _judge(
+        self, window: Window, outcome: Outcome, response: Response, now: float, lost_until: float
+    ) -> Result:
+        """What becomes of the rows and the window.
+
+        ``lost_until``: as long a lost call of it may take effect.
+        """
         if outcome.verdict is Verdict.LOST:
             self.held_until = max(self.held_until, lost_until)
             for row in window.rows:
@@ -237,7 +281,9 @@ class Uploads:
                 partition.lost_until = max(partition.lost_until, lost_until)
         result = Result()
         # Only while rows were taken away since it was sent can some of its rows be done.
-        reduced = window.sent_at <= self.revoked_at and any(row.stage == Stage.DONE for row in window.rows)
+        reduced = window.sent_at <= self.revoked_at and any(
+            row.stage == Stage.DONE for row in window.rows
+        )
         if reduced:
             self._drop_orphans(window, outcome, result)
         trial = self._is_trial(window)
@@ -271,7 +317,9 @@ class Uploads:
             self.gate.probe_inconclusive(now)
 
     def _tried(self, window: Window, verdict: Verdict, now: float, *, trial: bool) -> None:
-        """It did not pass. The one that is tried: others go before it, and where there are none, its parts do.
+        """It did not pass. The one that is tried.
+
+        Others go before it, and where there are none, its parts do.
 
         A 401 divides nothing, as it is never the window's fault.
         """
@@ -283,8 +331,13 @@ class Uploads:
         else:
             self.windows.queue(window)
 
-    def _rejected_whole(self, window: Window, outcome: Outcome, result: Result, now: float, *, reduced: bool) -> None:
-        """A 400 that names no row, or a 413; ``reduced``: rows of the window were taken away meanwhile."""
+    def _rejected_whole(
+        self, window: Window, outcome: Outcome, result: Result, now: float, *, reduced: bool
+    ) -> None:
+        """A 400 that names no row, or a 413.
+
+        ``reduced``: rows of the window were taken away meanwhile.
+        """
         self._closed_circuit(now)
         too_large = outcome.verdict is Verdict.TOO_LARGE
         if reduced:
@@ -297,7 +350,10 @@ class Uploads:
             self._divide(window, "too_large" if too_large else "divided", now)
         else:
             self._reject(
-                window, Rejection("rejected_by_api", outcome.text, None, "upload", outcome.status), result, now
+                window,
+                Rejection("rejected_by_api", outcome.text, None, "upload", outcome.status),
+                result,
+                now,
             )
 
     def _drop_orphans(self, window: Window, outcome: Outcome, result: Result) -> None:
@@ -309,10 +365,17 @@ class Uploads:
         outcome.others = [row for row in outcome.others if row.stage != Stage.DONE]
         outcome.missing = [row for row in outcome.missing if row.stage != Stage.DONE]
 
-    def _nobody_waits(self, window: Window, outcome: Outcome, response: Response, now: float, *, trial: bool) -> None:
+    def _nobody_waits(
+        self, window: Window, outcome: Outcome, response: Response, now: float, *, trial: bool
+    ) -> None:
         """An answer for rows that were all taken away: it still tells how the API is."""
         self.api.learn_from(window, outcome, response, now)
-        if outcome.verdict in (Verdict.ACCEPTED, Verdict.ROWS_NAMED, Verdict.NONE_NAMED, Verdict.TOO_LARGE):
+        if outcome.verdict in (
+            Verdict.ACCEPTED,
+            Verdict.ROWS_NAMED,
+            Verdict.NONE_NAMED,
+            Verdict.TOO_LARGE,
+        ):
             self._closed_circuit(now)
         if outcome.verdict is Verdict.ACCEPTED:
             self.gate.on_acceptance()
@@ -330,10 +393,13 @@ class Uploads:
             return
         if probes >= OUTAGE_PROBES:
             self.windows.reset_failures(now, since=self.evidence.accepted_at)
-        # Those that failed often may be at fault themselves: they go on waiting, or they would open it again.
+        # Those that failed often may be at fault themselves: they go on waiting, or they would open
+        # it again.
         self.windows.unpark(now, failures_below=USUALLY_DIVIDED_AFTER)
 
-    def _accepted(self, window: Window, outcome: Outcome, result: Result, now: float, *, trial: bool) -> None:
+    def _accepted(
+        self, window: Window, outcome: Outcome, result: Result, now: float, *, trial: bool
+    ) -> None:
         self._closed_circuit(now)
         self.evidence.accepted(window, now)
         self._suspects_failed = False
@@ -356,12 +422,14 @@ class Uploads:
         self.windows.suspect_siblings(window)
         self.windows.end(window)
 
-    def _rows_named(self, window: Window, outcome: Outcome, result: Result, now: float, *, trial: bool) -> None:
+    def _rows_named(
+        self, window: Window, outcome: Outcome, result: Result, now: float, *, trial: bool
+    ) -> None:
         self._closed_circuit(now)
         named = [row for row, _ in outcome.rejected] + outcome.candidates
         if self.gate.rejecting:
-            # Nothing is dead-lettered while everything is rejected; what was not named may do, and so may rows that
-            # were not tried yet: they go before the ones that were.
+            # Nothing is dead-lettered while everything is rejected; what was not named may do, and
+            # so may rows that were not tried yet: they go before the ones that were.
             if named:  # else all that were named were taken away meanwhile
                 again = self.windows.make(window.data_key, named, PART)
                 again.failures = window.failures + 1
@@ -388,7 +456,10 @@ class Uploads:
             self.windows.end(window)
 
     def _try_alone(self, window: Window, rows: list[Row]) -> None:
-        """It is not known which of these rows an error is about: each goes alone, and its own answer will tell."""
+        """It is not known which of these rows an error is about.
+
+        Each goes alone, and its own answer will tell.
+        """
         if not rows:
             return
         self._lines.trying()
@@ -424,22 +495,38 @@ class Uploads:
         self.windows.end(window)
         self._count_rejections(len(result.rejected), now)
 
-    def _divide(self, window: Window, cause: str, now: float, *, parts: int = 2, suspect: bool = False) -> None:
+    def _divide(
+        self, window: Window, cause: str, now: float, *, parts: int = 2, suspect: bool = False
+    ) -> None:
         self.resent[cause] += len(window.rows)
         self.evidence.forget(window)
-        self.windows.divide(window, now, parts=parts, failing=cause in ("halved", "trial"), suspect=suspect)
+        self.windows.divide(
+            window, now, parts=parts, failing=cause in ("halved", "trial"), suspect=suspect
+        )
 
-    # -- failures that may be the API's fault ------------------------------------------------------------------------
+    # -- failures that may be the API's fault ----------------------------------------------------
 
     def _failed(
-        self, window: Window, outcome: Outcome, response: Response, result: Result, now: float, *, trial: bool
+        self,
+        window: Window,
+        outcome: Outcome,
+        response: Response,
+        result: Result,
+        now: float,
+        *,
+        trial: bool,
     ) -> None:
-        """403 to 406, unexpected answers, 408, 5xx, a lost answer, not sent, a failed task: see ``evidence``."""
+        """403 to 406, unexpected answers, 408, 5xx, a lost answer, not sent, a failed task.
+
+        See ``evidence``.
+        """
         verdict = outcome.verdict
         paused = self.gate.pause is not None and not trial
         self.api.learn_from(window, outcome, response, now)
         if paused and verdict in PAUSES:
-            self.windows.queue(window)  # it was sent before the pause, and meets what the pause is about
+            self.windows.queue(
+                window
+            )  # it was sent before the pause, and meets what the pause is about
             return
         # What it was before may have been the whole API's fault, and so may this be.
         refused_again = window.retried_after_evidence and window.failed_as is verdict
@@ -447,9 +534,16 @@ class Uploads:
         evidence = self.evidence.passed_since(window, window.doubted_since)
         step = Step.RETRY
         if verdict is not Verdict.UNSENT:  # that says nothing about the rows
-            more = {"evidence": evidence, "refused_again": refused_again, "trial": trial, "paused": paused}
+            more = {
+                "evidence": evidence,
+                "refused_again": refused_again,
+                "trial": trial,
+                "paused": paused,
+            }
             step = next_step(self._failure(window, verdict, now, **more))
-        window.suspect = window.suspect or (evidence and verdict is not Verdict.UNSENT and not self.gate.pause)
+        window.suspect = window.suspect or (
+            evidence and verdict is not Verdict.UNSENT and not self.gate.pause
+        )
         self._suspects_failed = window.suspect
         if trial and verdict in PAUSES:
             self.api.pause(PAUSES[verdict], brief(response), now, trial=True)
@@ -463,18 +557,27 @@ class Uploads:
                 why = Rejection("rejected_by_api", outcome.text, None, "upload", outcome.status)
                 self._reject(window, why, result, now)
             case Step.GIVE_UP:
-                # Without evidence, or it had been rejected, nobody knows whether a failed task is about its row.
+                # Without evidence, or it had been rejected, nobody knows whether a failed task is
+                # about its row.
                 reason = "rejected_by_api" if verdict is Verdict.REFUSED else "api_error"
-                self._reject(window, Rejection(reason, outcome.text, None, "upload", outcome.status), result, now)
+                self._reject(
+                    window,
+                    Rejection(reason, outcome.text, None, "upload", outcome.status),
+                    result,
+                    now,
+                )
             case Step.PAUSE:
                 self.api.pause(PAUSES[verdict], brief(response), now, trial=trial)
                 self.windows.queue(window)
             case Step.GO_BY_TASK | Step.RETRY:
                 if step is Step.GO_BY_TASK:
                     self._single_by_task(window)
-                # As long as nothing passes it is the API's trouble: its end is to be noticed soon. A task costs more.
+                # As long as nothing passes it is the API's trouble: its end is to be noticed soon.
+                # A task costs more.
                 cap = math.inf if evidence or outcome.task_id else PROBE_SECONDS
-                self.windows.park(window, now + self._policy.delay(window.failures, self._rng(), cap))
+                self.windows.park(
+                    window, now + self._policy.delay(window.failures, self._rng(), cap)
+                )
 
     def _failure(
         self,
@@ -487,7 +590,9 @@ class Uploads:
         trial: bool,
         paused: bool,
     ) -> Failure:
-        refused_by_all = verdict in PAUSES and not window.suspect and self.gate.on_refusal(window.number)
+        refused_by_all = (
+            verdict in PAUSES and not window.suspect and self.gate.on_refusal(window.number)
+        )
         return Failure(
             verdict,
             len(window.rows),
@@ -507,22 +612,39 @@ class Uploads:
         )
 
     def _is_at_fault(self, window: Window) -> bool:
-        """Whether others passed since a window was refused, or a part of one at fault failed: it need not go whole."""
+        """Whether others passed since a window was refused, or a part of one at fault failed.
+
+        It need not go whole.
+        """
         doubted = window.failures > 0 and (window.suspect or window.failed_as in PAUSES)
         return doubted and self.evidence.passed_since(window, window.doubted_since)
 
     def _nothing_else(self, window: Window) -> bool:
-        """Whether no other row or window of its kind is left that could show, untried, that the API works."""
-        others = (other for other in self.windows.live if other is not window and other.by_task is window.by_task)
-        return not self._lanes.has(by_task=window.by_task) and all(other.failures for other in others)
+        """Whether no other row or window of its kind is left that could show, untried, that the API
+        works.
+        """
+        others = (
+            other
+            for other in self.windows.live
+            if other is not window and other.by_task is window.by_task
+        )
+        return not self._lanes.has(by_task=window.by_task) and all(
+            other.failures for other in others
+        )
 
     def _only_suspects(self) -> bool:
-        """Whether all that can be sent failed while others passed; one that did not may fail by the API's fault."""
+        """Whether all that can be sent failed while others passed.
+
+        One that did not may fail by the API's fault.
+        """
         live = self.windows.live
         return not self._lanes and bool(live) and all(window.suspect for window in live)
 
     def _single_by_task(self, window: Window) -> None:
-        """A single row that the synchronous call keeps failing for: it may touch too many codes for it."""
+        """A single row that the synchronous call keeps failing for.
+
+        It may touch too many codes for it.
+        """
         window.by_task = True
         for row in window.rows:
             go_by_task(row)

@@ -28,7 +28,8 @@ PROPERTIES = {
 }
 PARTITIONS = 6
 CODES = 60
-#: Updates of a code follow each other, each in a request of its own: this many seconds at the least for each.
+#: Updates of a code follow each other, each in a request of its own: this many seconds at the least
+#: for each.
 LATENCY_SECONDS = 0.05
 
 Sections = dict[str, dict[str, Any]]
@@ -62,15 +63,25 @@ class Group(Job):
         rng = random.Random(rounds)
         codes = [f"CODE{number:02d}" for number in range(CODES)]
         steps = range(self.updates, self.updates + rounds)
-        self.produce([{"extended_id": code, "step": str(n)} for n in steps for code in rng.sample(codes, CODES)])
+        self.produce(
+            [
+                {"extended_id": code, "step": str(n)}
+                for n in steps
+                for code in rng.sample(codes, CODES)
+            ]
+        )
         self.updates += rounds
 
-    def member(self, name: str, protocol: str, *arguments: str, **sections: dict[str, Any]) -> ConsumerProcess:
+    def member(
+        self, name: str, protocol: str, *arguments: str, **sections: dict[str, Any]
+    ) -> ConsumerProcess:
         """A member, started; killed at the latest when the test ends."""
         merged = {key: {**values} for key, values in PROTOCOLS[protocol].items()}
         for key, values in sections.items():
             merged[key] = {**merged.get(key, {}), **values}
-        process = ConsumerProcess(self.folder, self.settings(**merged), "run", *arguments, name=name)
+        process = ConsumerProcess(
+            self.folder, self.settings(**merged), "run", *arguments, name=name
+        )
         return self.stack.enter_context(process)
 
     def log(self) -> str:
@@ -123,7 +134,9 @@ def wait_for_assignment(member: ConsumerProcess, count: int = 1, seconds: float 
 
 def merged(one: Sandbox, other: Sandbox) -> list[dict[str, Any]]:
     """The rows that two APIs applied, by the clock and numbered anew: as if they were one."""
-    rows = sorted([*one.journal()["rows"], *other.journal()["rows"]], key=lambda row: float(row["at"]))
+    rows = sorted(
+        [*one.journal()["rows"], *other.journal()["rows"]], key=lambda row: float(row["at"])
+    )
     for number, row in enumerate(rows):
         row["request"] = number
     return rows

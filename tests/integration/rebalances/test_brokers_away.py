@@ -18,9 +18,14 @@ from tests.support.process import ConsumerProcess, wait_until
 
 
 def nothing_to_send(*members: ConsumerProcess) -> bool:
-    """Whether everything that was read is settled; who waits for the broker inside a callback does not answer."""
+    """Whether everything that was read is settled.
+
+    Who waits for the broker inside a callback does not answer.
+    """
     answers = [requests.get(f"{member.ops()}/status", timeout=5) for member in members]
-    return all(answer.status_code == 503 or answer.json()["rows"]["unsettled"] == 0 for answer in answers)
+    return all(
+        answer.status_code == 503 or answer.json()["rows"]["unsettled"] == 0 for answer in answers
+    )
 
 
 @every_protocol
@@ -35,7 +40,9 @@ def test_a_broker_that_goes_in_the_middle_of_a_revocation_loses_nothing(
     group.sandbox.faults.remove(slow)
     second = group.member("second", protocol)
     second.wait_for_line("joining", 30)
-    wait_until(lambda: group.sandbox.stats()["in_progress"] == 0 or assignments(second) > 0, 30, group.log)
+    wait_until(
+        lambda: group.sandbox.stats()["in_progress"] == 0 or assignments(second) > 0, 30, group.log
+    )
     broker.kill()
     wait_until(lambda: nothing_to_send(first, second), 60, group.log)
     killed = group.sandbox.stats()["arrived"]

@@ -39,33 +39,51 @@ class Told:
         self.owned = [partition for partition in self.owned if partition not in partitions]
         self.revoked.append(lost)
 
-    def on_committed(self, commits: list[Commit], error: str | None, *, too_large: bool = False) -> None:
+    def on_committed(
+        self, commits: list[Commit], error: str | None, *, too_large: bool = False
+    ) -> None:
         self.ends.append(error)
 
 
-def source_of(group: Group, told: Told, properties: dict[str, str], on_out_of_range: str = "stop") -> Source:
+def source_of(
+    group: Group, told: Told, properties: dict[str, str], on_out_of_range: str = "stop"
+) -> Source:
     """A member in this process."""
-    reading = ReadFrom(group.kafka.bootstrap, group.group, [group.topic], "earliest", on_out_of_range, properties)
+    reading = ReadFrom(
+        group.kafka.bootstrap, group.group, [group.topic], "earliest", on_out_of_range, properties
+    )
     source = Source(told, reading)
     group.stack.callback(source.close, 10.0)
     source.subscribe()
 
     def assigned() -> bool:
-        told.batches += source.poll(1)  # the poll that tells of the assignment may give a record, too
+        told.batches += source.poll(
+            1
+        )  # the poll that tells of the assignment may give a record, too
         return len(told.owned) == PARTITIONS
 
     wait_until(assigned, 30)
     return source
 
 
-EAGER = {"session.timeout.ms": "6000", "heartbeat.interval.ms": "500", "partition.assignment.strategy": "range"}
+EAGER = {
+    "session.timeout.ms": "6000",
+    "heartbeat.interval.ms": "500",
+    "partition.assignment.strategy": "range",
+}
 
 
 def test_a_revocation_of_what_was_lost_meanwhile_is_told_as_a_loss(group: Group) -> None:
-    """The client queues a revocation; when it leaves the group before that is served, it does not say so."""
+    """The client queues a revocation.
+
+    When it leaves the group before that is served, it does not say so.
+    """
     told = Told()
     source = source_of(group, told, {**EAGER, "max.poll.interval.ms": "7000"})
-    other = Source(Told(), ReadFrom(group.kafka.bootstrap, group.group, [group.topic], "earliest", "stop", EAGER))
+    other = Source(
+        Told(),
+        ReadFrom(group.kafka.bootstrap, group.group, [group.topic], "earliest", "stop", EAGER),
+    )
     group.stack.callback(other.close, 10.0)
     other.subscribe()
     begun = time.monotonic()
@@ -85,9 +103,14 @@ def test_a_commit_that_is_refused_is_not_waited_for(group: Group) -> None:
     assert source.commit_and_wait([Commit(told.owned[0], 0, "x")])
 
 
-def test_in_an_eager_group_too_reading_goes_on_behind_a_gap_that_retention_made(group: Group) -> None:
+def test_in_an_eager_group_too_reading_goes_on_behind_a_gap_that_retention_made(
+    group: Group,
+) -> None:
     for partition in (0, 1):
-        group.produce([{"extended_id": f"P{partition}-{n}", "step": str(n)} for n in range(20)], partition=partition)
+        group.produce(
+            [{"extended_id": f"P{partition}-{n}", "step": str(n)} for n in range(20)],
+            partition=partition,
+        )
     group.kafka.delete_records(group.topic, {0: 15})
     consumer = Consumer({"bootstrap.servers": group.kafka.bootstrap, "group.id": group.group})
     consumer.commit(offsets=[TopicPartition(group.topic, 0, 3)], asynchronous=False)
@@ -99,7 +122,9 @@ def test_in_an_eager_group_too_reading_goes_on_behind_a_gap_that_retention_made(
     def read() -> bool:
         early, told.batches = told.batches, []
         for partition, messages in early + source.poll(3):
-            seen[partition.number] += [offset for message in messages if (offset := message.offset()) is not None]
+            seen[partition.number] += [
+                offset for message in messages if (offset := message.offset()) is not None
+            ]
             partition.position = seen[partition.number][-1] + 1
         return [len(offsets) for offsets in seen.values()] == [5, 20]
 

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from consumer.sandbox import Sandbox
-from tests.integration.rebalances.group import LATENCY_SECONDS, Group, every_protocol, merged, wait_for_assignment
+from tests.integration.rebalances.group import (
+    LATENCY_SECONDS,
+    Group,
+    every_protocol,
+    merged,
+    wait_for_assignment,
+)
 from tests.support.oracle import assert_delivered, published
 from tests.support.process import wait_until
 
@@ -19,7 +25,13 @@ def _static(name: str, *, static: bool) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("protocol", "static"),
-    [("cooperative", False), ("cooperative", True), ("eager", False), ("consumer", False), ("consumer", True)],
+    [
+        ("cooperative", False),
+        ("cooperative", True),
+        ("eager", False),
+        ("consumer", False),
+        ("consumer", True),
+    ],
 )
 def test_members_that_come_and_go_in_order_cost_no_repeat_and_no_inversion(
     group: Group, protocol: str, static: bool
@@ -61,8 +73,14 @@ def test_a_killed_member_costs_only_what_was_not_committed(group: Group, protoco
         second.wait(10)
         group.wait_for_the_end()
         group.stop(first)
-        rows, last_at = merged(group.sandbox, other), max(row["at"] for row in other.journal()["rows"])
+        rows, last_at = (
+            merged(group.sandbox, other),
+            max(row["at"] for row in other.journal()["rows"]),
+        )
     killed = sum(row["at"] <= last_at for row in rows) - 1
-    repeats = assert_delivered(published(group.kafka.read_all(group.topic)), {"rows": rows}, [killed])
-    # All that it did of its codes at the most; usually what was in flight, or answered within the commit interval.
+    repeats = assert_delivered(
+        published(group.kafka.read_all(group.topic)), {"rows": rows}, [killed]
+    )
+    # All that it did of its codes at the most; usually what was in flight, or answered within the
+    # commit interval.
     assert repeats <= len(other.journal()["rows"])

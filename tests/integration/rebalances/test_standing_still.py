@@ -21,11 +21,19 @@ from tests.support.process import wait_until
 
 
 @every_protocol
-def test_a_member_that_stood_still_sends_nothing_of_what_others_own_by_now(group: Group, protocol: str) -> None:
-    """Each member has an API of its own, so it is known who sent what; by the clock they are one."""
+def test_a_member_that_stood_still_sends_nothing_of_what_others_own_by_now(
+    group: Group, protocol: str
+) -> None:
+    """Each member has an API of its own, so it is known who sent what.
+
+    By the clock they are one.
+    """
     with Sandbox() as other:
         # So that rows are always ready to be sent.
-        few: Sections = {"windows": {"max_rows": 4, "linger_seconds": 0.0}, "api": {"concurrency": 4}}
+        few: Sections = {
+            "windows": {"max_rows": 4, "linger_seconds": 0.0},
+            "api": {"concurrency": 4},
+        }
         group.backlog(60)
         other.faults.add("latency", seconds=LATENCY_SECONDS)
         stands_still = group.member("stands-still", protocol, **few)
@@ -46,10 +54,16 @@ def test_a_member_that_stood_still_sends_nothing_of_what_others_own_by_now(group
         group.stop(stands_still)
         group.stop(takes_over)
         rows = merged(group.sandbox, other)
-        last_at = max(row["at"] for row in group.sandbox.journal()["rows"] if row["at"] <= goes_on_at)
-    done_before = {(row["key_value"], row["fields"]["step"]) for row in rows if row["at"] <= goes_on_at}
+        last_at = max(
+            row["at"] for row in group.sandbox.journal()["rows"] if row["at"] <= goes_on_at
+        )
+    done_before = {
+        (row["key_value"], row["fields"]["step"]) for row in rows if row["at"] <= goes_on_at
+    }
     after = [(row["key_value"], row["fields"]["step"]) for row in rows if row["at"] > goes_on_at]
-    assert [row for row in after if row in done_before] == [], "a row of a partition that another member owned"
+    assert [row for row in after if row in done_before] == [], (
+        "a row of a partition that another member owned"
+    )
     taken_over = sum(row["at"] <= last_at for row in rows) - 1
     assert_delivered(published(group.kafka.read_all(group.topic)), {"rows": rows}, [taken_over])
     assert "stood still" in stands_still.err
@@ -57,7 +71,9 @@ def test_a_member_that_stood_still_sends_nothing_of_what_others_own_by_now(group
 
 
 @every_protocol
-def test_what_is_paused_when_it_goes_is_read_on_when_it_comes_back(group: Group, protocol: str) -> None:
+def test_what_is_paused_when_it_goes_is_read_on_when_it_comes_back(
+    group: Group, protocol: str
+) -> None:
     """The client remembers a pause beyond a revocation: the partition would stay frozen."""
     sections: Sections = {
         "limits": {"max_unsettled_rows": 100, "stop_seconds": 5},
@@ -73,7 +89,9 @@ def test_what_is_paused_when_it_goes_is_read_on_when_it_comes_back(group: Group,
     wait_until(lambda: len(group.status(first)["partitions"]) == PARTITIONS / 2, 30, group.log)
     group.sandbox.faults.clear()
     group.wait_for_the_end()
-    wait_until(lambda: not any(p["paused"] for p in group.status(first)["partitions"]), 30, group.log)
+    wait_until(
+        lambda: not any(p["paused"] for p in group.status(first)["partitions"]), 30, group.log
+    )
     group.stop(second)
     wait_until(lambda: len(group.status(first)["partitions"]) == PARTITIONS, 30, group.log)
     group.backlog(2)

@@ -1,4 +1,6 @@
-"""What stands in place of the API and the dead-letter topic in a dry run, under the real loop and core."""
+"""What stands in place of the API and the dead-letter topic in a dry run, under the real loop and
+core.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +25,23 @@ class DryWorld(World):
         self._path = path
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
         lines = Lines(self._descriptor, lambda error: pytest.fail(str(error)))
-        self.runner.attach(self.source, DryApi(lines, self.results), DryLetters(lines, self.results))
+        self.runner.attach(
+            self.source, DryApi(lines, self.results), DryLetters(lines, self.results)
+        )
 
     def run_to(self, settled: int) -> list[dict[str, Any]]:
         """Turn until so many records are settled; what was printed."""
         self.start()
-        self.turn_until(lambda: self.runner.ledger().consumed == settled and not self.pipeline.unsettled)
+        self.turn_until(
+            lambda: self.runner.ledger().consumed == settled and not self.pipeline.unsettled
+        )
         os.close(self._descriptor)
         return [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_every_row_is_printed_once_in_the_body_that_would_be_sent_and_settled_at_once(tmp_path: Path) -> None:
+def test_every_row_is_printed_once_in_the_body_that_would_be_sent_and_settled_at_once(
+    tmp_path: Path,
+) -> None:
     world = DryWorld(tmp_path / "out")
     world.partition(0, *keys_of("A", 25))
 
@@ -74,7 +82,10 @@ def test_a_row_that_fails_validation_is_printed_with_where_it_is_and_why(tmp_pat
     letters = [line["dead_letter"] for line in printed if "dead_letter" in line]
     assert [letter["reason"] for letter in letters] == ["forbidden_field", "key_missing"]
     place = {"topic": "events", "partition": 3, "stage": "validate"}
-    assert letters[0].items() >= (place | {"offset": 2, "field": "date_consumed", "key_value": "B"}).items()
+    assert (
+        letters[0].items()
+        >= (place | {"offset": 2, "field": "date_consumed", "key_value": "B"}).items()
+    )
     assert letters[1].items() >= (place | {"offset": 3}).items()
     assert all(letter["message"] for letter in letters)
     assert "key_value" not in letters[1]

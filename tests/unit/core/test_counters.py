@@ -43,9 +43,13 @@ def test_a_value_on_a_bound_lies_at_or_under_it() -> None:
 @given(
     st.lists(st.integers(-5, 20_000_000), max_size=300),
     st.integers(1, 20_000_000),
-    st.lists(st.sampled_from([0.1, 0.25, 1.0, 2.5, 60.0, 3600.0]), min_size=1, unique=True).map(sorted),
+    st.lists(st.sampled_from([0.1, 0.25, 1.0, 2.5, 60.0, 3600.0]), min_size=1, unique=True).map(
+        sorted
+    ),
 )
-def test_a_batch_of_ages_is_counted_as_each_of_them_would_be(times: list[int], now: int, bounds: list[float]) -> None:
+def test_a_batch_of_ages_is_counted_as_each_of_them_would_be(
+    times: list[int], now: int, bounds: list[float]
+) -> None:
     batch, single = Histogram(tuple(bounds)), Histogram(tuple(bounds))
     for at in times:
         if at > 0:
@@ -64,13 +68,19 @@ def test_records_without_a_time_are_not_observed() -> None:
 
 @pytest.mark.alone
 def test_settling_and_counting_it_costs_less_than_a_microsecond_a_row() -> None:
-    """About a third of one on a busy machine; the best of many batches, so that a busier one fails nobody."""
+    """About a third of one on a busy machine.
+
+    The best of many batches, so that a busier one fails nobody.
+    """
     partition = Partition("events", 0, 0, 0)
     histogram, tally = Histogram(AGES), Tally()
     now, rows_of_a_batch = 1_700_000_100_000, 100
     best = float("inf")
     for batch in range(300):
-        records = [Record(partition, n, None, 1, now - 50 * n - batch, open=1) for n in range(rows_of_a_batch)]
+        records = [
+            Record(partition, n, None, 1, now - 50 * n - batch, open=1)
+            for n in range(rows_of_a_batch)
+        ]
         rows = [Row(record, "extended_id", "K", {}, (), 0) for record in records]
         timestamps: list[int] = []
         began = time.perf_counter()

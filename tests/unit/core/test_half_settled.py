@@ -1,7 +1,7 @@
 """Records of several rows: what they hold until all of it is settled, and what a restart repeats.
 
-A record is sent again whole as long as one of its rows is not settled. So nothing later of its codes
-may have gone by then: the last that the API hears of a code is what the partition says last.
+A record is sent again whole as long as one of its rows is not settled. So nothing later of its
+codes may have gone by then: the last that the API hears of a code is what the partition says last.
 """
 
 from __future__ import annotations
@@ -21,7 +21,17 @@ from consumer.core.offsets.partition import Partition, due_commits
 from consumer.core.offsets.settled_map import decode
 from consumer.core.ordering.claims import Claims
 from consumer.core.uploading.response import Response
-from tests.unit.builders import Bench, accepted, answered, error_of, lost, naming, row_of, unsent, values
+from tests.unit.builders import (
+    Bench,
+    accepted,
+    answered,
+    error_of,
+    lost,
+    naming,
+    row_of,
+    unsent,
+    values,
+)
 
 Key = tuple[str, str]
 #: What a row does: (data key, value, the case that it joins, its kind).
@@ -31,7 +41,11 @@ SETS = [("extended_id", value, "", "good") for value in "ABC"]
 PACKS = [("extended_id", value, case, "good") for value in "AB" for case in ("C1", "C2")]
 CASES = [("case_code", value, "", "good") for value in ("C1", "C2")]
 #: Named by a 400 of the API; rejected by a rule of ours, with its key and without any.
-BAD = [("extended_id", "A", "", "refused"), ("case_code", "C1", "", "refused"), ("extended_id", "B", "", "invalid")]
+BAD = [
+    ("extended_id", "A", "", "refused"),
+    ("case_code", "C1", "", "refused"),
+    ("extended_id", "B", "", "invalid"),
+]
 KEYLESS = [("", "", "", "invalid"), ("extended_id", " ", "", "invalid")]
 
 
@@ -46,7 +60,9 @@ def rows_of(record: Record, specs: Sequence[Spec]) -> list[Row]:
             continue
         tag = f"{record.partition.number}.{record.offset}.{place}"
         more = {"case_code": case} if case else {}
-        rows.append(row_of(record, value, key=key, size=20, rejection=rejection, tag=tag, kind=kind, **more))
+        rows.append(
+            row_of(record, value, key=key, size=20, rejection=rejection, tag=tag, kind=kind, **more)
+        )
         if case and kind != "invalid":
             rows[-1].joins = (("case_code", case),)
     return rows
@@ -58,7 +74,7 @@ def in_order(one: Spec, other: Spec) -> bool:
     return key == other_key or other_key == ("case_code", one[2]) or key == ("case_code", other[2])
 
 
-# -- single steps ----------------------------------------------------------------------------------------------------
+# -- single steps --------------------------------------------------------------------------------
 
 
 class Line(Bench):
@@ -88,7 +104,9 @@ def test_a_later_row_of_a_code_waits_for_the_whole_record_before_it() -> None:
     line = Line(max_rows=1)
     line.publish([SETS[0], SETS[1]], [SETS[0]])
     line.accept(line.attempt("A"))
-    assert line.in_flight() == ["B"], "I2: a later row of A is sent while the record before it is half settled"
+    assert line.in_flight() == ["B"], (
+        "I2: a later row of A is sent while the record before it is half settled"
+    )
     line.accept()
     assert line.in_flight() == ["A"]
     line.accept()
@@ -111,7 +129,9 @@ def test_a_case_is_held_for_the_record_of_its_child_until_all_of_it_is_settled()
     assert line.in_flight() == ["A", "B", "C"], "I8: children of a case wait for each other"
     line.accept(line.attempt("A"))
     line.accept(line.attempt("B"))
-    assert line.in_flight() == ["C"], "I2: the case is updated while a record that packs into it is half settled"
+    assert line.in_flight() == ["C"], (
+        "I2: the case is updated while a record that packs into it is half settled"
+    )
     line.accept()
     assert line.in_flight() == ["C1"]
 
@@ -121,9 +141,13 @@ def test_what_a_record_held_alone_is_not_shared_with_others_when_its_next_row_sh
     line = Line(max_rows=1)
     line.publish([CASES[0], PACKS[2], SETS[2]], [PACKS[0]])
     line.accept(line.attempt("C1"))
-    assert line.in_flight() == ["B", "C"], "I2: a repeat of the update would reach what is packed after it"
+    assert line.in_flight() == ["B", "C"], (
+        "I2: a repeat of the update would reach what is packed after it"
+    )
     line.accept(line.attempt("B"))
-    assert line.in_flight() == ["C"], "I2: a repeat of the update would reach what is packed after it"
+    assert line.in_flight() == ["C"], (
+        "I2: a repeat of the update would reach what is packed after it"
+    )
     line.accept()
     assert line.in_flight() == ["A"]
 
@@ -133,7 +157,9 @@ def test_a_case_that_two_half_settled_records_share_is_updated_when_both_are_set
     line.publish([PACKS[0], SETS[2]], [PACKS[2], ("serial_number", "S", "", "good"), CASES[0]])
     for value in ("A", "B"):
         line.accept(line.attempt(value))
-    assert line.in_flight() == ["C", "S"], "I2: the case is updated while the record before is half settled"
+    assert line.in_flight() == ["C", "S"], (
+        "I2: the case is updated while the record before is half settled"
+    )
     line.accept(line.attempt("C"))
     assert line.in_flight() == ["C1", "S"], "I8: a record waits for itself"
 
@@ -158,7 +184,9 @@ def test_a_letter_without_a_key_settles_its_record_and_frees_what_that_holds() -
 
 
 @pytest.mark.parametrize("first", ["A", "B"])
-def test_a_lost_call_holds_its_own_code_and_not_those_of_its_record_that_is_settled(first: str) -> None:
+def test_a_lost_call_holds_its_own_code_and_not_those_of_its_record_that_is_settled(
+    first: str,
+) -> None:
     line = Line(max_rows=1, max_processing=65.0, retry=RetryPolicy(base=0.0))
     line.publish([SETS[0], SETS[1]], [SETS[0]], [SETS[1]])
     line.answer(line.attempt("A"), lost())
@@ -175,7 +203,9 @@ def test_a_code_that_a_lost_call_lets_go_is_still_held_for_its_record() -> None:
     line.answer(line.attempt("A"), lost())
     line.accept(line.attempt("A"))
     line.pass_time(6)
-    assert line.in_flight() == ["B"], "I2: a later row of A is sent while the record before it is half settled"
+    assert line.in_flight() == ["B"], (
+        "I2: a later row of A is sent while the record before it is half settled"
+    )
 
 
 def test_no_row_lingers_of_a_record_that_a_later_row_waits_for() -> None:
@@ -212,7 +242,9 @@ def test_what_a_half_settled_record_holds_goes_with_its_partition() -> None:
     line.tick()
     assert line.in_flight() == ["A", "B"], "I8: a code is held by a record that was taken away"
     line.accept(line.open[0])
-    assert line.in_flight() == ["A", "B"], "what is in flight of it keeps its claim until it is answered"
+    assert line.in_flight() == ["A", "B"], (
+        "what is in flight of it keeps its claim until it is answered"
+    )
     for _ in range(2):
         line.accept(line.open[0])
     assert len(line.pipeline.claims) == 0
@@ -229,7 +261,7 @@ def test_what_a_half_settled_record_goes_on_holding_is_counted_as_bytes() -> Non
     assert (line.pipeline.flow.rows, line.pipeline.flow.size) == (0, 0)
 
 
-# -- keys that name nothing ------------------------------------------------------------------------------------------
+# -- keys that name nothing ----------------------------------------------------------------------
 
 
 def test_rows_with_a_blank_key_wait_for_nothing() -> None:
@@ -261,10 +293,12 @@ def test_no_data_key_is_remembered_once_nothing_of_it_is_held() -> None:
     assert not claims._held, "I6: what events name fills the memory"
 
 
-# -- any records, any outcomes, a crash anywhere -----------------------------------------------------------------------
+# -- any records, any outcomes, a crash anywhere -------------------------------------------------
 
 some_row = st.sampled_from(SETS + PACKS + CASES + SETS + CASES + BAD + KEYLESS)
-some_record = st.one_of(st.lists(some_row, min_size=1, max_size=5), st.lists(some_row, min_size=2, max_size=3))
+some_record = st.one_of(
+    st.lists(some_row, min_size=1, max_size=5), st.lists(some_row, min_size=2, max_size=3)
+)
 some_log = st.lists(some_record, min_size=1, max_size=10)
 steps = st.lists(
     st.tuples(
@@ -298,7 +332,9 @@ class Life:
 
     def _assign(self, number: int) -> Partition:
         offset, metadata = self.committed[number]
-        partition = Partition("events", number, offset, offset, decode(metadata, number, offset), metadata)
+        partition = Partition(
+            "events", number, offset, offset, decode(metadata, number, offset), metadata
+        )
         self.bench.pipeline.add_partition(partition)
         return partition
 
@@ -313,7 +349,9 @@ class Life:
             if offset not in partition.already_settled:
                 rows += rows_of(record, log[offset])
         if records:
-            self.bench.pipeline.add_records(partition, records, rows, records[-1].offset + 1, self.bench.now)
+            self.bench.pipeline.add_records(
+                partition, records, rows, records[-1].offset + 1, self.bench.now
+            )
 
     def _apply(self, attempt: Attempt) -> None:
         for item in attempt.items:
@@ -336,11 +374,16 @@ class Life:
     def fail(self, index: int) -> None:
         """A call ends without effect, and that is known."""
         if self.bench.open:
-            responses: list[Callable[[], Response]] = [lambda: answered(503), lambda: answered(429), unsent]
+            responses: list[Callable[[], Response]] = [
+                lambda: answered(503),
+                lambda: answered(429),
+                unsent,
+            ]
             self.bench.answer(self.bench.open[index % len(self.bench.open)], responses[index % 3]())
 
     def lose(self, index: int) -> None:
-        """An answer is lost; the call took effect, or does within the time allowed, or never does."""
+        """An answer is lost; the call took effect, or does within the time allowed, or never does.
+        """
         if not self.bench.open:
             return
         attempt = self.bench.open[index % len(self.bench.open)]
@@ -394,7 +437,9 @@ class Life:
             pipeline.withdraw([partition], self.bench.now)
             self.commit(index)
         pipeline.remove_partitions([partition], self.bench.now)
-        self.bench.dead_letters = [one for one in self.bench.dead_letters if one.row.record.partition.owned]
+        self.bench.dead_letters = [
+            one for one in self.bench.dead_letters if one.row.record.partition.owned
+        ]
         self.owned[place] = self._assign(partition.number)
         self.bench.tick()
 
@@ -430,12 +475,18 @@ class Life:
                 assert tag in last, f"I1: {tag} is lost"
                 for earlier, other in rows:
                     if earlier < tag and in_order(spec, other):
-                        assert last[earlier] < last[tag], f"I9: {earlier} undoes {tag}, which came later"
+                        assert last[earlier] < last[tag], (
+                            f"I9: {earlier} undoes {tag}, which came later"
+                        )
         claims = self.bench.pipeline.claims
         left = len(claims), len(list(claims.waiting())), len(self.bench.pipeline.lanes)
         assert left == (0, 0, 0), f"I6: claims or ready rows are left: {left}"
-        assert not [name for name, held in vars(claims).items() if held], "I6: something of rows that are gone is kept"
-        assert (self.bench.pipeline.flow.rows, self.bench.pipeline.flow.size) == (0, 0), "I6: counted still"
+        assert not [name for name, held in vars(claims).items() if held], (
+            "I6: something of rows that are gone is kept"
+        )
+        assert (self.bench.pipeline.flow.rows, self.bench.pipeline.flow.size) == (0, 0), (
+            "I6: counted still"
+        )
         assert self.bench.settled(), "I5"
 
 
@@ -458,7 +509,9 @@ def test_in_the_end_the_api_stands_as_after_a_replay_in_order_whatever_crashes_a
     _live(logs, todo, seed, rules).check()
 
 
-def _live(logs: list[list[list[Spec]]], todo: Sequence[tuple[str, int]], seed: int, rules: dict[str, Any]) -> Life:
+def _live(
+    logs: list[list[list[Spec]]], todo: Sequence[tuple[str, int]], seed: int, rules: dict[str, Any]
+) -> Life:
     life = Life(logs, seed, rules)
     for name, index in todo:
         getattr(life, name.replace(" ", "_"))(index)
@@ -475,17 +528,22 @@ def test_in_long_lives_too() -> None:
         rng = random.Random(seed)
         some = SETS + PACKS + CASES + SETS + CASES + (BAD + KEYLESS if seed % 2 else [])
         logs = [
-            [[rng.choice(some) for _ in range(rng.choice((1, 1, 2, 2, 3, 5)))] for _ in range(25)] for _ in range(2)
+            [[rng.choice(some) for _ in range(rng.choice((1, 1, 2, 2, 3, 5)))] for _ in range(25)]
+            for _ in range(2)
         ]
         todo = [(rng.choice(names), rng.randrange(8)) for _ in range(150)]
-        rules = {"max_rows": rng.choice((1, 2, 10)), "linger": rng.choice((0.0, 0.3)), "concurrency": 8}
+        rules = {
+            "max_rows": rng.choice((1, 2, 10)),
+            "linger": rng.choice((0.0, 0.3)),
+            "concurrency": 8,
+        }
         try:
             _live(logs, todo, seed, rules).check()
         except AssertionError as broken:
             raise AssertionError(f"seed {seed}: {broken}") from broken
 
 
-# -- the claims alone --------------------------------------------------------------------------------------------------
+# -- the claims alone ----------------------------------------------------------------------------
 
 
 @settings(max_examples=200, deadline=None)

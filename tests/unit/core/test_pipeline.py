@@ -25,7 +25,9 @@ from tests.unit.builders import (
 BLANK = Rejection("key_blank", "the key is blank")
 
 
-def _multi(bench: Bench, partition: Partition, offset: int, *keys: str, size: int = 100) -> list[Row]:
+def _multi(
+    bench: Bench, partition: Partition, offset: int, *keys: str, size: int = 100
+) -> list[Row]:
     """One record of several rows arrives."""
     record = Record(partition, offset, b"raw", size, open=len(keys))
     rows = [row_of(record, key) for key in keys]
@@ -34,10 +36,12 @@ def _multi(bench: Bench, partition: Partition, offset: int, *keys: str, size: in
     return rows
 
 
-# -- order -------------------------------------------------------------------------------------------------------
+# -- order ---------------------------------------------------------------------------------------
 
 
-def test_two_rows_of_a_key_are_never_in_one_request_and_the_later_goes_after_the_earlier_is_settled() -> None:
+def test_two_rows_of_a_key_are_never_in_one_request_and_the_later_goes_after_the_earlier_is_settled() -> (
+    None
+):
     bench = Bench()
     bench.read(bench.partition(), "A", "A", "A")
     for _ in range(3):
@@ -69,7 +73,9 @@ def test_a_key_from_two_partitions_is_never_in_flight_twice() -> None:
     assert len(bench.open) == 1
 
 
-@pytest.mark.parametrize("response", [answered(503), answered(429), lost(), answered(401), answered(400)])
+@pytest.mark.parametrize(
+    "response", [answered(503), answered(429), lost(), answered(401), answered(400)]
+)
 def test_a_retry_lets_no_later_row_of_its_code_pass(response: Response) -> None:
     bench = Bench(max_processing=0.0)
     partition = bench.partition()
@@ -100,7 +106,7 @@ def test_a_row_that_fails_validation_is_dead_lettered_in_its_turn_and_never_sent
     assert len(bench.sent) == 2
 
 
-# -- settling ----------------------------------------------------------------------------------------------------
+# -- settling ------------------------------------------------------------------------------------
 
 
 def test_a_record_is_settled_when_all_its_rows_are() -> None:
@@ -114,7 +120,9 @@ def test_a_record_is_settled_when_all_its_rows_are() -> None:
     assert partition.committable_offset == 0
     bench.acknowledge()
     assert partition.committable_offset == 1
-    assert partition.ledger.as_dict()["rejected"] == 1, "any row dead-lettered: the record counts as rejected"
+    assert partition.ledger.as_dict()["rejected"] == 1, (
+        "any row dead-lettered: the record counts as rejected"
+    )
 
 
 def test_a_record_without_rows_is_skipped() -> None:
@@ -131,7 +139,9 @@ def test_an_undecodable_record_without_a_key_goes_to_the_dead_letter_topic_at_on
     bench = Bench()
     partition = bench.partition()
     record = Record(partition, 0, b"raw", 10, open=1)
-    row = Row(record, None, None, {}, (), 0, rejection=Rejection("undecodable", "no JSON", None, "decode"))
+    row = Row(
+        record, None, None, {}, (), 0, rejection=Rejection("undecodable", "no JSON", None, "decode")
+    )
     bench.pipeline.add_records(partition, [record], [row], 1, bench.now)
     bench.tick()
     assert [letter.rejection.reason for letter in bench.dead_letters] == ["undecodable"]
@@ -206,7 +216,7 @@ def test_requests_stay_under_the_rate_and_retries_count_in_it() -> None:
     assert all(later - first >= 1.0 for first, later in zip(starts, starts[10:], strict=False))
 
 
-# -- stopping ----------------------------------------------------------------------------------------------------
+# -- stopping ------------------------------------------------------------------------------------
 
 
 def test_when_stopping_nothing_new_is_sent_and_answers_still_settle() -> None:
@@ -219,11 +229,13 @@ def test_when_stopping_nothing_new_is_sent_and_answers_still_settle() -> None:
     bench.acknowledge()
     bench.pass_time(100)
     assert bench.open == []
-    assert partition.committable_offset == 1, "A is dead-lettered; B and C are neither sent nor lost"
+    assert partition.committable_offset == 1, (
+        "A is dead-lettered; B and C are neither sent nor lost"
+    )
     assert partition.ledger.unsettled == 2
 
 
-# -- memory ------------------------------------------------------------------------------------------------------
+# -- memory --------------------------------------------------------------------------------------
 
 
 def test_reading_stops_at_the_bound_of_rows_and_goes_on_when_there_is_room() -> None:
@@ -282,7 +294,7 @@ def test_nothing_is_kept_of_what_is_settled() -> None:
     assert len(partition.records) == 0
 
 
-# -- time --------------------------------------------------------------------------------------------------------
+# -- time ----------------------------------------------------------------------------------------
 
 
 def test_an_idle_pipeline_wants_no_waking() -> None:
@@ -300,8 +312,11 @@ def test_the_pipeline_wakes_for_the_pace() -> None:
 
 
 def test_waking_exactly_when_asked_is_enough_to_settle_everything() -> None:
-    """I8 on the clock: whoever turns the loop only at ``wakes_at`` and at inputs forgets nothing."""
-    bench = Bench(max_rows=5, linger=0.3, rate=20.0, concurrency=2, retry=RetryPolicy(base=0.2, cap=3))
+    """I8 on the clock: whoever turns the loop only at ``wakes_at`` and at inputs forgets nothing.
+    """
+    bench = Bench(
+        max_rows=5, linger=0.3, rate=20.0, concurrency=2, retry=RetryPolicy(base=0.2, cap=3)
+    )
     partition = bench.partition()
     for step in range(40):
         bench.read(partition, *names("A", 3), note=str(step), tick=False)
@@ -310,7 +325,11 @@ def test_waking_exactly_when_asked_is_enough_to_settle_everything() -> None:
     def api(attempt: Attempt) -> Response:
         nonlocal count
         count += 1
-        return accepted(attempt) if count % 3 else (answered(503), answered(429), answered(401))[count % 9 // 3]
+        return (
+            accepted(attempt)
+            if count % 3
+            else (answered(503), answered(429), answered(401))[count % 9 // 3]
+        )
 
     bench.pass_time(600, api)
     assert bench.settled()

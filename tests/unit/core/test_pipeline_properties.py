@@ -1,4 +1,6 @@
-"""The invariants I1 to I9 of the architecture, for whatever can happen to one process in whatever order."""
+"""The invariants I1 to I9 of the architecture, for whatever can happen to one process in whatever
+order.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,17 @@ from consumer.core.pipeline import Rules
 from tests.unit.world import PARTITIONS, RULES, Spec, World
 
 KINDS = ("good",) * 10 + ("unknown", "forbidden", "huge", "cursed", "invalid")
-REPLIES = ("normal",) * 6 + ("lost", "lost-applied", "lost-late", "unsent", "503", "408", "429", "garbage", "partial")
+REPLIES = ("normal",) * 6 + (
+    "lost",
+    "lost-applied",
+    "lost-late",
+    "unsent",
+    "503",
+    "408",
+    "429",
+    "garbage",
+    "partial",
+)
 QUESTIONS = ("normal",) * 6 + ("503", "429", "404", "lost")
 MODES = ("healthy", "healthy", "unauthorized", "down", "forbidden")
 
@@ -28,12 +40,15 @@ specs = st.builds(
     market=st.booleans(),
     joins=st.sampled_from(("", "", "A", "B")),
 )
-#: A record's rows may be of one key, or wait for each other as child and unit: a document of several events.
+#: A record's rows may be of one key, or wait for each other as child and unit: a document of
+#: several events.
 records = st.lists(specs, min_size=0, max_size=4)
 numbers = st.integers(0, PARTITIONS - 1)
 
 steps = st.one_of(
-    st.tuples(st.just("publish"), numbers, st.lists(records, min_size=1, max_size=6), st.integers(0, 2)),
+    st.tuples(
+        st.just("publish"), numbers, st.lists(records, min_size=1, max_size=6), st.integers(0, 2)
+    ),
     st.tuples(st.just("read"), numbers, st.integers(1, 8)),
     st.tuples(st.just("time"), st.sampled_from((0.0, 0.05, 0.3, 1.0, 3.0))),
     st.tuples(st.just("answer"), st.integers(0, 5), st.sampled_from(REPLIES)),
@@ -84,7 +99,9 @@ ACTIONS: dict[str, Callable[..., None]] = {
 
 def _rules(pause_after: int = 0, grace: float = 0.0, rate: float = 0.0, max_rows: int = 4) -> Rules:
     retry = msgspec.structs.replace(RULES.retry, unknown_key_grace=grace)
-    return msgspec.structs.replace(RULES, pause_after_rejections=pause_after, rate=rate, max_rows=max_rows, retry=retry)
+    return msgspec.structs.replace(
+        RULES, pause_after_rejections=pause_after, rate=rate, max_rows=max_rows, retry=retry
+    )
 
 
 def _run(seed: int, todo: Iterable[tuple[Any, ...]], rules: Rules, *, tasks: bool) -> World:
@@ -108,13 +125,20 @@ rules = st.builds(
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32), script, rules, st.booleans())
-def test_i1_to_i9_hold_whatever_happens(seed: int, todo: list[tuple[Any, ...]], rules: Rules, tasks: bool) -> None:
+def test_i1_to_i9_hold_whatever_happens(
+    seed: int, todo: list[tuple[Any, ...]], rules: Rules, tasks: bool
+) -> None:
     _run(seed, todo, rules, tasks=tasks)
 
 
 def _long_script(draw: random.Random) -> Iterator[tuple[Any, ...]]:
-    """A busy life: much traffic, many answers, some trouble; drawn by a seed alone, so that it is long every time."""
-    kinds = draw.choice((KINDS, ("good",), ("good",) * 5 + ("forbidden",), ("good",) * 3 + ("unknown",)))
+    """A busy life: much traffic, many answers, some trouble.
+
+    Drawn by a seed alone, so that it is long every time.
+    """
+    kinds = draw.choice(
+        (KINDS, ("good",), ("good",) * 5 + ("forbidden",), ("good",) * 3 + ("unknown",))
+    )
     values = "ABCDEFGHIJKLMNOP"[: draw.choice((3, 6, 16))]
     revocations = draw.choice((0, 1, 2))
     weights = {
@@ -127,7 +151,9 @@ def _long_script(draw: random.Random) -> Iterator[tuple[Any, ...]]:
             Spec(
                 draw.choice(values),
                 draw.choice(kinds),
-                draw.choice(("extended_id", "extended_id", "case_code", "case_code", "pallet_code")),
+                draw.choice(
+                    ("extended_id", "extended_id", "case_code", "case_code", "pallet_code")
+                ),
                 draw.random() < 0.3,
                 draw.choice(("", "", values[0])),
             )
@@ -175,7 +201,9 @@ def test_i1_to_i9_hold_in_long_lives_and_each_hard_case_is_met_in_a_tenth_of_the
         "task",
         "lost task",
     ):
-        assert met[case] >= len(seeds) / 10, f"{case} is met by {met[case]} of {len(seeds)} seeds only"
+        assert met[case] >= len(seeds) / 10, (
+            f"{case} is met by {met[case]} of {len(seeds)} seeds only"
+        )
 
 
 def _life(seed: int) -> World:
@@ -202,7 +230,9 @@ def test_i6_reading_stops_at_the_bound_and_nothing_is_lost_by_it(rows: int, size
             for number in range(PARTITIONS):
                 world.read(number, 9)
             assert world.pipeline.flow.rows <= rows, "I6: more rows than the bound"
-            assert world.pipeline.flow.size < size + 9 * 50, "I6: more bytes than the bound and one read"
+            assert world.pipeline.flow.size < size + 9 * 50, (
+                "I6: more bytes than the bound and one read"
+            )
             _answer(world, draw.randrange(6), draw.choice(REPLIES))
             world.pass_time(draw.choice((0.0, 0.3)))
             world.answer_me()

@@ -43,7 +43,11 @@ def bench_with_accepted(*keys: str) -> tuple[ReceiptBench, Partition]:
 def test_an_accepted_row_is_settled_when_its_receipt_is_acknowledged_and_not_before() -> None:
     bench, partition = bench_with_accepted("A", "B")
     assert partition.committable_offset == 0, "I3: settled before its receipt is acknowledged"
-    assert (partition.committable_offset, bench.pipeline.receipts_pending, bench.pipeline.dead_letters_pending) == (
+    assert (
+        partition.committable_offset,
+        bench.pipeline.receipts_pending,
+        bench.pipeline.dead_letters_pending,
+    ) == (
         0,
         2,
         0,
@@ -51,7 +55,11 @@ def test_an_accepted_row_is_settled_when_its_receipt_is_acknowledged_and_not_bef
     assert bench.pipeline.unacknowledged
     bench.receive()
     assert bench.settled()
-    assert (partition.committable_offset, partition.ledger.accepted, partition.ledger.rejected) == (2, 2, 0)
+    assert (partition.committable_offset, partition.ledger.accepted, partition.ledger.rejected) == (
+        2,
+        2,
+        0,
+    )
     assert not bench.pipeline.unacknowledged
 
 
@@ -75,7 +83,9 @@ def test_a_rejected_row_has_a_dead_letter_and_no_receipt() -> None:
     assert (partition.ledger.accepted, partition.ledger.rejected) == (1, 1)
 
 
-def test_a_partition_that_goes_is_busy_until_its_receipts_are_there_and_then_releases_what_has_none() -> None:
+def test_a_partition_that_goes_is_busy_until_its_receipts_are_there_and_then_releases_what_has_none() -> (
+    None
+):
     bench, partition = bench_with_accepted("A")
     bench.pipeline.withdraw([partition], bench.now)
     assert bench.pipeline.busy([partition])
@@ -84,7 +94,9 @@ def test_a_partition_that_goes_is_busy_until_its_receipts_are_there_and_then_rel
     assert partition.ledger.as_dict()["released"] == 1
     assert receipt.rows[0].stage == Stage.DONE, "it is not written any more"
     bench.pipeline.on_acknowledged(receipt.rows, bench.now)
-    assert partition.ledger.as_dict()["accepted"] == 0, "I5: a late receipt settles what was released"
+    assert partition.ledger.as_dict()["accepted"] == 0, (
+        "I5: a late receipt settles what was released"
+    )
 
 
 def test_unconfirmed_rows_say_so() -> None:
@@ -93,7 +105,11 @@ def test_unconfirmed_rows_say_so() -> None:
     bench.answer(bench.only, accepted(bench.only, without=["B"]))
     bench.pass_time(5)
     bench.answer(bench.only, answered(200, {"items": {}, "codes_affected": 0}))
-    told = {str(row.value): row in receipt.unconfirmed for receipt in bench.receipts for row in receipt.rows}
+    told = {
+        str(row.value): row in receipt.unconfirmed
+        for receipt in bench.receipts
+        for row in receipt.rows
+    }
     assert told == {"A": False, "B": True}
 
 

@@ -23,7 +23,7 @@ from tests.unit.builders import (
 BLANK = Rejection("key_blank", "the key is blank")
 
 
-# -- revocation and fencing --------------------------------------------------------------------------------------
+# -- revocation and fencing ----------------------------------------------------------------------
 
 
 def test_a_withdrawn_partitions_rows_are_never_sent_again() -> None:
@@ -46,7 +46,9 @@ def test_a_withdrawn_partitions_rows_are_never_sent_again() -> None:
     assert bench.pipeline.unsettled == 0
 
 
-def test_what_was_in_flight_when_its_partition_is_withdrawn_still_settles_and_can_be_committed() -> None:
+def test_what_was_in_flight_when_its_partition_is_withdrawn_still_settles_and_can_be_committed() -> (
+    None
+):
     bench = Bench(max_rows=2)
     going = bench.partition(0)
     bench.read(going, "A", "B")
@@ -65,9 +67,12 @@ def test_what_was_in_flight_when_its_partition_is_withdrawn_still_settles_and_ca
 
 
 @pytest.mark.parametrize(
-    "response", [answered(503), answered(401), answered(413), answered(400), naming(error_of("G")), lost()]
+    "response",
+    [answered(503), answered(401), answered(413), answered(400), naming(error_of("G")), lost()],
 )
-def test_a_late_result_of_a_revoked_partition_settles_and_writes_nothing(response: Response) -> None:
+def test_a_late_result_of_a_revoked_partition_settles_and_writes_nothing(
+    response: Response,
+) -> None:
     bench = Bench(max_rows=2, retry=RetryPolicy(base=0.1, cap=1))
     going = bench.partition(0)
     kept = bench.partition(1)
@@ -129,13 +134,17 @@ def test_a_call_that_is_lost_after_its_partition_went_is_known_to_the_next_epoch
     back = bench.partition(0)
     bench.now += 5
     bench.answer(first, lost())
-    assert back.lost_until == late + 60.0, "I9: a lost call of the epoch before may overwrite the next owner's rows"
+    assert back.lost_until == late + 60.0, (
+        "I9: a lost call of the epoch before may overwrite the next owner's rows"
+    )
     bench.pipeline.remove_partitions([back], bench.now)
     bench.read(bench.partition(1), "B")
     (gone,) = list(bench.pipeline.partitions)
     bench.pipeline.remove_partitions([gone], bench.now)
     bench.answer(bench.only, lost())
-    assert bench.partition(1).lost_until == bench.now + 60.0, "I9: the same, where it comes back only then"
+    assert bench.partition(1).lost_until == bench.now + 60.0, (
+        "I9: the same, where it comes back only then"
+    )
 
 
 def test_a_parked_row_with_a_lost_call_holds_its_code_after_its_partition_went() -> None:
@@ -182,7 +191,9 @@ def test_rows_of_kept_partitions_in_a_shared_window_go_on() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 413, 403])
-def test_an_answer_about_a_window_is_not_held_against_what_a_revocation_left_of_it(status: int) -> None:
+def test_an_answer_about_a_window_is_not_held_against_what_a_revocation_left_of_it(
+    status: int,
+) -> None:
     """A 413 or an unnamed 400 about two rows says nothing about the one that is left."""
     bench = Bench(max_rows=2, linger=0.1, retry=RetryPolicy(base=0.1, cap=1))
     going, kept = bench.partition(0), bench.partition(1)
@@ -260,7 +271,9 @@ def test_a_letter_of_a_revoked_partition_settles_nothing_and_frees_its_key() -> 
     bench.read(new, "A")
     assert values(bench.only) == ["A"]
     bench.pipeline.on_acknowledged([row], bench.now)
-    assert (old.ledger.released, old.ledger.rejected) == (1, 0), "I5: a late acknowledgement changes a revoked ledger"
+    assert (old.ledger.released, old.ledger.rejected) == (1, 0), (
+        "I5: a late acknowledgement changes a revoked ledger"
+    )
     assert bench.pipeline.dead_letters_pending == 0
 
 
@@ -290,7 +303,9 @@ def test_revoking_gives_back_the_room_that_its_rows_took() -> None:
 
 
 def test_revoke_and_return_keeps_the_order_of_a_key() -> None:
-    bench = Bench(max_rows=1, concurrency=4, max_processing=10.0, retry=RetryPolicy(base=0.1, cap=1))
+    bench = Bench(
+        max_rows=1, concurrency=4, max_processing=10.0, retry=RetryPolicy(base=0.1, cap=1)
+    )
     log = [("A", str(number)) for number in range(5)]
     old = bench.partition(0)
     for key, note in log:

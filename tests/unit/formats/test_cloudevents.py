@@ -1,4 +1,7 @@
-"""CloudEvents in structured mode: an event of any kind in an envelope that other systems understand."""
+"""CloudEvents in structured mode.
+
+An event of any kind in an envelope that other systems understand.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,9 @@ def test_binary_data_is_refused() -> None:
 
 def test_an_upload_item_with_a_field_of_that_name_is_none() -> None:
     assert items(FLAT | {"specversion": 1}) == [FLAT | {"specversion": "1"}]
-    assert items(FLAT | {"specversion": 1, "data": "x"}, "flat") == [FLAT | {"specversion": "1", "data": "x"}]
+    assert items(FLAT | {"specversion": 1, "data": "x"}, "flat") == [
+        FLAT | {"specversion": "1", "data": "x"}
+    ]
 
 
 def test_however_deep_one_lies_in_another_it_is_no_event_and_ends_nothing() -> None:

@@ -1,4 +1,7 @@
-"""From events of EPCIS to rows: what a packaging line writes, and what is refused rather than guessed."""
+"""From events of EPCIS to rows.
+
+What a packaging line writes, and what is refused rather than guessed.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +31,21 @@ from tests.unit.epcis import (
 CODE = "HGDTQD54D5SD86EEDFS"
 CASE, PALLET = "095060000000000015", "095060000000000022"
 
-# -- the line's events -----------------------------------------------------------------------------------------------
+# -- the line's events ---------------------------------------------------------------------------
 
 
 def test_commissioning_activates_each_code_with_what_its_master_data_tells() -> None:
-    ilmd = {"cbvmda:productionDate": "2026-11-22", "https://ns.example.com/sellByDate": "2027-05-22", "x:lot": "L1"}
+    ilmd = {
+        "cbvmda:productionDate": "2026-11-22",
+        "https://ns.example.com/sellByDate": "2027-05-22",
+        "x:lot": "L1",
+    }
     event = object_event(ITEM, "ABCDEFGH-2", action="ADD", bizStep="commissioning", ilmd=ilmd)
-    told = {"activation_status": "1", "production_date": "2026-11-22", "after_sell_by": "2027-05-22"}
+    told = {
+        "activation_status": "1",
+        "production_date": "2026-11-22",
+        "after_sell_by": "2027-05-22",
+    }
     assert items(event) == [{"extended_id": CODE, **told}, {"extended_id": "ABCDEFGH-2", **told}]
     products = ("9506000134352 = prod_1",)
     assert items(event, products=products) == [
@@ -62,7 +73,11 @@ def test_what_is_packed_from_units_is_the_next_unit() -> None:
 
 
 def test_units_that_are_told_apart_by_their_names_need_no_packing_to_be_known() -> None:
-    codes = (r"case_code = .*/case/(\d+)", r"pallet_code = urn:x:pallet:(.+)", r"extended_id = (.+)")
+    codes = (
+        r"case_code = .*/case/(\d+)",
+        r"pallet_code = urn:x:pallet:(.+)",
+        r"extended_id = (.+)",
+    )
     case, pallet = "https://line.example.com/case/456", "urn:x:pallet:p001"
     assert items(aggregation(pallet, ITEM), codes=codes) == [
         {"extended_id": f"01/09506000134352/21/{CODE}", "pallet_code": "p001"}
@@ -72,7 +87,9 @@ def test_units_that_are_told_apart_by_their_names_need_no_packing_to_be_known() 
     ]
     field, message = refusal(aggregation(case, "https://x/case/7"), codes=codes)
     assert field == "parentID"
-    assert message.endswith("is a case_code by epcis.codes, and so is what goes into it: tell them apart there")
+    assert message.endswith(
+        "is a case_code by epcis.codes, and so is what goes into it: tell them apart there"
+    )
 
 
 def test_shipping_by_a_unit_updates_what_is_in_it_at_the_events_own_date() -> None:
@@ -80,10 +97,14 @@ def test_shipping_by_a_unit_updates_what_is_in_it_at_the_events_own_date() -> No
         {"type": "owning_party", "destination": "urn:epc:id:pgln:9506000.00000"},
         {"type": "location", "destination": "urn:epc:id:sgln:9506000.00001.0"},
     ]
-    event = object_event(SSCC, bizStep="urn:epcglobal:cbv:bizstep:shipping", destinationList=destinations)
+    event = object_event(
+        SSCC, bizStep="urn:epcglobal:cbv:bizstep:shipping", destinationList=destinations
+    )
     assert items(event) == [{"pallet_code": CASE, "ship_date": "2026-11-23"}]
     markets = ("urn:epc:id:sgln:9506000.00001. = cn",)
-    assert items(event, markets=markets) == [{"pallet_code": CASE, "ship_date": "2026-11-23", "intended_market": "cn"}]
+    assert items(event, markets=markets) == [
+        {"pallet_code": CASE, "ship_date": "2026-11-23", "intended_market": "cn"}
+    ]
     assert items(event, unit_codes=("pallet_code = serial_number",)) == [
         {"pallet_code": CASE, "ship_date": "2026-11-23"},
         {"serial_number": CASE, "ship_date": "2026-11-23"},
@@ -93,8 +114,14 @@ def test_shipping_by_a_unit_updates_what_is_in_it_at_the_events_own_date() -> No
 @pytest.mark.parametrize(
     ("members", "fields"),
     [
-        ({"bizStep": "destroying", "action": "DELETE"}, {"activation_status": "2", "blacklist_reason": "5"}),
-        ({"bizStep": "inspecting", "disposition": "stolen"}, {"activation_status": "2", "blacklist_reason": "4"}),
+        (
+            {"bizStep": "destroying", "action": "DELETE"},
+            {"activation_status": "2", "blacklist_reason": "5"},
+        ),
+        (
+            {"bizStep": "inspecting", "disposition": "stolen"},
+            {"activation_status": "2", "blacklist_reason": "4"},
+        ),
         (
             {"bizStep": "shipping", "disposition": "https://ref.gs1.org/cbv/Disp-damaged"},
             {"ship_date": "2026-11-23", "activation_status": "2", "blacklist_reason": "5"},
@@ -106,14 +133,18 @@ def test_shipping_by_a_unit_updates_what_is_in_it_at_the_events_own_date() -> No
         ({"bizStep": "shipping", "disposition": "in_transit"}, {"ship_date": "2026-11-23"}),
     ],
 )
-def test_step_and_disposition_say_what_is_set(members: dict[str, Any], fields: dict[str, str]) -> None:
+def test_step_and_disposition_say_what_is_set(
+    members: dict[str, Any], fields: dict[str, str]
+) -> None:
     assert items(object_event(ITEM, **members)) == [{"extended_id": CODE, **fields}]
 
 
 def test_unpacking_erases_the_unit_of_each_child() -> None:
     event = aggregation(SSCC, ITEM, action="DELETE", bizStep="unpacking")
     assert items(event) == [{"extended_id": CODE, "case_code": ""}]
-    assert items(aggregation(OTHER_SSCC, SSCC, action="DELETE")) == [{"case_code": CASE, "pallet_code": ""}]
+    assert items(aggregation(OTHER_SSCC, SSCC, action="DELETE")) == [
+        {"case_code": CASE, "pallet_code": ""}
+    ]
 
 
 def test_seeing_a_unit_with_its_children_changes_the_unit_and_packs_nothing() -> None:
@@ -126,7 +157,9 @@ def test_seeing_a_unit_with_its_children_changes_the_unit_and_packs_nothing() ->
 
 
 def test_steps_of_a_packing_are_set_beside_the_unit() -> None:
-    event = aggregation(SSCC, ITEM, bizStep="packing", readPoint={"id": "urn:epc:id:sgln:9506000.00001.7"})
+    event = aggregation(
+        SSCC, ITEM, bizStep="packing", readPoint={"id": "urn:epc:id:sgln:9506000.00001.7"}
+    )
     steps = ("packing = pack_date: {date}, line: {readPoint}, gtin: {gtin}",)
     assert items(event, steps=steps) == [
         {
@@ -140,12 +173,17 @@ def test_steps_of_a_packing_are_set_beside_the_unit() -> None:
 
 
 def test_a_label_that_begins_or_ends_says_nothing_about_what_is_in_the_unit() -> None:
-    for members in ({"action": "ADD", "bizStep": "commissioning"}, {"action": "DELETE", "bizStep": "decommissioning"}):
+    for members in (
+        {"action": "ADD", "bizStep": "commissioning"},
+        {"action": "DELETE", "bizStep": "decommissioning"},
+    ):
         event = object_event(SSCC, **members)
         assert items(event) == []
         (item,) = items(event, unit_codes=("pallet_code = serial_number",))
         assert item["serial_number"] == CASE
-        assert [item["extended_id"] for item in items(object_event(SSCC, ITEM, **members))] == [CODE]
+        assert [item["extended_id"] for item in items(object_event(SSCC, ITEM, **members))] == [
+            CODE
+        ]
 
 
 def test_steps_with_nothing_to_set_are_skipped() -> None:
@@ -153,7 +191,7 @@ def test_steps_with_nothing_to_set_are_skipped() -> None:
     assert items(document(object_event(ITEM, bizStep="storing")), steps=("storing =",)) == []
 
 
-# -- values ----------------------------------------------------------------------------------------------------------
+# -- values --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -172,10 +210,21 @@ def test_dates_are_those_of_the_events_own_offset(time: str, offset: str | None,
 
 
 def test_members_stand_in_texts_and_alone_keep_their_kind() -> None:
-    steps = ("shipping = a: {n}, b: L-{n}/{date}, c: {flag}, d: {missing}, e: x{missing}, f: , g: fix",)
-    event = json.dumps(object_event(ITEM, bizStep="shipping", flag=True)).replace("}", ', "ex:n": 1.50}')
+    steps = (
+        "shipping = a: {n}, b: L-{n}/{date}, c: {flag}, d: {missing}, e: x{missing}, f: , g: fix",
+    )
+    event = json.dumps(object_event(ITEM, bizStep="shipping", flag=True)).replace(
+        "}", ', "ex:n": 1.50}'
+    )
     assert items(event.encode(), steps=steps) == [
-        {"extended_id": CODE, "a": "1.50", "b": "L-1.50/2026-11-23", "c": "true", "f": "", "g": "fix"}
+        {
+            "extended_id": CODE,
+            "a": "1.50",
+            "b": "L-1.50/2026-11-23",
+            "c": "true",
+            "f": "",
+            "g": "fix",
+        }
     ]
 
 
@@ -201,7 +250,12 @@ def test_what_is_wrong_with_one_code_costs_the_other_codes_of_the_event_nothing(
 @pytest.mark.parametrize(
     ("event", "lists", "reason", "field"),
     [
-        (object_event(ITEM, SECOND, action="ADD", ilmd={"sellByDate": "soon"}), {}, "invalid_value", "after_sell_by"),
+        (
+            object_event(ITEM, SECOND, action="ADD", ilmd={"sellByDate": "soon"}),
+            {},
+            "invalid_value",
+            "after_sell_by",
+        ),
         (
             object_event(ITEM, SECOND, bizStep="shipping", ilmd={"x:lot": "L" * 51}),
             {"steps": ("shipping = batch: {lot}",)},
@@ -228,7 +282,10 @@ def test_what_is_wrong_with_one_code_costs_the_other_codes_of_the_event_nothing(
         ),
         (
             object_event(SSCC, OTHER_SSCC, bizStep="shipping", ilmd={"sellByDate": "soon"}),
-            {"steps": ("shipping = after_sell_by: {sellByDate}",), "unit_codes": ("pallet_code = serial_number",)},
+            {
+                "steps": ("shipping = after_sell_by: {sellByDate}",),
+                "unit_codes": ("pallet_code = serial_number",),
+            },
             "invalid_value",
             "after_sell_by",
         ),
@@ -240,19 +297,29 @@ def test_a_fault_in_what_an_event_sets_for_all_of_its_codes_is_one_refusal(
     """Each dead letter is the whole record: thousands of codes must not make thousands of them."""
     for several in (event, document(event)):
         rows = rows_of(several, **lists)
-        assert told(rows) == [(None, reason)], "I6: one letter for each code of an event that is refused whole"
+        assert told(rows) == [(None, reason)], (
+            "I6: one letter for each code of an event that is refused whole"
+        )
         (row,) = rows
         assert row.rejection is not None
         assert (row.rejection.field, row.rejection.stage, row.item) == (field, "validate", {})
 
 
 def test_in_a_document_a_refused_event_is_named_and_the_others_are_sent() -> None:
-    bad = object_event(ITEM, SECOND, action="ADD", eventID="urn:uuid:7", ilmd={"sellByDate": "soon"})
-    rows = rows_of(document(object_event(ITEM, bizStep="receiving"), bad, object_event(SECOND, bizStep="receiving")))
+    bad = object_event(
+        ITEM, SECOND, action="ADD", eventID="urn:uuid:7", ilmd={"sellByDate": "soon"}
+    )
+    rows = rows_of(
+        document(
+            object_event(ITEM, bizStep="receiving"), bad, object_event(SECOND, bizStep="receiving")
+        )
+    )
     assert told(rows) == [(CODE, None), (None, "invalid_value"), ("JF5FPO58DFITE4EDXD2", None)]
     why = rows[1].rejection
     assert why is not None
-    assert why.message.startswith('event 2 of 3 ("urn:uuid:7"): "after_sell_by" is "soon"; allowed: ')
+    assert why.message.startswith(
+        'event 2 of 3 ("urn:uuid:7"): "after_sell_by" is "soon"; allowed: '
+    )
 
 
 @pytest.mark.parametrize("epcs", [(ITEM,), (ITEM, ITEM)])
@@ -273,7 +340,7 @@ def test_event_id_and_time_are_kept_for_tracing() -> None:
     assert into.event_id is None, "of several events it would be the wrong one for some rows"
 
 
-# -- documents -------------------------------------------------------------------------------------------------------
+# -- documents -----------------------------------------------------------------------------------
 
 
 def test_a_document_gives_the_rows_of_all_its_events_in_order() -> None:
@@ -286,27 +353,41 @@ def test_a_document_gives_the_rows_of_all_its_events_in_order() -> None:
 
 def test_an_event_that_is_refused_costs_the_others_of_its_document_nothing() -> None:
     bad = object_event(ITEM, type="TransactionEvent", eventID="urn:uuid:7")
-    rows = rows_of(document(aggregation(SSCC, ITEM), bad, 5, object_event(ITEM, bizStep="shipping")))
+    rows = rows_of(
+        document(aggregation(SSCC, ITEM), bad, 5, object_event(ITEM, bizStep="shipping"))
+    )
     assert [row.item for row in rows if row.rejection is None] == [
         {"extended_id": CODE, "case_code": CASE},
         {"extended_id": CODE, "ship_date": "2026-11-23"},
     ]
     first, second = (row.rejection for row in rows if row.rejection is not None)
     assert (first.reason, first.field, first.stage) == ("invalid_event", "type", "validate")
-    assert first.message.startswith('event 2 of 4 ("urn:uuid:7"): the "type" is "TransactionEvent": only ObjectEvent')
+    assert first.message.startswith(
+        'event 2 of 4 ("urn:uuid:7"): the "type" is "TransactionEvent": only ObjectEvent'
+    )
     assert second.message == "event 3 of 4: an event is an object, not a number"
 
 
 def test_an_event_with_one_name_that_means_nothing_is_refused_whole() -> None:
     rows = rows_of(document(aggregation(SSCC, ITEM, "?"), aggregation(SSCC, "ABCDEFGH-2")))
     assert [row.value for row in rows] == [None, "ABCDEFGH-2"]
-    rows = rows_of(document(object_event(ITEM, "?", bizStep="shipping"), aggregation(SSCC, "ABCDEFGH-2")))
+    rows = rows_of(
+        document(object_event(ITEM, "?", bizStep="shipping"), aggregation(SSCC, "ABCDEFGH-2"))
+    )
     assert [row.value for row in rows] == [None, "ABCDEFGH-2"]
 
 
 @pytest.mark.parametrize(
     "body",
-    [None, [], {}, {"eventList": []}, {"eventList": "x"}, {"event": 5}, {"queryResults": {"eventList": []}}],
+    [
+        None,
+        [],
+        {},
+        {"eventList": []},
+        {"eventList": "x"},
+        {"event": 5},
+        {"queryResults": {"eventList": []}},
+    ],
 )
 def test_a_document_without_events_is_refused(body: Any) -> None:
     with pytest.raises(InvalidEvent) as raised:
@@ -319,7 +400,8 @@ def test_over_ten_thousand_rows_are_refused_as_one() -> None:
     assert len(items(object_event(*many[1:], bizStep="shipping"))) == MAX_ROWS
     half = MAX_ROWS // 2 + 1
     two = document(
-        object_event(*many[:half], bizStep="shipping"), object_event(*many[half:], "ZZZZZZZZ", bizStep="shipping")
+        object_event(*many[:half], bizStep="shipping"),
+        object_event(*many[half:], "ZZZZZZZZ", bizStep="shipping"),
     )
     for event in (object_event(*many, bizStep="shipping"), two):
         with pytest.raises(InvalidEvent, match="makes more than 10,000 rows") as raised:
@@ -327,29 +409,45 @@ def test_over_ten_thousand_rows_are_refused_as_one() -> None:
         assert raised.value.reason == "invalid_event"
 
 
-# -- what is refused -------------------------------------------------------------------------------------------------
+# -- what is refused -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("event", "field", "message"),
     [
-        (object_event(ITEM, type="AssociationEvent"), "type", "only ObjectEvent and AggregationEvent are read"),
+        (
+            object_event(ITEM, type="AssociationEvent"),
+            "type",
+            "only ObjectEvent and AggregationEvent are read",
+        ),
         (object_event(ITEM, type=None), "type", 'the "type" is missing'),
         (object_event(ITEM, type=5), "type", "must be a string"),
         (object_event(ITEM, action="MOVE"), "action", "allowed are ADD, OBSERVE and DELETE"),
         (object_event(ITEM, action=None), "action", "missing"),
-        (object_event(ITEM, errorDeclaration={"reason": "did_not_occur"}), "errorDeclaration", "cannot be undone"),
+        (
+            object_event(ITEM, errorDeclaration={"reason": "did_not_occur"}),
+            "errorDeclaration",
+            "cannot be undone",
+        ),
         (object_event(ITEM, bizStep="storing"), "bizStep", 'step "storing" sets: add one there'),
         (object_event(ITEM), "bizStep", "what this event sets"),
         (object_event(bizStep="shipping"), "epcList", "missing or empty"),
         (object_event(ITEM, bizStep="shipping", epcList="x"), "epcList", "must be a list"),
         (object_event(ITEM, bizStep="shipping", epcList=[5]), "epcList", "one is a number"),
-        (object_event(ITEM, bizStep="shipping", quantityList=[{"quantity": 5}]), "quantityList", "without naming"),
+        (
+            object_event(ITEM, bizStep="shipping", quantityList=[{"quantity": 5}]),
+            "quantityList",
+            "without naming",
+        ),
         (object_event("short", bizStep="shipping"), "epcList", "no rule of epcis.codes fits it"),
         (object_event("x" * 501, bizStep="shipping"), "epcList", "more than 500 characters"),
         (object_event("urn:epc:id:sgtin:9506000.01.1", bizStep="shipping"), "epcList", "13 digits"),
         (object_event("urn:epc:id:sscc:9506000.00001", bizStep="shipping"), "epcList", "17 digits"),
-        (object_event("urn:epc:id:sgtin:9506000.013435.%FF", bizStep="shipping"), "epcList", "escapes"),
+        (
+            object_event("urn:epc:id:sgtin:9506000.013435.%FF", bizStep="shipping"),
+            "epcList",
+            "escapes",
+        ),
         (
             object_event("https://id.gs1.org/01/9506000134352", bizStep="shipping"),
             "epcList",
@@ -360,8 +458,16 @@ def test_over_ten_thousand_rows_are_refused_as_one() -> None:
         (object_event(ITEM, eventTime="2026-11-22"), "eventTime", "a time with an offset"),
         (object_event(ITEM, eventTime=None), "eventTime", "missing"),
         (object_event(ITEM, eventTimeZoneOffset="8"), "eventTimeZoneOffset", "such as +08:00"),
-        (object_event(ITEM, eventTime="0001-01-01T00:00:00Z", eventTimeZoneOffset="-01:00"), "eventTime", "range"),
-        (object_event(ITEM, bizStep="shipping", destinationList=[5]), "destinationList", "must be a list of objects"),
+        (
+            object_event(ITEM, eventTime="0001-01-01T00:00:00Z", eventTimeZoneOffset="-01:00"),
+            "eventTime",
+            "range",
+        ),
+        (
+            object_event(ITEM, bizStep="shipping", destinationList=[5]),
+            "destinationList",
+            "must be a list of objects",
+        ),
         (aggregation(None, ITEM), "parentID", "missing"),
         (aggregation(SSCC), "childEPCs", "name the children"),
         (aggregation(SSCC, action="DELETE"), "childEPCs", "name the children"),
@@ -369,7 +475,9 @@ def test_over_ten_thousand_rows_are_refused_as_one() -> None:
         (aggregation(ITEM, SSCC), "parentID", "is a extended_id by epcis.codes, which is no unit"),
     ],
 )
-def test_what_cannot_be_told_for_certain_is_refused(event: dict[str, Any], field: str, message: str) -> None:
+def test_what_cannot_be_told_for_certain_is_refused(
+    event: dict[str, Any], field: str, message: str
+) -> None:
     found, said = refusal(event)
     assert (found, message in said) == (field, True), said
 
@@ -379,13 +487,17 @@ def test_what_should_be_listed_and_is_not_is_refused() -> None:
         "GTIN 09506000134352 is not in epcis.products"
         in refusal(object_event(ITEM, action="ADD"), products=("12345678 = a",))[1]
     )
-    event = object_event(ITEM, bizStep="shipping", destinationList=[{"type": "x", "destination": "urn:other"}])
+    event = object_event(
+        ITEM, bizStep="shipping", destinationList=[{"type": "x", "destination": "urn:other"}]
+    )
     assert "epcis.markets" in refusal(event, markets=("urn:epc: = cn",))[1]
-    field, message = refusal(object_event(ITEM, bizStep="shipping", x=[1]), steps=("shipping = a: {x}",))
+    field, message = refusal(
+        object_event(ITEM, bizStep="shipping", x=[1]), steps=("shipping = a: {x}",)
+    )
     assert (field, message) == ("x", '"x" is a list, which no field can be set to')
 
 
-# -- names -----------------------------------------------------------------------------------------------------------
+# -- names ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -395,8 +507,14 @@ def test_what_should_be_listed_and_is_not_is_refused() -> None:
         ("urn:epc:id:sgtin:0614141.112345.400", "01/10614141123459/21/400"),
         ("urn:epc:id:sscc:0614141.1234567890", "00/106141412345678908"),
         ("urn:epc:id:sgtin:9506000.013435.A%2FB%251", "01/09506000134352/21/A/B%1"),
-        ("https://id.gs1.org/01/09506000134352/10/ABC1/21/123456?17=180426", "01/09506000134352/21/123456"),
-        ("https://brand.example.com/some/path/01/9506000134352/21/12%2F3#x", "01/09506000134352/21/12/3"),
+        (
+            "https://id.gs1.org/01/09506000134352/10/ABC1/21/123456?17=180426",
+            "01/09506000134352/21/123456",
+        ),
+        (
+            "https://brand.example.com/some/path/01/9506000134352/21/12%2F3#x",
+            "01/09506000134352/21/12/3",
+        ),
         ("http://example.org/00/106141412345678908/", "00/106141412345678908"),
         ("https://id.gs1.org/01/09506000134352/22/2A/10/ABC1", "01/09506000134352"),
         ("https://example.org/01/abc", "https://example.org/01/abc"),
@@ -416,7 +534,7 @@ def test_without_rules_every_name_is_refused() -> None:
         EpcisRules().code("A")
 
 
-# -- telling it from other JSON --------------------------------------------------------------------------------------
+# -- telling it from other JSON ------------------------------------------------------------------
 
 
 def test_auto_tells_it_by_its_context_or_type() -> None:
@@ -427,10 +545,14 @@ def test_auto_tells_it_by_its_context_or_type() -> None:
         rows_of({name: value for name, value in event.items() if name != "type"})
     flat = {"extended_id": "K", "type": "ObjectEvents", "n": 1}
     assert items(flat) == [{"extended_id": "K", "type": "ObjectEvents", "n": "1"}]
-    assert items({"key_value": "K", "scm_data": {"a": "1"}, "@context": [1]}) == [{"extended_id": "K", "a": "1"}]
+    assert items({"key_value": "K", "scm_data": {"a": "1"}, "@context": [1]}) == [
+        {"extended_id": "K", "a": "1"}
+    ]
 
 
-@pytest.mark.parametrize("raw", [b"[]", b'{"extended_id":"K","a":"1"}', b'{"key_value":"K","scm_data":{"a":"1"}}'])
+@pytest.mark.parametrize(
+    "raw", [b"[]", b'{"extended_id":"K","a":"1"}', b'{"key_value":"K","scm_data":{"a":"1"}}']
+)
 def test_format_epcis_takes_nothing_else(raw: bytes) -> None:
     with pytest.raises(InvalidEvent) as raised:
         decoder("epcis")(raw)

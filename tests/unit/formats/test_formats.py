@@ -58,13 +58,15 @@ def refusal(form: str, raw: bytes) -> tuple[str, str | None]:
     return raised.value.reason, raised.value.field
 
 
-# -- JSON ------------------------------------------------------------------------------------------
+# -- JSON ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", ["json", "auto"])
 def test_envelope_is_read_with_all_its_members(form: str) -> None:
     event = decoder(form)(envelope())
-    assert event == Event({"a": "1", "b": None}, "case_code", "12", "e-1", WHEN, also_update=("serial_number", "13"))
+    assert event == Event(
+        {"a": "1", "b": None}, "case_code", "12", "e-1", WHEN, also_update=("serial_number", "13")
+    )
 
 
 @pytest.mark.parametrize("form", ["json", "auto"])
@@ -76,7 +78,9 @@ def test_envelope_needs_its_key_and_fields_only(form: str) -> None:
 
 
 def test_unknown_members_of_an_envelope_are_ignored() -> None:
-    assert decoder("json")(envelope(schema_version=3, extra={"a": [1]})) == decoder("json")(envelope())
+    assert decoder("json")(envelope(schema_version=3, extra={"a": [1]})) == decoder("json")(
+        envelope()
+    )
 
 
 WRONG: dict[str, list[Any]] = {
@@ -90,7 +94,15 @@ WRONG: dict[str, list[Any]] = {
         *("2024-05-01T23:30:00", "2024-05-01T25:30:00Z", "2024-02-30T00:00:00Z"),
     ],
     "also_update": [
-        *([], "x", 1, {}, {"data_key": "d"}, {"key_value": "k"}, {"data_key": "d", "key_value": None}),
+        *(
+            [],
+            "x",
+            1,
+            {},
+            {"data_key": "d"},
+            {"key_value": "k"},
+            {"data_key": "d", "key_value": None},
+        ),
         *(
             {"data_key": 1, "key_value": "k"},
             {"data_key": "d", "key_value": 1},
@@ -108,7 +120,8 @@ def test_member_of_a_wrong_type_makes_the_event_invalid(member: str, value: Any)
 
 
 @pytest.mark.parametrize(
-    "text", [WHEN, "2024-05-01t23:30:00z", "2016-12-31T23:59:60Z", "2024-05-01T23:30:00.123456789-00:00"]
+    "text",
+    [WHEN, "2024-05-01t23:30:00z", "2016-12-31T23:59:60Z", "2024-05-01T23:30:00.123456789-00:00"],
 )
 def test_occurred_at_is_kept_as_it_was_written(text: str) -> None:
     assert decoder("json")(envelope(occurred_at=text)).occurred_at == text
@@ -166,19 +179,36 @@ NOT_JSON = [
         b'{"a":01}',
         b"{a:1}",
     ),
-    *(b'{"a":nan}', b'{"a":"\x01"}', b'{"a":"\\x"}', b'{"a":.5}', b'{"a":TRUE}', b"[1", b"[NaN", b'{"a":"x}'),
+    *(
+        b'{"a":nan}',
+        b'{"a":"\x01"}',
+        b'{"a":"\\x"}',
+        b'{"a":.5}',
+        b'{"a":TRUE}',
+        b"[1",
+        b"[NaN",
+        b'{"a":"x}',
+    ),
     *(b'{"a":"\xff"}', b'{"a":"\xed\xa0\x80"}', b'{"a":"\xc0\x80"}', b'{"\xf4\x90\x80\x80":1}'),
 ]
 
 
 @pytest.mark.parametrize("raw", NOT_JSON)
 def test_what_is_no_json_is_undecodable(raw: bytes) -> None:
-    assert refusal("flat", raw) == refusal("json", raw) == refusal("auto", raw) == ("undecodable", None)
+    assert (
+        refusal("flat", raw)
+        == refusal("json", raw)
+        == refusal("auto", raw)
+        == ("undecodable", None)
+    )
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["no mark", "byte order mark"])
 def test_a_byte_order_mark_before_json_is_no_part_of_it(mark: bytes) -> None:
-    flat, envelope = b' {"extended_id": "A1", "a": "x"}', b'\n{"key_value": "A1", "scm_data": {"a": "x"}}'
+    flat, envelope = (
+        b' {"extended_id": "A1", "a": "x"}',
+        b'\n{"key_value": "A1", "scm_data": {"a": "x"}}',
+    )
     for form, raw in (("auto", flat), ("flat", flat), ("auto", envelope), ("json", envelope)):
         event = decoder(form)(mark + raw)
         assert (event.key_value, event.fields["a"]) == ("A1" if raw is envelope else None, "x")
@@ -209,7 +239,17 @@ def test_what_is_in_no_format_is_told_by_how_it_begins(raw: bytes, begin: str) -
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b" ", b"\n", b"\x00", b"\xef\xbb\xbf", b"\xef\xbb\xbfhello", b"hello", '{"a":1}'.encode("utf-16")]
+    "raw",
+    [
+        b"",
+        b" ",
+        b"\n",
+        b"\x00",
+        b"\xef\xbb\xbf",
+        b"\xef\xbb\xbfhello",
+        b"hello",
+        '{"a":1}'.encode("utf-16"),
+    ],
 )
 def test_what_is_nothing_at_all_is_undecodable(raw: bytes) -> None:
     for form in FORMATS:
@@ -217,9 +257,20 @@ def test_what_is_nothing_at_all_is_undecodable(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [r"\ud800", r"\udc00", r"\ud800\ud800", r"\udc00\ud800", r"\ud800\u0041", r"\ud800x", r"x\uDFFF"]
+    "text",
+    [
+        r"\ud800",
+        r"\udc00",
+        r"\ud800\ud800",
+        r"\udc00\ud800",
+        r"\ud800\u0041",
+        r"\ud800x",
+        r"x\uDFFF",
+    ],
 )
-@pytest.mark.parametrize("raw", ['{"extended_id":"K","a":"%s"}', '{"extended_id":"K","%s":"a"}', '{"a":"%s'])
+@pytest.mark.parametrize(
+    "raw", ['{"extended_id":"K","a":"%s"}', '{"extended_id":"K","%s":"a"}', '{"a":"%s']
+)
 def test_lone_surrogates_reach_no_event(text: str, raw: str) -> None:
     assert refusal("auto", (raw % text).encode())[0] in ("invalid_event", "undecodable")
 
@@ -260,7 +311,7 @@ def test_json_decimals_stay_as_they_are_written(text: str) -> None:
     assert row.item["n"] == text
 
 
-# -- Avro ------------------------------------------------------------------------------------------
+# -- Avro ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", ["avro", "auto"])
@@ -279,16 +330,23 @@ def test_avro_values_keep_their_types() -> None:
 
 def test_avro_event_without_optional_members_names_no_data_key() -> None:
     when = AVRO_EVENT["occurred_at"]
-    event = decoder("avro")(avro({"event_id": "", "occurred_at": when, "key_value": "K", "scm_data": {}}))
+    event = decoder("avro")(
+        avro({"event_id": "", "occurred_at": when, "key_value": "K", "scm_data": {}})
+    )
     assert event == Event({}, None, "K", None, 1714599000000)
 
 
 def test_avro_time_out_of_any_calendar_is_read() -> None:
-    """Milliseconds are a long: it is no reason to lose an event's data that a clock is absurdly wrong."""
+    """Milliseconds are a long.
+
+    It is no reason to lose an event's data that a clock is absurdly wrong.
+    """
     schema = read_schema("scm_event.avsc")
     schema["fields"][1]["type"] = "long"
     stream = BytesIO()
-    fastavro.schemaless_writer(stream, fastavro.parse_schema(schema), {**ENVELOPE, "occurred_at": -(2**63)})
+    fastavro.schemaless_writer(
+        stream, fastavro.parse_schema(schema), {**ENVELOPE, "occurred_at": -(2**63)}
+    )
     assert decoder("avro")(stream.getvalue()).occurred_at == -(2**63)
 
 
@@ -296,7 +354,10 @@ def test_avro_date_out_of_the_calendar_is_refused() -> None:
     raw = avro({**AVRO_EVENT, "scm_data": {"day": date(1970, 1, 2)}})
     day = b"\x06day\x0a\x02"  # the name, branch 5 of the union, one day since 1970-01-01
     assert raw.count(day) == 1
-    assert refusal("avro", raw.replace(day, b"\x06day\x0a\xfe\xff\xff\xff\x0f")) == ("undecodable", None)
+    assert refusal("avro", raw.replace(day, b"\x06day\x0a\xfe\xff\xff\xff\x0f")) == (
+        "undecodable",
+        None,
+    )
 
 
 def test_every_truncation_and_any_trailing_byte_is_undecodable() -> None:
@@ -316,7 +377,9 @@ def test_avro_text_that_is_not_utf_8_is_undecodable() -> None:
 def test_absurd_length_prefix_costs_no_memory(length: int) -> None:
     prefix = BytesIO()
     fastavro.schemaless_writer(prefix, "long", length)
-    head = avro({**AVRO_EVENT, "scm_data": {}, "also_update": None})[:-2]  # up to the map's first block
+    head = avro({**AVRO_EVENT, "scm_data": {}, "also_update": None})[
+        :-2
+    ]  # up to the map's first block
     for raw in (prefix.getvalue() + b"rest", head + prefix.getvalue() + b"\x02a\x00"):
         tracemalloc.start()
         try:
@@ -330,7 +393,7 @@ def test_avro_data_key_that_is_blank_makes_the_event_invalid() -> None:
     assert refusal("avro", avro({**AVRO_EVENT, "data_key": ""})) == ("invalid_event", "data_key")
 
 
-# -- telling them apart ----------------------------------------------------------------------------
+# -- telling them apart --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("space", [b"", b" ", b"\r\n\t  "])
@@ -352,7 +415,7 @@ def test_unknown_format_is_an_error_of_the_program() -> None:
         decoder("xml")
 
 
-# -- properties ------------------------------------------------------------------------------------
+# -- properties ----------------------------------------------------------------------------------
 
 MAKER = RowMaker("extended_id", ("packed_on",))
 RULES = rules()
@@ -360,7 +423,20 @@ PACKED = document(aggregation(SSCC, ITEM, "ABCDEFGH-1"))
 CLOUD = {"specversion": "1.0", "id": "c-1", "data": ENVELOPE}
 pieces = st.sampled_from(
     [
-        *(b"{", b"}", b"[", b"]", b":", b",", b'"', b'"scm_data"', b'"key_value"', b'"K"', b"NaN", b"1e9"),
+        *(
+            b"{",
+            b"}",
+            b"[",
+            b"]",
+            b":",
+            b",",
+            b'"',
+            b'"scm_data"',
+            b'"key_value"',
+            b'"K"',
+            b"NaN",
+            b"1e9",
+        ),
         *(
             b"\\ud800",
             b"-",
@@ -376,7 +452,15 @@ pieces = st.sampled_from(
 )
 broken = st.builds(
     lambda raw, at, junk: raw[: at % len(raw)] + junk + raw[at % len(raw) + len(junk) :],
-    st.sampled_from([avro(AVRO_EVENT), envelope(), b'{"extended_id":"K","n":1.5}', dumped(PACKED), dumped(CLOUD)]),
+    st.sampled_from(
+        [
+            avro(AVRO_EVENT),
+            envelope(),
+            b'{"extended_id":"K","n":1.5}',
+            dumped(PACKED),
+            dumped(CLOUD),
+        ]
+    ),
     st.integers(0, 1000),
     st.binary(max_size=3),
 )
@@ -385,7 +469,9 @@ any_bytes = st.binary(max_size=200) | st.lists(pieces, max_size=20).map(b"".join
 
 @settings(deadline=None)
 @given(st.sampled_from(sorted(FORMATS)), any_bytes)
-def test_any_bytes_give_an_event_or_are_refused_and_every_row_can_be_sent(form: str, raw: bytes) -> None:
+def test_any_bytes_give_an_event_or_are_refused_and_every_row_can_be_sent(
+    form: str, raw: bytes
+) -> None:
     rows: list[Row] = []
     refused: InvalidEvent | None = None
     try:
@@ -400,7 +486,13 @@ def test_any_bytes_give_an_event_or_are_refused_and_every_row_can_be_sent(form: 
     assert rows or refused
 
 
-json_values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+json_values = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
 #: Members that tell one format of JSON from another.
 TELLING = ("extended_id", "scm_data", "@context", "type")
 fields = st.dictionaries(st.text().filter(lambda name: name not in TELLING), json_values)
@@ -432,7 +524,13 @@ def test_a_type_that_is_none_of_epcis_is_a_field() -> None:
     assert event == Event({"extended_id": "ABC", "type": "box"}, plain=True)
 
 
-avro_values = st.none() | st.text() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False)
+avro_values = (
+    st.none()
+    | st.text()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)
+)
 
 
 @settings(deadline=None)
@@ -444,14 +542,25 @@ avro_values = st.none() | st.text() | st.booleans() | st.integers(-(2**63), 2**6
     st.none() | st.tuples(st.text().filter(str.strip), st.text()),
 )
 def test_avro_round_trip(
-    event_id: str, key: str, data_key: str | None, data: dict[str, Any], also: tuple[str, str] | None
+    event_id: str,
+    key: str,
+    data_key: str | None,
+    data: dict[str, Any],
+    also: tuple[str, str] | None,
 ) -> None:
-    members = AVRO_EVENT | {"event_id": event_id, "key_value": key, "data_key": data_key, "scm_data": data}
+    members = AVRO_EVENT | {
+        "event_id": event_id,
+        "key_value": key,
+        "data_key": data_key,
+        "scm_data": data,
+    }
     members["also_update"] = None if also is None else {"data_key": also[0], "key_value": also[1]}
-    assert decoder("avro")(avro(members)) == Event(data, data_key, key, event_id or None, 1714599000000, also)
+    assert decoder("avro")(avro(members)) == Event(
+        data, data_key, key, event_id or None, 1714599000000, also
+    )
 
 
-# -- the shipped schemas ---------------------------------------------------------------------------
+# -- the shipped schemas -------------------------------------------------------------------------
 
 
 def test_both_schemas_describe_the_same_members() -> None:

@@ -64,13 +64,20 @@ def test_envelope_leaves_out_what_is_absent() -> None:
 
 def test_avro_has_every_member() -> None:
     raw = encoder("avro")(MEMBERS)
-    assert decoder("avro")(raw) == Event(MEMBERS["scm_data"], "extended_id", "K", "e-1", 1714599000123, ALSO)
+    assert decoder("avro")(raw) == Event(
+        MEMBERS["scm_data"], "extended_id", "K", "e-1", 1714599000123, ALSO
+    )
 
 
 @pytest.mark.parametrize("missing", [{}, NOTHING])
-def test_avro_event_without_id_and_time_gets_an_id_of_its_own_and_the_time_of_now(missing: dict[str, Any]) -> None:
+def test_avro_event_without_id_and_time_gets_an_id_of_its_own_and_the_time_of_now(
+    missing: dict[str, Any],
+) -> None:
     before = datetime.now(UTC).timestamp() * 1000
-    events = [decoder("avro")(encoder("avro")({**missing, "key_value": "K", "scm_data": {"a": "1"}})) for _ in "12"]
+    events = [
+        decoder("avro")(encoder("avro")({**missing, "key_value": "K", "scm_data": {"a": "1"}}))
+        for _ in "12"
+    ]
     assert events[0].event_id != events[1].event_id
     for event in events:
         assert event.event_id
@@ -92,7 +99,9 @@ def test_avro_time_is_the_moment_it_names(text: str, milliseconds: int) -> None:
     assert decoder("avro")(encoder("avro")(members(occurred_at=text))).occurred_at == milliseconds
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2024-05-01", "2024-05-01T23:30:00", "2024-02-30T00:00:00Z"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2024-05-01", "2024-05-01T23:30:00", "2024-02-30T00:00:00Z"]
+)
 def test_avro_time_that_is_none_is_refused(text: str) -> None:
     assert refusal("avro", members(occurred_at=text)) == ("invalid_event", "occurred_at")
 
@@ -124,7 +133,9 @@ def test_flat_record_may_have_its_key_among_the_fields_too() -> None:
 
 
 @pytest.mark.parametrize("form", ENCODED)
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), Decimal("NaN"), Decimal("-Infinity")])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), Decimal("NaN"), Decimal("-Infinity")]
+)
 def test_number_that_is_none_is_refused_and_never_lost(form: str, value: Any) -> None:
     assert refusal(form, members(also_update=None, scm_data={"a": value})) == ("invalid_event", "a")
 
@@ -165,8 +176,11 @@ def test_unknown_format_is_an_error_of_the_program() -> None:
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
-#: JSON decimals stay as they are written, 100.0 with its point: in other formats it is the number 100.
-fractions = st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: not number.is_integer())
+#: JSON decimals stay as they are written, 100.0 with its point: in other formats it is the number
+#: 100.
+fractions = st.floats(allow_nan=False, allow_infinity=False).filter(
+    lambda number: not number.is_integer()
+)
 values = st.none() | texts | st.booleans() | st.integers(-(2**63), 2**63 - 1) | fractions
 
 
@@ -176,6 +190,8 @@ values = st.none() | texts | st.booleans() | st.integers(-(2**63), 2**63 - 1) | 
     texts,
     st.dictionaries(texts.filter(lambda n: n not in ("extended_id", "scm_data")), values),
 )
-def test_what_is_sent_of_an_event_is_the_same_in_every_format(form: str, key: str, data: dict[str, Any]) -> None:
+def test_what_is_sent_of_an_event_is_the_same_in_every_format(
+    form: str, key: str, data: dict[str, Any]
+) -> None:
     event = NOTHING | {"event_id": "e", "key_value": key, "scm_data": data}
     assert item(decoder("auto")(encoder(form)(event))) == item(Event(data, None, key))

@@ -1,4 +1,7 @@
-"""Confluent's wire format: which records are frames, what is read of them, and what their schemas may be."""
+"""Confluent's wire format.
+
+Which records are frames, what is read of them, and what their schemas may be.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,9 @@ def datum(schema: Any, value: Any, *references: Any) -> bytes:
     for reference in references:
         fastavro.parse_schema(reference, named_schemas=named)
     stream = BytesIO()
-    if isinstance(schema, (str, list)):  # fastavro finds the types of other schemas only from within a record
+    if isinstance(
+        schema, (str, list)
+    ):  # fastavro finds the types of other schemas only from within a record
         schema, value = record("Around", {"name": "value", "type": schema}), {"value": value}
     fastavro.schemaless_writer(stream, fastavro.parse_schema(schema, named_schemas=named), value)
     return stream.getvalue()
@@ -66,11 +71,16 @@ def record(name: str, *fields: dict[str, Any], namespace: str = "") -> dict[str,
 def changed(*, without: tuple[str, ...] = (), **members: Any) -> dict[str, Any]:
     """The shipped schema with some members left out, and others of another type or new."""
     fields = [
-        {"name": field["name"], "type": members.pop(field["name"])} if field["name"] in members else field
+        {"name": field["name"], "type": members.pop(field["name"])}
+        if field["name"] in members
+        else field
         for field in SHIPPED["fields"]
         if field["name"] not in without
     ]
-    return {**SHIPPED, "fields": fields + [{"name": name, "type": kind} for name, kind in members.items()]}
+    return {
+        **SHIPPED,
+        "fields": fields + [{"name": name, "type": kind} for name, kind in members.items()],
+    }
 
 
 def refusal(decode: Decoder, raw: bytes) -> tuple[str, str]:
@@ -93,15 +103,19 @@ def schemas(clock: Clock) -> Schemas:
 def read_by(schema: Any, value: Any, *references: Any) -> Event:
     """What a publisher with this schema wrote, as the consumer reads it."""
     schemas = Schemas(Clock())
-    schemas.learn(7, "AVRO", json.dumps(schema), [json.dumps(reference) for reference in references])
+    schemas.learn(
+        7, "AVRO", json.dumps(schema), [json.dumps(reference) for reference in references]
+    )
     return decoder("auto", schemas)(frame(7, datum(schema, value, *references)))
 
 
-# -- what is a frame -------------------------------------------------------------------------------
+# -- what is a frame -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_type_of_the_schema_decides_how_a_frame_is_read_whatever_the_format(form: str, schemas: Schemas) -> None:
+def test_type_of_the_schema_decides_how_a_frame_is_read_whatever_the_format(
+    form: str, schemas: Schemas
+) -> None:
     schemas.learn(1, "AVRO", json.dumps(SHIPPED))
     schemas.learn(2**32 - 1, "JSON", "{}")
     decode = decoder(form, schemas)
@@ -125,13 +139,19 @@ def test_frame_of_an_unknown_schema_asks_for_it(form: str, schemas: Schemas) -> 
 def test_records_that_are_no_frames_need_no_schema(schemas: Schemas) -> None:
     bare, flat = datum(SHIPPED, EVENT), b'{"extended_id":"K"}'
     assert decoder("auto", schemas)(bare) == decoder("avro", schemas)(bare) == READ
-    assert decoder("auto", schemas)(flat) == decoder("flat", schemas)(flat) == Event({"extended_id": "K"}, plain=True)
+    assert (
+        decoder("auto", schemas)(flat)
+        == decoder("flat", schemas)(flat)
+        == Event({"extended_id": "K"}, plain=True)
+    )
     assert decoder("json", schemas)(b'{"key_value":"K","scm_data":{}}').key_value == "K"
 
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_frame_that_is_cut_in_its_header_is_undecodable(form: str, size: int, schemas: Schemas) -> None:
+def test_frame_that_is_cut_in_its_header_is_undecodable(
+    form: str, size: int, schemas: Schemas
+) -> None:
     for decode in (decoder(form, schemas), decoder(form)):
         assert refusal(decode, bytes(size))[0] == "undecodable"
 
@@ -143,7 +163,7 @@ def test_frame_without_anything_behind_its_header_is_undecodable(schemas: Schema
         assert refusal(decoder("auto", schemas), frame(schema_id, b""))[0] == "undecodable"
 
 
-# -- without a registry ----------------------------------------------------------------------------
+# -- without a registry --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -155,8 +175,12 @@ def test_without_a_registry_a_frame_is_read_by_the_shipped_schema_or_as_json(for
 
 
 @pytest.mark.parametrize("form", ["auto", "avro"])
-@pytest.mark.parametrize("day", [datetime(2015, 1, 1, tzinfo=UTC), WHEN, datetime(2040, 1, 1, tzinfo=UTC)])
-def test_without_a_registry_a_bare_event_with_an_empty_id_is_not_taken_for_a_frame(form: str, day: datetime) -> None:
+@pytest.mark.parametrize(
+    "day", [datetime(2015, 1, 1, tzinfo=UTC), WHEN, datetime(2040, 1, 1, tzinfo=UTC)]
+)
+def test_without_a_registry_a_bare_event_with_an_empty_id_is_not_taken_for_a_frame(
+    form: str, day: datetime
+) -> None:
     event = decoder(form)(datum(SHIPPED, {**EVENT, "event_id": "", "occurred_at": day}))
     assert (event.event_id, event.key_value) == (None, "12")
     assert event.occurred_at == round(day.timestamp() * 1000)
@@ -164,8 +188,12 @@ def test_without_a_registry_a_bare_event_with_an_empty_id_is_not_taken_for_a_fra
 
 @pytest.mark.parametrize("form", ["auto", "avro"])
 @pytest.mark.parametrize("schema_id", [24, 2**23 + 24, 2**31 - 104])
-def test_without_a_registry_a_frame_of_another_schema_is_not_taken_for_a_bare_event(form: str, schema_id: int) -> None:
-    """With id 24 and an empty event_id, no source and no data_key, a key of 12 characters would follow."""
+def test_without_a_registry_a_frame_of_another_schema_is_not_taken_for_a_bare_event(
+    form: str, schema_id: int
+) -> None:
+    """With id 24 and an empty event_id, no source and no data_key, a key of 12 characters would
+    follow.
+    """
     old = changed(without=("event_id", "occurred_at", "source", "data_key"))
     raw = frame(schema_id, datum(old, {**EVENT, "key_value": "ABCDEFGHIJK"}))
     assert refusal(decoder(form), raw)[0] == "undecodable"
@@ -181,10 +209,13 @@ def test_without_a_registry_the_message_tells_how_to_read_other_schemas(form: st
 
 
 def test_without_a_registry_what_is_an_event_but_a_wrong_one_is_told_as_such() -> None:
-    assert refusal(decoder("auto"), frame(1, datum(SHIPPED, {**EVENT, "data_key": " "})))[0] == "invalid_event"
+    assert (
+        refusal(decoder("auto"), frame(1, datum(SHIPPED, {**EVENT, "data_key": " "})))[0]
+        == "invalid_event"
+    )
 
 
-# -- schemas that are of no use --------------------------------------------------------------------
+# -- schemas that are of no use ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["PROTOBUF", "XML"])
@@ -215,7 +246,9 @@ def test_schema_that_cannot_be_parsed_refuses_its_records(text: str, schemas: Sc
     assert message.startswith("schema 4 cannot be read as Avro")
 
 
-def test_refused_schema_is_asked_for_again_after_half_a_minute(schemas: Schemas, clock: Clock) -> None:
+def test_refused_schema_is_asked_for_again_after_half_a_minute(
+    schemas: Schemas, clock: Clock
+) -> None:
     decode = decoder("auto", schemas)
     schemas.refuse(4, "schema 4 is not there")
     clock.now += REFUSED_SECONDS - 0.1
@@ -237,7 +270,7 @@ def test_schemas_are_kept_in_bounded_number(schemas: Schemas) -> None:
     assert len(schemas._refused) <= MAX_SCHEMAS
 
 
-# -- schema evolution ------------------------------------------------------------------------------
+# -- schema evolution ----------------------------------------------------------------------------
 
 OPTIONAL = ("source", "data_key", "also_update")
 EVOLVED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -246,7 +279,11 @@ EVOLVED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "older, without any optional member": (changed(without=OPTIONAL), EVENT),
     "newer, with another member": (changed(lot="string"), {**EVENT, "lot": "L1"}),
     "newer, with a whole record more": (
-        changed(place=record("Place", {"name": "site", "type": "string"}, {"name": "door", "type": "int"})),
+        changed(
+            place=record(
+                "Place", {"name": "site", "type": "string"}, {"name": "door", "type": "int"}
+            )
+        ),
         {**EVENT, "place": {"site": "S", "door": 3}},
     ),
     "newer, with an optional list": (
@@ -267,18 +304,26 @@ EVOLVED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         EVENT,
     ),
     "the unit is written, the reader has it optional": (
-        changed(also_update=record("AlsoUpdate", *({"name": n, "type": "string"} for n in ("data_key", "key_value")))),
+        changed(
+            also_update=record(
+                "AlsoUpdate", *({"name": n, "type": "string"} for n in ("data_key", "key_value"))
+            )
+        ),
         EVENT,
     ),
 }
 
 
 @pytest.mark.parametrize("case", EVOLVED)
-def test_older_and_newer_writers_give_what_resolution_against_the_shipped_schema_gives(case: str) -> None:
+def test_older_and_newer_writers_give_what_resolution_against_the_shipped_schema_gives(
+    case: str,
+) -> None:
     schema, value = EVOLVED[case]
     raw = datum(schema, value)
     resolved: Any = fastavro.schemaless_reader(BytesIO(raw), fastavro.parse_schema(schema), READER)
-    resolved["occurred_at"] = (resolved["occurred_at"] - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    resolved["occurred_at"] = (
+        resolved["occurred_at"] - datetime(1970, 1, 1, tzinfo=UTC)
+    ) // timedelta(milliseconds=1)
     also = resolved["also_update"]
     assert read_by(schema, value) == Event(
         resolved["scm_data"],
@@ -291,7 +336,11 @@ def test_older_and_newer_writers_give_what_resolution_against_the_shipped_schema
 
 
 def test_record_may_have_another_name_and_namespace() -> None:
-    schema = {**changed(without=("source",)), "name": "PackagingEvent", "namespace": "com.example.line"}
+    schema = {
+        **changed(without=("source",)),
+        "name": "PackagingEvent",
+        "namespace": "com.example.line",
+    }
     assert read_by(schema, EVENT) == READ
 
 
@@ -368,15 +417,23 @@ def test_values_become_text(case: str) -> None:
 
 
 def test_fields_may_be_a_record_of_their_own() -> None:
-    kind = record("Fields", {"name": "product", "type": "string"}, {"name": "weight", "type": ["null", "double"]})
-    event = read_by(changed(scm_data=kind), {**EVENT, "scm_data": {"product": "P1", "weight": None}})
+    kind = record(
+        "Fields",
+        {"name": "product", "type": "string"},
+        {"name": "weight", "type": ["null", "double"]},
+    )
+    event = read_by(
+        changed(scm_data=kind), {**EVENT, "scm_data": {"product": "P1", "weight": None}}
+    )
     assert event.fields == {"product": "P1", "weight": None}
 
 
 def test_uuid_may_be_the_id_whatever_is_in_it() -> None:
     assert read_by(changed(event_id={"type": "string", "logicalType": "uuid"}), EVENT).event_id
     schemas = Schemas(Clock())
-    schemas.learn(7, "AVRO", json.dumps(changed(event_id={"type": "string", "logicalType": "uuid"})))
+    schemas.learn(
+        7, "AVRO", json.dumps(changed(event_id={"type": "string", "logicalType": "uuid"}))
+    )
     assert decoder("auto", schemas)(frame(7, datum(SHIPPED, EVENT))) == READ
 
 
@@ -387,7 +444,11 @@ def test_uuid_may_be_the_id_whatever_is_in_it() -> None:
         ({"type": "array", "items": "string"}, ["x"], None),
         (changed(without=("scm_data",)), EVENT, "scm_data"),
         (changed(key_value="long"), {**EVENT, "key_value": 12}, "key_value"),
-        (changed(scm_data={"type": "array", "items": "string"}), {**EVENT, "scm_data": ["x"]}, "scm_data"),
+        (
+            changed(scm_data={"type": "array", "items": "string"}),
+            {**EVENT, "scm_data": ["x"]},
+            "scm_data",
+        ),
     ],
 )
 def test_datum_that_is_no_event_is_invalid(schema: Any, value: Any, field: str | None) -> None:
@@ -411,9 +472,14 @@ def test_every_truncation_and_any_trailing_byte_of_a_frame_is_undecodable(schema
     assert (reason, "schema 7" in message) == ("undecodable", True)
 
 
-# -- references ------------------------------------------------------------------------------------
+# -- references ----------------------------------------------------------------------------------
 
-KEY = record("Key", {"name": "data_key", "type": "string"}, {"name": "key_value", "type": "string"}, namespace="a.b")
+KEY = record(
+    "Key",
+    {"name": "data_key", "type": "string"},
+    {"name": "key_value", "type": "string"},
+    namespace="a.b",
+)
 DATA = {"type": "map", "values": ["null", "string", "a.b.Market"]}
 MARKET = {"type": "enum", "name": "Market", "namespace": "a.b", "symbols": ["cn", "de"]}
 
@@ -427,23 +493,35 @@ def test_types_of_other_subjects_are_resolved() -> None:
 
 def test_reference_may_refer_itself() -> None:
     outer = record("Outer", {"name": "inner", "type": "a.b.Key"}, namespace="a.b")
-    event = read_by(changed(more="a.b.Outer"), {**EVENT, "more": {"inner": EVENT["also_update"]}}, KEY, outer)
+    event = read_by(
+        changed(more="a.b.Outer"), {**EVENT, "more": {"inner": EVENT["also_update"]}}, KEY, outer
+    )
     assert event == READ
 
 
 @pytest.mark.parametrize("unit", ["timestamp-millis", "timestamp-micros"])
-@pytest.mark.parametrize("root", [lambda name: name, lambda name: ["null", "a.b.Key", name]], ids=["name", "union"])
-def test_event_may_be_one_of_several_types_of_a_topic(unit: str, root: Callable[[str], Any]) -> None:
+@pytest.mark.parametrize(
+    "root", [lambda name: name, lambda name: ["null", "a.b.Key", name]], ids=["name", "union"]
+)
+def test_event_may_be_one_of_several_types_of_a_topic(
+    unit: str, root: Callable[[str], Any]
+) -> None:
     event = changed(occurred_at=timestamp(unit))
     assert read_by(root("io.scantrust.scm.ScmEvent"), EVENT, KEY, event) == READ
 
 
 NODE = record("Node", {"name": "next", "type": ["null", "Node"]})
 PING = record(
-    "Ping", {"name": "pong", "type": {"type": "array", "items": record("Pong", {"name": "ping", "type": "Ping"})}}
+    "Ping",
+    {
+        "name": "pong",
+        "type": {"type": "array", "items": record("Pong", {"name": "ping", "type": "Ping"})},
+    },
 )
 NOTHING = record(
-    "Nothing", {"name": "a", "type": "null"}, {"name": "b", "type": {"type": "fixed", "name": "F", "size": 0}}
+    "Nothing",
+    {"name": "a", "type": "null"},
+    {"name": "b", "type": {"type": "fixed", "name": "F", "size": 0}},
 )
 
 
@@ -451,13 +529,17 @@ def tower(layers: int, leaf: str) -> dict[str, Any]:
     """Each record holds two of the one below, which stands in the first of them."""
     top = record("T0", {"name": "x", "type": leaf})
     for above in range(1, layers):
-        top = record(f"T{above}", {"name": "a", "type": top}, {"name": "b", "type": f"T{above - 1}"})
+        top = record(
+            f"T{above}", {"name": "a", "type": top}, {"name": "b", "type": f"T{above - 1}"}
+        )
     return top
 
 
 BOMBS: dict[str, Any] = {
     "a thousand million records without bytes": tower(30, "null"),
-    "the same before a field that takes bytes": changed(more=record("E", {"name": "t", "type": tower(30, "null")})),
+    "the same before a field that takes bytes": changed(
+        more=record("E", {"name": "t", "type": tower(30, "null")})
+    ),
     "a type that contains itself": NODE,
     "a type that contains itself, deeper": changed(more=["null", {"type": "map", "values": NODE}]),
     "types that contain each other": PING,
@@ -466,12 +548,16 @@ BOMBS: dict[str, Any] = {
     ),
     "an array of nulls": changed(more={"type": "array", "items": "null"}),
     "an array of records without bytes": changed(more={"type": "array", "items": NOTHING}),
-    "an array of arrays of them": changed(more={"type": "array", "items": {"type": "array", "items": NOTHING}}),
+    "an array of arrays of them": changed(
+        more={"type": "array", "items": {"type": "array", "items": NOTHING}}
+    ),
 }
 
 
 @pytest.mark.parametrize("case", BOMBS)
-def test_schema_by_which_a_few_bytes_could_end_the_process_is_refused(case: str, schemas: Schemas) -> None:
+def test_schema_by_which_a_few_bytes_could_end_the_process_is_refused(
+    case: str, schemas: Schemas
+) -> None:
     schemas.learn(7, "AVRO", json.dumps(BOMBS[case]))
     for payload in (b"\x02" * 1_000_000, b"\xfe\xff\xff\xff\xff\xff\x01"):
         reason, message = refusal(decoder("auto", schemas), frame(7, payload))
@@ -483,7 +569,11 @@ def test_type_that_is_used_often_is_fine() -> None:
     """Each layer has two of the one below: 16 million in all, if each were looked at."""
     layers = [record("L0", {"name": "x", "type": "int"}, namespace="a.b")]
     layers += [
-        record(f"L{above}", *({"name": name, "type": ["null", f"L{above - 1}"]} for name in "ab"), namespace="a.b")
+        record(
+            f"L{above}",
+            *({"name": name, "type": ["null", f"L{above - 1}"]} for name in "ab"),
+            namespace="a.b",
+        )
         for above in range(1, 25)
     ]
     more = {"a": {"a": None, "b": None}, "b": None}
@@ -493,7 +583,9 @@ def test_type_that_is_used_often_is_fine() -> None:
 NEWER = EVOLVED["newer, with a whole record more"]
 NEWER_RAW = datum(*NEWER)
 any_payload = st.binary(max_size=100) | st.builds(
-    lambda at, junk: NEWER_RAW[: at % len(NEWER_RAW)] + junk + NEWER_RAW[at % len(NEWER_RAW) + len(junk) :],
+    lambda at, junk: (
+        NEWER_RAW[: at % len(NEWER_RAW)] + junk + NEWER_RAW[at % len(NEWER_RAW) + len(junk) :]
+    ),
     st.integers(0, 1000),
     st.binary(max_size=3),
 )
@@ -501,14 +593,18 @@ any_payload = st.binary(max_size=100) | st.builds(
 
 @settings(deadline=None)
 @given(st.sampled_from(FORMATS), st.sampled_from([1, 2, 3]), any_payload)
-def test_any_bytes_in_a_frame_give_an_event_or_are_refused(form: str, schema_id: int, payload: bytes) -> None:
+def test_any_bytes_in_a_frame_give_an_event_or_are_refused(
+    form: str, schema_id: int, payload: bytes
+) -> None:
     schemas = Schemas(Clock())
     schemas.learn(1, "AVRO", json.dumps(NEWER[0]))
     schemas.learn(2, "JSON", "{}")
     for decode in (decoder(form, schemas), decoder(form)):
         refused: Exception | None = None
         try:
-            assert RowMaker("extended_id").rows(decode(frame(schema_id, payload)), Record(None, 0, None, 0))
+            assert RowMaker("extended_id").rows(
+                decode(frame(schema_id, payload)), Record(None, 0, None, 0)
+            )
         except (InvalidEvent, NeedsSchema) as error:
             refused = error
         if isinstance(refused, InvalidEvent):

@@ -1,4 +1,7 @@
-"""Whatever is read: rows or a dead letter with a reason, soon. A short run; a long one is ``python -m tests.fuzz``."""
+"""Whatever is read: rows or a dead letter with a reason, soon.
+
+A short run; a long one is ``python -m tests.fuzz``.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,9 @@ def test_any_input_gives_rows_or_a_dead_letter_with_a_reason() -> None:
             raise AssertionError(f"input {number}: {type(error).__name__}: {error}") from error
     for form in FORMATS:
         for what in ("rows", "invalid_event", "undecodable"):
-            assert judge.made[f"{form}: {what}"] >= INPUTS / 1000, f"hardly any input is {what} as {form}"
+            assert judge.made[f"{form}: {what}"] >= INPUTS / 1000, (
+                f"hardly any input is {what} as {form}"
+            )
 
 
 @pytest.mark.parametrize("huge", HUGE, ids=range(len(HUGE)))
@@ -44,7 +49,9 @@ def test_few_words_that_say_much_take_neither_long_nor_much_memory(huge: object)
             tracemalloc.reset_peak()
             judge.read(number, raw)
             _, peak = tracemalloc.get_traced_memory()
-            assert peak < max(LEAST, MOST_FOR_A_BYTE * len(raw)), f"{peak / 1e6:.0f} MB for {len(raw) / 1e6:.1f} MB"
+            assert peak < max(LEAST, MOST_FOR_A_BYTE * len(raw)), (
+                f"{peak / 1e6:.0f} MB for {len(raw) / 1e6:.1f} MB"
+            )
     finally:
         tracemalloc.stop()
     assert time.process_time() - began < 60

@@ -14,7 +14,10 @@ from tests.unit.runner_fakes import Message
 
 
 def framed(offset: int, schema_id: int, key: str) -> Message:
-    return Message(offset, b"\x00" + schema_id.to_bytes(4, "big") + b'{"extended_id":"%s","a":"1"}' % key.encode())
+    return Message(
+        offset,
+        b"\x00" + schema_id.to_bytes(4, "big") + b'{"extended_id":"%s","a":"1"}' % key.encode(),
+    )
 
 
 def plain(offset: int, key: str) -> Message:
@@ -28,7 +31,9 @@ class Bench:
         self.now = 100.0
         self.schemas = Schemas(lambda: self.now)
         self.asked: list[int] = []
-        self.intake = Intake(decoder("auto", self.schemas), RowMaker("extended_id"), self.asked.append)
+        self.intake = Intake(
+            decoder("auto", self.schemas), RowMaker("extended_id"), self.asked.append
+        )
         self.partition = Partition("events", 0, 0, 0)
 
     def take(self, *messages: Message) -> tuple[list[Record], list[Row], int]:
@@ -69,7 +74,9 @@ def test_records_carry_what_a_dead_letter_and_the_memory_bound_need(bench: Bench
 class Heavy(Message):
     """A record of which hardly anything is value."""
 
-    def __init__(self, offset: int, value: bytes, headers: list[tuple[str, bytes | None]] | None) -> None:
+    def __init__(
+        self, offset: int, value: bytes, headers: list[tuple[str, bytes | None]] | None
+    ) -> None:
         super().__init__(offset, value)
         self._headers = headers
 
@@ -83,7 +90,9 @@ class Heavy(Message):
 
 
 @pytest.mark.parametrize("waiting", [False, True])
-def test_what_is_kept_of_a_record_is_counted_and_not_its_value_alone(bench: Bench, waiting: bool) -> None:
+def test_what_is_kept_of_a_record_is_counted_and_not_its_value_alone(
+    bench: Bench, waiting: bool
+) -> None:
     """I6: keys and headers, whether its rows are made or wait for a schema."""
     text = b'{"extended_id":"A","line":"L1"}'
     value = b"\x00\x00\x00\x00\x07" + text if waiting else text
@@ -105,10 +114,14 @@ def test_what_was_settled_before_is_a_record_without_rows_and_nothing_else_is(be
     bench.partition.already_settled = SettledMap([(3, 5), (7, 8)])
     records, rows, position = bench.take(*(plain(offset, f"K{offset}") for offset in range(10)))
     assert position == 10
-    assert [record.offset for record in records] == list(range(10)), "I5: what was read is not counted"
+    assert [record.offset for record in records] == list(range(10)), (
+        "I5: what was read is not counted"
+    )
     sent = [row.value for row in rows]
     assert not {"K3", "K4", "K7"} & set(sent), "I7: what the settled map names is sent again"
-    assert sent == [f"K{offset}" for offset in (0, 1, 2, 5, 6, 8, 9)], "I1: what the map does not name is skipped"
+    assert sent == [f"K{offset}" for offset in (0, 1, 2, 5, 6, 8, 9)], (
+        "I1: what the map does not name is skipped"
+    )
     assert [record.open for record in records] == [1, 1, 1, 0, 0, 1, 1, 0, 1, 1]
 
 
@@ -117,16 +130,27 @@ def led(offset: int, epoch: int | None) -> Message:
 
 
 @pytest.mark.parametrize("later_from", [2, 4])
-def test_what_a_later_leader_has_written_is_not_what_the_map_names(bench: Bench, later_from: int) -> None:
-    """A copy that lagged took over: others stand at the offsets, though the log is as long again."""
+def test_what_a_later_leader_has_written_is_not_what_the_map_names(
+    bench: Bench, later_from: int
+) -> None:
+    """A copy that lagged took over.
+
+    Others stand at the offsets, though the log is as long again.
+    """
     bench.partition.already_settled = SettledMap([(3, 5), (7, 8)])
     bench.partition.origin = Origin(epoch=6)
-    _, rows, _ = bench.take(*(led(offset, 7 if offset >= later_from else 6) for offset in range(10)))
+    _, rows, _ = bench.take(
+        *(led(offset, 7 if offset >= later_from else 6) for offset in range(10))
+    )
     sent = [row.value for row in rows]
     skipped = [f"K{offset}" for offset in (3, 4, 7) if offset < later_from]
-    assert sent == [f"K{offset}" for offset in range(10) if f"K{offset}" not in skipped], "I1: a record is skipped"
+    assert sent == [f"K{offset}" for offset in range(10) if f"K{offset}" not in skipped], (
+        "I1: a record is skipped"
+    )
     (commit,) = due_commits([bench.partition])
-    assert origin_of(commit.metadata).epoch == 7, "I1: the next owner skips what the map does not name"
+    assert origin_of(commit.metadata).epoch == 7, (
+        "I1: the next owner skips what the map does not name"
+    )
 
 
 @pytest.mark.parametrize(("named", "epoch"), [(6, 6), (6, 5), (6, None), (NO_EPOCH, 6)])
@@ -136,7 +160,9 @@ def test_what_no_later_leader_has_written_is_skipped_as_the_map_says(
     bench.partition.already_settled = SettledMap([(3, 5)])
     bench.partition.origin = Origin(epoch=named)
     _, rows, _ = bench.take(*(led(offset, epoch) for offset in range(6)))
-    assert [row.value for row in rows] == ["K0", "K1", "K2", "K5"], "I7: what the settled map names is sent again"
+    assert [row.value for row in rows] == ["K0", "K1", "K2", "K5"], (
+        "I7: what the settled map names is sent again"
+    )
     assert bench.partition.origin.epoch == max(named, epoch or NO_EPOCH)
 
 
@@ -146,7 +172,9 @@ def test_no_messages_change_no_position(bench: Bench) -> None:
 
 
 def test_what_was_settled_before_is_skipped_though_the_end_was_told_with_it(bench: Bench) -> None:
-    """I7: the client tells of a partition's end in the same poll as of its last records, before they are taken in."""
+    """I7: the client tells of a partition's end in the same poll as of its last records, before
+    they are taken in.
+    """
     bench.partition.already_settled = SettledMap([(1, 3)])
     bench.partition.position = 4
     records, rows, position = bench.take(*(plain(offset, f"C{offset}") for offset in range(4)))
@@ -156,7 +184,9 @@ def test_what_was_settled_before_is_skipped_though_the_end_was_told_with_it(benc
 
 
 def test_from_the_first_unknown_schema_on_records_wait_and_tombstones_do_not(bench: Bench) -> None:
-    records, rows, position = bench.take(plain(0, "A"), framed(1, 7, "B"), Message(2, None), plain(3, "C"))
+    records, rows, position = bench.take(
+        plain(0, "A"), framed(1, 7, "B"), Message(2, None), plain(3, "C")
+    )
     assert position == 4
     assert [(record.offset, record.open) for record in records] == [(0, 1), (1, 1), (2, 0), (3, 1)]
     assert [row.value for row in rows] == ["A"]
@@ -173,7 +203,9 @@ def test_what_is_read_while_waiting_is_kept_behind(bench: Bench) -> None:
 
 
 def test_order_is_kept_over_several_unknown_schemas(bench: Bench) -> None:
-    bench.take(framed(0, 7, "A"), framed(1, 8, "B"), plain(2, "C"), framed(3, 7, "D"), framed(4, 9, "E"))
+    bench.take(
+        framed(0, 7, "A"), framed(1, 8, "B"), plain(2, "C"), framed(3, 7, "D"), framed(4, 9, "E")
+    )
     assert bench.asked == [7]
     assert bench.learn(7) == (1, ["A"])
     assert bench.asked == [7, 8]

@@ -1,4 +1,7 @@
-"""Partitions that rest because their settled map has no room: for how long, and what does not keep them so."""
+"""Partitions that rest because their settled map has no room.
+
+For how long, and what does not keep them so.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,8 @@ def _read(partition: Partition, count: int) -> None:
     start = partition.position
     offsets = range(start, start + count)
     records = [
-        Record(partition, offset, None, 1, open=int(offset not in partition.already_settled)) for offset in offsets
+        Record(partition, offset, None, 1, open=int(offset not in partition.already_settled))
+        for offset in offsets
     ]
     partition.read(records, start + count)
     for record in records:
@@ -42,7 +46,10 @@ def _read(partition: Partition, count: int) -> None:
 def test_a_map_larger_than_its_room_rests_no_partition_for_as_long_as_a_row_is_stuck(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """I8: a share of the room is smaller with more partitions; what waits is one row, and resting makes no room."""
+    """I8: a share of the room is smaller with more partitions.
+
+    What waits is one row, and resting makes no room.
+    """
     room = room_of(OWNED)
     assert len(encode(0, 0, RUNS, 1_000_000)) > room, "else the test is about nothing"
     partition, resting = Partition("events", 0, 0, 0, SettledMap(RUNS)), _resting()
@@ -63,7 +70,9 @@ def test_a_partition_that_has_filled_its_map_by_itself_rests_until_more_of_it_is
     stuck: list[Record] = []
     while partition not in resting:
         start = partition.position
-        records = [Record(partition, offset, None, 1, open=1) for offset in range(start, start + 100)]
+        records = [
+            Record(partition, offset, None, 1, open=1) for offset in range(start, start + 100)
+        ]
         partition.read(records, start + 100)
         stuck += records[::2]
         for record in records[1::2]:

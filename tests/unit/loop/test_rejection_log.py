@@ -25,12 +25,16 @@ class Told(logging.Handler):
 
 def letter(partition: int, offset: int, reason: str = "unknown_key") -> DeadLetter:
     record = Record(Partition("scm.events", partition, 0, 0), offset, None, 10)
-    return DeadLetter(Row(record, "extended_id", "CODE1", {}, (), 0), Rejection(reason, "not known"))
+    return DeadLetter(
+        Row(record, "extended_id", "CODE1", {}, (), 0), Rejection(reason, "not known")
+    )
 
 
 def test_a_line_tells_the_topic_how_many_and_the_place_of_the_first_since_the_line_before() -> None:
     told, now = Told(), [100.0]
-    letters = RejectionLog(told.log, lambda: now[0], "to the dead-letter topic scm.events.dlq", show_keys=False)
+    letters = RejectionLog(
+        told.log, lambda: now[0], "to the dead-letter topic scm.events.dlq", show_keys=False
+    )
     letters.add(letter(2, 1234))
     letters.tell_now_and_then()
     assert told.lines == [

@@ -23,7 +23,7 @@ from tests.unit.runner_fakes import (
     keys_of,
 )
 
-# -- the main path -----------------------------------------------------------------------------------------------
+# -- the main path -------------------------------------------------------------------------------
 
 
 def test_what_is_read_is_sent_settled_and_committed() -> None:
@@ -35,10 +35,15 @@ def test_what_is_read_is_sent_settled_and_committed() -> None:
     assert world.runner.ledger().as_dict()["accepted"] == 25
 
 
-def test_tombstones_are_skipped_and_bad_records_go_to_the_dead_letter_topic_with_themessage() -> None:
+def test_tombstones_are_skipped_and_bad_records_go_to_the_dead_letter_topic_with_themessage() -> (
+    None
+):
     world = World()
     partition = world.partition(0, "A")
-    world.source.logs[partition] += [Message(1, None), Message(2, b'{"extended_id": " ", "note": "x"}')]
+    world.source.logs[partition] += [
+        Message(1, None),
+        Message(2, b'{"extended_id": " ", "note": "x"}'),
+    ]
     world.start()
     world.turn_until(lambda: partition.committed == 3)
     assert world.runner.ledger().as_dict() == {
@@ -85,12 +90,17 @@ def test_no_attempt_may_start_later_than_the_session_time_out_after_the_last_pol
     world.turn_until(lambda: len(world.sent) == 20)
     for now, start_by in world.start_by:
         polled = max(at for at, _ in world.source.polls if at <= now)
-        assert start_by <= polled + SESSION_SECONDS, "fencing: a request may start after the session has expired"
+        assert start_by <= polled + SESSION_SECONDS, (
+            "fencing: a request may start after the session has expired"
+        )
         assert start_by > now
 
 
 def test_after_the_process_was_suspended_nothing_is_sent_before_the_group_was_heard() -> None:
-    """Another member may own the partitions by now; an attempt that may not start any more is dropped unsent."""
+    """Another member may own the partitions by now.
+
+    An attempt that may not start any more is dropped unsent.
+    """
     world = World(max_unsettled_rows=20, max_rows=1, concurrency=1)
     world.api = lambda _: None
     world.partition(0, *keys_of("A", 100))
@@ -118,7 +128,9 @@ def _acknowledge(world: World, error: str | None = None) -> None:
     world.source.inside.append(lambda: world.source._committed(world.source.on_its_way, error))
 
 
-def test_after_standing_still_only_the_answer_to_a_commit_sent_since_then_lets_uploads_go_on() -> None:
+def test_after_standing_still_only_the_answer_to_a_commit_sent_since_then_lets_uploads_go_on() -> (
+    None
+):
     world = World(max_rows=1, concurrency=1)
     world.api = lambda _: None
     world.partition(0, *keys_of("A", 100))
@@ -191,7 +203,7 @@ def test_a_reader_that_is_no_member_never_waits_for_a_group() -> None:
     world.turn_until(lambda: len(world.sent) == 6, 2.0)
 
 
-# -- commits -----------------------------------------------------------------------------------------------------
+# -- commits -------------------------------------------------------------------------------------
 
 
 def test_commits_follow_each_other_at_the_interval_and_only_when_something_moved() -> None:
@@ -241,7 +253,7 @@ def test_a_failed_commit_is_not_sent_again_but_a_new_one_is_built() -> None:
     world.turn_until(lambda: partition.committed == 50)
 
 
-# -- back-pressure -----------------------------------------------------------------------------------------------
+# -- back-pressure -------------------------------------------------------------------------------
 
 
 def test_without_room_nothing_is_read_and_soon_the_partitions_are_paused() -> None:
@@ -259,7 +271,9 @@ def test_without_room_nothing_is_read_and_soon_the_partitions_are_paused() -> No
     world.turn_for(60)
     assert world.pipeline.unsettled == 20, "I6: reading goes on without room"
     last = [at for at, _ in world.source.polls][-20:]
-    assert last[-1] - last[0] < 20, "paused, it is polled all the same: the group must know that this member lives"
+    assert last[-1] - last[0] < 20, (
+        "paused, it is polled all the same: the group must know that this member lives"
+    )
 
 
 def test_with_enough_in_stock_a_record_a_second_is_read_as_a_sign_of_life() -> None:
@@ -294,7 +308,9 @@ def test_a_partition_whose_map_has_no_room_is_held_and_read_on_when_it_has() -> 
     partition.room = 500
     world.start()
     world.turn_for(10)
-    assert partition in world.source.held, "I7: reading goes on though the settled map has no room left"
+    assert partition in world.source.held, (
+        "I7: reading goes on though the settled map has no room left"
+    )
     assert partition.position < 3000
     for attempt in world.unanswered:
         world.results.put((Call(attempt), accepted(attempt)))
@@ -324,7 +340,7 @@ def test_a_short_stall_pauses_nothing() -> None:
     assert not any(paused for _, paused in world.source.pauses)
 
 
-# -- retries of the process --------------------------------------------------------------------------------------
+# -- retries of the process ----------------------------------------------------------------------
 
 
 def test_the_loop_wakes_for_a_retry_in_time() -> None:

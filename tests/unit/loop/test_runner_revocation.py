@@ -18,14 +18,16 @@ from tests.unit.runner_fakes import (
     message,
 )
 
-# -- revocation --------------------------------------------------------------------------------------------------
+# -- revocation ----------------------------------------------------------------------------------
 
 
 def _revoke(world: World, *partitions: Partition, lost: bool = False) -> None:
     world.source.inside.append(lambda: world.runner.on_revoked(list(partitions), lost=lost))
 
 
-def test_a_revocation_awaits_requests_in_flight_commits_and_sends_no_more_of_the_partition() -> None:
+def test_a_revocation_awaits_requests_in_flight_commits_and_sends_no_more_of_the_partition() -> (
+    None
+):
     world = World(max_unsettled_rows=60)
     world.latency = 3.0
     going = world.partition(0, *keys_of("A", 50))
@@ -35,7 +37,9 @@ def test_a_revocation_awaits_requests_in_flight_commits_and_sends_no_more_of_the
     _revoke(world, going)
     world.turn_until(lambda: not going.owned)
     assert world.results.now - began <= 3.2, "no longer than it takes"
-    assert world.source.waited == [{0: 20}], "I7: what ended before the revocation is not committed: it is sent again"
+    assert world.source.waited == [{0: 20}], (
+        "I7: what ended before the revocation is not committed: it is sent again"
+    )
     world.turn_for(30)
     assert len(world.sent_values()) == 20
     assert going.ledger.as_dict()["released"] == going.ledger.consumed - 20
@@ -59,7 +63,9 @@ def test_the_wait_in_a_revocation_is_bounded_and_a_late_answer_settles_nothing()
     assert all(commit.get(0, 0) == 0 for commit in world.source.commits + world.source.waited)
 
 
-def test_a_revocation_waits_until_a_lost_call_can_no_longer_overwrite_what_the_next_owner_sends() -> None:
+def test_a_revocation_waits_until_a_lost_call_can_no_longer_overwrite_what_the_next_owner_sends() -> (
+    None
+):
     """Fencing, I9: the claims that hold back later rows of its code are known here only."""
     world = World(max_processing=6.0, retry=RetryPolicy(base=0.1, cap=0.1))
     world.api = lambda attempt: lost() if len(world.sent) == 1 else accepted(attempt)
@@ -69,7 +75,9 @@ def test_a_revocation_waits_until_a_lost_call_can_no_longer_overwrite_what_the_n
     sent_at = world.start_by[0][0]
     _revoke(world, going)
     world.turn_until(lambda: not going.owned)
-    assert world.results.now >= sent_at + 6.0, "I9: a lost call may overwrite what the next owner sends"
+    assert world.results.now >= sent_at + 6.0, (
+        "I9: a lost call may overwrite what the next owner sends"
+    )
     assert world.results.now <= sent_at + 6.2
     assert world.source.waited == [{0: 2}]
 
@@ -136,7 +144,9 @@ def test_a_lost_partition_is_neither_awaited_nor_committed() -> None:
     began = world.results.now
     _revoke(world, going, lost=True)
     world.turn_until(lambda: not going.owned)
-    assert world.source.waited == [], "I3: a lost partition is committed: another member may be beyond"
+    assert world.source.waited == [], (
+        "I3: a lost partition is committed: another member may be beyond"
+    )
     assert world.results.now - began <= 0.1
 
 
@@ -160,7 +170,9 @@ def test_records_that_come_with_a_revocation_of_their_partition_are_not_taken() 
     assert world.sent == []
 
 
-def test_what_comes_back_is_read_again_from_the_committed_offset_and_counted_in_the_ledger_twice() -> None:
+def test_what_comes_back_is_read_again_from_the_committed_offset_and_counted_in_the_ledger_twice() -> (
+    None
+):
     world = World(max_rows=1, concurrency=1)
     world.latency = 1.0
     first = world.partition(0, *keys_of("A", 4))
@@ -173,7 +185,9 @@ def test_what_comes_back_is_read_again_from_the_committed_offset_and_counted_in_
     world.source.logs[second] = [message(2, "A2"), message(3, "A3")]
     world.runner.on_assigned([second])
     world.turn_until(lambda: second.committed == 4)
-    assert world.sent_values() == keys_of("A", 4), "nothing is sent twice when every request was answered"
+    assert world.sent_values() == keys_of("A", 4), (
+        "nothing is sent twice when every request was answered"
+    )
     ledger = world.runner.ledger()
     assert ledger.as_dict() == {
         "consumed": 6,
@@ -197,7 +211,9 @@ def test_a_stop_during_a_revocation_is_bounded_too() -> None:
     assert world.results.now - began <= 4.0
 
 
-def test_a_fault_in_a_hand_over_leaves_nothing_owned_commits_nothing_more_of_it_and_ends_the_process() -> None:
+def test_a_fault_in_a_hand_over_leaves_nothing_owned_commits_nothing_more_of_it_and_ends_the_process() -> (
+    None
+):
     """I3: whatever goes wrong inside the callback, the partition is gone."""
     world = World()
     going, kept = world.partition(0, "A"), world.partition(1, "B")
@@ -215,10 +231,15 @@ def test_a_fault_in_a_hand_over_leaves_nothing_owned_commits_nothing_more_of_it_
             world.source.commit_and_wait = wait  # type: ignore[method-assign]
 
     world.results.at(1.0, lambda: world.source.inside.append(revoke))
-    with pytest.raises(UserError, match=r"a fault in the program \(RuntimeError\) while events \[0\] were given back"):
+    with pytest.raises(
+        UserError,
+        match=r"a fault in the program \(RuntimeError\) while events \[0\] were given back",
+    ):
         world.runner.run()
     assert not going.owned, "I3: what was given back is still owned, and is committed"
-    assert all(0 not in commit for commit in world.source.waited), "I3: what was given back is committed"
+    assert all(0 not in commit for commit in world.source.waited), (
+        "I3: what was given back is committed"
+    )
     assert kept.committed == 1, "I7: what is owned is not committed at the stop"
     assert world.source.closed, "the group is not left"
     assert world.runner.ledger().balanced

@@ -1,4 +1,7 @@
-"""The owner loop while schemas are looked up: it never waits, keeps the order, and passes nothing unsettled."""
+"""The owner loop while schemas are looked up.
+
+It never waits, keeps the order, and passes nothing unsettled.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ def plain(offset: int, key: str) -> Message:
 
 
 class Site:
-    """A runner over fakes whose intake asks a registry; the registry answers when the test says so."""
+    """A runner over fakes whose intake asks a registry.
+
+    The registry answers when the test says so.
+    """
 
     def __init__(self, **options: Any) -> None:
         self.asked: list[int] = []
@@ -55,13 +61,19 @@ class Site:
     def sent(self, prefix: str) -> list[str]:
         """Key and note of the rows that were sent of the codes that begin so."""
         items = [item for attempt in self.world.sent for item in attempt.items]
-        return [f"{item['extended_id']} {item['note']}" for item in items if item["extended_id"].startswith(prefix)]
+        return [
+            f"{item['extended_id']} {item['note']}"
+            for item in items
+            if item["extended_id"].startswith(prefix)
+        ]
 
 
 def test_other_partitions_go_on_during_an_outage_and_then_all_is_taken_in_in_order() -> None:
     site = Site()
     world = site.world
-    waiting = site.partition(0, plain(0, "A"), framed(1, "A"), plain(2, "A"), Message(3, None), framed(4, "B"))
+    waiting = site.partition(
+        0, plain(0, "A"), framed(1, "A"), plain(2, "A"), Message(3, None), framed(4, "B")
+    )
     going = world.partition(1, *keys_of("C", 500))
     world.start()
     world.turn_until(lambda: going.committed == 500)
@@ -144,7 +156,9 @@ def test_unknown_schema_rejects_its_records_and_no_others() -> None:
     assert site.sent("B") == ["B 1"]
 
 
-def test_partition_that_is_taken_away_while_waiting_releases_its_records_and_the_late_schema_changes_nothing() -> None:
+def test_partition_that_is_taken_away_while_waiting_releases_its_records_and_the_late_schema_changes_nothing() -> (
+    None
+):
     site = Site()
     world = site.world
     waiting = site.partition(0, plain(0, "A"), framed(1, "A"), framed(2, "A"))
@@ -207,19 +221,27 @@ def test_records_that_wait_count_for_the_memory_bound() -> None:
     world.turn_for(60)
     taken = sum(partition.ledger.unsettled for partition in waiting)
     assert world.pipeline.unsettled == taken <= 22
-    assert world.pipeline.flow.size == sum(record.size for partition in waiting for record in partition.records)
+    assert world.pipeline.flow.size == sum(
+        record.size for partition in waiting for record in partition.records
+    )
     site.answer()
     world.turn_until(lambda: all(partition.committed == 50 for partition in waiting))
     assert (world.pipeline.unsettled, world.pipeline.flow.size) == (0, 0)
 
 
-def test_two_reasons_to_hold_a_partition_do_not_end_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_reasons_to_hold_a_partition_do_not_end_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("consumer.core.offsets.partition.MAX_READ", 0)
     site = Site(concurrency=4)
     world = site.world
     codes = keys_of("A", 40)
-    partition = site.partition(0, *(plain(n, code) for n, code in enumerate(codes)), framed(40, "Z"))
-    world.api = lambda attempt: None if codes[0] in [i["extended_id"] for i in attempt.items] else accepted(attempt)
+    partition = site.partition(
+        0, *(plain(n, code) for n, code in enumerate(codes)), framed(40, "Z")
+    )
+    world.api = lambda attempt: (
+        None if codes[0] in [i["extended_id"] for i in attempt.items] else accepted(attempt)
+    )
     partition.room = characters(5)
     world.start()
     world.turn_until(

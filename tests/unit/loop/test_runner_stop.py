@@ -18,7 +18,7 @@ from tests.unit.runner_fakes import (
     keys_of,
 )
 
-# -- stop --------------------------------------------------------------------------------------------------------
+# -- stop ----------------------------------------------------------------------------------------
 
 
 def _run(world: World, signal_at: float | None = None, code: int = 0) -> int:
@@ -31,8 +31,12 @@ def test_a_stop_reads_and_sends_no_more_awaits_what_is_in_flight_commits_and_lea
     world = World(max_unsettled_rows=60)
     world.latency = 5.0
     partition = world.partition(0, *keys_of("A", 1000))
-    assert _run(world, signal_at=1.0) == 0, "I7: a stop leaves requests in flight: they are sent again"
-    assert len(world.sent_values()) == 20, "two windows in flight at the signal, and no more after it"
+    assert _run(world, signal_at=1.0) == 0, (
+        "I7: a stop leaves requests in flight: they are sent again"
+    )
+    assert len(world.sent_values()) == 20, (
+        "two windows in flight at the signal, and no more after it"
+    )
     assert partition.committed == 20
     assert world.source.closed
     assert world.runner.state is State.STOPPED
@@ -44,7 +48,8 @@ def test_a_stop_reads_and_sends_no_more_awaits_what_is_in_flight_commits_and_lea
 
 
 @pytest.mark.parametrize(
-    ("at", "words"), [(0.5, "no requests in flight"), (1.5, "1 request in flight"), (2.5, "2 requests in flight")]
+    ("at", "words"),
+    [(0.5, "no requests in flight"), (1.5, "1 request in flight"), (2.5, "2 requests in flight")],
 )
 def test_a_stop_tells_what_is_waited_for_and_how_it_can_be_cut_short(at: float, words: str) -> None:
     told: list[str] = []
@@ -63,7 +68,10 @@ def test_a_stop_tells_what_is_waited_for_and_how_it_can_be_cut_short(at: float, 
     finally:
         log.removeHandler(handler)
         log.setLevel(level)
-    assert f"stopping: {words}, waited for up to {STOP_SECONDS:g} s; a second signal leaves at once" in told
+    assert (
+        f"stopping: {words}, waited for up to {STOP_SECONDS:g} s; a second signal leaves at once"
+        in told
+    )
 
 
 def test_a_stop_awaits_the_acknowledgement_of_dead_letters() -> None:
@@ -107,8 +115,13 @@ def test_the_bound_of_the_stop_ends_it_with_exit_1_and_what_is_settled_is_commit
 
 
 @pytest.mark.parametrize(("refusals", "exit_code"), [(3, 0), (10_000, 1)])
-def test_a_last_commit_that_is_refused_in_a_rebalance_is_tried_on_for_a_while(refusals: int, exit_code: int) -> None:
-    """I7: a stop that falls into a rebalance repeats nothing; each try comes after a poll, which lets it take part."""
+def test_a_last_commit_that_is_refused_in_a_rebalance_is_tried_on_for_a_while(
+    refusals: int, exit_code: int
+) -> None:
+    """I7: a stop that falls into a rebalance repeats nothing.
+
+    Each try comes after a poll, which lets it take part.
+    """
     world = World()
     partition = world.partition(0, "A", "B")
     world.source.refusals = refusals
@@ -118,7 +131,9 @@ def test_a_last_commit_that_is_refused_in_a_rebalance_is_tried_on_for_a_while(re
     assert world.source.closed
 
 
-def test_a_last_commit_is_tried_on_for_as_long_as_a_dead_members_session_keeps_a_rebalance_waiting() -> None:
+def test_a_last_commit_is_tried_on_for_as_long_as_a_dead_members_session_keeps_a_rebalance_waiting() -> (
+    None
+):
     """I7: the broker keeps it behind this member's own joining until then."""
     world = World(session_seconds=12.0)
     partition = world.partition(0, "A", "B")
@@ -173,7 +188,9 @@ def test_a_stop_with_nothing_in_flight_is_quick() -> None:
 def test_a_failure_from_outside_stops_in_order_and_is_raised() -> None:
     world = World()
     partition = world.partition(0, "A")
-    world.results.at(1.0, lambda: world.results.put(lambda: world.runner.stop(UserError("no broker"))))
+    world.results.at(
+        1.0, lambda: world.results.put(lambda: world.runner.stop(UserError("no broker")))
+    )
     with pytest.raises(UserError, match="no broker"):
         world.runner.run()
     assert partition.committed == 1
@@ -215,14 +232,18 @@ def test_without_an_end_to_reach_a_pause_is_waited_out() -> None:
 
 @pytest.mark.parametrize("signalled", [True, False])
 def test_a_stop_waits_for_lost_calls_also_when_the_end_was_reached(signalled: bool) -> None:
-    """Fencing, I9: what the next owner sends, or the next run, must not be overwritten by a call that was lost."""
+    """Fencing, I9: what the next owner sends, or the next run, must not be overwritten by a call
+    that was lost.
+    """
     world = World(max_processing=6.0, retry=RetryPolicy(base=0.1, cap=0.1))
     world.api = lambda attempt: lost() if len(world.sent) == 1 else accepted(attempt)
     partition = world.partition(0, "A")
     world.results.at(1.0, world.runner.signal if signalled else lambda: world.runner.stop(0))
     assert world.runner.run() == 0
     waited = world.results.now - world.start_by[0][0]
-    assert 6.0 <= waited <= 6.2, "I9: it leaves while a lost call may still overwrite what the next run sends"
+    assert 6.0 <= waited <= 6.2, (
+        "I9: it leaves while a lost call may still overwrite what the next run sends"
+    )
     assert partition.committed == 1
 
 
@@ -249,13 +270,17 @@ def test_a_client_that_dies_with_a_commit_on_its_way_is_left_in_order(sticky: bo
     world.results.at(2.5, dies)
     with pytest.raises(UserError, match="fenced"):
         world.runner.run()
-    assert world.source.closed, "the group is not left: its partitions wait for the end of the session"
+    assert world.source.closed, (
+        "the group is not left: its partitions wait for the end of the session"
+    )
     assert world.runner.state is State.STOPPED
     assert partition.committed == 2, "I7: what was in flight is awaited and committed"
 
 
 @pytest.mark.parametrize("response", [unsent(), lost(), answered(503)])
-def test_with_an_end_to_reach_an_api_that_fails_for_minutes_is_a_failure_and_loses_nothing(response: Response) -> None:
+def test_with_an_end_to_reach_an_api_that_fails_for_minutes_is_a_failure_and_loses_nothing(
+    response: Response,
+) -> None:
     world = World(until_end=True)
     world.api = lambda _: response
     partition = world.partition(0, "A", *keys_of("B", 30))
@@ -265,7 +290,9 @@ def test_with_an_end_to_reach_an_api_that_fails_for_minutes_is_a_failure_and_los
         world.runner.run()
     except UserError as error:
         told = str(error)
-    assert "no call of the API has succeeded for 300 s" in told, "an API that is away is waited for without a bound"
+    assert "no call of the API has succeeded for 300 s" in told, (
+        "an API that is away is waited for without a bound"
+    )
     # A stop waits for lost calls, within its bound.
     assert BLOCKED_SECONDS <= world.results.now - 1000 <= BLOCKED_SECONDS + STOP_SECONDS + 10
     assert partition.committed == 0

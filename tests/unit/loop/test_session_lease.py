@@ -1,4 +1,7 @@
-"""A member that is cut off from its group, but not from the API: fencing by the group's last sign."""
+"""A member that is cut off from its group, but not from the API.
+
+Fencing by the group's last sign.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ def _cut_off(world: World) -> float:
     return world.results.now
 
 
-def test_a_member_that_hears_nothing_of_its_group_sends_nothing_from_two_thirds_of_the_session_on() -> None:
+def test_a_member_that_hears_nothing_of_its_group_sends_nothing_from_two_thirds_of_the_session_on() -> (
+    None
+):
     world = World(max_rows=1, concurrency=1)
     world.latency = 1.0
     world.partition(0, *keys_of("A", 500))
@@ -27,7 +32,9 @@ def test_a_member_that_hears_nothing_of_its_group_sends_nothing_from_two_thirds_
     since = _cut_off(world)
     world.turn_for(120)
     last = max(at for at, _ in world.start_by)
-    assert last <= since + 2 / 3 * SESSION_SECONDS, "fencing: rows are sent though the group may have given them away"
+    assert last <= since + 2 / 3 * SESSION_SECONDS, (
+        "fencing: rows are sent though the group may have given them away"
+    )
     assert last >= since + SESSION_SECONDS / 2, "a short silence of the group stops nothing"
 
 
@@ -48,7 +55,9 @@ def test_it_goes_on_when_the_group_answers_again() -> None:
 def test_while_there_is_work_the_group_is_asked_in_time_though_nothing_new_is_settled() -> None:
     """A request takes longer than the session; others must not wait for it."""
     world = World(max_rows=1, concurrency=2)
-    world.api = lambda attempt: None if attempt.items[0]["extended_id"] == "A0" else accepted(attempt)
+    world.api = lambda attempt: (
+        None if attempt.items[0]["extended_id"] == "A0" else accepted(attempt)
+    )
     partition = world.partition(0, "A0")
     world.start()
     world.turn_for(3 * SESSION_SECONDS)
@@ -57,7 +66,9 @@ def test_while_there_is_work_the_group_is_asked_in_time_though_nothing_new_is_se
     world.source.logs[partition].append(message(1, "B"))
     began = world.results.now
     world.turn_until(lambda: len(world.sent) == 2)
-    assert world.results.now - began <= 0.2, "I8: a row waits for the group's sign though there was one"
+    assert world.results.now - began <= 0.2, (
+        "I8: a row waits for the group's sign though there was one"
+    )
 
 
 def test_an_idle_member_commits_nothing_and_asks_at_once_when_work_comes() -> None:
@@ -74,7 +85,9 @@ def test_an_idle_member_commits_nothing_and_asks_at_once_when_work_comes() -> No
     assert world.results.now - began <= 1.0
 
 
-def test_the_answer_to_a_commit_from_before_a_gap_ends_no_doubt_though_another_was_sent_since() -> None:
+def test_the_answer_to_a_commit_from_before_a_gap_ends_no_doubt_though_another_was_sent_since() -> (
+    None
+):
     """Fencing: an answer confirms as of the time its own commit was sent, whenever it is read."""
     world = World(max_rows=1, concurrency=1)
     world.partition(0, *keys_of("A", 100))
@@ -90,7 +103,9 @@ def test_the_answer_to_a_commit_from_before_a_gap_ends_no_doubt_though_another_w
     sent = len(world.sent)
     world.source.inside.append(lambda: world.runner.on_committed(before, None))
     world.turn_for(1.0)
-    assert len(world.sent) == sent, "fencing: an old answer ends the doubt, and rows are sent that others may own"
+    assert len(world.sent) == sent, (
+        "fencing: an old answer ends the doubt, and rows are sent that others may own"
+    )
     world.source.inside.append(lambda: world.source._committed(since, None))
     world.turn_for(1.0)
     assert len(world.sent) > sent, "I8: the answer that counts ends no doubt"
@@ -102,8 +117,12 @@ def test_a_sign_of_the_group_is_as_old_as_the_commit_that_it_answers() -> None:
     member.on_assigned(0.0)
     member.on_poll(4.0)
     member.on_confirmed(5.0)  # read at whatever time
-    assert not member.expired(5.0 + 2 / 3 * SESSION_SECONDS), "I8: a sign counts for less than two thirds of a session"
-    assert member.expired(5.1 + 2 / 3 * SESSION_SECONDS), "fencing: an answer is taken for one to a later commit"
+    assert not member.expired(5.0 + 2 / 3 * SESSION_SECONDS), (
+        "I8: a sign counts for less than two thirds of a session"
+    )
+    assert member.expired(5.1 + 2 / 3 * SESSION_SECONDS), (
+        "fencing: an answer is taken for one to a later commit"
+    )
     member.on_confirmed(3.0)
     assert not member.expired(30.0), "one that was overtaken makes nothing older"
 
@@ -112,7 +131,9 @@ def test_an_assignment_that_was_queued_before_a_gap_is_as_old_as_the_poll_before
     member = SessionLease(SESSION_SECONDS)
     member.on_poll(0.0)
     member.on_assigned(40.0)
-    assert member.expired(40.0), "fencing: it may have been given away again since the client got it"
+    assert member.expired(40.0), (
+        "fencing: it may have been given away again since the client got it"
+    )
 
 
 @pytest.mark.parametrize("interval", [0.5, 15.0, 31.0, 60.0, 300.0])
@@ -125,9 +146,13 @@ def test_the_group_is_asked_in_time_whatever_the_interval_between_commits(interv
     world.start()
     world.turn_for(600)
     sent = [at for at, _ in world.start_by]
-    silences = [round(after - before, 1) for before, after in itertools.pairwise(sent) if after - before > 2]
+    silences = [
+        round(after - before, 1) for before, after in itertools.pairwise(sent) if after - before > 2
+    ]
     assert not silences, f"I8: nothing is sent for {silences} s, as the group was not asked"
-    assert len(world.source.commits) <= 2 + 600 / min(interval, SESSION_SECONDS / 3 - 1), "no oftener than it takes"
+    assert len(world.source.commits) <= 2 + 600 / min(interval, SESSION_SECONDS / 3 - 1), (
+        "no oftener than it takes"
+    )
 
 
 def test_a_sign_that_is_refused_is_not_asked_for_in_every_turn() -> None:
@@ -153,11 +178,14 @@ def test_partitions_that_rest_are_looked_at_on_a_clock_of_their_own() -> None:
     world.turn_until(lambda: len(world.sent) == 2, 2.0)
 
 
-# -- until when what was handed out may be sent ------------------------------------------------------------------------
+# -- until when what was handed out may be sent --------------------------------------------------
 
 
 def _connecting(world: World) -> Callable[[], float]:
-    """One upload is handed out, and its worker waits for a connection: until when it may be sent, asked at any time."""
+    """One upload is handed out, and its worker waits for a connection.
+
+    Until when it may be sent, asked at any time.
+    """
     world.api = lambda _: None
     world.partition(0, "A")
     world.start()
@@ -166,23 +194,34 @@ def _connecting(world: World) -> Callable[[], float]:
     return lease
 
 
-def test_an_upload_may_wait_for_its_connection_while_the_owner_polls_and_the_group_confirms_it() -> None:
+def test_an_upload_may_wait_for_its_connection_while_the_owner_polls_and_the_group_confirms_it() -> (
+    None
+):
     world = World()
     lease = _connecting(world)
     for _ in range(60):
         world.turn_for(1)
-        assert lease() > world.results.now, "I8: an upload whose connection takes long is never sent"
+        assert lease() > world.results.now, (
+            "I8: an upload whose connection takes long is never sent"
+        )
 
 
 def test_an_upload_is_not_sent_when_the_whole_process_stood_still() -> None:
     world = World()
     lease = _connecting(world)
     world.results.now += 6
-    assert lease() < world.results.now, "fencing: a worker that wakes first sends what may be another member's"
+    assert lease() < world.results.now, (
+        "fencing: a worker that wakes first sends what may be another member's"
+    )
 
 
-def test_an_upload_from_before_a_gap_is_not_sent_after_it_even_when_the_group_has_confirmed_the_member() -> None:
-    """The member may have been thrown out, and let in again: the rows are another member's since."""
+def test_an_upload_from_before_a_gap_is_not_sent_after_it_even_when_the_group_has_confirmed_the_member() -> (
+    None
+):
+    """The member may have been thrown out, and let in again.
+
+    The rows are another member's since.
+    """
     world = World()
     lease = _connecting(world)
     world.results.now += 60
@@ -190,7 +229,9 @@ def test_an_upload_from_before_a_gap_is_not_sent_after_it_even_when_the_group_ha
     assert lease() < world.results.now, "fencing: an upload from before the gap is sent after it"
 
 
-def test_an_upload_is_not_sent_when_the_group_was_not_heard_of_for_two_thirds_of_the_session() -> None:
+def test_an_upload_is_not_sent_when_the_group_was_not_heard_of_for_two_thirds_of_the_session() -> (
+    None
+):
     world = World()
     lease = _connecting(world)
     since = _cut_off(world)
@@ -204,10 +245,14 @@ def test_an_upload_of_a_partition_that_went_is_not_sent_any_more(lost: bool) -> 
     lease = _connecting(world)
     (partition,) = world.source.logs
     world.runner.on_revoked([partition], lost=lost)
-    assert lease() < world.results.now, "fencing: an upload is sent after the last commit of its partition"
+    assert lease() < world.results.now, (
+        "fencing: an upload is sent after the last commit of its partition"
+    )
 
 
-def test_an_upload_that_waits_for_its_connection_at_the_end_of_a_stop_is_not_sent_any_more() -> None:
+def test_an_upload_that_waits_for_its_connection_at_the_end_of_a_stop_is_not_sent_any_more() -> (
+    None
+):
     world = World()
     lease = _connecting(world)
     world.runner.signal()

@@ -11,7 +11,18 @@ from consumer.core.counters import MAX_NAMES, OTHER
 from consumer.core.model import Record, Stage
 from consumer.core.offsets.partition import Partition
 from consumer.ops.snapshot import Snapshot, take
-from tests.unit.builders import Bench, accepted, answered, error_of, lost, names, naming, row_of, unsent, values
+from tests.unit.builders import (
+    Bench,
+    accepted,
+    answered,
+    error_of,
+    lost,
+    names,
+    naming,
+    row_of,
+    unsent,
+    values,
+)
 from tests.unit.runner_fakes import World, keys_of
 
 
@@ -24,7 +35,7 @@ def _revoke(world: World, *partitions: Partition) -> None:
     world.turn_until(lambda: not any(partition.owned for partition in partitions))
 
 
-# -- the ledger ------------------------------------------------------------------------------------------------------
+# -- the ledger ----------------------------------------------------------------------------------
 
 
 def test_the_ledger_is_the_sum_of_the_partitions_and_of_those_that_were_taken_away() -> None:
@@ -68,7 +79,9 @@ def test_topics_beyond_the_first_ones_are_counted_together() -> None:
     assert len(found) == MAX_NAMES + 1
     assert found[OTHER].consumed == 3
     bench.pipeline.remove_partitions(partitions[-2:], bench.now)
-    assert bench.pipeline.ledgers.by_topic(bench.pipeline.partitions)[OTHER].consumed == 3, "those that went count on"
+    assert bench.pipeline.ledgers.by_topic(bench.pipeline.partitions)[OTHER].consumed == 3, (
+        "those that went count on"
+    )
 
 
 def test_a_partition_taken_away_twice_counts_once() -> None:
@@ -80,7 +93,7 @@ def test_a_partition_taken_away_twice_counts_once() -> None:
     assert bench.pipeline.ledger().consumed == 1
 
 
-# -- partitions ------------------------------------------------------------------------------------------------------
+# -- partitions ----------------------------------------------------------------------------------
 
 
 def test_the_lag_is_told_as_soon_as_the_end_is_known_and_counts_from_what_is_committed() -> None:
@@ -153,7 +166,7 @@ def test_paused_and_stopped_partitions_are_told_apart() -> None:
     assert kept.owned
 
 
-# -- rows ------------------------------------------------------------------------------------------------------------
+# -- rows ----------------------------------------------------------------------------------------
 
 
 def _parked(bench: Bench) -> dict[str, int]:
@@ -211,10 +224,12 @@ def test_every_row_is_in_one_place() -> None:
     world.turn_until(lambda: len(world.sent) == 1 and len(world.dead_letters) == 1)
     told = _take(world).rows
     assert (told.in_flight, told.ready, told.dead_letters_pending) == (3, 5, 1)
-    assert told.unsettled == told.in_flight + told.ready + told.dead_letters_pending + sum(told.parked.values())
+    assert told.unsettled == told.in_flight + told.ready + told.dead_letters_pending + sum(
+        told.parked.values()
+    )
 
 
-# -- windows and requests --------------------------------------------------------------------------------------------
+# -- windows and requests ------------------------------------------------------------------------
 
 
 def test_windows_count_when_they_are_closed_and_parts_of_them_do_not() -> None:
@@ -241,12 +256,18 @@ RETRIES: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("reply", "cause"), RETRIES)
-def test_a_window_that_goes_again_is_a_retry_and_its_rows_are_resent_for_that_cause(reply: Any, cause: str) -> None:
+def test_a_window_that_goes_again_is_a_retry_and_its_rows_are_resent_for_that_cause(
+    reply: Any, cause: str
+) -> None:
     bench = Bench()
     bench.read(bench.partition(), "A", "B")
     bench.answer(bench.only, reply)
     uploads = bench.pipeline.uploads
-    assert (uploads.requests, uploads.retries, uploads.resent) == ({cause: 1}, {cause: 1}, {cause: 2})
+    assert (uploads.requests, uploads.retries, uploads.resent) == (
+        {cause: 1},
+        {cause: 1},
+        {cause: 2},
+    )
 
 
 def test_rows_of_a_divided_window_are_resent_once_for_that() -> None:
@@ -256,7 +277,9 @@ def test_rows_of_a_divided_window_are_resent_once_for_that() -> None:
     uploads = bench.pipeline.uploads
     assert (uploads.retries, uploads.resent) == ({}, {"divided": 10})
     bench.serve(accepted)
-    assert uploads.resent == {"divided": 10}, "the rest was not sent as a whole: it is divided, not resent"
+    assert uploads.resent == {"divided": 10}, (
+        "the rest was not sent as a whole: it is divided, not resent"
+    )
 
 
 def test_requests_are_timed_unless_they_were_never_sent() -> None:
@@ -285,7 +308,7 @@ def test_what_is_in_flight_and_what_fills_is_told_with_its_age() -> None:
     assert lane.oldest_seconds == pytest.approx(10, abs=0.2)
 
 
-# -- time and state --------------------------------------------------------------------------------------------------
+# -- time and state ------------------------------------------------------------------------------
 
 
 def test_a_settled_record_counts_with_the_time_since_it_was_published() -> None:

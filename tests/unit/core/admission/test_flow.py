@@ -1,4 +1,6 @@
-"""I8: rows that cannot go, of a hot code or a failing window, leave room for the rows of other partitions."""
+"""I8: rows that cannot go, of a hot code or a failing window, leave room for the rows of other
+partitions.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,10 @@ def _is_hot(attempt: Attempt) -> bool:
 
 def _world(rows: int = ROWS) -> World:
     return World(
-        max_unsettled_rows=rows, max_processing=5.0, concurrency=4, retry=RetryPolicy(base=0.5, cap=60, give_up=0)
+        max_unsettled_rows=rows,
+        max_processing=5.0,
+        concurrency=4,
+        retry=RetryPolicy(base=0.5, cap=60, give_up=0),
     )
 
 
@@ -50,15 +55,21 @@ REPLIES: dict[str, Callable[[Attempt], Response]] = {
 
 @pytest.mark.parametrize("how", REPLIES)
 @pytest.mark.parametrize("hot", [1, 2, 5])
-def test_whatever_hot_codes_do_the_rows_of_other_partitions_are_settled_in_bounded_time(how: str, hot: int) -> None:
+def test_whatever_hot_codes_do_the_rows_of_other_partitions_are_settled_in_bounded_time(
+    how: str, hot: int
+) -> None:
     world = _world()
     hots = [_hot(world, number) for number in range(hot)]
-    others = [world.partition(number, *keys_of(f"G{number}-", 1000)) for number in range(hot, hot + 3)]
+    others = [
+        world.partition(number, *keys_of(f"G{number}-", 1000)) for number in range(hot, hot + 3)
+    ]
     world.api = lambda attempt: REPLIES[how](attempt) if _is_hot(attempt) else accepted(attempt)
     world.start()
     world.turn_until(lambda: all(partition.committed == 1000 for partition in others), 300)
     assert world.pipeline.flow.rows <= ROWS
-    assert all(partition.ledger.unsettled > 5 for partition in hots), "they were read, and are there still"
+    assert all(partition.ledger.unsettled > 5 for partition in hots), (
+        "they were read, and are there still"
+    )
 
 
 @settings(max_examples=8, deadline=None)
@@ -70,7 +81,10 @@ def test_whatever_hot_codes_do_the_rows_of_other_partitions_are_settled_in_bound
 def test_with_any_mix_of_hot_codes_a_healthy_partition_is_settled(
     rows: int, logs: list[list[int]], fails: bool
 ) -> None:
-    """Each number of a partition's log stands for twenty rows: 0 for good codes, others for a hot one."""
+    """Each number of a partition's log stands for twenty rows.
+
+    0 for good codes, others for a hot one.
+    """
     world = _world(rows)
     for number, blocks in enumerate(logs):
         keys = [
@@ -83,7 +97,9 @@ def test_with_any_mix_of_hot_codes_a_healthy_partition_is_settled(
     world.api = lambda attempt: answered(500) if fails and _is_hot(attempt) else accepted(attempt)
     world.start()
     log = world.source.logs[healthy]
-    for beat in range(100, 1000):  # others come: only then can a row's own fault be told from the API's
+    for beat in range(
+        100, 1000
+    ):  # others come: only then can a row's own fault be told from the API's
         if (healthy.committed or 0) >= 100:
             return
         log.append(message(beat, f"G{beat}"))
@@ -115,10 +131,14 @@ def test_a_crowding_partition_that_is_taken_away_crowds_no_more() -> None:
 
 @pytest.mark.parametrize("rows", [30, 100, ROWS, 20_000])
 def test_a_normal_backlog_makes_nothing_rest_however_small_the_bound(rows: int) -> None:
-    """Resting drops what was fetched ahead: it must not happen while all is well, updates of earlier codes included."""
+    """Resting drops what was fetched ahead.
+
+    It must not happen while all is well, updates of earlier codes included.
+    """
     world = _world(rows)
     partitions = [
-        world.partition(number, *(f"G{number}-{row - row % 20 * 3}" for row in range(1000))) for number in range(3)
+        world.partition(number, *(f"G{number}-{row - row % 20 * 3}" for row in range(1000)))
+        for number in range(3)
     ]
     world.start()
     while not all(partition.committed == 1000 for partition in partitions):
@@ -184,17 +204,23 @@ def test_one_hot_partition_may_take_most_of_the_bound() -> None:
 
 
 def test_more_than_the_bound_is_never_read_however_much_of_it_cannot_go() -> None:
-    """A record can bring more than the bound, and when that was looked at last, all of it could not go."""
+    """A record can bring more than the bound, and when that was looked at last, all of it could not
+    go.
+    """
     flow = Flow(1000, 1e12)
     flow.reserve(1100, 0)
     assert not flow.reads()
     flow.over_quota({0: (1100, 0)}, set(), 2)
     flow.release(95, 0)
-    assert not flow.reads(), f"I6: {flow.rows} rows are unsettled, 1000 are allowed, and more is read"
+    assert not flow.reads(), (
+        f"I6: {flow.rows} rows are unsettled, 1000 are allowed, and more is read"
+    )
 
 
 def test_rows_that_cannot_go_do_not_keep_reading_shut_for_those_that_can() -> None:
-    """Reading that stopped at the bound goes on when a part of the rest is free, however little the rest is."""
+    """Reading that stopped at the bound goes on when a part of the rest is free, however little the
+    rest is.
+    """
     flow = Flow(1000, 1e12)
     held = dict.fromkeys(range(31), (31, 0))
     flow.reserve(31 * 31, 0)
@@ -205,7 +231,9 @@ def test_rows_that_cannot_go_do_not_keep_reading_shut_for_those_that_can() -> No
     assert flow.reads()
 
 
-def test_beyond_the_bound_nothing_is_read_though_rows_that_could_not_go_have_gone_since_it_was_looked() -> None:
+def test_beyond_the_bound_nothing_is_read_though_rows_that_could_not_go_have_gone_since_it_was_looked() -> (
+    None
+):
     """I6: a record of many rows was taken in whole."""
     flow = Flow(20, 1e9)
     flow.reserve(40, 0)
@@ -228,7 +256,11 @@ def _units(world: World, number: int, distinct: bool) -> Partition:
 
 def _tasks(attempt: Attempt) -> Response:
     """Each task is taken, and codes are accepted."""
-    return answered(200, {"task_id": f"T{attempt.window.number}"}) if attempt.by_task else accepted(attempt)
+    return (
+        answered(200, {"task_id": f"T{attempt.window.number}"})
+        if attempt.by_task
+        else accepted(attempt)
+    )
 
 
 def _as_tasks(raw: bytes) -> Event:

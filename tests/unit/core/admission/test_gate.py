@@ -1,4 +1,7 @@
-"""May a request start now: concurrency, pace, throttling, circuit and pause, each ended by time or a result."""
+"""May a request start now.
+
+Concurrency, pace, throttling, circuit and pause, each ended by time or a result.
+"""
 
 from __future__ import annotations
 
@@ -76,12 +79,16 @@ def test_a_throttle_without_a_time_backs_off_longer_each_time_but_no_longer_than
 ) -> None:
     gate = _gate()
     waits = [gate.throttled(at, told) for at in (0, 10, 20, 30)]
-    assert waits == [1, 2, PROBE_SECONDS, PROBE_SECONDS], "I8: the end of the throttling is noticed late"
+    assert waits == [1, 2, PROBE_SECONDS, PROBE_SECONDS], (
+        "I8: the end of the throttling is noticed late"
+    )
     gate.on_answer()
     assert gate.throttled(100, told) == 1
 
 
-def test_while_the_api_does_not_say_how_long_to_wait_one_request_goes_at_a_time_until_it_does_its_work() -> None:
+def test_while_the_api_does_not_say_how_long_to_wait_one_request_goes_at_a_time_until_it_does_its_work() -> (
+    None
+):
     gate = _gate()
     gate.throttled(0, None)
     gate.take_slot(1)
@@ -99,13 +106,17 @@ def test_while_the_api_does_not_say_how_long_to_wait_one_request_goes_at_a_time_
         gate.take_slot(3)
 
 
-def test_a_request_that_hangs_while_the_api_throttles_does_not_hold_back_the_next_for_long() -> None:
+def test_a_request_that_hangs_while_the_api_throttles_does_not_hold_back_the_next_for_long() -> (
+    None
+):
     gate = _gate()
     gate.throttled(0, None)
     gate.take_slot(1)
     assert gate.earliest_send(1) == 1 + UNANSWERED_SECONDS
     gate.start_poll(11)
-    assert gate.earliest_send(11) == 11 + UNANSWERED_SECONDS, "I6: a question about a task is a request, too"
+    assert gate.earliest_send(11) == 11 + UNANSWERED_SECONDS, (
+        "I6: a question about a task is a request, too"
+    )
     gate.end_poll()
     gate.release_slot()
     assert gate.admits(11)
@@ -157,7 +168,9 @@ def _failing_gate() -> Gate:
     """A gate whose circuit opened at 0 with nothing in flight."""
     gate = _gate()
     opened = [gate.on_failure(window, 0) for window in range(CIRCUIT_WINDOWS)]
-    assert opened == [False] * (CIRCUIT_WINDOWS - 1) + [True], "the circuit opens with so many windows, not before"
+    assert opened == [False] * (CIRCUIT_WINDOWS - 1) + [True], (
+        "the circuit opens with so many windows, not before"
+    )
     return gate
 
 
@@ -193,7 +206,9 @@ def test_probes_keep_their_jitter() -> None:
     for gate in gates:
         for window in range(100):
             gate.on_failure(window, 0)
-    assert [gate.earliest_send(0) for gate in gates] == [draw * PROBE_SECONDS for draw in (0.1, 0.5, 0.9)]
+    assert [gate.earliest_send(0) for gate in gates] == [
+        draw * PROBE_SECONDS for draw in (0.1, 0.5, 0.9)
+    ]
 
 
 def test_a_probe_waits_for_as_long_as_the_api_asks() -> None:
@@ -248,7 +263,9 @@ def test_a_pause_asks_with_back_off_and_admits_no_window_meanwhile() -> None:
         gate.start_token_check(now)
         assert gate.token_check_due_at(now) is None
         gate.on_token_check(now, passed=False)
-    assert waits == [1, 2, 4, 8, ASK_SECONDS, ASK_SECONDS], "bounded, so that a new token is noticed soon"
+    assert waits == [1, 2, 4, 8, ASK_SECONDS, ASK_SECONDS], (
+        "bounded, so that a new token is noticed soon"
+    )
 
 
 def test_a_member_without_a_partition_can_still_ask_who_it_is() -> None:
@@ -262,7 +279,9 @@ def test_a_member_without_a_partition_can_still_ask_who_it_is() -> None:
     assert not gate.admits(1e6), "without a partition there is nothing to send"
 
 
-def test_after_the_question_passes_one_window_goes_alone_and_only_its_passing_ends_the_pause() -> None:
+def test_after_the_question_passes_one_window_goes_alone_and_only_its_passing_ends_the_pause() -> (
+    None
+):
     gate = _gate()
     gate.start_pause(Pause.REFUSED, 0)
     gate.start_token_check(1)

@@ -1,4 +1,6 @@
-"""The group's rate: each member its share, no second over the rate, and what a 429 does to the pace."""
+"""The group's rate: each member its share, no second over the rate, and what a 429 does to the
+pace.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,11 @@ def _dealt(own: list[int], of: int, rate: float = RATE) -> Pace:
     return pace
 
 
-def _run(pace: Pace, until: float, *, begin: float = 0.0, late: Callable[[], float] = lambda: 0.0) -> list[float]:
-    """When a member with more than enough to send starts requests, its loop being late by so much."""
+def _run(
+    pace: Pace, until: float, *, begin: float = 0.0, late: Callable[[], float] = lambda: 0.0
+) -> list[float]:
+    """When a member with more than enough to send starts requests, its loop being late by so much.
+    """
     starts: list[float] = []
     now = begin
     while True:
@@ -45,7 +50,7 @@ def _peak(starts: list[float]) -> int:
     return max(sum(start <= other < start + 1.0 for other in starts) for start in starts)
 
 
-# -- alone -----------------------------------------------------------------------------------------------------------
+# -- alone ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pace", [Pace(RATE), _dealt([0, 1, 2], 3)])
@@ -72,7 +77,7 @@ def test_no_rate_is_no_limit() -> None:
         pace.consume(5)
 
 
-# -- sharing ---------------------------------------------------------------------------------------------------------
+# -- sharing -------------------------------------------------------------------------------------
 
 
 def test_a_member_gets_the_share_of_its_partitions() -> None:
@@ -103,18 +108,26 @@ def test_together_members_stay_at_or_under_the_rate_in_any_second_however_they_s
     draw = random.Random(seed)
     starts: list[float] = []
     for member in set(owners):
-        pace = _dealt([place for place, owner in enumerate(owners) if owner == member], len(owners), rate)
+        pace = _dealt(
+            [place for place, owner in enumerate(owners) if owner == member], len(owners), rate
+        )
         begin = 0.0
         for _ in range(3):
-            starts += _run(pace, begin + 4, begin=begin, late=lambda: draw.choice((0.0, 0.005, 0.02, 0.3)))
+            starts += _run(
+                pace, begin + 4, begin=begin, late=lambda: draw.choice((0.0, 0.005, 0.02, 0.3))
+            )
             begin += 4 + draw.random()
-    assert not starts or _peak(starts) <= rate, "the group starts more requests in a second than its rate"
+    assert not starts or _peak(starts) <= rate, (
+        "the group starts more requests in a second than its rate"
+    )
 
 
 def test_sharing_members_use_nearly_all_of_the_rate() -> None:
     draw = random.Random(1)
     shares = ([0, 3, 6], [1, 4, 7], [2, 5])
-    starts = [at for own in shares for at in _run(_dealt(own, 8), 60, late=lambda: draw.uniform(0, 0.006))]
+    starts = [
+        at for own in shares for at in _run(_dealt(own, 8), 60, late=lambda: draw.uniform(0, 0.006))
+    ]
     assert len(starts) >= 0.9 * 60 * RATE
 
 
@@ -123,7 +136,10 @@ def test_sharing_members_use_nearly_all_of_the_rate() -> None:
 def test_in_the_moment_of_a_rebalance_the_group_stays_at_or_under_the_rate(
     slot_positions: list[int], kept: int, moved_at: float
 ) -> None:
-    """Cooperative: the old owner gives partitions up, later the new one gets them; then it leaves, and they go back."""
+    """Cooperative: the old owner gives partitions up, later the new one gets them.
+
+    Then it leaves, and they go back.
+    """
     old, new = _dealt(list(range(8)), 8), Pace(RATE)
     starts = _run(old, moved_at)
     old.set_share(sorted(slot_positions[:kept]), 8, WALL + moved_at, moved_at)
@@ -165,11 +181,13 @@ def test_time_in_which_a_request_could_have_started_is_known_between_the_slots_t
     assert pace.earliest_start(second + 0.2) > second + 0.2
 
 
-# -- what 429 does ---------------------------------------------------------------------------------------------------
+# -- what 429 does -------------------------------------------------------------------------------
 
 
 class Limited:
-    """An API that lets so many requests pass in any second, and asks to wait for a second with a 429."""
+    """An API that lets so many requests pass in any second, and asks to wait for a second with a
+    429.
+    """
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
@@ -197,7 +215,9 @@ def _serve(pace: Pace, api: Limited, begin: float, until: float) -> float:
     return now
 
 
-@pytest.mark.parametrize("pace", [Pace(RATE), _dealt([0, 3, 5, 6], 8, rate=20.0)], ids=["alone", "sharing"])
+@pytest.mark.parametrize(
+    "pace", [Pace(RATE), _dealt([0, 3, 5, 6], 8, rate=20.0)], ids=["alone", "sharing"]
+)
 def test_the_pace_settles_just_under_what_the_api_allows_and_comes_back(pace: Pace) -> None:
     api = Limited(3)
     now = _serve(pace, api, 0, 60)
@@ -241,21 +261,32 @@ def test_however_many_429_come_a_little_of_the_pace_is_left() -> None:
 
 def test_every_member_finds_each_partition_at_the_same_place_and_each_place_has_one() -> None:
     counts = {"packed": 3, "scanned": 2, "shipped": 4}
-    everything = [Partition(topic, number, 0, 0) for topic, count in counts.items() for number in range(count)]
+    everything = [
+        Partition(topic, number, 0, 0) for topic, count in counts.items() for number in range(count)
+    ]
     for seed in range(20):
         random.Random(seed).shuffle(everything)
         known = dict(random.Random(seed).sample(list(counts.items()), 3))
-        shares = [slot_positions(known, everything[:4]), slot_positions(dict(reversed(known.items())), everything[4:])]
+        shares = [
+            slot_positions(known, everything[:4]),
+            slot_positions(dict(reversed(known.items())), everything[4:]),
+        ]
         assert sorted(shares[0] + shares[1]) == list(range(9))
-    assert slot_positions(counts, [Partition("scanned", 1, 0, 0), Partition("packed", 0, 0, 0)]) == [0, 4]
+    assert slot_positions(
+        counts, [Partition("scanned", 1, 0, 0), Partition("packed", 0, 0, 0)]
+    ) == [0, 4]
 
 
 def test_a_partition_that_the_group_is_not_known_to_read_has_no_place() -> None:
-    fresh = [Partition("packed", 3, 0, 0), Partition("unheard", 0, 0, 0), Partition("packed", 2, 0, 0)]
+    fresh = [
+        Partition("packed", 3, 0, 0),
+        Partition("unheard", 0, 0, 0),
+        Partition("packed", 2, 0, 0),
+    ]
     assert slot_positions({"packed": 3}, fresh) == [2]
 
 
-# -- when the partitions cannot be counted -----------------------------------------------------------------------------
+# -- when the partitions cannot be counted -------------------------------------------------------
 
 
 def _bench(*numbers: int) -> Bench:
@@ -274,12 +305,20 @@ def _budget(bench: Bench) -> float:
 
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=60))
 @settings(max_examples=30, deadline=None)
-def test_members_that_could_not_count_the_partitions_stay_under_the_rate_together(owners: list[int]) -> None:
+def test_members_that_could_not_count_the_partitions_stay_under_the_rate_together(
+    owners: list[int],
+) -> None:
     starts: list[float] = []
     for member in set(owners):
-        mine = [Partition("events", place, 0, 0) for place, owner in enumerate(owners) if owner == member]
+        mine = [
+            Partition("events", place, 0, 0)
+            for place, owner in enumerate(owners)
+            if owner == member
+        ]
         starts += _run(_dealt(*assumed_slot_positions(mine)), 20)
-    assert not starts or _peak(starts) <= RATE, "the group starts more requests in a second than its rate"
+    assert not starts or _peak(starts) <= RATE, (
+        "the group starts more requests in a second than its rate"
+    )
 
 
 def test_a_member_that_could_not_count_the_partitions_takes_little_until_it_can() -> None:

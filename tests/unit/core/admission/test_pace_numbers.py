@@ -1,4 +1,6 @@
-"""The numbers that the architecture page gives for the group's pace, to the millisecond and to the percent."""
+"""The numbers that the architecture page gives for the group's pace, to the millisecond and to the
+percent.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ RATE = 10.0  #: slots of 1 / 9.5 s
 
 
 def test_a_slot_lapses_25_ms_after_it_began() -> None:
-    """Later than that, the slot and the next member's would lie within a shorter time than the rate allows."""
+    """Later than that, the slot and the next member's would lie within a shorter time than the rate
+    allows.
+    """
     for late, used in ((0.024, True), (0.026, False)):
         pace = Pace(RATE)
         pace.set_share([0], 2, 0.0, 0.0)
@@ -29,7 +33,9 @@ def test_after_a_429_the_pace_is_seven_tenths_and_in_the_end_a_fiftieth() -> Non
     assert pace.budget == pytest.approx(0.2), "pace: the least that 429s leave"
 
 
-def test_an_answer_brings_a_percent_of_the_full_pace_back_and_near_the_last_429_half_a_percent_of_the_present() -> None:
+def test_an_answer_brings_a_percent_of_the_full_pace_back_and_near_the_last_429_half_a_percent_of_the_present() -> (
+    None
+):
     pace = Pace(RATE)
     pace.slow_down(0.0, 1.0)
     pace.speed_up()

@@ -24,6 +24,13 @@ def test_the_jitter_is_full() -> None:
     assert [policy.delay(1, draw) for draw in (0.0, 0.25, 0.5)] == [0, 1, 2]
 
 
-@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True), st.floats(0.01, 10), st.floats(0.01, 600))
-def test_no_delay_is_negative_or_beyond_the_cap(attempt: int, draw: float, base: float, cap: float) -> None:
+@given(
+    st.integers(1, 10_000),
+    st.floats(0, 1, exclude_max=True),
+    st.floats(0.01, 10),
+    st.floats(0.01, 600),
+)
+def test_no_delay_is_negative_or_beyond_the_cap(
+    attempt: int, draw: float, base: float, cap: float
+) -> None:
     assert 0 <= RetryPolicy(base=base, cap=cap).delay(attempt, draw) <= cap

@@ -1,4 +1,7 @@
-"""Which lane the next window is cut from: the same as by looking at all of them, without looking at all of them."""
+"""Which lane the next window is cut from.
+
+The same as by looking at all of them, without looking at all of them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ LINGER = 1.0
 PARTITION = Partition("events", 0, 0, 0)
 
 
-def row(number: int, arrived: float, *, note: str = "x", by_task: bool = False, size: int = 100) -> Row:
+def row(
+    number: int, arrived: float, *, note: str = "x", by_task: bool = False, size: int = 100
+) -> Row:
     made = row_of(Record(PARTITION, number, b"", size, open=1), f"K{number}", size=size, note=note)
     made.arrived = arrived
     if by_task:
@@ -38,8 +43,12 @@ def assert_bounded(lanes: Lanes) -> None:
             assert len(heap) <= 3 * count + SPARE_ENTRIES + 1, "I6: stale entries fill the heaps"
 
 
-def by_the_rule(lanes: Lanes, now: float, *, due_or_not: bool, tasks: bool) -> tuple[float, str] | None:
-    """Looks at every lane: the arrival of the oldest row of the one that is next, and why it is closed."""
+def by_the_rule(
+    lanes: Lanes, now: float, *, due_or_not: bool, tasks: bool
+) -> tuple[float, str] | None:
+    """Looks at every lane: the arrival of the oldest row of the one that is next, and why it is
+    closed.
+    """
     full: list[float] = []
     due: list[float] = []
     patience = PATIENCE_LINGERS * LINGER
@@ -49,7 +58,12 @@ def by_the_rule(lanes: Lanes, now: float, *, due_or_not: bool, tasks: bool) -> t
         first = lane.rows[0]
         if len(lane.rows) >= MAX_ROWS or lane.size >= lanes.max_bytes:
             full.append(first.arrived)
-        elif due_or_not or lane.awaited or lanes.sendable - first.ready_at >= LINGER or now - first.arrived >= patience:
+        elif (
+            due_or_not
+            or lane.awaited
+            or lanes.sendable - first.ready_at >= LINGER
+            or now - first.arrived >= patience
+        ):
             due.append(first.arrived)
     if full and (not due or min(full) <= min(due) or now - min(due) < patience):
         return min(full), "full"
@@ -70,7 +84,9 @@ def test_the_next_window_is_the_one_that_looking_at_every_lane_finds(seed: int) 
             fresh = []
             for _ in range(rng.randrange(1, 6)):
                 number += 1
-                arrived = now - rng.choice([0.0, 0.0, 0.3, 7.0])  # some waited for an earlier row of their code
+                arrived = now - rng.choice(
+                    [0.0, 0.0, 0.3, 7.0]
+                )  # some waited for an earlier row of their code
                 note, size = str(rng.randrange(12)), rng.choice([100, 100, 300_000])
                 fresh.append(row(number, arrived, note=note, by_task=rng.random() < 0.5, size=size))
                 fresh[-1].awaited = rng.random() < 0.05
@@ -111,7 +127,9 @@ def test_the_next_window_is_the_one_that_looking_at_every_lane_finds(seed: int) 
         ready = [one for one in ready if one.stage == Stage.READY]
         assert_bounded(lanes)
         assert len(lanes) == len(ready)
-        assert lanes.full_windows == sum(len(lane.rows) // MAX_ROWS for lane in lanes._lanes.values())
+        assert lanes.full_windows == sum(
+            len(lane.rows) // MAX_ROWS for lane in lanes._lanes.values()
+        )
     assert cuts > 50
 
 
@@ -196,7 +214,9 @@ def test_entries_are_bounded_by_the_lanes_whatever_is_done_again_and_again(
     count: int, acts: list[tuple[str, int]]
 ) -> None:
     lanes, now = Lanes(MAX_ROWS, LINGER), 1e6
-    lanes.add([row(number, now, note=str(number), by_task=number % 5 > 0) for number in range(count)])
+    lanes.add(
+        [row(number, now, note=str(number), by_task=number % 5 > 0) for number in range(count)]
+    )
     for act, times in acts:
         for _ in range(times):
             now -= 1.0  # each row that comes is older than those before

@@ -99,7 +99,11 @@ def test_rows_that_become_ready_together_go_to_lanes_of_their_own_kind() -> None
     lanes = Lanes(100, LINGER)
     lanes.add(
         Row(record, key, "A", {key: "A", field: "x"}, (key, field), 10)
-        for key, field in (("extended_id", "note"), ("extended_id", "market"), ("serial_number", "note"))
+        for key, field in (
+            ("extended_id", "note"),
+            ("extended_id", "market"),
+            ("serial_number", "note"),
+        )
     )
     cuts = [lanes.cut(0.0, due_or_not=True) for _ in range(3)]
     kinds = [(cut[0], [tuple(row.item) for row in cut[1]]) for cut in cuts if cut is not None]
@@ -265,7 +269,9 @@ def _search(bad: Iterable[int]) -> tuple[int, int, list[str]]:
     bench = _bench(linger=0.0)
     known = {f"A{number:03d}" for number in bad}
     bench.read(bench.partition(), *names("A", 100), tick=False)
-    bench.pass_time(1.0, rejecting(known, lambda _, __: answered(400, body=b"<html>Bad Request</html>")))
+    bench.pass_time(
+        1.0, rejecting(known, lambda _, __: answered(400, body=b"<html>Bad Request</html>"))
+    )
     assert bench.settled()
     assert set(bench.reasons()) == known, "a good row was dead-lettered, or a bad one was not"
     return len(bench.sent), len(bench.buried), sorted(bench.reasons())
@@ -273,10 +279,14 @@ def _search(bad: Iterable[int]) -> tuple[int, int, list[str]]:
 
 def test_one_bad_row_among_100_is_found_in_at_most_two_log_calls_wherever_it_is() -> None:
     most = max(_search([position])[0] for position in range(100))
-    assert most <= 1 + 2 * 7, f"{most} requests: more than two for each of seven halvings, and the first"
+    assert most <= 1 + 2 * 7, (
+        f"{most} requests: more than two for each of seven halvings, and the first"
+    )
 
 
-@pytest.mark.parametrize("bad", [(0, 99), (0, 1), (49, 50), (10, 30, 77), tuple(range(0, 100, 10)), (98, 99)])
+@pytest.mark.parametrize(
+    "bad", [(0, 99), (0, 1), (49, 50), (10, 30, 77), tuple(range(0, 100, 10)), (98, 99)]
+)
 def test_several_bad_rows_are_found_and_no_good_one_is_lost(bad: tuple[int, ...]) -> None:
     requests, found, _ = _search(bad)
     assert found == len(bad)

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from consumer.core.model import Record, Row
 from consumer.core.offsets.ledger import Ledger
-from consumer.core.offsets.partition import MAX_READ, MAX_SETTLED_KEPT, Commit, Partition, due_commits, settle
+from consumer.core.offsets.partition import (
+    MAX_READ,
+    MAX_SETTLED_KEPT,
+    Commit,
+    Partition,
+    due_commits,
+    settle,
+)
 from consumer.core.offsets.settled_map import Origin, SettledMap, decode, encode, origin_of
 
 
@@ -80,7 +87,9 @@ def test_a_partition_without_a_committed_offset_commits_where_it_began() -> None
 
 
 def test_what_was_settled_before_stays_in_the_map_though_it_is_not_read_yet() -> None:
-    """I7: a partition that changes hands twice, before the first new owner has read all that the map named."""
+    """I7: a partition that changes hands twice, before the first new owner has read all that the
+    map named.
+    """
     partition = Partition("events", 0, 5, 5, SettledMap([(7, 9), (12, 20)]), "before")
     assert decode(due_commits([partition])[0].metadata, 0, 5).beyond(0) == [(7, 9), (12, 20)]
     records = _read(partition, 5, 6, 7, 8, 9, 10, 11, 12, 13)
@@ -148,7 +157,10 @@ def test_reading_stops_before_the_map_could_outgrow_its_room() -> None:
         partition = Partition("events", 0, 0, 0)
         room = draw.choice((500, 1000, 4000))
         while not partition.outgrows(room) and partition.position < 60_000:
-            records = _read(partition, *range(partition.position, partition.position + draw.choice((1, 50, MAX_READ))))
+            records = _read(
+                partition,
+                *range(partition.position, partition.position + draw.choice((1, 50, MAX_READ))),
+            )
             for record in records[partition.committable_offset == records[0].offset :]:
                 if draw.random() < 0.98:
                     _settle(record)
@@ -157,7 +169,9 @@ def test_reading_stops_before_the_map_could_outgrow_its_room() -> None:
             if not record.settled and draw.random() < 0.5:
                 _settle(record)
         runs = partition.settled_runs()
-        assert decode(encode(0, 0, runs, room), 0, 0).beyond(0) == runs, "I7: the map outgrew its room"
+        assert decode(encode(0, 0, runs, room), 0, 0).beyond(0) == runs, (
+            "I7: the map outgrew its room"
+        )
 
 
 def test_the_ledger_tells_accepted_rejected_skipped_and_released_apart() -> None:
@@ -204,7 +218,9 @@ def test_settled_records_let_go_of_the_message() -> None:
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=30), st.randoms(use_true_random=False))
-def test_i3_a_commit_never_passes_an_unsettled_position(gaps: list[int], order: random.Random) -> None:
+def test_i3_a_commit_never_passes_an_unsettled_position(
+    gaps: list[int], order: random.Random
+) -> None:
     partition = Partition("events", 0, 0, 0)
     offset, offsets = 0, []
     for gap in gaps:
@@ -218,7 +234,9 @@ def test_i3_a_commit_never_passes_an_unsettled_position(gaps: list[int], order: 
         _settle(record)
         unsettled.remove(record)
         lowest = min((r.offset for r in unsettled), default=partition.position)
-        assert partition.committable_offset == lowest, "I3: the watermark is not the lowest unsettled position"
+        assert partition.committable_offset == lowest, (
+            "I3: the watermark is not the lowest unsettled position"
+        )
         assert partition.ledger.balanced, "I5: the ledger does not balance"
 
 
@@ -226,7 +244,9 @@ def test_every_commit_names_the_log_that_it_is_of() -> None:
     origin = Origin("an-id", "a-cluster")
     partition = Partition("events", 0, 5, None, origin=origin)
     (commit,) = due_commits([partition])
-    assert origin_of(commit.metadata) == origin, "I1: a new topic of that name would begin at the old one's offset"
+    assert origin_of(commit.metadata) == origin, (
+        "I1: a new topic of that name would begin at the old one's offset"
+    )
     partition.committed, partition.metadata = commit.offset, commit.metadata
     assert due_commits([partition]) == []
 
@@ -238,7 +258,9 @@ def test_behind_a_record_that_is_stuck_what_is_settled_or_skipped_is_not_kept(ro
     stuck = Record(partition, 0, b"raw", 1, open=1)
     partition.read([stuck], 1)
     for start in range(1, 50_001, 500):
-        records = [Record(partition, offset, None, 1, open=rows) for offset in range(start, start + 500)]
+        records = [
+            Record(partition, offset, None, 1, open=rows) for offset in range(start, start + 500)
+        ]
         partition.read(records, start + 500)
         for record in records:
             partition.skip(record)

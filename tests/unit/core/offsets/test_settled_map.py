@@ -1,4 +1,6 @@
-"""The settled map: what it tells comes back exactly, it always fits, and nothing foreign is ever believed."""
+"""The settled map: what it tells comes back exactly, it always fits, and nothing foreign is ever
+believed.
+"""
 
 from __future__ import annotations
 
@@ -48,21 +50,27 @@ def test_what_was_settled_comes_back_exactly(base: int, partition: int, parts: l
     found = decode(encode(partition, base, runs, PLENTY), partition, base)
     end = base + sum(parts)
     settled = {position for start, stop in runs for position in range(start, stop)}
-    assert {position for position in range(base, min(end + 20, base + 20_000)) if position in found} == {
-        position for position in settled if position < base + 20_000
-    }
+    assert {
+        position for position in range(base, min(end + 20, base + 20_000)) if position in found
+    } == {position for position in settled if position < base + 20_000}
     assert found.count == len(settled)
     assert found.end == (runs[-1][1] if runs else 0)
 
 
 @given(bases, lengths, st.integers(0, 400))
-def test_a_map_without_enough_room_tells_of_the_first_runs_only(base: int, parts: list[int], room: int) -> None:
+def test_a_map_without_enough_room_tells_of_the_first_runs_only(
+    base: int, parts: list[int], room: int
+) -> None:
     runs = _runs(base, parts)
     text = encode(0, base, runs, room)
     assert len(text) <= room
     found = decode(text, 0, base)
     settled = SettledMap(runs)
-    assert all(position in settled for position in range(base, base + min(sum(parts), 20_000)) if position in found)
+    assert all(
+        position in settled
+        for position in range(base, base + min(sum(parts), 20_000))
+        if position in found
+    )
 
 
 @given(st.integers(0, 2**32), st.integers(0, 10**14))
@@ -74,8 +82,14 @@ def test_a_map_never_takes_more_than_was_foreseen_whatever_settles(seed: int, ba
     foreseen = characters(most_bytes([base + place for place in [0, *unsettled]], base + count))
     for share in (0.0, 0.5, 0.9, 1.0):
         left = [0, *(place for place in unsettled if draw.random() >= share), count]
-        runs = [(base + place + 1, base + after) for place, after in itertools.pairwise(left) if place + 1 < after]
-        assert len(encode(7, base, runs, PLENTY)) <= foreseen, "I7: a map takes more than was foreseen"
+        runs = [
+            (base + place + 1, base + after)
+            for place, after in itertools.pairwise(left)
+            if place + 1 < after
+        ]
+        assert len(encode(7, base, runs, PLENTY)) <= foreseen, (
+            "I7: a map takes more than was foreseen"
+        )
 
 
 def test_a_row_that_is_stuck_costs_a_few_characters_however_much_is_settled_behind_it() -> None:
@@ -83,7 +97,10 @@ def test_a_row_that_is_stuck_costs_a_few_characters_however_much_is_settled_behi
 
 
 def test_old_rows_far_apart_and_a_busy_end_fit_together() -> None:
-    """A hundred rows stuck over a million positions, and a busy end: neither runs nor bits alone would do."""
+    """A hundred rows stuck over a million positions, and a busy end.
+
+    Neither runs nor bits alone would do.
+    """
     stuck = [(place * 10_000 + 1, place * 10_000 + 10_000) for place in range(100)]
     busy = [(1_000_000 + place, 1_000_001 + place) for place in range(1, 3000, 2)]
     text = encode(0, 0, [*stuck, *busy], PLENTY)
@@ -106,7 +123,9 @@ def _refusal(text: str, partition: int, base: int) -> str:
 
 
 TEXT = encode(2, 40, [(41, 45), (50, 60)], PLENTY)
-ORIGIN = Origin("u2Tm1tdHQd6mLtcEX7/o5g", cluster_name("91db284a-2d85"), Began(1_790_000_000_000, 12))
+ORIGIN = Origin(
+    "u2Tm1tdHQd6mLtcEX7/o5g", cluster_name("91db284a-2d85"), Began(1_790_000_000_000, 12)
+)
 WITH_ORIGIN = encode(2, 40, [(41, 45), (50, 60)], PLENTY, ORIGIN)
 
 
@@ -127,7 +146,9 @@ WITH_ORIGIN = encode(2, 40, [(41, 45), (50, 60)], PLENTY, ORIGIN)
     ],
 )
 def test_what_cannot_be_trusted_is_refused(text: str, partition: int, base: int, why: str) -> None:
-    assert why in _refusal(text, partition, base), "I1: a foreign map is trusted: what it names would be skipped"
+    assert why in _refusal(text, partition, base), (
+        "I1: a foreign map is trusted: what it names would be skipped"
+    )
 
 
 @given(st.integers(0, len(TEXT) - 1), st.characters(max_codepoint=127))
@@ -151,11 +172,15 @@ def test_a_commit_names_the_log_that_it_is_of_with_a_map_and_without_one() -> No
     assert origin_of(WITH_ORIGIN) == ORIGIN, "I1: it is not told which log a map is of"
     assert decode(WITH_ORIGIN, 2, 40).beyond(0) == [(41, 45), (50, 60)], "I7: the map is not read"
     bare = encode(2, 40, [], PLENTY, ORIGIN)
-    assert (origin_of(bare), decode(bare, 2, 40)) == (ORIGIN, NOTHING), "I1: an offset alone names no log"
+    assert (origin_of(bare), decode(bare, 2, 40)) == (ORIGIN, NOTHING), (
+        "I1: an offset alone names no log"
+    )
     some = encode(2, 40, [(41, 45)], PLENTY, Origin(cluster=ORIGIN.cluster))
     assert origin_of(some) == Origin("-", ORIGIN.cluster, None)
     for origin in (ORIGIN._replace(epoch=7), Origin(epoch=0)):
-        assert origin_of(encode(2, 40, [(41, 45)], PLENTY, origin)) == origin, "I1: the leader's epoch is lost"
+        assert origin_of(encode(2, 40, [(41, 45)], PLENTY, origin)) == origin, (
+            "I1: the leader's epoch is lost"
+        )
 
 
 def test_what_names_no_origin_has_none() -> None:
@@ -183,15 +208,21 @@ def test_a_map_that_is_cut_names_nothing_from_there_on(lengths: list[int], end: 
         at += skipped + length
     whole, cut = SettledMap(runs), SettledMap(runs).until(end)
     for position in range(at + 2):
-        assert (position in cut) == (position in whole and position < end), "I1: a new record is skipped"
+        assert (position in cut) == (position in whole and position < end), (
+            "I1: a new record is skipped"
+        )
 
 
 @pytest.mark.parametrize("runs", [[], [(12, 15), (20, 21)]])
 @pytest.mark.parametrize("origin", [NOWHERE, Origin("an-id", "a-cluster", Began(5, 3))])
-def test_a_number_makes_a_commit_another_one_and_changes_nothing_that_it_says(runs: Runs, origin: Origin) -> None:
+def test_a_number_makes_a_commit_another_one_and_changes_nothing_that_it_says(
+    runs: Runs, origin: Origin
+) -> None:
     text = encode(3, 10, runs, 4000, origin)
     first, second = (numbered(text, 3, 10, number) for number in (1, 2))
-    assert len({text, first, second}) == 3, "fencing: the answer to one commit may be taken for that to another"
+    assert len({text, first, second}) == 3, (
+        "fencing: the answer to one commit may be taken for that to another"
+    )
     for told in (first, second):
         assert decode(told, 3, 10).beyond(10) == decode(text, 3, 10).beyond(10)
         assert origin_of(told) == origin

@@ -26,7 +26,10 @@ def test_rows_of_different_keys_are_ready_at_once() -> None:
 
 def test_one_value_under_two_data_keys_is_two_claims() -> None:
     claims = Claims()
-    first, second = (row_of(Record(_partition(), 0, None, 1), "A", key=key) for key in ("extended_id", "serial_number"))
+    first, second = (
+        row_of(Record(_partition(), 0, None, 1), "A", key=key)
+        for key in ("extended_id", "serial_number")
+    )
     assert claims.acquire([first, second])[0] == [first, second]
 
 
@@ -63,7 +66,15 @@ def test_a_granted_row_is_awaited_only_while_others_stand_behind_it() -> None:
 
 def test_a_row_without_a_key_claims_nothing() -> None:
     claims = Claims()
-    row = Row(Record(_partition(), 0, None, 1), None, None, {}, (), 0, rejection=Rejection("key_missing", "no key"))
+    row = Row(
+        Record(_partition(), 0, None, 1),
+        None,
+        None,
+        {},
+        (),
+        0,
+        rejection=Rejection("key_missing", "no key"),
+    )
     assert claims.acquire([row]) == ([row], [])
     assert len(claims) == 0
     assert claims.free([row]) == []
@@ -97,8 +108,13 @@ def test_a_holder_whose_followers_are_withdrawn_is_awaited_no_more() -> None:
 
 
 @given(st.lists(st.sampled_from("ABC"), max_size=40), st.randoms(use_true_random=False))
-def test_any_order_of_freeing_grants_each_key_first_come_first_served(values: list[str], pick: random.Random) -> None:
-    """I2 on the claims alone: whatever is freed when, a key's rows become ready in the order they were queued."""
+def test_any_order_of_freeing_grants_each_key_first_come_first_served(
+    values: list[str], pick: random.Random
+) -> None:
+    """I2 on the claims alone.
+
+    Whatever is freed when, a key's rows become ready in the order they were queued.
+    """
     claims = Claims()
     rows = rows_of(_partition(), *values)
     ready, _ = claims.acquire(rows)
@@ -115,7 +131,7 @@ def test_any_order_of_freeing_grants_each_key_first_come_first_served(values: li
     assert len(claims) == 0
 
 
-# -- joins ---------------------------------------------------------------------------------------------------------
+# -- joins ---------------------------------------------------------------------------------------
 
 
 def _packed(value: str, *cases: str) -> Row:
@@ -125,8 +141,15 @@ def _packed(value: str, *cases: str) -> Row:
 
 
 def _unit(value: str, pallet: str = "") -> Row:
-    """An update by a case or, if it is called so, by a pallet; one of a case may put it onto a pallet."""
-    row = row_of(Record(_partition(), 0, None, 1), value, key="pallet_code" if value[0] == "P" else "case_code")
+    """An update by a case or, if it is called so, by a pallet.
+
+    One of a case may put it onto a pallet.
+    """
+    row = row_of(
+        Record(_partition(), 0, None, 1),
+        value,
+        key="pallet_code" if value[0] == "P" else "case_code",
+    )
     row.joins = (("pallet_code", pallet),) if pallet else ()
     return row
 
@@ -134,7 +157,9 @@ def _unit(value: str, pallet: str = "") -> Row:
 def test_children_are_packed_into_one_case_side_by_side() -> None:
     claims = Claims()
     children = [_packed(value, "C1") for value in "ABC"]
-    assert claims.acquire(children) == (children, []), "I8: children of one case wait for each other"
+    assert claims.acquire(children) == (children, []), (
+        "I8: children of one case wait for each other"
+    )
 
 
 def test_an_update_by_the_case_waits_for_all_its_children_and_they_for_it() -> None:
@@ -159,9 +184,16 @@ def test_a_child_that_waits_for_its_code_holds_its_place_in_the_case() -> None:
     assert claims.free([child]) == [update]
 
 
-def test_a_case_goes_onto_its_pallet_after_its_children_and_before_an_update_by_the_pallet() -> None:
+def test_a_case_goes_onto_its_pallet_after_its_children_and_before_an_update_by_the_pallet() -> (
+    None
+):
     claims = Claims()
-    child, onto, other, shipped = _packed("A", "C1"), _unit("C1", "P1"), _unit("C2", "P1"), _unit("P1")
+    child, onto, other, shipped = (
+        _packed("A", "C1"),
+        _unit("C1", "P1"),
+        _unit("C2", "P1"),
+        _unit("P1"),
+    )
     assert claims.acquire([child, onto, other, shipped])[0] == [child, other]
     assert claims.free([other]) == []
     assert claims.free([child]) == [onto]
@@ -187,9 +219,13 @@ def test_a_waiting_child_that_is_withdrawn_gives_back_the_case() -> None:
     assert len(claims) == 0
 
 
-_PACKING = st.tuples(st.sampled_from("AB"), st.lists(st.sampled_from(("C1", "C2")), max_size=2, unique=True))
+_PACKING = st.tuples(
+    st.sampled_from("AB"), st.lists(st.sampled_from(("C1", "C2")), max_size=2, unique=True)
+)
 #: An update by a case, which may put the case onto a pallet; an update by a pallet.
-_UNITS = st.sampled_from((("C1", ""), ("C2", ""), ("C1", "P1"), ("C2", "P1"), ("C2", "P2"), ("P1", ""), ("P2", "")))
+_UNITS = st.sampled_from(
+    (("C1", ""), ("C2", ""), ("C1", "P1"), ("C2", "P1"), ("C2", "P2"), ("P1", ""), ("P2", ""))
+)
 
 
 @given(st.lists(st.one_of(_PACKING, _UNITS), max_size=40), st.randoms(use_true_random=False))
@@ -199,7 +235,8 @@ def test_conflicting_rows_become_ready_in_the_order_of_their_arrival_whatever_is
     """I2 on the claims alone, with joins: against a model that knows nothing but pairs of rows."""
     claims = Claims()
     rows = [
-        _unit(value, unit) if isinstance(unit, str) else _packed(value, *(unit or ["C3"])) for value, unit in wanted
+        _unit(value, unit) if isinstance(unit, str) else _packed(value, *(unit or ["C3"]))
+        for value, unit in wanted
     ]
     open_rows: list[Row] = []
     ready: list[Row] = []
@@ -231,7 +268,11 @@ def _end(claims: Claims, row: Row, open_rows: list[Row], ready: list[Row]) -> No
 
 def _may_go(rows: list[Row]) -> list[Row]:
     """The rows that no earlier one has an order with; ``rows`` in the order of their arrival."""
-    return [row for place, row in enumerate(rows) if not any(_in_order(row, earlier) for earlier in rows[:place])]
+    return [
+        row
+        for place, row in enumerate(rows)
+        if not any(_in_order(row, earlier) for earlier in rows[:place])
+    ]
 
 
 def _in_order(one: Row, other: Row) -> bool:

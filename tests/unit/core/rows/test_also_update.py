@@ -1,4 +1,7 @@
-"""A unit that is itself a code: one event, two rows, from the record's bytes to the commit (sections 4, 5 and 7)."""
+"""A unit that is itself a code.
+
+One event, two rows, from the record's bytes to the commit (sections 4, 5 and 7).
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,16 @@ def packed(item: str, case: str) -> Members:
 
 def unit(data_key: str, value: str, also: tuple[str, str] | None = None, **fields: Any) -> Members:
     """An update by a unit, or of a code that is one."""
-    event: Members = {"data_key": data_key, "key_value": value, "scm_data": fields or {"ship_date": "2026-11-22"}}
-    return event if also is None else event | {"also_update": {"data_key": also[0], "key_value": also[1]}}
+    event: Members = {
+        "data_key": data_key,
+        "key_value": value,
+        "scm_data": fields or {"ship_date": "2026-11-22"},
+    }
+    return (
+        event
+        if also is None
+        else event | {"also_update": {"data_key": also[0], "key_value": also[1]}}
+    )
 
 
 def labelled(case: str, **fields: Any) -> Members:
@@ -50,7 +61,9 @@ class Line(Bench):
         """Read this partition from its start on."""
         self.now_read = partition
         self.intake = Intake(
-            decoder("auto"), RowMaker("extended_id", logistic_units=("case_code", "pallet_code")), None
+            decoder("auto"),
+            RowMaker("extended_id", logistic_units=("case_code", "pallet_code")),
+            None,
         )
         self._take(partition.position)
 
@@ -60,7 +73,9 @@ class Line(Bench):
         self._take(start)
 
     def _take(self, start: int) -> None:
-        messages = [Message(n, json.dumps(self.log[n]).encode()) for n in range(start, len(self.log))]
+        messages = [
+            Message(n, json.dumps(self.log[n]).encode()) for n in range(start, len(self.log))
+        ]
         if messages:
             records, rows, position = self.intake.take(self.now_read, messages, self.now)
             self.pipeline.add_records(self.now_read, records, rows, position, self.now)
@@ -95,20 +110,28 @@ class Line(Bench):
 
     def lettered(self) -> list[tuple[str | None, str | None, str]]:
         """(data key, value, reason) of every letter so far."""
-        rows: list[tuple[Row, str]] = [(one.row, one.rejection.reason) for one in self.buried + self.dead_letters]
+        rows: list[tuple[Row, str]] = [
+            (one.row, one.rejection.reason) for one in self.buried + self.dead_letters
+        ]
         return [(row.data_key, row.value, reason) for row, reason in rows]
 
 
-# -- one event, two rows -----------------------------------------------------------------------------------------
+# -- one event, two rows -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("first", ["case_code", "serial_number"])
-def test_the_two_rows_go_in_two_requests_and_the_record_is_settled_when_both_are(first: str) -> None:
+def test_the_two_rows_go_in_two_requests_and_the_record_is_settled_when_both_are(
+    first: str,
+) -> None:
     line = Line()
     line.publish(labelled("C1"))
     assert sorted(line.in_flight()) == [("case_code", "C1"), ("serial_number", "C1")]
     line.accept(line.attempt(first))
-    assert (line.now_read.committable_offset, line.ledger["accepted"], line.ledger["unsettled"]) == (0, 0, 1)
+    assert (
+        line.now_read.committable_offset,
+        line.ledger["accepted"],
+        line.ledger["unsettled"],
+    ) == (0, 0, 1)
     line.accept()
     assert (line.now_read.committable_offset, line.ledger["accepted"]) == (1, 1)
     assert line.pipeline.rows_accepted == {"case_code": 1, "serial_number": 1}
@@ -117,18 +140,27 @@ def test_the_two_rows_go_in_two_requests_and_the_record_is_settled_when_both_are
 
 def test_both_keys_are_claimed_at_arrival_and_freed_when_both_rows_are_settled() -> None:
     line = Line()
-    line.publish(labelled("C1", step="1"), unit("serial_number", "C1", step="2"), unit("case_code", "C1", step="3"))
+    line.publish(
+        labelled("C1", step="1"),
+        unit("serial_number", "C1", step="2"),
+        unit("case_code", "C1", step="3"),
+    )
     assert len(line.in_flight()) == 2
     case, serial = line.attempt("case_code"), line.attempt("serial_number")
     line.accept(case)
-    assert line.open == [serial], "I2: the record may be sent again whole: that would undo a later update of the case"
+    assert line.open == [serial], (
+        "I2: the record may be sent again whole: that would undo a later update of the case"
+    )
     line.accept(serial)
     assert line.attempt("case_code").items == [{"case_code": "C1", "step": "3"}]
     assert line.attempt("serial_number").items == [{"serial_number": "C1", "step": "2"}]
 
 
 def test_a_record_that_is_sent_again_does_not_undo_a_later_update_of_one_of_its_codes() -> None:
-    """Its other row was not settled when the process died; the later record must not be in the map by then."""
+    """Its other row was not settled when the process died.
+
+    The later record must not be in the map by then.
+    """
     line = Line(concurrency=9)
     line.publish(labelled("C1", note="packed"), unit("serial_number", "C1", note="shipped"))
     case = line.attempt("case_code")
@@ -136,7 +168,12 @@ def test_a_record_that_is_sent_again_does_not_undo_a_later_update_of_one_of_its_
         line.accept(line.attempt("serial_number"))
     line.dies_and_returns()
     line.serve(always)
-    notes = [item["note"] for attempt in line.sent if attempt.data_key == "serial_number" for item in attempt.items]
+    notes = [
+        item["note"]
+        for attempt in line.sent
+        if attempt.data_key == "serial_number"
+        for item in attempt.items
+    ]
     assert notes[-1] == "shipped", "I9: a repeat undid a later update"
     assert line.settled()
 
@@ -152,7 +189,9 @@ def test_a_retry_of_the_one_does_not_send_the_other_again() -> None:
 
 
 @pytest.mark.parametrize("data_key", [{}, {"data_key": "extended_id"}])
-def test_naming_the_same_code_twice_is_an_invalid_event_that_sends_nothing(data_key: Members) -> None:
+def test_naming_the_same_code_twice_is_an_invalid_event_that_sends_nothing(
+    data_key: Members,
+) -> None:
     line = Line()
     event = {**data_key, "key_value": "12", "scm_data": {"a": "1"}}
     line.publish(event | {"also_update": {"data_key": "extended_id", "key_value": "12"}})
@@ -163,13 +202,16 @@ def test_naming_the_same_code_twice_is_an_invalid_event_that_sends_nothing(data_
     assert line.settled()
 
 
-# -- dead letters ------------------------------------------------------------------------------------------------
+# -- dead letters --------------------------------------------------------------------------------
 
 
 def test_a_field_that_is_refused_rejects_both_rows_with_a_letter_each_and_the_record_once() -> None:
     line = Line()
     line.publish(labelled("C1", activation_status=7))
-    assert line.lettered() == [("case_code", "C1", "invalid_value"), ("serial_number", "C1", "invalid_value")]
+    assert line.lettered() == [
+        ("case_code", "C1", "invalid_value"),
+        ("serial_number", "C1", "invalid_value"),
+    ]
     first, second = line.dead_letters
     line.pipeline.on_acknowledged([first.row], line.now)
     assert line.now_read.committable_offset == 0
@@ -198,12 +240,16 @@ def test_one_row_rejected_by_the_api_is_one_letter_and_the_record_waits_for_it_a
     for step in steps if letter_first else reversed(steps):
         assert line.now_read.committable_offset == 0
         step()
-    assert (line.now_read.committable_offset, line.ledger["rejected"], line.ledger["accepted"]) == (1, 1, 0)
+    assert (line.now_read.committable_offset, line.ledger["rejected"], line.ledger["accepted"]) == (
+        1,
+        1,
+        0,
+    )
     assert line.pipeline.rows_accepted == {"case_code": 1}
     assert line.settled()
 
 
-# -- crashes and revocations -------------------------------------------------------------------------------------
+# -- crashes and revocations ---------------------------------------------------------------------
 
 
 def test_after_a_crash_both_rows_are_sent_again_unless_the_record_was_settled() -> None:
@@ -215,9 +261,17 @@ def test_after_a_crash_both_rows_are_sent_again_unless_the_record_was_settled() 
             line.accept(attempt)
     assert line.in_flight() == [("extended_id", "STUCK"), ("serial_number", "C2")]
     line.dies_and_returns()
-    assert line.in_flight() == [("extended_id", "STUCK"), ("case_code", "C2"), ("serial_number", "C2")]
+    assert line.in_flight() == [
+        ("extended_id", "STUCK"),
+        ("case_code", "C2"),
+        ("serial_number", "C2"),
+    ]
     line.serve(always)
-    assert (line.now_read.committable_offset, line.ledger["skipped"], line.ledger["accepted"]) == (3, 1, 2)
+    assert (line.now_read.committable_offset, line.ledger["skipped"], line.ledger["accepted"]) == (
+        3,
+        1,
+        2,
+    )
 
 
 def test_a_crash_before_a_letter_is_acknowledged_sends_the_other_row_again_too() -> None:
@@ -233,7 +287,9 @@ def test_a_revocation_between_the_two_rows_releases_the_record_and_its_return_se
     line = Line()
     line.publish(packed("A", "C1"), unit("serial_number", "C1", ("case_code", "C1")))
     serial = line.attempt("serial_number")
-    assert line.in_flight() == [("extended_id", "A"), ("serial_number", "C1")], "the case waits for its child"
+    assert line.in_flight() == [("extended_id", "A"), ("serial_number", "C1")], (
+        "the case waits for its child"
+    )
     line.accept(serial)
     line.pipeline.remove_partitions([line.now_read], line.now)
     assert line.ledger["released"] == 2
@@ -241,7 +297,9 @@ def test_a_revocation_between_the_two_rows_releases_the_record_and_its_return_se
     again = Partition("events", 0, 0, 0)
     line.pipeline.add_partition(again)
     line.reads(again)
-    assert line.in_flight()[1:] == [("serial_number", "C1")], "the rest waits for the packing that is in flight still"
+    assert line.in_flight()[1:] == [("serial_number", "C1")], (
+        "the rest waits for the packing that is in flight still"
+    )
     line.accept(packing)
     line.serve(always)
     assert line.order()[2:] == [("serial_number", "C1"), ("extended_id", "A"), ("case_code", "C1")]
@@ -249,10 +307,12 @@ def test_a_revocation_between_the_two_rows_releases_the_record_and_its_return_se
     assert line.settled()
 
 
-# -- order with what is packed into the unit -----------------------------------------------------------------------
+# -- order with what is packed into the unit -----------------------------------------------------
 
 
-def test_a_second_row_that_updates_a_unit_waits_for_what_is_packed_into_it_and_holds_up_what_is_packed_later() -> None:
+def test_a_second_row_that_updates_a_unit_waits_for_what_is_packed_into_it_and_holds_up_what_is_packed_later() -> (
+    None
+):
     line = Line(max_rows=1, concurrency=9)
     event = unit("serial_number", "C1", ("case_code", "C1"))
     line.publish(packed("A", "C1"), packed("B", "C1"), event, packed("C", "C1"))
@@ -261,7 +321,9 @@ def test_a_second_row_that_updates_a_unit_waits_for_what_is_packed_into_it_and_h
         line.accept(line.open[0])
     assert line.in_flight() == [("serial_number", "C1"), ("case_code", "C1")]
     line.accept(line.attempt("case_code"))
-    assert line.in_flight() == [("serial_number", "C1")], "I2: a repeat of the record would reach what is packed later"
+    assert line.in_flight() == [("serial_number", "C1")], (
+        "I2: a repeat of the record would reach what is packed later"
+    )
     line.accept()
     assert line.in_flight() == [("extended_id", "C")]
 
@@ -276,7 +338,9 @@ def test_both_rows_of_a_case_join_its_pallet_and_shipping_waits_for_both() -> No
     assert line.in_flight() == [("pallet_code", "p1")]
 
 
-def test_items_into_cases_onto_a_pallet_and_shipped_go_in_that_order_whatever_shares_their_windows() -> None:
+def test_items_into_cases_onto_a_pallet_and_shipped_go_in_that_order_whatever_shares_their_windows() -> (
+    None
+):
     line = Line(max_rows=3, concurrency=2)
     cases = ("C1", "C2", "C3")
     events = [packed(f"{case}-{number}", case) for number in range(4) for case in cases]
@@ -288,8 +352,12 @@ def test_items_into_cases_onto_a_pallet_and_shipped_go_in_that_order_whatever_sh
     place = {key: number for number, key in enumerate(line.order())}
     assert len(place) == len(line.order()) == 12 + 5 + 2, "each row once"
     for case in cases:
-        assert place["case_code", case] > max(place["extended_id", f"{case}-{number}"] for number in range(4))
-    on_pallet = [("case_code", case) for case in cases] + [("serial_number", case) for case in ("C1", "C3")]
+        assert place["case_code", case] > max(
+            place["extended_id", f"{case}-{number}"] for number in range(4)
+        )
+    on_pallet = [("case_code", case) for case in cases] + [
+        ("serial_number", case) for case in ("C1", "C3")
+    ]
     assert place["pallet_code", "p1"] > max(place[key] for key in on_pallet)
 
 
@@ -325,6 +393,11 @@ def test_two_such_units_named_crosswise_never_wait_for_each_other() -> None:
     line.publish(one, other, one)
     line.serve(always)
     for data_key in ("case_code", "serial_number"):
-        steps = [item["step"] for attempt in line.sent if attempt.data_key == data_key for item in attempt.items]
+        steps = [
+            item["step"]
+            for attempt in line.sent
+            if attempt.data_key == data_key
+            for item in attempt.items
+        ]
         assert steps == ["1", "2", "1"]
     assert line.settled()

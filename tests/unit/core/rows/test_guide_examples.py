@@ -1,8 +1,10 @@
-"""Every example body of the provider's two guides, from the events that ask for it to the bytes of the request.
+"""Every example body of the provider's two guides, from the events that ask for it to the bytes of
+the request.
 
-The path is the real one: a record's bytes are decoded, made into rows, gathered by the pipeline, and sent by the client
-to a server that keeps what it got. Bodies are compared as parsed JSON; what the guides leave out with dots is filled
-in. The guides' values are kept, so that an example can be found there.
+The path is the real one: a record's bytes are decoded, made into rows, gathered by the pipeline,
+and sent by the client to a server that keeps what it got. Bodies are compared as parsed JSON; what
+the guides leave out with dots is filled in. The guides' values are kept, so that an example can be
+found there.
 """
 
 from __future__ import annotations
@@ -37,10 +39,12 @@ def event(value: str, fields: Members, data_key: str = "extended_id", **members:
 
 @dataclass(frozen=True)
 class Example:
-    """Events, and the bodies that the guides show for them: several where it takes several calls, in any order.
+    """Events, and the bodies that the guides show for them.
 
-    ``sync`` or ``asynchronous`` is empty where the guides show no such body for these events. ``codes``: what the API
-    has to know beforehand.
+    Several where it takes several calls, in any order.
+
+    ``sync`` or ``asynchronous`` is empty where the guides show no such body for these events.
+    ``codes``: what the API has to know beforehand.
     """
 
     name: str
@@ -75,13 +79,28 @@ EXAMPLES = [
     Example(
         "Assign Products, more items where the guide has dots",
         [event(GENERIC, PRODUCED), event(ANOTHER, PRODUCED)],
-        sync=[{"data_key": "extended_id", "items": [{"extended_id": code, **PRODUCED} for code in (GENERIC, ANOTHER)]}],
+        sync=[
+            {
+                "data_key": "extended_id",
+                "items": [{"extended_id": code, **PRODUCED} for code in (GENERIC, ANOTHER)],
+            }
+        ],
     ),
     Example(
         "Assign Logistic Units, a pallet",
         [event("p001", {"production_date": "2021-04-01"}, "pallet_code")],
-        sync=[{"data_key": "pallet_code", "items": [{"pallet_code": "p001", "production_date": "2021-04-01"}]}],
-        asynchronous=[{"constraints": {"pallet_code": ["p001"]}, "scm_data": {"production_date": "2021-04-01"}}],
+        sync=[
+            {
+                "data_key": "pallet_code",
+                "items": [{"pallet_code": "p001", "production_date": "2021-04-01"}],
+            }
+        ],
+        asynchronous=[
+            {
+                "constraints": {"pallet_code": ["p001"]},
+                "scm_data": {"production_date": "2021-04-01"},
+            }
+        ],
         codes=LOAD,
     ),
     Example(
@@ -102,24 +121,43 @@ EXAMPLES = [
     Example(
         "Assign Logistic Units, two cases",
         [event(case, SHIPPED, "case_code") for case in ("123", "456")],
-        asynchronous=[{"constraints": {"case_code": ["123", "456"]}, "scm_data": {"ship_date": "2021-04-22"}}],
+        asynchronous=[
+            {"constraints": {"case_code": ["123", "456"]}, "scm_data": {"ship_date": "2021-04-22"}}
+        ],
         codes=LOAD,
     ),
     Example(
         "Assigning data to LU's which are Scantrust codes",
-        [event("12345678", SHIPPED, "case_code", also_update={"data_key": "serial_number", "key_value": "12345678"})],
+        [
+            event(
+                "12345678",
+                SHIPPED,
+                "case_code",
+                also_update={"data_key": "serial_number", "key_value": "12345678"},
+            )
+        ],
         sync=[
-            {"data_key": "case_code", "items": [{"case_code": "12345678", "ship_date": "2021-04-22"}]},
-            {"data_key": "serial_number", "items": [{"serial_number": "12345678", "ship_date": "2021-04-22"}]},
+            {
+                "data_key": "case_code",
+                "items": [{"case_code": "12345678", "ship_date": "2021-04-22"}],
+            },
+            {
+                "data_key": "serial_number",
+                "items": [{"serial_number": "12345678", "ship_date": "2021-04-22"}],
+            },
         ],
         asynchronous=[
             {"constraints": {"case_code": ["12345678"]}, "scm_data": {"ship_date": "2021-04-22"}},
-            {"constraints": {"serial_number": ["12345678"]}, "scm_data": {"ship_date": "2021-04-22"}},
+            {
+                "constraints": {"serial_number": ["12345678"]},
+                "scm_data": {"ship_date": "2021-04-22"},
+            },
         ],
         codes=CASE,
     ),
     Example(
-        # the guide's second item has a "status" beside it: it is dropped, as the API would override it
+        # the guide's second item has a "status" beside it: it is dropped, as the API would override
+        # it
         "Activate Codes",
         [
             event(FIRST, {"activation_status": 1, "product": "P1"}),
@@ -152,7 +190,11 @@ EXAMPLES = [
                 "data_key": "extended_id",
                 "items": [
                     {"extended_id": FIRST, "intended_market": "cn", "rfid": "E2001"},
-                    {"extended_id": "JF5FPO58DFITE4EDXD2", "intended_market": "de", "rfid": "E2002"},
+                    {
+                        "extended_id": "JF5FPO58DFITE4EDXD2",
+                        "intended_market": "de",
+                        "rfid": "E2002",
+                    },
                 ],
             }
         ],
@@ -162,7 +204,9 @@ SYNC = [example for example in EXAMPLES if example.sync]
 ASYNC = [example for example in EXAMPLES if example.asynchronous]
 
 
-def gathered(events: list[Members], form: str, *, by_task: bool = False) -> tuple[Bench, list[Attempt]]:
+def gathered(
+    events: list[Members], form: str, *, by_task: bool = False
+) -> tuple[Bench, list[Attempt]]:
     """The requests that a consumer would make of these events, and the pipeline that made them."""
     bench = Bench()
     partition = bench.partition()
@@ -191,7 +235,10 @@ def in_any_order(bodies: list[Body]) -> list[bytes]:
 
 
 def forms(examples: list[Example]) -> Iterator[tuple[str, Example]]:
-    """Each example in every format that has room for its events: a flat record knows one data key."""
+    """Each example in every format that has room for its events.
+
+    A flat record knows one data key.
+    """
     for example in examples:
         yield "json", example
         yield "avro", example
@@ -203,7 +250,9 @@ def forms(examples: list[Example]) -> Iterator[tuple[str, Example]]:
 def test_a_synchronous_example_is_what_is_sent_for_its_events(form: str, example: Example) -> None:
     bench, attempts = gathered(example.events, form)
     requests = sent(attempts)
-    assert in_any_order([orjson.loads(request.body) for request in requests]) == in_any_order(example.sync)
+    assert in_any_order([orjson.loads(request.body) for request in requests]) == in_any_order(
+        example.sync
+    )
     for request in requests:
         assert request.line == "POST /api/v2/scm/upload/ HTTP/1.1"
         assert request.headers["authorization"] == f"UAT {TOKEN}"
@@ -212,24 +261,34 @@ def test_a_synchronous_example_is_what_is_sent_for_its_events(form: str, example
 
 
 @pytest.mark.parametrize(("form", "example"), list(forms(ASYNC)), ids=str)
-def test_an_asynchronous_example_is_what_is_sent_for_its_events(form: str, example: Example) -> None:
+def test_an_asynchronous_example_is_what_is_sent_for_its_events(
+    form: str, example: Example
+) -> None:
     _, attempts = gathered(example.events, form, by_task=True)
     requests = sent(attempts)
-    assert in_any_order([orjson.loads(request.body) for request in requests]) == in_any_order(example.asynchronous)
+    assert in_any_order([orjson.loads(request.body) for request in requests]) == in_any_order(
+        example.asynchronous
+    )
     assert {request.line for request in requests} == {"POST /api/v2/scm/upload/async/ HTTP/1.1"}
 
 
 def test_a_lone_status_goes_asynchronously_as_the_activation_status_it_means() -> None:
-    _, attempts = gathered([event(FIRST, {"status": "2", "blacklist_reason": "4"})], "json", by_task=True)
+    _, attempts = gathered(
+        [event(FIRST, {"status": "2", "blacklist_reason": "4"})], "json", by_task=True
+    )
     (request,) = sent(attempts)
     data = {"activation_status": 2, "blacklist_reason": "4"}
     assert orjson.loads(request.body) == {"constraints": {"extended_id": [FIRST]}, "scm_data": data}
 
 
 @pytest.mark.parametrize("example", ASYNC, ids=str)
-def test_an_asynchronous_example_does_what_is_sent_synchronously_for_its_events(example: Example) -> None:
+def test_an_asynchronous_example_does_what_is_sent_synchronously_for_its_events(
+    example: Example,
+) -> None:
     """So the sandbox reads both forms as the guides do: strictly, with no rule broken."""
-    synchronous = [orjson.loads(request.body) for request in sent(gathered(example.events, "json")[1])]
+    synchronous = [
+        orjson.loads(request.body) for request in sent(gathered(example.events, "json")[1])
+    ]
     states = []
     for path, bodies in (("", synchronous), ("async/", example.asynchronous)):
         with Sandbox(codes=example.codes or None) as sandbox, Client(sandbox) as client:
@@ -262,7 +321,10 @@ def test_after_the_pallet_and_the_cases_an_item_has_what_the_guide_lists() -> No
 def answered(document: Body, *codes: str, status: str = "200 OK") -> Bench:
     """The pipeline after one request for these codes was answered so, on the wire."""
     bench, (attempt,) = gathered([event(code, {"product": "P1"}) for code in codes], "json")
-    with Wire(saying(answer(status, orjson.dumps(document)))) as wire, client_to(wire.url) as client:
+    with (
+        Wire(saying(answer(status, orjson.dumps(document)))) as wire,
+        client_to(wire.url) as client,
+    ):
         bench.answer(attempt, client.upload(attempt.data_key, attempt.items))
     return bench
 
@@ -280,7 +342,11 @@ def test_the_answer_to_a_good_upload_settles_its_rows() -> None:
 @pytest.mark.parametrize(
     ("message", "field_name", "reason"),
     [
-        ("Invalid value passed for extended_id: '2AFEDB9A420410MRP041044F47CE86E'", "extended_id", "unknown_key"),
+        (
+            "Invalid value passed for extended_id: '2AFEDB9A420410MRP041044F47CE86E'",
+            "extended_id",
+            "unknown_key",
+        ),
         ("Invalid Product", "product", "rejected_by_api"),
     ],
 )

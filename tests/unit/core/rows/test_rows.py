@@ -42,7 +42,11 @@ VALUES = [
     ("decimal with exponent", Decimal("1e3"), "1000"),
     ("decimal with exponent and point", Decimal("1.50E1"), "15.0"),
     ("decimal with negative exponent", Decimal("-2.5e-9"), "-0.0000000025"),
-    ("decimal beyond a double", Decimal("0.1234567890123456789012345"), "0.1234567890123456789012345"),
+    (
+        "decimal beyond a double",
+        Decimal("0.1234567890123456789012345"),
+        "0.1234567890123456789012345",
+    ),
     ("decimal zero with exponent", Decimal("0e3"), "0"),
     ("double that is whole", 100.0, "100"),
     ("double", 0.1, "0.1"),
@@ -56,7 +60,9 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("value", "text"), [case[1:] for case in VALUES], ids=[case[0] for case in VALUES])
+@pytest.mark.parametrize(
+    ("value", "text"), [case[1:] for case in VALUES], ids=[case[0] for case in VALUES]
+)
 def test_value_becomes_text(value: Any, text: str) -> None:
     row = one({"field": value})
     assert row.rejection is None
@@ -64,7 +70,14 @@ def test_value_becomes_text(value: Any, text: str) -> None:
 
 
 NO_TEXT = [
-    *(float("nan"), float("inf"), -float("inf"), Decimal("NaN"), Decimal("sNaN"), Decimal("-Infinity")),
+    *(
+        float("nan"),
+        float("inf"),
+        -float("inf"),
+        Decimal("NaN"),
+        Decimal("sNaN"),
+        Decimal("-Infinity"),
+    ),
     *([], [1], {}, {"a": 1}, b"", b"x", bytearray(), (1,), datetime(2024, 5, 1)),
     pytest.param(object(), id="object"),
 ]
@@ -90,7 +103,9 @@ def test_value_that_has_no_text_makes_the_event_invalid(value: Any) -> None:
         ("", ""),
     ],
 )
-def test_timestamp_in_a_configured_date_field_is_sent_as_its_own_date(value: Any, text: str) -> None:
+def test_timestamp_in_a_configured_date_field_is_sent_as_its_own_date(
+    value: Any, text: str
+) -> None:
     row = one({"packed_on": value})
     assert row.rejection is None
     assert row.item["packed_on"] == text
@@ -147,7 +162,13 @@ def test_integer_beyond_pythons_conversion_limit_is_written_in_full() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(7, "7"), (2**70, str(2**70)), (Decimal("1.50"), "1.50"), (Decimal("1e3"), "1000"), (12.0, "12")],
+    [
+        (7, "7"),
+        (2**70, str(2**70)),
+        (Decimal("1.50"), "1.50"),
+        (Decimal("1e3"), "1000"),
+        (12.0, "12"),
+    ],
 )
 def test_key_of_a_flat_event_may_be_a_number(value: Any, text: str) -> None:
     (row,) = make(Event({"a": "1", "extended_id": value}))
@@ -165,7 +186,9 @@ def test_key_of_any_other_kind_makes_the_event_invalid(value: Any) -> None:
     assert raised.value.reason == "invalid_event"
 
 
-@pytest.mark.parametrize("fields", [{}, {"a": "1"}, {"extended_id": None, "a": "1"}, {"Extended_id": "K"}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"a": "1"}, {"extended_id": None, "a": "1"}, {"Extended_id": "K"}]
+)
 def test_flat_event_without_its_key_is_key_missing(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidEvent) as raised:
         make(Event(fields))
@@ -193,13 +216,24 @@ def test_key_that_is_longer_than_a_value_may_be_is_the_apis_to_judge() -> None:
 
 
 def test_unit_that_is_itself_a_code_gives_two_rows_with_the_same_fields() -> None:
-    fields = {"ship_date": "2024-05-02", "n": 1, "case_code": "12", "status": 0, "activation_status": 1}
+    fields = {
+        "ship_date": "2024-05-02",
+        "n": 1,
+        "case_code": "12",
+        "status": 0,
+        "activation_status": 1,
+    }
     rows = make(Event(fields, "case_code", "12", also_update=("serial_number", "12")))
     assert len(rows) == 2, "I1: one of the two rows that an event asks for is lost"
     first, second = rows
     assert (first.data_key, first.value) == ("case_code", "12")
     assert (second.data_key, second.value) == ("serial_number", "12")
-    assert first.item == {"case_code": "12", "ship_date": "2024-05-02", "n": "1", "activation_status": "1"}
+    assert first.item == {
+        "case_code": "12",
+        "ship_date": "2024-05-02",
+        "n": "1",
+        "activation_status": "1",
+    }
     assert second.item == {"serial_number": "12", **first.item}
     assert next(iter(second.item)) == "serial_number"
     assert first.record is second.record
@@ -207,12 +241,16 @@ def test_unit_that_is_itself_a_code_gives_two_rows_with_the_same_fields() -> Non
 
 
 def test_second_code_is_judged_by_itself() -> None:
-    first, second = make(Event({"serial_number": "9"}, "case_code", "1", also_update=("serial_number", "2")))
+    first, second = make(
+        Event({"serial_number": "9"}, "case_code", "1", also_update=("serial_number", "2"))
+    )
     assert first.rejection is None
     assert second.rejection is not None
     assert second.rejection.reason == "key_conflict"
     assert (second.data_key, second.value) == ("serial_number", "2")
-    first, second = make(Event({"serial_number": "9"}, "case_code", " ", also_update=("serial_number", "9")))
+    first, second = make(
+        Event({"serial_number": "9"}, "case_code", " ", also_update=("serial_number", "9"))
+    )
     assert (first.rejection and first.rejection.reason) == "key_blank"
     assert (second.rejection and second.rejection.reason) == "no_fields"
 
@@ -282,8 +320,12 @@ def test_size_is_about_the_bytes_of_the_item_in_a_request(fields: dict[str, Any]
     assert abs(row.size - len(orjson.dumps(row.item))) <= 2
 
 
-names = st.sampled_from([*FIELD_RULES, "extended_id", "packed_on", "note", "case_code"]) | st.text(max_size=8)
-texts = st.sampled_from(["", "0", "1", "9", "K", "2024-05-01", "2024-05-01T01:02:03+04:00", "x" * 51])
+names = st.sampled_from([*FIELD_RULES, "extended_id", "packed_on", "note", "case_code"]) | st.text(
+    max_size=8
+)
+texts = st.sampled_from(
+    ["", "0", "1", "9", "K", "2024-05-01", "2024-05-01T01:02:03+04:00", "x" * 51]
+)
 scalars = (
     st.none()
     | st.booleans()
@@ -336,7 +378,9 @@ def check(rows: list[Row], event: Event) -> None:
         assert len(row.item) > 1
         fields = {name: text for name, text in row.item.items() if name != row.data_key}
         assert all(len(text) <= MAX_VALUE for text in fields.values())
-        assert all(rule.passes(fields[name]) for name, rule in FIELD_RULES.items() if name in fields)
+        assert all(
+            rule.passes(fields[name]) for name, rule in FIELD_RULES.items() if name in fields
+        )
         assert not {"status", "activation_status"} <= fields.keys()
 
 
@@ -350,13 +394,17 @@ def test_judging_an_item_as_a_whole_and_by_field_agree(event: Event) -> None:
             rows = way()
         except InvalidEvent as bad:
             return bad.reason, bad.message, bad.field
-        return [(list(row.item.items()), row.value, row.shape, row.size, row.rejection) for row in rows]
+        return [
+            (list(row.item.items()), row.value, row.shape, row.size, row.rejection) for row in rows
+        ]
 
     data_key = event.data_key if event.data_key is not None else "extended_id"
     value = event.key_value if event.key_value is not None else event.fields.get(data_key)
     record = Record(None, 0, None, 0)
     # As a format says it that has seen it while decoding.
-    event.plain = all(type(field) is str and len(field) <= MAX_VALUE for field in event.fields.values())
+    event.plain = all(
+        type(field) is str and len(field) <= MAX_VALUE for field in event.fields.values()
+    )
     assert outcome(lambda: MAKER.rows(event, record)) == outcome(
         lambda: MAKER._judged_rows(event, record, data_key, value)
     )

@@ -1,4 +1,7 @@
-"""Records that make many rows: what is one row, what they weigh, and how much of them is taken in at once."""
+"""Records that make many rows.
+
+What is one row, what they weigh, and how much of them is taken in at once.
+"""
 
 from __future__ import annotations
 
@@ -41,10 +44,14 @@ def kept(*parts: Event) -> list[int]:
     return places
 
 
-# -- repeats ---------------------------------------------------------------------------------------------------------
+# -- repeats -------------------------------------------------------------------------------------
 
 A, B = event("A", a="1"), event("B", a="1")
-PACKED, CASE, OTHER = event("A", case_code="C"), event("C", "case_code", a="1"), event("B", case_code="C")
+PACKED, CASE, OTHER = (
+    event("A", case_code="C"),
+    event("C", "case_code", a="1"),
+    event("B", case_code="C"),
+)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +80,14 @@ def test_what_is_said_twice_is_one_row_unless_something_else_was_said_in_between
 keys = st.sampled_from("AB")
 some = st.one_of(
     st.builds(lambda key, value: event(key, a=value), keys, st.sampled_from("12")),
-    st.builds(lambda key, unit: event(key, case_code=unit, a="0"), keys, st.sampled_from(("", "C", "D"))),
-    st.builds(lambda key, value: event(key, "case_code", a=value), st.sampled_from("CD"), st.sampled_from("12")),
+    st.builds(
+        lambda key, unit: event(key, case_code=unit, a="0"), keys, st.sampled_from(("", "C", "D"))
+    ),
+    st.builds(
+        lambda key, value: event(key, "case_code", a=value),
+        st.sampled_from("CD"),
+        st.sampled_from("12"),
+    ),
     st.builds(lambda key, value: event(key, "serial_number", a=value), keys, st.sampled_from("12")),
 )
 
@@ -86,7 +99,11 @@ def test_leaving_repeats_out_changes_nothing_at_the_api(parts: list[Event]) -> N
         for row in rows:
             data_key, value = str(row.data_key), str(row.value)
             for name, code in codes.items():
-                if name == value if data_key in ("extended_id", "serial_number") else code.get(data_key) == value:
+                if (
+                    name == value
+                    if data_key in ("extended_id", "serial_number")
+                    else code.get(data_key) == value
+                ):
                     code |= {field: text for field, text in row.item.items() if field != data_key}
         return codes
 
@@ -97,17 +114,28 @@ def test_leaving_repeats_out_changes_nothing_at_the_api(parts: list[Event]) -> N
 def test_refusals_are_never_one() -> None:
     bad = InvalidEvent("invalid_event", "no")
     rows = rows_of(bad, bad, event("A"), event("A"))
-    assert [row.rejection and row.rejection.reason for row in rows] == ["invalid_event", "invalid_event", "no_fields"]
+    assert [row.rejection and row.rejection.reason for row in rows] == [
+        "invalid_event",
+        "invalid_event",
+        "no_fields",
+    ]
 
 
 def test_a_value_that_makes_one_event_invalid_costs_the_others_nothing() -> None:
     first, second = rows_of(event("A", a=[1]), B)
     assert first.rejection is not None
-    assert (first.rejection.reason, first.value, second.item) == ("invalid_event", None, {"extended_id": "B", "a": "1"})
+    assert (first.rejection.reason, first.value, second.item) == (
+        "invalid_event",
+        None,
+        {"extended_id": "B", "a": "1"},
+    )
 
 
 def test_a_value_that_all_parts_of_an_event_share_and_that_cannot_be_sent_refuses_it_once() -> None:
-    event = EventBatch({"a": [1]}, parts=(Event({"a": [1]}, "extended_id", "A"), Event({"a": [1]}, "extended_id", "B")))
+    event = EventBatch(
+        {"a": [1]},
+        parts=(Event({"a": [1]}, "extended_id", "A"), Event({"a": [1]}, "extended_id", "B")),
+    )
     (row,) = MAKER.rows(event, Record(None, 0, None, 1))
     assert row.rejection is not None
     assert (row.rejection.reason, row.value) == ("invalid_event", None)
@@ -125,7 +153,7 @@ def test_over_the_limit_none_is_made() -> None:
         rows_of(*parts)
 
 
-# -- room ------------------------------------------------------------------------------------------------------------
+# -- room ----------------------------------------------------------------------------------------
 
 
 def several(offset: int, *keys: str, step: str = "shipping") -> Message:
@@ -145,7 +173,9 @@ def test_of_many_records_with_many_rows_only_what_there_is_room_for_is_made_at_o
     world = site(max_unsettled_rows=12, max_rows=10)
     for number in range(3):
         partition = world.partition(number)
-        world.source.logs[partition] = [several(at, *codes(f"P{number}R{at}", 40)) for at in range(10)]
+        world.source.logs[partition] = [
+            several(at, *codes(f"P{number}R{at}", 40)) for at in range(10)
+        ]
     most = 0
 
     def done() -> bool:
@@ -156,7 +186,9 @@ def test_of_many_records_with_many_rows_only_what_there_is_room_for_is_made_at_o
     world.start()
     world.turn_until(done, 600)
     assert len(set(world.sent_values())) == 3 * 10 * 40
-    assert most <= 12 + 40 + 12, "a record is taken in whole, and those behind it count as one row each"
+    assert most <= 12 + 40 + 12, (
+        "a record is taken in whole, and those behind it count as one row each"
+    )
     assert world.pipeline.flow.rows == world.pipeline.flow.size == 0
 
 
@@ -171,7 +203,9 @@ def test_what_waits_for_room_never_waits_for_itself() -> None:
 
 
 def test_what_waits_for_room_waits_for_stuck_rows_and_not_for_itself() -> None:
-    """I8: rows that cannot go, and the records that wait for room, are more than the bound together."""
+    """I8: rows that cannot go, and the records that wait for room, are more than the bound
+    together.
+    """
     world = site(max_unsettled_rows=6, max_rows=1, concurrency=8)
     stuck = set(codes("R0", 20)[:4])
     world.api = lambda attempt: None if stuck & set(values(attempt)) else accepted(attempt)
@@ -182,10 +216,14 @@ def test_what_waits_for_room_waits_for_stuck_rows_and_not_for_itself() -> None:
     ]
     world.start()
     world.turn_for(60)
-    assert set(codes("R1", 1)) & set(world.sent_values()), "I8: what waits for room waits for itself"
+    assert set(codes("R1", 1)) & set(world.sent_values()), (
+        "I8: what waits for room waits for itself"
+    )
 
 
-def test_what_waited_for_its_schema_in_many_partitions_and_then_for_room_never_waits_for_itself() -> None:
+def test_what_waited_for_its_schema_in_many_partitions_and_then_for_room_never_waits_for_itself() -> (
+    None
+):
     """Each of these records counts as a row, and there are as many as the bound allows rows."""
     asked: list[int] = []
     schemas = Schemas(lambda: 0.0)
@@ -193,7 +231,11 @@ def test_what_waited_for_its_schema_in_many_partitions_and_then_for_room_never_w
     partitions = [world.partition(number) for number in range(8)]
     for number, partition in enumerate(partitions):
         world.source.logs[partition] = [
-            Message(at, b"\x00\x00\x00\x00\x07" + (several(at, *codes(f"P{number}R{at}", 20)).value() or b""))
+            Message(
+                at,
+                b"\x00\x00\x00\x00\x07"
+                + (several(at, *codes(f"P{number}R{at}", 20)).value() or b""),
+            )
             for at in range(3)
         ]
     world.start()
@@ -233,7 +275,10 @@ def test_records_of_one_row_behind_one_of_many_keep_their_order() -> None:
     world.start()
     world.turn_until(lambda: partition.committed == 4)
     sent = [
-        item["ship_date"] for attempt in world.sent for item in attempt.items if item["extended_id"] == "R-00000001"
+        item["ship_date"]
+        for attempt in world.sent
+        for item in attempt.items
+        if item["extended_id"] == "R-00000001"
     ]
     assert sent == ["2026-11-23", "2027-01-01", "2026-11-23"]
     assert partition.ledger.as_dict() == {

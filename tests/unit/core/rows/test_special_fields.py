@@ -16,9 +16,22 @@ def test_date_consumed_of_null_is_not_looked_at() -> None:
     assert reason({"date_consumed": None, "a": "1"}) is None
 
 
-STATUSES = (["0", "1", "2", 0, 1, 2, 1.0], ["", " ", "3", "-1", "01", "1.0", "active", "true", True, 3, " 1", "१"])
+STATUSES = (
+    ["0", "1", "2", 0, 1, 2, 1.0],
+    ["", " ", "3", "-1", "01", "1.0", "active", "true", True, 3, " 1", "१"],
+)
 NO_DATES = [
-    *("2023-02-29", "2024-13-01", "2024-5-1", "20240501", "2024-W18-3", "01/12/2016", "0000-01-01", " ", "tomorrow"),
+    *(
+        "2023-02-29",
+        "2024-13-01",
+        "2024-5-1",
+        "20240501",
+        "2024-W18-3",
+        "01/12/2016",
+        "0000-01-01",
+        " ",
+        "tomorrow",
+    ),
     *("2024-05-01 ", "\u0662\u0660\u0662\u0664-05-01", "2024-05-01\n", 20240501, False),
 ]
 DATES = ["", "2024-05-01", "2024-02-29", "0001-01-01", "9999-12-31"]
@@ -28,7 +41,10 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "product": (["P1", 17, " "], [""]),
     "activation_status": STATUSES,
     "status": STATUSES,
-    "blacklist_reason": (["", *range(11), "0", "10", 10.0], ["11", "-1", "00", "1.5", "stolen", " ", 11, True]),
+    "blacklist_reason": (
+        ["", *range(11), "0", "10", 10.0],
+        ["11", "-1", "00", "1.5", "stolen", " ", 11, True],
+    ),
     "intended_market": (["cn", "CN", "", " ", "my-region", "XX"], []),
     "after_sell_by": (DATES, [*NO_DATES, TIMESTAMP]),
     "date_consumed": ([], ["2024-05-01", "", "x", 0, False]),
@@ -42,16 +58,22 @@ LISTED = {"events.logistic_units": "case_code", "events.date_fields": "packed_on
 def test_every_entry_of_the_table_has_cases_and_a_source() -> None:
     assert [field.name for field in SPECIAL_FIELDS] == list(CASES)
     assert [field.name for field in SPECIAL_FIELDS if field.setting] == list(LISTED)
-    assert [field.name for field in SPECIAL_FIELDS if (field.rule is None) != (not CASES[field.name][1])] == []
+    assert [
+        field.name for field in SPECIAL_FIELDS if (field.rule is None) != (not CASES[field.name][1])
+    ] == []
     assert all(field.source and field.meaning for field in SPECIAL_FIELDS)
 
 
-@pytest.mark.parametrize(("entry", "value"), [(name, value) for name, (good, _) in CASES.items() for value in good])
+@pytest.mark.parametrize(
+    ("entry", "value"), [(name, value) for name, (good, _) in CASES.items() for value in good]
+)
 def test_special_field_takes_what_the_guide_allows(entry: str, value: Any) -> None:
     assert rejection({LISTED.get(entry, entry): value}, date_fields=("packed_on",)) is None
 
 
-@pytest.mark.parametrize(("entry", "value"), [(name, value) for name, (_, bad) in CASES.items() for value in bad])
+@pytest.mark.parametrize(
+    ("entry", "value"), [(name, value) for name, (_, bad) in CASES.items() for value in bad]
+)
 def test_special_field_refuses_anything_else(entry: str, value: Any) -> None:
     field = LISTED.get(entry, entry)
     found = rejection({field: value, "a": "1"}, date_fields=("packed_on",))
@@ -62,7 +84,9 @@ def test_special_field_refuses_anything_else(entry: str, value: Any) -> None:
 
 @pytest.mark.parametrize("field", [*CASES, "production_date", "any other"])
 def test_any_field_is_limited_to_fifty_characters(field: str) -> None:
-    assert reason({LISTED.get(field, field): "1" * 51}, date_fields=("packed_on",)) == "value_too_long"
+    assert (
+        reason({LISTED.get(field, field): "1" * 51}, date_fields=("packed_on",)) == "value_too_long"
+    )
 
 
 @pytest.mark.parametrize(("field", "value"), [("production_date", "01/12/2016"), ("any other", "")])
@@ -78,7 +102,10 @@ def test_value_of_a_unit_is_what_the_row_joins_unless_it_is_empty_or_the_key() -
         return row.joins
 
     assert joins({"case_code": 456}) == (("case_code", "456"),)
-    assert joins({"case_code": "456", "pallet_code": "p001"}) == (("case_code", "456"), ("pallet_code", "p001"))
+    assert joins({"case_code": "456", "pallet_code": "p001"}) == (
+        ("case_code", "456"),
+        ("pallet_code", "p001"),
+    )
     assert joins({"case_code": "", "a": "1"}) == ()
     assert joins({"pallet_code": "p001"}, "case_code") == (("pallet_code", "p001"),)
     assert joins({"a": "1"}, "case_code") == ()
@@ -87,14 +114,19 @@ def test_value_of_a_unit_is_what_the_row_joins_unless_it_is_empty_or_the_key() -
 def test_invalid_value_is_told_with_what_is_allowed() -> None:
     found = rejection({"activation_status": "active"})
     assert found is not None
-    assert found.message == '"activation_status" is "active"; allowed: 0 (inactive), 1 (active) or 2 (blacklisted)'
+    assert (
+        found.message
+        == '"activation_status" is "active"; allowed: 0 (inactive), 1 (active) or 2 (blacklisted)'
+    )
 
 
 def test_special_field_keeps_its_own_rule_when_configured_as_date() -> None:
     assert field_rules(["status", "packed_on"])["status"] is FIELD_RULES["status"]
 
 
-@pytest.mark.parametrize("status", ["0", 2, "nonsense", "", "x" * 51, True, [1], {"a": 1}, float("nan")])
+@pytest.mark.parametrize(
+    "status", ["0", 2, "nonsense", "", "x" * 51, True, [1], {"a": 1}, float("nan")]
+)
 def test_status_beside_activation_status_is_dropped_unchecked(status: Any) -> None:
     maker = RowMaker("extended_id")
     for fields in (

@@ -1,4 +1,7 @@
-"""Every rule that a row must pass, by name; those of the special fields stand in ``test_special_fields``."""
+"""Every rule that a row must pass, by name.
+
+Those of the special fields stand in ``test_special_fields``.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ from consumer.core.rows.validation import (
 )
 
 
-def rejection(fields: dict[str, Any], key_value: Any = "K1", *, date_fields: tuple[str, ...] = ()) -> Rejection | None:
+def rejection(
+    fields: dict[str, Any], key_value: Any = "K1", *, date_fields: tuple[str, ...] = ()
+) -> Rejection | None:
     maker = RowMaker("extended_id", date_fields)
     event = Event(fields, "extended_id", key_value)
     (row,) = maker.rows(event, Record(None, 0, None, 0))
@@ -88,7 +93,9 @@ def test_key_field_is_compared_as_text_and_exactly() -> None:
     assert reason({"a": "1", "extended_id": "K1 "}, "K1") == "key_conflict"
 
 
-@pytest.mark.parametrize("fields", [{}, {"a": None}, {"extended_id": "K1"}, {"extended_id": "K1", "a": None}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"a": None}, {"extended_id": "K1"}, {"extended_id": "K1", "a": None}]
+)
 def test_event_that_sets_nothing_has_no_fields(fields: dict[str, Any]) -> None:
     assert reason(fields) == "no_fields"
 
@@ -115,7 +122,11 @@ def test_gravest_failure_is_reported_whatever_the_order_of_the_fields() -> None:
         forward = reason(failing, "K1")
         assert reason(dict(reversed(failing.items())), "K1") == forward
         found.append(forward)
-        field = {"value_too_long": "note", "forbidden_field": "date_consumed", "key_conflict": "extended_id"}
+        field = {
+            "value_too_long": "note",
+            "forbidden_field": "date_consumed",
+            "key_conflict": "extended_id",
+        }
         del failing[field.get(str(forward), "activation_status")]
     assert found == ["value_too_long", "forbidden_field", "invalid_value", "key_conflict"]
     assert reason({"note": "x" * 51}, " ") == "key_blank"
@@ -154,7 +165,9 @@ def test_reasons_rank_as_they_are_listed() -> None:
         ("", None),
     ],
 )
-def test_rfc_3339_timestamp_gives_the_date_at_its_own_offset(text: str, expected: str | None) -> None:
+def test_rfc_3339_timestamp_gives_the_date_at_its_own_offset(
+    text: str, expected: str | None
+) -> None:
     assert timestamp_date(text) == expected
 
 

@@ -23,7 +23,9 @@ def _read(rows: list[Row], response: Response, data_key: str = "extended_id") ->
 
 
 def _ok(items: dict[str, Any], affected: Any) -> Response:
-    return answered(200, {"total_updates": 1, "changes": [], "items": items, "codes_affected": affected})
+    return answered(
+        200, {"total_updates": 1, "changes": [], "items": items, "codes_affected": affected}
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,10 @@ def test_errors_name_rows_by_key_value() -> None:
     rows = _rows("A", "B", "C")
     outcome = _read(rows, naming(error_of("C"), error_of("A", field="extended_id")))
     assert outcome.verdict is Verdict.ROWS_NAMED
-    why = {row.value: (r.reason, r.message, r.field, r.stage, r.http_status) for row, r in outcome.rejected}
+    why = {
+        row.value: (r.reason, r.message, r.field, r.stage, r.http_status)
+        for row, r in outcome.rejected
+    }
     assert why == {
         "C": ("rejected_by_api", "Invalid product", "product", "upload", 400),
         "A": ("unknown_key", "Invalid extended_id", "extended_id", "upload", 400),
@@ -137,13 +142,18 @@ def test_until_it_is_known_how_lines_are_counted_they_name_rows_to_be_tried_alon
     errors = [{"message": "bad", "line": "2", "field": "f"}]
     outcome = _read(rows, answered(400, {"errors": errors}))
     assert (outcome.verdict, outcome.rejected) == (Verdict.ROWS_NAMED, [])
-    assert [row.value for row in outcome.candidates] == ["B", "C", "A"], "counted from 1, from 0, or with a header"
+    assert [row.value for row in outcome.candidates] == ["B", "C", "A"], (
+        "counted from 1, from 0, or with a header"
+    )
     assert [row.value for row in outcome.others] == ["D"]
 
 
 def test_lines_that_only_one_way_of_counting_puts_inside_of_the_window_mean_one_row() -> None:
     rows = _rows("A", "B", "C")
-    errors = [{"message": "bad", "line": "1", "field": "f"}, {"message": "bad", "line": 3, "field": "f"}]
+    errors = [
+        {"message": "bad", "line": "1", "field": "f"},
+        {"message": "bad", "line": 3, "field": "f"},
+    ]
     outcome = _read(rows, answered(400, {"errors": errors}))
     assert [row.value for row in outcome.candidates] == ["A"]
     assert outcome.others == rows[1:]
@@ -191,7 +201,9 @@ def test_a_400_that_names_no_row_of_this_window_names_none(document: dict[str, A
 
 
 def test_a_key_value_that_came_as_a_number_names_its_row() -> None:
-    outcome = _read(_rows("12", "13"), answered(400, {"errors": [{"message": "bad", "key_value": 13}]}))
+    outcome = _read(
+        _rows("12", "13"), answered(400, {"errors": [{"message": "bad", "key_value": 13}]})
+    )
     assert [row.value for row, _ in outcome.rejected] == ["13"]
 
 

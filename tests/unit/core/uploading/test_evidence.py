@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from consumer.core.uploading.evidence import DIVIDED_BLIND_AFTER, REJECTED_ALONE_AFTER, Failure, Step, next_step
+from consumer.core.uploading.evidence import (
+    DIVIDED_BLIND_AFTER,
+    REJECTED_ALONE_AFTER,
+    Failure,
+    Step,
+    next_step,
+)
 from consumer.core.verdict import Verdict
 
 REFUSED, UNEXPECTED, FAILED, LOST, TASK_FAILED = (
@@ -22,12 +28,14 @@ FINE = {"api_doubtful": False}  # others were accepted a moment ago
 @pytest.mark.parametrize(
     ("verdict", "rows", "failures", "more", "step"),
     [
-        # One failure shows nothing; a refusal while nothing is being accepted may be about everybody.
+        # One failure shows nothing; a refusal while nothing is being accepted may be about
+        # everybody.
         (FAILED, 9, 1, {}, Step.RETRY),
         (REFUSED, 9, 1, {}, Step.PAUSE),
         (UNEXPECTED, 1, 1, {}, Step.PAUSE),
         (REFUSED, 9, 1, FINE, Step.RETRY),
-        # With evidence a window is divided: a refusal sooner than what may be chance, a part of a suspect at once.
+        # With evidence a window is divided: a refusal sooner than what may be chance, a part of a
+        # suspect at once.
         (REFUSED, 9, 1, {"evidence": True, **FINE}, Step.RETRY),
         (REFUSED, 9, 2, {"evidence": True}, Step.DIVIDE),
         (UNEXPECTED, 9, 2, {"evidence": True}, Step.DIVIDE),
@@ -49,13 +57,25 @@ FINE = {"api_doubtful": False}  # others were accepted a moment ago
         (UNEXPECTED, 1, 9, {"evidence": True, "refused_again": True, **FINE}, Step.RETRY),
         (FAILED, 1, 9, {"evidence": True, "refused_again": True}, Step.RETRY),
         (REFUSED, 1, REJECTED_ALONE_AFTER, {"suspect": True, "only_suspects": True}, Step.REJECT),
-        (REFUSED, 1, REJECTED_ALONE_AFTER - 1, {"suspect": True, "only_suspects": True}, Step.RETRY),
+        (
+            REFUSED,
+            1,
+            REJECTED_ALONE_AFTER - 1,
+            {"suspect": True, "only_suspects": True},
+            Step.RETRY,
+        ),
         (FAILED, 1, 99, {"suspect": True, "only_suspects": True}, Step.RETRY),
         # Others are given up, in time.
         (FAILED, 1, 9, {"expired": True}, Step.GIVE_UP),
         (UNEXPECTED, 1, 9, {"expired": True}, Step.GIVE_UP),
         (FAILED, 9, 9, {"expired": True}, Step.RETRY),
-        (LOST, 1, 2, {"expired": True}, Step.RETRY),  # one by chance, and a task that did not end in time
+        (
+            LOST,
+            1,
+            2,
+            {"expired": True},
+            Step.RETRY,
+        ),  # one by chance, and a task that did not end in time
         # Where that is allowed, a row that goes on failing synchronously goes as a task.
         (FAILED, 1, 3, {"may_go_by_task": True, "evidence": True}, Step.GO_BY_TASK),
         (LOST, 1, 3, {"may_go_by_task": True}, Step.RETRY),
@@ -65,21 +85,39 @@ FINE = {"api_doubtful": False}  # others were accepted a moment ago
         (REFUSED, 1, 1, {"suspect": True}, Step.RETRY),
     ],
 )
-def test_next_step(verdict: Verdict, rows: int, failures: int, more: dict[str, Any], step: Step) -> None:
+def test_next_step(
+    verdict: Verdict, rows: int, failures: int, more: dict[str, Any], step: Step
+) -> None:
     found = next_step(Failure(verdict, rows, failures, **more))
-    assert found is step, f"the API's fault is taken for the rows', or the rows' for the API's: {found}, not {step}"
+    assert found is step, (
+        f"the API's fault is taken for the rows', or the rows' for the API's: {found}, not {step}"
+    )
 
 
 @pytest.mark.parametrize("verdict", [REFUSED, UNEXPECTED, FAILED, LOST, TASK_FAILED])
 @pytest.mark.parametrize("rows", [1, 9])
-def test_while_uploading_is_paused_the_answers_to_other_windows_decide_nothing(verdict: Verdict, rows: int) -> None:
-    sure = {"evidence": True, "refused_again": True, "suspect": True, "expired": True, "nothing_else": True}
+def test_while_uploading_is_paused_the_answers_to_other_windows_decide_nothing(
+    verdict: Verdict, rows: int
+) -> None:
+    sure = {
+        "evidence": True,
+        "refused_again": True,
+        "suspect": True,
+        "expired": True,
+        "nothing_else": True,
+    }
     found = next_step(Failure(verdict, rows, 99, paused=True, **sure))
     assert found is Step.RETRY, f"what the pause is about is taken for the rows' fault: {found}"
 
 
 @pytest.mark.parametrize("verdict", [REFUSED, UNEXPECTED, FAILED, LOST, TASK_FAILED])
 def test_a_trial_rejects_no_row_for_what_the_pause_may_be_about(verdict: Verdict) -> None:
-    sure = {"evidence": True, "refused_again": True, "suspect": True, "expired": True, "only_suspects": True}
+    sure = {
+        "evidence": True,
+        "refused_again": True,
+        "suspect": True,
+        "expired": True,
+        "only_suspects": True,
+    }
     found = next_step(Failure(verdict, 1, 99, on_trial=True, **sure))
     assert found not in (Step.REJECT, Step.GIVE_UP), f"a trial rejects a row: {found}"

@@ -12,7 +12,17 @@ from consumer.core.admission.retry import RetryPolicy
 from consumer.core.uploading.evidence import TASK_PATIENCE_SECONDS
 from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import LONGEST_WAIT, TASKS_PER_REQUEST, UNKNOWN_LIMIT
-from tests.unit.builders import Bench, accepted, answered, error_of, lost, names, naming, unsent, values
+from tests.unit.builders import (
+    Bench,
+    accepted,
+    answered,
+    error_of,
+    lost,
+    names,
+    naming,
+    unsent,
+    values,
+)
 
 RUNNING = answered(200, {"task_id": "1", "state": "in-progress"})
 COMPLETE = answered(200, {"task_id": "1", "state": "complete"})
@@ -33,20 +43,27 @@ def bench_with_a_task(*keys: str, **rules: Any) -> Bench:
     return bench
 
 
-# -- packing ---------------------------------------------------------------------------------------------------------
+# -- packing -------------------------------------------------------------------------------------
 
 
 def test_rows_of_the_same_data_share_a_call_and_others_do_not() -> None:
     bench = Bench(concurrency=8)
     partition = bench.partition()
-    bench.read(partition, "C1", "C2", key="case_code", by_task=True, tick=False, ship_date="2026-01-01")
+    bench.read(
+        partition, "C1", "C2", key="case_code", by_task=True, tick=False, ship_date="2026-01-01"
+    )
     bench.read(partition, "C3", key="case_code", by_task=True, tick=False, ship_date="2026-01-02")
     bench.read(partition, "C4", key="case_code", by_task=True, tick=False, ship_date="2026-01-01")
     bench.read(partition, "P1", key="pallet_code", by_task=True, tick=False, ship_date="2026-01-01")
     bench.tick()
     for attempt in bench.open:
-        sets = {tuple(sorted((n, v) for n, v in item.items() if n != attempt.data_key)) for item in attempt.items}
-        assert len(sets) == 1, f"I1: a task sets one set of data, and these rows have {len(sets)}: {attempt.items}"
+        sets = {
+            tuple(sorted((n, v) for n, v in item.items() if n != attempt.data_key))
+            for item in attempt.items
+        }
+        assert len(sets) == 1, (
+            f"I1: a task sets one set of data, and these rows have {len(sets)}: {attempt.items}"
+        )
     assert sorted(values(attempt) for attempt in bench.open) == [["C1", "C2", "C4"], ["C3"], ["P1"]]
     assert all(attempt.by_task for attempt in bench.open)
 
@@ -67,10 +84,13 @@ def test_a_synchronous_row_of_the_same_fields_goes_in_a_call_of_its_own() -> Non
     bench.read(partition, "C1", key="case_code", by_task=True, tick=False)
     bench.read(partition, "C2", key="case_code", tick=False)
     bench.tick()
-    assert sorted((values(attempt), attempt.by_task) for attempt in bench.open) == [(["C1"], True), (["C2"], False)]
+    assert sorted((values(attempt), attempt.by_task) for attempt in bench.open) == [
+        (["C1"], True),
+        (["C2"], False),
+    ]
 
 
-# -- a task's life ---------------------------------------------------------------------------------------------------
+# -- a task's life -------------------------------------------------------------------------------
 
 
 def test_rows_are_settled_when_the_task_is_complete_and_not_before() -> None:
@@ -104,7 +124,9 @@ def test_the_state_may_stand_in_an_object_of_its_own() -> None:
     assert bench.pipeline.uploads.confirming.codes_affected == {"case_code": 7}
 
 
-@pytest.mark.parametrize("document", [{}, {"state": "pending"}, {"state": "queued"}, {"state": 7}, {"status": None}])
+@pytest.mark.parametrize(
+    "document", [{}, {"state": "pending"}, {"state": "queued"}, {"state": 7}, {"status": None}]
+)
 def test_any_other_state_is_asked_about_again(document: dict[str, object]) -> None:
     bench = bench_with_a_task()
     bench.pass_time(1)
@@ -144,10 +166,12 @@ def test_a_later_row_of_the_unit_waits_for_the_task() -> None:
     assert values(bench.only) == ["C1"]
 
 
-# -- failed, lost, over the deadline ---------------------------------------------------------------------------------
+# -- failed, lost, over the deadline -------------------------------------------------------------
 
 
-def test_a_failed_task_is_divided_until_the_bad_row_is_alone_and_dead_lettered_with_what_the_task_said() -> None:
+def test_a_failed_task_is_divided_until_the_bad_row_is_alone_and_dead_lettered_with_what_the_task_said() -> (
+    None
+):
     bench = Bench(concurrency=1)
     bench.read(bench.partition(), *names("C", 20), key="case_code", by_task=True)
     for number in range(60):
@@ -176,8 +200,12 @@ def test_a_task_that_the_api_does_not_know_is_asked_about_again_then_its_rows_go
     assert values(bench.only) == ["C1", "C2"]
 
 
-def test_a_task_over_its_deadline_has_an_unknown_outcome_its_rows_go_again_and_hold_their_claims() -> None:
-    bench = Bench(task_deadline=DEADLINE, max_processing=30.0, retry=RetryPolicy(base=0.001, cap=0.001))
+def test_a_task_over_its_deadline_has_an_unknown_outcome_its_rows_go_again_and_hold_their_claims() -> (
+    None
+):
+    bench = Bench(
+        task_deadline=DEADLINE, max_processing=30.0, retry=RetryPolicy(base=0.001, cap=0.001)
+    )
     (partition,) = [bench.partition()]
     bench.read(partition, "C1", key="case_code", by_task=True)
     bench.answer(bench.only, started())
@@ -217,8 +245,12 @@ def test_a_call_whose_answer_was_lost_may_have_started_a_task_so_later_rows_wait
     assert values(bench.only) == ["C1"]
 
 
-@pytest.mark.parametrize("response", [lost(), unsent(), answered(503), answered(403), answered(200, body=b"<html>")])
-def test_a_question_without_an_answer_is_asked_again_and_changes_nothing(response: Response) -> None:
+@pytest.mark.parametrize(
+    "response", [lost(), unsent(), answered(503), answered(403), answered(200, body=b"<html>")]
+)
+def test_a_question_without_an_answer_is_asked_again_and_changes_nothing(
+    response: Response,
+) -> None:
     bench = bench_with_a_task()
     for _ in range(3):
         bench.pass_time(30)
@@ -264,7 +296,9 @@ def test_tasks_that_get_lost_again_and_again_are_started_less_and_less_often() -
     assert sum(waits[4:8]) > 2 * sum(waits[:4])
 
 
-def test_what_is_told_of_a_task_over_its_deadline_is_that_and_not_the_answer_that_it_is_at_work() -> None:
+def test_what_is_told_of_a_task_over_its_deadline_is_that_and_not_the_answer_that_it_is_at_work() -> (
+    None
+):
     bench = bench_with_a_task("C1")
     while bench.now <= 1000.0 + DEADLINE + LONGEST_WAIT and not bench.open:
         bench.pass_time(1)
@@ -275,7 +309,9 @@ def test_what_is_told_of_a_task_over_its_deadline_is_that_and_not_the_answer_tha
     ]
 
 
-def test_a_row_whose_tasks_never_end_is_given_up_while_others_pass_and_its_letter_says_why() -> None:
+def test_a_row_whose_tasks_never_end_is_given_up_while_others_pass_and_its_letter_says_why() -> (
+    None
+):
     bench = Bench(task_deadline=20.0, retry=RetryPolicy(base=0.1, cap=1.0, give_up=200.0))
     partition = bench.partition()
     bench.read(partition, "BAD", key="case_code", by_task=True)
@@ -290,7 +326,11 @@ def test_a_row_whose_tasks_never_end_is_given_up_while_others_pass_and_its_lette
             bench.read(partition, f"E{number}")
         bench.pass_time(1)
     why = bench.dead_letters[0].rejection
-    assert (why.reason, why.message, why.http_status) == ("api_error", "the task did not end within 20 s", None)
+    assert (why.reason, why.message, why.http_status) == (
+        "api_error",
+        "the task did not end within 20 s",
+        None,
+    )
 
 
 def test_a_task_may_be_asked_about_for_weeks() -> None:
@@ -317,14 +357,16 @@ def test_that_tasks_cannot_be_asked_about_is_told() -> None:
     assert bench.notices.count(told) == 2
 
 
-# -- the gate --------------------------------------------------------------------------------------------------------
+# -- the gate ------------------------------------------------------------------------------------
 
 
 def test_a_question_costs_a_request_of_the_budget() -> None:
     bench = Bench(rate=10.0, concurrency=8)
     partition = bench.partition()
     for number in range(30):
-        bench.read(partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number))
+        bench.read(
+            partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number)
+        )
         fields: dict[str, Any] = {f"note{number}": "x"}
         bench.read(partition, f"E{number}", tick=False, **fields)
     calls: list[float] = []
@@ -348,7 +390,9 @@ def test_questions_and_uploads_take_turns_when_requests_are_scarce() -> None:
     bench = Bench(rate=1.0, concurrency=8)
     partition = bench.partition()
     for number in range(10):
-        bench.read(partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number))
+        bench.read(
+            partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number)
+        )
     for number in range(50):
         fields: dict[str, Any] = {f"note{number}": "x"}
         bench.read(partition, f"E{number}", tick=False, **fields)
@@ -356,7 +400,9 @@ def test_questions_and_uploads_take_turns_when_requests_are_scarce() -> None:
     for _ in range(60):
         bench.pass_time(1.06)
         for attempt in list(bench.open):
-            bench.answer(attempt, started(bench.now.hex()) if attempt.by_task else accepted(attempt))
+            bench.answer(
+                attempt, started(bench.now.hex()) if attempt.by_task else accepted(attempt)
+            )
         for task in list(bench.questions):
             asked += 1
             bench.tell(RUNNING, task)
@@ -369,13 +415,17 @@ def test_as_many_tasks_are_at_work_as_are_allowed_and_other_rows_go_on() -> None
     partition = bench.partition()
     most = 2 * TASKS_PER_REQUEST
     for number in range(most + 3):
-        bench.read(partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number))
+        bench.read(
+            partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number)
+        )
     bench.tick()
     started_tasks = 0
     while bench.open:
         started_tasks += 1
         bench.answer(bench.open[0], started(started_tasks))
-    assert most <= started_tasks < most + 2, "I6: only those that were being started at the bound come on top"
+    assert most <= started_tasks < most + 2, (
+        "I6: only those that were being started at the bound come on top"
+    )
     bench.read(partition, "E1", "E2")
     assert values(bench.only) == ["E1", "E2"]
     bench.accept()
@@ -389,7 +439,9 @@ def test_only_a_few_questions_are_open_at_once() -> None:
     bench = Bench(concurrency=4)
     partition = bench.partition()
     for number in range(8):
-        bench.read(partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number))
+        bench.read(
+            partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number)
+        )
     bench.tick()
     while bench.open:
         bench.answer(bench.open[0], started(len(bench.sent)))
@@ -397,7 +449,9 @@ def test_only_a_few_questions_are_open_at_once() -> None:
     assert len(bench.questions) == MAX_POLLS
 
 
-def test_a_question_answered_401_pauses_uploading_and_the_task_is_asked_about_once_the_token_passes() -> None:
+def test_a_question_answered_401_pauses_uploading_and_the_task_is_asked_about_once_the_token_passes() -> (
+    None
+):
     bench = bench_with_a_task()
     bench.pass_time(1)
     bench.tell(answered(401, {"detail": "Invalid token."}))
@@ -471,7 +525,9 @@ def test_a_trial_that_is_a_task_at_work_does_not_keep_other_windows_from_being_t
     bench.read(bench.partition(1), "A")
     bench.pipeline.remove_partitions([partition], bench.now)
     bench.pass_time(UNANSWERED_SECONDS)
-    assert [values(attempt) for attempt in bench.open] == [["A"]], "I8: nothing else is tried while a task is at work"
+    assert [values(attempt) for attempt in bench.open] == [["A"]], (
+        "I8: nothing else is tried while a task is at work"
+    )
     bench.accept()
     assert bench.pipeline.gate.pause is None
 
@@ -504,7 +560,9 @@ def test_a_task_is_complete_only_if_nothing_in_the_answer_says_that_it_is_at_wor
         {"state": "complete", "success": False},
     ],
 )
-def test_a_task_of_which_anything_says_that_it_failed_is_not_complete(document: dict[str, object]) -> None:
+def test_a_task_of_which_anything_says_that_it_failed_is_not_complete(
+    document: dict[str, object],
+) -> None:
     bench = bench_with_a_task()
     bench.pass_time(1)
     bench.tell(answered(200, document))
@@ -523,7 +581,10 @@ def test_broken_task_workers_dead_letter_no_row_though_synchronous_calls_pass() 
         bench.read(partition, f"E{number}")
         for attempt in list(bench.open):
             bench.answer(
-                attempt, started(f"{number}-{attempt.window.number}") if attempt.by_task else accepted(attempt)
+                attempt,
+                started(f"{number}-{attempt.window.number}")
+                if attempt.by_task
+                else accepted(attempt),
             )
         for task in list(bench.questions):
             bench.tell(FAILED if broken else COMPLETE, task)
@@ -555,7 +616,9 @@ def test_a_row_is_not_rejected_for_its_first_failed_task() -> None:
     assert bench.reasons() == {}, "a good row is dead-lettered for its first failed task"
 
 
-def test_a_row_whose_task_fails_while_other_tasks_pass_is_rejected_with_what_the_task_said() -> None:
+def test_a_row_whose_task_fails_while_other_tasks_pass_is_rejected_with_what_the_task_said() -> (
+    None
+):
     bench = Bench(concurrency=4, max_rows=10, retry=RetryPolicy(base=0.5, cap=5.0))
     partition = bench.partition()
     bench.read(partition, *names("C", 10), key="case_code", by_task=True, tick=False)
@@ -569,7 +632,9 @@ def test_a_row_whose_task_fails_while_other_tasks_pass_is_rejected_with_what_the
         bench.pass_time(0.5)
     assert bench.reasons() == {"C003": "rejected_by_api"}
     ended = bench.pipeline.uploads.tasks_ended
-    assert ended.keys() == {"accepted", "none_named"}, "a failed task is counted under the name that users know"
+    assert ended.keys() == {"accepted", "none_named"}, (
+        "a failed task is counted under the name that users know"
+    )
     assert bench.dead_letters[0].rejection.message == "the task failed: no such product"
 
 
@@ -589,20 +654,28 @@ def _others_pass_and_tasks_do_not(bench: Bench, start: Response, seconds: float)
         bench.pass_time(0.5)
 
 
-def test_rows_of_which_one_after_the_other_fails_as_the_only_task_are_all_rejected_in_time() -> None:
+def test_rows_of_which_one_after_the_other_fails_as_the_only_task_are_all_rejected_in_time() -> (
+    None
+):
     """I8: those that were rejected before say nothing of the API's workers any more."""
     bench = Bench(concurrency=4, max_rows=1, retry=RetryPolicy(base=0.5, cap=5.0, give_up=0))
     bench.read(bench.partition(), *["C1"] * 6, key="case_code", by_task=True)
     _others_pass_and_tasks_do_not(bench, started(), 6 * 1.2 * TASK_PATIENCE_SECONDS)
-    assert [letter.rejection.reason for letter in bench.buried] == ["rejected_by_api"] * 6, "I8: a row waits for ever"
+    assert [letter.rejection.reason for letter in bench.buried] == ["rejected_by_api"] * 6, (
+        "I8: a row waits for ever"
+    )
 
 
 def test_a_row_whose_task_is_refused_as_the_only_one_is_rejected_in_time_while_calls_pass() -> None:
-    """I8: a refusal is an answer about its row as a failed task is, whether or not rows are ever given up."""
+    """I8: a refusal is an answer about its row as a failed task is, whether or not rows are ever
+    given up.
+    """
     bench = Bench(concurrency=4, max_rows=1, retry=RetryPolicy(base=0.5, cap=5.0, give_up=0))
     bench.read(bench.partition(), "C1", "C1", key="case_code", by_task=True)
     _others_pass_and_tasks_do_not(bench, answered(403), 2 * 1.2 * TASK_PATIENCE_SECONDS)
-    assert [letter.rejection.http_status for letter in bench.buried] == [403, 403], "I8: a row waits for ever"
+    assert [letter.rejection.http_status for letter in bench.buried] == [403, 403], (
+        "I8: a row waits for ever"
+    )
 
 
 def test_a_row_that_is_given_up_while_every_task_fails_is_not_said_to_be_rejected() -> None:
@@ -610,7 +683,9 @@ def test_a_row_that_is_given_up_while_every_task_fails_is_not_said_to_be_rejecte
     bench = Bench(concurrency=4, max_rows=1, retry=RetryPolicy(base=0.5, cap=5.0, give_up=100))
     bench.read(bench.partition(), *names("C", 5), key="case_code", by_task=True)
     _others_pass_and_tasks_do_not(bench, started(), 300)
-    assert bench.buried[0].rejection.reason == "api_error", "I1: a letter's reason is not what is known"
+    assert bench.buried[0].rejection.reason == "api_error", (
+        "I1: a letter's reason is not what is known"
+    )
 
 
 def test_no_row_is_rejected_while_every_task_is_refused() -> None:
@@ -621,10 +696,12 @@ def test_no_row_is_rejected_while_every_task_is_refused() -> None:
     assert bench.buried == [], "I1: good rows are dead-lettered for the API's fault"
 
 
-# -- a single row that synchronous calls keep failing for -------------------------------------------------------------
+# -- a single row that synchronous calls keep failing for ----------------------------------------
 
 
-def test_a_single_row_that_keeps_failing_while_others_pass_goes_asynchronously_where_that_is_allowed() -> None:
+def test_a_single_row_that_keeps_failing_while_others_pass_goes_asynchronously_where_that_is_allowed() -> (
+    None
+):
     bench = Bench(single_rows_by_task=True, concurrency=2, retry=RetryPolicy(base=0.1, cap=1))
     partition = bench.partition()
     bench.read(partition, "BIG", key="case_code")
@@ -645,7 +722,7 @@ def test_a_single_row_that_keeps_failing_while_others_pass_goes_asynchronously_w
     assert bench.settled()
 
 
-# -- partitions that go ----------------------------------------------------------------------------------------------
+# -- partitions that go --------------------------------------------------------------------------
 
 
 def test_a_revocation_finds_a_task_at_work_and_its_late_end_settles_nothing() -> None:
@@ -696,7 +773,9 @@ def test_a_second_answer_about_a_task_changes_nothing() -> None:
     assert bench.reasons() == {}
     partition = bench.partition(1)
     for number in range(4):
-        bench.read(partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number))
+        bench.read(
+            partition, f"C{number}", key="case_code", by_task=True, tick=False, note=str(number)
+        )
     bench.tick()
     while bench.open:
         bench.answer(bench.open[0], started(len(bench.sent)))

@@ -33,7 +33,7 @@ def _repeated(bench: Bench, value: str) -> int:
     return sum(value in values(attempt) for attempt in bench.sent)
 
 
-# -- 200 ---------------------------------------------------------------------------------------------------------
+# -- 200 -----------------------------------------------------------------------------------------
 
 
 def test_200_settles_every_row() -> None:
@@ -137,7 +137,7 @@ def test_a_200_that_is_not_the_documented_answer_pauses_and_settles_nothing() ->
     assert bench.settled()
 
 
-# -- 400 with errors ---------------------------------------------------------------------------------------------
+# -- 400 with errors -----------------------------------------------------------------------------
 
 
 def test_a_400_that_lists_all_its_errors_costs_one_request_more() -> None:
@@ -218,7 +218,9 @@ def test_an_unknown_key_is_tried_again_for_its_grace_and_then_rejected() -> None
     bench = Bench(retry=RetryPolicy(unknown_key_grace=600))
     bench.read(bench.partition(), "A", "B", tick=False)
     began = bench.now
-    api = rejecting(["A"], lambda _, held: naming(*(error_of(v, field="extended_id") for v in held)))
+    api = rejecting(
+        ["A"], lambda _, held: naming(*(error_of(v, field="extended_id") for v in held))
+    )
     bench.pass_time(599, api)
     assert bench.reasons() == {}
     assert bench.pipeline.unsettled == 1, "the other row is settled, this one is not"
@@ -234,7 +236,9 @@ def test_an_unknown_keys_grace_holds_no_row_of_another_code() -> None:
     partition = bench.partition()
     bench.read(partition, "A", "B", "C")
     bench.answer(bench.only, naming(error_of("B", field="extended_id")))
-    assert [values(attempt) for attempt in bench.open] == [["A", "C"]], "I8: rows wait for another row's unknown key"
+    assert [values(attempt) for attempt in bench.open] == [["A", "C"]], (
+        "I8: rows wait for another row's unknown key"
+    )
     bench.accept()
     bench.read(partition, "D")
     bench.accept()
@@ -244,7 +248,9 @@ def test_an_unknown_keys_grace_holds_no_row_of_another_code() -> None:
 def test_an_unknown_key_that_becomes_known_within_its_grace_is_accepted() -> None:
     bench = Bench(retry=RetryPolicy(unknown_key_grace=600))
     bench.read(bench.partition(), "A", "A", tick=False)
-    bench.pass_time(60, rejecting(["A"], lambda _, held: naming(error_of(held[0], field="extended_id"))))
+    bench.pass_time(
+        60, rejecting(["A"], lambda _, held: naming(error_of(held[0], field="extended_id")))
+    )
     assert bench.pipeline.unsettled == 2, "the later row of the key waits"
     bench.pass_time(120, always)
     assert bench.settled()
@@ -258,8 +264,12 @@ def test_other_errors_do_not_wait_for_the_grace() -> None:
     assert bench.reasons() == {"A": "rejected_by_api"}
 
 
-def test_one_percent_of_bad_rows_costs_at_most_a_tenth_more_than_one_request_a_window_with_one() -> None:
-    """The issue's figure: at most 1.1 extra requests per window that held a bad row, if all errors are listed."""
+def test_one_percent_of_bad_rows_costs_at_most_a_tenth_more_than_one_request_a_window_with_one() -> (
+    None
+):
+    """The issue's figure: at most 1.1 extra requests per window that held a bad row, if all errors
+    are listed.
+    """
     bench = Bench()
     partition = bench.partition()
     bad = [f"A{window}-{17 * window % 100:03d}" for window in range(50)]
@@ -271,7 +281,7 @@ def test_one_percent_of_bad_rows_costs_at_most_a_tenth_more_than_one_request_a_w
     assert bench.settled()
 
 
-# -- 400 that names no row ---------------------------------------------------------------------------------------
+# -- 400 that names no row -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -300,7 +310,7 @@ def test_a_row_that_fails_alone_is_rejected_with_the_beginning_of_the_body() -> 
     assert why.http_status == 400
 
 
-# -- 413 ---------------------------------------------------------------------------------------------------------
+# -- 413 -----------------------------------------------------------------------------------------
 
 
 def _small_api(attempt: Attempt) -> Response:
@@ -336,7 +346,9 @@ def test_a_limit_of_413_that_has_gone_is_forgotten() -> None:
     bench = Bench()
     partition = bench.partition()
     bench.read(partition, *names("A", 400), tick=False)
-    bench.pass_time(60, lambda attempt: answered(413) if len(attempt.items) > 2 else accepted(attempt))
+    bench.pass_time(
+        60, lambda attempt: answered(413) if len(attempt.items) > 2 else accepted(attempt)
+    )
     assert bench.settled()
     before = len(bench.sent)
     for step in range(100):
@@ -356,7 +368,7 @@ def test_a_limit_of_413_that_stays_costs_about_two_requests_a_minute() -> None:
     assert too_large <= 2 + 3 * 600 / 60
 
 
-# -- lines without key values ----------------------------------------------------------------------------------------
+# -- lines without key values --------------------------------------------------------------------
 
 
 def _by_line(first: int, bad: list[str]) -> Callable[[Attempt], Response]:
@@ -364,7 +376,9 @@ def _by_line(first: int, bad: list[str]) -> Callable[[Attempt], Response]:
 
     def response(attempt: Attempt, held: list[str]) -> Response:
         line = first + values(attempt).index(held[0])
-        return answered(400, {"errors": [{"line": str(line), "field": "product", "message": "bad"}]})
+        return answered(
+            400, {"errors": [{"line": str(line), "field": "product", "message": "bad"}]}
+        )
 
     return rejecting(bad, response)
 
@@ -376,8 +390,12 @@ def test_rows_named_by_line_only_are_right_however_the_api_counts(first: int) ->
     bench.read(bench.partition(), *names("A", 100), tick=False)
     bench.pass_time(10, _by_line(first, bad))
     assert bench.settled()
-    assert bench.reasons() == dict.fromkeys(bad, "rejected_by_api"), "a good row is dead-lettered for its neighbour"
-    assert len(bench.sent) <= 1 + len(bad) + 5, "once it is known how the API counts, a bad row costs one request"
+    assert bench.reasons() == dict.fromkeys(bad, "rejected_by_api"), (
+        "a good row is dead-lettered for its neighbour"
+    )
+    assert len(bench.sent) <= 1 + len(bad) + 5, (
+        "once it is known how the API counts, a bad row costs one request"
+    )
 
 
 def test_lines_that_mean_nothing_cost_a_search_and_no_good_row() -> None:

@@ -1,4 +1,7 @@
-"""What each response does (contract, section 6): 408, 429, 5xx, no answer; one window or all of them."""
+"""What each response does (contract, section 6).
+
+408, 429, 5xx, no answer; one window or all of them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from tests.unit.builders import (
     values,
 )
 
-# -- 408, 429, 5xx -----------------------------------------------------------------------------------------------
+# -- 408, 429, 5xx -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
@@ -188,7 +191,10 @@ AWAY = [answered(503), answered(504), lost(), unsent()]
 
 @pytest.mark.parametrize("response", AWAY)
 def test_after_an_outage_of_an_hour_everything_goes_within_seconds(response: Response) -> None:
-    """Each window has failed many times by then, but never while others passed: it is not its own fault."""
+    """Each window has failed many times by then, but never while others passed.
+
+    It is not its own fault.
+    """
     bench = _after_an_hour(response)
     bench.pass_time(PROBE_SECONDS + 0.2, always)
     assert bench.settled()
@@ -196,7 +202,9 @@ def test_after_an_outage_of_an_hour_everything_goes_within_seconds(response: Res
 
 @pytest.mark.parametrize("response", AWAY)
 @pytest.mark.parametrize("windows", range(1, CIRCUIT_WINDOWS))
-def test_fewer_windows_than_open_the_circuit_go_within_seconds_too(response: Response, windows: int) -> None:
+def test_fewer_windows_than_open_the_circuit_go_within_seconds_too(
+    response: Response, windows: int
+) -> None:
     bench = Bench(max_rows=10, linger=0.1, retry=RetryPolicy(cap=60, give_up=600))
     bench.read(bench.partition(), *names("A", 10 * windows), tick=False)
     bench.pass_time(3600, lambda _: response)
@@ -219,7 +227,9 @@ def test_after_an_outage_a_window_that_fails_once_more_is_not_taken_for_a_bad_on
     bench.pass_time(PROBE_SECONDS + 2.0, flaky)
     assert bench.settled(), "its back-off begins anew"
     assert failed
-    assert len(bench.sent) - before <= 200 / 10 + len(failed) + 2, "what the outage divided is gathered anew"
+    assert len(bench.sent) - before <= 200 / 10 + len(failed) + 2, (
+        "what the outage divided is gathered anew"
+    )
 
 
 def test_an_outage_does_not_leave_many_small_windows_behind() -> None:
@@ -245,7 +255,9 @@ def test_the_circuit_needs_several_distinct_windows() -> None:
 
 
 def test_rows_that_fail_by_their_own_fault_cannot_keep_the_circuit_open() -> None:
-    """I8: the probe goes to a window that has not failed yet, so those at fault hold up nobody for good."""
+    """I8: the probe goes to a window that has not failed yet, so those at fault hold up nobody for
+    good.
+    """
     bench = Bench(max_rows=1, concurrency=2, linger=0.1, max_processing=1.0)
     partition = bench.partition()
     cursed = names("P", 8)
@@ -270,12 +282,16 @@ def test_after_an_outage_windows_that_failed_by_it_are_probed_before_those_that_
     assert bench.pipeline.unsettled == len(cursed)
 
 
-# -- one window fails while others pass --------------------------------------------------------------------------
+# -- one window fails while others pass ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("response", [answered(500), answered(503), answered(504), lost()])
-def test_a_window_that_fails_three_times_while_others_pass_is_halved_down_to_the_row(response: Response) -> None:
-    bench = Bench(max_rows=8, linger=0.1, max_processing=1.0, retry=RetryPolicy(base=0.1, cap=1, give_up=300))
+def test_a_window_that_fails_three_times_while_others_pass_is_halved_down_to_the_row(
+    response: Response,
+) -> None:
+    bench = Bench(
+        max_rows=8, linger=0.1, max_processing=1.0, retry=RetryPolicy(base=0.1, cap=1, give_up=300)
+    )
     partition = bench.partition()
     api = rejecting(["P"], lambda _, __: response)
     bench.read(partition, "P", *names("G", 7), tick=False)
@@ -331,14 +347,24 @@ def test_giving_up_counts_only_time_in_which_others_were_accepted(give_up: float
     assert bench.reasons() == {}, "others were accepted for about a second of all this time"
 
 
-def test_a_row_whose_followers_fill_the_memory_is_given_up_though_nothing_else_can_be_accepted() -> None:
-    """I8: else nothing would be read any more, nothing else accepted, and the row never given up."""
-    bench = Bench(max_rows=1, linger=0.1, max_unsettled_rows=10, retry=RetryPolicy(base=0.5, cap=5, give_up=600))
+def test_a_row_whose_followers_fill_the_memory_is_given_up_though_nothing_else_can_be_accepted() -> (
+    None
+):
+    """I8: else nothing would be read any more, nothing else accepted, and the row never given up.
+    """
+    bench = Bench(
+        max_rows=1,
+        linger=0.1,
+        max_unsettled_rows=10,
+        retry=RetryPolicy(base=0.5, cap=5, give_up=600),
+    )
     partition = bench.partition()
     api = rejecting(["P"], lambda _, __: answered(500))
     bench.read(partition, "P", tick=False)
     bench.pass_time(10, api)
-    bench.read(partition, *names("N", 9), tick=False)  # they are accepted: so it is the row's own fault
+    bench.read(
+        partition, *names("N", 9), tick=False
+    )  # they are accepted: so it is the row's own fault
     bench.pass_time(1, api)
     bench.read(partition, *["P"] * 9, tick=False)
     assert not bench.pipeline.reads()
@@ -350,16 +376,25 @@ def test_a_row_whose_followers_fill_the_memory_is_given_up_though_nothing_else_c
     assert 550 <= bench.now - began <= 700
 
 
-def test_a_part_of_a_window_that_failed_while_others_passed_is_given_up_though_nothing_else_can_be_accepted() -> None:
+def test_a_part_of_a_window_that_failed_while_others_passed_is_given_up_though_nothing_else_can_be_accepted() -> (
+    None
+):
     """I8: what showed that the fault is in the whole window holds for its parts."""
-    bench = Bench(max_rows=2, linger=0.1, max_unsettled_rows=40, retry=RetryPolicy(base=0.5, cap=5, give_up=60))
+    bench = Bench(
+        max_rows=2,
+        linger=0.1,
+        max_unsettled_rows=40,
+        retry=RetryPolicy(base=0.5, cap=5, give_up=60),
+    )
     partition = bench.partition()
     rejects = rejecting(["P", "Q"], lambda _, __: answered(500))
     bench.read(partition, "P", "Q", tick=False)
     bench.pass_time(0.1, rejects)
     bench.read(partition, "N", tick=False)
     bench.pass_time(0.2, rejects)
-    assert {len(attempt.items) for attempt in bench.sent if "P" in values(attempt)} == {2}, "not divided yet"
+    assert {len(attempt.items) for attempt in bench.sent if "P" in values(attempt)} == {2}, (
+        "not divided yet"
+    )
     bench.read(partition, *["P"] * 40, tick=False)
     assert not bench.pipeline.reads()
     bench.pass_time(300, rejects)
@@ -367,16 +402,28 @@ def test_a_part_of_a_window_that_failed_while_others_passed_is_given_up_though_n
 
 
 def test_memory_full_of_rows_of_one_code_is_no_reason_to_give_it_up_in_an_outage() -> None:
-    bench = Bench(max_rows=1, linger=0.1, max_unsettled_rows=10, retry=RetryPolicy(base=0.5, cap=5, give_up=60))
+    bench = Bench(
+        max_rows=1,
+        linger=0.1,
+        max_unsettled_rows=10,
+        retry=RetryPolicy(base=0.5, cap=5, give_up=60),
+    )
     bench.read(bench.partition(), *["P"] * 10, tick=False)
     assert not bench.pipeline.reads()
     bench.pass_time(3600, lambda _: answered(503))
     assert bench.reasons() == {}, "nothing shows that it is not the API"
 
 
-def test_an_outage_that_finds_a_window_which_failed_before_gives_no_row_up_though_memory_fills() -> None:
+def test_an_outage_that_finds_a_window_which_failed_before_gives_no_row_up_though_memory_fills() -> (
+    None
+):
     """That others fail now that never were at fault shows that it is the API."""
-    bench = Bench(max_rows=10, linger=0.1, max_unsettled_rows=200, retry=RetryPolicy(base=4, cap=5, give_up=60))
+    bench = Bench(
+        max_rows=10,
+        linger=0.1,
+        max_unsettled_rows=200,
+        retry=RetryPolicy(base=4, cap=5, give_up=60),
+    )
     partition = bench.partition()
     unlucky = rejecting(["U000"], lambda _, __: answered(503))
     bench.read(partition, *names("U", 10), tick=False)
@@ -406,12 +453,15 @@ def test_a_window_that_goes_on_failing_does_not_take_every_request_where_they_ar
 
 
 def test_a_part_that_goes_on_failing_takes_turns_with_other_parts_where_requests_are_few() -> None:
-    """I8: of two parts of one window neither is older, and the one that came first is always due."""
+    """I8: of two parts of one window neither is older, and the one that came first is always due.
+    """
     bench = Bench(max_rows=3, rate=0.2, retry=RetryPolicy(base=0.5, cap=1, give_up=0))
     partition = bench.partition()
     bench.read(partition, "P", "N1", "N2", tick=False)
     bench.pass_time(300, rejecting(["P"], lambda _, __: answered(500)))
-    assert bench.pipeline.unsettled == 1, "I8: a part that waits for a request waits for one that fails"
+    assert bench.pipeline.unsettled == 1, (
+        "I8: a part that waits for a request waits for one that fails"
+    )
 
 
 def test_signs_of_life_do_not_take_every_request_from_the_rows_that_they_are_asked_for() -> None:
@@ -429,7 +479,12 @@ def test_signs_of_life_do_not_take_every_request_from_the_rows_that_they_are_ask
 
 def test_bad_rows_that_are_all_a_new_process_can_send_are_told_from_good_ones() -> None:
     """I8: what passed before it began, and what other members see pass, it does not know."""
-    bench = Bench(max_rows=10, linger=0.1, max_unsettled_rows=30, retry=RetryPolicy(base=0.5, cap=5, give_up=60))
+    bench = Bench(
+        max_rows=10,
+        linger=0.1,
+        max_unsettled_rows=30,
+        retry=RetryPolicy(base=0.5, cap=5, give_up=60),
+    )
     bad = ["A003", "B001", "B008"]
     bench.read(bench.partition(), *names("A", 10), *names("B", 10), *["A000"] * 10, tick=False)
     assert not bench.pipeline.reads()
@@ -451,9 +506,13 @@ def test_give_up_zero_is_never() -> None:
 
 @pytest.mark.parametrize("response", [answered(503), lost()])
 @pytest.mark.parametrize("goods", [1, 8])
-def test_a_part_of_a_divided_window_that_goes_on_failing_holds_up_no_other_code(response: Response, goods: int) -> None:
+def test_a_part_of_a_divided_window_that_goes_on_failing_holds_up_no_other_code(
+    response: Response, goods: int
+) -> None:
     """Only rows that depend on a failing row wait (section 6, last sentence)."""
-    bench = Bench(max_rows=10, linger=0.1, max_processing=1.0, retry=RetryPolicy(base=0.1, cap=1, give_up=0))
+    bench = Bench(
+        max_rows=10, linger=0.1, max_processing=1.0, retry=RetryPolicy(base=0.1, cap=1, give_up=0)
+    )
     partition = bench.partition()
 
     def api(attempt: Attempt) -> Response:
@@ -469,7 +528,7 @@ def test_a_part_of_a_divided_window_that_goes_on_failing_holds_up_no_other_code(
     assert bench.pipeline.unsettled == 1, "P fails on; all the others are settled"
 
 
-# -- no answer ---------------------------------------------------------------------------------------------------
+# -- no answer -----------------------------------------------------------------------------------
 
 
 def test_a_lost_answer_sends_the_same_rows_again_and_holds_later_rows_of_these_codes() -> None:
@@ -513,7 +572,10 @@ def test_the_wait_counts_from_the_last_lost_call() -> None:
 
 
 def test_the_wait_counts_from_when_the_call_was_made_and_not_from_when_it_was_handed_out() -> None:
-    """I9: a process that got no time for a while makes its calls late; they can take effect as much later."""
+    """I9: a process that got no time for a while makes its calls late.
+
+    They can take effect as much later.
+    """
     bench = Bench(max_processing=65.0, retry=RetryPolicy(base=1, cap=1))
     bench.read(bench.partition(), "A", "A")
     bench.pass_time(30)
@@ -571,10 +633,12 @@ def test_a_whole_answer_that_says_failed_holds_nothing(status: int) -> None:
     assert values(bench.only) == ["A"]
 
 
-# -- nothing else arrives --------------------------------------------------------------------------------------------
+# -- nothing else arrives ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("response", [answered(500), answered(504), lost(), answered(302), answered(403)])
+@pytest.mark.parametrize(
+    "response", [answered(500), answered(504), lost(), answered(302), answered(403)]
+)
 def test_neighbours_of_a_bad_row_are_settled_though_nothing_else_arrives_and_so_is_the_row_in_the_end(
     response: Response,
 ) -> None:
@@ -582,14 +646,18 @@ def test_neighbours_of_a_bad_row_are_settled_though_nothing_else_arrives_and_so_
     bench.read(bench.partition(), *names("A", 60), "P", *names("B", 39), tick=False)
     api = rejecting(["P"], lambda _, __: response)
     bench.pass_time(240, api)
-    assert bench.pipeline.unsettled <= 1, "I8: good rows wait with a bad one as long as nothing else arrives"
+    assert bench.pipeline.unsettled <= 1, (
+        "I8: good rows wait with a bad one as long as nothing else arrives"
+    )
     bench.pass_time(900, api)
     assert bench.settled()
     assert bench.reasons() == {"P": "rejected_by_api" if response.status == 403 else "api_error"}
 
 
 @pytest.mark.parametrize("response", [answered(500), lost(), answered(403)])
-def test_a_row_that_fails_alone_with_no_neighbours_and_no_others_is_not_given_up(response: Response) -> None:
+def test_a_row_that_fails_alone_with_no_neighbours_and_no_others_is_not_given_up(
+    response: Response,
+) -> None:
     """Nothing shows that it is not the API."""
     bench = Bench(max_processing=1.0, retry=RetryPolicy(give_up=60))
     bench.read(bench.partition(), "P", tick=False)
@@ -597,7 +665,9 @@ def test_a_row_that_fails_alone_with_no_neighbours_and_no_others_is_not_given_up
     assert bench.reasons() == {}
 
 
-def test_suspect_rows_that_are_left_alone_are_not_given_up_while_the_api_gives_no_sign_of_life() -> None:
+def test_suspect_rows_that_are_left_alone_are_not_given_up_while_the_api_gives_no_sign_of_life() -> (
+    None
+):
     bench = Bench(max_rows=10, linger=0.1, retry=RetryPolicy(give_up=60))
     bench.read(bench.partition(), *names("A", 9), "P", tick=False)
     bench.pass_time(60, rejecting(["P"], lambda _, __: answered(500)))
@@ -629,8 +699,11 @@ def test_a_row_that_takes_each_call_to_its_end_holds_its_neighbours_for_few_of_t
     assert bench.reasons() == {}
 
 
-def test_a_part_that_goes_on_failing_does_not_keep_the_other_part_from_going_where_requests_are_few() -> None:
-    """I8: the failing part is the older one, and its back-off is over whenever a request can start."""
+def test_a_part_that_goes_on_failing_does_not_keep_the_other_part_from_going_where_requests_are_few() -> (
+    None
+):
+    """I8: the failing part is the older one, and its back-off is over whenever a request can start.
+    """
     bench = Bench(max_rows=10, linger=0.1, rate=0.2, retry=RetryPolicy(base=0.5, cap=5, give_up=0))
     bench.read(bench.partition(), "P", *names("A", 9), tick=False)
     bench.pass_time(600, rejecting(["P"], lambda _, __: answered(500)))

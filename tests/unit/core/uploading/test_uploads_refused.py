@@ -1,4 +1,7 @@
-"""What each response does (contract, section 6): 401, 403 and the others that are no fault of a row, or of one only."""
+"""What each response does (contract, section 6).
+
+401, 403 and the others that are no fault of a row, or of one only.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from tests.unit.builders import (
     values,
 )
 
-# -- 401, 403 and what else is no fault of a row -----------------------------------------------------------------
+# -- 401, 403 and what else is no fault of a row -------------------------------------------------
 
 
 REFUSALS = [401, 403, 404, 405, 406, 301, 302, 307, 402, 409, 418, 422, 204]
@@ -53,7 +56,9 @@ def test_a_refusal_pauses_asks_who_we_are_tries_one_window_and_goes_on(status: i
 @pytest.mark.parametrize("status", REFUSALS)
 def test_a_refusal_of_everything_for_hours_rejects_nothing(status: int) -> None:
     """A real loss of permission in the middle of work: no row is ever dead-lettered for it."""
-    bench = Bench(max_rows=4, concurrency=3, linger=0.1, retry=RetryPolicy(base=0.5, cap=60, give_up=600))
+    bench = Bench(
+        max_rows=4, concurrency=3, linger=0.1, retry=RetryPolicy(base=0.5, cap=60, give_up=600)
+    )
     partition = bench.partition()
     for step in range(20):
         bench.read(partition, *names(f"A{step}-", 5), tick=False)
@@ -107,7 +112,8 @@ def test_a_400_that_names_rows_ends_the_pause_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "response", [answered(503), answered(429), lost(), unsent(), answered(400), answered(413), answered(302)]
+    "response",
+    [answered(503), answered(429), lost(), unsent(), answered(400), answered(413), answered(302)],
 )
 def test_no_other_answer_ends_the_pause(response: Response) -> None:
     bench = Bench(max_rows=2)
@@ -126,7 +132,9 @@ def test_no_other_answer_ends_the_pause(response: Response) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404, 405, 406])
-def test_a_refusal_for_one_window_while_others_pass_rejects_only_the_row_it_is_about(status: int) -> None:
+def test_a_refusal_for_one_window_while_others_pass_rejects_only_the_row_it_is_about(
+    status: int,
+) -> None:
     bench = Bench(max_rows=10, linger=0.1)
     partition = bench.partition()
     api = rejecting(["P"], lambda _, __: answered(status, body=b"refused"))
@@ -163,7 +171,9 @@ def test_a_window_accepted_before_the_loss_of_permission_is_no_sign_that_others_
 
 
 def _suspect(bench: Bench, partition: Partition) -> None:
-    """A window of a refused row and a good one, sought so far that each stands alone, the good one unanswered."""
+    """A window of a refused row and a good one, sought so far that each stands alone, the good one
+    unanswered.
+    """
     api = rejecting(["P"], lambda _, __: answered(403))
     bench.read(partition, "P", "G", tick=False)
     step = 0
@@ -179,7 +189,8 @@ def _suspect(bench: Bench, partition: Partition) -> None:
 
 
 def test_permission_lost_while_a_refused_row_is_sought_rejects_no_good_row() -> None:
-    """What was accepted before the loss is no sign that others pass, however late its answer came."""
+    """What was accepted before the loss is no sign that others pass, however late its answer came.
+    """
     bench = Bench(max_rows=2, linger=0.1, concurrency=4)
     partition = bench.partition()
     _suspect(bench, partition)
@@ -191,7 +202,9 @@ def test_permission_lost_while_a_refused_row_is_sought_rejects_no_good_row() -> 
     for attempt in [a for a in bench.open if values(a) == ["slow"]]:
         bench.accept(attempt)
     bench.pass_time(3600, lambda _: answered(403))
-    assert bench.reasons().keys() <= {"P"}, "only the row that the others' passing had left to be at fault"
+    assert bench.reasons().keys() <= {"P"}, (
+        "only the row that the others' passing had left to be at fault"
+    )
     for step in range(200):
         bench.read(partition, f"L{step}", market="cn", tick=False)
         bench.pass_time(5, rejecting(["P"], lambda _, __: answered(403)))
@@ -199,7 +212,10 @@ def test_permission_lost_while_a_refused_row_is_sought_rejects_no_good_row() -> 
 
 
 def _again(bench: Bench, value: str, *, asks: int = 200) -> Attempt:
-    """Let time pass until the row of this value goes again; the question who we are is answered meanwhile."""
+    """Let time pass until the row of this value goes again.
+
+    The question who we are is answered meanwhile.
+    """
     for _ in range(400):
         found = [attempt for attempt in bench.open if values(attempt) == [value]]
         if found:
@@ -211,8 +227,13 @@ def _again(bench: Bench, value: str, *, asks: int = 200) -> Attempt:
 
 
 @pytest.mark.parametrize("response", [lost(), unsent(), answered(503), answered(302)])
-def test_a_row_that_failed_otherwise_is_not_rejected_for_its_first_refusal(response: Response) -> None:
-    """The permission may have been withdrawn meanwhile: only a refusal that is repeated after others passed counts."""
+def test_a_row_that_failed_otherwise_is_not_rejected_for_its_first_refusal(
+    response: Response,
+) -> None:
+    """The permission may have been withdrawn meanwhile.
+
+    Only a refusal that is repeated after others passed counts.
+    """
     bench = Bench(max_rows=1, concurrency=4, max_processing=1.0)
     partition = bench.partition()
     bench.read(partition, "warm")
@@ -282,14 +303,17 @@ def test_during_a_pause_everything_read_stays_unsettled_and_uncommitted() -> Non
     assert len(bench.sent) == 1
 
 
-# -- answers while uploading is paused -------------------------------------------------------------------------------
+# -- answers while uploading is paused -----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "response", [answered(400, body=b"<html>blocked</html>"), answered(413), answered(403), lost()]
 )
 def test_while_paused_answers_to_other_windows_reject_nothing(response: Response) -> None:
-    """What rejects everything may be what the pause is about; only a 400 that names its rows is about them."""
+    """What rejects everything may be what the pause is about.
+
+    Only a 400 that names its rows is about them.
+    """
     bench = Bench(max_rows=1, concurrency=8, retry=RetryPolicy(base=0.1, cap=1.0, give_up=0.1))
     bench.read(bench.partition(), *names("A", 8))
     first, *others = list(bench.open)
@@ -334,12 +358,19 @@ def test_whatever_who_we_are_is_answered_but_401_a_window_decides(status: int) -
     assert bench.settled(), "the pause never ends, though uploads would pass"
 
 
-# -- one row that is refused, or answered in an unexpected way -------------------------------------------------------
+# -- one row that is refused, or answered in an unexpected way -----------------------------------
 
-ODD = [answered(302), answered(422, {"detail": "no"}), answered(200, body=b"<html>portal</html>"), answered(403)]
+ODD = [
+    answered(302),
+    answered(422, {"detail": "no"}),
+    answered(200, body=b"<html>portal</html>"),
+    answered(403),
+]
 
 
-def _feed(bench: Bench, seconds: int, response: Response, per_second: int = 20, latency: float = 0.3) -> None:
+def _feed(
+    bench: Bench, seconds: int, response: Response, per_second: int = 20, latency: float = 0.3
+) -> None:
     """A steady line with one bad row in it; every answer takes a while."""
     partition, number = bench.partition(), 0
     due: list[tuple[float, Attempt]] = []
@@ -348,7 +379,11 @@ def _feed(bench: Bench, seconds: int, response: Response, per_second: int = 20, 
             number += 1
             bench.read(partition, "POISON" if number == 100 else f"N{number}", tick=False)
         bench.tick()
-        due += [(bench.now + latency, attempt) for attempt in bench.open if attempt not in [a for _, a in due]]
+        due += [
+            (bench.now + latency, attempt)
+            for attempt in bench.open
+            if attempt not in [a for _, a in due]
+        ]
         while due and due[0][0] <= bench.now:
             attempt = due.pop(0)[1]
             bench.answer(attempt, response if "POISON" in values(attempt) else accepted(attempt))
@@ -358,11 +393,18 @@ def _feed(bench: Bench, seconds: int, response: Response, per_second: int = 20, 
 
 
 @pytest.mark.parametrize("response", ODD)
-def test_one_odd_row_in_a_steady_stream_pauses_nothing_and_frees_its_neighbours_soon(response: Response) -> None:
+def test_one_odd_row_in_a_steady_stream_pauses_nothing_and_frees_its_neighbours_soon(
+    response: Response,
+) -> None:
     bench = Bench(max_rows=100, concurrency=8, linger=1.0, rate=10.0)
     _feed(bench, 60, response)
     assert not [text for text in bench.notices if "paused" in text], "I8: others are held up"
-    unsettled = [row.value for window in bench.pipeline.windows.live for row in window.rows if window.failures]
+    unsettled = [
+        row.value
+        for window in bench.pipeline.windows.live
+        for row in window.rows
+        if window.failures
+    ]
     assert unsettled in (["POISON"], []), "I8: neighbours of a bad row are not freed"
 
 

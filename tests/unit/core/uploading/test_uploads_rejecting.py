@@ -17,7 +17,7 @@ from tests.unit.builders import (
     values,
 )
 
-# -- everything is rejected --------------------------------------------------------------------------------------
+# -- everything is rejected ----------------------------------------------------------------------
 
 
 def _reject_all(attempt: Attempt) -> Response:
@@ -55,7 +55,10 @@ def test_only_an_accepted_window_ends_that_pause_and_its_rejected_rows_are_tried
 
 
 def test_good_rows_behind_bad_ones_end_that_pause() -> None:
-    """A bad batch of a line must not stop the others for good: rows that were tried let others be tried first."""
+    """A bad batch of a line must not stop the others for good.
+
+    Rows that were tried let others be tried first.
+    """
     bench = Bench(max_rows=10, pause_after_rejections=30, concurrency=2)
     bad = names("B", 55)
     bench.read(bench.partition(), *bad, *names("G", 20), tick=False)
@@ -65,7 +68,10 @@ def test_good_rows_behind_bad_ones_end_that_pause() -> None:
 
 
 def test_a_refusal_in_between_does_not_end_that_pause() -> None:
-    """The token is refused for a while, then everything is rejected again: still nothing was accepted."""
+    """The token is refused for a while, then everything is rejected again.
+
+    Still nothing was accepted.
+    """
     bench = Bench(max_rows=10, pause_after_rejections=30, concurrency=1)
     bench.read(bench.partition(), *names("A", 200), tick=False)
     bench.pass_time(600, _reject_all)
