@@ -39,9 +39,9 @@ def blocks(page: str) -> list[Block]:
 
 
 def pages() -> list[str]:
-    """Every Markdown page of the project that a user reads."""
+    """Every Markdown page of the project that a user, or who works on it, reads."""
     found = [
-        ROOT / "README.md",
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
         ROOT / "benchmarks" / "README.md",
         *sorted((ROOT / "docs").glob("*.md")),
     ]

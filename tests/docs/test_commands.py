@@ -1,6 +1,6 @@
 """Every block of commands in the docs is run somewhere, and what the text names exists.
 
-A block's tag says how it is run: ``tutorial`` blocks are one shell session, in order, and
+A block's tag says how it is run: ``tutorial`` blocks of a page are one shell session, in order, and
 ``second-terminal`` and ``third-terminal`` stand beside it (``tests/integration/test_tutorial.py``);
 ``ci`` blocks are what ``.ci/run`` runs itself; ``install`` is what the test of the image's steps
 does. Only what takes a container engine may be tagged ``docker`` and is not run.
@@ -16,6 +16,8 @@ from consumer.cli import COMMANDS
 from tests.docs.blocks import ROOT, Block, blocks, pages
 
 TAGS = {"tutorial", "second-terminal", "third-terminal", "ci", "install", "docker"}
+#: The pages whose blocks ``tests/integration/test_tutorial.py`` types.
+TYPED = {"README.md", "docs/getting-started.md"}
 SHELL_BLOCKS = [
     block
     for page in pages()
@@ -29,6 +31,8 @@ SHELL_BLOCKS = [
 )
 def test_every_block_of_commands_says_how_it_is_run(block: Block) -> None:
     assert block.tag in TAGS
+    if block.tag in ("tutorial", "second-terminal", "third-terminal"):
+        assert block.page in TYPED
     if block.tag == "ci":
         run_by_ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
         for target in re.findall(r"^make (\w+)", block.text, re.MULTILINE):
@@ -37,6 +41,11 @@ def test_every_block_of_commands_says_how_it_is_run(block: Block) -> None:
             )
     elif block.tag == "docker":
         assert all(line.startswith(("docker ", "#")) for line in block.text.splitlines())
+
+
+def test_the_readme_names_the_two_commands_of_a_bare_machine() -> None:
+    (block,) = (block for block in blocks("README.md") if block.tag == "ci")
+    assert re.findall(r"^make (\w+)", block.text, re.MULTILINE) == ["demo", "test"]
 
 
 @pytest.mark.parametrize("page", pages())
