@@ -9,6 +9,7 @@ does. Only what takes a container engine may be tagged ``docker`` and is not run
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,8 @@ from tests.docs.blocks import ROOT, Block, blocks, pages
 TAGS = {"tutorial", "second-terminal", "third-terminal", "ci", "install", "docker"}
 #: The pages whose blocks ``tests/integration/test_tutorial.py`` types.
 TYPED = {"README.md", "docs/getting-started.md"}
+#: Named by where they are in an installed package.
+INSTALLED = {"consumer/schemas"}
 SHELL_BLOCKS = [
     block
     for page in pages()
@@ -56,7 +59,37 @@ def test_a_command_named_in_the_text_exists(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", pages())
-def test_a_link_to_a_file_leads_somewhere(page: str) -> None:
-    here = (ROOT / page).parent
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / page).read_text(encoding="utf-8"))
-    assert [link for link in links if not (here / link).exists()] == []
+def test_a_link_within_the_project_leads_to_a_file_and_its_heading(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    broken = []
+    for link, _, heading in re.findall(r"\]\(([^)#:]*)(#([^)]*))?\)", text):
+        target = (ROOT / page).parent / link if link else ROOT / page
+        if not target.exists() or (heading and heading not in _anchors(target)):
+            broken.append(f"{link}#{heading}")
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", pages())
+def test_a_file_named_in_the_text_exists(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:consumer|tests|benchmarks|deploy|docs|schemas)/[\w./-]+)`", text)
+    assert [name for name in named if name not in INSTALLED and not (ROOT / name).exists()] == []
+
+
+def test_what_contributors_are_sent_to_is_in_the_code() -> None:
+    code = "\n".join(path.read_text("utf-8") for path in (ROOT / "consumer").rglob("*.py"))
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names = [name for name in re.findall(r"`([\w.]+)`", text) if re.search(r"[A-Z]|^_|\._", name)]
+    assert len(names) >= 15
+    missing = [name for name in names if not _is_defined(name.rpartition(".")[2], code)]
+    assert [name for name in missing if not name.endswith(".md")] == []
+
+
+def _anchors(page: Path) -> set[str]:
+    """The names that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _is_defined(name: str, code: str) -> bool:
+    return re.search(rf"^ *(?:def |class )?{name}\b", code, re.MULTILINE) is not None
