@@ -20,7 +20,7 @@ import pytest
 from consumer.core.rows.maker import RowMaker
 from consumer.formats import decoder
 from consumer.loop.intake import Intake
-from tests.docs.blocks import ROOT
+from tests.docs.blocks import ROOT, pages
 from tests.unit.builders import error_of, naming
 from tests.unit.runner_fakes import World, message
 
@@ -96,7 +96,9 @@ def test_every_file_that_is_named_exists(page: str) -> None:
 def test_every_name_stands_in_its_file(page: str) -> None:
     named = named_in(text_of(page))
     missing = [
-        each for each in named if (ROOT / each.file).is_file() and each.name not in defined(each.file)
+        each
+        for each in named
+        if (ROOT / each.file).is_file() and each.name not in defined(each.file)
     ]
     assert missing == []
 
@@ -115,14 +117,14 @@ def test_every_layer_and_room_has_its_line() -> None:
     """The table of the architecture page is the order that import-linter checks."""
     settings = tomllib.loads(text_of("pyproject.toml"))
     layers = {
-        contract["containers"][0]: [
-            sorted(layer.split(" | ")) for layer in contract["layers"]
-        ]
+        contract["containers"][0]: [sorted(layer.split(" | ")) for layer in contract["layers"]]
         for contract in settings["tool"]["importlinter"]["contracts"]
         if contract["type"] == "layers"
     }
     section = text_of("docs/architecture.md").partition("\n## Rooms and layers\n")[2]
-    lines = [line.split("|")[1] for line in section.partition("\n## ")[0].splitlines() if "|" in line]
+    lines = [
+        line.split("|")[1] for line in section.partition("\n## ")[0].splitlines() if "|" in line
+    ]
     told = [re.findall(r"`(\w+)`", line) for line in lines]
     begin = next(n for n, line in enumerate(told) if "pipeline" in line)
     for container, rows in (
@@ -139,8 +141,7 @@ def test_every_layer_and_room_has_its_line() -> None:
 
 
 def calls_of(run: Callable[[], None]) -> list[Named]:
-    """The functions of the consumer that are called, in order; an inner one as the one around it.
-    """
+    """The consumer's functions that are called, in order; an inner one as the one around it."""
     names: dict[CodeType, Named | None] = {}
     calls: list[Named] = []
     root = f"{ROOT}/"
@@ -148,7 +149,9 @@ def calls_of(run: Callable[[], None]) -> list[Named]:
     def name_of(code: CodeType) -> Named | None:
         if not code.co_filename.startswith(f"{root}consumer/"):
             return None
-        return Named(code.co_filename.removeprefix(root), code.co_qualname.partition(".<locals>")[0])
+        return Named(
+            code.co_filename.removeprefix(root), code.co_qualname.partition(".<locals>")[0]
+        )
 
     def note(frame: FrameType, event: str, _: Any) -> None:
         if event == "call":
@@ -175,7 +178,9 @@ def passes(calls: list[Named], way: list[Named]) -> Named | None:
 
 def by_fakes(way: list[Named]) -> list[Named]:
     """Without what fakes stand for."""
-    return [each for each in way if not each.file.startswith(("consumer/adapters/", "consumer/app.py"))]
+    return [
+        each for each in way if not each.file.startswith(("consumer/adapters/", "consumer/app.py"))
+    ]
 
 
 def journey(*, rejected: bool = False) -> list[Named]:
@@ -233,7 +238,9 @@ def test_decisions_are_numbered_each_with_its_status() -> None:
     assert numbers, "no decision is found"
     assert numbers == list(range(1, len(re.findall(r"^### ", page, re.MULTILINE)) + 1))
     for number, status in found:
-        said = re.fullmatch(r"since 0\.1 \(\d{4}-\d\d-\d\d\) · (accepted|replaced by D(\d+))", status)
+        said = re.fullmatch(
+            r"since 0\.1 \(\d{4}-\d\d-\d\d\) · (accepted|replaced by D(\d+))", status
+        )
         assert said is not None, f"D{number}: {status}"
         assert said[2] is None or int(said[2]) in numbers
 
@@ -247,7 +254,7 @@ def test_a_link_to_a_heading_leads_to_one() -> None:
         }
 
     broken = []
-    for page in ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))):
+    for page in pages():
         for target, anchor in re.findall(r"\]\(([\w./-]*)#([\w-]+)\)", text_of(page)):
             other = (ROOT / page).parent / target if target else ROOT / page
             if anchor not in anchors(str(other.resolve().relative_to(ROOT))):
