@@ -1,5 +1,4 @@
-"""A seeded backlog: events as a packaging line would leave them, the same bytes for the same seed.
-"""
+"""A seeded backlog: events as a packaging line would leave them, the same bytes for the same seed."""
 
 from __future__ import annotations
 

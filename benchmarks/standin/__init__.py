@@ -37,8 +37,7 @@ class Ceiling(msgspec.Struct, frozen=True):
 
 
 class StandIn:
-    """The stand-in, running in a process of its own until ``close`` or until this process is gone.
-    """
+    """The stand-in, running in a process of its own until ``close`` or until this process is gone."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(

@@ -236,8 +236,7 @@ def _did_you_mean(near: list[str]) -> str:
 
 
 def _validate(layer: _Layer, *, strict: bool) -> None:
-    """Add what is wrong with the layer's values to its problems, and take those values out of it.
-    """
+    """Add what is wrong with the layer's values to its problems, and take those values out of it."""
     try:
         Settings.model_validate_json(_json(layer.values), strict=strict)
     except ValidationError as error:

@@ -108,8 +108,7 @@ def partitions(progress: Progress, width: int, signs: Signs) -> Table:
 
 
 def windows(progress: Progress, rows: int, width: int, signs: Signs) -> Table:
-    """Windows: those that fill, and at the bottom the rows that are in flight and those that wait.
-    """
+    """Windows: those that fill, and at the bottom the rows that are in flight and those that wait."""
     room = max(LANE_BAR, width // 3)
     table = _rows((width - room - 6, "left"), (room, "left"), (4, "right"))
     status = progress.status or {}

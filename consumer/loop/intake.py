@@ -138,8 +138,7 @@ class Intake:
         self._asked.discard(schema_id)
 
     def short_of_room(self) -> list[tuple[Partition, int]]:
-        """The partitions whose next record waits for room alone, and how many records wait there.
-        """
+        """The partitions whose next record waits for room alone, and how many records wait there."""
         return [
             (partition, len(stash.records))
             for partition, stash in self.waiting.items()

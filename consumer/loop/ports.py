@@ -14,8 +14,7 @@ from consumer.core.uploading.tasks import Task
 
 
 class RecordSource(Protocol):
-    """Read and commit: ``adapters.kafka.source``, and ``standalone_reader``, which commits nothing.
-    """
+    """Read and commit: ``adapters.kafka.source``, and ``standalone_reader``, which commits nothing."""
 
     paused: bool
     stopped: dict[Partition, str]

@@ -123,8 +123,7 @@ class Runner:
         dead_letters: DeadLetterWriter,
         receipts: ReceiptWriter | None = None,
     ) -> None:
-        """Give the loop its adapters (the source calls back into the loop, so it is made after it).
-        """
+        """Give the loop its adapters (the source calls back into the loop, so it is made after it)."""
         self._source = source
         self.partition_pauses = PartitionPauses(self._intake, source)
         self._api = api
@@ -404,7 +403,7 @@ class Runner:
     def _give_up(self, now: float) -> None:
         """Somebody waits for the end: what has been away for minutes is a failure."""
         gate, api = self.pipeline.gate, self.pipeline.uploads.api
-        if gate.pause is not None and now - gate.paused_since >= BLOCKED_SECONDS:
+        if gate.pause is not None and now - gate.upload_pause.since >= BLOCKED_SECONDS:
             self.stop(
                 UserError(
                     f"uploading is paused ({gate.pause.value}) for {BLOCKED_SECONDS:g} s; see the log above"

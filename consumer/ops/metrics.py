@@ -14,7 +14,7 @@ from typing import Literal
 import confluent_kafka
 import msgspec
 
-from consumer.core.admission.gate import Pause
+from consumer.core.admission.upload_pause import Pause
 from consumer.core.counters import Histogram
 from consumer.core.rows.validation import REASONS as VALIDATION_REASONS
 from consumer.core.verdict import Verdict

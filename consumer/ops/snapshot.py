@@ -286,10 +286,10 @@ def _api(pipeline: Pipeline, now: float) -> Api:
     )
     return Api(
         blocked=gate.pause.value if gate.pause is not None else None,
-        blocked_seconds=_rounded(now - gate.paused_since) if gate.pause is not None else 0.0,
-        circuit=gate.circuit_open,
-        throttled_for_seconds=_rounded(gate.throttled_until - now),
-        throttled_seconds=_rounded(gate.throttled_seconds),
+        blocked_seconds=_rounded(now - gate.upload_pause.since) if gate.pause is not None else 0.0,
+        circuit=gate.circuit.is_open,
+        throttled_for_seconds=_rounded(gate.throttle.until - now),
+        throttled_seconds=_rounded(gate.throttle.seconds),
         budget=None if gate.pace.budget is None else round(gate.pace.budget, 3),
         last_error=pipeline.uploads.api.last_error,
         failing_seconds=None if since is None else _rounded(now - since),

@@ -183,8 +183,7 @@ class Cluster:
         return partition.leader is not None and partition.leader.id not in self.unreachable
 
     def topic_configs(self, topics: list[str]) -> dict[str, Configs | KafkaError]:
-        """The settings of topics, those of the broker included where a topic has none of its own.
-        """
+        """The settings of topics, those of the broker included where a topic has none of its own."""
         if not topics:
             return {}
         resources = {ConfigResource(ConfigResource.Type.TOPIC, topic): topic for topic in topics}

@@ -47,8 +47,7 @@ class World:
 
 
 class Store:
-    """The shared state; hold ``lock`` (re-entrant) around anything that has to be seen as one step.
-    """
+    """The shared state; hold ``lock`` (re-entrant) around anything that has to be seen as one step."""
 
     def __init__(self, world: World) -> None:
         self.lock = threading.RLock()

@@ -106,8 +106,7 @@ class Ownership:
         return sorted(found, key=lambda commit: commit.place)
 
     def holds(self, commit: Commit, partition: int) -> bool:
-        """Whether the partition was in the hands of the commit's member when it was written down.
-        """
+        """Whether the partition was in the hands of the commit's member when it was written down."""
         holder = self._before(self._epochs[partition], commit.place)
         return holder is not None and holder.member == commit.member
 

@@ -269,8 +269,7 @@ def test_a_repeat_in_one_epoch_needs_a_lost_answer() -> None:
 
 
 def commit_that_names(run: Run, answered: float, at: float, number: int = 1) -> None:
-    """The first record is not settled for this commit, and another one is that was answered then.
-    """
+    """The first record is not settled for this commit, and another one is that was answered then."""
     other = run.publish(extended_id="D", line="1")
     assert other == number
     run.send("a", answered - 0.1, other)

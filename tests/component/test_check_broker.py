@@ -1,5 +1,4 @@
-"""What ``check`` says of a Kafka that is not there, and that its parts do not wait for each other.
-"""
+"""What ``check`` says of a Kafka that is not there, and that its parts do not wait for each other."""
 
 from __future__ import annotations
 

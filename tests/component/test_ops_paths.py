@@ -182,7 +182,7 @@ def test_a_question_nobody_waits_for_any_more_costs_the_owner_nothing(
 def test_a_snapshot_that_fails_does_not_harm_the_owner(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
-    del served.world.pipeline.gate.throttled_seconds
+    del served.world.pipeline.gate.throttle.seconds
     with caplog.at_level(logging.ERROR, "consumer"):
         assert served.get("/status").status == 503
     assert "snapshot" in caplog.text

@@ -1,5 +1,4 @@
-"""Each test of this folder runs against the real part and against the simulation's stand-in for it.
-"""
+"""Each test of this folder runs against the real part and against the simulation's stand-in for it."""
 
 from __future__ import annotations
 

@@ -120,8 +120,7 @@ def assert_log_of_a_whole_run(log: str) -> None:
 def test_a_signal_stops_and_removes_everything(
     tmp_path: Path, ignored: str, number: signal.Signals, code: int
 ) -> None:
-    """Also SIGINT in the background job of a script, which a shell starts with that signal ignored.
-    """
+    """Also SIGINT in the background job of a script, which a shell starts with that signal ignored."""
     started_by = ["sh", "-c", f"trap '' {ignored}; exec \"$@\"", "sh"] if ignored else []
     with subprocess.Popen(
         [*started_by, *COMMAND],

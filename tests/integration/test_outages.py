@@ -144,8 +144,7 @@ def test_a_dead_letter_topic_that_is_away_stops_the_partition_with_the_bad_rows_
 
 
 def test_a_hot_code_does_not_stop_the_other_partitions(job: Job) -> None:
-    """Each of its updates is a request of its own, and they are many times what may be in memory.
-    """
+    """Each of its updates is a request of its own, and they are many times what may be in memory."""
     hot = 20 * ROWS
     job.produce([{"extended_id": "HOT", "step": str(number)} for number in range(hot)], partition=0)
     others = line_events(5000, seed=8, unknown=0)

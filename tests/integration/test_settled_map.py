@@ -36,8 +36,7 @@ def _stuck_first(job: Job) -> None:
 
 
 def _map_count(job: Job) -> int:
-    """How many settled records the commit's metadata tells of, as an independent client reads it.
-    """
+    """How many settled records the commit's metadata tells of, as an independent client reads it."""
     commit = job.kafka.commits(job.group, job.topic).get(0)
     if commit is None:
         return 0

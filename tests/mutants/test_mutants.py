@@ -1,5 +1,4 @@
-"""The table of mutants follows the program, and its runner counts only what a test says in words.
-"""
+"""The table of mutants follows the program, and its runner counts only what a test says in words."""
 
 from __future__ import annotations
 

@@ -76,8 +76,7 @@ class FinalState:
                     reached[name] = said
 
     def differences(self, rows: Iterable[PublishedRow], fate: Fate) -> list[Difference]:
-        """Compare with a replay of the rows that were published, in the order of their partitions.
-        """
+        """Compare with a replay of the rows that were published, in the order of their partitions."""
         replay = _Replay(fate)
         for row in rows:
             replay.take(row)

@@ -26,8 +26,7 @@ class Client(Protocol):
         """Another member has come with its instance id."""
 
     def joined(self) -> None:
-        """Its joining is answered, and with it what had to wait behind that on the same connection.
-        """
+        """Its joining is answered, and with it what had to wait behind that on the same connection."""
 
 
 @dataclass(eq=False)

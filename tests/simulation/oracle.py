@@ -299,8 +299,7 @@ class Oracle(Witness):
         return max(entries, default=0.0)
 
     def has_share(self, process: Process) -> bool:
-        """Whether a process has partitions, and no other with its instance id has them meanwhile.
-        """
+        """Whether a process has partitions, and no other with its instance id has them meanwhile."""
         return process not in self._fenced and any(
             not epoch.ended for epoch in self._books[process]
         )
@@ -905,8 +904,7 @@ class Oracle(Witness):
                 self._settle(epoch, tag)
 
     def _accept(self, call: Call, epoch: Epoch, tag: Tag) -> None:
-        """A row is accepted: settled, or where receipts are written once its own is acknowledged.
-        """
+        """A row is accepted: settled, or where receipts are written once its own is acknowledged."""
         self._sure[tag] = call.tags.index(tag) in self._effects.get(call, ())
         self._accepted.add(tag)
         if not self._limits.receipts or epoch.ended:

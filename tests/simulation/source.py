@@ -947,8 +947,7 @@ class SimSource:
         self._compare(answered, errors)
 
     def _group_has(self, taken: list[Commit], sent: list[Commit]) -> None:
-        """What the group has is what it took last, also where the owned partition did not say it.
-        """
+        """What the group has is what it took last, also where the owned partition did not say it."""
         for commit in taken:
             partition = self._owned.get(commit.partition.number)
             if partition is not None and not any(other.partition is partition for other in sent):

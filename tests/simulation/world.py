@@ -716,8 +716,7 @@ class World:
             )
 
     def _check_pauses(self, asked: int) -> None:
-        """The API is well: a row that is refused pauses uploading a few times, not again and again.
-        """
+        """The API is well: a row that is refused pauses uploading a few times, not again and again."""
         kinds = self.publisher.kinds
         rows = (
             row

@@ -73,8 +73,7 @@ ANSWER_SECONDS = 30.0
 
 
 class ToSend(NamedTuple):
-    """A record to produce; without a partition, by the hash of its key as Java producers choose it.
-    """
+    """A record to produce; without a partition, by the hash of its key as Java producers choose it."""
 
     key: bytes | None
     value: bytes | None

@@ -382,8 +382,7 @@ class World:
             partition.committed, partition.metadata = commit.offset, commit.metadata
 
     def revoke(self, number: int, *, lost_already: bool) -> None:
-        """The partition goes; unless it is lost already, what ended meanwhile is committed first.
-        """
+        """The partition goes; unless it is lost already, what ended meanwhile is committed first."""
         epoch = self.owned.get(number)
         if epoch is None:
             return

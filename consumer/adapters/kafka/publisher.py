@@ -1,5 +1,4 @@
-"""Writing events to a topic and knowing of each whether it arrived, at no cost for those that did.
-"""
+"""Writing events to a topic and knowing of each whether it arrived, at no cost for those that did."""
 
 from __future__ import annotations
 

@@ -171,8 +171,7 @@ class Pace:
         return len(self._own) == self._of
 
     def _from(self, at: float) -> float:
-        """The place from which on the own slots may be used, for one that has not lapsed by then.
-        """
+        """The place from which on the own slots may be used, for one that has not lapsed by then."""
         return max(
             self._next, self._ordinal(math.ceil((at + self._epoch - LATE_SECONDS) * self._slots))
         )

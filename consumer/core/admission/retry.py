@@ -9,6 +9,12 @@ import math
 
 import msgspec
 
+#: The longest back-off between probes, seconds: an API that is back is noticed soon, however long
+#: it was away.
+PROBE_SECONDS = 3.0
+#: A probe whose answer does not come holds back the next one for so long, seconds.
+UNANSWERED_SECONDS = 10.0
+
 
 class RetryPolicy(msgspec.Struct, frozen=True):
     """Exponential back-off with full jitter; times in seconds.

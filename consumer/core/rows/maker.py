@@ -256,8 +256,7 @@ class RowMaker:
         return [row, also]
 
     def _judged_row(self, record: Record, data_key: str, value: Any, fields: dict[str, Any]) -> Row:
-        """Any row: its values as text, and the gravest of what is wrong with it as its rejection.
-        """
+        """Any row: its values as text, and the gravest of what is wrong with it as its rejection."""
         key: str = value if type(value) is str else _key_text(data_key, value)
         rejection = key_blank(data_key) if not key or key.isspace() else None
         item = {data_key: key}

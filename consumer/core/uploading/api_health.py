@@ -7,7 +7,8 @@ Every answer comes by here: to a window, to a question about a task, to ``GET /m
 
 from __future__ import annotations
 
-from consumer.core.admission.gate import ADVICE, Gate, Pause
+from consumer.core.admission.gate import Gate
+from consumer.core.admission.upload_pause import ADVICE, Pause
 from consumer.core.batching.windows import Window
 from consumer.core.model import Notice
 from consumer.core.uploading.classification import Outcome, brief
@@ -47,7 +48,7 @@ class ApiHealth:
         """What the outcome of a window says."""
         verdict = outcome.verdict
         if verdict is Verdict.THROTTLED:
-            self._gate.too_fast(window.sent_at, now)
+            self._gate.on_too_fast(window.sent_at, now)
         if verdict is Verdict.THROTTLED or (verdict is Verdict.FAILED and response.retry_after):
             self._slow_down(response, now)
         if verdict in (Verdict.THROTTLED, Verdict.ACCEPTED, Verdict.NONE_NAMED, Verdict.TOO_LARGE):
@@ -57,7 +58,7 @@ class ApiHealth:
         told = outcome.text if outcome.task_id else brief(response)
         # A task's end says nothing about calls; a refusal is an answer.
         fails = verdict in (Verdict.FAILED, Verdict.LOST, Verdict.UNSENT) and not outcome.task_id
-        if fails and self._gate.on_failure(window.number, now):
+        if fails and self._gate.circuit.on_failure(window.number, now):
             text = f"the API fails for several windows ({told}): one request at a time until it is back"
             self.notices.append(Notice("warning", text))
         elif now >= self._tell_failure_at:
@@ -77,7 +78,7 @@ class ApiHealth:
             self.pause(Pause.UNAUTHORIZED, brief(response), now)
         elif response.status == 429 or (response.status is not None and response.retry_after):
             if response.status == 429:
-                self._gate.too_fast(task.asked_at, now)
+                self._gate.on_too_fast(task.asked_at, now)
             self._slow_down(response, now)
         elif not told_of_task(response) and now >= self._tell_failure_at:
             self._tell_failure_at = now + TELL_AGAIN_SECONDS
@@ -94,12 +95,12 @@ class ApiHealth:
             response, now, failed=response.status is None or response.status >= 500
         )
         if response.status == 429:
-            self._gate.too_fast(self._gate.token_check_sent_at, now)
+            self._gate.on_too_fast(self._gate.token_check_sent_at, now)
         if response.status == 429 or (response.status is not None and response.retry_after):
-            self._gate.throttled(now, response.retry_after)
+            self._gate.throttle.on_throttled(now, response.retry_after)
         # Only 401 is certain to be about the token, and only no answer, or 429, about the API as a
         # whole.
-        self._gate.on_token_check(now, passed=response.status not in (None, 401, 429))
+        self._gate.upload_pause.on_token_check(now, passed=response.status not in (None, 401, 429))
         if response.status != 200:
             self.notices.append(Notice("debug", f"GET /api/v2/me/: {brief(response)}"))
 
@@ -124,13 +125,13 @@ class ApiHealth:
 
         ``trial``: a trial has shown it.
         """
-        if self._gate.start_pause(pause, now, trial=trial):
+        if self._gate.upload_pause.begin(pause, now, trial=trial):
             text = f"uploading is paused: {told}; nothing is lost; {ADVICE[pause]}"
             self.notices.append(Notice("error", text))
 
     def end_pause(self) -> None:
         """The trial passed."""
-        self._gate.end_pause()
+        self._gate.upload_pause.end()
         self.notices.append(Notice("info", "uploading goes on"))
 
     def _slow_down(self, response: Response, now: float) -> None:
@@ -138,7 +139,7 @@ class ApiHealth:
 
         Once, at a calm pace again, and when it becomes much longer.
         """
-        wait = self._gate.throttled(now, response.retry_after)
+        wait = self._gate.throttle.on_throttled(now, response.retry_after)
         if (
             now < self._tell_throttle_at
             and now + wait <= self._told_throttle_until + TELL_AGAIN_SECONDS
@@ -146,6 +147,6 @@ class ApiHealth:
             return
         self._tell_throttle_at, self._told_throttle_until = now + TELL_AGAIN_SECONDS, now + wait
         text = f"the API asks to slow down: no request for {wait:.1f} s"
-        if self._gate.throttled_blindly:
+        if self._gate.throttle.untimed:
             text += ", then one at a time, as it does not say for how long"
         self.notices.append(Notice("info", text))

@@ -23,7 +23,7 @@ from math import inf
 
 import msgspec
 
-from consumer.core.admission.gate import CIRCUIT_WINDOWS
+from consumer.core.admission.circuit import CIRCUIT_WINDOWS
 from consumer.core.batching.windows import Window
 from consumer.core.verdict import Verdict
 

@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from consumer.core.admission.gate import PROBE_SECONDS, Gate, Pause
-from consumer.core.admission.retry import RetryPolicy
+from consumer.core.admission.gate import Gate
+from consumer.core.admission.retry import PROBE_SECONDS, RetryPolicy
+from consumer.core.admission.upload_pause import Pause
 from consumer.core.batching.lanes import Lanes
 from consumer.core.batching.windows import PART, Place, Window, Windows
 from consumer.core.counters import Histogram
@@ -235,7 +236,7 @@ class Uploads:
         self._closed_circuit(now)
         window.place = Place.TASK
         self.tasks.start(window, task_id, now)
-        if self._is_trial(window) and not self.gate.rejecting:
+        if self._is_trial(window) and not self.gate.upload_pause.rejecting:
             window.on_trial = False
             self._unblock(now)
 
@@ -247,12 +248,12 @@ class Uploads:
         return (
             window.on_trial
             and self.gate.pause is not None
-            and window.sent_at >= self.gate.paused_since
+            and window.sent_at >= self.gate.upload_pause.since
         )
 
     def _unblock(self, now: float) -> None:
         """The pause ends: what failed in it says nothing about the windows."""
-        since = self.gate.paused_since
+        since = self.gate.upload_pause.since
         self.api.end_pause()
         self.windows.reset_failures(now, since=since)
 
@@ -298,7 +299,7 @@ class Uploads:
             self._tried(window, outcome.verdict, now, trial=trial)
         elif outcome.verdict in (Verdict.NONE_NAMED, Verdict.TOO_LARGE):
             if trial:
-                self.gate.probe_inconclusive(now)
+                self.gate.upload_pause.probe_inconclusive(now)
                 self._tried(window, outcome.verdict, now, trial=True)
             elif self.gate.pause is not None:
                 self.windows.queue(window)  # what rejects everything may be what the pause is about
@@ -314,7 +315,7 @@ class Uploads:
 
     def _inconclusive(self, now: float, *, trial: bool) -> None:
         if trial:
-            self.gate.probe_inconclusive(now)
+            self.gate.upload_pause.probe_inconclusive(now)
 
     def _tried(self, window: Window, verdict: Verdict, now: float, *, trial: bool) -> None:
         """It did not pass. The one that is tried.
@@ -427,7 +428,7 @@ class Uploads:
     ) -> None:
         self._closed_circuit(now)
         named = [row for row, _ in outcome.rejected] + outcome.candidates
-        if self.gate.rejecting:
+        if self.gate.upload_pause.rejecting:
             # Nothing is dead-lettered while everything is rejected; what was not named may do, and
             # so may rows that were not tried yet: they go before the ones that were.
             if named:  # else all that were named were taken away meanwhile
@@ -436,9 +437,9 @@ class Uploads:
                 self.windows.queue(again)
                 self.resent["rows_named"] += len(named)
             if trial and outcome.others:
-                self.gate.probe_again(now)
+                self.gate.upload_pause.probe_again(now)
             elif trial:
-                self.gate.start_pause(Pause.EVERYTHING_REJECTED, now, trial=True)
+                self.gate.upload_pause.begin(Pause.EVERYTHING_REJECTED, now, trial=True)
         else:
             if trial:
                 self._unblock(now)
@@ -485,8 +486,8 @@ class Uploads:
         return True
 
     def _count_rejections(self, count: int, now: float) -> None:
-        if self.gate.on_rejections(count):
-            text = f"{self.gate.rejections_in_a_row} rejections in a row and nothing accepted"
+        if self.gate.upload_pause.on_rejections(count):
+            text = f"{self.gate.upload_pause.rejections_in_a_row} rejections in a row and nothing accepted"
             self.api.pause(Pause.EVERYTHING_REJECTED, text, now)
 
     def _reject(self, window: Window, why: Rejection, result: Result, now: float) -> None:
@@ -591,7 +592,9 @@ class Uploads:
         paused: bool,
     ) -> Failure:
         refused_by_all = (
-            verdict in PAUSES and not window.suspect and self.gate.on_refusal(window.number)
+            verdict in PAUSES
+            and not window.suspect
+            and self.gate.upload_pause.on_refusal(window.number)
         )
         return Failure(
             verdict,

@@ -382,8 +382,7 @@ class Life:
             self.bench.answer(self.bench.open[index % len(self.bench.open)], responses[index % 3]())
 
     def lose(self, index: int) -> None:
-        """An answer is lost; the call took effect, or does within the time allowed, or never does.
-        """
+        """An answer is lost; the call took effect, or does within the time allowed, or never does."""
         if not self.bench.open:
             return
         attempt = self.bench.open[index % len(self.bench.open)]

@@ -312,8 +312,7 @@ def test_the_pipeline_wakes_for_the_pace() -> None:
 
 
 def test_waking_exactly_when_asked_is_enough_to_settle_everything() -> None:
-    """I8 on the clock: whoever turns the loop only at ``wakes_at`` and at inputs forgets nothing.
-    """
+    """I8 on the clock: whoever turns the loop only at ``wakes_at`` and at inputs forgets nothing."""
     bench = Bench(
         max_rows=5, linger=0.3, rate=20.0, concurrency=2, retry=RetryPolicy(base=0.2, cap=3)
     )

@@ -30,8 +30,7 @@ def _dealt(own: list[int], of: int, rate: float = RATE) -> Pace:
 def _run(
     pace: Pace, until: float, *, begin: float = 0.0, late: Callable[[], float] = lambda: 0.0
 ) -> list[float]:
-    """When a member with more than enough to send starts requests, its loop being late by so much.
-    """
+    """When a member with more than enough to send starts requests, its loop being late by so much."""
     starts: list[float] = []
     now = begin
     while True:

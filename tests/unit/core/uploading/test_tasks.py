@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from consumer.core.admission.gate import MAX_POLLS, UNANSWERED_SECONDS
-from consumer.core.admission.retry import RetryPolicy
+from consumer.core.admission.gate import MAX_POLLS
+from consumer.core.admission.retry import UNANSWERED_SECONDS, RetryPolicy
 from consumer.core.uploading.evidence import TASK_PATIENCE_SECONDS
 from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import LONGEST_WAIT, TASKS_PER_REQUEST, UNKNOWN_LIMIT
@@ -503,7 +503,7 @@ def test_only_a_complete_task_ends_the_pause_for_rejections() -> None:
     partition = bench.partition()
     bench.read(partition, "BAD", key="case_code", by_task=True)
     bench.answer(bench.only, naming(error_of("BAD")))
-    assert bench.pipeline.gate.rejecting
+    assert bench.pipeline.gate.upload_pause.rejecting
     bench.read(partition, "C1", key="case_code", by_task=True, note="2")
     bench.pass_time(100)
     bench.answer(bench.only, started("t2"))

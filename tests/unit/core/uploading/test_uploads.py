@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from consumer.core.admission.gate import Pause
 from consumer.core.admission.retry import RetryPolicy
+from consumer.core.admission.upload_pause import Pause
 from consumer.core.effects import Attempt
 from consumer.core.uploading.response import Response
 from tests.unit.builders import (

@@ -8,8 +8,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from consumer.core.admission.gate import CIRCUIT_WINDOWS, PROBE_SECONDS
-from consumer.core.admission.retry import RetryPolicy
+from consumer.core.admission.circuit import CIRCUIT_WINDOWS
+from consumer.core.admission.retry import PROBE_SECONDS, RetryPolicy
 from consumer.core.effects import Attempt
 from consumer.core.uploading.response import Response
 from tests.unit.builders import (
@@ -146,8 +146,8 @@ def test_a_503_that_asks_to_wait_no_time_is_the_windows_matter_alone() -> None:
     bench = Bench(max_rows=1, concurrency=4)
     bench.read(bench.partition(), "A", "B", "C", "D")
     bench.answer(bench.open[0], answered(503, retry_after=0.0))
-    assert not bench.pipeline.gate.throttled_blindly
-    assert bench.pipeline.gate.throttled_until <= bench.now
+    assert not bench.pipeline.gate.throttle.untimed
+    assert bench.pipeline.gate.throttle.until <= bench.now
 
 
 def test_several_windows_failing_open_the_circuit_one_probe_at_a_time_until_any_success() -> None:
@@ -157,7 +157,7 @@ def test_several_windows_failing_open_the_circuit_one_probe_at_a_time_until_any_
     assert len(bench.open) == 8
     for attempt in list(bench.open):
         bench.answer(attempt, answered(503))
-    assert bench.pipeline.gate.circuit_open
+    assert bench.pipeline.gate.circuit.is_open
     bench.read(partition, *names("B", 50))
     for _ in range(10):
         while not bench.open:
@@ -167,7 +167,7 @@ def test_several_windows_failing_open_the_circuit_one_probe_at_a_time_until_any_
     while not bench.open:
         bench.pass_time(0.2)
     bench.accept()
-    assert not bench.pipeline.gate.circuit_open
+    assert not bench.pipeline.gate.circuit.is_open
     assert len(bench.open) == 8, "full speed again at once, parked windows too"
     bench.pass_time(0, always)
     assert bench.settled()
@@ -251,7 +251,7 @@ def test_the_circuit_needs_several_distinct_windows() -> None:
     bench.read(partition, "A", tick=False)
     bench.pass_time(60, lambda _: answered(503))
     assert len(bench.sent) > CIRCUIT_WINDOWS
-    assert not bench.pipeline.gate.circuit_open
+    assert not bench.pipeline.gate.circuit.is_open
 
 
 def test_rows_that_fail_by_their_own_fault_cannot_keep_the_circuit_open() -> None:
@@ -264,7 +264,7 @@ def test_rows_that_fail_by_their_own_fault_cannot_keep_the_circuit_open() -> Non
     api = rejecting(cursed, lambda _, __: answered(500))
     bench.read(partition, *cursed, tick=False)
     bench.pass_time(60, api)
-    assert bench.pipeline.gate.circuit_open
+    assert bench.pipeline.gate.circuit.is_open
     bench.read(partition, *names("G", 50), tick=False)
     bench.pass_time(120, api)
     assert bench.pipeline.unsettled == len(cursed)
@@ -277,7 +277,7 @@ def test_after_an_outage_windows_that_failed_by_it_are_probed_before_those_that_
     cursed = names("P", 5)
     bench.read(partition, *cursed, *names("G", 5), tick=False)
     bench.pass_time(300, lambda _: answered(503))
-    assert bench.pipeline.gate.circuit_open
+    assert bench.pipeline.gate.circuit.is_open
     bench.pass_time(900, rejecting(cursed, lambda _, __: answered(500)))
     assert bench.pipeline.unsettled == len(cursed)
 
@@ -350,8 +350,7 @@ def test_giving_up_counts_only_time_in_which_others_were_accepted(give_up: float
 def test_a_row_whose_followers_fill_the_memory_is_given_up_though_nothing_else_can_be_accepted() -> (
     None
 ):
-    """I8: else nothing would be read any more, nothing else accepted, and the row never given up.
-    """
+    """I8: else nothing would be read any more, nothing else accepted, and the row never given up."""
     bench = Bench(
         max_rows=1,
         linger=0.1,
@@ -453,8 +452,7 @@ def test_a_window_that_goes_on_failing_does_not_take_every_request_where_they_ar
 
 
 def test_a_part_that_goes_on_failing_takes_turns_with_other_parts_where_requests_are_few() -> None:
-    """I8: of two parts of one window neither is older, and the one that came first is always due.
-    """
+    """I8: of two parts of one window neither is older, and the one that came first is always due."""
     bench = Bench(max_rows=3, rate=0.2, retry=RetryPolicy(base=0.5, cap=1, give_up=0))
     partition = bench.partition()
     bench.read(partition, "P", "N1", "N2", tick=False)
@@ -702,8 +700,7 @@ def test_a_row_that_takes_each_call_to_its_end_holds_its_neighbours_for_few_of_t
 def test_a_part_that_goes_on_failing_does_not_keep_the_other_part_from_going_where_requests_are_few() -> (
     None
 ):
-    """I8: the failing part is the older one, and its back-off is over whenever a request can start.
-    """
+    """I8: the failing part is the older one, and its back-off is over whenever a request can start."""
     bench = Bench(max_rows=10, linger=0.1, rate=0.2, retry=RetryPolicy(base=0.5, cap=5, give_up=0))
     bench.read(bench.partition(), "P", *names("A", 9), tick=False)
     bench.pass_time(600, rejecting(["P"], lambda _, __: answered(500)))

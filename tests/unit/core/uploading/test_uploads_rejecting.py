@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumer.core.admission.gate import Pause
+from consumer.core.admission.upload_pause import Pause
 from consumer.core.effects import Attempt
 from consumer.core.model import Rejection
 from consumer.core.uploading.response import Response
