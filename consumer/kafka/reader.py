@@ -434,6 +434,9 @@ class Reader:
         self._seeking.close()
         helper = threading.Thread(target=self._consumer.close, name="leave", daemon=True)
         helper.start()
+        return self._wait_for(helper, timeout)
+
+    def _wait_for(self, helper: threading.Thread, timeout: float) -> bool:
         until = time.monotonic() + timeout
         while helper.is_alive() and time.monotonic() < until and not self._listener.leaves_at_once:
             helper.join(0.1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -61,6 +62,8 @@ def _inside(callback: Callable[[Source, Any, Any], None]) -> Callable[[Source, A
     """
 
     def guarded(self: Source, who: Any, what: Any) -> None:
+        if threading.current_thread() is self._leaving:
+            return  # of a client that is being left: what it was given was given up before
         try:
             callback(self, who, what)
         except Exception as error:
@@ -84,7 +87,8 @@ class Source(Reader):
         self._group_protocol = group_protocol
         self._instance_id = instance_id
         self._closing = False
-        self._join_again_at: float | None = None  # with a new client: this one cannot go on
+        self._join_again_at = 0.0  # not before then
+        self._leaving: threading.Thread | None = None  # closes the client that could not join
         self._not_joined: object = None  # the group's metadata before it has answered; None: nothing to compare with
         self._counted_in: object = None  # the group's metadata when the partitions were counted
         self._count_at = 0.0
@@ -114,8 +118,8 @@ class Source(Reader):
 
     def poll(self, count: int) -> list[tuple[Partition, list[Message]]]:
         """What has arrived, as every reader."""
-        if self._join_again_at is not None:
-            if time.monotonic() < self._join_again_at:
+        if self._leaving is not None:
+            if time.monotonic() < self._join_again_at or self._leaving.is_alive():
                 return []
             self._join_again()
         if self._not_joined is not None and self._consumer.consumer_group_metadata() != self._not_joined:
@@ -235,23 +239,33 @@ class Source(Reader):
         text = f"Kafka: the static member kafka.instance_id = {self._instance_id} is still in the group"
         why = "another process uses this id, or one that was killed did, and its session has not ended yet"
         self._teller.tell("instance", f"{text}: {why}; trying on")
+        self._leave()
+
+    def _leave(self) -> None:
+        """Close the client, elsewhere: with no broker to answer that takes as long as a session.
+
+        It is to be another client's turn: the group refuses this static member for as long as it knows one before it.
+        """
+        if self._leaving is not None:
+            return  # it was told twice
+        self._committing.clear()
+        self._counted_in = self._not_joined = None
+        self._leaving = threading.Thread(target=self._consumer.close, name="leave", daemon=True)
         self._join_again_at = time.monotonic() + JOIN_AGAIN_SECONDS
+        self._leaving.start()
 
     def _join_again(self) -> None:
-        """Join with a new client; the group refuses this static member for as long as it knows one before it."""
-        self._join_again_at = None
-        self._closing = True
-        self._consumer.close()
-        self._closing = False
-        self._committing.clear()
-        self._counted_in = None
+        self._leaving = None
         self._consumer = create_client(Consumer, self._config)
         self.subscribe()
 
     def close(self, timeout: float) -> bool:
         """Leave the group, as every reader."""
         self._closing = True
-        return super().close(timeout)
+        if self._leaving is None:
+            return super().close(timeout)
+        self._seeking.close()
+        return self._wait_for(self._leaving, timeout)
 
     # -- committing ----------------------------------------------------------------------------------------------
     #
