@@ -11,7 +11,29 @@ SOURCE_TESTS = "tests/contract/test_source.py"
 STARTS_TESTS = "tests/contract/test_starts.py"
 API_TESTS = "tests/contract/test_api.py"
 
+UNREAD_TESTS = "tests/component/test_unread_streams.py"
+
 MUTANTS = (
+    Mutant(
+        "who logs waits for whoever reads the log",
+        (Edit("ops/logs.py", "self._lines.write(f", "sys.stderr.write(f"),),
+        (f"{UNREAD_TESTS}::test_a_log_that_nobody_reads_holds_up_neither_the_loop_nor_its_end[stderr]",),
+    ),
+    Mutant(
+        "the last line waits for whoever reads the output",
+        (Edit("commands/run.py", "LAST_LINE_SECONDS = 2.0", "LAST_LINE_SECONDS = 9999.0"),),
+        (f"{UNREAD_TESTS}::test_a_log_that_nobody_reads_holds_up_neither_the_loop_nor_its_end[stderr and stdout]",),
+    ),
+    Mutant(
+        "a second signal is seen between two steps of the main thread only",
+        (Edit("commands/run.py", "    signal.set_wakeup_fd(told, warn_on_full_buffer=False)\n", ""),),
+        (f"{UNREAD_TESTS}::test_a_second_signal_ends_a_process_whose_loop_stands_still",),
+    ),
+    Mutant(
+        "lines that are dropped are not told",
+        (Edit("ops/lines.py", "                self._dropped += 1\n                return", "                return"),),
+        (f"{UNREAD_TESTS}::test_lines_beyond_the_bound_are_dropped_counted_and_told_where_they_would_have_stood",),
+    ),
     Mutant(
         "a partition is read from its beginning, whatever the group has committed",
         (Edit(STARTS, "= (tp.offset, (tp.metadata or", "= (0, (tp.metadata or"),),
