@@ -21,6 +21,16 @@ PartitionId = tuple[str, int]
 #: The same trouble is told again after this many seconds.
 TELL_AGAIN_SECONDS = 30.0
 
+#: What a reading client asks of a broker at once, in bytes as they travel; a user may ask for more. All of an answer is
+#: decompressed when it comes, to a hundred times its size perhaps, and only then the bound on what is fetched ahead is
+#: looked at. A batch of the publisher's that is larger comes all the same, alone. (librdkafka raises the second one to
+#: the third, which bounds nothing that is read.)
+FETCH_SIZES = {
+    "max.partition.fetch.bytes": "131072",
+    "fetch.max.bytes": "131072",
+    "message.max.bytes": "131072",
+}
+
 _CHECK_BROKER = "{}; check kafka.bootstrap_servers and that Kafka is up"
 _ADVICE = {
     KafkaError._ALL_BROKERS_DOWN: _CHECK_BROKER.format("no broker can be reached"),

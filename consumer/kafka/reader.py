@@ -24,7 +24,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from consumer.core.offsets import Commit, Partition
 from consumer.core.settled_map import UNKNOWN, Origin
 from consumer.errors import UserError
-from consumer.kafka.client import PartitionId, Teller, client_config, create_client
+from consumer.kafka.client import FETCH_SIZES, PartitionId, Teller, client_config, create_client
 from consumer.kafka.seeking import Search, Seeking
 from consumer.kafka.starts import Extent, LookUpError, Start, Starts, another_log
 from consumer.kafka.topic_ids import TopicIds
@@ -123,7 +123,8 @@ class Reader:
             "queued.max.messages.kbytes": PREFETCH_KIB,
             "fetch.queue.backoff.ms": 20,
         }
-        self._config = client_config(reading.bootstrap_servers, reading.properties, self._teller.error, **more)
+        properties = FETCH_SIZES | dict(reading.properties)
+        self._config = client_config(reading.bootstrap_servers, properties, self._teller.error, **more)
         self._consumer = create_client(Consumer, self._config)
         plain = client_config(reading.bootstrap_servers, reading.properties, self._teller.error)
         self._ids = TopicIds(plain)

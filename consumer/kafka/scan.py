@@ -10,7 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from consumer.core.settled_map import NOTHING, MapError, SettledMap, decode
 from consumer.errors import UserError
-from consumer.kafka.client import PartitionId, Teller, client_config, create_client
+from consumer.kafka.client import FETCH_SIZES, PartitionId, Teller, client_config, create_client
 from consumer.kafka.ends import CALL_SECONDS, no_answer, partitions_of
 
 Answer = TypeVar("Answer")
@@ -39,7 +39,7 @@ class Scan:
         self._bootstrap = bootstrap_servers
         config = client_config(
             bootstrap_servers,
-            properties,
+            FETCH_SIZES | dict(properties),
             Teller().error,
             **{
                 "group.id": group_id,
