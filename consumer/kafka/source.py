@@ -89,6 +89,7 @@ class Source(Reader):
         self._closing = False
         self._join_again_at: float | None = None  # with a new client: this one cannot go on
         self._not_joined: object = None  # the group's metadata before it has answered; None: nothing to compare with
+        self._subscribed = False
         self._outside_since = math.inf  # since when this member is not in the group
         self._counted_in: object = None  # the group's metadata when the partitions were counted
         self._count_at = 0.0
@@ -106,6 +107,7 @@ class Source(Reader):
 
     def subscribe(self) -> None:
         """Join the group; raises ConfigError for a pattern that the client cannot read."""
+        self._subscribed = True
         self._outside_since = min(self._outside_since, time.monotonic())
         topics = for_the_broker(self._topics) if self._group_protocol == "consumer" else self._topics
         try:
@@ -204,7 +206,7 @@ class Source(Reader):
     def _tell_lasting(self) -> None:
         super()._tell_lasting()
         # A member whose topics it may not read any more goes on being one, and is given nothing.
-        if self._owned or not (self._thrown_out() or self._lost):
+        if not self._subscribed or self._owned or not (self._thrown_out() or self._lost):
             self._outside_since = math.inf
             return
         now = time.monotonic()

@@ -99,13 +99,18 @@ class Lines:
 
 def write_within(stream: TextIO, text: str, seconds: float) -> None:
     """Write to a stream of the process, waiting so long at most. Raise OSError if it cannot be written."""
+    try:
+        descriptor = stream.fileno()
+    except OSError:  # it stands in for one of the process, and is no file
+        stream.write(text)
+        return
     stream.flush()
     data = text.encode(stream.encoding, "backslashreplace")
     errors: list[OSError] = []
 
     def write() -> None:
         try:
-            _write_all(stream.fileno(), data)
+            _write_all(descriptor, data)
         except OSError as error:
             errors.append(error)
 
