@@ -76,7 +76,7 @@ class Intake:
             if value is None or (skips is not None and offset in skips):
                 records.append(Record(partition, offset, None, 0, read_at=now))
                 continue
-            beside = _beside(message)
+            beside = _beside(message) + len(value)  # its rows hold in text what the value holds in bytes
             record = Record(partition, offset, message, len(value) + beside, message.timestamp()[1], now, beside=beside)
             records.append(record)
             if stash is None:

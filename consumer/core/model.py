@@ -86,7 +86,9 @@ class Record(msgspec.Struct, eq=False, gc=False):
     open: int = 0  #: rows not settled yet
     rejected: bool = False  #: at least one row was dead-lettered
     settled: bool = False
-    beside: int = 0  #: of its ``size``, what is not its value: its key, its headers, the objects that stand for it
+    beside: int = (
+        0  #: of its ``size``, what is not its value: its key, its headers, what is decoded, the objects for it
+    )
 
 
 class Stage(IntEnum):

@@ -26,9 +26,9 @@ TELL_AGAIN_SECONDS = 30.0
 #: looked at. A batch of the publisher's that is larger comes all the same, alone. (librdkafka raises the second one to
 #: the third, which bounds nothing that is read.)
 FETCH_SIZES = {
-    "max.partition.fetch.bytes": "393216",
-    "fetch.max.bytes": "393216",
-    "message.max.bytes": "393216",
+    "max.partition.fetch.bytes": "262144",
+    "fetch.max.bytes": "262144",
+    "message.max.bytes": "262144",
 }
 
 _CHECK_BROKER = "{}; check kafka.bootstrap_servers and that Kafka is up"
