@@ -11,6 +11,7 @@ piece.
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from collections import Counter, deque
@@ -24,7 +25,7 @@ from consumer.config.librdkafka import COOPERATIVE
 from consumer.core.offsets import Commit, Partition
 from consumer.core.settled_map import content, numbered
 from consumer.errors import ConfigError, UserError
-from consumer.kafka.client import PartitionId, create_client
+from consumer.kafka.client import PartitionId, create_client, told
 from consumer.kafka.ends import partitions_of
 from consumer.kafka.patterns import for_the_broker
 from consumer.kafka.reader import Listener, Reader, ReadFrom
@@ -49,6 +50,8 @@ COUNT_SECONDS = 1.0
 #: How long counting may hold up the loop, and how long it is left alone when no broker has answered.
 COUNT_WAIT_SECONDS = 3.0
 COUNT_PAUSE_SECONDS = 10.0
+#: How long a member may be without its group before it is said; a rebalance takes a while.
+OUTSIDE_SECONDS = 30.0
 #: Stands for the group's metadata when not all partitions could be counted: it equals none.
 _NOT_ALL = object()
 
@@ -86,6 +89,8 @@ class Source(Reader):
         self._closing = False
         self._join_again_at: float | None = None  # with a new client: this one cannot go on
         self._not_joined: object = None  # the group's metadata before it has answered; None: nothing to compare with
+        self._subscribed = False
+        self._outside_since = math.inf  # since when this member is not in the group
         self._counted_in: object = None  # the group's metadata when the partitions were counted
         self._count_at = 0.0
         self._committing_since = 0.0
@@ -102,6 +107,8 @@ class Source(Reader):
 
     def subscribe(self) -> None:
         """Join the group; raises ConfigError for a pattern that the client cannot read."""
+        self._subscribed = True
+        self._outside_since = min(self._outside_since, time.monotonic())
         topics = for_the_broker(self._topics) if self._group_protocol == "consumer" else self._topics
         try:
             self._consumer.subscribe(
@@ -133,6 +140,7 @@ class Source(Reader):
     def _on_assign(self, _: Consumer, assigned: list[TopicPartition]) -> None:
         # They are counted when the callback is over: after list_topics inside one, the next one ends the process.
         self._counted_in, self._count_at = _NOT_ALL, 0.0
+        self._outside_since, self._teller.last = math.inf, ""
         if not assigned:
             self._listener.on_assigned([])
             return
@@ -172,6 +180,8 @@ class Source(Reader):
 
     def _counted(self, keys: list[PartitionId]) -> None:
         self._listener.on_counted(Counter(topic for topic, _ in keys))
+        if not self._thrown_out():
+            self._lost -= set(keys)  # the group has them, whoever it is
         # A broker may not know yet of a partition that the group has assigned already: then it is counted again.
         known = self._owned.keys() <= set(keys)
         self._counted_in = self._consumer.consumer_group_metadata() if known else _NOT_ALL
@@ -192,6 +202,34 @@ class Source(Reader):
         if not self._eager and len(reads) < len(keys):
             # The client would refuse to give up what it was never told to read.
             self._consumer.incremental_unassign(reads)
+
+    def _tell_lasting(self) -> None:
+        super()._tell_lasting()
+        # A member whose topics it may not read any more goes on being one, and is given nothing.
+        if not self._subscribed or self._owned or not (self._thrown_out() or self._lost):
+            self._outside_since = math.inf
+            return
+        now = time.monotonic()
+        self._outside_since = min(self._outside_since, now)
+        if now - self._outside_since >= OUTSIDE_SECONDS:
+            self._teller.tell("outside", f"Kafka: {self._outside()}; trying on")
+
+    def _outside(self) -> str:
+        seconds = time.monotonic() - self._outside_since
+        text = f"this member has had no part in the group {self._group} for {seconds:.0f} s"
+        if self._teller.last:
+            return f"{text}; the client last told: {self._teller.last}"
+        return (
+            f"{text}, and the brokers do not say why: the group may have no coordinator (can the topic "
+            "__consumer_offsets be made and led? see the brokers' log), or no topic of kafka.topics is there for this "
+            "user, or the group waits for a member; scm-consumer check tells more"
+        )
+
+    @property
+    def lasting(self) -> list[tuple[float, str]]:
+        """What keeps this process from reading, as of every reader."""
+        outside = [(self._outside_since, self._outside())] if self._outside_since < math.inf else []
+        return super().lasting + outside
 
     def _thrown_out(self) -> bool:
         """Whether the client knows that it is no member any more: it calls that a revocation if one was under way."""
@@ -285,19 +323,19 @@ class Source(Reader):
             self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             self._committing.pop()
-            self._listener.on_committed(commits, error.args[0].str())
+            self._listener.on_committed(commits, told(error.args[0]))
         return sent
 
     @_inside
     def _on_commit(self, error: KafkaError | None, answered: list[TopicPartition]) -> None:
         # The client gives back what was sent, metadata included; no two that are not answered are the same.
         answer = {(tp.topic, tp.partition): _said(tp) for tp in answered}
-        told = [_content(sent) for sent in self._committing]
+        sent_before = [_content(sent) for sent in self._committing]
         taken = [tp for tp in answered if error is None and tp.error is None]
-        if answer not in told:
+        if answer not in sent_before:
             self._group_has(taken, {})
             return
-        for _ in range(told.index(answer)):
+        for _ in range(sent_before.index(answer)):
             self._committing.popleft()  # this one has overtaken it
         sent = self._committing.popleft()
         self._group_has(taken, sent)
@@ -306,7 +344,7 @@ class Source(Reader):
             failed.setdefault(error or tp.error, []).append(sent[(tp.topic, tp.partition)])
         for why, commits in failed.items():
             too_large = why is not None and why.code() == KafkaError.OFFSET_METADATA_TOO_LARGE
-            self._listener.on_committed(commits, None if why is None else why.str(), too_large=too_large)
+            self._listener.on_committed(commits, None if why is None else told(why), too_large=too_large)
 
     def _group_has(self, taken: list[TopicPartition], sent: dict[PartitionId, Commit]) -> None:
         """What the group has is what it took last, also where the owned partition did not say it.

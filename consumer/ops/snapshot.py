@@ -128,6 +128,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     consumed: dict[str, int]  #: records by topic
     partitions: list[PartitionStatus]
     awaiting_start: list[str]  #: partitions that are owned and not read: where they begin is not known yet
+    unknown: list[tuple[str, int]]  #: partitions that were read, and of which nobody knows now how far behind they are
     rows: Rows
     windows: Windows
     requests: Requests
@@ -152,6 +153,7 @@ def take(runner: Runner, source: Source, now: float) -> Snapshot:
         consumed={topic: ledger.consumed for topic, ledger in ledgers.items()},
         partitions=partitions,
         awaiting_start=[f"{topic}[{number}]" for topic, number in sorted(source.awaiting)],
+        unknown=sorted(source.unknown),
         rows=_rows(pipeline),
         windows=_windows(pipeline, now),
         requests=_requests(pipeline),

@@ -18,6 +18,7 @@ from consumer.ops.metrics import METRICS, PREFIX
 from consumer.ops.metrics_page import ALERTS, page
 from consumer.ops.snapshot import Snapshot, take
 from tests.core.runner_fakes import World, keys_of
+from tests.support import needs
 
 ROOT = Path(__file__).parents[2]
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
@@ -28,7 +29,8 @@ def promtool(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess
     try:
         return subprocess.run(["promtool", *arguments], input=given, capture_output=True, timeout=60, check=False)
     except FileNotFoundError:
-        pytest.fail("promtool is not installed: apt-get install --no-install-recommends prometheus", pytrace=False)
+        needs.lacking("promtool")
+        raise
 
 
 def parsed(body: bytes) -> dict[str, Metric]:

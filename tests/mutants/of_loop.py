@@ -27,8 +27,8 @@ MUTANTS = (
         (
             Edit(
                 RUNNER,
-                "        if error is None:\n            self._membership",
-                "        if True:\n            self._membership",
+                "        if error is None:\n            self._commits_told",
+                "        if True:\n            self._commits_told",
             ),
         ),
         LOOP_TESTS,
