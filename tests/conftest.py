@@ -53,7 +53,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
 
 
 def pytest_report_header() -> str | None:
-    """What is missing on this machine is said first."""
+    """Say first what is missing on this machine."""
     commands = needs.missing()
     return needs.told(commands) if commands else None
 
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     What cannot run on this machine is skipped, but not in CI.
     """
     if not needs.in_ci() and (commands := needs.missing()):
-        skipped = pytest.mark.skip(reason=needs.told(commands))
+        skipped = pytest.mark.skip(reason=f"missing: {', '.join(commands)}")
         for item in items:
             if needs.lacks(item, commands):
                 item.add_marker(skipped)

@@ -72,7 +72,7 @@ _CURES = {
 
 
 def told(error: KafkaError) -> str:
-    """An error in words, with what to do about it where that is known."""
+    """Return an error in words, with what to do about it where that is known."""
     known = advice(error)
     return f"{error.str()}: {known}" if known else error.str()
 

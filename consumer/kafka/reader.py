@@ -244,15 +244,15 @@ class Reader:
 
     @property
     def unknown(self) -> set[PartitionId]:
-        """Partitions of which it is not known how far behind they are: refused, or lost and not known to be another's.
+        """Return the partitions of which it is not known how far behind they are.
 
-        What was known of them holds no more, and is not told as if it did.
+        They are refused, or lost and not known to be another's. What was known of them holds no more.
         """
         return self._refused.keys() | self._lost
 
     @property
     def lasting(self) -> list[tuple[float, str]]:
-        """What keeps this process from reading: since when, by time.monotonic, and in words."""
+        """Return what keeps this process from reading: since when, by time.monotonic, and in words."""
         return [(since, "{}[{}] cannot be read: {}".format(*key, why)) for key, (since, why) in self._refused.items()]
 
     def _fault(self, error: Exception) -> None:
@@ -402,7 +402,7 @@ class Reader:
         return list(partitions.values())
 
     def _tell_uncommitted(self, partitions: list[Partition]) -> None:
-        """Say what begins without a commit: it may be news to whoever takes the group for one that has read before."""
+        """Say what begins without a commit: it is news to whoever thinks that the group has one."""
         if partitions:
             log.info(
                 "%s: the group %s has no committed offset there, or has none any more (brokers drop those of a group "

@@ -227,7 +227,7 @@ class Source(Reader):
 
     @property
     def lasting(self) -> list[tuple[float, str]]:
-        """What keeps this process from reading, as of every reader."""
+        """Return what keeps this process from reading, as of every reader."""
         outside = [(self._outside_since, self._outside())] if self._outside_since < math.inf else []
         return super().lasting + outside
 

@@ -1,8 +1,9 @@
 """Lines to a file descriptor that may not take them: a pipe that nobody reads, a disk that is full.
 
-Who writes a line never waits for it: lines wait here, and a thread writes them. When more wait than ``MOST``
-characters, the next ones are dropped and counted until all that waits is written, and then their number is told. It
-writes to the descriptor itself: a lock of one of Python's streams would keep the process from ending.
+Who writes a line never waits for it: lines wait here, and a thread writes them. When more wait than
+``MOST`` characters, the next ones are dropped and counted until all that waits is written, and then
+their number is told. It writes to the descriptor itself: a lock of one of Python's streams would
+keep the process from ending.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Lines:
             self._changed.notify_all()
 
     def drain(self, seconds: float) -> bool:
-        """Wait until all that was handed in is written, at most so long; whether it is."""
+        """Wait until all that was handed in is written, at most so long. Return if it is."""
         with self._changed:
             return self._changed.wait_for(self._idle, seconds)
 
@@ -80,7 +81,7 @@ class Lines:
                 self._changed.notify_all()
 
     def _next(self) -> tuple[int, str] | None:
-        """What to write next, and for how many lines it stands; waits for it. None: there will be no more."""
+        """Wait for what to write next; return for how many lines it stands, and it. None: the end."""
         with self._changed:
             while True:
                 if self._dropped and not self._failed and not (self._full and self._waiting):

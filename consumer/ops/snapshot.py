@@ -177,6 +177,7 @@ def _partition(partition: Partition, runner: Runner, source: Source, now: float)
     end = source.end(partition)
     since = partition.unsettled_since
     stopped = source.stopped.get(partition)
+    key = (partition.topic, partition.number)
     if end is not None:
         end = max(end, partition.position)  # what is known of the end comes with the fetches, and may be older
     begin = partition.started_at if partition.committed is None else partition.committed
@@ -187,10 +188,9 @@ def _partition(partition: Partition, runner: Runner, source: Source, now: float)
         committed=partition.committed,
         position=partition.position,
         end=end,
-        lag=None if end is None else end - begin,
+        lag=None if end is None or key in source.unknown else end - begin,
         oldest_unsettled_seconds=0.0 if since is None else _rounded(now - since),
-        paused=stopped is None
-        and (source.paused or partition in runner.resting or (partition.topic, partition.number) in source.awaiting),
+        paused=stopped is None and (source.paused or partition in runner.resting or key in source.awaiting),
         stopped=stopped,
     )
 

@@ -54,6 +54,21 @@ MUTANTS = (
         (f"{LASTING_TESTS}::test_a_topic_that_may_not_be_read_any_more_is_told_again_and_unknown_until_it_may",),
     ),
     Mutant(
+        "the lag of a partition that is not known any more is left out of the metrics",
+        (Edit("ops/metrics.py", "for topic, number in snapshot.unknown}", "for topic, number in ()}"),),
+        ("tests/component/test_ops_metrics.py",),
+    ),
+    Mutant(
+        "the page tells a lag that holds no more",
+        (Edit("ops/snapshot.py", " or key in source.unknown else", " else"),),
+        ("tests/component/test_ops_metrics.py",),
+    ),
+    Mutant(
+        "a run with an end waits for ever for what lasts at Kafka",
+        (Edit("runner.py", "for since, why in self._source.lasting:", "for since, why in ():"),),
+        ("tests/core/test_runner_stop.py",),
+    ),
+    Mutant(
         "a commit that fails on and on is told each time",
         (
             Edit(

@@ -211,7 +211,7 @@ def broker_jars() -> Path:
 
 
 def jars() -> Path:
-    """Where they are once they were fetched."""
+    """Return where the jars are once they were fetched."""
     # The pom's content is the version: a changed pom is a new folder.
     return CACHE / f"jars-{uuid.uuid5(uuid.NAMESPACE_OID, POM.read_text()).hex[:12]}"
 

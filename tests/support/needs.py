@@ -35,18 +35,18 @@ WHOLE = ("deploy", "chaos", "factory")
 
 
 def in_ci() -> bool:
-    """Whether this is a run that must be whole."""
+    """Return if this is a run that must be whole."""
     return os.environ.get("CI") == "true"
 
 
 def missing() -> list[str]:
-    """The commands that are not there."""
+    """Return the commands that are not there."""
     fetched = jars().exists()  # Maven brings them once
     return [name for name in PACKAGES if shutil.which(name) is None and not (name == "mvn" and fetched)]
 
 
 def told(commands: list[str]) -> str:
-    """One line: what is missing, what follows from it, and how to get it."""
+    """Say in one line what is missing, what follows from it, and how to get it."""
     packages = " ".join(dict.fromkeys(PACKAGES[name] for name in commands))
     follows = "" if in_ci() else "; tests that need them are skipped"
     return (
@@ -56,7 +56,7 @@ def told(commands: list[str]) -> str:
 
 
 def lacks(item: pytest.Item, commands: list[str]) -> bool:
-    """Whether a test needs one of these commands, as far as can be seen without running it."""
+    """Return if a test needs one of these commands, as far as its fixtures and imports tell."""
     folder = item.path.relative_to(Path(__file__).parents[1]).parts[0]
     if folder in WHOLE:
         return True
@@ -72,7 +72,7 @@ def lacks(item: pytest.Item, commands: list[str]) -> bool:
 
 
 def _elsewhere() -> bool:
-    """Whether a Kafka may be had without Java."""
+    """Return if a Kafka may be had without Java."""
     return ADDRESS_VARIABLE in os.environ or "DOCKER_HOST" in os.environ or Path("/var/run/docker.sock").exists()
 
 
