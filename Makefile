@@ -25,6 +25,7 @@ demo: $(STAMP)  ## the whole system on this machine, nothing to install or start
 WORKERS ?= 3
 
 test: $(STAMP)  ## every test, on a real Apache Kafka: side by side, then alone those that measure time
+	@$(BIN)/python -m tests.support.needs
 	@failed=0; \
 	$(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder -m "not alone" || failed=1; \
 	$(BIN)/python -m pytest -m alone || failed=1; \

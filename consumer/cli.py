@@ -7,6 +7,7 @@ import importlib
 import io
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -18,6 +19,8 @@ from consumer.errors import UserError
 PROGRAM = "scm-consumer"
 #: Of standard output: nobody reads it, the disk or its quota is full, or it fails.
 _UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO)
+#: How long it may take to write what has gone wrong.
+COMPLAINT_SECONDS = 2.0
 _EPILOG = """\b
 Completion of commands and options, in ~/.bashrc (zsh, fish: the same with zsh_source, fish_source):
   eval "$(_SCM_CONSUMER_COMPLETE=bash_source scm-consumer)"
@@ -95,7 +98,7 @@ def main() -> None:
                 nowhere.fileno(), sys.stdout.fileno()
             )  # the rest of it, or it fails again at exit
         if error.errno != errno.EPIPE:  # who read the output has enough of it
-            click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+            _complain([f"error: the output cannot be written: {error.strerror}"])
         sys.exit(1)
 
 
@@ -121,9 +124,21 @@ def _run() -> None:
     except click.exceptions.Abort:
         sys.exit(130)
     except UserError as error:
-        for line in str(error).splitlines():
-            click.echo(f"error: {line}", err=True)
+        _complain([f"error: {line}" for line in str(error).splitlines()])
         sys.exit(error.exit_code)
+
+
+def _complain(lines: list[str]) -> None:
+    """Write lines to standard error.
+
+    Nobody may be reading it, and the process ends all the same.
+    """
+    from consumer.ops import logs
+    from consumer.ops.lines import write_within
+
+    logs.flush()  # what was logged before comes before it
+    with suppress(OSError):
+        write_within(sys.stderr, "".join(f"{line}\n" for line in lines), COMPLAINT_SECONDS)
 
 
 if __name__ == "__main__":

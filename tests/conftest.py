@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
+from tests.support import needs
 from tests.support.kafka_broker import BrokerUnavailable
 from tests.support.kafka_sources import USED, open_kafka
 from tests.support.kafka_witness import Kafka
@@ -54,8 +55,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
     return ByFile(config, log)
 
 
+def pytest_report_header() -> str | None:
+    """Say first what is missing on this machine."""
+    commands = needs.missing()
+    return needs.told(commands) if commands else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side, what takes longest begins; one after the other, the order stays as it is."""
+    """Side by side, what takes longest begins; one after the other, the order stays as it is.
+
+    What cannot run on this machine is skipped, but not in CI.
+    """
+    if not needs.in_ci() and (commands := needs.missing()):
+        skipped = pytest.mark.skip(reason=f"missing: {', '.join(commands)}")
+        for item in items:
+            if needs.lacks(item, commands):
+                item.add_marker(skipped)
     if hasattr(config, "workerinput"):
         items.sort(key=_rank)
 

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import click
@@ -23,6 +24,10 @@ GC_THRESHOLD = 20_000
 #: How long a busy thread keeps the interpreter: with Python's 5 ms, hand-overs between the owner
 #: loop and the upload workers cost a little more under load (about 5 % in four noisy runs each).
 SWITCH_SECONDS = 0.02
+#: How long what runs may take to see a second signal; it may stand in a call that does not end.
+SECOND_SIGNAL_SECONDS = 3.0
+#: How long the last line may take to be written.
+LAST_LINE_SECONDS = 2.0
 
 
 @click.command("run")
@@ -70,6 +75,7 @@ def command(options: Options, *, until_end: bool, dry_run: bool, accept_rejectio
         if dry_run and app.runner.leaves_at_once:
             os._exit(1)  # the loop may be stuck in writing to a pipe that nobody reads
 
+    _end_at_second_signal()
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     settings = options.settings()
@@ -78,6 +84,7 @@ def command(options: Options, *, until_end: bool, dry_run: bool, accept_rejectio
         settings = settings.model_copy(update={"dead_letter": letters})
     from consumer import app as program  # heavy: the clients
     from consumer.ops import logs
+    from consumer.ops.lines import write_within
 
     log = logging.getLogger("consumer")
     app = program.App(settings, until_end=until_end, dry=dry_run)
@@ -99,14 +106,36 @@ def command(options: Options, *, until_end: bool, dry_run: bool, accept_rejectio
             logs.on_terminal(settings.log.format) and sys.stdout.isatty()
         ):  # there it would stand twice
             log.info("%s", line, extra={"data": {"ledger": ledger.as_dict()}})
+        logs.flush()
         if app.lines is not None:
             app.lines.write("summary", line)
         else:
-            click.echo(line)
+            write_within(sys.stdout, f"{line}\n", LAST_LINE_SECONDS)
     if code or not app.runner.left:
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)  # a client that cannot be closed in time must not keep the process
+
+
+def _end_at_second_signal() -> None:
+    """See to it that a second signal ends the process, whatever its threads are doing.
+
+    Python calls handlers of signals on the main thread only, between two of its steps: not while
+    that stands in a call. The interpreter itself writes the signal's number to a pipe at once, and
+    a thread reads that.
+    """
+    numbers, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        count = 0
+        while count < 2:
+            count += sum(
+                number in (signal.SIGTERM, signal.SIGINT) for number in os.read(numbers, 1)
+            )
+        threading.Event().wait(SECOND_SIGNAL_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="signals", daemon=True).start()
 
 
 def _summary(ledger: Ledger, pipeline: Pipeline, *, dry: bool) -> str:

@@ -19,19 +19,21 @@ _HEAD = """\
 
 <!-- Written by `make docs` from consumer/config/settings.py: change it there. -->
 
-The settings are one TOML file: `scm-consumer.toml` of the current folder if it is there, else the file that `-c
-FILE` names. Begin with an example in which everything is explained, and look at what is in effect, and from where:
+The settings are one TOML file: `scm-consumer.toml` of the current folder if it is there, else the
+file that `-c FILE` names. Begin with an example in which everything is explained, and look at what
+is in effect, and from where:
 
-* `scm-consumer config example > scm-consumer.toml` — every key; the ones marked SET are to be looked at
+* `scm-consumer config example > scm-consumer.toml` — every key; the ones marked SET are to be
+  looked at
 * `scm-consumer config show` — the configuration in effect, secrets hidden; valid TOML
-* `scm-consumer config schema > scm-consumer.schema.json` — the JSON schema of the file. Editors with a TOML language
-  server (taplo; Even Better TOML for VS Code) complete, explain and check while you type if the first line of the
-  file is `#:schema ./scm-consumer.schema.json`
+* `scm-consumer config schema > scm-consumer.schema.json` — the JSON schema of the file. Editors
+  with a TOML language server (taplo; Even Better TOML for VS Code) complete, explain and check
+  while you type if the first line of the file is `#:schema ./scm-consumer.schema.json`
 
 ## Environment over file over default
 
-Every key is also an environment variable: `SCM_`, the section, **two** underscores, the key, in capitals. A variable
-wins over the file, and the file over the default.
+Every key is also an environment variable: `SCM_`, the section, **two** underscores, the key, in
+capitals. A variable wins over the file, and the file over the default.
 
 | value | in the file | in the environment |
 | --- | --- | --- |
@@ -41,36 +43,37 @@ wins over the file, and the file over the default.
 | list | `topics = ["a", "b"]` | `SCM_KAFKA__TOPICS=["a", "b"]` (JSON; quote it in a shell) |
 | librdkafka property | `"sasl.username" = "line7"` under `[kafka.client]` | `SCM_KAFKA__CLIENT__SASL_USERNAME=line7` |
 
-In the file types are strict: a number in quotes is a mistake. An empty variable sets the empty text. Variables with
-`SCM_` and no `__` belong to other programs (Kubernetes makes such ones of a service's name) and are ignored, unless
-they all but name a key of this one (`SCM_API_TOKEN`).
+In the file types are strict: a number in quotes is a mistake. An empty variable sets the empty
+text. Variables with `SCM_` and no `__` belong to other programs (Kubernetes makes such ones of a
+service's name) and are ignored, unless they all but name a key of this one (`SCM_API_TOKEN`).
 
-A wrong configuration ends every command with exit code 2, before anything is contacted. **All mistakes are told at
-once**, one line each: the key or variable, its value (never a secret), what is allowed. What librdkafka finds only
-when properties meet (a certificate that is none, say) follows when the client is made, also before anything is
-contacted.
+A wrong configuration ends every command with exit code 2, before anything is contacted. **All
+mistakes are told at once**, one line each: the key or variable, its value (never a secret), what is
+allowed. What librdkafka finds only when properties meet (a certificate that is none, say) follows
+when the client is made, also before anything is contacted.
 
 ## Secrets
 
-`api.token`, `schema_registry.password` and librdkafka's secret properties (`sasl.password`, `ssl.key.password`,
-`ssl.key.pem`, `ssl.keystore.password`, `sasl.oauthbearer.client.secret`, ...), and a user and password in
-`api.proxy`, show as `(hidden)` wherever settings are shown: `config show`, `/status`, errors. Keep them out of the
-file: in the environment, or, for the token, in a file of its own (`api.token_file`), which is read again when it
-changes, so that a token can be replaced without a restart. With both, the file is taken.
+`api.token`, `schema_registry.password` and librdkafka's secret properties (`sasl.password`,
+`ssl.key.password`, `ssl.key.pem`, `ssl.keystore.password`, `sasl.oauthbearer.client.secret`, ...),
+and a user and password in `api.proxy`, show as `(hidden)` wherever settings are shown:
+`config show`, `/status`, errors. Keep them out of the file: in the environment, or, for the token,
+in a file of its own (`api.token_file`), which is read again when it changes, so that a token can be
+replaced without a restart. With both, the file is taken.
 
-Plain `http://` to the API is refused for other than loopback, since it would show the token to the network;
-`api.allow_plain_http = true` allows it, as between containers.
+Plain `http://` to the API is refused for other than loopback, since it would show the token to the
+network; `api.allow_plain_http = true` allows it, as between containers.
 """
 
 _CLIENT = """\
 ## librdkafka properties
 
 `[kafka.client]` takes every property of
-[librdkafka](https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md), for the consumer and the
-dead-letter producer alike; librdkafka itself checks names and values. Names with dots stand in quotes; without them,
-`sasl.username = "line7"` is read the same. In the environment `_` stands for `.`: `{variable}`. All properties that
-are text, numbers or truth values can be set this way: no name of theirs holds an underscore, except `log_level`, for
-which `log.level` is used.
+[librdkafka](https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md), for the
+consumer and the dead-letter producer alike; librdkafka itself checks names and values. Names with
+dots stand in quotes; without them, `sasl.username = "line7"` is read the same. In the environment
+`_` stands for `.`: `{variable}`. All properties that are text, numbers or truth values can be set
+this way: no name of theirs holds an underscore, except `log_level`, for which `log.level` is used.
 
 Usually needed:
 
@@ -78,8 +81,8 @@ Usually needed:
 | --- | --- |
 {usual}
 
-`sasl.*` and `ssl.*` have no effect while `security.protocol` is `plaintext`, its default, so that combination is
-refused. Kerberos (`GSSAPI`) takes a librdkafka that was built with it.
+`sasl.*` and `ssl.*` have no effect while `security.protocol` is `plaintext`, its default, so that
+combination is refused. Kerberos (`GSSAPI`) takes a librdkafka that was built with it.
 
 Refused, since they would break a promise or be passed over:
 

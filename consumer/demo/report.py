@@ -13,6 +13,7 @@ from consumer.demo.judge import Difference, Verdict
 from consumer.demo.replay import Expected, Key
 from consumer.demo.watch import WORDS
 
+OK = 200
 #: Differences of a kind and place that are shown; the others are counted.
 SHOWN = 3
 WIDTH = 14
@@ -53,7 +54,14 @@ def _happened(evidence: Evidence, expected: Expected) -> Iterator[tuple[str, str
     yield "consumer", f"{_ledger(evidence.ledger)}; {evidence.seconds:.1f} s"
     windows = [request for request in evidence.requests if request.applied]
     mean = sum(request.applied for request in windows) / len(windows) if windows else 0
-    yield "uploaded", f"{len(windows):,} windows accepted, {mean:.1f} rows a window on average"
+    answered = sum(request.status == OK for request in windows)
+    applied = sum(request.applied for request in windows)
+    yield (
+        "uploaded",
+        f"{len(windows):,} windows accepted = {answered:,} answered + {len(windows) - answered:,} whose answer was "
+        f"lost; {mean:.1f} rows a window on average; {applied:,} rows applied = {updates:,} good ones + "
+        f"{applied - updates:,} applied once more after a lost answer",
+    )
     answers = Counter(_answer(request) for request in evidence.requests)
     yield "requests", f"{len(evidence.requests):,}: {_counted(answers)}"
     again = sent_again(evidence)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from consumer.core.effects import Attempt, DeadLetter, Receipt
@@ -21,6 +21,10 @@ class RecordSource(Protocol):
 
     @property
     def awaiting(self) -> Mapping[tuple[str, int], float]: ...
+    @property
+    def unknown(self) -> Collection[tuple[str, int]]: ...
+    @property
+    def lasting(self) -> Sequence[tuple[float, str]]: ...
 
     def subscribe(self) -> None: ...
     def poll(self, count: int) -> list[tuple[Partition, list[Any]]]: ...

@@ -51,6 +51,8 @@ LEAVE_SECONDS = 10.0
 #: While the group is asked for a sign, a commit goes this often at most, however long the interval
 #: between commits is.
 PROBE_AGAIN_SECONDS = 0.5
+#: The same failure of commits is told again after this many seconds.
+TELL_AGAIN_SECONDS = 30.0
 #: Time between two looks for partitions that may be read on, or must rest.
 REVIEW_SECONDS = 0.5
 
@@ -103,6 +105,7 @@ class Runner:
         )  #: when the loop last showed that it lives; read by other threads, too
         self.rebalances = 0
         self.commits: Counter[str] = Counter()  #: that ended, by "ok" and "failed"
+        self._commits_told: dict[str, float] = {}  # why commits fail, and when that was told
         self._signals = 0
         self._end: int | UserError | None = None  # exit code or failure that stops the loop
         self._stop_by = math.inf  # when a stop waits no longer
@@ -424,6 +427,9 @@ class Runner:
             if now - since >= BLOCKED_SECONDS:
                 problem = f"{topic}[{number}]: where it begins cannot be looked up for {BLOCKED_SECONDS:g} s"
                 self.stop(UserError(f"{problem}; see the log above"))
+        for since, why in self._source.lasting:
+            if now - since >= BLOCKED_SECONDS:
+                self.stop(UserError(f"Kafka: for {BLOCKED_SECONDS:g} s: {why}"))
         for partition, stash in self._intake.waiting.items():
             if stash.schema_id is not None and now - stash.since >= BLOCKED_SECONDS:
                 problem = f"{partition} waits for schema {stash.schema_id} for {BLOCKED_SECONDS:g} s; see the log above"
@@ -586,6 +592,7 @@ class Runner:
         """
         self.commits["ok" if error is None else "failed"] += 1
         if error is None:
+            self._commits_told.clear()
             self._lease.on_confirmed(
                 max((commit.built_at for commit in commits), default=-math.inf)
             )
@@ -596,8 +603,11 @@ class Runner:
         if too_large:
             for commit in commits:
                 commit.partition.metadata_refused()
-        told = _listed([commit.partition for commit in commits])
-        log.warning("commit failed (%s): %s; the next commit includes it", error, told)
+        now = self._clock()
+        if now - self._commits_told.get(error, -math.inf) >= TELL_AGAIN_SECONDS:
+            self._commits_told[error] = now
+            told = _listed([commit.partition for commit in commits])
+            log.warning("commit failed (%s): %s; the next commit includes it", error, told)
 
     def on_waiting(self) -> None:
         """Kafka is asked inside a callback, for as long as it takes.

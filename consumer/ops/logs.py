@@ -1,4 +1,8 @@
-"""Log lines: readable on a terminal, one JSON object a line elsewhere; always on stderr."""
+"""Log lines: readable on a terminal, one JSON object a line elsewhere; always on stderr.
+
+Who logs never waits for whoever reads standard error (``lines``): it may be a pipe that nobody
+reads.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,11 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+
+from consumer.ops.lines import Lines
+
+#: How long the end of the process waits for lines that are not written yet.
+DRAIN_SECONDS = 2.0
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -31,6 +40,37 @@ class _Json(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+class _Handler(logging.Handler):
+    """Hands lines in, to be written to this descriptor.
+
+    ``flush``, at the end of the process, waits for them.
+    """
+
+    def __init__(self, descriptor: int, encoding: str) -> None:
+        super().__init__()
+        self._lines = Lines(descriptor, self._dropped, encoding=encoding)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.write(f"{self.format(record)}\n")
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        self._lines.drain(DRAIN_SECONDS)
+
+    def close(self) -> None:
+        self._lines.close()
+        super().close()
+
+    def _dropped(self, count: int) -> str:
+        text = (
+            "%d log lines were dropped here: nobody read standard error, or it could not be written"
+        )
+        record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, (count,), None)
+        return f"{self.format(record)}\n"
+
+
 def on_terminal(line_format: str) -> bool:
     """Whether a person reads the log as it is written."""
     return line_format != "json" and sys.stderr.isatty()
@@ -38,7 +78,7 @@ def on_terminal(line_format: str) -> bool:
 
 def set_up(level: str, line_format: str) -> None:
     """Send this package's log to stderr; ``line_format`` is auto, console or json."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _handler()
     if line_format == "console" or on_terminal(line_format):
         handler.setFormatter(
             logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
@@ -46,6 +86,21 @@ def set_up(level: str, line_format: str) -> None:
     else:
         handler.setFormatter(_Json())
     logger = logging.getLogger("consumer")
+    for former in logger.handlers:
+        former.close()
     logger.handlers[:] = [handler]
     logger.setLevel(_LEVELS[level])
     logger.propagate = False
+
+
+def flush() -> None:
+    """Wait until every line is written, for ``DRAIN_SECONDS`` at most."""
+    for handler in logging.getLogger("consumer").handlers:
+        handler.flush()
+
+
+def _handler() -> logging.Handler:
+    try:
+        return _Handler(sys.stderr.fileno(), sys.stderr.encoding)
+    except OSError:  # a stream that stands in for it, and is no file
+        return logging.StreamHandler(sys.stderr)

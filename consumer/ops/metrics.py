@@ -63,7 +63,10 @@ def _settled(snapshot: Snapshot) -> dict[str, float]:
 
 
 def _lag(snapshot: Snapshot) -> dict[tuple[str, ...], float]:
-    return {(p.topic, str(p.partition)): p.lag for p in snapshot.partitions if p.lag is not None}
+    known: dict[tuple[str, ...], float] = {
+        (p.topic, str(p.partition)): p.lag for p in snapshot.partitions if p.lag is not None
+    }
+    return known | {(topic, str(number)): math.nan for topic, number in snapshot.unknown}
 
 
 def _stopped(snapshot: Snapshot) -> dict[str, float]:
@@ -238,7 +241,8 @@ METRICS = (
         "lag_records",
         "gauge",
         "From the committed offset to the partition's end as it was when it was last fetched from: while reading is "
-        "paused, it does not grow. Not told before the first fetch.",
+        "paused, it does not grow. Not told before the first fetch. NaN: not known any more, as the topic may not be "
+        "read, or this member is out of its group.",
         _lag,
         ("topic", "partition"),
         "records",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from textwrap import fill
 from typing import NamedTuple
 
 from consumer.core.counters import MAX_NAMES, OTHER
@@ -19,9 +20,9 @@ _HEAD = f"""\
 
 <!-- Written by `make docs` from consumer/ops/metrics.py and metrics_page.py: change it there. -->
 
-`scm-consumer run` serves them over HTTP at `ops.listen` (default `127.0.0.1:9464`; the log says where at the start:
-`ops: http://…`). GET and HEAD only; nothing can be changed there. An address that is in use is told once and tried
-again, while uploading goes on.
+`scm-consumer run` serves them over HTTP at `ops.listen` (default `127.0.0.1:9464`; the log says
+where at the start: `ops: http://…`). GET and HEAD only; nothing can be changed there. An address
+that is in use is told once and tried again, while uploading goes on.
 
 | path | what |
 | --- | --- |
@@ -31,18 +32,20 @@ again, while uploading goes on.
 | `/readyz` | 200 from the first assignment (even an empty one) until the stop begins, else 503: for a readiness probe |
 | `/status` | one JSON snapshot: what the page shows, and the settings with secrets hidden |
 
-`/healthz` and `/readyz` answer with one line that says why. A paused API, an open circuit or old rows change neither: a
-restart would only repeat what is in flight, and stall the roll-out that brings the new token. They are alerts, below.
+`/healthz` and `/readyz` answer with one line that says why. A paused API, an open circuit or old
+rows change neither: a restart would only repeat what is in flight, and stall the roll-out that
+brings the new token. They are alerts, below.
 
-Every scrape is one consistent snapshot, taken between two steps of the owner loop: consumed = accepted + rejected +
-skipped + released + unsettled, each time. When the loop does not answer within {ANSWER_SECONDS:g} s, `/metrics` and
-`/status` answer 503, and `/healthz` decides by its own rule.
+Every scrape is one consistent snapshot, taken between two steps of the owner loop: consumed =
+accepted + rejected + skipped + released + unsettled, each time. When the loop does not answer
+within {ANSWER_SECONDS:g} s, `/metrics` and `/status` answer 503, and `/healthz` decides by its own
+rule.
 
 ## The metrics
 
-All names begin with `{PREFIX}`. Counters count from the start of the process. A label has {MAX_NAMES} values at most;
-what is beyond the first ones is counted as `{OTHER}`. Beside these, `process_*` tells memory, CPU and open files where
-the platform does.
+All names begin with `{PREFIX}`. Counters count from the start of the process. A label has
+{MAX_NAMES} values at most; what is beyond the first ones is counted as `{OTHER}`. Beside these,
+`process_*` tells memory, CPU and open files where the platform does.
 """
 
 _MEANINGS = {
@@ -131,7 +134,9 @@ def page() -> str:
     lines.append(_ALERTS_HEAD)
     for number, alert in enumerate(ALERTS, 1):
         lines.append(
-            f"### {number}. {alert.title}\n\n```promql\n{alert.query}\n```\n\nFor {alert.held}. {alert.text}\n"
+            f"### {number}. {alert.title}\n\n```promql\n{alert.query}\n```\n\n"
+            + fill(f"For {alert.held}. {alert.text}", 100, break_on_hyphens=False)
+            + "\n"
         )
     return "\n".join(lines).rstrip() + "\n"
 

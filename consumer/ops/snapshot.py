@@ -144,6 +144,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     awaiting_start: list[
         str
     ]  #: partitions that are owned and not read: where they begin is not known yet
+    unknown: list[
+        tuple[str, int]
+    ]  #: partitions that were read, and of which nobody knows now how far behind they are
     rows: Rows
     windows: Windows
     requests: Requests
@@ -168,6 +171,7 @@ def take(runner: Runner, source: RecordSource, now: float) -> Snapshot:
         consumed={topic: ledger.consumed for topic, ledger in ledgers.items()},
         partitions=partitions,
         awaiting_start=[f"{topic}[{number}]" for topic, number in sorted(source.awaiting)],
+        unknown=sorted(source.unknown),
         rows=_rows(pipeline),
         windows=_windows(pipeline, now),
         requests=_requests(pipeline),
@@ -195,6 +199,7 @@ def _partition(
     end = source.end(partition)
     since = partition.unsettled_since
     stopped = source.stopped.get(partition)
+    key = (partition.topic, partition.number)
     if end is not None:
         end = max(
             end, partition.position
@@ -207,14 +212,10 @@ def _partition(
         committed=partition.committed,
         position=partition.position,
         end=end,
-        lag=None if end is None else end - begin,
+        lag=None if end is None or key in source.unknown else end - begin,
         oldest_unsettled_seconds=0.0 if since is None else _rounded(now - since),
         paused=stopped is None
-        and (
-            source.paused
-            or partition in runner.partition_pauses
-            or (partition.topic, partition.number) in source.awaiting
-        ),
+        and (source.paused or partition in runner.partition_pauses or key in source.awaiting),
         stopped=stopped,
     )
 

@@ -70,6 +70,10 @@ SHORT = (
 )
 SHORT_THEN = ("add", "stop", "cut_api", "nap", "cut_kafka", "stop")
 PROTOCOLS = ("classic", "consumer")
+#: How long after the broker's trouble a static member may be fenced by what its own client sent
+#: twice, seconds.
+FENCED_SECONDS = 60.0
+_FENCED = "Static consumer fenced by other consumer with same group.instance.id"
 
 #: Cuts of a connection: the toxic, its attributes, and how long at most, in seconds.
 CUTS: Sequence[tuple[str, dict[str, int], float]] = (
@@ -453,11 +457,29 @@ class Driver:
         self._members.pop(life.slot)
         if member.ending is None:
             self._end(member, "itself")
-            self.findings.append(f"ended: {life.name} ended by itself with {life.exit_code}")
+            if _FENCED in member.process.err and self._broker_was_troubled():
+                self.actions["fenced by a joining that was sent twice"] += 1
+            else:
+                self.findings.append(f"ended: {life.name} ended by itself with {life.exit_code}")
         if "Traceback" in member.process.err:
             self.findings.append(f"traceback: {life.name} printed one")
         if not member.stays_away and not self._calm:
             self._come_back(life.slot)
+
+    def _broker_was_troubled(self) -> bool:
+        """Return whether the broker stood still or went away lately.
+
+        What a static member's client sends once more then can come after the answer that gave it
+        another id: the group takes the two for two members. The process ends, as it should, and is
+        started again.
+        """
+        # A broker that is frozen now is written down when it goes on; that is pending then.
+        since = time.time() - FENCED_SECONDS
+        lately = any(
+            not trouble.where and trouble.kind == "kafka" and trouble.end > since
+            for trouble in self.troubles
+        )
+        return lately or bool(self._later)
 
     def _wait_for_rows(self, more: int) -> None:
         """Until so many more rows are applied: what the next action disturbs is at work."""

@@ -5,6 +5,7 @@ What it declares is what is exposed, checked by Prometheus' own tool; and the pa
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 from pathlib import Path
@@ -20,6 +21,7 @@ from consumer.ops.exposition import bounded, exposition, family
 from consumer.ops.metrics import METRICS, PREFIX
 from consumer.ops.metrics_page import ALERTS, page
 from consumer.ops.snapshot import Snapshot, take
+from tests.support import needs
 from tests.unit.runner_fakes import World, keys_of
 
 ROOT = Path(__file__).parents[2]
@@ -33,10 +35,8 @@ def promtool(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess
             ["promtool", *arguments], input=given, capture_output=True, timeout=60, check=False
         )
     except FileNotFoundError:
-        pytest.fail(
-            "promtool is not installed: apt-get install --no-install-recommends prometheus",
-            pytrace=False,
-        )
+        needs.lacking("promtool")
+        raise
 
 
 def parsed(body: bytes) -> dict[str, Metric]:
@@ -169,6 +169,28 @@ def test_many_partitions_are_told_as_many_as_labels_are_allowed(snapshot: Snapsh
     samples = family(lag, msgspec.structs.replace(snapshot, partitions=many)).samples
     assert len(samples) == MAX_NAMES + 1
     assert sum(sample.value for sample in samples) == 2000
+
+
+def test_what_is_not_known_any_more_is_told_as_unknown_and_promtool_finds_no_fault() -> None:
+    world = World()
+    refused = world.partition(0, "A")
+    world.source.ends[refused] = 30
+    world.source.unknown = {("events", 0), ("events", 7)}  # this one is not owned any more
+    world.start()
+    world.turn_until(lambda: refused.committed == 1)
+    taken = take(world.runner, world.source, world.results.now)
+    assert [partition.lag for partition in taken.partitions] == [None], (
+        "the page tells what holds no more"
+    )
+    body, _ = exposition(taken, "text/plain")
+    checked = promtool("check", "metrics", given=body)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+    (lag,) = (found for found in text_format(body.decode()) if found.name == PREFIX + "lag_records")
+    told = {sample.labels["partition"]: sample.value for sample in lag.samples}
+    assert told.keys() == {"0", "7"}
+    assert all(map(math.isnan, told.values())), (
+        "what is not known any more is told as if it still held"
+    )
 
 
 @pytest.mark.parametrize("evil", ['a"b', "a\\b", "a\nb", "a{b}", "ä€\u2028", "\x00"])

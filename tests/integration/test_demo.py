@@ -80,6 +80,20 @@ def assert_numbers_add_up(report: str) -> None:
     assert rows, report
     assert int(records[1]) == int(records[2]) + int(records[3])
     assert int(rows[1]) == int(rows[2]) + int(rows[3]) == int(records[4])
+    windows = re.search(
+        r"^uploaded +(\d+) windows accepted = (\d+) answered \+ (\d+) whose answer was lost",
+        told,
+        re.M,
+    )
+    assert windows, report
+    answered = re.search(r"accepted \(200\) (\d+)", told)
+    assert answered, report
+    assert int(windows[1]) == int(windows[2]) + int(windows[3])
+    assert int(windows[2]) == int(answered[1])
+    applied = re.search(r"; (\d+) rows applied = (\d+) good ones \+ (\d+) applied once more", told)
+    assert applied, report
+    assert int(applied[1]) == int(applied[2]) + int(applied[3])
+    assert applied[2] == rows[2]
 
 
 def assert_log_of_a_whole_run(log: str) -> None:

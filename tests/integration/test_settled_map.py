@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from contextlib import closing
+from functools import partial
 
 from confluent_kafka import Consumer, TopicPartition
 
@@ -33,6 +34,10 @@ def _stuck_first(job: Job) -> None:
         [{"extended_id": STUCK, "other": "x"}, *line_events(COUNT, seed=1, repeats=0, unknown=0)],
         partition=0,
     )
+
+
+def _has_applied(job: Job, count: int) -> bool:
+    return int(job.sandbox.stats()["rows_applied"]) > count
 
 
 def _map_count(job: Job) -> int:
@@ -83,11 +88,8 @@ def test_after_a_stop_nothing_is_sent_again(job: Job) -> None:
     job.sandbox.faults.add("status", code=503, every=7)
     for life in (1, 2, 3):
         with job.process() as consumer:
-            wait_until(
-                lambda life=life: job.sandbox.stats()["rows_applied"] > 3000 * life,
-                60,
-                lambda: consumer.err,
-            )  # type: ignore[misc]
+            applied = partial(_has_applied, job, 3000 * life)
+            wait_until(applied, 60, lambda: consumer.err)
             consumer.signal(signal.SIGTERM)
             assert consumer.wait(30) == 0, consumer.err
     job.sandbox.faults.clear()

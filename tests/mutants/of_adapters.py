@@ -22,11 +22,109 @@ API_TESTS = "tests/contract/test_api.py"
 MATCHING = ("tests/component/test_client_matching.py",)
 TLS_TESTS = ("tests/component/test_client_tls.py",)
 
+UNREAD_TESTS = "tests/component/test_unread_streams.py"
+LASTING_TESTS = "tests/contract/test_lasting.py"
+
 MUTANTS = (
     Mutant(
         "a position before which the log was cut is read on once others are written there",
         (Edit(READER, "position > end or _CUT in error.str()", "position > end"),),
         ("tests/component/test_source_starts.py",),
+    ),
+    Mutant(
+        "who logs waits for whoever reads the log",
+        (Edit("ops/logs.py", "self._lines.write(f", "sys.stderr.write(f"),),
+        (
+            f"{UNREAD_TESTS}::test_a_log_that_nobody_reads_holds_up_neither_the_loop_nor_its_end[stderr]",
+        ),
+    ),
+    Mutant(
+        "the last line waits for whoever reads the output",
+        (Edit("commands/run.py", "LAST_LINE_SECONDS = 2.0", "LAST_LINE_SECONDS = 9999.0"),),
+        (
+            f"{UNREAD_TESTS}::test_a_log_that_nobody_reads_holds_up_neither_the_loop_nor_its_end[stderr and stdout]",
+        ),
+    ),
+    Mutant(
+        "a second signal is seen between two steps of the main thread only",
+        (
+            Edit(
+                "commands/run.py", "    signal.set_wakeup_fd(told, warn_on_full_buffer=False)\n", ""
+            ),
+        ),
+        (f"{UNREAD_TESTS}::test_a_second_signal_ends_a_process_whose_loop_stands_still",),
+    ),
+    Mutant(
+        "a member that has no part in its group says nothing",
+        (Edit(SOURCE, "if now - self._outside_since >= OUTSIDE_SECONDS:", "if False:"),),
+        (f"{LASTING_TESTS}::test_a_member_whose_group_has_no_coordinator_says_so_again_and_again",),
+    ),
+    Mutant(
+        "a run with an end waits for ever for a group without a coordinator",
+        (
+            Edit(
+                "adapters/kafka/ends.py", "if time.monotonic() - answered >= patience:", "if False:"
+            ),
+        ),
+        (f"{LASTING_TESTS}::test_with_an_end_it_is_given_up",),
+    ),
+    Mutant(
+        "what was known of a partition that was lost is told as if it still held",
+        (Edit(READER, "return self._refused.keys() | self._lost", "return set()"),),
+        (
+            f"{LASTING_TESTS}::test_a_topic_that_may_not_be_read_any_more_is_told_again_and_unknown_until_it_may",
+        ),
+    ),
+    Mutant(
+        "the lag of a partition that is not known any more is left out of the metrics",
+        (
+            Edit(
+                "ops/metrics.py",
+                "for topic, number in snapshot.unknown}",
+                "for topic, number in ()}",
+            ),
+        ),
+        ("tests/component/test_ops_metrics.py",),
+    ),
+    Mutant(
+        "the page tells a lag that holds no more",
+        (Edit("ops/snapshot.py", " or key in source.unknown else", " else"),),
+        ("tests/component/test_ops_metrics.py",),
+    ),
+    Mutant(
+        "a run with an end waits for ever for what lasts at Kafka",
+        (
+            Edit(
+                "loop/runner.py", "for since, why in self._source.lasting:", "for since, why in ():"
+            ),
+        ),
+        ("tests/unit/loop/test_runner_stop.py",),
+    ),
+    Mutant(
+        "a commit that fails on and on is told each time",
+        (
+            Edit(
+                "loop/runner.py",
+                "if now - self._commits_told.get(error, -math.inf) >= TELL_AGAIN_SECONDS:",
+                "if True:",
+            ),
+        ),
+        (
+            "tests/unit/loop/test_runner.py::test_a_commit_that_fails_on_and_on_is_told_at_a_calm_pace",
+        ),
+    ),
+    Mutant(
+        "lines that are dropped are not told",
+        (
+            Edit(
+                "ops/lines.py",
+                "                self._dropped += 1\n                return",
+                "                return",
+            ),
+        ),
+        (
+            f"{UNREAD_TESTS}::test_lines_beyond_the_bound_are_dropped_counted_and_told_where_they_would_have_stood",
+        ),
     ),
     Mutant(
         "a partition is read from its beginning, whatever the group has committed",

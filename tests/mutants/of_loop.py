@@ -30,8 +30,8 @@ MUTANTS = (
         (
             Edit(
                 RUNNER,
-                "        if error is None:\n            self._lease",
-                "        if True:\n            self._lease",
+                "        if error is None:\n            self._commits_told",
+                "        if True:\n            self._commits_told",
             ),
         ),
         LOOP_TESTS,

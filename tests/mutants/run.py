@@ -33,14 +33,15 @@ PARTS = ("consumer", "tests", "schemas", "pyproject.toml")
 HEAD = """\
 # Mutants: every break is caught, by a test that says what is broken
 
-Written by `make mutants`. Each line is one deliberate break of the program (`tests/mutants/`), a classical bug of this
-trade, applied alone to a copy of the tree. It counts as caught when an assertion of a test says which rule is broken. A
-crash, a time-out, a comparison without words or an assertion of the program itself does not count.
+Written by `make mutants`. Each line is one deliberate break of the program (`tests/mutants/`), a
+classical bug of this trade, applied alone to a copy of the tree. It counts as caught when an
+assertion of a test says which rule is broken. A crash, a time-out, a comparison without words or an
+assertion of the program itself does not count.
 
-I1 nothing lost · I2 order per claim · I3 a commit never passes an unsettled position · I4 no two rows of one key in
-flight or in one window · I5 the ledger balances · I6 memory and concurrency are bounded · I7 after a restart only what
-was unsettled or unmapped is sent again · I8 progress, whatever other rows do · I9 the API saw the accepted rows of a
-key in partition order
+I1 nothing lost · I2 order per claim · I3 a commit never passes an unsettled position · I4 no two
+rows of one key in flight or in one window · I5 the ledger balances · I6 memory and concurrency are
+bounded · I7 after a restart only what was unsettled or unmapped is sent again · I8 progress,
+whatever other rows do · I9 the API saw the accepted rows of a key in partition order
 
 **{caught} of {count} caught**, {named} of them by an assertion that names an invariant.
 

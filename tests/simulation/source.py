@@ -159,6 +159,8 @@ class SimSource:
         self.awaiting: dict[
             tuple[str, int], float
         ] = {}  #: partitions whose start is not known yet: here none
+        self.unknown: set[tuple[str, int]] = set()
+        self.lasting: list[tuple[float, str]] = []
         self._held: set[Partition] = set()
         self._owned: dict[int, Partition] = {}
         self._fetches: dict[int, _Fetch] = {}

@@ -236,12 +236,17 @@ def broker_jars() -> Path:
     """
     if shutil.which("java") is None:
         raise BrokerUnavailable("java is not on the PATH: install a Java 17 runtime or later")
-    # The pom's content is the version: a changed pom is a new folder.
-    folder = CACHE / f"jars-{uuid.uuid5(uuid.NAMESPACE_OID, POM.read_text()).hex[:12]}"
+    folder = jars()
     with _locked(CACHE / "lock"):
         if not folder.exists():
             _fetch(folder)
     return folder
+
+
+def jars() -> Path:
+    """Return where the jars are once they were fetched."""
+    # The pom's content is the version: a changed pom is a new folder.
+    return CACHE / f"jars-{uuid.uuid5(uuid.NAMESPACE_OID, POM.read_text()).hex[:12]}"
 
 
 def wait_until_ready(

@@ -111,6 +111,8 @@ class FakeSource:
         self.paused = False
         self.stopped: dict[Partition, str] = {}
         self.awaiting: dict[tuple[str, int], float] = {}
+        self.unknown: set[tuple[str, int]] = set()
+        self.lasting: list[tuple[float, str]] = []
         self.committing = False
         self.logs: dict[Partition, list[Message]] = {}
         self.polls: list[tuple[float, int]] = []

@@ -28,18 +28,37 @@ _CHECK_BROKER = "{}; check kafka.bootstrap_servers and that Kafka is up"
 _ADVICE = {
     KafkaError._ALL_BROKERS_DOWN: _CHECK_BROKER.format("no broker can be reached"),
     KafkaError._TRANSPORT: _CHECK_BROKER.format("the connection to a broker failed"),
-    KafkaError._RESOLVE: "a broker's name cannot be resolved; check kafka.bootstrap_servers",
+    KafkaError._RESOLVE: "a broker's name cannot be resolved; check kafka.bootstrap_servers and this machine's DNS",
     KafkaError._AUTHENTICATION: "the broker refused the log-in; check sasl.* in kafka.client",
     KafkaError._SSL: "the TLS handshake failed; check ssl.ca.location and security.protocol in kafka.client",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "create the topic (scm-consumer check --create), or correct kafka.topics",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "give this user the right to read the topic",
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: "the members that are in the group share its partitions in another way: "
+    "give all of them the same partition.assignment.strategy in kafka.client and the same kafka.group_protocol (to "
+    "change it, stop all of them first), or this consumer a kafka.group_id of its own",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "give this user the right to use the group kafka.group_id",
+}
+
+
+#: How the client names a broker that another one told it of: by its number, where one of
+#: kafka.bootstrap_servers has none.
+_ADVERTISED = re.compile(r"(?P<address>[^\s/]+:\d+)/\d+: ")
+_CHECK_ADVERTISED = (
+    "{} is the address that the brokers give for one of them (advertised.listeners), and {}; correct it there, or have "
+    "it reached from this machine"
+)
+_UNREACHED = {
+    KafkaError._RESOLVE: "its name cannot be resolved here",
+    KafkaError._TRANSPORT: "the connection to it failed: it is down, or cannot be reached from here",
 }
 
 
 def advice(error: KafkaError) -> str:
     """What a person can do about an error; empty if nothing is known of it."""
-    return _ADVICE.get(error.code(), "")
+    code = error.code()
+    if code in _UNREACHED and (broker := _ADVERTISED.search(error.str())):
+        return _CHECK_ADVERTISED.format(broker["address"], _UNREACHED[code])
+    return _ADVICE.get(code, "")
 
 
 _MECHANISMS = (
@@ -57,6 +76,12 @@ _CURES = {
 }
 
 
+def told(error: KafkaError) -> str:
+    """Return an error in words, with what to do about it where that is known."""
+    known = advice(error)
+    return f"{error.str()}: {known}" if known else error.str()
+
+
 class ThrottledLog:
     """Says each kind of trouble once, and again only after a while.
 
@@ -65,6 +90,9 @@ class ThrottledLog:
 
     def __init__(self) -> None:
         self._told: dict[object, float] = {}
+        self.last = (
+            ""  #: the client's last error in words; whoever has seen that it is over takes it away
+        )
 
     def tell(self, key: object, text: str, level: int = logging.WARNING) -> None:
         """Log ``text`` unless trouble of this ``key`` was told in the last half minute."""
@@ -80,8 +108,9 @@ class ThrottledLog:
             key: object = KafkaError._ALL_BROKERS_DOWN  # the same trouble, seen from one broker
         else:
             key = code
-        text, known = f"Kafka: {error.str()}", advice(error)
-        self.tell(key, f"{text}: {known}; trying on" if known else text)
+        text = f"Kafka: {told(error)}"
+        self.last = told(error)
+        self.tell(key, f"{text}; trying on" if advice(error) else text)
 
 
 class _Quiet(logging.Filter):

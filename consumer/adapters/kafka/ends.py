@@ -13,9 +13,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from consumer.adapters.kafka.client import PartitionId, ThrottledLog, client_config, create_client
+from consumer.adapters.kafka.client import (
+    PartitionId,
+    ThrottledLog,
+    client_config,
+    create_client,
+    told,
+)
 from consumer.adapters.kafka.patterns import is_pattern, matching
 from consumer.adapters.kafka.reader import ReadFrom
 from consumer.errors import UserError
@@ -24,7 +30,17 @@ log = logging.getLogger(__name__)
 
 #: Broker and topics must be there within this time.
 PATIENCE_SECONDS = 30.0
+#: And so long may they be away, or the group's offsets not be told, when they were there.
+AWAY_SECONDS = 300.0
 CALL_SECONDS = 5.0
+#: How it is told that a group has no coordinator.
+_NO_COORDINATOR = (
+    KafkaError._TIMED_OUT,
+    KafkaError._WAIT_COORD,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 #: Time between two looks at the committed offsets.
 LOOK_EVERY_SECONDS = 0.3
 
@@ -41,6 +57,7 @@ class Ends:
     ) -> None:
         self._topics = reading.topics
         self._bootstrap = reading.bootstrap_servers
+        self._group = reading.group_id
         self._reached = reached
         self._failed = failed
         config = client_config(
@@ -76,18 +93,39 @@ class Ends:
             self._failed(UserError(f"the topics' end cannot be watched ({type(error).__name__})"))
 
     def _watch(self, ends: dict[PartitionId, int]) -> None:
+        answered, patience = time.monotonic(), PATIENCE_SECONDS
+        problem = ""
         while ends and not self._closed.wait(LOOK_EVERY_SECONDS):
+            error = None
             try:
                 committed = self._consumer.committed(
                     [TopicPartition(*key) for key in ends], timeout=CALL_SECONDS
                 )
-            except KafkaException:
-                continue  # the reading client tells what is wrong with the broker
+            except KafkaException as failure:
+                committed, error = [], failure.args[0]
             for tp in committed:
+                error = error or tp.error
                 if tp.error is None and tp.offset >= ends[(tp.topic, tp.partition)]:
                     del ends[(tp.topic, tp.partition)]
+            if error is None:
+                answered, patience, problem = time.monotonic(), AWAY_SECONDS, ""
+                continue
+            if time.monotonic() - answered >= patience:
+                raise UserError(self._not_told(error))
+            if not problem:
+                problem = self._not_told(error)
+                log.warning("%s; giving up if that lasts for %g s", problem, patience)
         if not self._closed.is_set():
             self._reached()
+
+    def _not_told(self, error: KafkaError) -> str:
+        text = f"Kafka: the committed offsets of the group {self._group} cannot be read ({told(error)})"
+        if error.code() in _NO_COORDINATOR:
+            text += (
+                ": its coordinator does not answer; look whether every broker is up, and whether the topic "
+                "__consumer_offsets can be made and is led"
+            )
+        return text
 
     def _find(self) -> dict[PartitionId, int]:
         """The end of every partition that holds anything.

@@ -22,7 +22,13 @@ from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from consumer.adapters.kafka.client import PartitionId, ThrottledLog, client_config, create_client
+from consumer.adapters.kafka.client import (
+    PartitionId,
+    ThrottledLog,
+    client_config,
+    create_client,
+    told,
+)
 from consumer.adapters.kafka.seeking import Search, Seeking
 from consumer.adapters.kafka.starts import Extent, LookUpError, Start, Starts, another_log
 from consumer.adapters.kafka.topic_ids import TopicIds
@@ -43,6 +49,8 @@ IDS_AGAIN_SECONDS = 0.5
 #: Stands in the error of an offset that is not there if leader epochs tell the client that the log
 #: was cut before it.
 _CUT = KafkaError(KafkaError._LOG_TRUNCATION).str()
+#: Time between two looks at what lasts.
+LASTING_SECONDS = 1.0
 #: Errors that come when a topic is deleted, or was made anew.
 _TOPIC_ERRORS = (
     KafkaError._UNKNOWN_TOPIC,
@@ -118,6 +126,8 @@ class Reader:
         self._listener = listener
         self._topics = list(reading.topics)
         self._on_out_of_range = reading.on_out_of_range
+        self._group = reading.group_id
+        self._start_from = reading.start_from
         self._owned: dict[PartitionId, Partition] = {}
         self._reads: set[PartitionId] = set()  # what the client is told to read, held back or not
         self._searches: dict[
@@ -127,6 +137,11 @@ class Reader:
         self._fatal: UserError | None = None  # why it cannot go on
         self._raised = False  # ``poll`` has said so
         self._held: set[Partition] = set()
+        self._refused: dict[
+            PartitionId, tuple[float, str]
+        ] = {}  # partitions that a broker does not give: since when
+        self._lost: set[PartitionId] = set()  # those that went, and that nobody is known to have
+        self._lasting_at = 0.0  # when it is looked next at what lasts
         self.stopped: dict[Partition, str] = {}  #: partitions that are not read on, with the reason
         self.paused = False  #: desired: nothing is read (back-pressure)
         self._teller = ThrottledLog()
@@ -175,6 +190,9 @@ class Reader:
                 problem = "{}[{}] cannot be read: {}".format(*search.key, refused.args[0].str())
                 self._fatal = self._fatal or UserError(f"Kafka: {problem}")
         self._look_at_ids()
+        if (now := time.monotonic()) >= self._lasting_at:
+            self._lasting_at = now + LASTING_SECONDS
+            self._tell_lasting()
         messages = self._consumer.consume(count, 0)
         batches: list[tuple[Partition, list[Message]]] = []
         batch: list[Message] = []
@@ -190,6 +208,7 @@ class Reader:
                 partition = self._owned.get((topic or "", number or 0))
                 batch = []
                 if partition is not None:
+                    self._refused.pop((partition.topic, partition.number), None)
                     batches.append((partition, batch))
             batch.append(message)
         # an error of this call is raised by the next one: what was taken must be taken in first
@@ -238,6 +257,7 @@ class Reader:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:
             if partition is not None:
+                self._refused.pop((partition.topic, partition.number), None)
                 if (message.offset() or 0) < partition.position:
                     self._ids_at = 0.0  # the end has jumped back
                 partition.position = max(partition.position, message.offset() or 0)
@@ -252,7 +272,39 @@ class Reader:
         else:
             if code in _TOPIC_ERRORS:
                 self._ids_at = min(self._ids_at, time.monotonic() + IDS_AGAIN_SECONDS)
+            if code == KafkaError.TOPIC_AUTHORIZATION_FAILED and partition is not None:
+                # The client says so once; it is so until something comes of the partition.
+                self._refused.setdefault(
+                    (partition.topic, partition.number), (time.monotonic(), told(error))
+                )
             self._teller.error(error)
+
+    def _tell_lasting(self) -> None:
+        """Tell again, at a calm pace, what keeps this process from reading and has not ended."""
+        for (topic, number), (_, why) in self._refused.items():
+            self._teller.tell(
+                ("refused", topic), f"Kafka: {topic}[{number}] cannot be read: {why}; trying on"
+            )
+
+    @property
+    def unknown(self) -> set[PartitionId]:
+        """Return the partitions of which it is not known how far behind they are.
+
+        They are refused, or lost and not known to be another's. What was known of them holds no
+        more.
+        """
+        return self._refused.keys() | self._lost
+
+    @property
+    def lasting(self) -> list[tuple[float, str]]:
+        """Return what keeps this process from reading.
+
+        Since when, by time.monotonic, and in words.
+        """
+        return [
+            (since, "{}[{}] cannot be read: {}".format(*key, why))
+            for key, (since, why) in self._refused.items()
+        ]
 
     def _fault(self, error: Exception) -> None:
         """Something was raised inside a callback of the client: the next poll says so."""
@@ -415,6 +467,7 @@ class Reader:
         }
         reads = {key: partition for key, partition in partitions.items() if not starts[key].anew}
         self._owned |= partitions
+        self._lost -= partitions.keys()
         self._reads |= reads.keys()
         self._read_too(
             [TopicPartition(*key, partition.position) for key, partition in reads.items()]
@@ -425,9 +478,23 @@ class Reader:
                 self._stop(
                     partition, _anew(starts[key].named, starts[key].origin, partition.position)
                 )
+        self._tell_uncommitted(
+            [partition for partition in partitions.values() if partition.committed is None]
+        )
         for key in anew:
             self._seek_beginning(key, starts[key])
         return list(partitions.values())
+
+    def _tell_uncommitted(self, partitions: list[Partition]) -> None:
+        """Say what begins without a commit: it is news to whoever thinks that the group has one."""
+        if partitions:
+            log.info(
+                "%s: the group %s has no committed offset there, or has none any more (brokers drop those of a group "
+                'without members after offsets.retention.minutes): kafka.start_from = "%s" says where it begins',
+                ", ".join(f"{partition} at {partition.position}" for partition in partitions),
+                self._group,
+                self._start_from,
+            )
 
     def _seek_beginning(self, key: PartitionId, start: Start) -> None:
         def begin(extent: Extent) -> None:
@@ -497,6 +564,9 @@ class Reader:
             partition.owned = False
             del self._owned[(partition.topic, partition.number)]
             self._reads.discard((partition.topic, partition.number))
+            self._refused.pop((partition.topic, partition.number), None)
+            if lost:
+                self._lost.add((partition.topic, partition.number))
             self.stopped.pop(partition, None)
             self._held.discard(partition)
 
@@ -524,6 +594,9 @@ class Reader:
         self._seeking.close()
         helper = threading.Thread(target=self._consumer.close, name="leave", daemon=True)
         helper.start()
+        return self._wait_for(helper, timeout)
+
+    def _wait_for(self, helper: threading.Thread, timeout: float) -> bool:
         until = time.monotonic() + timeout
         while helper.is_alive() and time.monotonic() < until and not self._listener.leaves_at_once:
             helper.join(0.1)

@@ -287,6 +287,8 @@ class RetryingProducer(ABC, Generic[Content]):
             advice = f"create the topic {self._topic} (scm-consumer check --create), or correct {self.setting}"
         elif code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             advice = f"give this user the right to write to {self._topic}"
+        elif code == KafkaError.INVALID_RECORD:
+            advice = f"if {self._topic} is compacted, it takes no record without a key: set its cleanup.policy to delete"
         elif too_large:
             advice = f"raise max.message.bytes of {self._topic}"
         else:

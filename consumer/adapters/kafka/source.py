@@ -11,7 +11,9 @@ list, and may not change that piece by piece.
 from __future__ import annotations
 
 import logging
+import math
 import sys
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from consumer.adapters.kafka.client import PartitionId, create_client
+from consumer.adapters.kafka.client import PartitionId, create_client, told
 from consumer.adapters.kafka.ends import partitions_of
 from consumer.adapters.kafka.patterns import for_the_broker
 from consumer.adapters.kafka.property_rules import COOPERATIVE
@@ -54,6 +56,8 @@ COUNT_SECONDS = 1.0
 #: answered.
 COUNT_WAIT_SECONDS = 3.0
 COUNT_PAUSE_SECONDS = 10.0
+#: How long a member may be without its group before it is said; a rebalance takes a while.
+OUTSIDE_SECONDS = 30.0
 #: Stands for the group's metadata when not all partitions could be counted: it equals none.
 _NOT_ALL = object()
 
@@ -66,6 +70,8 @@ def _inside(callback: Callable[[Source, Any, Any], None]) -> Callable[[Source, A
     """
 
     def guarded(self: Source, who: Any, what: Any) -> None:
+        if threading.current_thread() is self._leaving:
+            return  # of a client that is being left: what it was given was given up before
         try:
             callback(self, who, what)
         except Exception as error:
@@ -89,10 +95,13 @@ class Source(Reader):
         self._group_protocol = group_protocol
         self._instance_id = instance_id
         self._closing = False
-        self._join_again_at: float | None = None  # with a new client: this one cannot go on
+        self._join_again_at = 0.0  # not before then
+        self._leaving: threading.Thread | None = None  # closes the client that could not join
         self._not_joined: object = (
             None  # the group's metadata before it has answered; None: nothing to compare with
         )
+        self._subscribed = False
+        self._outside_since = math.inf  # since when this member is not in the group
         self._counted_in: object = None  # the group's metadata when the partitions were counted
         self._count_at = 0.0
         self._committing_since = 0.0
@@ -109,6 +118,8 @@ class Source(Reader):
 
     def subscribe(self) -> None:
         """Join the group; raises ConfigError for a pattern that the client cannot read."""
+        self._subscribed = True
+        self._outside_since = min(self._outside_since, time.monotonic())
         topics = (
             for_the_broker(self._topics) if self._group_protocol == "consumer" else self._topics
         )
@@ -123,8 +134,8 @@ class Source(Reader):
 
     def poll(self, count: int) -> list[tuple[Partition, list[Message]]]:
         """What has arrived, as every reader."""
-        if self._join_again_at is not None:
-            if time.monotonic() < self._join_again_at:
+        if self._leaving is not None:
+            if time.monotonic() < self._join_again_at or self._leaving.is_alive():
                 return []
             self._join_again()
         if (
@@ -147,6 +158,7 @@ class Source(Reader):
         # They are counted when the callback is over: after list_topics inside one, the next one
         # ends the process.
         self._counted_in, self._count_at = _NOT_ALL, 0.0
+        self._outside_since, self._teller.last = math.inf, ""
         if not assigned:
             self._listener.on_assigned([])
             return
@@ -191,6 +203,8 @@ class Source(Reader):
 
     def _counted(self, keys: list[PartitionId]) -> None:
         self._listener.on_counted(Counter(topic for topic, _ in keys))
+        if not self._thrown_out():
+            self._lost -= set(keys)  # the group has them, whoever it is
         # A broker may not know yet of a partition that the group has assigned already: then it is
         # counted again.
         known = self._owned.keys() <= set(keys)
@@ -212,6 +226,34 @@ class Source(Reader):
         if not self._eager and len(reads) < len(keys):
             # The client would refuse to give up what it was never told to read.
             self._consumer.incremental_unassign(reads)
+
+    def _tell_lasting(self) -> None:
+        super()._tell_lasting()
+        # A member whose topics it may not read any more goes on being one, and is given nothing.
+        if not self._subscribed or self._owned or not (self._thrown_out() or self._lost):
+            self._outside_since = math.inf
+            return
+        now = time.monotonic()
+        self._outside_since = min(self._outside_since, now)
+        if now - self._outside_since >= OUTSIDE_SECONDS:
+            self._teller.tell("outside", f"Kafka: {self._outside()}; trying on")
+
+    def _outside(self) -> str:
+        seconds = time.monotonic() - self._outside_since
+        text = f"this member has had no part in the group {self._group} for {seconds:.0f} s"
+        if self._teller.last:
+            return f"{text}; the client last told: {self._teller.last}"
+        return (
+            f"{text}, and the brokers do not say why: the group may have no coordinator (can the topic "
+            "__consumer_offsets be made and led? see the brokers' log), or no topic of kafka.topics is there for this "
+            "user, or the group waits for a member; scm-consumer check tells more"
+        )
+
+    @property
+    def lasting(self) -> list[tuple[float, str]]:
+        """Return what keeps this process from reading, as of every reader."""
+        outside = [(self._outside_since, self._outside())] if self._outside_since < math.inf else []
+        return super().lasting + outside
 
     def _thrown_out(self) -> bool:
         """Whether the client knows that it is no member any more.
@@ -262,26 +304,34 @@ class Source(Reader):
         text = f"Kafka: the static member kafka.instance_id = {self._instance_id} is still in the group"
         why = "another process uses this id, or one that was killed did, and its session has not ended yet"
         self._teller.tell("instance", f"{text}: {why}; trying on")
+        self._leave()
+
+    def _leave(self) -> None:
+        """Close the client, elsewhere: with no broker to answer that takes as long as a session.
+
+        It is to be another client's turn: the group refuses this static member for as long as it
+        knows one before it.
+        """
+        if self._leaving is not None:
+            return  # it was told twice
+        self._committing.clear()
+        self._counted_in = self._not_joined = None
+        self._leaving = threading.Thread(target=self._consumer.close, name="leave", daemon=True)
         self._join_again_at = time.monotonic() + JOIN_AGAIN_SECONDS
+        self._leaving.start()
 
     def _join_again(self) -> None:
-        """Join with a new client.
-
-        The group refuses this static member for as long as it knows one before it.
-        """
-        self._join_again_at = None
-        self._closing = True
-        self._consumer.close()
-        self._closing = False
-        self._committing.clear()
-        self._counted_in = None
+        self._leaving = None
         self._consumer = create_client(Consumer, self._config)
         self.subscribe()
 
     def close(self, timeout: float) -> bool:
         """Leave the group, as every reader."""
         self._closing = True
-        return super().close(timeout)
+        if self._leaving is None:
+            return super().close(timeout)
+        self._seeking.close()
+        return self._wait_for(self._leaving, timeout)
 
     # -- committing ------------------------------------------------------------------------------
     #
@@ -323,7 +373,7 @@ class Source(Reader):
             self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             self._committing.pop()
-            self._listener.on_committed(commits, error.args[0].str())
+            self._listener.on_committed(commits, told(error.args[0]))
         return sent
 
     @_inside
@@ -331,12 +381,12 @@ class Source(Reader):
         # The client gives back what was sent, metadata included; no two that are not answered are
         # the same.
         answer = {(tp.topic, tp.partition): _said(tp) for tp in answered}
-        told = [_content(sent) for sent in self._committing]
+        sent_before = [_content(sent) for sent in self._committing]
         taken = [tp for tp in answered if error is None and tp.error is None]
-        if answer not in told:
+        if answer not in sent_before:
             self._group_has(taken, {})
             return
-        for _ in range(told.index(answer)):
+        for _ in range(sent_before.index(answer)):
             self._committing.popleft()  # this one has overtaken it
         sent = self._committing.popleft()
         self._group_has(taken, sent)
@@ -346,7 +396,7 @@ class Source(Reader):
         for why, commits in failed.items():
             too_large = why is not None and why.code() == KafkaError.OFFSET_METADATA_TOO_LARGE
             self._listener.on_committed(
-                commits, None if why is None else why.str(), too_large=too_large
+                commits, None if why is None else told(why), too_large=too_large
             )
 
     def _group_has(self, taken: list[TopicPartition], sent: dict[PartitionId, Commit]) -> None:

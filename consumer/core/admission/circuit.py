@@ -30,11 +30,17 @@ class CircuitBreaker:
         return max(at, self._probe_at) if self.is_open else at
 
     def on_start(self, now: float) -> None:
-        """Take in that an upload starts: without an answer it holds back the next probe for a while."""
+        """Take in that an upload starts.
+
+        Without an answer it holds back the next probe for a while.
+        """
         self._probe_at = now + UNANSWERED_SECONDS
 
     def on_failure(self, window: int, now: float) -> bool:
-        """Count a window's failure that may be the API's fault; return whether that opened the circuit."""
+        """Count a window's failure that may be the API's fault.
+
+        Return whether that opened the circuit.
+        """
         self._failing.add(window)
         opens = not self.is_open and len(self._failing) >= CIRCUIT_WINDOWS
         self.is_open = self.is_open or opens
@@ -45,7 +51,10 @@ class CircuitBreaker:
         return opens
 
     def on_answer(self) -> int:
-        """Close the circuit, as the API did its work; return how often it failed since it opened."""
+        """Close the circuit, as the API did its work.
+
+        Return how often it failed since it opened.
+        """
         self._failing.clear()
         self.is_open = False
         failures, self._failures = self._failures, 0

@@ -8,7 +8,9 @@ from consumer.core.admission.retry import PROBE_SECONDS, UNANSWERED_SECONDS, Ret
 
 
 class Throttle:
-    """What 429s and ``Retry-After`` demand of the whole process; times in seconds of the owner's clock.
+    """What 429s and ``Retry-After`` demand of the whole process.
+
+    Times in seconds of the owner's clock.
 
     Two states: *timed*, nothing starts before ``until``; *untimed*, the API asked to wait and did
     not say for how long: one request at a time, a back-off after each that is refused, until the
@@ -29,7 +31,10 @@ class Throttle:
         return self._untimed > 0
 
     def earliest_send(self, at: float, *, under_way: bool) -> float:
-        """Return when a call may start, not before ``at``; ``under_way``: the answer to one is awaited."""
+        """Return when a call may start, not before ``at``.
+
+        ``under_way``: the answer to one is awaited.
+        """
         at = max(at, self.until)
         return max(at, self._unanswered_until) if self.untimed and under_way else at
 

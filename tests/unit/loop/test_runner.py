@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import orjson
+import pytest
 
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.effects import DeadLetter
@@ -359,3 +360,21 @@ def test_while_nothing_is_unsettled_a_turn_waits_the_longest() -> None:
     world.start()
     world.turn_for(10)
     assert len(world.source.polls) <= 10 / 0.05 + 2
+
+
+def test_a_commit_that_fails_on_and_on_is_told_at_a_calm_pace(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    world.partition(0, *keys_of("A", 5))
+    world.source.commit_answers = "may not"
+    world.start()
+    world.turn_for(100.0)
+    lines = [line for line in caplog.messages if "commit failed (may not)" in line]
+    assert world.runner.commits["failed"] > 20
+    assert 2 <= len(lines) <= 5, "what lasts is told again, at a calm pace"
+    world.source.commit_answers = "at once"
+    world.turn_for(10.0)
+    world.runner.on_committed([], "may not")
+    told = [line for line in caplog.messages if "commit failed (may not)" in line]
+    assert len(told) == len(lines) + 1, "trouble that was over and comes again is told at once"

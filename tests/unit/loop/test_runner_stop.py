@@ -306,3 +306,27 @@ def test_with_an_end_to_reach_an_api_that_fails_now_and_then_is_waited_for() -> 
     world.start()
     world.turn_for(2 * BLOCKED_SECONDS)
     assert not world.runner.stopping
+
+
+def test_with_an_end_to_reach_what_lasts_for_minutes_at_kafka_is_a_failure() -> None:
+    world = World(until_end=True)
+    world.partition(0, "A")
+    since = world.results.now
+    world.source.lasting = [(since, "this member has had no part in the group")]
+    world.results.at(BLOCKED_SECONDS + 200, world.runner.signal)
+    told = ""
+    try:
+        world.runner.run()
+    except UserError as error:
+        told = str(error)
+    assert "for 300 s: this member has had no part" in told, "what lasts is waited for without end"
+    assert BLOCKED_SECONDS <= world.results.now - since <= BLOCKED_SECONDS + STOP_SECONDS + 10
+
+
+def test_without_an_end_to_reach_what_lasts_at_kafka_is_waited_out() -> None:
+    world = World()
+    world.partition(0, "A")
+    world.source.lasting = [(world.results.now, "this member has had no part in the group")]
+    world.start()
+    world.turn_for(2 * BLOCKED_SECONDS)
+    assert not world.runner.stopping
