@@ -1,4 +1,4 @@
-"""Formats of records: from bytes to an Event.
+"""Decode records: from bytes to an Event, in one of ``FORMATS``.
 
 A format knows nothing of Kafka, rows or the API's rules.
 """
@@ -35,13 +35,13 @@ def decoder(
     schemas: Schemas | None = None,
     rules: EpcisRules | None = None,
 ) -> Decoder:
-    """The decoder of a configured format: one of ``FORMATS``.
+    """Return the decoder of a configured format. Raise ValueError for another name.
 
-    It raises BadEvent, whatever the bytes: ``undecodable`` if they are not the format at all,
-    ``invalid_event`` or ``key_missing`` if they can be read but are no event. ``schemas``: what is
-    known of a schema registry; with it, NeedsSchema tells that a record waits for a look-up.
-    ``rules``: what EPCIS names mean; without any, events of EPCIS are refused. ValueError for
-    another name.
+    Whatever the bytes, the decoder raises only InvalidEvent: ``undecodable`` if they are not the
+    format at all, ``invalid_event`` or ``key_missing`` if they can be read but are no event.
+    ``schemas``: the known schemas of a registry; with it, the decoder also raises NeedsSchema for
+    a record that waits for a look-up. ``rules``: what EPCIS names mean; without any, events of
+    EPCIS are refused.
     """
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}; known: {', '.join(FORMATS)}")

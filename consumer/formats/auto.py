@@ -1,4 +1,4 @@
-"""Telling the format of a record by its first byte."""
+"""Detect the format of a record by its first byte."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _JSON_SPACE = b" \t\r\n"
 
 
 def auto_decoder(decode_json: Decoder, decode_frame: Decoder) -> Decoder:
-    """The decoder of records in any format; ``decode_frame`` is that of Confluent's wire format.
+    """Return the decoder of records in any format.
 
-    JSON if the first byte that is not white space opens an object or a list; its members tell of
-    which kind. Confluent's wire format if the first byte is 0x00. Anything else is raw Avro, which
-    begins with a length: both brackets would be negative ones. A byte order mark before JSON is no
-    part of it.
+    JSON, if the first byte that is not white space opens an object or a list; its members tell of
+    which kind. Confluent's wire format (``decode_frame``), if the first byte is 0x00. Else raw
+    Avro: it begins with a length, and both brackets would be negative ones. A byte order mark
+    before JSON is no part of it.
     """
 
     def decode_auto(raw: bytes) -> Event:
@@ -46,7 +46,7 @@ def _is_json(raw: bytes) -> bool:
 
 
 def _neither(raw: bytes, bad: InvalidEvent) -> InvalidEvent:
-    """What is wrong with a record that may have been meant as another format."""
+    """Return the error of a record that may have been meant as JSON or as Avro."""
     if bad.reason != "undecodable":
         return bad
     first = raw.lstrip(_JSON_SPACE)[:1]

@@ -1,4 +1,4 @@
-"""Raw Avro records: the bare datum of the schema that is shipped, without a header of any kind."""
+"""Decode raw Avro: the bare datum of the shipped schema, without a header of any kind."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from consumer.formats.schemas import read_schema
 SHIPPED = "the shipped schema scm_event.avsc"
 
 
-#: What of ``occurred_at`` makes a millisecond, by its logical type. Without one it is in
-#: milliseconds.
+#: Units of ``occurred_at`` in a millisecond, by its logical type; without one it is milliseconds.
 _PER_MILLISECOND = {
     f"{local}timestamp-{unit}": count
     for local in ("", "local-")
@@ -24,11 +23,10 @@ _PER_MILLISECOND = {
 
 
 def plain_time(schema: Any) -> int:
-    """Make ``occurred_at`` of a record the plain number it is in the bytes.
+    """Change a schema so that ``occurred_at`` is read as the plain number it is in the bytes.
 
-    How many of its units a millisecond has.
-
-    That spares making a datetime of each, and no number is out of a long's range.
+    Return how many of its units a millisecond has. A plain number spares making a datetime of
+    each, and no long is out of range.
     """
     per_millisecond = 1
     fields = schema.get("fields", ()) if isinstance(schema, dict) else ()
@@ -51,9 +49,9 @@ READING_SCHEMA = _reading_schema()
 
 
 def read_datum(raw: bytes, start: int, schema: Any, name: str) -> Any:
-    """The value of the Avro datum from byte ``start`` to the end.
+    """Return the value of the Avro datum from byte ``start`` to the end.
 
-    Raises BadEvent, ``undecodable`` by that schema.
+    Raise InvalidEvent (``undecodable``) if it is none by that schema, which messages call ``name``.
     """
     stream = BytesIO(raw)
     if start:
@@ -65,15 +63,18 @@ def read_datum(raw: bytes, start: int, schema: Any, name: str) -> Any:
         raise InvalidEvent(
             "undecodable", f"not an Avro event by {name} ({type(error).__name__})"
         ) from error
-    rest = len(raw) - stream.tell()
-    if rest:
+    left = len(raw) - stream.tell()
+    if left:
         raise InvalidEvent(
-            "undecodable", f"not an Avro event by {name}: {rest} bytes are left over after it"
+            "undecodable", f"not an Avro event by {name}: {left} bytes are left over after it"
         )
     return value
 
 
 def decode_avro(raw: bytes, start: int = 0) -> Event:
-    """The event of the datum of the shipped schema from byte ``start`` on. Raises BadEvent only."""
+    """Return the event of a datum of the shipped schema from byte ``start`` on.
+
+    Raise InvalidEvent only.
+    """
     members = read_datum(raw, start, READING_SCHEMA, SHIPPED)
     return event_from(members, members["occurred_at"])

@@ -1,7 +1,6 @@
-"""CloudEvents in structured mode: a JSON object around an event, with an id and a time of its own.
+"""Unwrap CloudEvents in structured mode: a JSON object around an event, with its own id and time.
 
-In binary mode the attributes are headers and the value is the event itself, which needs nothing
-here.
+In binary mode the attributes are headers and the value is the event itself: nothing to do here.
 """
 
 from __future__ import annotations
@@ -15,16 +14,15 @@ from consumer.formats.envelope import is_timestamp
 
 
 def is_cloud_event(members: dict[str, Any]) -> bool:
-    """Whether an object is a CloudEvent with something in it."""
+    """Return whether an object is a CloudEvent with something in it."""
     return "specversion" in members and ("data" in members or "data_base64" in members)
 
 
 def cloud_event(members: dict[str, Any], read: Callable[[dict[str, Any]], Event]) -> Event:
-    """The event in a CloudEvent, of whose members ``read`` makes it.
-
-    Raises BadEvent as ``read``, or invalid_event.
+    """Return the event that ``read`` makes of the members in a CloudEvent.
 
     The CloudEvent's ``id`` and ``time`` stand in for those that the event does not have itself.
+    Raise InvalidEvent: as ``read`` does, or ``invalid_event`` for a CloudEvent without an object.
     """
     data = members.get("data")
     if type(data) is not dict:

@@ -1,7 +1,4 @@
-"""From the members of an event to the bytes of a record.
-
-What is published can be read back as the same event.
-"""
+"""Encode the members of an event as a record that is read back as the same event."""
 
 from __future__ import annotations
 
@@ -32,16 +29,14 @@ _json = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def encoder(format: str, data_key: str = "extended_id") -> Encoder:  # noqa: A002 - the setting's own name
-    """The encoder of a configured format.
+    """Return the encoder of a configured format. Raise ValueError for another name.
 
-    ``json`` (also ``auto``), ``flat`` or ``avro`` (the bare datum).
-
-    It takes a dict with the members of the shipped schema: event_id, occurred_at (RFC 3339 text or
-    None), source, data_key, key_value, scm_data, also_update; None is absent, and only key_value
-    and scm_data must be there. It raises BadEvent (``invalid_event``) for what the format cannot
-    hold. ``data_key``: the one of events that name none, under which flat ones have their key. That
-    of ``epcis`` refuses everything: fields do not tell what happened. ValueError for another
-    format.
+    The formats are ``json`` (also ``auto``), ``flat``, ``avro`` (the bare datum) and ``epcis``,
+    which refuses everything: fields do not tell what happened. The encoder takes a dict with the
+    members of the shipped schema: event_id, occurred_at (RFC 3339 text), source, data_key,
+    key_value, scm_data, also_update. None is absent; only key_value and scm_data must be there.
+    It raises InvalidEvent (``invalid_event``) for what the format cannot hold. ``data_key``: the
+    one of events that name none, under which flat records have their key.
     """
     encoders: dict[str, Encoder] = {
         "auto": _envelope,
@@ -56,8 +51,11 @@ def encoder(format: str, data_key: str = "extended_id") -> Encoder:  # noqa: A00
 
 
 def _epcis(_: dict[str, Any]) -> bytes:
-    message = "it is no event of EPCIS, and none can be made of it: publish it as another format, such as json"
-    raise InvalidEvent("invalid_event", message)
+    raise InvalidEvent(
+        "invalid_event",
+        "it is no event of EPCIS, and none can be made of it: "
+        "publish it as another format, such as json",
+    )
 
 
 def _envelope(members: dict[str, Any]) -> bytes:
@@ -67,15 +65,16 @@ def _envelope(members: dict[str, Any]) -> bytes:
 
 
 def _flat(members: dict[str, Any], default: str) -> bytes:
-    """One upload item: it has room for the key and the fields, for nothing else of the event."""
-    data_key, key_value, fields = (
-        members.get("data_key") or default,
-        members["key_value"],
-        members["scm_data"],
-    )
+    """Encode one upload item: it has room for the key and the fields, for nothing else."""
+    data_key = members.get("data_key") or default
+    key_value, fields = members["key_value"], members["scm_data"]
     if data_key != default:
-        message = f"a flat record is about {quoted(default)}, not {quoted(data_key)}; publish it as json or avro"
-        raise InvalidEvent("invalid_event", message, "data_key")
+        raise InvalidEvent(
+            "invalid_event",
+            f"a flat record is about {quoted(default)}, not {quoted(data_key)}; "
+            "publish it as json or avro",
+            "data_key",
+        )
     if members.get("also_update") is not None:
         raise InvalidEvent(
             "invalid_event",
@@ -83,8 +82,12 @@ def _flat(members: dict[str, Any], default: str) -> bytes:
             "also_update",
         )
     if fields.get(data_key, key_value) != key_value:
-        message = f"the field {quoted(data_key)} differs from the key; a flat record has room for one of them"
-        raise InvalidEvent("invalid_event", message, data_key)
+        raise InvalidEvent(
+            "invalid_event",
+            f"the field {quoted(data_key)} differs from the key; "
+            "a flat record has room for one of them",
+            data_key,
+        )
     return _json_text({data_key: key_value, **fields}, fields)
 
 
@@ -108,9 +111,9 @@ def _refuse_not_finite(name: str, value: Any) -> None:
 
 
 def _avro(members: dict[str, Any]) -> bytes:
-    """The datum of the shipped schema.
+    """Encode the datum of the shipped schema, which must have an id and a time.
 
-    It must have an id and a time: those missing are a new one, and now.
+    A missing id is a new one, a missing time is now.
     """
     fields = members["scm_data"]
     if not _TEXT.issuperset(map(type, fields.values())):
@@ -131,7 +134,7 @@ def _avro(members: dict[str, Any]) -> bytes:
 
 
 def _avro_value(name: str, value: Any) -> Any:
-    """A field as the schema has it; numbers that no long or double holds exactly go as text."""
+    """Return a field as the schema has it; numbers that no long or double holds exactly as text."""
     _refuse_not_finite(name, value)
     if isinstance(value, Decimal) or (isinstance(value, int) and value not in _LONG):
         return text_of(name, value)
@@ -155,5 +158,9 @@ def _occurred_at(text: str | None) -> int:
 
 
 def _not_a_time(text: str) -> InvalidEvent:
-    message = f'"occurred_at" is {quoted(text)}; RFC 3339 with an offset is needed, such as 2024-05-01T23:30:00+02:00'
-    return InvalidEvent("invalid_event", message, "occurred_at")
+    return InvalidEvent(
+        "invalid_event",
+        f'"occurred_at" is {quoted(text)}; '
+        "RFC 3339 with an offset is needed, such as 2024-05-01T23:30:00+02:00",
+        "occurred_at",
+    )

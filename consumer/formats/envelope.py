@@ -1,4 +1,7 @@
-"""The members of an event, the same in every format that has them: those of the shipped schemas."""
+"""Make an event of an envelope's members, which are the same in every format that has them.
+
+They are those of the shipped schemas.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def event_from(members: dict[str, Any], occurred_at: str | int | None) -> Event:
-    """The event of an envelope's members; unknown ones are ignored, null ones are absent.
+    """Return the event of an envelope's members; unknown ones are ignored, null ones are absent.
 
-    ``occurred_at`` is checked by the format, since its type differs. Raises BadEvent:
-    ``invalid_event`` for a member of a wrong type, then ``key_missing``. The values in ``scm_data``
-    are judged when they become text.
+    ``occurred_at`` is checked by the format, since its type differs. The values in ``scm_data``
+    are judged when they become text. Raise InvalidEvent: ``invalid_event`` for a member of a wrong
+    type, then ``key_missing``.
     """
     fields = members.get("scm_data")
     if type(fields) is not dict:
@@ -51,9 +54,9 @@ def event_from(members: dict[str, Any], occurred_at: str | int | None) -> Event:
 
 
 def is_timestamp(value: object) -> bool:
-    """Whether it tells a moment.
+    """Return whether the value is a time with an offset.
 
-    It only serves tracing: the other ways of ISO 8601 are taken, too.
+    It serves tracing only, so other spellings of ISO 8601 than RFC 3339's are taken, too.
     """
     if type(value) is not str:
         return False
@@ -64,7 +67,7 @@ def is_timestamp(value: object) -> bool:
 
 
 def milliseconds(moment: datetime) -> int:
-    """Milliseconds since 1970; one without an offset is taken as UTC."""
+    """Return milliseconds since 1970; a time without an offset is taken as UTC."""
     return (moment.replace(tzinfo=moment.tzinfo or UTC) - _EPOCH) // timedelta(milliseconds=1)
 
 

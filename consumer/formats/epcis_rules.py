@@ -1,7 +1,7 @@
-r"""What EPCIS names mean here: the rules of the settings' section ``epcis``, made ready.
+"""Compile the rules of the settings' section ``epcis``: what EPCIS names mean here.
 
-Every rule is one text, ``NAME = WHAT IT MEANS``. The functions read one each and raise ValueError, with what is
-allowed, for a text that is no such rule.
+Every rule is one text, ``NAME = WHAT IT MEANS``. Each function reads one. For a text that is no
+such rule it raises ValueError, with what is allowed.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import unquote
 
-#: Longer names than this are refused: none is, and rules are patterns whose cost grows with the
-#: text.
+#: Longer names are refused: no EPC is as long, and the cost of matching a pattern grows with it.
 MAX_EPC = 500
 
 _SGTIN = re.compile(r"urn:epc:id:sgtin:(\d{6,12})\.(\d)(\d{0,6})\.(.+)", re.ASCII | re.DOTALL)
 _SSCC = re.compile(r"urn:epc:id:sscc:(\d{6,12})\.(\d)(\d{4,10})", re.ASCII)
 _GTIN = re.compile(r"\d{8}|\d{12,14}", re.ASCII)
 _SSCC_18 = re.compile(r"\d{18}", re.ASCII)
+#: A name in GS1's Core Business Vocabulary, in each of its spellings.
 _OF_THE_CBV = re.compile(
-    r"(?:urn:epcglobal:cbv:(?:bizstep|disp):|(?:https?://(?:ref|ns)\.gs1\.org/cbv/|cbv:)(?:BizStep|Disp)-)(\w+)",
+    r"(?:urn:epcglobal:cbv:(?:bizstep|disp):"
+    r"|(?:https?://(?:ref|ns)\.gs1\.org/cbv/|cbv:)(?:BizStep|Disp)-)(\w+)",
     re.ASCII,
 )
 _PLACE = re.compile(r"\{([^{}]+)\}")
@@ -30,10 +31,8 @@ _PLACE = re.compile(r"\{([^{}]+)\}")
 class CodeRule(NamedTuple):
     """EPCs that match ``pattern`` as a whole are values of a field.
 
-    The groups together, else all of it.
-
-    Units whose names look alike may be of one of several ``levels``, from the inside to the
-    outside.
+    The value is what the groups match, joined; without groups it is the whole name. Units whose
+    names look alike may be of one of several ``levels``, from the inside to the outside.
     """
 
     levels: tuple[str, ...]
@@ -41,14 +40,14 @@ class CodeRule(NamedTuple):
 
 
 class Template(NamedTuple):
-    """A field's value: text, with names of what the event tells in between. ``names`` are those."""
+    """A field's value: ``text`` in which ``{name}`` stands for a value of the event."""
 
     text: str
     names: tuple[str, ...]
 
 
-class Code(NamedTuple):
-    """What an EPC means here: the value of which field, and its GTIN where it has one."""
+class EpcMeaning(NamedTuple):
+    """The field and value that an EPC stands for, and its GTIN where it has one."""
 
     levels: tuple[str, ...]  #: the field; of a unit that may be of several levels, all of them
     value: str
@@ -56,11 +55,12 @@ class Code(NamedTuple):
 
 
 def canonical(epc: str) -> str:
-    """An EPC in the form that rules are matched with.
+    """Return an EPC in the form that rules are matched with.
 
-    Of GS1's trade items ``01/GTIN/21/SERIAL`` (without a serial ``01/GTIN``), of its logistic units
-    ``00/SSCC``, from a URN as from a Digital Link of any domain; anything else as it stands. Raises
-    ValueError for a URN of the wrong length, or escapes that are no text.
+    That is ``01/GTIN/21/SERIAL`` for a trade item of GS1 (``01/GTIN`` without a serial), and
+    ``00/SSCC`` for a logistic unit. Both are read from a URN and from a Digital Link of any domain.
+    Anything else stays as it is. Raise ValueError for a URN of the wrong length, or escapes that
+    are no text.
     """
     if found := _SGTIN.fullmatch(epc):
         prefix, indicator, item, serial = found.groups()
@@ -90,9 +90,10 @@ def _of_digital_link(url: str) -> str | None:
 
 
 def _checked(digits: str) -> str:
-    """GS1 digits with their check digit."""
+    """Return GS1 digits with their check digit (GS1 General Specifications, 7.9)."""
     total = sum(
-        int(digit) * (3 if place % 2 == 0 else 1) for place, digit in enumerate(reversed(digits))
+        int(digit) * (3 if position % 2 == 0 else 1)
+        for position, digit in enumerate(reversed(digits))
     )
     return f"{digits}{-total % 10}"
 
@@ -105,10 +106,7 @@ def _unescaped(text: str) -> str:
 
 
 def word_of(name: str) -> str:
-    """A business step's or disposition's name in the CBV, however it is written.
-
-    Any other name as it stands.
-    """
+    """Return a business step's or disposition's bare name; any name outside the CBV as it is."""
     found = _OF_THE_CBV.fullmatch(name)
     return found[1] if found else name
 
@@ -124,8 +122,9 @@ def _pair(text: str, left: str, right: str) -> tuple[str, str]:
 
 
 def code_rule(text: str) -> CodeRule:
-    """Such as ``extended_id = 01/GTIN/21/(.+)``, or ``case_code|pallet_code = 00/(.+)``, the inner
-    one first.
+    """Read ``extended_id = 01/GTIN/21/(.+)``, or ``case_code|pallet_code = 00/(.+)``.
+
+    Of two levels the inner one stands first.
     """
     fields, pattern = _pair(text, "FIELD", "PATTERN")
     levels = tuple(field.strip() for field in fields.split("|"))
@@ -138,7 +137,7 @@ def code_rule(text: str) -> CodeRule:
 
 
 def unit_code(text: str) -> tuple[str, str]:
-    """Such as ``case_code = serial_number``."""
+    """Read a rule such as ``case_code = serial_number``."""
     unit, field = _pair(text, "UNIT", "DATA KEY")
     if not field or field == unit:
         raise ValueError("name the data key of the unit's own code: allowed is UNIT = DATA KEY")
@@ -146,9 +145,9 @@ def unit_code(text: str) -> tuple[str, str]:
 
 
 def step(text: str) -> tuple[str, dict[str, Template]]:
-    """Such as ``shipping = ship_date.
+    """Read a rule such as ``shipping = ship_date: {date}, intended_market: {market}``.
 
-    {date}, intended_market: {market}``; nothing behind the = is nothing to set.
+    With nothing behind the =, the step sets nothing.
     """
     word, rest = _pair(text, "STEP", "FIELD: VALUE, FIELD: VALUE")
     fields: dict[str, Template] = {}
@@ -167,7 +166,7 @@ def step(text: str) -> tuple[str, dict[str, Template]]:
 
 
 def product(text: str) -> tuple[str, str]:
-    """Such as ``09506000134352 = prod_1``."""
+    """Read a rule such as ``09506000134352 = prod_1``."""
     gtin, name = _pair(text, "GTIN", "PRODUCT")
     if not _GTIN.fullmatch(gtin) or not name:
         raise ValueError(
@@ -177,21 +176,20 @@ def product(text: str) -> tuple[str, str]:
 
 
 def market(text: str) -> tuple[str, str]:
-    """Such as ``urn:epc:id:sgln:9506000.00001. = cn``."""
+    """Read a rule such as ``urn:epc:id:sgln:9506000.00001. = cn``."""
     begin, name = _pair(text, "DESTINATION", "MARKET")
     if not name:
         raise ValueError(
-            "allowed is DESTINATION = MARKET: how the destination's URI begins, and a country or region"
+            "allowed is DESTINATION = MARKET: how the destination's URI begins, and a country or "
+            "region"
         )
     return begin, name
 
 
 class EpcisRules:
-    """All rules of the settings.
+    """All rules of the settings. Raises ValueError for a text that is no rule.
 
-    ValueError for a text that is none. Without rules, every EPC is refused.
-
-    ``units``: the fields that are logistic units.
+    Without rules, every EPC is refused. ``units``: the fields that are logistic units.
     """
 
     def __init__(
@@ -211,8 +209,8 @@ class EpcisRules:
         self._products = dict(map(product, products))
         self._markets = [market(text) for text in markets]
 
-    def code(self, epc: str) -> Code:
-        """What an EPC means here; ValueError, saying why, if no rule tells."""
+    def code(self, epc: str) -> EpcMeaning:
+        """Return what an EPC stands for. Raise ValueError, saying why, if no rule fits."""
         if len(epc) > MAX_EPC:
             raise ValueError(f"more than {MAX_EPC} characters")
         name = canonical(epc)
@@ -220,16 +218,16 @@ class EpcisRules:
             found = pattern.fullmatch(name)
             if found is not None:
                 value = "".join(group or "" for group in found.groups()) if pattern.groups else name
-                return Code(levels, value, name[3:17] if name.startswith("01/") else None)
+                return EpcMeaning(levels, value, name[3:17] if name.startswith("01/") else None)
         known = "" if name == epc else f" (as {name})"
         raise ValueError(
             f"no rule of epcis.codes fits it{known}: say there which field it is a value of"
         )
 
     def product(self, gtin: str | None) -> str | None:
-        """The product of a GTIN.
+        """Return the product of a GTIN; None if no product is to be set.
 
-        None: no product is to be set. ValueError if it should be listed and is not.
+        Raise ValueError if the GTIN should be listed and is not.
         """
         if gtin is None or not self._products:
             return None
@@ -238,7 +236,10 @@ class EpcisRules:
         return self._products[gtin]
 
     def market(self, destinations: Collection[str]) -> str | None:
-        """The market of the first destination that a rule fits; as ``product``."""
+        """Return the market of the first destination that a rule fits; None if none is to be set.
+
+        Raise ValueError if a rule should fit and none does.
+        """
         if not destinations or not self._markets:
             return None
         for destination in destinations:

@@ -1,15 +1,14 @@
-"""Confluent's wire format.
-
-0x00, the schema's id in four bytes (big-endian), and then what that schema describes.
+"""Decode Confluent's wire format: 0x00, the schema's id in four bytes (big-endian), the datum.
 
 JSON cannot begin with 0x00, so ``auto``, ``json`` and ``flat`` take a record that does for such a
 frame. A bare Avro event begins so only if its ``event_id`` is empty: where a registry is
-configured, it is taken for a frame; without one, its time tells it from a frame. What follows the
-five bytes is told by the schema's type in the registry, whatever the configured format: Avro is
-read by the schema it was written with, JSON as any other JSON record (it is not checked against its
-schema: the rules for events are).
+configured, it is taken for a frame; without one, its time distinguishes it from a frame.
 
-No schema is fetched here: decoding raises NeedsSchema, and ``Schemas`` is taught what was found.
+The schema's type in the registry says how to read what follows, whatever the configured format.
+Avro is read by the schema it was written with, JSON as any other JSON record. JSON is not checked
+against its schema: the rules for events are what counts.
+
+No schema is fetched here: decoding raises NeedsSchema, and ``Schemas`` is given what was found.
 """
 
 from __future__ import annotations
@@ -27,10 +26,9 @@ FRAME = b"\x00"
 #: Reads a whole frame; the decoder is the one for JSON.
 _Reader = Callable[[bytes, Decoder], Event]
 
-#: A schema that is not there, or not to be read, is asked for again after this time: it may be
-#: registered late.
+#: After this time a missing or unreadable schema is requested anew: it may be registered late.
 REFUSED_SECONDS = 30.0
-#: Far more than a topic has; beyond it all are forgotten, and fetched again when they are met.
+#: Far more than a topic has. Beyond it all are forgotten, and fetched anew when they are met.
 MAX_SCHEMAS = 2048
 
 _OPENS_JSON = (b"{", b"[")  # as the length an Avro event begins with, both would be negative
@@ -45,9 +43,9 @@ class NeedsSchema(Exception):  # noqa: N818 - what is the case, no fault
 
 
 class Schemas:
-    """What is known of the registry's schemas, by id.
+    """The registry's schemas as far as they are known, by id. For one thread.
 
-    Used by one thread. ``clock`` is in seconds.
+    ``clock``: monotonic, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -56,8 +54,10 @@ class Schemas:
         self._refused: dict[bytes, tuple[float, str]] = {}
 
     def learn(self, schema_id: int, kind: str, text: str, references: Sequence[str] = ()) -> None:
-        """A schema was found: its type as the registry names it, its text, and those it refers to,
-        deepest first.
+        """Take in a schema that was found.
+
+        ``kind``: its type as the registry names it. ``references``: the texts of the schemas it
+        refers to, deepest first.
         """
         if kind == "JSON":
             reader: _Reader = _read_json
@@ -74,7 +74,8 @@ class Schemas:
         else:
             self.refuse(
                 schema_id,
-                f"schema {schema_id} is of type {kind}; AVRO and JSON are read: publish in one of these",
+                f"schema {schema_id} is of type {kind}; AVRO and JSON are read: publish in one of "
+                "these",
             )
             return
         if len(self._readers) >= MAX_SCHEMAS:
@@ -82,13 +83,16 @@ class Schemas:
         self._readers[_bytes(schema_id)] = reader
 
     def refuse(self, schema_id: int, why: str) -> None:
-        """Records of this schema are ``undecodable`` for the next half minute, and this is why."""
+        """Make records of this schema ``undecodable`` for ``REFUSED_SECONDS``; ``why``: the message."""
         if len(self._refused) >= MAX_SCHEMAS:
             self._refused.clear()
         self._refused[_bytes(schema_id)] = (self._clock() + REFUSED_SECONDS, why)
 
     def decoder(self, decode_json: Decoder) -> Decoder:
-        """The decoder of frames. Raises BadEvent, or NeedsSchema while the schema is not known."""
+        """Return the decoder of frames, which raises InvalidEvent, or NeedsSchema.
+
+        ``decode_json`` reads what follows the header of a JSON schema.
+        """
         readers = self._readers
 
         def decode(raw: bytes) -> Event:
@@ -101,8 +105,11 @@ class Schemas:
 
     def _why_not(self, raw: bytes) -> Exception:
         if len(raw) < HEADER_SIZE:
-            message = f"begins with 0x00 as Confluent's wire format does, but has {len(raw)} bytes, fewer than its header"
-            return InvalidEvent("undecodable", message)
+            return InvalidEvent(
+                "undecodable",
+                f"begins with 0x00 as Confluent's wire format does, but has {len(raw)} bytes, "
+                "fewer than its header",
+            )
         key = raw[1:HEADER_SIZE]
         until, why = self._refused.get(key, (0.0, ""))
         if why and self._clock() < until:
@@ -112,9 +119,9 @@ class Schemas:
 
 
 def without_registry(decode_json: Decoder) -> Decoder:
-    """The decoder of frames whose schemas cannot be looked up.
+    """Return the decoder of frames whose schemas cannot be looked up.
 
-    JSON, or Avro by the shipped schema.
+    It reads JSON, and Avro by the shipped schema.
     """
 
     def decode(raw: bytes) -> Event:
@@ -130,8 +137,9 @@ def without_registry(decode_json: Decoder) -> Decoder:
                     raise
         schema_id = int.from_bytes(raw[1:HEADER_SIZE])
         message = (
-            f"begins with 0x00 as Confluent's wire format does (schema {schema_id}), but what follows is neither JSON "
-            f"nor an event by {SHIPPED}; set schema_registry.url so that it is read by the schema it was written with"
+            f"begins with 0x00 as Confluent's wire format does (schema {schema_id}), but what "
+            f"follows is neither JSON nor an event by {SHIPPED}; "
+            "set schema_registry.url so that it is read by the schema it was written with"
         )
         raise InvalidEvent("undecodable", message)
 

@@ -1,8 +1,8 @@
-"""JSON records: the envelope (an object with ``scm_data``), flat (an object that is one upload
-item), or EPCIS.
+"""Decode JSON records: first by the form that nearly all have, then with more care.
 
-Integers keep every digit and decimals stay as they are written; msgspec does that at the speed
-needed. It takes no lone surrogates, so every text that comes from here can be encoded again.
+An envelope is an object with ``scm_data``, a flat record is one upload item; the third kind is
+EPCIS. Integers keep every digit and decimals stay as they are written; msgspec does that at the
+speed needed. It takes no lone surrogates, so every text from here can be encoded again.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from consumer.formats.envelope import Decoder, event_from, is_timestamp
 from consumer.formats.epcis import TYPES, ReadMembers
 from consumer.formats.frames import FRAME
 
-#: A field as nearly all are: a text that no rule on length forbids. Checking it while decoding
-#: costs nothing.
+#: A field as nearly all are: a text within the length allowed. Checking that here costs nothing.
 _Plain = Annotated[str, msgspec.Meta(max_length=MAX_VALUE)]
 
 
@@ -47,17 +46,16 @@ _NOT_PLAIN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def json_decoder(read_epcis: ReadMembers) -> Decoder:
-    """The decoder of objects of any kind.
+    """Return the decoder of objects of any kind, which raises InvalidEvent only.
 
-    It raises BadEvent only. ``read_epcis``: reads those of EPCIS.
-
-    With ``scm_data`` an object is an envelope, with ``specversion`` and ``data`` a CloudEvent
-    around any of the others, with ``@context`` or a ``type`` of EPCIS one of EPCIS, else flat.
+    With ``scm_data`` an object is an envelope. With ``specversion`` and ``data`` it is a CloudEvent
+    around any of the others. With ``@context`` or a ``type`` of EPCIS, ``read_epcis`` reads it.
+    Else it is flat.
     """
 
     def read(members: dict[str, Any]) -> Event:
         if "scm_data" not in members and "specversion" in members and is_cloud_event(members):
-            # One in another is none: JSON can be nested more deeply than calls can.
+            # A CloudEvent in another is none: JSON can be nested more deeply than calls can.
             return cloud_event(members, read_event)
         return read_event(members)
 
@@ -86,7 +84,7 @@ def _is_epcis(kind: object) -> bool:
 
 
 def epcis_decoder(read_epcis: ReadMembers, decode_frame: Decoder | None = None) -> Decoder:
-    """The decoder of EPCIS, bare or in a CloudEvent. Frames as for envelopes."""
+    """Return the decoder of EPCIS, bare or in a CloudEvent. Frames as for envelopes."""
 
     def decode(raw: bytes) -> Event:
         if decode_frame is not None and raw.startswith(FRAME):
@@ -98,10 +96,11 @@ def epcis_decoder(read_epcis: ReadMembers, decode_frame: Decoder | None = None) 
 
 
 def envelope_decoder(decode_frame: Decoder | None = None) -> Decoder:
-    """The decoder of envelopes, bare or in a CloudEvent.
+    """Return the decoder of envelopes, bare or in a CloudEvent.
 
-    It raises BadEvent only; or whatever ``decode_frame`` does, that of records that begin with
-    0x00. It is asked for only where the quick way failed, and so costs the others nothing.
+    ``decode_frame`` takes records that begin with 0x00; it is tried only where the quick way
+    failed, so it costs other records nothing. The decoder raises InvalidEvent only, or whatever
+    ``decode_frame`` raises.
     """
 
     def decode(raw: bytes) -> Event:
@@ -119,9 +118,9 @@ def envelope_decoder(decode_frame: Decoder | None = None) -> Decoder:
 
 
 def flat_decoder(decode_frame: Decoder | None = None) -> Decoder:
-    """The decoder of flat records.
+    """Return the decoder of flat records: all members are fields, one of them the key.
 
-    All their members are fields, one of them the key. Frames as for envelopes.
+    Frames as for envelopes.
     """
 
     def decode(raw: bytes) -> Event:
@@ -136,7 +135,7 @@ def flat_decoder(decode_frame: Decoder | None = None) -> Decoder:
 
 
 def _plain_envelope(raw: bytes) -> Event | None:
-    """The event of an envelope in which nothing is unusual; None: it takes a closer look."""
+    """Return the event of an envelope with nothing unusual in it; None: look at it with care."""
     try:
         read = _decode_plain_envelope(raw)
     except _NOT_PLAIN:
@@ -148,7 +147,7 @@ def _plain_envelope(raw: bytes) -> Event | None:
 
 
 def envelope_event(members: dict[str, Any]) -> Event:
-    """The event of an envelope that was read from JSON. Raises BadEvent."""
+    """Return the event of an envelope that was read from JSON. Raise InvalidEvent."""
     occurred_at = members.get("occurred_at")
     if occurred_at is not None and not is_timestamp(occurred_at):
         message = '"occurred_at" must be RFC 3339 with an offset, such as 2024-05-01T23:30:00+02:00'
@@ -157,11 +156,10 @@ def envelope_event(members: dict[str, Any]) -> Event:
 
 
 def read_object(raw: bytes) -> dict[str, Any]:
-    """The members of a JSON object.
-
-    Raises BadEvent: ``undecodable``, or ``invalid_event`` for other JSON.
+    """Return the members of a JSON object.
 
     A byte order mark before it, which some editors and libraries of .NET write, is no part of it.
+    Raise InvalidEvent: ``undecodable``, or ``invalid_event`` for other JSON.
     """
     raw = raw.removeprefix(BOM_UTF8)
     try:
@@ -176,10 +174,7 @@ def read_object(raw: bytes) -> dict[str, Any]:
 
 
 def _failure(raw: bytes, error: Exception) -> InvalidEvent:
-    """Why it could not be read.
-
-    It is not JSON, or it is JSON with something in it that no event may hold.
-    """
+    """Tell what is no JSON at all from JSON with something in it that no event may hold."""
     if isinstance(error, UnicodeDecodeError):
         return InvalidEvent("undecodable", "the text is not UTF-8")
     if isinstance(error, RecursionError):

@@ -1,4 +1,4 @@
-"""The schemas of an event that users get with the program."""
+"""Read the schemas of an event that users get with the program."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any
 
 
 def read_schema(name: str) -> dict[str, Any]:
-    """A shipped schema by its file name, from the installed package or from the checkout it is run
-    in.
-    """
+    """Return a shipped schema by its file name, from the installed package or from the checkout."""
     package = files("consumer")
     shipped = package / "schemas" / name
     if not shipped.is_file():

@@ -1,12 +1,10 @@
-"""Avro by the schema it was written with.
+"""Decode Avro by its writer's schema: older or newer than the shipped one, or the publisher's own.
 
-An older or newer one than the shipped schema, or the publisher's own.
-
-The event is taken from the datum by the names of its members. Resolving the datum against the
-shipped schema would give the same for every writer it takes (all its defaults are null, which is
-absent), but it also refuses writers for nothing: a record of another name, a ``scm_data`` with
-fewer or other kinds of values. Milliseconds and microseconds it would even confuse. So the writer's
-schema alone is read by.
+The event is taken from the datum by the names of its members; the shipped schema plays no part.
+Resolving against it (Avro's schema resolution) would give the same for every writer that it takes,
+as all its defaults are null, which is absent. But it refuses writers for nothing: a record of
+another name, a ``scm_data`` with fewer or other kinds of values. And it would confuse milliseconds
+with microseconds.
 """
 
 from __future__ import annotations
@@ -32,9 +30,8 @@ MAX_EMPTY_VALUES = 1000
 class WriterSchema:
     """A publisher's schema, made ready to read its events.
 
-    Any exception at construction: it cannot be read.
-
-    ``references`` are the schemas it refers to, each after those it refers to itself.
+    ``references``: the schemas it refers to, each after those it refers to itself. Any exception at
+    construction means that the schema cannot be read.
     """
 
     def __init__(self, name: str, text: str, references: Sequence[str] = ()) -> None:
@@ -44,8 +41,8 @@ class WriterSchema:
         schema = _with_text_ids(json.loads(text))
         self._name = name
         self._per_millisecond = plain_time(schema)
-        # Only a record is parsed once and for all, with the types it refers to; its only field
-        # takes no byte more.
+        # fastavro parses only a record once and for all, with the types it refers to. As its one
+        # field takes no byte more, any other type is read inside one.
         self._wrapped = not isinstance(schema, dict) or schema.get("type") != "record"
         if self._wrapped:
             schema = {
@@ -57,7 +54,7 @@ class WriterSchema:
         _Sizes(named).empty_values(self._schema)
 
     def event(self, raw: bytes, _: Decoder) -> Event:
-        """The event in a frame of this schema. Raises BadEvent only."""
+        """Return the event in a frame of this schema. Raise InvalidEvent only."""
         members = read_datum(raw, HEADER_SIZE, self._schema, self._name)
         if self._wrapped:
             members = members["value"]
@@ -71,7 +68,7 @@ class WriterSchema:
 
 
 def _with_text_ids(node: Any) -> Any:
-    """A schema in which a UUID is the text that it is in the bytes."""
+    """Return the schema with UUIDs as the text that they are in the bytes."""
     if isinstance(node, list):
         return [_with_text_ids(part) for part in node]
     if not isinstance(node, dict):
@@ -89,11 +86,11 @@ def _with_text_ids(node: Any) -> Any:
 
 
 class _Sizes:
-    """Refuses a parsed schema by which a few bytes could end the process, with a ValueError.
+    """Refuses, with ValueError, a schema by which a few bytes could end the process.
 
-    That is a type that contains itself (fastavro reads it on the stack, however deep it goes), an
-    array of values that take no byte (of which there may be any number), or records in records that
-    make very many of such values (two in each of thirty layers are a thousand million). No event
+    Three kinds could. A type that contains itself: fastavro reads it on the stack, however deep it
+    goes. An array of values that take no byte: there may be any number of them. Records in records
+    that make very many such values: two in each of thirty layers are a thousand million. No event
     needs any of them.
     """
 
@@ -102,11 +99,9 @@ class _Sizes:
         self._known: dict[str, int] = {}
 
     def empty_values(self, node: Any, inside: frozenset[str] = frozenset()) -> int:
-        """How many values are read for one of a type that takes no byte.
+        """Return how many values are read for one value of a type that takes no byte.
 
-        0: every value of it takes at least one.
-
-        ``inside``: the records it stands in.
+        0: every value of the type takes at least one byte. ``inside``: the records it stands in.
         """
         if isinstance(node, list):
             for branch in node:
@@ -142,13 +137,14 @@ class _Sizes:
 
 
 def _moment(value: Any) -> str | int | None:
-    """Any other ``occurred_at``.
-
-    It is a datetime where the record stands in a union or another schema.
-    """
+    """Return any other ``occurred_at``: a datetime where the record stands in a union."""
     if isinstance(value, datetime):
         return milliseconds(value)
     if value is None or is_timestamp(value):
         return value  # type: ignore[no-any-return]
-    message = f'"occurred_at" must be an Avro timestamp or RFC 3339 text with an offset, not {kind_of(value)}'
-    raise InvalidEvent("invalid_event", message, "occurred_at")
+    raise InvalidEvent(
+        "invalid_event",
+        '"occurred_at" must be an Avro timestamp or RFC 3339 text with an offset, '
+        f"not {kind_of(value)}",
+        "occurred_at",
+    )
