@@ -1,1 +1,1 @@
-"""The configuration: its settings, how they are loaded and checked, and what is told of them."""
+"""The configuration: its settings, their loading and checks, and the pages written from them."""

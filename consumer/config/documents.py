@@ -1,6 +1,6 @@
-"""What is told of the configuration, from the settings themselves.
+"""Write what users see of the configuration: an example, the JSON schema, what is in effect.
 
-An example, the JSON schema, what is in effect.
+All of it comes from the settings themselves.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ from typing import Any
 
 from consumer import __version__
 from consumer.adapters.kafka.property_rules import REFUSED_CLIENT_PROPERTIES
-from consumer.config.keys import CLIENT, SECTIONS, Key, section_model, toml_value
+from consumer.config.keys import CLIENT, SECTIONS, Key, section_model, section_text, toml_value
 from consumer.config.loading import Loaded
 from consumer.config.masking import masked
 
-#: What nobody can leave as it is without a look; the example gives it first in its section, and not
-#: as a comment.
+#: Keys that nobody can leave as they are without a look. The example gives them first in their
+#: section, and not as a comment.
 TO_SET = ("kafka.bootstrap_servers", "kafka.topics", "api.base_url", "api.token")
 
 _NOTES = {
-    "api.base_url": "To try without an account: scm-consumer sandbox; http://127.0.0.1:8080, token sandbox-token.",
+    "api.base_url": "To try without an account: scm-consumer sandbox; "
+    "http://127.0.0.1:8080, token sandbox-token.",
     "api.token": "Better out of this file: SCM_API__TOKEN.",
 }
 _HEAD = """\
-Settings of scm-consumer. What is marked SET is to be set or looked at; a key behind a "#" stands at its default.
-The environment goes over this file: SCM_KAFKA__BOOTSTRAP_SERVERS, SCM_API__TOKEN, ...
+Settings of scm-consumer. What is marked SET is to be set or looked at; a key behind a "#" stands
+at its default. The environment goes over this file: SCM_KAFKA__BOOTSTRAP_SERVERS, SCM_API__TOKEN.
 See what is in effect: scm-consumer config show. All of it explained: docs/configuration.md."""
 _CLIENT_EXAMPLE = """\
 "security.protocol" = "sasl_ssl"
@@ -32,14 +33,14 @@ _CLIENT_EXAMPLE = """\
 "sasl.username" = "line7"
 "sasl.password" = "..."          # better as SCM_KAFKA__CLIENT__SASL_PASSWORD
 "ssl.ca.location" = "/etc/ssl/kafka-ca.pem\""""
-_WIDTH = 118
+_WIDTH = 100
 
 
 def example() -> str:
-    """A file with every key: those to be set, and all others as comments at their defaults."""
+    """Return a file with every key: those to be set, and all others as comments, at the default."""
     lines = [f"# {line}" for line in _HEAD.splitlines()]
     for section, keys in SECTIONS.items():
-        lines += ["", *_comment(section_model(section).__doc__ or ""), f"[{section}]"]
+        lines += ["", *_comment(section_text(section)), f"[{section}]"]
         tables = [key for key in keys.values() if key.path == CLIENT]
         first = [key for key in keys.values() if key.path in TO_SET]
         for key in [
@@ -73,17 +74,16 @@ def _comment(text: str) -> list[str]:
 
 
 def shown_configuration(loaded: Loaded) -> str:
-    """What is in effect, as TOML, secrets hidden.
-
-    A comment tells where a value came from that was set.
-    """
+    """Return what is in effect, as TOML with secrets hidden; comments name the origin of values."""
     lines = [
-        f"# scm-consumer {__version__}: the configuration in effect; values without a comment are defaults"
+        f"# scm-consumer {__version__}: the configuration in effect; "
+        "values without a comment are defaults"
     ]
     api = loaded.settings.api
     if not api.token.get_secret_value() and not api.token_file:
         lines.append(
-            "# no token is set: run and check need api.token or api.token_file, such as by SCM_API__TOKEN"
+            "# no token is set: run and check need api.token or api.token_file, "
+            "such as by SCM_API__TOKEN"
         )
     for section, values in masked(loaded.settings).items():
         tables = {name: value for name, value in values.items() if isinstance(value, dict)}
@@ -105,10 +105,7 @@ def _shown_table(path: str, values: dict[str, Any], origins: dict[str, str]) -> 
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of the file.
-
-    What the token must be is not in it, as that may come from the environment.
-    """
+    """Return the JSON schema of the file. It demands no token: that may be in the environment."""
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "scm-consumer.toml",

@@ -1,7 +1,4 @@
-"""Every key of the configuration, read from the settings once.
-
-What errors, examples and the documentation tell.
-"""
+"""Every key of the configuration, read from the settings for errors, examples and pages."""
 
 from __future__ import annotations
 
@@ -29,27 +26,27 @@ class Key:
 
     @property
     def path(self) -> str:
-        """Such as ``kafka.topics``."""
+        """Return the key with its section, such as ``kafka.topics``."""
         return f"{self.section}.{self.name}"
 
     @property
     def variable(self) -> str:
-        """The environment variable, such as ``SCM_KAFKA__TOPICS``."""
+        """Return the environment variable, such as ``SCM_KAFKA__TOPICS``."""
         return f"{PREFIX}{self.section}__{self.name}".upper()
 
     @property
     def is_list(self) -> bool:
-        """Whether the value is a list of texts."""
+        """Return whether the value is a list of texts."""
         return get_origin(self.field.annotation) is tuple
 
     @property
     def is_secret(self) -> bool:
-        """Whether the value is never shown."""
+        """Return whether the value is never shown."""
         return self.field.annotation is SecretStr
 
     @property
     def is_text(self) -> bool:
-        """Whether the value stands in quotes."""
+        """Return whether the value stands in quotes."""
         return (
             self.field.annotation in (str, SecretStr)
             or get_origin(self.field.annotation) is Literal
@@ -57,13 +54,13 @@ class Key:
 
     @property
     def default(self) -> Any:
-        """The default as a plain value; of a secret the empty text."""
+        """Return the default as a plain value; of a secret the empty text."""
         value = self.field.default
         return value.get_secret_value() if isinstance(value, SecretStr) else value
 
     @property
     def allowed(self) -> str:
-        """What may stand there, in words."""
+        """Return the allowed values in words."""
         kind, bounds = self.field.annotation, self.field.metadata
         if get_origin(kind) is Literal:
             *most, last = (json.dumps(choice) for choice in get_args(kind))
@@ -93,13 +90,18 @@ def _range(bounds: list[Any]) -> str:
 
 
 def section_model(name: str) -> type[BaseModel]:
-    """The model of a section."""
+    """Return the model of a section."""
     annotation = Settings.model_fields[name].annotation
     assert isinstance(annotation, type)
     return annotation
 
 
-#: By section, in the order of the settings.
+def section_text(name: str) -> str:
+    """Return the description of a section on one line."""
+    return " ".join((section_model(name).__doc__ or "").split())
+
+
+#: The keys by section, in the order of the settings.
 SECTIONS: dict[str, dict[str, Key]] = {
     section: {
         name: Key(section, name, field)
@@ -110,12 +112,12 @@ SECTIONS: dict[str, dict[str, Key]] = {
 
 
 def property_variable(name: str) -> str:
-    """The environment variable of a librdkafka property."""
+    """Return the environment variable of a librdkafka property."""
     return f"{PREFIX}{CLIENT.replace('.', '__')}__{name.replace('.', '_')}".upper()
 
 
 def toml_value(value: Any) -> str:
-    """A text, number, truth value or list as TOML writes it."""
+    """Return a text, number, truth value or list as TOML writes it."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(toml_value(item) for item in value)}]"
     if isinstance(value, float):

@@ -1,6 +1,6 @@
-"""Loading the settings.
+"""Load the settings: environment over file over default, and every mistake at once.
 
-Environment over file over default; every mistake at once, each in a line of its own.
+File and environment are validated apart, so that each mistake is told where it was made.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,14 +16,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from consumer.config.complaints import did_you_mean, invalid_value, label_of, unknown_variable
 from consumer.config.keys import CLIENT, PREFIX, SECTIONS, Key, property_variable
-from consumer.config.masking import HIDDEN, masked_value
 from consumer.config.settings import Settings, dotted
 from consumer.errors import ConfigError
 
 DEFAULT_FILE = Path("scm-consumer.toml")
 
-#: What the TOML parser says, and what is to be done about it.
+#: Beginnings of the TOML parser's messages, and what to do about each.
 _TOML_CURES = {
     "Cannot overwrite a value": "the key stands there twice: keep one",
     "Cannot declare": "the section stands there twice: write all its keys under one heading",
@@ -34,10 +34,7 @@ _TOML_CURES = {
 
 @dataclass
 class Loaded:
-    """Settings, and where each value that is not the default came from.
-
-    A file's name or a variable's, by path.
-    """
+    """Settings, and by path the origin of each value that is set: a file's name or a variable's."""
 
     settings: Settings
     origins: dict[str, str]
@@ -45,10 +42,7 @@ class Loaded:
 
 @dataclass
 class _Layer:
-    """What one source says.
-
-    Values by section, where each came from, and what is wrong with them.
-    """
+    """One source: its values by section, the origin of each, and the mistakes in them."""
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
@@ -57,11 +51,11 @@ class _Layer:
 
 
 def load(file: Path | None, *, uploads: bool = True) -> Settings:
-    """The settings from a file and the environment; raises ConfigError with every mistake at once.
+    """Return the settings from a file and the environment.
 
-    Without ``file``, ``scm-consumer.toml`` of the current folder is read if it is there.
-    ``uploads``: whether the API is to be called; if not, its section need not be complete (who
-    publishes has no token).
+    Without ``file``, ``scm-consumer.toml`` of the current folder is read if it is there. Without
+    ``uploads`` the API is not called, so its section need not be complete: who publishes has no
+    token. Raise ConfigError with every mistake at once.
     """
     return load_with_origins(file, uploads=uploads).settings
 
@@ -69,11 +63,12 @@ def load(file: Path | None, *, uploads: bool = True) -> Settings:
 def load_with_origins(
     file: Path | None, *, uploads: bool = True, needs_token: bool = True
 ) -> Loaded:
-    """As ``load``, and where the values came from.
+    """Return what ``load`` does, and where the values came from.
 
-    ``needs_token``: whether it is a mistake that none is set.
+    Without ``needs_token`` it is no mistake that no token is set.
     """
-    from consumer.config.checks import NO_TOKEN, impossible
+    from consumer.config.address_checks import NO_TOKEN
+    from consumer.config.checks import impossible
 
     written, variables = _from_file(file), _from_environment(os.environ)
     _validate(written, strict=True)
@@ -88,16 +83,10 @@ def load_with_origins(
         if not wrong.intersection(problem.paths) and (
             uploads or not problem.paths[0].startswith("api.")
         ):
-            problems.append(f"{_label(problem.paths[0], origins)}{problem.text}")
+            problems.append(f"{label_of(problem.paths[0], origins)}{problem.text}")
     if problems:
         raise ConfigError(problems)
     return Loaded(settings, origins)
-
-
-def _label(path: str, origins: Mapping[str, str]) -> str:
-    """What a mistake's line begins with: the variable that says it, else the key."""
-    origin = origins.get(path, "")
-    return origin if origin.startswith(PREFIX) else path
 
 
 def _from_file(file: Path | None) -> _Layer:
@@ -151,7 +140,7 @@ def _from_environment(environment: Mapping[str, str]) -> _Layer:
         if not _is_utf8(variable) or not _is_utf8(environment[variable]):
             layer.problems.append(f"{ascii(variable)[1:-1]}: not UTF-8; set it anew, as UTF-8")
         elif not names or keys is None:
-            layer.problems += _no_key(variable, section, names)
+            layer.problems += unknown_variable(variable, section, names)
         elif names[0] == "client" and section == "kafka":
             if len(names) < 2:
                 example = property_variable("security.protocol")
@@ -170,7 +159,7 @@ def _from_environment(environment: Mapping[str, str]) -> _Layer:
                 for name in get_close_matches("__".join(names), keys, 1)
             ]
             layer.problems.append(
-                f"{variable}: unknown key; {_did_you_mean(near)}allowed are {', '.join(keys)}"
+                f"{variable}: unknown key; {did_you_mean(near)}allowed are {', '.join(keys)}"
             )
         else:
             _take(layer, keys[names[0]], environment[variable])
@@ -178,7 +167,7 @@ def _from_environment(environment: Mapping[str, str]) -> _Layer:
 
 
 def _take(layer: _Layer, key: Key, text: str) -> None:
-    """One variable's value; a list is written as JSON."""
+    """Add one variable's value to the layer; a list is written as JSON."""
     value: Any = text
     if key.is_list:
         try:
@@ -191,39 +180,8 @@ def _take(layer: _Layer, key: Key, text: str) -> None:
     layer.origins[key.path] = key.variable
 
 
-def _no_key(variable: str, first: str, names: list[str]) -> Iterator[str]:
-    """A variable that names no section and key.
-
-    Without "__" it is another program's unless it all but names a key.
-    """
-    if names:
-        near = [
-            f"{PREFIX}{section}__{names[0]}".upper()
-            for section in get_close_matches(first, SECTIONS, 1)
-        ]
-        yield f"{variable}: unknown section; {_did_you_mean(near)}allowed are {', '.join(SECTIONS)}"
-    elif first in SECTIONS:
-        example = next(iter(SECTIONS[first].values())).variable
-        yield f"{variable}: a section; name one of its keys, such as {example}"
-    else:
-        for section, keys in SECTIONS.items():
-            rest = first.removeprefix(f"{section}_")
-            meant = (
-                "client"
-                if rest.startswith("client_")
-                else next(iter(get_close_matches(rest, keys, 1, 0.8)), "")
-            )
-            if rest != first and meant in keys:
-                right = (
-                    property_variable(rest.removeprefix("client_"))
-                    if meant == "client"
-                    else keys[meant].variable
-                )
-                yield f"{variable}: two underscores stand between section and key: {right}"
-
-
 def _is_utf8(text: str) -> bool:
-    """Whether it can be written as UTF-8: the environment's bytes may be any."""
+    """Return whether a text can be written as UTF-8: the environment's bytes may be any."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -231,12 +189,8 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _did_you_mean(near: list[str]) -> str:
-    return f"did you mean {near[0]}? " if near else ""
-
-
 def _validate(layer: _Layer, *, strict: bool) -> None:
-    """Add what is wrong with the layer's values to its problems, and take those values out of it."""
+    """Move invalid values out of the layer, to its problems."""
     try:
         Settings.model_validate_json(_json(layer.values), strict=strict)
     except ValidationError as error:
@@ -248,77 +202,17 @@ def _validate(layer: _Layer, *, strict: bool) -> None:
         *above, last = path
         for name in above:
             value = value[name]
-        layer.problems.append(_told(path, value.pop(last), layer))
+        layer.problems.append(invalid_value(path, value.pop(last), layer.origins))
         layer.wrong.add(".".join(path))
 
 
 def _path(loc: tuple[int | str, ...]) -> tuple[str, ...]:
-    """The key that a mistake is in: not the item of a list."""
+    """Return the path of the key that a mistake is in: not the item of a list."""
     return tuple(str(part) for part in loc[: 3 if loc[:2] == ("kafka", "client") else 2])
 
 
-def _told(path: tuple[str, ...], value: Any, layer: _Layer) -> str:
-    """A mistake in a line: the key or variable, the value (never a secret), what is allowed."""
-    whole = ".".join(path)
-    section, name = path[0], path[-1]
-    keys = SECTIONS.get(section)
-    if keys is None:
-        return f"{section}: {_no_section(section, value)}"
-    if len(path) == 1:
-        return f"{section}: a section; write [{section}], and its keys in the lines under it"
-    label = _label(whole, layer.origins)
-    if len(path) == 3:
-        return f"{label} = {_display(name, value)}: allowed is text, a number, true or false"
-    key = keys.get(name)
-    if key is None:
-        homes = [f"[{other}]" for other, names in SECTIONS.items() if name in names]
-        near = [
-            f"{section}.{other}"
-            for other in get_close_matches(name, keys, 1, 0.8 if homes else 0.6)
-        ]
-        hint = (
-            f"it belongs under {' or '.join(homes)}; "
-            if homes and not near
-            else _did_you_mean(near)
-        )
-        return f"{label}: unknown key; {hint}{_allowed(keys)}"
-    said = HIDDEN if key.is_secret else _display(name, value)
-    return f"{label} = {said}: allowed is {_allowed_of(key, value, variable=label != whole)}"
-
-
-def _no_section(name: str, value: Any) -> str:
-    homes = [f"[{section}]" for section, keys in SECTIONS.items() if name in keys]
-    if not isinstance(value, dict):
-        hint = (
-            f"it belongs under {' or '.join(homes)}"
-            if homes
-            else f"the sections are {', '.join(SECTIONS)}"
-        )
-        return f"outside of any section; {hint}"
-    return f"unknown section; {_did_you_mean(get_close_matches(name, SECTIONS, 1))}{_allowed(SECTIONS)}"
-
-
-def _allowed_of(key: Key, value: Any, *, variable: bool) -> str:
-    """What may stand there; in a file, also what is wrong with the quotes."""
-    if variable:
-        return key.allowed.replace("a list", "a JSON list")
-    if key.is_text and not isinstance(value, str | list | dict):
-        return f"{key.allowed}, in quotes"
-    plain = not key.is_text and not key.is_list and isinstance(value, str)
-    return f"{key.allowed}, without quotes" if plain else key.allowed
-
-
-def _allowed(names: Mapping[str, Any]) -> str:
-    return f"allowed are {', '.join(names)}"
-
-
-def _display(name: str, value: Any) -> str:
-    """A value in a message, without secrets, on one line and not endless."""
-    return json.dumps(masked_value(name, value), ensure_ascii=False, default=str)[:80]
-
-
 def _json(values: Mapping[str, Any]) -> str:
-    """For the validator; TOML's dates become null, which no key takes."""
+    """Return the values for the validator; TOML's dates become null, which no key takes."""
     return json.dumps(values, default=lambda _: None)
 
 

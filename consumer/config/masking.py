@@ -1,4 +1,4 @@
-"""Settings as they may be shown: everything a person needs to know, and no secret."""
+"""Hide the secrets in settings that are shown: by their type, their name, and in addresses."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ HIDDEN = "(hidden)"
 
 #: A user or a password before an address. Greedy: an unescaped "/" or "@" may stand in a password.
 _USER_INFO = re.compile(r"://.*@", re.DOTALL)
-#: The same where the scheme may be left out, and a query, which has no place there: in settings of
-#: these names.
+#: Settings whose value is an address. The scheme may be missing; a query has no place there.
 _ADDRESSES = frozenset({"base_url", "bootstrap_servers", "proxy", "url"})
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 _BARE_USER_INFO = re.compile(r"^([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
@@ -29,30 +28,28 @@ _SECRET_WORDS = (
     "jaas",
     "sasl.oauthbearer.config",
 )
-#: Names with such a word that say where something is.
+#: Ends of names with such a word that say only where a secret is.
 _PLACES = ("_file", ".file", ".url", ".location")
 
 
 def is_secret(name: str) -> bool:
-    """Whether a setting or librdkafka property of this name is never shown."""
+    """Return whether a setting or librdkafka property of this name is never shown."""
     name = name.lower()
     return not name.endswith(_PLACES) and any(word in name for word in _SECRET_WORDS)
 
 
 def masked(settings: Settings) -> dict[str, Any]:
-    """The settings as plain JSON values by section.
-
-    A secret is "(hidden)" if it is set, "" if it is empty.
+    """Return the settings as plain JSON values by section; a secret that is set is "(hidden)".
 
     Secrets are the secret fields, the librdkafka properties that ``is_secret`` names, and the user
-    info of addresses.
+    info of addresses. An empty secret stays "".
     """
     sections: dict[str, Any] = masked_value("", settings.model_dump(mode="python"))
     return sections
 
 
 def masked_value(name: str, value: Any) -> Any:
-    """A value as it may be shown; ``name``: of the setting or librdkafka property."""
+    """Return a value as it may be shown; ``name``: of the setting or librdkafka property."""
     if isinstance(value, SecretStr):
         return HIDDEN if value.get_secret_value() else ""
     if isinstance(value, Mapping):

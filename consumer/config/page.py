@@ -1,15 +1,16 @@
-"""docs/configuration.md, written from the settings.
+"""Write docs/configuration.md from the settings.
 
-``python -m consumer.config.page > docs/configuration.md``.
+``python -m consumer.config.page > docs/configuration.md``
 """
 
 from __future__ import annotations
 
 import sys
+from textwrap import fill
 
 from consumer.adapters.kafka.property_rules import REFUSED_CLIENT_PROPERTIES, USUAL
 from consumer.config.documents import TO_SET
-from consumer.config.keys import CLIENT, SECTIONS, Key, property_variable, section_model, toml_value
+from consumer.config.keys import CLIENT, SECTIONS, Key, property_variable, section_text, toml_value
 
 #: A bar inside a cell of a table, in code as well.
 BAR = r"\|"
@@ -41,7 +42,8 @@ capitals. A variable wins over the file, and the file over the default.
 | number | `max_rows = 50` | `SCM_WINDOWS__MAX_ROWS=50` |
 | true or false | `keys = true` | `SCM_LOG__KEYS=true` |
 | list | `topics = ["a", "b"]` | `SCM_KAFKA__TOPICS=["a", "b"]` (JSON; quote it in a shell) |
-| librdkafka property | `"sasl.username" = "line7"` under `[kafka.client]` | `SCM_KAFKA__CLIENT__SASL_USERNAME=line7` |
+| librdkafka property | `"sasl.username" = "line7"` under `[kafka.client]` | \
+`SCM_KAFKA__CLIENT__SASL_USERNAME=line7` |
 
 In the file types are strict: a number in quotes is a mistake. An empty variable sets the empty
 text. Variables with `SCM_` and no `__` belong to other programs (Kubernetes makes such ones of a
@@ -72,8 +74,9 @@ _CLIENT = """\
 [librdkafka](https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md), for the
 consumer and the dead-letter producer alike; librdkafka itself checks names and values. Names with
 dots stand in quotes; without them, `sasl.username = "line7"` is read the same. In the environment
-`_` stands for `.`: `{variable}`. All properties that are text, numbers or truth values can be set
-this way: no name of theirs holds an underscore, except `log_level`, for which `log.level` is used.
+`_` stands for `.`: `{variable}`.
+All properties that are text, numbers or truth values can be set this way: no name of theirs holds
+an underscore, except `log_level`, for which `log.level` is used.
 
 Usually needed:
 
@@ -100,12 +103,13 @@ Commands, options and their choices complete with Tab after one line in the shel
 | --- | --- | --- |
 | bash (4.4 or later) | `~/.bashrc` | `eval "$(_SCM_CONSUMER_COMPLETE=bash_source scm-consumer)"` |
 | zsh | `~/.zshrc` | `eval "$(_SCM_CONSUMER_COMPLETE=zsh_source scm-consumer)"` |
-| fish | `~/.config/fish/completions/scm-consumer.fish` | `_SCM_CONSUMER_COMPLETE=fish_source scm-consumer \\| source` |
+| fish | `~/.config/fish/completions/scm-consumer.fish` | \
+`_SCM_CONSUMER_COMPLETE=fish_source scm-consumer \\| source` |
 """
 
 
 def page() -> str:
-    """The page, in Markdown."""
+    """Return the page, in Markdown."""
     client = _CLIENT.format(
         variable=f"{property_variable('sasl.password')}=...",
         usual="\n".join(f"| `{name}` | {about} |" for name, about in USUAL.items()),
@@ -123,7 +127,7 @@ def _section(section: str) -> str:
     return f"""\
 ### `[{section}]`
 
-{section_model(section).__doc__}
+{fill(section_text(section), 100)}
 
 | key | environment | allowed | default | meaning |
 | --- | --- | --- | --- | --- |
@@ -132,7 +136,8 @@ def _section(section: str) -> str:
 
 
 def _row(key: Key) -> str:
-    meaning = f"{'**To set.** ' if key.path in TO_SET else ''}{key.field.description}{' Secret.' if key.is_secret else ''}"
+    to_set = "**To set.** " if key.path in TO_SET else ""
+    meaning = f"{to_set}{key.field.description}{' Secret.' if key.is_secret else ''}"
     variable, default = f"`{key.variable}`", f"`{toml_value(key.default)}`"
     if key.path == CLIENT:
         variable, default = f"`{key.variable}__...`, see [below](#librdkafka-properties)", "none"

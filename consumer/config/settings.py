@@ -1,7 +1,6 @@
-"""The settings: the only place with defaults.
+"""The settings: every key with its type, bounds, default and description, and nowhere else.
 
-Environment (``SCM_KAFKA__BOOTSTRAP_SERVERS``) over file over default. Sections are frozen; unknown
-keys are errors. Every description becomes documentation.
+Sections are frozen; unknown keys are errors. Every description becomes documentation.
 """
 
 from __future__ import annotations
@@ -25,8 +24,9 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 
 def dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Property names as librdkafka spells them, also where TOML's bare dotted keys made tables of
-    them.
+    """Yield property names as librdkafka spells them, and their values.
+
+    TOML's bare dotted keys make tables within tables of them.
     """
     for name, value in table.items():
         if isinstance(value, Mapping):
@@ -36,10 +36,7 @@ def dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _text(value: Any) -> Any:
-    """Numbers and truth values as librdkafka reads them.
-
-    What else is not text is left to be refused.
-    """
+    """Return a number or truth value as librdkafka reads it; validation refuses other non-texts."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
@@ -67,13 +64,14 @@ class KafkaSettings(Section):
     )
     start_from: Literal["earliest", "latest"] = Field(
         "earliest",
-        description='Where partitions without a committed offset begin; "latest": with what is published since '
-        "the group began, and what is added later at its beginning.",
+        description='Where partitions without a committed offset begin; "latest": with what is '
+        "published since the group began, and what is added later at its beginning.",
     )
     on_out_of_range: Literal["stop", "earliest", "latest"] = Field(
         "stop",
-        description="The committed offset is gone (retention): stop that partition, loudly, or go on from there. "
-        "A topic that was deleted and made anew is stopped, too, else begun at its beginning.",
+        description="The committed offset is gone (retention): stop that partition, loudly, or go "
+        "on from there. A topic that was deleted and made anew is stopped, too, else begun at its "
+        "beginning.",
     )
     commit_interval_seconds: Positive = Field(0.5, description="Time between commits.")
     client: dict[str, str] = Field(
@@ -121,7 +119,7 @@ class EventsSettings(Section):
 class EpcisSettings(Section):
     """What events of EPCIS 2.0 mean.
 
-    Docs/epcis.md explains the rules. A list that is set replaces the default.
+    The rules are explained in docs/epcis.md. A list that is set replaces the default.
     """
 
     codes: tuple[str, ...] = Field(
@@ -130,18 +128,20 @@ class EpcisSettings(Section):
             r"extended_id = 01/\d{14}/21/(.+)",
             r"extended_id = [\w-]{8,}",
         ),
-        description="Which field an EPC is a value of, by its pattern; the first that fits. A GS1 name is matched as "
-        "00/SSCC or 01/GTIN/21/SERIAL, any other as it stands; the groups are the value. INNER|OUTER: units that look "
-        "alike; what goes into what tells them apart, and the outer one is taken where nothing does.",
+        description="Which field an EPC is a value of, by its pattern; the first that fits. A GS1 "
+        "name is matched as 00/SSCC or 01/GTIN/21/SERIAL, any other as it stands; the groups are "
+        "the value. INNER|OUTER: units that look alike; what goes into what tells them apart, and "
+        "the outer one is taken where nothing does.",
     )
     unit_codes: tuple[str, ...] = Field(
         (),
-        description="Units that are codes themselves, such as case_code = serial_number: their codes are updated, too.",
+        description="Units that are codes themselves, such as case_code = serial_number: their "
+        "codes are updated, too.",
     )
     steps: tuple[str, ...] = Field(
         (
-            "commissioning = activation_status: 1, product: {product}, production_date: {productionDate}, "
-            "after_sell_by: {sellByDate}",
+            "commissioning = activation_status: 1, product: {product}, "
+            "production_date: {productionDate}, after_sell_by: {sellByDate}",
             "shipping = ship_date: {date}, intended_market: {market}",
             "receiving = receive_date: {date}",
             "decommissioning = activation_status: 0",
@@ -150,17 +150,19 @@ class EpcisSettings(Section):
             "damaged = activation_status: 2, blacklist_reason: 5",
             "stolen = activation_status: 2, blacklist_reason: 4",
         ),
-        description="Which fields a business step or a disposition sets; {date}, {gtin}, {product}, {market} and "
-        "members of the event stand for what it tells. Nothing behind the = : such events are skipped.",
+        description="Which fields a business step or a disposition sets; {date}, {gtin}, "
+        "{product}, {market} and members of the event stand for what it tells. Nothing behind "
+        "the = : such events are skipped.",
     )
     products: tuple[str, ...] = Field(
         (),
-        description="{product} of a GTIN, such as 09506000134352 = prod_1; empty: no product is set.",
+        description="{product} of a GTIN, such as 09506000134352 = prod_1; "
+        "empty: no product is set.",
     )
     markets: tuple[str, ...] = Field(
         (),
-        description="{market} of destinations whose URI begins so, such as urn:epc:id:sgln:9506000.00001. = cn; empty: "
-        "no market is set.",
+        description="{market} of destinations whose URI begins so, such as "
+        "urn:epc:id:sgln:9506000.00001. = cn; empty: no market is set.",
     )
 
 
@@ -193,15 +195,15 @@ class ApiSettings(Section):
     )
     mode: Literal["sync", "async", "auto"] = Field(
         "sync",
-        description="sync: answered at once; async: as tasks, packed by identical data; auto: data keys other than "
-        "extended_id and serial_number, which may select thousands of codes, go async; so do single rows that keep "
-        "failing.",
+        description="sync: answered at once; async: as tasks, packed by identical data; auto: data "
+        "keys other than extended_id and serial_number, which may select thousands of codes, go "
+        "async; so do single rows that keep failing.",
     )
     concurrency: int = Field(8, ge=1, le=512, description="Requests in flight.")
     requests_per_second: NotNegative = Field(
         10.0,
-        description="Requests a second of the whole group, every call counted; each member takes the share of its "
-        "partitions. 0: no limit.",
+        description="Requests a second of the whole group, every call counted; each member takes "
+        "the share of its partitions. 0: no limit.",
     )
     connect_timeout_seconds: Positive = Field(5, le=86400, description="Time to connect.")
     timeout_seconds: Positive = Field(
@@ -212,7 +214,8 @@ class ApiSettings(Section):
     )
     task_deadline_seconds: Positive = Field(
         3600,
-        description="An asynchronous task that is not complete by then has an unknown outcome: it is sent again.",
+        description="An asynchronous task that is not complete by then has an unknown outcome: it "
+        "is sent again.",
     )
     ca_file: str = Field(
         "", description="CA certificates to verify the API with; empty: the usual ones."
@@ -227,14 +230,16 @@ class RetrySettings(Section):
     base_seconds: Positive = Field(0.5, description="Upper bound of the first delay.")
     cap_seconds: Positive = Field(
         60,
-        description="Upper bound of any delay; while nothing at all is accepted, it is 3 s, or less.",
+        description="Upper bound of any delay; while nothing at all is accepted, it is 3 s, or "
+        "less.",
     )
     max_retry_after_seconds: NotNegative = Field(
         900, description="Longest wait the API may ask for."
     )
     give_up_seconds: NotNegative = Field(
         3600,
-        description="A single row that fails this long while others are accepted is dead-lettered; 0: never.",
+        description="A single row that fails this long while others are accepted is dead-lettered; "
+        "0: never.",
     )
     unknown_key_grace_seconds: NotNegative = Field(
         0, description="How long a row whose key the API does not know yet is tried again."
@@ -253,7 +258,7 @@ class DeadLetterSettings(Section):
 
 
 class ReceiptsSettings(Section):
-    """Where accepted rows are told."""
+    """Where accepted rows are recorded."""
 
     topic: str = Field(
         "", description="Receipts topic: a record for each accepted row; empty: none."
@@ -265,8 +270,8 @@ class OpsSettings(Section):
 
     listen: str = Field(
         "127.0.0.1:9464",
-        description="Where /metrics, /healthz, /readyz, /status and a page are served, host:port; port 0: any free "
-        "one; empty: nowhere.",
+        description="Where /metrics, /healthz, /readyz, /status and a page are served, host:port; "
+        "port 0: any free one; empty: nowhere.",
     )
 
 
@@ -276,13 +281,13 @@ class LimitsSettings(Section):
     max_unsettled_rows: int = Field(20000, ge=1, description="Rows read and not settled.")
     max_unsettled_mib: Positive = Field(
         64,
-        description="MiB of records read and not settled: values, keys, headers, and 1,000 bytes for each record "
-        "(200 for each header); up to 16 MiB fetched ahead come on top.",
+        description="MiB of records read and not settled: values, keys, headers, and 1,000 bytes "
+        "for each record (200 for each header); up to 16 MiB fetched ahead come on top.",
     )
     stop_seconds: NotNegative = Field(
         80,
-        description="How long a stop waits for requests in flight, until lost calls can no longer take effect, and for "
-        "its last commit.",
+        description="How long a stop waits for requests in flight, until lost calls can no longer "
+        "take effect, and for its last commit.",
     )
 
 

@@ -83,7 +83,7 @@ class Schemas:
         self._readers[_bytes(schema_id)] = reader
 
     def refuse(self, schema_id: int, why: str) -> None:
-        """Make records of this schema ``undecodable`` for ``REFUSED_SECONDS``; ``why``: the message."""
+        """Make records of this schema ``undecodable`` for half a minute, for this reason."""
         if len(self._refused) >= MAX_SCHEMAS:
             self._refused.clear()
         self._refused[_bytes(schema_id)] = (self._clock() + REFUSED_SECONDS, why)
