@@ -1,1 +1,1 @@
-"""What operations see: logs, metrics, health, status and a page."""
+"""Operations: logs, metrics, health, status and a page."""

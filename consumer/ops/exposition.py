@@ -1,7 +1,4 @@
-"""The metrics as Prometheus reads them.
-
-The table with its values as of a snapshot, in the format it asks for.
-"""
+"""Expose the metrics of a snapshot in the format that Prometheus asks for."""
 
 from __future__ import annotations
 
@@ -18,12 +15,13 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from consumer.core.counters import MAX_NAMES, OTHER, Histogram
-from consumer.ops.metrics import METRICS, PREFIX, Declared
-from consumer.ops.snapshot import Snapshot
+from consumer.ops.metric import PREFIX, Declared
+from consumer.ops.metrics import METRICS
+from consumer.ops.status import Snapshot
 
 
 def bounded(values: Mapping[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
-    """The same with 50 labels at most; what is beyond the first ones is summed up under "other"."""
+    """Return the first ``MAX_NAMES`` labels' values, and the sum of all others as "other"."""
     found: dict[tuple[str, ...], float] = {}
     for labels, value in values.items():
         other = tuple(OTHER for _ in labels)
@@ -33,7 +31,7 @@ def bounded(values: Mapping[tuple[str, ...], float]) -> dict[tuple[str, ...], fl
 
 
 def family(metric: Declared, snapshot: Snapshot) -> Metric:
-    """A metric with its samples as of a snapshot."""
+    """Return a metric with its samples as of a snapshot."""
     name = PREFIX + metric.name
     value = metric.read(snapshot)
     if isinstance(value, Histogram):
@@ -41,7 +39,7 @@ def family(metric: Declared, snapshot: Snapshot) -> Metric:
         histogram.add_metric([], list(_cumulated(value)), value.sum)
         return histogram
     kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-    told = kind(name, metric.help, labels=metric.labels)
+    found = kind(name, metric.help, labels=metric.labels)
     if isinstance(value, Mapping):
         samples: dict[tuple[str, ...], float] = dict.fromkeys(
             ((known,) for known in metric.known), 0
@@ -52,8 +50,8 @@ def family(metric: Declared, snapshot: Snapshot) -> Metric:
     else:
         samples = {(): value}
     for labels, number in bounded(samples).items():
-        told.add_metric(labels, number)
-    return told
+        found.add_metric(labels, number)
+    return found
 
 
 def _cumulated(histogram: Histogram) -> Iterator[tuple[str, float]]:
@@ -72,10 +70,9 @@ class _Collector(Collector):
 
 
 def exposition(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
-    """All metrics in the format that the scraper's ``Accept`` header asks for, and the content
-    type.
+    """Return all metrics in a format of the scraper's ``Accept`` header, and the content type.
 
-    With them go the process's own (memory, CPU, open files), where the platform tells them.
+    With them go the process's own (memory, CPU, open files), where the platform has them.
     """
     registry = CollectorRegistry()
     registry.register(_Collector(snapshot))

@@ -1,8 +1,8 @@
-"""Is the process alive, is it ready: a word each, and why, in a line.
+"""Decide by the owner loop alone whether the process is alive and ready, and say why in a line.
 
-Old rows, a paused API or an open circuit are metrics and alerts and never end a process: a restart
-would only add repeats. And they do not make it unready: that would stall the very roll-out that
-brings the new token.
+Old rows, a paused API or an open circuit are metrics and alerts. They do not end a process: a
+restart would only add repeats. They do not make it unready either: that would stall the very
+roll-out that brings the new token.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ STALLED_SECONDS = 30.0
 
 
 class Loop(Protocol):
-    """What is asked of the owner loop; from other threads, so without waiting for it."""
+    """The owner loop as other threads see it, without waiting for it."""
 
     turned_at: float
     joined: bool
 
     @property
     def stopping(self) -> bool:
-        """Whether the process is to end."""
+        """Return whether the process is to end."""
 
 
 def alive(loop: Loop, clock: Callable[[], float]) -> tuple[bool, str]:
-    """Whether the owner loop has turned, or waited for Kafka within bounds, in the last 30 s of its
-    own clock.
+    """Return whether the owner loop has turned within ``STALLED_SECONDS`` of its clock, and why.
+
+    To wait for Kafka within bounds counts as turning.
     """
     still = max(0.0, clock() - loop.turned_at)
     if still < STALLED_SECONDS:
@@ -36,9 +37,7 @@ def alive(loop: Loop, clock: Callable[[], float]) -> tuple[bool, str]:
 
 
 def ready(loop: Loop) -> tuple[bool, str]:
-    """Whether the group gave this member an assignment, even an empty one, and the process is not
-    about to end.
-    """
+    """Return whether the process has an assignment, even an empty one, and goes on; and why."""
     if loop.stopping:
         return False, "not ready: stopping"
     if not loop.joined:

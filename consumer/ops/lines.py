@@ -1,9 +1,9 @@
-"""Lines to a file descriptor that may not take them: a pipe that nobody reads, a disk that is full.
+"""Write lines to a file descriptor from a bounded queue, so that no writer ever waits.
 
-Who writes a line never waits for it: lines wait here, and a thread writes them. When more wait than
-``MOST`` characters, the next ones are dropped and counted until all that waits is written, and then
-their number is told. It writes to the descriptor itself: a lock of one of Python's streams would
-keep the process from ending.
+The descriptor may not take them: a pipe that nobody reads, a disk that is full. A thread writes the
+queued lines. When more than ``MAX_QUEUED`` characters are queued, the next lines are dropped and
+counted until the queue is empty; then a line says how many were dropped. The thread writes to the
+descriptor itself: a lock of one of Python's streams would keep the process from ending.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
-#: Characters that may wait.
-MOST = 1_000_000
+#: Characters that may be queued.
+MAX_QUEUED = 1_000_000
 
 
-class Lines:
-    """Writes lines in their order. ``dropped``: the line that tells how many were dropped."""
+class LineWriter:
+    """Writes lines in their order. ``dropped``: makes the line that says how many were dropped."""
 
     def __init__(
         self, descriptor: int, dropped: Callable[[int], str], *, encoding: str = "utf-8"
@@ -29,24 +29,24 @@ class Lines:
         self._dropped_line = dropped
         self._encoding = encoding
         self._changed = threading.Condition()
-        self._waiting: deque[str] = deque()
-        self._size = 0  # characters in it
-        self._full = False  # what comes is dropped until all that waits is written
-        self._failed = False  # the last one could not be written, and there was no other since
+        self._queue: deque[str] = deque()
+        self._size = 0  # characters queued
+        self._full = False  # lines are dropped until all that is queued is written
+        self._failed = False  # the last line could not be written, and no other came since
         self._dropped = 0
         self._busy = False  # something is being written
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def write(self, line: str) -> None:
-        """Hand in a line, its end included; never waits for the descriptor."""
+        """Queue a line, its end included. Never wait for the descriptor."""
         with self._changed:
-            self._full = self._full or bool(self._waiting and self._size + len(line) > MOST)
+            self._full = self._full or bool(self._queue and self._size + len(line) > MAX_QUEUED)
             if self._full:
                 self._dropped += 1
                 return
             self._failed = False
-            self._waiting.append(line)
+            self._queue.append(line)
             self._size += len(line)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
@@ -54,18 +54,18 @@ class Lines:
             self._changed.notify_all()
 
     def drain(self, seconds: float) -> bool:
-        """Wait until all that was handed in is written, at most so long. Return if it is."""
+        """Wait so long at most until all that was queued is written. Return whether it is."""
         with self._changed:
             return self._changed.wait_for(self._idle, seconds)
 
     def close(self) -> None:
-        """Take nothing more; the thread ends when what waits is written."""
+        """Take no more lines; the thread ends when what is queued is written."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def _idle(self) -> bool:
-        return not (self._waiting or self._busy or (self._dropped and not self._failed))
+        return not (self._queue or self._busy or (self._dropped and not self._failed))
 
     def _run(self) -> None:
         while (found := self._next()) is not None:
@@ -83,18 +83,15 @@ class Lines:
                 self._changed.notify_all()
 
     def _next(self) -> tuple[int, str] | None:
-        """Wait for what to write next.
-
-        Return for how many lines it stands, and it. None: the end.
-        """
+        """Wait for the next line. Return how many lines it stands for, and it; None: the end."""
         with self._changed:
             while True:
-                if self._dropped and not self._failed and not (self._full and self._waiting):
+                if self._dropped and not self._failed and not (self._full and self._queue):
                     count, self._dropped, self._full = self._dropped, 0, False
                     self._busy = True
                     return count, self._dropped_line(count)
-                if self._waiting:
-                    line = self._waiting.popleft()
+                if self._queue:
+                    line = self._queue.popleft()
                     self._size -= len(line)
                     self._busy = True
                     return 1, line
@@ -104,13 +101,10 @@ class Lines:
 
 
 def write_within(stream: TextIO, text: str, seconds: float) -> None:
-    """Write to a stream of the process, waiting so long at most.
-
-    Raise OSError if it cannot be written.
-    """
+    """Write to a stream of the process, waiting so long at most. Raise OSError if that fails."""
     try:
         descriptor = stream.fileno()
-    except OSError:  # it stands in for one of the process, and is no file
+    except OSError:  # a stand-in, as in a test, which is no file
         stream.write(text)
         return
     stream.flush()
@@ -134,5 +128,5 @@ def _write_all(descriptor: int, data: bytes) -> None:
     while data:
         try:
             data = data[os.write(descriptor, data) :]
-        except BlockingIOError:  # whoever shares the descriptor has made it so
+        except BlockingIOError:  # another process that shares the descriptor made it non-blocking
             select.select([], [descriptor], [])

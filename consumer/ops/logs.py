@@ -1,7 +1,6 @@
-"""Log lines: readable on a terminal, one JSON object a line elsewhere; always on stderr.
+"""Log to stderr: readable on a terminal, one JSON object a line elsewhere.
 
-Who logs never waits for whoever reads standard error (``lines``): it may be a pipe that nobody
-reads.
+Logging never waits for the reader of standard error, as nobody may be reading (see ``lines``).
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from consumer.ops.lines import Lines
+from consumer.ops.lines import LineWriter
 
-#: How long the end of the process waits for lines that are not written yet.
+#: How long the end of the process waits for lines that are queued.
 DRAIN_SECONDS = 2.0
 
 _LEVELS = {
@@ -40,15 +39,12 @@ class _Json(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-class _Handler(logging.Handler):
-    """Hands lines in, to be written to this descriptor.
-
-    ``flush``, at the end of the process, waits for them.
-    """
+class _LineHandler(logging.Handler):
+    """Queues lines for this descriptor. ``flush``, at the end of the process, waits for them."""
 
     def __init__(self, descriptor: int, encoding: str) -> None:
         super().__init__()
-        self._lines = Lines(descriptor, self._dropped, encoding=encoding)
+        self._lines = LineWriter(descriptor, self._dropped, encoding=encoding)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -72,7 +68,7 @@ class _Handler(logging.Handler):
 
 
 def on_terminal(line_format: str) -> bool:
-    """Whether a person reads the log as it is written."""
+    """Return whether a person reads the log as it is written."""
     return line_format != "json" and sys.stderr.isatty()
 
 
@@ -101,6 +97,6 @@ def flush() -> None:
 
 def _handler() -> logging.Handler:
     try:
-        return _Handler(sys.stderr.fileno(), sys.stderr.encoding)
-    except OSError:  # a stream that stands in for it, and is no file
+        return _LineHandler(sys.stderr.fileno(), sys.stderr.encoding)
+    except OSError:  # a stand-in, as in a test, which is no file
         return logging.StreamHandler(sys.stderr)

@@ -1,83 +1,26 @@
-"""The metrics: one table that declares them all, reads them from a snapshot, and is their
-documentation.
+"""The metrics: one table that declares them all, reads them from a snapshot, and documents them.
 
-A value is computed when it is asked for; between two scrapes nothing but plain counts is kept.
+A value is computed when it is requested; between two scrapes nothing but plain counts is kept.
 """
 
 from __future__ import annotations
 
 import math
-import platform
-from collections.abc import Callable, Mapping
-from typing import Literal
-
-import confluent_kafka
-import msgspec
 
 from consumer.core.admission.upload_pause import Pause
-from consumer.core.counters import Histogram
-from consumer.core.rows.validation import REASONS as VALIDATION_REASONS
-from consumer.core.verdict import Verdict
-from consumer.ops.snapshot import Snapshot
-
-PREFIX = "scm_consumer_"
-
-#: A value, a histogram, or values by the label's value (by a tuple of them, where there are several
-#: labels).
-Value = float | Histogram | Mapping[str, float] | Mapping[tuple[str, ...], float]
-
-#: What Prometheus calls the type.
-Kind = Literal["counter", "gauge", "histogram"]
-
-
-class Declared(msgspec.Struct, frozen=True):
-    """One metric. ``known``.
-
-    Values of its one label that are told from the start, as 0 if nothing was counted.
-    """
-
-    name: str  #: without the prefix
-    kind: Kind
-    help: str
-    read: Callable[[Snapshot], Value]
-    labels: tuple[str, ...] = ()
-    unit: str = ""
-    known: tuple[str, ...] = ()
-
-
-RESULTS = ("accepted", "rejected", "skipped", "released")
-REASONS = (*VALIDATION_REASONS, "rejected_by_api", "unknown_key", "api_error")
-OUTCOMES = tuple(verdict.value for verdict in Verdict if verdict is not Verdict.TASK_FAILED)
-#: What the end of a task means: complete, failed, and nobody knows.
-TASK_ENDS = (Verdict.ACCEPTED.value, Verdict.NONE_NAMED.value, Verdict.LOST.value)
-#: Outcomes after which a window may go again, whole or in part.
-RETRIED = tuple(r.value for r in Verdict if r not in (Verdict.ACCEPTED, Verdict.STARTED))
-#: Other causes for which rows go again: their window was divided, or the answer did not confirm
-#: them.
-DIVIDED = ("divided", "halved", "trial", "unconfirmed", "unknown_key")
-
-
-def _settled(snapshot: Snapshot) -> dict[str, float]:
-    counts = snapshot.ledger.as_dict()
-    return {result: counts[result] for result in RESULTS}
-
-
-def _lag(snapshot: Snapshot) -> dict[tuple[str, ...], float]:
-    known: dict[tuple[str, ...], float] = {
-        (p.topic, str(p.partition)): p.lag for p in snapshot.partitions if p.lag is not None
-    }
-    return known | {(topic, str(number)): math.nan for topic, number in snapshot.unknown}
-
-
-def _stopped(snapshot: Snapshot) -> dict[str, float]:
-    causes = [p.stopped for p in snapshot.partitions if p.stopped is not None]
-    return {cause: causes.count(cause) for cause in causes}
-
-
-def _build(snapshot: Snapshot) -> dict[tuple[str, ...], float]:
-    librdkafka = str(confluent_kafka.libversion()[0])
-    return {(snapshot.version, platform.python_version(), librdkafka): 1}
-
+from consumer.ops.metric import (
+    DIVIDED,
+    OUTCOMES,
+    REASONS,
+    RESULTS,
+    RETRIED,
+    TASK_ENDS,
+    Declared,
+    read_build,
+    read_lag,
+    read_settled,
+    read_stopped,
+)
 
 METRICS = (
     Declared(
@@ -91,9 +34,10 @@ METRICS = (
     Declared(
         "records_settled_total",
         "counter",
-        "Records that are done: accepted (all rows), rejected (any row is dead-lettered), skipped by rule, or released "
-        "(their partition was taken away first). With records_unsettled, the sum is what was consumed.",
-        _settled,
+        "Records that are done: accepted (all rows), rejected (any row is dead-lettered), skipped "
+        "by rule, or released (their partition was taken away first). With records_unsettled, the "
+        "sum is what was consumed.",
+        read_settled,
         ("result",),
         "records",
         RESULTS,
@@ -125,14 +69,14 @@ METRICS = (
     Declared(
         "rows_unconfirmed_total",
         "counter",
-        "Accepted rows whose key no answer listed.",
+        "Accepted rows whose key no response listed.",
         lambda s: s.rows.unconfirmed,
         unit="rows",
     ),
     Declared(
         "fields_not_confirmed_total",
         "counter",
-        "Fields of accepted rows that the answer did not list: the campaign may discard them.",
+        "Fields of accepted rows that the response did not list: the campaign may discard them.",
         lambda s: s.rows.fields_not_confirmed,
         ("field",),
         "fields",
@@ -140,8 +84,8 @@ METRICS = (
     Declared(
         "codes_affected_total",
         "counter",
-        "Codes that accepted requests changed, by the data key that selected them, as far as the API told: an update "
-        "by a unit changes every code in it.",
+        "Codes that accepted requests changed, by the data key that selected them, as far as the "
+        "API told: an update by a unit changes every code in it.",
         lambda s: s.rows.codes_affected,
         ("data_key",),
         "codes",
@@ -156,9 +100,10 @@ METRICS = (
     Declared(
         "rows_parked",
         "gauge",
-        "Rows that wait for a retry of their request (retry), for the API to know their key (unknown_key), for an "
-        "earlier row of their code (earlier_row), until a lost call can no longer take effect (late_answer), or for "
-        "their schema from the registry or for room for their many rows (schema; a record counts as a row).",
+        "Rows that wait for a retry of their request (retry), for the API to know their key "
+        "(unknown_key), for an earlier row of their code (earlier_row), until a lost call can no "
+        "longer take effect (late_answer), or for their schema from the registry or for room for "
+        "their many rows (schema; a record counts as a row).",
         lambda s: s.rows.parked,
         ("cause",),
         "rows",
@@ -167,8 +112,8 @@ METRICS = (
     Declared(
         "rows_resent_total",
         "counter",
-        "Rows to be sent again: by the outcome of their request, or because it was divided (divided, halved, trial), "
-        "or the answer did not confirm them.",
+        "Rows to be resent: by the outcome of their request, or because it was divided (divided, "
+        "halved, trial), or the response did not confirm them.",
         lambda s: s.rows.resent,
         ("cause",),
         "rows",
@@ -177,7 +122,8 @@ METRICS = (
     Declared(
         "windows_closed_total",
         "counter",
-        "Windows that were closed and sent, by why: full, due (lingered or awaited), bytes, drain (for a trial).",
+        "Windows that were closed and sent, by why: full, due (lingered or awaited), bytes, drain "
+        "(for a half-open probe).",
         lambda s: s.windows.closed,
         ("reason",),
         "windows",
@@ -193,7 +139,8 @@ METRICS = (
     Declared(
         "requests_total",
         "counter",
-        "Upload requests that ended, by what the answer meant (started: asynchronous, as a task).",
+        "Upload requests that ended, by what the response meant (started: asynchronous, as a "
+        "task).",
         lambda s: s.requests.outcomes,
         ("outcome",),
         "requests",
@@ -209,8 +156,8 @@ METRICS = (
     Declared(
         "tasks_ended_total",
         "counter",
-        "Asynchronous uploads that ended: accepted, none_named (it failed), lost (the API forgot it, or it "
-        "took too long).",
+        "Asynchronous uploads that ended: accepted, none_named (it failed), lost (the API forgot "
+        "it, or it took too long).",
         lambda s: s.requests.tasks_ended,
         ("outcome",),
         "tasks",
@@ -240,17 +187,17 @@ METRICS = (
     Declared(
         "lag_records",
         "gauge",
-        "From the committed offset to the partition's end as it was when it was last fetched from: while reading is "
-        "paused, it does not grow. Not told before the first fetch. NaN: not known any more, as the topic may not be "
-        "read, or this member is out of its group.",
-        _lag,
+        "From the committed offset to the partition's end as it was when it was last fetched from: "
+        "while reading is paused, it does not grow. Absent before the first fetch. NaN: not known "
+        "any more, as the topic may not be read, or this member is out of its group.",
+        read_lag,
         ("topic", "partition"),
         "records",
     ),
     Declared(
         "retries_total",
         "counter",
-        "Requests after which the window goes again, whole or what is left of it, by outcome.",
+        "Requests after which the window is resent, whole or what is left of it, by outcome.",
         lambda s: s.requests.retries,
         ("cause",),
         "requests",
@@ -274,15 +221,15 @@ METRICS = (
     Declared(
         "throttled_seconds_total",
         "counter",
-        "Time for which the API asked to be left alone.",
+        "Time for which the API asked for no requests.",
         lambda s: s.api.throttled_seconds,
         unit="seconds",
     ),
     Declared(
         "request_budget_per_second",
         "gauge",
-        "Requests a second that this process may make now: its share of the group's, less while the API asks to slow "
-        "down; +Inf: no limit.",
+        "Requests a second that this process may make now: its share of the group's, less while "
+        "the API asks to slow down; +Inf: no limit.",
         lambda s: math.inf if s.api.budget is None else s.api.budget,
         unit="requests per second",
     ),
@@ -298,7 +245,8 @@ METRICS = (
     Declared(
         "commit_metadata_characters",
         "gauge",
-        "Characters of the largest settled map among the commits of this process's partitions; a broker takes 4,095.",
+        "Characters of the largest settled map among the commits of this process's partitions; a "
+        "broker takes 4,095.",
         lambda s: s.commit_metadata_characters,
         unit="characters",
     ),
@@ -312,8 +260,8 @@ METRICS = (
     Declared(
         "paused_partitions",
         "gauge",
-        "Partitions that are not read for now: no room for rows (of all, or of its own) or in the settled map, or a "
-        "schema is awaited.",
+        "Partitions that are not read for now: no room for rows (of all, or of its own) or in the "
+        "settled map, or a schema is awaited.",
         lambda s: sum(p.paused for p in s.partitions),
         unit="partitions",
     ),
@@ -328,7 +276,7 @@ METRICS = (
         "partitions_stopped",
         "gauge",
         "Partitions that are not read on until a person does something, by cause.",
-        _stopped,
+        read_stopped,
         ("cause",),
         "partitions",
         ("out_of_range",),
@@ -351,7 +299,7 @@ METRICS = (
         "build_info",
         "gauge",
         "Always 1; the versions.",
-        _build,
+        read_build,
         ("version", "python", "librdkafka"),
     ),
 )

@@ -1,6 +1,6 @@
-"""docs/metrics.md, written from the table of metrics.
+"""Write docs/metrics.md from the table of metrics.
 
-``python -m consumer.ops.metrics_page > docs/metrics.md``.
+``python -m consumer.ops.metrics_page > docs/metrics.md``
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import NamedTuple
 from consumer.core.counters import MAX_NAMES, OTHER
 from consumer.core.verdict import Verdict
 from consumer.ops.health import STALLED_SECONDS
-from consumer.ops.metrics import METRICS, PREFIX, Declared
-from consumer.ops.snapshot import ANSWER_SECONDS
+from consumer.ops.metric import PREFIX, Declared
+from consumer.ops.metrics import METRICS
+from consumer.ops.snapshot_request import ANSWER_SECONDS
 
 _HEAD = f"""\
 # Metrics, health and status
@@ -22,14 +23,16 @@ _HEAD = f"""\
 
 `scm-consumer run` serves them over HTTP at `ops.listen` (default `127.0.0.1:9464`; the log says
 where at the start: `ops: http://…`). GET and HEAD only; nothing can be changed there. An address
-that is in use is told once and tried again, while uploading goes on.
+that is in use is logged once and tried again, while uploading goes on.
 
 | path | what |
 | --- | --- |
 | `/` | a page for people: state, records, windows, requests, partitions; refreshes itself |
 | `/metrics` | for Prometheus, in the text format or OpenMetrics, as it asks |
-| `/healthz` | 200 while the owner loop has turned in the last {STALLED_SECONDS:g} s, else 503: for a liveness probe |
-| `/readyz` | 200 from the first assignment (even an empty one) until the stop begins, else 503: for a readiness probe |
+| `/healthz` | 200 while the owner loop has turned in the last {STALLED_SECONDS:g} s, else 503: \
+for a liveness probe |
+| `/readyz` | 200 from the first assignment (even an empty one) until the stop begins, else 503: \
+for a readiness probe |
 | `/status` | one JSON snapshot: what the page shows, and the settings with secrets hidden |
 
 `/healthz` and `/readyz` answer with one line that says why. A paused API, an open circuit or old
@@ -45,21 +48,21 @@ rule.
 
 All names begin with `{PREFIX}`. Counters count from the start of the process. A label has
 {MAX_NAMES} values at most; what is beyond the first ones is counted as `{OTHER}`. Beside these,
-`process_*` tells memory, CPU and open files where the platform does.
+`process_*` has memory, CPU and open files where the platform tells them.
 """
 
 _MEANINGS = {
     Verdict.ACCEPTED: "200",
-    Verdict.ROWS_NAMED: "400 that names rows; the others go again without them",
+    Verdict.ROWS_NAMED: "400 that names rows; the others are resent without them",
     Verdict.NONE_NAMED: "400 that names no row: the bad one is sought",
     Verdict.TOO_LARGE: "413: the window is halved",
     Verdict.UNAUTHORIZED: "401: uploading pauses",
     Verdict.REFUSED: "403, 404, 405, 406: uploading pauses, unless other windows pass",
-    Verdict.UNEXPECTED: "any other answer, or a 200 that is not the documented one: the same",
+    Verdict.UNEXPECTED: "any other response, or a 200 that is not the documented one: the same",
     Verdict.THROTTLED: "429",
     Verdict.FAILED: "408 and 5xx",
     Verdict.TASK_FAILED: "a task failed; of `tasks_ended_total` that is `none_named`",
-    Verdict.LOST: "sent, and no whole answer came: it may have taken effect, or may yet",
+    Verdict.LOST: "sent, and no whole response came: it may have taken effect, or may yet",
     Verdict.UNSENT: "it certainly did not reach the API",
 }
 
@@ -82,55 +85,57 @@ ALERTS = (
         "Uploading is paused",
         f"max by (cause) ({PREFIX}api_blocked) == 1",
         "5 minutes",
-        "The API refuses this consumer (token, permissions, address), or rejects everything. Nothing is lost and "
-        "nothing is dead-lettered meanwhile. The log line `uploading is paused` says what to do; a new token file is "
-        "taken up by itself.",
+        "The API refuses this consumer (token, permissions, address), or rejects everything. "
+        "Nothing is lost and nothing is dead-lettered meanwhile. The log line `uploading is "
+        "paused` says what to do; a new token file is taken up by itself.",
     ),
     _Alert(
         "Something does not settle",
         f"max({PREFIX}oldest_unsettled_seconds) > 900",
         "5 minutes",
         f"A record was read a quarter of an hour ago and is not done. `{PREFIX}circuit_open` and "
-        f"`{PREFIX}requests_total` say whether the API fails, `{PREFIX}rows_parked` what the rows wait for, and "
-        f"`{PREFIX}dead_letters_pending` whether the dead-letter topic cannot be written.",
+        f"`{PREFIX}requests_total` say whether the API fails, `{PREFIX}rows_parked` what the rows "
+        f"wait for, and `{PREFIX}dead_letters_pending` whether the dead-letter topic cannot be "
+        "written.",
     ),
     _Alert(
         "A partition is stopped",
         f"sum by (cause) ({PREFIX}partitions_stopped) > 0",
         "0 minutes",
-        "Retention deleted records before they were read, or the topic was deleted and made anew, and "
-        "`kafka.on_out_of_range` is `stop`. The log says which, and names the partition; decide what is to become of "
-        "the gap, then set it to `earliest` or `latest` and restart.",
+        "Retention deleted records before they were read, or the topic was deleted and made anew, "
+        "and `kafka.on_out_of_range` is `stop`. The log says which, and names the partition; "
+        "decide what is to become of the gap, then set it to `earliest` or `latest` and restart.",
     ),
     _Alert(
         "Nobody reads",
         f"sum({PREFIX}assigned_partitions) == 0 or absent({PREFIX}assigned_partitions)",
         "5 minutes",
-        "No consumer runs, or none is in the group. Several consumers of which some have no partition are no reason.",
+        "No consumer runs, or none is in the group. Several consumers of which some have no "
+        "partition are no reason.",
     ),
     _Alert(
         "Too much is rejected",
         f'sum(rate({PREFIX}records_settled_total{{result="rejected"}}[30m]))\n'
         f'  / sum(rate({PREFIX}records_settled_total{{result=~"accepted|rejected"}}[30m])) > 0.05',
         "15 minutes",
-        f"More than one record in twenty goes to the dead-letter topic. `{PREFIX}rows_rejected_total` says why: words "
-        "of validation point to the publisher, `unknown_key` to codes that the API does not know yet.",
+        "More than one record in twenty goes to the dead-letter topic. "
+        f"`{PREFIX}rows_rejected_total` says why: words of validation point to the publisher, "
+        "`unknown_key` to codes that the API does not know yet.",
     ),
 )
 
 
 def page() -> str:
-    """The page, as Markdown."""
+    """Return the page, in Markdown."""
     lines = [_HEAD, "| name | type | labels | meaning |", "| --- | --- | --- | --- |"]
     lines += [_row(metric) for metric in METRICS]
-    lines.append("\nWhat an answer meant (`outcome`, and `cause` where its rows go again):\n")
-    lines += [f"* `{verdict.value}`: {meaning}" for verdict, meaning in _MEANINGS.items()]
-    lines.append("\nThe values of labels that are told from the start, as 0:\n")
+    lines.append("\nWhat a response meant (`outcome`, and `cause` where its rows are resent):\n")
+    lines += [_item(f"`{verdict.value}`: {meaning}") for verdict, meaning in _MEANINGS.items()]
+    lines.append("\nThe values of labels that are there from the start, as 0:\n")
     for metric in METRICS:
         if metric.known:
-            lines.append(
-                f"* `{metric.name}`, `{metric.labels[0]}`: {', '.join(f'`{known}`' for known in metric.known)}"
-            )
+            known = ", ".join(f"`{value}`" for value in metric.known)
+            lines.append(_item(f"`{metric.name}`, `{metric.labels[0]}`: {known}"))
     lines.append(_ALERTS_HEAD)
     for number, alert in enumerate(ALERTS, 1):
         lines.append(
@@ -139,6 +144,10 @@ def page() -> str:
             + "\n"
         )
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _item(text: str) -> str:
+    return fill(f"* {text}", 100, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _row(metric: Declared) -> str:

@@ -1,4 +1,4 @@
-"""What is served at which path."""
+"""Answer each path: the page, metrics, health, readiness and status."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from consumer.loop.ports import RecordSource
 from consumer.loop.runner import Runner
 from consumer.ops.exposition import exposition
 from consumer.ops.health import Loop, alive, ready
-from consumer.ops.server import Answer, OpsServer, Paths, address_of, line
-from consumer.ops.snapshot import ANSWER_SECONDS, Asker, Snapshot, take
+from consumer.ops.server import OpsResponse, OpsServer, Paths, address_of, line
+from consumer.ops.snapshot import take
+from consumer.ops.snapshot_request import ANSWER_SECONDS, SnapshotRequester
+from consumer.ops.status import Snapshot
 
 OK, UNAVAILABLE = HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE
 
@@ -29,37 +31,36 @@ OK, UNAVAILABLE = HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE
 def paths_of(
     loop: Loop,
     clock: Callable[[], float],
-    ask: Callable[[], Snapshot | None],
+    request: Callable[[], Snapshot | None],
     settings: Mapping[str, Any],
 ) -> Paths:
-    """The answers by path. ``ask`` gives a snapshot, None when it cannot be had.
+    """Return the responses by path.
 
-    ``settings`` are masked already.
+    ``request``: returns a snapshot, or None if there is none in time. ``settings``: masked already.
     """
 
-    def metrics(accept: str) -> Answer:
-        snapshot = ask()
-        return _NO_SNAPSHOT if snapshot is None else Answer(*exposition(snapshot, accept))
+    def metrics(accept: str) -> OpsResponse:
+        snapshot = request()
+        return _NO_SNAPSHOT if snapshot is None else OpsResponse(*exposition(snapshot, accept))
 
-    def healthz(_: str) -> Answer:
+    def healthz(_: str) -> OpsResponse:
         well, why = alive(loop, clock)
         return line(why, OK if well else UNAVAILABLE)
 
-    def readyz(_: str) -> Answer:
+    def readyz(_: str) -> OpsResponse:
         well, why = ready(loop)
         return line(why, OK if well else UNAVAILABLE)
 
-    def status(_: str) -> Answer:
-        snapshot = ask()
-        return (
-            _NO_SNAPSHOT
-            if snapshot is None
-            else Answer(status_json(snapshot, settings), "application/json")
-        )
+    def status(_: str) -> OpsResponse:
+        snapshot = request()
+        if snapshot is None:
+            return _NO_SNAPSHOT
+        return OpsResponse(status_json(snapshot, settings), "application/json")
 
-    def page(_: str) -> Answer:
+    def page(_: str) -> OpsResponse:
         html, policy = _page()
-        return Answer(html, "text/html; charset=utf-8", headers={"Content-Security-Policy": policy})
+        headers = {"Content-Security-Policy": policy}
+        return OpsResponse(html, "text/html; charset=utf-8", headers=headers)
 
     return {
         "/": page,
@@ -82,27 +83,24 @@ def server_of(
     hand_over: Callable[[Callable[[], None]], object],
     clock: Callable[[], float],
 ) -> OpsServer:
-    """The server for a consumer, not started yet.
+    """Return the server for a consumer, not started yet.
 
     ``hand_over`` gives its owner's thread something to do.
     """
-    asker = Asker(hand_over, lambda: take(runner, source, clock()))
-    return OpsServer(
-        address_of(settings.ops.listen), paths_of(runner, clock, asker.ask, masked(settings))
-    )
+    requester = SnapshotRequester(hand_over, lambda: take(runner, source, clock()))
+    paths = paths_of(runner, clock, requester.request, masked(settings))
+    return OpsServer(address_of(settings.ops.listen), paths)
 
 
 def status_json(snapshot: Snapshot, settings: Mapping[str, Any]) -> bytes:
-    """The body of ``/status``."""
+    """Return the body of ``/status``."""
     document = {**msgspec.to_builtins(snapshot), "settings": settings}
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 @cache
 def _page() -> tuple[bytes, str]:
-    """The page, and the policy that lets a browser run this script and style of it and nothing
-    else.
-    """
+    """Return the page and its policy: a browser runs this script and style of it, nothing else."""
     html = resources.files("consumer.ops").joinpath("page.html").read_text(encoding="utf-8")
     allowed = {
         f"{tag}-src": _hash_of(re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[0])

@@ -1,6 +1,6 @@
-"""A small HTTP server for people and scrapers: reads only, with few threads and short times.
+"""Serve a few read-only paths over HTTP, with few threads and short times.
 
-It never stands in the way of uploading: an address that is in use is told once and tried again.
+Uploading goes on whatever happens here: an address in use is logged once and tried again.
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ import msgspec
 
 log = logging.getLogger(__name__)
 
-#: Requests that are answered at a time; further ones are told to come again.
+#: Requests that are answered at a time; further ones get a 503 with Retry-After.
 MAX_REQUESTS = 8
 #: How long one wait for a client may take, and a whole request.
 CLIENT_SECONDS = 5.0
 REQUEST_SECONDS = 15.0
-#: How often the server looks for requests that take too long, and whether it is to end.
-LOOK_EVERY_SECONDS = 0.5
+#: Time between two checks for requests that take too long, and for the end.
+CHECK_EVERY_SECONDS = 0.5
 #: The pauses before an address that cannot be bound is tried again.
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 
-_BUSY = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 1\r\n\r\n"
+_BUSY = (
+    b"HTTP/1.0 503 Service Unavailable\r\n"
+    b"Content-Length: 0\r\nConnection: close\r\nRetry-After: 1\r\n\r\n"
+)
 _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -40,8 +43,8 @@ _HEADERS = {
 TEXT = "text/plain; charset=utf-8"
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A whole answer."""
+class OpsResponse(msgspec.Struct, frozen=True):
+    """A whole HTTP response."""
 
     body: bytes
     content_type: str = TEXT
@@ -49,26 +52,23 @@ class Answer(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
 
-#: What is served: a path's answer, given the request's ``Accept`` header.
-Paths = Mapping[str, Callable[[str], Answer]]
+#: Each path's response, given the request's ``Accept`` header.
+Paths = Mapping[str, Callable[[str], OpsResponse]]
 
 
 def address_of(listen: str) -> tuple[str, int]:
-    """Host and port of ``ops.listen``, which is host:port, an IPv6 address in brackets."""
+    """Return host and port of ``ops.listen``: host:port, with an IPv6 address in brackets."""
     host, _, port = listen.rpartition(":")
     return host.strip("[]"), int(port)
 
 
-def line(text: str, status: int) -> Answer:
-    """An answer of one line."""
-    return Answer(f"{text}\n".encode(), status=status)
+def line(text: str, status: int) -> OpsResponse:
+    """Return a response of one line."""
+    return OpsResponse(f"{text}\n".encode(), status=status)
 
 
 class OpsServer:
-    """Serves ``paths`` at ``address`` (host and port.
-
-    Port 0: any free one) from a thread of its own.
-    """
+    """Serves ``paths`` at ``address`` from a thread of its own. Port 0: any free one."""
 
     def __init__(self, address: tuple[str, int], paths: Paths) -> None:
         self._address = address
@@ -92,8 +92,9 @@ class OpsServer:
             except OSError as error:
                 if pause == FIRST_PAUSE_SECONDS:
                     log.warning(
-                        "ops: %s cannot be bound (%s): no metrics, health or status until it is free; uploading goes "
-                        "on; set ops.listen to another address, or to an empty one for none",
+                        "ops: %s cannot be bound (%s): no metrics, health or status until it is "
+                        "free; uploading goes on; "
+                        "set ops.listen to another address, or to an empty one for none",
                         _shown(*self._address),
                         error.strerror or error,
                     )
@@ -118,18 +119,18 @@ class _Server(ThreadingMixIn, TCPServer):
     block_on_close = False
     allow_reuse_address = True
     request_queue_size = 32
-    timeout = LOOK_EVERY_SECONDS
+    timeout = CHECK_EVERY_SECONDS
 
     def __init__(self, address: tuple[str, int], paths: Paths) -> None:
         self.paths = paths
-        self._free = threading.BoundedSemaphore(MAX_REQUESTS)
+        self._slots = threading.BoundedSemaphore(MAX_REQUESTS)
         self._overdue_at: dict[socket.socket, float] = {}
         found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self.address_family, _, _, _, where = found[0]
-        super().__init__(where, _Handler)  # type: ignore[arg-type]  # IPv6 addresses have four parts
+        super().__init__(where, _RequestHandler)  # type: ignore[arg-type]  # IPv6: four parts
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             request.settimeout(0)
             request.send(_BUSY)
             self.shutdown_request(request)
@@ -137,7 +138,7 @@ class _Server(ThreadingMixIn, TCPServer):
         self._overdue_at[request] = time.monotonic() + REQUEST_SECONDS
         try:
             super().process_request(request, client_address)
-        except BaseException:  # no thread could be started: nobody else gives the place back
+        except BaseException:  # no thread could be started, so none releases the slot
             self._ended(request)
             raise
 
@@ -149,10 +150,10 @@ class _Server(ThreadingMixIn, TCPServer):
 
     def _ended(self, request: socket.socket) -> None:
         self._overdue_at.pop(request, None)
-        self._free.release()
+        self._slots.release()
 
     def end_overdue(self) -> None:
-        """Cut off who sends or takes a byte now and then: a time-out is for one wait only."""
+        """Cut off clients that send or take a byte now and then: a time-out is for one wait."""
         now = time.monotonic()
         for request, at in list(self._overdue_at.items()):
             if at <= now:
@@ -165,52 +166,53 @@ class _Server(ThreadingMixIn, TCPServer):
         log.debug("ops: a request failed", exc_info=True)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _RequestHandler(BaseHTTPRequestHandler):
     timeout = CLIENT_SECONDS
     server: _Server
 
     def do_GET(self) -> None:
-        self._give(with_body=True)
+        self._respond(with_body=True)
 
     def do_HEAD(self) -> None:
-        self._give(with_body=False)
+        self._respond(with_body=False)
 
     def _refuse(self) -> None:
-        answer = line(
+        response = line(
             "only GET and HEAD: nothing can be changed here", HTTPStatus.METHOD_NOT_ALLOWED
         )
-        self._send(msgspec.structs.replace(answer, headers={"Allow": "GET, HEAD"}), with_body=True)
+        response = msgspec.structs.replace(response, headers={"Allow": "GET, HEAD"})
+        self._send(response, with_body=True)
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815 - as the library calls them
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815 - the library's names
 
-    def _give(self, *, with_body: bool) -> None:
+    def _respond(self, *, with_body: bool) -> None:
         paths = self.server.paths
-        give = paths.get(urlsplit(self.path).path)
-        if give is None:
+        respond = paths.get(urlsplit(self.path).path)
+        if respond is None:
             self._send(
                 line(f"not found; here are {', '.join(paths)}", HTTPStatus.NOT_FOUND),
                 with_body=with_body,
             )
             return
         try:
-            answer = give(self.headers.get("Accept", ""))
+            response = respond(self.headers.get("Accept", ""))
         except Exception:
             log.exception("ops: %s", self.path)
-            answer = line("this failed; see the log", HTTPStatus.INTERNAL_SERVER_ERROR)
-        self._send(answer, with_body=with_body)
+            response = line("this failed; see the log", HTTPStatus.INTERNAL_SERVER_ERROR)
+        self._send(response, with_body=with_body)
 
-    def _send(self, answer: Answer, *, with_body: bool) -> None:
-        self.send_response(answer.status)
+    def _send(self, response: OpsResponse, *, with_body: bool) -> None:
+        self.send_response(response.status)
         headers = {
-            "Content-Type": answer.content_type,
-            "Content-Length": str(len(answer.body)),
+            "Content-Type": response.content_type,
+            "Content-Length": str(len(response.body)),
             **_HEADERS,
         }
-        for name, value in {**headers, **answer.headers}.items():
+        for name, value in {**headers, **response.headers}.items():
             self.send_header(name, value)
         self.end_headers()
         if with_body:
-            self.wfile.write(answer.body)
+            self.wfile.write(response.body)
 
     def version_string(self) -> str:
         return "scm-consumer"

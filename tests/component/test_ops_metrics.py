@@ -18,9 +18,11 @@ from prometheus_client.parser import text_string_to_metric_families as text_form
 
 from consumer.core.counters import MAX_NAMES
 from consumer.ops.exposition import bounded, exposition, family
-from consumer.ops.metrics import METRICS, PREFIX
+from consumer.ops.metric import PREFIX
+from consumer.ops.metrics import METRICS
 from consumer.ops.metrics_page import ALERTS, page
-from consumer.ops.snapshot import Snapshot, take
+from consumer.ops.snapshot import take
+from consumer.ops.status import Snapshot
 from tests.support import needs
 from tests.unit.runner_fakes import World, keys_of
 

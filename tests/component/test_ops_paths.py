@@ -14,11 +14,13 @@ import pytest
 from consumer.config.masking import masked
 from consumer.config.settings import Settings
 from consumer.loop.ports import Result
-from consumer.ops import snapshot as snapshots
+from consumer.ops import snapshot_request
 from consumer.ops.health import STALLED_SECONDS
 from consumer.ops.paths import paths_of
-from consumer.ops.server import Answer, Paths
-from consumer.ops.snapshot import Asker, Snapshot, take
+from consumer.ops.server import OpsResponse, Paths
+from consumer.ops.snapshot import take
+from consumer.ops.snapshot_request import SnapshotRequester
+from consumer.ops.status import Snapshot
 from tests.unit.runner_fakes import World, keys_of
 
 
@@ -29,18 +31,21 @@ class Served:
         self.world = World()
         # Its own queue: the fakes' one is the clock, too, and is not made for other threads.
         self.requests: queue.SimpleQueue[Result] = queue.SimpleQueue()
-        asker = Asker(
+        requester = SnapshotRequester(
             self.requests.put,
             lambda: take(self.world.runner, self.world.source, self.world.results.now),
         )
-        self.asker = asker
+        self.requester = requester
         self.paths: Paths = paths_of(
-            self.world.runner, self.world.results.clock, asker.ask, masked(settings or Settings())
+            self.world.runner,
+            self.world.results.clock,
+            requester.request,
+            masked(settings or Settings()),
         )
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> OpsResponse:
         """Ask from another thread while the owner answers."""
-        found: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        found: queue.SimpleQueue[OpsResponse] = queue.SimpleQueue()
         thread = threading.Thread(target=lambda: found.put(self.paths[path]("")))
         thread.start()
         while thread.is_alive():
@@ -155,7 +160,7 @@ def test_a_paused_api_and_lost_partitions_leave_it_ready(served: Served) -> None
 def test_without_a_snapshot_in_time_it_is_a_503_in_a_line(
     served: Served, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(snapshots, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(snapshot_request, "ANSWER_SECONDS", 0.05)
     answer = served.paths[path]("")
     assert answer.status == 503
     assert answer.body.count(b"\n") == 1
@@ -173,8 +178,8 @@ def test_a_question_nobody_waits_for_any_more_costs_the_owner_nothing(
         taken.append(1)
         raise AssertionError
 
-    monkeypatch.setattr(snapshots, "ANSWER_SECONDS", 0.01)
-    assert Asker(requests.put, never).ask() is None
+    monkeypatch.setattr(snapshot_request, "ANSWER_SECONDS", 0.01)
+    assert SnapshotRequester(requests.put, never).request() is None
     requests.get_nowait()()
     assert taken == []
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from consumer.ops import server as ops_server
-from consumer.ops.server import MAX_REQUESTS, Answer, OpsServer, Paths, address_of, line
+from consumer.ops.server import MAX_REQUESTS, OpsResponse, OpsServer, Paths, address_of, line
 from tests.support.process import wait_until
 
 SECONDS = 10.0
@@ -48,7 +48,7 @@ def ask(url: str, path: str = "/", method: str = "GET") -> tuple[int, dict[str, 
         )
 
 
-def hello(_: str) -> Answer:
+def hello(_: str) -> OpsResponse:
     return line("hello", 200)
 
 
@@ -97,7 +97,7 @@ def test_the_accept_header_reaches_the_path() -> None:
 def test_a_fault_in_a_path_is_a_500_and_the_server_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def broken(_: str) -> Answer:
+    def broken(_: str) -> OpsResponse:
         raise RuntimeError("s3cret")
 
     with (
@@ -142,7 +142,7 @@ def test_more_requests_than_it_can_answer_are_told_to_come_again() -> None:
     go_on = threading.Event()
     inside: list[int] = []
 
-    def slow(_: str) -> Answer:
+    def slow(_: str) -> OpsResponse:
         inside.append(1)
         go_on.wait(SECONDS)
         return line("done", 200)
@@ -214,7 +214,7 @@ def test_who_sends_a_byte_now_and_then_is_cut_off(monkeypatch: pytest.MonkeyPatc
 
 
 def test_who_sends_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ops_server._Handler, "timeout", 0.1)
+    monkeypatch.setattr(ops_server._RequestHandler, "timeout", 0.1)
     with serving({"/hello": hello}) as server:
         port = urlsplit(url_of(server)).port
         with socket.create_connection(("127.0.0.1", port), SECONDS) as client:

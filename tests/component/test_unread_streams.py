@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.ops.lines import MOST, Lines
+from consumer.ops.lines import MAX_QUEUED, LineWriter
 from tests.support.process import wait_until
 
 ROOT = str(Path(__file__).parents[2])
@@ -165,7 +165,7 @@ def told(count: int) -> str:
     return f"{count} dropped\n"
 
 
-def read(reader: int, lines: Lines) -> list[str]:
+def read(reader: int, lines: LineWriter) -> list[str]:
     """All that comes until nothing waits any more."""
     os.set_blocking(reader, False)
     got = b""
@@ -184,8 +184,8 @@ def read(reader: int, lines: Lines) -> list[str]:
 
 def test_lines_beyond_the_bound_are_dropped_counted_and_told_where_they_would_have_stood() -> None:
     with unread_pipe() as (reader, writer):
-        lines = Lines(writer, told)
-        text = "x" * (MOST // 4)
+        lines = LineWriter(writer, told)
+        text = "x" * (MAX_QUEUED // 4)
         for number in range(9):
             lines.write(f"{number} {text}\n")
         assert not lines.drain(0.1)
@@ -202,16 +202,16 @@ def test_lines_beyond_the_bound_are_dropped_counted_and_told_where_they_would_ha
 
 def test_a_single_line_is_written_however_long_it_is() -> None:
     with unread_pipe() as (reader, writer):
-        lines = Lines(writer, told)
-        lines.write("y" * (2 * MOST) + "\n")
-        assert read(reader, lines) == ["y" * (2 * MOST)]
+        lines = LineWriter(writer, told)
+        lines.write("y" * (2 * MAX_QUEUED) + "\n")
+        assert read(reader, lines) == ["y" * (2 * MAX_QUEUED)]
 
 
 def test_lines_that_cannot_be_written_are_told_with_the_next_that_can(tmp_path: Path) -> None:
     file = tmp_path / "log"
     full, good = os.open("/dev/full", os.O_WRONLY), os.open(file, os.O_WRONLY | os.O_CREAT)
     descriptor = os.dup(full)
-    lines = Lines(descriptor, told)
+    lines = LineWriter(descriptor, told)
     for _ in range(3):
         lines.write("lost\n")
         assert lines.drain(30)
@@ -226,7 +226,7 @@ def test_lines_that_cannot_be_written_are_told_with_the_next_that_can(tmp_path: 
 def test_a_descriptor_that_others_have_made_non_blocking_loses_nothing() -> None:
     with unread_pipe() as (reader, writer):
         os.set_blocking(writer, False)
-        lines = Lines(writer, told)
+        lines = LineWriter(writer, told)
         for number in range(2000):
             lines.write(f"{number}\n")
         assert read(reader, lines) == [str(number) for number in range(2000)]

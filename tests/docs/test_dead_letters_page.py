@@ -8,7 +8,7 @@ from consumer.adapters.kafka.dead_letter import headers_of
 from consumer.core.effects import DeadLetter
 from consumer.core.model import Record, Rejection, Row
 from consumer.core.offsets.partition import Partition
-from consumer.ops.metrics import REASONS
+from consumer.ops.metric import REASONS
 from tests.docs.blocks import ROOT
 
 

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.ops.metrics import METRICS, PREFIX
+from consumer.ops.metric import PREFIX
+from consumer.ops.metrics import METRICS
 from tests.support.job import Job, line_events, unknown_codes
 from tests.support.kafka_broker import free_port
 from tests.support.kafka_witness import unique

@@ -79,7 +79,7 @@ MUTANTS = (
         "the lag of a partition that is not known any more is left out of the metrics",
         (
             Edit(
-                "ops/metrics.py",
+                "ops/metric.py",
                 "for topic, number in snapshot.unknown}",
                 "for topic, number in ()}",
             ),

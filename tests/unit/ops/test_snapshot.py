@@ -10,7 +10,8 @@ from consumer.core.admission.retry import RetryPolicy
 from consumer.core.counters import MAX_NAMES, OTHER
 from consumer.core.model import Record, Stage
 from consumer.core.offsets.partition import Partition
-from consumer.ops.snapshot import Snapshot, take
+from consumer.ops.snapshot import take
+from consumer.ops.status import Snapshot
 from tests.unit.builders import (
     Bench,
     accepted,
