@@ -1,4 +1,4 @@
-"""``scm-consumer where``: what became of a code's events."""
+"""``scm-consumer where``: list a code's events, each with its fate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from consumer.commands.options import Options, pass_options
 
 if TYPE_CHECKING:
-    from consumer.where.search import Fate
+    from consumer.where.outcome import RowOutcome
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -52,16 +52,16 @@ class _Since(click.ParamType):  # type: ignore[type-arg]  # generic for its stub
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @pass_options
 def command(options: Options, *, key: str, since: float | None, as_json: bool) -> None:
-    """What became of the events of KEY, a code or a logistic unit.
+    """List the events of KEY, a code or a logistic unit, and what became of each.
 
-    Its exact value, under whatever data key.
+    KEY is its exact value, under whatever data key.
 
     A line for each: when it was published, where it is, what it sets, and its fate. accepted: its
-    receipt says so. dead_lettered: its letter says so, with the reason. unsettled: there is
-    neither, and the group has not committed that it is done. unknown: it is settled, but nobody
-    wrote down whether it was accepted (that takes receipts.topic). skipped: settled while receipts
+    receipt says so. dead_lettered: its dead letter says so, with the reason. unsettled: there is
+    neither, and the group has not committed that it is done. unknown: it is settled, but nothing
+    records whether it was accepted (that takes receipts.topic). skipped: settled while receipts
     were kept, without one, and by today's rules it sets nothing. What today's rules would make of
-    an event is told beside its fate; when it was read, they may have been others.
+    an event stands beside its fate; when it was read, they may have been others.
 
     All of kafka.topics, the dead-letter topic and the receipts topic are read, so on long topics
     --since saves time. It disturbs nothing: it joins no group and commits nothing.
@@ -76,7 +76,7 @@ def command(options: Options, *, key: str, since: float | None, as_json: bool) -
     import msgspec
 
     from consumer.adapters.kafka.scan import Scan
-    from consumer.where.search import Search
+    from consumer.where.search import CodeSearch
 
     scan = Scan(settings.kafka.bootstrap_servers, settings.kafka.group_id, settings.kafka.client)
     show_progress = sys.stderr.isatty()
@@ -86,26 +86,25 @@ def command(options: Options, *, key: str, since: float | None, as_json: bool) -
             click.echo(f"\r{count:,} records searched", err=True, nl=False)
 
     try:
-        search = Search(settings, scan, key, progress)
-        fates = list(search.fates(since))
+        search = CodeSearch(settings, scan, key, progress)
+        outcomes = list(search.outcomes(since))
     finally:
         scan.close()
     if show_progress and search.searched >= 10_000:
         click.echo(err=True)
-    for fate in fates:
-        click.echo(msgspec.json.encode(fate).decode() if as_json else _line(fate))
-    if not fates:
+    for outcome in outcomes:
+        click.echo(msgspec.json.encode(outcome).decode() if as_json else _line(outcome))
+    if not outcomes:
         click.echo(
             f"{key}: not seen in {search.searched:,} records of {', '.join(settings.kafka.topics)}",
             err=as_json,
         )
 
 
-def _line(fate: Fate) -> str:
-    fields = (
-        "cannot be read"
-        if fate.fields is None
-        else " ".join(f"{n}={v!r}" for n, v in fate.fields.items())
-    )
-    what = f"{fate.data_key or '?'}={fate.key_value}"
-    return f"{fate.at}  {fate.topic}[{fate.partition}]@{fate.offset}  {what}  {fields}  {fate.fate}: {fate.told}"
+def _line(outcome: RowOutcome) -> str:
+    fields = "cannot be read"
+    if outcome.fields is not None:
+        fields = " ".join(f"{name}={value!r}" for name, value in outcome.fields.items())
+    where = f"{outcome.topic}[{outcome.partition}]@{outcome.offset}"
+    row = f"{outcome.data_key or '?'}={outcome.key_value}"
+    return f"{outcome.at}  {where}  {row}  {fields}  {outcome.fate}: {outcome.told}"

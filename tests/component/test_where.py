@@ -17,7 +17,8 @@ from consumer.adapters.kafka.embedded import EmbeddedKafka
 from consumer.adapters.kafka.scan import Scan
 from consumer.config.settings import Settings
 from consumer.core.offsets.settled_map import encode
-from consumer.where.search import Fate, Search
+from consumer.where.outcome import RowOutcome
+from consumer.where.search import CodeSearch
 from tests.unit.epcis import document, object_event
 
 KEY = "HGDTQD54D5SD86EEDFS"
@@ -94,13 +95,13 @@ class Cluster:
                 offsets=[TopicPartition(self.events, 0, offset, metadata)], asynchronous=False
             )
 
-    def fates(self, **sections: Any) -> list[Fate]:
+    def fates(self, **sections: Any) -> list[RowOutcome]:
         kafka = {"bootstrap_servers": self.bootstrap, "group_id": "group", "topics": (self.events,)}
         topics = {"dead_letter": {"topic": self.letters}, "receipts": {"topic": self.receipts}}
         settings = Settings(kafka=kafka, **(topics | sections))
         scan = Scan(self.bootstrap, "group", {})
         try:
-            return list(Search(settings, scan, KEY, lambda _: None).fates(None))
+            return list(CodeSearch(settings, scan, KEY, lambda _: None).outcomes(None))
         finally:
             scan.close()
 
@@ -116,7 +117,7 @@ def cluster(kafka: EmbeddedKafka, request: pytest.FixtureRequest) -> Cluster:
     return Cluster(kafka, request.node.name)
 
 
-def told(fates: list[Fate]) -> list[tuple[int, str | None, str]]:
+def told(fates: list[RowOutcome]) -> list[tuple[int, str | None, str]]:
     return [(fate.offset, fate.data_key, fate.fate) for fate in fates]
 
 
@@ -235,7 +236,7 @@ def test_what_todays_rules_would_skip_is_not_called_skipped_unless_receipts_were
     (fate,) = cluster.fates(**skipping)
     assert fate.fate == "skipped"
     assert fate.told.startswith(
-        "settled (the group has committed 1), without a letter or a receipt; "
+        "settled (the group has committed 1), without a dead letter or a receipt; "
     )
 
 

@@ -284,7 +284,7 @@ MUTANTS = (
         "where: what today's rules would reject is called dead-lettered",
         (
             Edit(
-                "where/search.py",
+                "where/outcome.py",
                 'return "unknown", known + today',
                 'return "dead_lettered" if "rejected" in today else "unknown", known + today',
             ),
@@ -295,7 +295,7 @@ MUTANTS = (
         "where: what today's rules would skip is called skipped",
         (
             Edit(
-                "where/search.py",
+                "where/outcome.py",
                 "if row is Unread.NOTHING_SET and first is not None and first <= offset:",
                 "if row is Unread.NOTHING_SET:",
             ),
