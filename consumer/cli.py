@@ -17,9 +17,9 @@ from consumer.commands.options import LEVELS, Options
 from consumer.errors import UserError
 
 PROGRAM = "scm-consumer"
-#: Of standard output: nobody reads it, the disk or its quota is full, or it fails.
+#: Errors of standard output: nobody reads it, the disk or its quota is full, or it fails.
 _UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO)
-#: How long it may take to write what has gone wrong.
+#: How long it may take to write an error message.
 COMPLAINT_SECONDS = 2.0
 _EPILOG = """\b
 Completion of commands and options, in ~/.bashrc (zsh, fish: the same with zsh_source, fish_source):
@@ -62,7 +62,7 @@ class _Lazy(click.Group):
 @click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_context
 def group(ctx: click.Context, config: Path | None, log_level: str | None) -> None:
-    """Brings factory events from Kafka to the Scantrust SCM API.
+    """Bring factory events from Kafka to the Scantrust SCM API.
 
     Batched, in order per code, nothing lost.
 
@@ -71,7 +71,7 @@ def group(ctx: click.Context, config: Path | None, log_level: str | None) -> Non
       scm-consumer demo                          see it work, nothing to install or start
       scm-consumer run                           the consumer, with scm-consumer.toml
       scm-consumer check --create                is everything there; make the topics that are not
-      scm-consumer publish codes.csv             a table to events; bad lines are told by number
+      scm-consumer publish codes.csv             a table to events; bad lines are listed by number
       scm-consumer where HGDTQD54D5SD86EEDFS     what became of a code's events
       scm-consumer sandbox --listen 127.0.0.1:8080   a strict stand-in of the API
     """
@@ -79,38 +79,32 @@ def group(ctx: click.Context, config: Path | None, log_level: str | None) -> Non
 
 
 def main() -> None:
-    """The entry point. Exit codes.
-
-    0 done, 1 failed, 2 wrong usage or configuration, 3 a check failed.
-    """
+    """Run the program. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 check failed."""
     _open_streams()
     try:
         try:
             _run()
         finally:
-            # what cannot be written is told, and not by a traceback at the very end
+            # Here, so that an error of it is handled below, and is no traceback at the very end.
             sys.stdout.flush()
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
         with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(
-                nowhere.fileno(), sys.stdout.fileno()
-            )  # the rest of it, or it fails again at exit
-        if error.errno != errno.EPIPE:  # who read the output has enough of it
+            # What is left in the buffer goes nowhere, or it would fail again at exit.
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:  # the reader of the output has enough of it
             _complain([f"error: the output cannot be written: {error.strerror}"])
         sys.exit(1)
 
 
 def _open_streams() -> None:
-    """Streams that who started it has closed swallow everything.
-
-    What an encoding lacks is escaped.
-    """
+    """Open closed streams to nowhere, and escape characters that a stream's encoding lacks."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for the life of the process
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+            setattr(sys, name, nowhere)
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
@@ -129,14 +123,11 @@ def _run() -> None:
 
 
 def _complain(lines: list[str]) -> None:
-    """Write lines to standard error.
-
-    Nobody may be reading it, and the process ends all the same.
-    """
+    """Write lines to standard error, within bounds, as nobody may be reading it."""
     from consumer.ops import logs
     from consumer.ops.lines import write_within
 
-    logs.flush()  # what was logged before comes before it
+    logs.flush()  # what was logged before is written before
     with suppress(OSError):
         write_within(sys.stderr, "".join(f"{line}\n" for line in lines), COMPLAINT_SECONDS)
 

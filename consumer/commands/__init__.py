@@ -1,1 +1,1 @@
-"""One file a command; each is thin, and imports what is heavy only when it runs."""
+"""The commands: one thin module each, which imports what is heavy only when it runs."""

@@ -1,4 +1,4 @@
-"""``scm-consumer check``: is everything there that the consumer needs."""
+"""``scm-consumer check``: check everything that the consumer needs, a line a check."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import click
 from consumer.commands.options import Options, pass_options
 
 if TYPE_CHECKING:
-    from consumer.preflight.result import Check
+    from consumer.preflight.result import Check, CheckState
 
 CHECK_FAILED_EXIT = 3
-#: The whole of it, topics made included, in seconds.
+#: Time for all checks, topics made included, in seconds.
 LIMIT_SECONDS = 14.0
 STATE_WIDTH, NAME_WIDTH = 7, 13
 
@@ -30,7 +30,7 @@ STATE_WIDTH, NAME_WIDTH = 7, 13
 )
 @pass_options
 def command(options: Options, *, create: bool) -> None:
-    """Is everything there that the consumer needs? A line a check, with what to do next after "->".
+    """Check everything that the consumer needs: a line a check, with what to do next after "->".
 
     Looks at the configuration, the broker, the topics, the dead-letter and receipts topics, this
     user's rights, the group, how long events are kept, the schema registry, the API, the token with
@@ -54,7 +54,7 @@ def command(options: Options, *, create: bool) -> None:
     loaded = options.loaded()
     from consumer.preflight import api, kafka, parallel, registry  # heavy: the clients
     from consumer.preflight.cluster import Cluster
-    from consumer.preflight.result import State, ok
+    from consumer.preflight.result import CheckState, ok
 
     settings = loaded.settings
     cluster = Cluster(settings.kafka.bootstrap_servers, settings.kafka.client)
@@ -66,21 +66,27 @@ def command(options: Options, *, create: bool) -> None:
         registry.NAME: schemas.checks,
         api.API: calls.checks,
     }
-    counts: Counter[State] = Counter()
+    counts: Counter[CheckState] = Counter()
     for check in parallel.run(parts, LIMIT_SECONDS):
         _show(check)
         counts[check.state] += 1
-    told = [
-        f"{counts[state]} {state}"
-        for state in reversed(State)
-        if counts[state] and state != State.OK
-    ]
-    click.echo(", ".join(told) if told else "all is well")
+    click.echo(_summary(counts))
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not by way of the interpreter's end: a client that still asks a broker which is gone would be
-    # waited for there.
-    os._exit(CHECK_FAILED_EXIT if counts[State.FAILED] else 0)
+    # Not through the interpreter's end: it would wait there for a client that still calls a broker
+    # which is gone.
+    os._exit(CHECK_FAILED_EXIT if counts[CheckState.FAILED] else 0)
+
+
+def _summary(counts: Counter[CheckState]) -> str:
+    from consumer.preflight.result import CheckState
+
+    troubles = [
+        f"{counts[state]} {state}"
+        for state in reversed(CheckState)
+        if counts[state] and state != CheckState.OK
+    ]
+    return ", ".join(troubles) if troubles else "all is well"
 
 
 def _show(check: Check) -> None:

@@ -1,4 +1,4 @@
-"""``scm-consumer config``: what the configuration is, what it may be, and where to begin."""
+"""``scm-consumer config``: show the configuration in effect, its JSON schema, an example."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ def command() -> None:
 @command.command("show", short_help="The configuration in effect, secrets hidden.")
 @pass_options
 def show(options: Options) -> None:
-    """The configuration in effect, as TOML: environment over file over default, secrets hidden.
+    """Show the configuration in effect, as TOML: environment over file over default.
 
-    A comment tells where a value came from that the file or the environment sets. A wrong
-    configuration is told as by every command, and the exit code is 2; but a token may be missing.
+    Secrets are hidden. A comment names the origin of a value that the file or the environment sets.
+    A wrong configuration ends this like every command, with exit code 2; but a token may be
+    missing.
 
     \b
     Examples:
@@ -43,7 +44,7 @@ def show(options: Options) -> None:
 
 @command.command("schema", short_help="The JSON schema of the file, for editors.")
 def schema() -> None:
-    """The JSON schema of the file, for editors and checks.
+    """Show the JSON schema of the file, for editors and checks.
 
     Editors with a TOML language server (taplo, Even Better TOML) complete and check a file whose
     first line is: #:schema ./scm-consumer.schema.json
@@ -59,7 +60,7 @@ def schema() -> None:
 
 @command.command("example", short_help="A commented file with every key.")
 def example() -> None:
-    """A commented file with every key: what is to be set, and the defaults of the rest.
+    """Show a commented file with every key: those to be set, and the others at their defaults.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""``scm-consumer demo``: the whole system on one machine, with nothing to install or start."""
+"""``scm-consumer demo``: run the whole system on one machine, with nothing to install or start."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def command(*, stay: bool) -> None:
 
 
 def _judged(evidence: Evidence) -> bool:
-    """Judge and report; whether all is as it must be."""
+    """Judge and report. Return whether all is as it must be."""
     from consumer.demo import report
     from consumer.demo.judge import judge
 

@@ -1,7 +1,4 @@
-"""What every command is given.
-
-The file, the log, and the settings, loaded when a command needs them.
-"""
+"""The options of every command, and the settings, loaded when a command needs them."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ if TYPE_CHECKING:
     from consumer.config.loading import Loaded
     from consumer.config.settings import Settings
 
-#: Added to a signal's number: what a shell sees of a program that a signal ended.
+#: Added to a signal's number: a shell's exit code of a program that a signal ended.
 SIGNAL_EXIT = 128
 
 
@@ -28,14 +25,14 @@ class Options:
         self.log_level = log_level
 
     def settings(self, *, uploads: bool = True) -> Settings:
-        """The settings, with logging set up by them.
+        """Load the settings, and set up logging by them. Raise ConfigError.
 
-        Raises ConfigError. ``uploads``: whether the API is called.
+        Without ``uploads`` the API is not called, and its settings need not be complete.
         """
         return self.loaded(uploads=uploads).settings
 
     def loaded(self, *, uploads: bool = True) -> Loaded:
-        """As ``settings``, and where the values came from."""
+        """Do what ``settings`` does, and return the origins of the values, too."""
         from consumer.config.loading import load_with_origins
         from consumer.ops import logs
 
@@ -45,12 +42,12 @@ class Options:
         return loaded
 
 
-#: The choices of ``log.level``, said here so that ``--help`` need not load the settings.
+#: The choices of ``log.level``, repeated here so that ``--help`` need not load the settings.
 LEVELS = click.Choice(["debug", "info", "warning", "error"])
 
 
 def pass_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options as its first argument; they may stand after the command, too."""
+    """Pass the options to a command as its first argument; they may stand behind it, too."""
 
     def command(
         options: Options, /, config: Path | None, log_level: str | None, **arguments: object

@@ -1,4 +1,4 @@
-"""``scm-consumer publish``: a table, or lines of JSON, to events in Kafka."""
+"""``scm-consumer publish``: publish a table, or lines of JSON, as events in Kafka."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from consumer.config.settings import Settings
-    from consumer.publish.job import Outcome
+    from consumer.publish.checking import Making
+    from consumer.publish.job import PublishOutcome
 
 
 @click.command("publish", short_help="A CSV table, or lines of JSON, to events in Kafka.")
@@ -65,8 +66,8 @@ def command(
     events.format. The file's ending tells which (.csv, .tsv, .ndjson, .jsonl), else its first
     character: { or [ is NDJSON.
 
-    Every line is checked by the consumer's rules. One that would become a dead letter is told by
-    its number and not published; the others are. The topic must exist; no API token is needed.
+    Every line is checked by the consumer's rules. One that would become a dead letter is listed
+    with its number and not published; the others are. The topic must exist; no API token is needed.
 
     The record's key is the code, so a code's events stay in order. Where codes are packed into
     units, give all of them the same key with --key, such as --key pallet_code.
@@ -84,31 +85,20 @@ def command(
     settings = options.settings(uploads=False)
     topic = topic or _first_topic(settings, needed=not dry_run)
     from consumer.adapters.kafka.publisher import Publisher  # heavy: the clients
-    from consumer.formats import EpcisRules
-    from consumer.publish.checking import Making
     from consumer.publish.job import Stop, StoppedError, publish
-    from consumer.publish.opening import opened, reading, source_of
+    from consumer.publish.opening import opened, reading
     from consumer.publish.preview import Preview
-    from consumer.publish.telling import Telling
+    from consumer.publish.reporting import Reporter
 
     stop = Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    default = settings.events.data_key
-    making = Making(
-        format=settings.events.format,
-        configured_key=default,
-        data_key=data_key or default,
-        date_fields=settings.events.date_fields,
-        source=source_of(file),
-        order_by=order_by,
-        epcis=EpcisRules(settings.events.logistic_units, **settings.epcis.model_dump()),
-    )
+    making = _making(settings, file, data_key, order_by)
     with opened(file) as found:
-        telling = Telling(found.size, show_keys=settings.log.keys or options.log_level == "debug")
+        reporter = Reporter(found.size, show_keys=settings.log.keys or options.log_level == "debug")
         try:
             with stop.while_reading():
-                lines, make = reading(found, making, telling.padded, empty_erases=empty_erases)
+                lines, make = reading(found, making, reporter.padded, empty_erases=empty_erases)
         except StoppedError:
             sys.exit(SIGNAL_EXIT + stop.number)
         preview = Preview()
@@ -118,25 +108,42 @@ def command(
                 topic,
                 bootstrap_servers=settings.kafka.bootstrap_servers,
                 properties=settings.kafka.client,
-                refused=telling.refuse,
+                refused=reporter.refuse,
                 cancelled=lambda: stop.count > 0,
                 hurry=lambda: stop.count > 1,
-                say=telling.say,
+                say=reporter.say,
             )
-        with telling:
+        with reporter:
             sink = publisher or preview
             outcome = publish(
-                lines, make, sink, telling, stop, from_line=from_line, position=found.position
+                lines, make, sink, reporter, stop, from_line=from_line, position=found.position
             )
         for text in preview.shown:
             click.echo(text)
-        click.echo(_summary(outcome, telling.refused, topic, dry_run=dry_run))
+        click.echo(_summary(outcome, reporter.refused, topic, dry_run=dry_run))
         _raise_problem(outcome, found.name, sink.broken)
     if stop.count and outcome.next_line is not None:
         click.echo(f"stopped: go on with --from-line {outcome.next_line}", err=True)
         sys.exit(SIGNAL_EXIT + stop.number)
     if outcome.refused or outcome.unknown:
         sys.exit(1)
+
+
+def _making(settings: Settings, file: str, data_key: str, order_by: str) -> Making:
+    from consumer.formats import EpcisRules
+    from consumer.publish.checking import Making
+    from consumer.publish.opening import source_of
+
+    events = settings.events
+    return Making(
+        format=events.format,
+        configured_key=events.data_key,
+        data_key=data_key or events.data_key,
+        date_fields=events.date_fields,
+        source=source_of(file),
+        order_by=order_by,
+        epcis=EpcisRules(events.logistic_units, **settings.epcis.model_dump()),
+    )
 
 
 def _first_topic(settings: Settings, *, needed: bool) -> str:
@@ -152,7 +159,7 @@ def _first_topic(settings: Settings, *, needed: bool) -> str:
     return ""
 
 
-def _summary(outcome: Outcome, refused: Counter[str], topic: str, *, dry_run: bool) -> str:
+def _summary(outcome: PublishOutcome, refused: Counter[str], topic: str, *, dry_run: bool) -> str:
     to = f" to {topic}" if topic else ""
     lines = f"{outcome.acknowledged:,} of {outcome.taken:,} lines"
     if dry_run:
@@ -165,8 +172,8 @@ def _summary(outcome: Outcome, refused: Counter[str], topic: str, *, dry_run: bo
     return text + (f"; {outcome.unknown:,} not acknowledged" if outcome.unknown else "")
 
 
-def _raise_problem(outcome: Outcome, name: str, broken: str) -> None:
-    """What ended the work before the file's end, if it was no signal."""
+def _raise_problem(outcome: PublishOutcome, name: str, broken: str) -> None:
+    """Raise UserError for what ended the work before the file's end, if it was no signal."""
     on = f"go on with --from-line {outcome.next_line}"
     if broken:
         raise UserError(f"Kafka takes no more: {broken}; {on}")

@@ -1,4 +1,4 @@
-"""``scm-consumer run``: the consumer itself."""
+"""``scm-consumer run``: run the consumer until a signal or the topics' end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GC_THRESHOLD = 20_000
 #: How long a busy thread keeps the interpreter: with Python's 5 ms, hand-overs between the owner
 #: loop and the upload workers cost a little more under load (about 5 % in four noisy runs each).
 SWITCH_SECONDS = 0.02
-#: How long what runs may take to see a second signal; it may stand in a call that does not end.
+#: How long the program may take to see a second signal: it may be in a call that does not end.
 SECOND_SIGNAL_SECONDS = 3.0
 #: How long the last line may take to be written.
 LAST_LINE_SECONDS = 2.0
@@ -80,51 +80,56 @@ def command(options: Options, *, until_end: bool, dry_run: bool, accept_rejectio
     signal.signal(signal.SIGINT, stop)
     settings = options.settings()
     if accept_rejections:
-        letters = settings.dead_letter.model_copy(update={"pause_after_rejections": 0})
-        settings = settings.model_copy(update={"dead_letter": letters})
+        section = settings.dead_letter.model_copy(update={"pause_after_rejections": 0})
+        settings = settings.model_copy(update={"dead_letter": section})
     from consumer import app as program  # heavy: the clients
-    from consumer.ops import logs
-    from consumer.ops.lines import write_within
 
-    log = logging.getLogger("consumer")
     app = program.App(settings, until_end=until_end, dry=dry_run)
     for number in early:
         stop(number, None)
-    # What is alive now stays alive, and rows form no cycles: the collector need not look at them so
-    # often.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD)
-    sys.setswitchinterval(SWITCH_SECONDS)
+    _tune_interpreter()
     try:
         code = app.run()
     finally:
-        runner = app.runner
-        ledger = runner.final_ledger or runner.ledger()
-        line = _summary(ledger, runner.pipeline, dry=dry_run)
-        if not (
-            logs.on_terminal(settings.log.format) and sys.stdout.isatty()
-        ):  # there it would stand twice
-            log.info("%s", line, extra={"data": {"ledger": ledger.as_dict()}})
-        logs.flush()
-        if app.lines is not None:
-            app.lines.write("summary", line)
-        else:
-            write_within(sys.stdout, f"{line}\n", LAST_LINE_SECONDS)
+        _report(app, settings.log.format, dry=dry_run)
     if code or not app.runner.left:
         os._exit(code)  # a client that cannot be closed in time must not keep the process
 
 
-def _end_at_second_signal() -> None:
-    """See to it that a second signal ends the process, whatever its threads are doing.
+def _tune_interpreter() -> None:
+    # What is alive now stays alive, and rows form no cycles: so the collector runs less often.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+    sys.setswitchinterval(SWITCH_SECONDS)
 
-    Python calls handlers of signals on the main thread only, between two of its steps: not while
-    that stands in a call. The interpreter itself writes the signal's number to a pipe at once, and
-    a thread reads that.
+
+def _report(app: App, log_format: str, *, dry: bool) -> None:
+    """Write the ledger: to the log, and as the last line of the output."""
+    from consumer.ops import logs
+    from consumer.ops.lines import write_within
+
+    ledger = app.runner.final_ledger or app.runner.ledger()
+    line = _summary(ledger, app.runner.pipeline, dry=dry)
+    if not (logs.on_terminal(log_format) and sys.stdout.isatty()):  # there it would stand twice
+        data = {"data": {"ledger": ledger.as_dict()}}
+        logging.getLogger("consumer").info("%s", line, extra=data)
+    logs.flush()
+    if app.lines is not None:
+        app.lines.write("summary", line)
+    else:
+        write_within(sys.stdout, f"{line}\n", LAST_LINE_SECONDS)
+
+
+def _end_at_second_signal() -> None:
+    """Make a second signal end the process, whatever its threads are doing.
+
+    Python calls signal handlers on the main thread only, between two of its steps: not during a
+    call. But the interpreter writes the signal's number to a pipe at once, and a thread reads that.
     """
-    numbers, told = os.pipe()
-    os.set_blocking(told, False)
-    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    numbers, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
 
     def watch() -> None:
         count = 0
@@ -142,19 +147,18 @@ def _summary(ledger: Ledger, pipeline: Pipeline, *, dry: bool) -> str:
     counts = ledger.as_dict()
     total = counts.pop("consumed")
     reasons = ", ".join(f"{reason} {n}" for reason, n in pipeline.rows_rejected.most_common())
-    told = f" ({reasons})" if reasons else ""
-    letters = sum(pipeline.rows_rejected.values())
+    why = f" ({reasons})" if reasons else ""
+    dead_letters = sum(pipeline.rows_rejected.values())
     if dry:
-        rows, requests = (
-            sum(pipeline.rows_accepted.values()),
-            sum(pipeline.uploads.requests.values()),
+        rows = _count(sum(pipeline.rows_accepted.values()), "row")
+        requests = _count(sum(pipeline.uploads.requests.values()), "request")
+        return (
+            f"dry run: {_count(total, 'record')} read; would upload {rows} in {requests}; "
+            f"would dead-letter {dead_letters}{why}"
         )
-        would = f"would upload {_count(rows, 'row')} in {_count(requests, 'request')}; would dead-letter {letters}{told}"
-        return f"dry run: {_count(total, 'record')} read; {would}"
-    records = (
-        f"records: {total} consumed = {' + '.join(f'{n} {name}' for name, n in counts.items())}"
-    )
-    return f"{records}; dead letters: {_count(letters, 'row')}{told}"
+    parts = " + ".join(f"{count} {name}" for name, count in counts.items())
+    dead = _count(dead_letters, "row")
+    return f"records: {total} consumed = {parts}; dead letters: {dead}{why}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""``scm-consumer sandbox``: the Scantrust API for development, strict, with faults to switch on."""
+"""``scm-consumer sandbox``: serve the API for development, strict, with faults to switch on."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ Examples:
   scm-consumer sandbox --fault throttle:first=3,retry_after=2 --fault rate_limit:per_second=10
   curl -X POST http://127.0.0.1:8080/sandbox/faults -d '{{"kind": "status", "code": 503}}'
   scm-consumer sandbox --fault task_slow:every=3,seconds=5 --fault task_lost:first=1
-  curl -X POST http://127.0.0.1:8080/sandbox/units -d '{{"field": "pallet_code", "units": ["P1", "P2"], "codes": 5000}}'
+  curl -X POST http://127.0.0.1:8080/sandbox/units \\
+    -d '{{"field": "pallet_code", "units": ["P1", "P2"], "codes": 5000}}'
 """
 
 
@@ -87,7 +88,8 @@ Examples:
     "--codes",
     "codes_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The codes that exist: an extended_id a line, or a JSON object a line with extended_id and fields.",
+    help="The codes that exist: an extended_id a line, or a JSON object a line with extended_id "
+    "and fields.",
 )
 @click.option(
     "--known-prefix",
@@ -151,9 +153,9 @@ def command(
     Asynchronous uploads (/api/v2/scm/upload/async/) give a task, asked about at
     /api/v2/scm/tasks/ID/. They may select any number of codes; values that select none are passed
     over in silence, a product that does not exist fails the task, and of several constraints all
-    must hold. What a poll is told is not documented by the provider: {"task_id", "status":
-    "pending", "running", "complete" or "failed", ...}, unless the fault task_shape says otherwise.
-    Tasks are in memory.
+    must hold. The provider does not document the response to a poll: here it is {"task_id",
+    "status": "pending", "running", "complete" or "failed", ...}, unless the fault task_shape says
+    otherwise. Tasks are in memory.
     """
     if codes_file and known_prefixes:
         raise click.UsageError(
@@ -170,6 +172,10 @@ def command(
     sandbox.pace = Pace(sync_codes, sync_seconds, task_seconds)
     for fault in faults:
         sandbox.faults.add(**fault)
+    _serve(sandbox, listen)
+
+
+def _serve(sandbox: Sandbox, listen: tuple[str, int]) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -1,5 +1,5 @@
-"""What has to be right before the consumer can work, found out without touching anything.
+"""Check what must be right before the consumer can work, without changing anything.
 
-Each check is a plain value, ``Check``; nothing here joins the group, commits, publishes or uploads.
-Only ``--create`` changes anything: it makes topics that are not there.
+Each result is a plain value, ``Check``. Nothing here joins the group, commits, publishes or
+uploads; only ``--create`` makes topics that are not there.
 """

@@ -1,6 +1,4 @@
-"""One ``GET /api/v2/me/``, and what its answer shows of API, token, permissions and this machine's
-clock.
-"""
+"""Check the API, the token, its permissions and the clock by one ``GET /api/v2/me/``."""
 
 from __future__ import annotations
 
@@ -17,15 +15,17 @@ from consumer.preflight.result import Check, failed, ok, skipped, unknown, warni
 
 API, TOKEN, PERMISSIONS, CLOCK = "API", "token", "permissions", "clock"
 
-#: Enough to say that the API does not work, in seconds; an upload may take longer.
+#: Time after which the API counts as not working; an upload may take longer.
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 10.0
-#: A clock is wrong from here on: an answer's Date has whole seconds, and the way takes some, too.
+#: A clock that is off by more is wrong: a Date header has whole seconds, and the way takes time.
 CLOCK_SECONDS = 5.0
-#: From here on log-ins and certificates are refused for it: what Kerberos and most token services
-#: allow.
+#: A clock that is off by more makes log-ins fail: Kerberos and most token services allow so much.
 CLOCK_LIMIT_SECONDS = 300.0
 
-_ADDRESS = "correct api.base_url: the API's root, such as https://api.staging.scantrust.io or https://api.scantrust.com"
+_ADDRESS = (
+    "correct api.base_url: the API's root, such as https://api.staging.scantrust.io "
+    "or https://api.scantrust.com"
+)
 _MAKE_ONE = (
     "make a token in the Scantrust portal (your name > User Authorization Tokens) with "
     "codes_view, scm_bulk_edit, scm_code_edit, product_view"
@@ -33,7 +33,7 @@ _MAKE_ONE = (
 
 
 class ApiChecks:
-    """Asks the API; ConfigError at once for settings no call could be made with."""
+    """The checks of the API. Raises ConfigError for settings no call could be made with."""
 
     def __init__(self, settings: ApiSettings, now: Callable[[], float] = time.time) -> None:
         self._settings = settings
@@ -50,7 +50,7 @@ class ApiChecks:
         )
 
     def checks(self) -> Iterator[Check]:
-        """API, token, permissions, clock."""
+        """Yield the checks of API, token, permissions and clock."""
         began = self._now()
         response = self._client.me()
         between = (began + self._now()) / 2
@@ -62,37 +62,26 @@ class ApiChecks:
             yield failed(API, what or response.error, advice if what else usual)
             yield from skipped((TOKEN, PERMISSIONS, CLOCK), "an answer of the API")
             return
-        yield from self._answered(response, response.status)
+        yield from self._judge(response, response.status)
         yield self._clock(between, theirs)
 
-    def _answered(self, response: Response, status: int) -> Iterator[Check]:
+    def _judge(self, response: Response, status: int) -> Iterator[Check]:
         host = self._settings.base_url
+        answers = ok(API, f"{host}: answers in {response.seconds:.2f} s")
         if status == 200 and response.document is not None:
-            yield ok(API, f"{host}: answers in {response.seconds:.2f} s")
+            yield answers
             owner = response.document.get("email")
-            whose = (
-                f", of {owner[:100]}"
-                if isinstance(owner, str) and owner.isprintable() and owner
-                else ""
-            )
-            yield ok(TOKEN, f"accepted{whose}")
+            known = isinstance(owner, str) and owner.isprintable() and owner
+            yield ok(TOKEN, f"accepted, of {owner[:100]}" if known else "accepted")
             yield _permissions(missing(response.document))
             return
         says = f" ({status}{self._detail(response)})"
         if status in (401, 403):
-            yield ok(API, f"{host}: answers in {response.seconds:.2f} s")
-            if status == 403 and response.document is None:
-                text = f"the call is blocked{says}, by a firewall or proxy in front of the API rather than by the API"
-                yield failed(
-                    TOKEN, text, "have this machine's address and GET /api/v2/me/ allowed there"
-                )
-            else:
-                where = "api.token_file" if self._settings.token_file else "api.token"
-                advice = f"{_MAKE_ONE}; put it in {where}; staging and production have tokens of their own"
-                yield failed(TOKEN, f"refused{says}: wrong, expired or withdrawn", advice)
+            yield answers
+            yield self._refused(response, status, says)
             needs = "an accepted token"
         elif status == 429:
-            yield ok(API, f"{host}: answers in {response.seconds:.2f} s")
+            yield answers
             yield unknown(
                 TOKEN,
                 f"not told: the API throttles this machine or token{says}",
@@ -118,18 +107,34 @@ class ApiChecks:
             needs = "the API"
         yield from skipped((PERMISSIONS,), needs)
 
+    def _refused(self, response: Response, status: int, says: str) -> Check:
+        if status == 403 and response.document is None:
+            return failed(
+                TOKEN,
+                f"the call is blocked{says}, by a firewall or proxy in front of the API rather "
+                "than by the API",
+                "have this machine's address and GET /api/v2/me/ allowed there",
+            )
+        where = "api.token_file" if self._settings.token_file else "api.token"
+        return failed(
+            TOKEN,
+            f"refused{says}: wrong, expired or withdrawn",
+            f"{_MAKE_ONE}; put it in {where}; staging and production have tokens of their own",
+        )
+
     def _clock(self, ours: float, theirs: float | None) -> Check:
         if theirs is None:
             return unknown(CLOCK, "the API's answer does not tell the time")
         off = ours - (theirs + 0.5)  # a Date is cut to whole seconds
         if abs(off) < CLOCK_SECONDS:
             return ok(CLOCK, "agrees with the API's")
-        text = f"this machine's clock is {abs(off):,.0f} s {'ahead of' if off > 0 else 'behind'} the API's"
+        side = "ahead of" if off > 0 else "behind"
+        text = f"this machine's clock is {abs(off):,.0f} s {side} the API's"
         judge = failed if abs(off) >= CLOCK_LIMIT_SECONDS else warning
         return judge(CLOCK, text, "set it right, best by NTP (timedatectl set-ntp true)")
 
     def _detail(self, response: Response) -> str:
-        """What the API says in words, unless it repeats the token."""
+        """Return what the API says in words, unless it repeats the token."""
         said = (response.document or {}).get("detail")
         if not isinstance(said, str) or not said.isprintable() or self._token.current() in said:
             return ""

@@ -1,8 +1,7 @@
-"""Why a broker cannot be used: what librdkafka tells on the side, in words that say what to do.
+"""Explain why a broker cannot be used, from librdkafka's error callback and its log.
 
 Its calls only time out. The cause of a refused log-in or certificate comes through the error
-callback, and that of a connection closed at once (the wrong security.protocol) only as a line of
-its log.
+callback; that of a connection closed at once (the wrong security.protocol) only as a log line.
 """
 
 from __future__ import annotations
@@ -17,16 +16,15 @@ from consumer.preflight.tls import refusal
 
 _rdkafka_log = logging.getLogger("consumer.rdkafka")
 
-#: What the client puts around a cause: whose connection it was (and who logs it), and when it
-#: happened.
+#: The client puts around a cause whose connection it was (and who logs it), and when it happened.
 _WHO = re.compile(
     r"(?:FAIL \[\S+\] \[thrd:\S*\]: )?(?:(?:\w+)://)?(?P<peer>\S+:\d+)/\w+: (?P<what>.*)", re.DOTALL
 )
 _WHEN = re.compile(r" \(after \d+ms in state (?P<state>\w+).*\)$")
-#: "HTTP" and a TLS alert, read as the length of an answer.
+#: "HTTP" and a TLS alert, read as the length of a response.
 _HTTP_LENGTH, _TLS_LENGTHS = "1213486160", re.compile(r"Invalid response size 3[56]\d{7}")
 
-#: How sure each kind of cause is, and so which one is told when there are several.
+#: Kinds of causes, the surest first: that one is shown when there are several.
 _CODES = (
     KafkaError._AUTHENTICATION,
     KafkaError._SSL,
@@ -47,9 +45,7 @@ class _LogLines(logging.Handler):
 
 
 class Causes:
-    """Collects them: told by the error callback, and by ``logger``, which the client is to be
-    given.
-    """
+    """The causes from the error callback (``error``) and from ``logger``, which is the client's."""
 
     def __init__(self) -> None:
         self.all_down = False
@@ -70,9 +66,9 @@ class Causes:
             self._keep(KafkaError._FAIL, text)
 
     def worst(self, peer: str = "") -> tuple[str, int, str, str] | None:
-        """The surest cause, of this peer (host:port) or of any.
+        """Return the surest cause, of this peer (host:port) or of any.
 
-        Peer, code, what was said, the connection's state.
+        That is: peer, code, the client's words, the connection's state.
         """
         found = [
             (where, code) for where, code in self._found if peer in ("", where) and code in _CODES
@@ -93,7 +89,7 @@ class Causes:
 def explained(
     causes: Causes, properties: Mapping[str, str], servers: str, peer: str = ""
 ) -> tuple[str, str]:
-    """What is wrong with the connection to ``servers`` (or to the one ``peer``), and what to do."""
+    """Return what is wrong with the connection to ``servers`` (or one ``peer``), and what to do."""
     found = causes.worst(peer)
     if found is None:
         return (
@@ -119,8 +115,8 @@ def explained(
     if "wrong version number" in what or ("Disconnected" in what and state == "SSL_HANDSHAKE"):
         return (
             f"{where} does not speak TLS, but security.protocol is {protocol}",
-            "use the broker's TLS port in kafka.bootstrap_servers, or set kafka.client.security.protocol to "
-            + protocol.replace("SSL", "PLAINTEXT"),
+            "use the broker's TLS port in kafka.bootstrap_servers, or set "
+            f"kafka.client.security.protocol to {protocol.replace('SSL', 'PLAINTEXT')}",
         )
     if "Disconnected" in what or _TLS_LENGTHS.search(what):
         return _closed(where, state, protocol, properties)
@@ -146,7 +142,8 @@ def _log_in(where: str, what: str, properties: Mapping[str, str]) -> tuple[str, 
     if "current SASL state" in what:
         return (
             f"{where} takes no log-in, but sasl.* is configured",
-            "use the port of the broker's SASL listener, or leave SASL out of kafka.client.security.protocol",
+            "use the port of the broker's SASL listener, or leave SASL out of "
+            "kafka.client.security.protocol",
         )
     user = properties.get("sasl.username", "")
     # In the usual case the broker's own words are long and tell nothing more.
@@ -157,7 +154,8 @@ def _log_in(where: str, what: str, properties: Mapping[str, str]) -> tuple[str, 
     )
     return (
         f"{where} refuses the log-in{f' of {user}' if user else ''}{reason}",
-        "correct kafka.client.sasl.username and kafka.client.sasl.password (or SCM_KAFKA__CLIENT__SASL_PASSWORD)",
+        "correct kafka.client.sasl.username and kafka.client.sasl.password "
+        "(or SCM_KAFKA__CLIENT__SASL_PASSWORD)",
     )
 
 
@@ -169,21 +167,26 @@ def _certificate(where: str, properties: Mapping[str, str]) -> tuple[str, str]:
 def _closed(
     where: str, state: str, protocol: str, properties: Mapping[str, str]
 ) -> tuple[str, str]:
-    """The broker hangs up without a word: it expected something else."""
-    text = f"{where} closes the connection at once: security.protocol {protocol} is not what it expects"
+    """Explain a broker that hangs up without a word: it expected something else."""
+    text = (
+        f"{where} closes the connection at once: "
+        f"security.protocol {protocol} is not what it expects"
+    )
     if "SSL" in protocol and "SASL" not in protocol:
         return text, "set kafka.client.security.protocol to SASL_SSL, and kafka.client.sasl.*"
     if state == "APIVERSION_QUERY" and "SSL" not in protocol:
-        asks = (
+        expected = (
             "SASL_SSL"
             if "SASL" in protocol or "sasl.username" in properties
             else "SSL (or SASL_SSL with a log-in)"
         )
         return (
             text,
-            f"set kafka.client.security.protocol to {asks}, or use the broker's port without TLS",
+            f"set kafka.client.security.protocol to {expected}, "
+            "or use the broker's port without TLS",
         )
     return (
         text,
-        "ask for the listener's security protocol, and set kafka.client.security.protocol, sasl.* and ssl.* to it",
+        "ask for the listener's security protocol, and set kafka.client.security.protocol, "
+        "sasl.* and ssl.* to it",
     )

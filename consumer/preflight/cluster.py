@@ -1,4 +1,4 @@
-"""Kafka as the checks ask it: one administrator's client, every call bounded."""
+"""Call Kafka for the checks: one admin client, every call bounded."""
 
 from __future__ import annotations
 
@@ -16,35 +16,38 @@ from consumer.adapters.kafka.client import client_config, create_client
 from consumer.preflight.causes import Causes, explained
 from consumer.preflight.result import Check, failed, ok, warning
 
-#: How long each try to connect waits; between them the client's callbacks are served, which tell
-#: the cause.
+#: How long each try to connect waits. Between them the client's callbacks, which have the cause,
+#: are served.
 CONNECT_SECONDS = (1.0, 2.0, 4.0)
-#: How long the answer to anything else may take.
+#: How long the response to any other call may take.
 ANSWER_SECONDS = 4.0
-#: How often the brokers are asked for their controller while the one that they name is down.
-CONTROLLER_LOOKS = 10
-#: Asked again: the group's coordinator has only just been chosen.
-_SOON = (
+#: Requests for the controller while the brokers name one that is down.
+CONTROLLER_TRIES = 10
+#: Errors after which the call is repeated: the group's coordinator has only just been elected.
+_RETRIABLE = (
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
 )
-#: An answer all the same: the broker was reached.
-_NOT_TOLD = (
+#: Errors that show that the broker was reached.
+_REACHED = (
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError._UNSUPPORTED_FEATURE,
     KafkaError.UNSUPPORTED_VERSION,
     KafkaError.INVALID_REQUEST,
 )
 
-_START_IT = "start that broker if it is down, else make its advertised.listeners an address that this machine reaches"
+_START_IT = (
+    "start that broker if it is down, "
+    "else make its advertised.listeners an address that this machine reaches"
+)
 
 Key = TypeVar("Key")
 Configs = Mapping[str, str]
 
 
 class Cluster:
-    """The brokers; ConfigError for properties that the client refuses. ``connect`` comes first."""
+    """The brokers; call ``connect`` first. Raises ConfigError for properties the client refuses."""
 
     def __init__(self, bootstrap_servers: str, properties: Mapping[str, str]) -> None:
         self.servers = bootstrap_servers
@@ -62,7 +65,7 @@ class Cluster:
 
     @property
     def user(self) -> str:
-        """Who rights are to be given to, as far as it is known here."""
+        """Return the user that rights are to be given to; dots if it is not known here."""
         return self.properties.get("sasl.username", "") or "..."
 
     def connect(self) -> Check:
@@ -78,9 +81,13 @@ class Cluster:
                 self.topic_names = sorted(found.topics)
                 self.brokers = {number: f"{b.host}:{b.port}" for number, b in found.brokers.items()}
                 if found.controller_id not in self.brokers:
-                    text = f"{self.servers} answers, but its cluster has no controller that could tell of topics"
-                    advice = "look at the cluster's log, check again in a minute; a demo's embedded Kafka never has one"
-                    return failed("broker", text, advice)
+                    return failed(
+                        "broker",
+                        f"{self.servers} answers, but its cluster has no controller that could "
+                        "tell of topics",
+                        "look at the cluster's log, check again in a minute; a demo's embedded "
+                        "Kafka never has one",
+                    )
                 return self._reach_each()
         cause = self._causes.worst()
         if cause is not None and not self._is_bootstrap(cause[0]):
@@ -98,29 +105,27 @@ class Cluster:
         }
 
         def start(**wait: float) -> dict[ConfigResource, Future[Any]]:
-            # A call each: it goes to the broker that it is about.
+            # One call each: it goes to the broker that it is about.
             return {
                 one: future
                 for one in numbers
                 for future in self.admin.describe_configs([one], **wait).values()
             }
 
-        answers = self.ask(start)
+        results = self.call(start)
         self.broker_configs = {
-            numbers[resource]: _configs(answer) for resource, answer in answers.items()
+            numbers[resource]: _configs(result) for resource, result in results.items()
         }
         self.admin.poll(0)
-        silent = [
+        unreached = [
             number
-            for number, answer in self.broker_configs.items()
-            if isinstance(answer, KafkaError) and answer.code() not in _NOT_TOLD
+            for number, result in self.broker_configs.items()
+            if isinstance(result, KafkaError) and result.code() not in _REACHED
         ]
-        if silent:
-            return (
-                self._hidden(self.brokers[silent[0]])
-                if len(silent) == len(answers)
-                else self._some_down(silent)
-            )
+        if unreached:
+            if len(unreached) == len(results):
+                return self._hidden(self.brokers[unreached[0]])
+            return self._some_down(unreached)
         protocol = self.properties.get("security.protocol", "plaintext").upper()
         how = {
             "PLAINTEXT": "no TLS, no log-in",
@@ -135,13 +140,13 @@ class Cluster:
             f"{self.servers}: {plural(count, 'broker')}, {how.get(protocol, protocol)}{log_in}",
         )
 
-    def _some_down(self, silent: list[int]) -> Check:
-        """A broker that is down is an ordinary day; whether it matters is up to the topics."""
-        self.unreachable = set(silent)
-        address = self.brokers[silent[0]]
+    def _some_down(self, numbers: list[int]) -> Check:
+        """Warn only: a broker that is down is an ordinary day, and matters if a topic needs it."""
+        self.unreachable = set(numbers)
+        address = self.brokers[numbers[0]]
         text, _ = explained(self._causes, self.properties, address, address)
-        told = f"{self.servers}: {len(silent)} of {plural(len(self.brokers), 'broker')} cannot be reached: {text}"
-        return warning("broker", told, _START_IT)
+        of_all = f"{len(numbers)} of {plural(len(self.brokers), 'broker')}"
+        return warning("broker", f"{self.servers}: {of_all} cannot be reached: {text}", _START_IT)
 
     def _hidden(self, address: str) -> Check:
         text, _ = explained(self._causes, self.properties, address, address)
@@ -151,26 +156,29 @@ class Cluster:
             _START_IT,
         )
 
-    def ask(self, start: Callable[..., Mapping[Key, Future[Any]]]) -> dict[Key, Any]:
-        """Ask through ``start(request_timeout=...)``; the answer, or a KafkaError, of each key."""
+    def call(self, start: Callable[..., Mapping[Key, Future[Any]]]) -> dict[Key, Any]:
+        """Call ``start(request_timeout=...)``. Return the result, or a KafkaError, of each key."""
         until = time.monotonic() + ANSWER_SECONDS
         while True:
             self._find_controller()
             left = max(0.1, until - time.monotonic())
-            answers = {
+            results = {
                 key: _outcome(future, left) for key, future in start(request_timeout=left).items()
             }
-            soon = any(isinstance(a, KafkaError) and a.code() in _SOON for a in answers.values())
-            if not soon or time.monotonic() >= until:
-                return answers
-            time.sleep(0.1)  # between two looks
+            retriable = any(
+                isinstance(result, KafkaError) and result.code() in _RETRIABLE
+                for result in results.values()
+            )
+            if not retriable or time.monotonic() >= until:
+                return results
+            time.sleep(0.1)  # before the next try
 
     def _find_controller(self) -> None:
-        """Some calls go to the controller, as which each answer names another broker.
+        """Make the client know a controller that is up.
 
-        Not one that is down, please.
+        Some calls go to the controller, and each response may name another broker as it.
         """
-        for _ in range(CONTROLLER_LOOKS if self.unreachable else 0):
+        for _ in range(CONTROLLER_TRIES if self.unreachable else 0):
             with suppress(KafkaException):
                 if (
                     self.admin.list_topics(timeout=CONNECT_SECONDS[0]).controller_id
@@ -179,16 +187,16 @@ class Cluster:
                     return
 
     def is_led(self, partition: TopicPartitionInfo) -> bool:
-        """Whether a partition has a leader that answers."""
+        """Return whether a partition has a leader that can be reached."""
         return partition.leader is not None and partition.leader.id not in self.unreachable
 
     def topic_configs(self, topics: list[str]) -> dict[str, Configs | KafkaError]:
-        """The settings of topics, those of the broker included where a topic has none of its own."""
+        """Return the settings of topics, with the broker's where a topic has none of its own."""
         if not topics:
             return {}
         resources = {ConfigResource(ConfigResource.Type.TOPIC, topic): topic for topic in topics}
-        answers = self.ask(lambda **wait: self.admin.describe_configs(list(resources), **wait))
-        return {resources[resource]: _configs(answer) for resource, answer in answers.items()}
+        results = self.call(lambda **wait: self.admin.describe_configs(list(resources), **wait))
+        return {resources[resource]: _configs(result) for resource, result in results.items()}
 
 
 def _outcome(future: Future[Any], seconds: float) -> Any:
@@ -200,12 +208,12 @@ def _outcome(future: Future[Any], seconds: float) -> Any:
         return KafkaError(KafkaError._TIMED_OUT)
 
 
-def _configs(answer: Any) -> Configs | KafkaError:
-    if isinstance(answer, KafkaError):
-        return answer
-    return {name: entry.value for name, entry in answer.items() if entry.value is not None}
+def _configs(result: Any) -> Configs | KafkaError:
+    if isinstance(result, KafkaError):
+        return result
+    return {name: entry.value for name, entry in result.items() if entry.value is not None}
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 topic``, ``2 topics``, ``1,000 topics``."""
+    """Return ``1 topic``, ``2 topics``, ``1,000 topics``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Where the group stands: whether what it has still to read is still there."""
+"""Check the group: its members, and that what it has still to read is still there."""
 
 from __future__ import annotations
 
@@ -23,16 +23,13 @@ LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 def describe(cluster: Cluster, group_id: str) -> ConsumerGroupDescription | KafkaError:
-    """The group as the broker knows it.
-
-    One that was never used is described as dead, or not found.
-    """
-    answers = cluster.ask(
+    """Return the group as the broker knows it; one never used is dead, or an error."""
+    results = cluster.call(
         lambda **wait: cluster.admin.describe_consumer_groups(
             [group_id], include_authorized_operations=True, **wait
         )
     )
-    found: ConsumerGroupDescription | KafkaError = answers[group_id]
+    found: ConsumerGroupDescription | KafkaError = results[group_id]
     return found
 
 
@@ -42,17 +39,18 @@ def check(
     topics: dict[str, TopicDescription],
     group: ConsumerGroupDescription | KafkaError,
 ) -> Check:
-    """The group's members, and its committed offsets against what the topics still hold."""
+    """Check the group's members, and its committed offsets against what the topics still hold."""
     name = settings.group_id
     members = 0 if isinstance(group, KafkaError) else len(group.members)
     if not isinstance(group, KafkaError) and members and group.type == ConsumerGroupType.CLASSIC:
         assignor = group.partition_assignor
-        # Another way to share partitions in the same group, and the broker refuses it.
+        # The broker refuses a member that shares partitions in another way than the others.
         own = settings.client.get("partition.assignment.strategy", COOPERATIVE).split(",")
         if settings.group_protocol == "classic" and assignor not in ("", *own):
             return failed(
                 NAME,
-                f"{name}: another program is in this group (its assignor is {assignor}); both cannot be",
+                f"{name}: another program is in this group (its assignor is {assignor}); "
+                "both cannot be",
                 "give this consumer a kafka.group_id of its own, or stop the other program",
             )
     keys = [
@@ -100,7 +98,10 @@ def _out_of_range(
     also = f" (and {len(gone) + len(beyond) - 1} more)" if len(gone) + len(beyond) > 1 else ""
     if gone:
         lost = begins[key] - committed[key]
-        text = f"{where}{also}, which now begins at {begins[key]:,}: {lost:,} offsets were deleted unread"
+        text = (
+            f"{where}{also}, which now begins at {begins[key]:,}: "
+            f"{lost:,} offsets were deleted unread"
+        )
     else:
         text = f"{where}{also}, which ends at {ends[key]:,}: was the topic deleted and made again?"
     if settings.on_out_of_range == "stop":
@@ -118,11 +119,13 @@ def _committed(
     if not keys:
         return {}
     request = [ConsumerGroupTopicPartitions(group_id, keys)]
-    answers = cluster.ask(lambda **wait: cluster.admin.list_consumer_group_offsets(request, **wait))
-    answer = answers[group_id]
-    if isinstance(answer, KafkaError):
-        return {} if answer.code() == KafkaError.GROUP_ID_NOT_FOUND else answer
-    return {(tp.topic, tp.partition): tp.offset for tp in answer.topic_partitions if tp.offset >= 0}
+    results = cluster.call(
+        lambda **wait: cluster.admin.list_consumer_group_offsets(request, **wait)
+    )
+    result = results[group_id]
+    if isinstance(result, KafkaError):
+        return {} if result.code() == KafkaError.GROUP_ID_NOT_FOUND else result
+    return {(tp.topic, tp.partition): tp.offset for tp in result.topic_partitions if tp.offset >= 0}
 
 
 def _offsets(
@@ -130,11 +133,11 @@ def _offsets(
 ) -> dict[PartitionId, int]:
     if not keys:
         return {}
-    answers = cluster.ask(
+    results = cluster.call(
         lambda **wait: cluster.admin.list_offsets(dict.fromkeys(keys, spec), **wait)
     )
     return {
-        (tp.topic, tp.partition): a.offset
-        for tp, a in answers.items()
-        if not isinstance(a, KafkaError)
+        (tp.topic, tp.partition): result.offset
+        for tp, result in results.items()
+        if not isinstance(result, KafkaError)
     }

@@ -1,4 +1,4 @@
-"""Checks that do not need each other run beside each other, and the whole is bounded."""
+"""Run independent checks beside each other, within one time limit."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ log = logging.getLogger(__name__)
 
 
 def run(parts: Mapping[str, Callable[[], Iterable[Check]]], seconds: float) -> Iterator[Check]:
-    """The checks of all parts, each part's as they come, parts in their order.
+    """Yield the checks of all parts: parts in their order, each part's checks as they come.
 
-    A part ends after ``seconds``.
-
-    A part that takes longer, as with a resolver that does not answer, fails under its name.
+    A part that takes longer than ``seconds``, as with a resolver that does not answer, fails under
+    its name.
     """
     until = time.monotonic() + seconds
     queues: dict[str, SimpleQueue[Check | None]] = {}
     for name, part in parts.items():
         queues[name] = SimpleQueue()
-        # A daemon: a look-up that nobody can end must not keep the process alive.
+        # A daemon: a look-up that cannot be ended must not keep the process alive.
         threading.Thread(
             target=_work, args=(name, part, queues[name]), name=f"check-{name}", daemon=True
         ).start()

@@ -1,8 +1,8 @@
-"""Which permissions a token has, as far as ``GET /api/v2/me/`` tells it.
+"""Find a token's permissions in the response of ``GET /api/v2/me/``, whatever their form.
 
-How the answer names them is not documented, so several usual forms are read: a list of names, of
-objects with a name, a table of name → true, a text with blanks or commas; in any object of the
-answer, with or without a prefix.
+The form is not documented, so several usual ones are read: a list of names or of objects with a
+name, a table of name → true, a text with blanks or commas; in any object of the response, with or
+without a prefix.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-#: What an upload needs (guide to synchronous uploads, "UAT token permissions").
+#: Permissions that an upload needs (guide to synchronous uploads, "UAT token permissions").
 NEEDED = ("codes_view", "scm_bulk_edit", "scm_code_edit", "product_view")
-#: Names from the portal that show that the answer speaks of the same kind of permission.
+#: Names from the portal that show that the response is about the same kind of permission.
 _KIN = {*NEEDED, "brand_create", "product_create", "scans_download"}
 
 _LISTS = re.compile(r"permission|scope|access_rights|grants", re.IGNORECASE)
@@ -23,16 +23,19 @@ _DEPTH = 5
 
 
 def missing(document: dict[str, Any]) -> list[str] | None:
-    """Those of NEEDED that the answer does not list; None: it does not tell."""
-    # What is said of the token itself counts more than what is said of its user.
+    """Return those of ``NEEDED`` that the response does not list; None if it lists none at all."""
+    # The token's own permissions count more than its user's.
     of_token = {
-        name for key, part in document.items() if _TOKEN.search(key) for name in _told(part, _DEPTH)
+        name
+        for key, part in document.items()
+        if _TOKEN.search(key)
+        for name in _listed(part, _DEPTH)
     }
-    names = of_token or set(_told(document, _DEPTH))
+    names = of_token or set(_listed(document, _DEPTH))
     return [name for name in NEEDED if name not in names] if names & _KIN else None
 
 
-def _told(part: Any, depth: int) -> Iterator[str]:
+def _listed(part: Any, depth: int) -> Iterator[str]:
     if depth <= 0:
         return
     if isinstance(part, dict):
@@ -40,14 +43,14 @@ def _told(part: Any, depth: int) -> Iterator[str]:
             if isinstance(key, str) and _LISTS.search(key):
                 yield from _names(value, depth - 1)
             else:
-                yield from _told(value, depth - 1)
+                yield from _listed(value, depth - 1)
     elif isinstance(part, list):
         for value in part:
-            yield from _told(value, depth - 1)
+            yield from _listed(value, depth - 1)
 
 
 def _names(value: Any, depth: int) -> Iterator[str]:
-    """The names in a list of permissions, whatever its form."""
+    """Yield the names in a list of permissions, whatever its form."""
     if isinstance(value, str):
         for name in re.split(r"[\s,]+", value):
             yield re.split(r"[.:/]", name)[-1].lower().replace("-", "_")

@@ -1,4 +1,4 @@
-"""The schema registry, asked as the consumer will ask it: for a schema by its id."""
+"""Check the schema registry as the consumer uses it: by the look-up of a schema by its id."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from consumer.config.settings import SchemaRegistrySettings
 from consumer.preflight.result import Check, failed, ok
 
 NAME = "registry"
-#: Any id will do: that there is no such schema is an answer, too.
+#: Any id will do: a registry that does not know it works, too.
 SOME_ID = 1
 
 
 class RegistryCheck:
-    """Whether it answers and takes the log-in.
-
-    ConfigError at once for settings no call could be made with.
-    """
+    """The check of the registry. Raises ConfigError for settings no call could be made with."""
 
     def __init__(self, settings: SchemaRegistrySettings) -> None:
         self._settings = settings
@@ -26,7 +23,7 @@ class RegistryCheck:
         self._client: Any = connect(settings.url, settings.user, password) if settings.url else None
 
     def checks(self) -> Iterator[Check]:
-        """One line."""
+        """Yield one check: the registry answers and takes the log-in."""
         url, user = self._settings.url, self._settings.user
         if self._client is None:
             yield ok(NAME, "none configured; needed only for records in Confluent's wire format")

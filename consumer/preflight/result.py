@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The result of a check: a value with a state, a text and advice."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class State(StrEnum):
-    """How a check ended; only FAILED makes the command fail."""
+class CheckState(StrEnum):
+    """The end of a check; only FAILED makes the command fail."""
 
     OK = "ok"
     WARNING = "warning"  #: works now, and will hurt one day
@@ -19,36 +19,34 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line: what was looked at, how it is, what was found, and what to do next (empty when
-    there is nothing).
-    """
+    """One line: the subject, its state, what was found, and what to do next (empty: nothing)."""
 
     name: str
-    state: State
+    state: CheckState
     text: str
     advice: str = ""
 
 
 def ok(name: str, text: str) -> Check:
-    """As it should be."""
-    return Check(name, State.OK, text)
+    """Return the result of what is as it should be."""
+    return Check(name, CheckState.OK, text)
 
 
 def warning(name: str, text: str, advice: str) -> Check:
-    """Works now, and will hurt one day."""
-    return Check(name, State.WARNING, text, advice)
+    """Return the result of what works now, and will hurt one day."""
+    return Check(name, CheckState.WARNING, text, advice)
 
 
 def unknown(name: str, text: str, advice: str = "") -> Check:
-    """Cannot be found out."""
-    return Check(name, State.UNKNOWN, text, advice)
+    """Return the result of what cannot be found out."""
+    return Check(name, CheckState.UNKNOWN, text, advice)
 
 
 def failed(name: str, text: str, advice: str) -> Check:
-    """Must be mended before the consumer can work."""
-    return Check(name, State.FAILED, text, advice)
+    """Return the result of what must be mended before the consumer can work."""
+    return Check(name, CheckState.FAILED, text, advice)
 
 
 def skipped(names: Iterable[str], needs: str) -> list[Check]:
-    """Not made, because ``needs`` is missing."""
-    return [Check(name, State.SKIPPED, f"needs {needs}") for name in names]
+    """Return the results of checks that were not made, because ``needs`` is missing."""
+    return [Check(name, CheckState.SKIPPED, f"needs {needs}") for name in names]

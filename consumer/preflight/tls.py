@@ -1,4 +1,7 @@
-"""Why a broker's certificate is refused: librdkafka says only that it is, Python's TLS says why."""
+"""Find out why a broker's certificate is refused, by a handshake of Python's TLS.
+
+librdkafka says only that it is refused.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 
 HANDSHAKE_SECONDS = 3.0
 
-#: OpenSSL's verification codes: expired or not yet valid; another host name or IP address.
+#: OpenSSL's verification codes: not yet valid or expired; another host name or IP address.
 _WRONG_TIME = (9, 10)
 _WRONG_NAME = (62, 64)
 
@@ -18,9 +21,9 @@ _CA = "set kafka.client.ssl.ca.location to a PEM file with the CA that issued it
 
 
 def refusal(peer: str, properties: Mapping[str, str]) -> tuple[str, str]:
-    """The reason, and what to do.
+    """Return the reason, and what to do. ``peer``: host:port.
 
-    ``peer`` is host:port. Makes one handshake and sends nothing after it.
+    Makes one handshake and sends nothing after it.
     """
     host, _, port = peer.rpartition(":")
     host = host.strip("[]")
@@ -37,7 +40,8 @@ def refusal(peer: str, properties: Mapping[str, str]) -> tuple[str, str]:
             if error.verify_code in _WRONG_NAME:
                 return (
                     reason,
-                    "set kafka.bootstrap_servers (and the broker's advertised.listeners) to a name in it",
+                    "set kafka.bootstrap_servers (and the broker's advertised.listeners) "
+                    "to a name in it",
                 )
             if error.verify_code in _WRONG_TIME:
                 return reason, "have it renewed, or set this machine's clock right"

@@ -1,4 +1,4 @@
-"""Are the topics there, and can each of their partitions be used; made on demand."""
+"""Check that the topics are there and each partition can be used; make missing ones on demand."""
 
 from __future__ import annotations
 
@@ -15,43 +15,49 @@ from consumer.adapters.kafka.patterns import is_pattern, matching
 from consumer.preflight.cluster import Cluster, plural
 from consumer.preflight.result import Check, failed, ok
 
-EVENTS, LETTERS, RECEIPTS = "topics", "dead letters", "receipts"
+EVENTS, DEAD_LETTERS, RECEIPTS = "topics", "dead letters", "receipts"
 
-#: Of an events topic that is made here: as many members may share the work; more later would break
-#: the order of codes.
+#: Partitions of an events topic that is made here: as many members can share the work. To add some
+#: later would break the order of codes.
 NEW_PARTITIONS = 6
 #: Copies of a new topic, if there are as many brokers; min.insync.replicas stays the broker's.
 NEW_REPLICAS = 3
 #: How long events are kept in a topic that is made here, in ms: a week.
 NEW_RETENTION_MS = 7 * 24 * 3600 * 1000
-#: Headers that a dead letter has and its record had not, in bytes, generously.
-LETTER_ROOM = 65_536
+#: Room for the headers that a dead letter has and its record had not, in bytes, generously.
+DEAD_LETTER_ROOM = 65_536
 #: Configuration of a topic whose records are kept until a person deletes them.
 KEPT = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 #: How long a new topic may take until each partition has a leader.
 LEADERS_SECONDS = 5.0
 
 
-class Topics:
-    """The topics of the settings as the cluster has them.
+class TopicChecks:
+    """The checks of the topics in the settings.
 
-    ``events``, ``letters``, ``receipts`` after ``check_*``.
+    ``events``, ``dead_letters`` and ``receipts`` are the topics that ``check_*`` found.
     """
 
     def __init__(
-        self, cluster: Cluster, wanted: Sequence[str], letters: str, receipts: str, *, create: bool
+        self,
+        cluster: Cluster,
+        wanted: Sequence[str],
+        dead_letters: str,
+        receipts: str,
+        *,
+        create: bool,
     ) -> None:
         self._cluster = cluster
         self._wanted = wanted
-        self._letters_name = letters
+        self._dead_letters_name = dead_letters
         self._receipts_name = receipts
         self._create = create
         self.events: dict[str, TopicDescription] = {}
-        self.letters: TopicDescription | None = None
+        self.dead_letters: TopicDescription | None = None
         self.receipts: TopicDescription | None = None
 
     def check_events(self) -> list[Check]:
-        """One line for each name or pattern of ``kafka.topics``."""
+        """Return a check for each name or pattern of ``kafka.topics``."""
         checks = []
         for wanted in self._wanted:
             if not is_pattern(wanted):
@@ -65,16 +71,16 @@ class Topics:
                 )
         return checks
 
-    def check_letters(self) -> Check:
-        """The dead-letter topic."""
-        name, setting = self._letters_name, "dead_letter.topic"
-        check, self.letters = self._written(
-            LETTERS, name, setting, "rejected rows", self._letter_config
+    def check_dead_letters(self) -> Check:
+        """Check the dead-letter topic."""
+        name, setting = self._dead_letters_name, "dead_letter.topic"
+        check, self.dead_letters = self._written(
+            DEAD_LETTERS, name, setting, "rejected rows", self._dead_letter_config
         )
         return check
 
     def check_receipts(self) -> list[Check]:
-        """The receipts topic, if receipts are to be written."""
+        """Check the receipts topic, if receipts are to be written."""
         if not self._receipts_name:
             return []
         name, setting = self._receipts_name, "receipts.topic"
@@ -84,14 +90,14 @@ class Topics:
     def _written(
         self, check: str, name: str, setting: str, what: str, config: Callable[[], dict[str, str]]
     ) -> tuple[Check, TopicDescription | None]:
-        """A topic that the consumer writes, made on demand with this configuration."""
+        """Check a topic that the consumer writes, made on demand with this configuration."""
         found = self._describe([name])[name]
         made = ""
         if _missing(found) and self._create:
-            problem = self._make(name, self._letter_partitions(), config())
+            problem = self._make(name, self._dead_letter_partitions(), config())
             if problem is not None:
                 return self._not_made(check, name, problem), None
-            kept = "letters" if check == LETTERS else what
+            kept = "dead letters" if check == DEAD_LETTERS else what
             made = f", made now; {kept} are kept until you delete them"
             found = self._describe([name])[name]
         if isinstance(found, TopicDescription):
@@ -138,14 +144,15 @@ class Topics:
     def _usable(self, check: str, name: str, found: TopicDescription, made: str) -> Check:
         leaderless = [partition.id for partition in found.partitions if partition.leader is None]
         if leaderless:
-            text = f"{name}: {plural(len(leaderless), 'partition')} without a leader ({_some(leaderless)})"
+            count = plural(len(leaderless), "partition")
+            text = f"{name}: {count} without a leader ({_some(leaderless)})"
             return failed(check, text, "bring the broker back that holds them")
-        silent = [
+        unreachable = [
             partition.id for partition in found.partitions if not self._cluster.is_led(partition)
         ]
-        if silent:
-            count = plural(len(silent), "partition")
-            text = f"{name}: {count} led by a broker that cannot be reached ({_some(silent)})"
+        if unreachable:
+            count = plural(len(unreachable), "partition")
+            text = f"{name}: {count} led by a broker that cannot be reached ({_some(unreachable)})"
             return failed(
                 check,
                 text,
@@ -182,20 +189,17 @@ class Topics:
                 TopicCollection(names), include_authorized_operations=True, **wait
             )
 
-        return self._cluster.ask(start)
+        return self._cluster.call(start)
 
     def _make(self, name: str, partitions: int, config: dict[str, str]) -> KafkaError | None:
-        """Create it and wait until each partition has a leader.
-
-        What stood against it, if anything did.
-        """
+        """Create a topic and wait until each partition has a leader. Return the error, if any."""
         copies = min(NEW_REPLICAS, len(self._cluster.brokers))
         new = NewTopic(name, partitions, copies, config=config)
-        (answer,) = self._cluster.ask(
+        (result,) = self._cluster.call(
             lambda **wait: self._cluster.admin.create_topics([new], **wait)
         ).values()
-        if isinstance(answer, KafkaError) and answer.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            return answer
+        if isinstance(result, KafkaError) and result.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            return result
         until = time.monotonic() + LEADERS_SECONDS
         while time.monotonic() < until:
             found = self._describe([name])[name]
@@ -203,16 +207,19 @@ class Topics:
                 p.leader is not None for p in found.partitions
             ):
                 break
-            time.sleep(0.05)  # between two looks
+            time.sleep(0.05)  # before the next look-up
         return None
 
-    def _letter_partitions(self) -> int:
+    def _dead_letter_partitions(self) -> int:
         return max(
             (len(found.partitions) for found in self.events.values()), default=NEW_PARTITIONS
         )
 
-    def _letter_config(self) -> dict[str, str]:
-        """Nothing is deleted by time or size: a letter is the only trace of a rejected row."""
+    def _dead_letter_config(self) -> dict[str, str]:
+        """Return the topic's settings.
+
+        Nothing is deleted by time or size: a dead letter is the only trace of a rejected row.
+        """
         config = KEPT.copy()
         limits = [
             int(settings["max.message.bytes"])
@@ -220,12 +227,12 @@ class Topics:
             if not isinstance(settings, KafkaError) and "max.message.bytes" in settings
         ]
         if limits:
-            config["max.message.bytes"] = str(max(limits) + LETTER_ROOM)
+            config["max.message.bytes"] = str(max(limits) + DEAD_LETTER_ROOM)
         return config
 
 
 def allow(cluster: Cluster, operation: str, resource: str) -> str:
-    """The command that gives a right, for whoever administers the cluster."""
+    """Return the command that gives a right, for whoever administers the cluster."""
     return (
         f"have Kafka's administrator run: kafka-acls --bootstrap-server {cluster.servers} --add "
         f"--allow-principal User:{cluster.user} --operation {operation} {resource}"

@@ -1,5 +1,5 @@
-"""Publishing a file as events.
+"""Publish a file as events.
 
-``opening`` takes the file, ``lines`` and ``table`` read it, ``checking`` makes records of its
-lines, ``job`` hands them to Kafka (or to ``preview``), ``telling`` says how it goes.
+``opening`` opens the file, ``lines`` and ``table`` read it, ``checking`` makes records of its
+lines, ``job`` hands them to Kafka (or to ``preview``), ``reporting`` shows the progress.
 """

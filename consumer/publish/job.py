@@ -1,4 +1,4 @@
-"""The work of ``publish``: read, check, hand over, and account for every line."""
+"""Read, check and hand over line by line, and account for every line."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, Protocol
 from consumer.adapters.kafka.publisher import BrokenError
 from consumer.core.model import InvalidEvent
 from consumer.errors import UserError
-from consumer.publish.telling import Telling
+from consumer.publish.reporting import Reporter
 
-#: Lines between two looks at failures and progress.
-LOOK_EVERY = 1000
+#: Lines between two checks for failures, and reports of progress.
+CHECK_EVERY = 1000
 
 
 class Sink(Protocol):
-    """Where records go: ``kafka.publisher.Publisher``, or ``preview.Preview``."""
+    """A destination of records: ``kafka.publisher.Publisher``, or ``preview.Preview``."""
 
     unacknowledged_from: int | None
     broken: str
@@ -37,11 +37,9 @@ class StoppedError(Exception):
 
 
 class Stop:
-    """A handler of signals.
+    """A handler of signals: the first ends reading, the second also ends the wait for Kafka.
 
-    The first ends reading, the second ends waiting for acknowledgements, too.
-
-    Reading may wait for ever (a pipe), so it is left by an exception; anything else ends between
+    Reading may wait for ever (a pipe), so it is left by an exception. Anything else ends between
     two lines, so that it is known of each line whether it was handed over.
     """
 
@@ -58,7 +56,7 @@ class Stop:
 
     @contextmanager
     def while_reading(self) -> Iterator[None]:
-        """Reading may wait in this block; raises StoppedError if a signal came before, or comes."""
+        """Let a signal end the wait in this block. Raise StoppedError if one came, or comes."""
         try:
             self.reading = True
             if self.count:
@@ -69,19 +67,19 @@ class Stop:
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What became of the lines."""
+class PublishOutcome:
+    """The counts of a run's lines, and where to go on."""
 
     taken: int = 0  #: lines that hold anything, from the first one wanted
     acknowledged: int = 0
     refused: int = 0
     seconds: float = 0.0
-    next_line: int | None = None  #: where to go on, if not all of it is done
+    next_line: int | None = None  #: where to go on, if not all lines are done
     problem: str = ""  #: why the file was not read to its end
 
     @property
     def unknown(self) -> int:
-        """Lines that were handed over, and neither acknowledged nor refused."""
+        """Return the number of lines handed over, and neither acknowledged nor refused."""
         return self.taken - self.acknowledged - self.refused
 
 
@@ -89,20 +87,19 @@ def publish(
     lines: Iterable[tuple[int, Any]],
     make: Callable[[int, Any], tuple[str, bytes]],
     sink: Sink,
-    telling: Telling,
+    reporter: Reporter,
     stop: Stop,
     *,
     from_line: int,
     position: Callable[[], int],
-) -> Outcome:
+) -> PublishOutcome:
     """Publish the lines from ``from_line`` on.
 
-    Their numbers with what ``make`` makes records of, or a BadEvent.
-
-    ``position``: the byte of the file where reading is.
+    ``lines``: numbers, each with what ``make`` makes a record of, or with an InvalidEvent.
+    ``position``: returns the byte of the file where reading is.
     """
     sink.connect()
-    outcome = Outcome()
+    outcome = PublishOutcome()
     begin = time.monotonic()
     last, ended = from_line - 1, False
     taken = 0
@@ -119,14 +116,14 @@ def publish(
                         key, value = make(line, content)
                         send(line, key, value)
                     except InvalidEvent as bad:
-                        telling.refuse(line, bad)
+                        reporter.refuse(line, bad)
                     except BrokenError:
                         taken -= 1
                         raise
                     last = line
-                    if not taken % LOOK_EVERY:
+                    if not taken % CHECK_EVERY:
                         sink.poll()
-                        telling.progress(taken, position())
+                        reporter.progress(taken, position())
                 stop.reading = True
                 if stop.count:
                     break
@@ -139,14 +136,11 @@ def publish(
     except OSError as error:
         outcome.problem = f"the file cannot be read on: {error.strerror}"
     if stop.count:
-        telling.say("stopping: waiting for acknowledgements; a second signal leaves at once")
+        reporter.say("stopping: waiting for acknowledgements; a second signal leaves at once")
     sink.finish()
     outcome.seconds = time.monotonic() - begin
-    outcome.taken, outcome.acknowledged, outcome.refused = (
-        taken,
-        sink.acknowledged,
-        telling.refused.total(),
-    )
+    outcome.taken, outcome.acknowledged = taken, sink.acknowledged
+    outcome.refused = reporter.refused.total()
     outcome.next_line = (
         sink.unacknowledged_from if ended else min(last + 1, sink.unacknowledged_from or last + 1)
     )

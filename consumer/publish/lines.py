@@ -1,7 +1,4 @@
-"""Lines of a file as bytes, and telling what kind of file it is.
-
-Memory stays flat whatever the file holds.
-"""
+"""Read a file's lines in flat memory, and detect its kind."""
 
 from __future__ import annotations
 
@@ -15,14 +12,13 @@ from typing import Literal
 
 from consumer.errors import UserError
 
-#: Longest line that is read. A file without line breaks is no list of events, and must not fill the
-#: memory.
+#: Longest line that is read, in bytes: a file without line breaks must not fill the memory.
 MAX_LINE = 1024 * 1024
 
-#: So much of a file is looked at before anything of it is published, bytes.
+#: Bytes of a file that are inspected before anything of it is published.
 BEGIN = 64 * 1024
 SAVE_AS_UTF8 = "save it as UTF-8 (in Excel: CSV UTF-8)"
-#: What a line is refused with that is not UTF-8.
+#: The message of a line that is not UTF-8.
 NOT_UTF8 = "the text is not UTF-8"
 
 Kind = Literal["csv", "ndjson"]
@@ -31,11 +27,9 @@ _ENDINGS: dict[str, Kind] = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", 
 
 
 def kind_of_file(name: str, stream: BufferedReader) -> Kind:
-    """What a file holds: by its name's ending, else by its first byte that is no space.
+    """Return a file's kind: by its name's ending, else by its first byte that is no space.
 
-    Nothing is taken from it.
-
-    An object or a list opens: NDJSON. Anything else: CSV.
+    A byte that opens an object or a list is NDJSON, any other CSV. Nothing of the stream is used.
     """
     by_name = _ENDINGS.get(PurePath(name).suffix.lower())
     if by_name is not None:
@@ -47,10 +41,8 @@ def kind_of_file(name: str, stream: BufferedReader) -> Kind:
 def refuse_other_files(name: str, stream: BufferedReader, kind: Kind) -> None:
     """Raise UserError for a file whose beginning shows that hardly a line of it can be read.
 
-    Nothing is taken from it.
-
-    That spares a file that is half published and half refused, because nobody said that it was
-    saved otherwise.
+    Else a file saved in another form would be half published and half refused. Nothing of the
+    stream is used.
     """
     begin = stream.peek(BEGIN)[:BEGIN]
     if begin.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
@@ -60,9 +52,8 @@ def refuse_other_files(name: str, stream: BufferedReader, kind: Kind) -> None:
             "the file is an Excel workbook (or another ZIP file), not text: save it as CSV UTF-8"
         )
     try:
-        text = getincrementaldecoder("utf-8")().decode(
-            begin
-        )  # what it ends with may be half a character
+        # An incremental decoder, as the last character may be cut in half.
+        text = getincrementaldecoder("utf-8")().decode(begin)
     except UnicodeDecodeError as error:
         line = begin.count(b"\n", 0, error.start) + 1
         raise UserError(f"line {line} is not UTF-8: {SAVE_AS_UTF8}") from None
@@ -71,7 +62,7 @@ def refuse_other_files(name: str, stream: BufferedReader, kind: Kind) -> None:
 
 
 def _refuse_documents(name: str, text: str) -> None:
-    """JSON that is no event a line: one list, or a document over several lines."""
+    """Raise UserError for JSON that is no event a line: a list, or a document of several lines."""
     file = "" if name == "standard input" else f" {shlex.quote(name)}"
     if text.startswith("["):
         raise UserError(
@@ -89,9 +80,9 @@ def _refuse_documents(name: str, text: str) -> None:
 
 
 def raw_lines(stream: BufferedReader) -> Iterator[bytes]:
-    """Every physical line with its end, without a byte order mark.
+    """Yield every physical line with its end, without a byte order mark.
 
-    Raises UserError for what is no text in lines.
+    Raise UserError for UTF-16, and for a line longer than ``MAX_LINE``.
     """
     readline = stream.readline
     raw = readline(MAX_LINE)
@@ -102,7 +93,8 @@ def raw_lines(stream: BufferedReader) -> Iterator[bytes]:
     while raw:
         if len(raw) >= MAX_LINE:
             raise UserError(
-                f"line {number} is longer than {MAX_LINE:,} bytes: the file is neither CSV nor NDJSON"
+                f"line {number} is longer than {MAX_LINE:,} bytes: "
+                "the file is neither CSV nor NDJSON"
             )
         yield raw
         raw = readline(MAX_LINE)
@@ -110,7 +102,7 @@ def raw_lines(stream: BufferedReader) -> Iterator[bytes]:
 
 
 def json_lines(stream: BufferedReader) -> Iterator[tuple[int, bytes]]:
-    """Each line of an NDJSON file that is not blank, with its number and without its end."""
+    """Yield each line of an NDJSON file that is not blank: its number, and it without its end."""
     for number, raw in enumerate(raw_lines(stream), 1):
         line = raw.strip()
         if line:

@@ -1,4 +1,4 @@
-"""From a file's name to its lines and to what makes events of them."""
+"""Open a file by its name, and choose what reads its lines and makes records of them."""
 
 from __future__ import annotations
 
@@ -21,28 +21,27 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file to publish. ``size`` in bytes, None if it is not known.
-
-    ``position``: the byte where reading is.
-    """
+    """A file to publish."""
 
     stream: BufferedReader
     name: str
-    size: int | None
+    size: int | None  #: in bytes; None: not known
 
     def position(self) -> int:
+        """Return the byte where reading is; 0 if the size is not known."""
         return self.stream.tell() if self.size else 0
 
 
 @contextmanager
 def opened(file: str) -> Iterator[Opened]:
-    """The file, or standard input for ``-``; raises UserError if it cannot be read."""
+    """Open the file, or standard input for ``-``. Raise UserError if it cannot be read."""
     if file == STDIN:
         assert isinstance(sys.stdin.buffer, BufferedReader)
         yield Opened(sys.stdin.buffer, "standard input", None)
         return
     try:
-        raw = Path(file).open("rb", 0)  # noqa: SIM115 - closed below; an error inside the block is not an opening's
+        # Not in a with statement: an error inside the block is not one of opening.
+        raw = Path(file).open("rb", 0)  # noqa: SIM115
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
     stream: BufferedReader = BufferedReader(raw, BEGIN)
@@ -51,17 +50,17 @@ def opened(file: str) -> Iterator[Opened]:
 
 
 def source_of(file: str) -> str:
-    """What events say of where they come from: the file's name without its folder."""
+    """Return the events' member ``source``: the file's name without its folder."""
     return "stdin" if file == STDIN else os.fsencode(Path(file).name).decode(errors="replace")
 
 
 def reading(
     file: Opened, making: Making, padded: Callable[[int], None], *, empty_erases: bool
 ) -> tuple[Iterable[tuple[int, Any]], Callable[[int, Any], tuple[str, bytes]]]:
-    """The lines of a file, and what makes a record of each.
+    """Return the lines of a file, and the function that makes a record of each.
 
-    ``padded``: is told the lines whose key has white space at an end. Raises UserError for a file
-    or a header that is of no use.
+    ``padded``: called with each line whose key has white space at an end. Raise UserError for a
+    file or a header that cannot be used.
     """
     try:
         kind = kind_of_file(file.name, file.stream)
@@ -80,6 +79,7 @@ def reading(
 def _refuse_epcis(making: Making) -> None:
     if making.format == "epcis":
         raise UserError(
-            "a table tells fields, not what happened, so no events of EPCIS can be made of it; publish it as json "
-            '(SCM_EVENTS__FORMAT=json), which a consumer with events.format = "auto" reads beside EPCIS'
+            "a table tells fields, not what happened, so no events of EPCIS can be made of it; "
+            "publish it as json (SCM_EVENTS__FORMAT=json), which a consumer with "
+            'events.format = "auto" reads beside EPCIS'
         )

@@ -1,4 +1,4 @@
-"""What would be published, without a broker."""
+"""Take records in Kafka's place and show the first of them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ SHOWN = 3
 
 
 class Preview:
-    """Stands where ``kafka.publisher.Publisher`` would.
-
-    Takes everything, keeps the first records, writes nothing.
-    """
+    """A ``Sink`` for a dry run: takes everything, keeps the first records, writes nothing."""
 
     unacknowledged_from: int | None = None
     broken = ""
@@ -23,7 +20,7 @@ class Preview:
         self.shown: list[str] = []
 
     def connect(self) -> None:
-        """There is nothing to connect to."""
+        """Do nothing: there is nothing to connect to."""
 
     def send(self, line: int, key: str, value: bytes) -> None:
         """Count a record."""
@@ -32,10 +29,10 @@ class Preview:
             self.shown.append(f"line {line}, key {key}: {_text(value)}")
 
     def poll(self) -> None:
-        """Nothing fails."""
+        """Do nothing: nothing can fail."""
 
     def finish(self) -> None:
-        """Nothing is under way."""
+        """Do nothing: nothing is under way."""
 
 
 def _text(value: bytes) -> str:

@@ -1,7 +1,7 @@
-"""CSV by the portal's template: a header with the data key and the field names, then a code a line.
+"""Read CSV by the portal's template: a header with the data key and field names, a code a line.
 
-Cells are text, kept exactly. A record is named by the physical line it begins in, also behind cells
-with line breaks.
+Cells are text, kept exactly. A record's number is that of the physical line it begins in, also
+behind cells with line breaks.
 """
 
 from __future__ import annotations
@@ -20,41 +20,44 @@ from consumer.publish.lines import NOT_UTF8, raw_lines
 
 _SEPARATORS = (",", ";", "\t")
 _NAMES_SHOWN = 12
-#: What Excel reads in the first line, and some programs write for it.
+#: A first line that Excel reads as the separator, and that some programs write for it.
 _SEPARATOR_LINE = re.compile(r'"?sep=(?P<separator>[,;\t|])"?', re.IGNORECASE)
 
-#: What the csv module's errors mean to the person who made the file, by a word of them.
+#: Words of the csv module's errors, and what they mean to the person who made the file.
 _MALFORMED = {
     "unexpected end": "a quotation mark opens a cell and is never closed",
-    "larger than field limit": "a quotation mark opens a cell and is not closed for 131,072 characters",
-    "expected after": "text follows the quotation mark that closes a cell; inside a quoted cell, write the mark twice",
+    "larger than field limit": "a quotation mark opens a cell and is not closed "
+    "for 131,072 characters",
+    "expected after": "text follows the quotation mark that closes a cell; "
+    "inside a quoted cell, write the mark twice",
     "new-line character": "a carriage return stands inside the line",
 }
 
 
 class Table:
-    """A CSV file: its header is read and judged at once, its lines by iterating over it.
+    """A CSV file: its header is read and checked at once, its lines by iterating over it.
 
     UTF-8, separated by ``,``, ``;`` or tab, whichever the header uses. ``data_key``: the column
-    that must be there. Raises UserError for a header that lines cannot be read by.
+    that must be there. Raises UserError for a header that cannot be used.
     """
 
     def __init__(self, stream: BufferedReader, data_key: str) -> None:
         self._not_utf8 = False  # of the lines read since the last record
         texts = self._texts(stream)
         begin: list[str] = []
-        told: str | None = None
+        separator: str | None = None
         for text in texts:
-            says = _SEPARATOR_LINE.fullmatch(text.strip("\r\n")) if told is None else None
-            told = says["separator"] if says else told
-            begin.append("\n" if says or text.isspace() else text)
+            named = _SEPARATOR_LINE.fullmatch(text.strip("\r\n")) if separator is None else None
+            separator = named["separator"] if named else separator
+            begin.append("\n" if named or text.isspace() else text)
             if not begin[-1].isspace():
                 break
         else:
             raise UserError(
-                f"the file is empty; its first line names the columns: {data_key} and the fields to set"
+                "the file is empty; its first line names the columns: "
+                f"{data_key} and the fields to set"
             )
-        self.separator = told or max(
+        self.separator = separator or max(
             _SEPARATORS, key=lambda separator: _fitness(begin[-1], separator, data_key)
         )
         self._reader = csv.reader(chain(begin, texts), delimiter=self.separator, strict=True)
@@ -63,13 +66,10 @@ class Table:
             raise UserError(f"the header cannot be read: {names.message}")
         self.names: list[str] = names
         for problem in _problems(self.names, data_key):
-            raise UserError(f"{problem}; the header is: {_told(self.names)}")
+            raise UserError(f"{problem}; the header is: {_shown(self.names)}")
 
     def __iter__(self) -> Iterator[tuple[int, list[str] | InvalidEvent]]:
-        """Each record that holds anything.
-
-        The line it begins in, and its cells or why it cannot be read.
-        """
+        """Yield each record that holds anything: its first line, and its cells or the error."""
         names = len(self.names)
         for line, cells in self._records():
             if isinstance(cells, InvalidEvent):
@@ -78,12 +78,8 @@ class Table:
                 if any(cells):
                     yield line, cells
             elif any(cell and not cell.isspace() for cell in cells):
-                yield (
-                    line,
-                    InvalidEvent(
-                        "undecodable", f"{_cells(len(cells))}, but the header has {names}"
-                    ),
-                )
+                message = f"{_cells(len(cells))}, but the header has {names}"
+                yield line, InvalidEvent("undecodable", message)
 
     def _records(self) -> Iterator[tuple[int, list[str] | InvalidEvent]]:
         reader = self._reader
@@ -93,12 +89,8 @@ class Table:
                 for cells in reader:
                     if self._not_utf8:
                         self._not_utf8 = False
-                        yield (
-                            line,
-                            InvalidEvent(
-                                "undecodable", f"{NOT_UTF8}{_up_to(line, reader.line_num)}"
-                            ),
-                        )
+                        message = f"{NOT_UTF8}{_up_to(line, reader.line_num)}"
+                        yield line, InvalidEvent("undecodable", message)
                     elif cells:
                         yield line, cells
                     line = reader.line_num + 1
@@ -122,10 +114,7 @@ class Table:
 
 
 def _fitness(header: str, separator: str, data_key: str) -> tuple[bool, int]:
-    """How well a header is divided by a separator.
-
-    Into the data key and others, then into as many as can be.
-    """
+    """Return how well a separator divides a header: first by the data key, then by the columns."""
     try:
         names = next(csv.reader([header], delimiter=separator))
     except csv.Error:
@@ -136,8 +125,9 @@ def _fitness(header: str, separator: str, data_key: str) -> tuple[bool, int]:
 def _problems(names: list[str], data_key: str) -> Iterator[str]:
     if data_key not in names:
         yield (
-            f"the header has no column {quoted(data_key)}, the data key: rename the column of the codes to "
-            "that; if it is another key field of the API, such as serial_number, name that with --data-key"
+            f"the header has no column {quoted(data_key)}, the data key: "
+            "rename the column of the codes to that; if it is another key field of the API, "
+            "such as serial_number, name that with --data-key"
         )
     for name, count in Counter(names).items():
         if not name.strip():
@@ -148,7 +138,7 @@ def _problems(names: list[str], data_key: str) -> Iterator[str]:
         yield "the header names no field to set"
 
 
-def _told(names: list[str]) -> str:
+def _shown(names: list[str]) -> str:
     more = len(names) - _NAMES_SHOWN
     return ", ".join(map(quoted, names[:_NAMES_SHOWN])) + (f" and {more} more" if more > 0 else "")
 

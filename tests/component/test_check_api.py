@@ -14,7 +14,7 @@ from consumer.config.settings import ApiSettings
 from consumer.errors import ConfigError
 from consumer.preflight.api import ApiChecks
 from consumer.preflight.permissions import NEEDED, missing
-from consumer.preflight.result import Check, State
+from consumer.preflight.result import Check, CheckState
 from consumer.sandbox import Sandbox
 from tests.component.wire import TOKEN, Wire, answer, free_port, make_certificate, saying
 
@@ -58,7 +58,7 @@ def test_an_api_that_is_down_fails_and_the_rest_is_skipped() -> None:
 
 def test_a_name_that_cannot_be_resolved_is_told_as_such() -> None:
     api = checked("https://api.invalid")["API"]
-    assert (api.state, "cannot be resolved" in api.text) == (State.FAILED, True)
+    assert (api.state, "cannot be resolved" in api.text) == (CheckState.FAILED, True)
     assert "DNS" in api.advice
 
 
@@ -67,7 +67,7 @@ def test_a_certificate_of_an_unknown_ca_names_the_ca_file(tmp_path: Path) -> Non
     with Wire(saying(answer()), certificate.server()) as wire:
         refused = checked(wire.url)["API"]
         accepted = checked(wire.url, ca_file=str(certificate.pem))["API"]
-    assert (refused.state, accepted.state) == (State.FAILED, State.OK)
+    assert (refused.state, accepted.state) == (CheckState.FAILED, CheckState.OK)
     assert "api.ca_file" in refused.advice
 
 
@@ -83,14 +83,14 @@ def test_an_answer_that_repeats_the_token_is_not_shown() -> None:
     with Wire(
         saying(answer("401 Unauthorized", b'{"detail": "no such token: %s"}' % TOKEN.encode()))
     ) as wire:
-        assert checked(wire.url)["token"].state == State.FAILED
+        assert checked(wire.url)["token"].state == CheckState.FAILED
 
 
 @pytest.mark.parametrize("lost", NEEDED)
 def test_a_token_without_a_permission_fails_and_names_it(sandbox: Sandbox, lost: str) -> None:
     sandbox.permissions = [name for name in NEEDED if name != lost]
     permissions = checked(sandbox.url, sandbox.token)["permissions"]
-    assert permissions.state == State.FAILED
+    assert permissions.state == CheckState.FAILED
     assert permissions.text == f"the token has no {lost}"
     assert "portal" in permissions.advice
 
@@ -131,9 +131,9 @@ def test_every_other_answer_is_a_line_of_its_own(
     with Wire(saying(answer(status, body))) as wire:
         found = checked(wire.url)
     assert states(found)[:2] == states_then
-    assert found["permissions"].state == State.SKIPPED
+    assert found["permissions"].state == CheckState.SKIPPED
     trouble = next(
-        check for check in found.values() if check.state not in (State.OK, State.SKIPPED)
+        check for check in found.values() if check.state not in (CheckState.OK, CheckState.SKIPPED)
     )
     assert words in trouble.text
     assert trouble.advice
@@ -142,7 +142,7 @@ def test_every_other_answer_is_a_line_of_its_own(
 def test_an_answer_that_does_not_come_ends_at_the_time_for_it(sandbox: Sandbox) -> None:
     sandbox.faults.add("latency", seconds=20, path="me")
     api = checked(sandbox.url, sandbox.token, timeout_seconds=0.5)["API"]
-    assert api.state == State.FAILED
+    assert api.state == CheckState.FAILED
     assert "within 0.5 s" in api.text
     assert api.advice
 
@@ -172,7 +172,7 @@ def test_a_clock_that_is_off_is_told_by_the_answers_date(
 @pytest.mark.parametrize("header", [[], ["Date: yesterday"]])
 def test_an_answer_without_a_date_leaves_the_clock_unknown(header: list[str]) -> None:
     with Wire(saying(answer("200 OK", b"{}", *header))) as wire:
-        assert checked(wire.url)["clock"].state == State.UNKNOWN
+        assert checked(wire.url)["clock"].state == CheckState.UNKNOWN
 
 
 def test_a_token_file_without_a_token_is_a_configuration_error(tmp_path: Path) -> None:

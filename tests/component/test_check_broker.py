@@ -19,7 +19,7 @@ from consumer.config.settings import Settings
 from consumer.errors import ConfigError
 from consumer.preflight import kafka, parallel
 from consumer.preflight.cluster import Cluster
-from consumer.preflight.result import Check, State, ok
+from consumer.preflight.result import Check, CheckState, ok
 from tests.component.wire import Peer, Wire, free_port, make_certificate
 from tests.support.kafka_mock import open_mock
 
@@ -32,7 +32,7 @@ def broker_check(servers: str, **properties: str) -> Check:
     )
     first, *rest = kafka.checks(Settings(), cluster, create=True)
     assert first.name == "broker"
-    if first.state == State.FAILED:
+    if first.state == CheckState.FAILED:
         assert [check.name for check in rest] == [
             "topics",
             "dead letters",
@@ -41,7 +41,7 @@ def broker_check(servers: str, **properties: str) -> Check:
             "retention",
         ]
         assert {(check.state, check.text) for check in rest} == {
-            (State.SKIPPED, "needs the broker")
+            (CheckState.SKIPPED, "needs the broker")
         }
     return first
 
@@ -50,7 +50,7 @@ def broker_check(servers: str, **properties: str) -> Check:
 def test_no_broker_fails_soon_and_says_that_nobody_listens() -> None:
     began = time.monotonic()
     check = broker_check(f"127.0.0.1:{free_port()},127.0.0.1:{free_port()}")
-    assert check.state == State.FAILED
+    assert check.state == CheckState.FAILED
     assert "Connection refused" in check.text
     assert "kafka.bootstrap_servers" in check.advice
     assert time.monotonic() - began < 6
@@ -62,7 +62,7 @@ def test_no_broker_fails_soon_and_says_that_nobody_listens() -> None:
 def test_a_name_that_cannot_be_resolved_is_told_as_such(server: str) -> None:
     check = broker_check(server)
     assert (check.state, "name of kafka.invalid:9092 cannot be resolved" in check.text) == (
-        State.FAILED,
+        CheckState.FAILED,
         True,
     )
     assert "DNS" in check.advice
@@ -74,7 +74,7 @@ def test_a_port_that_takes_connections_and_says_nothing_is_no_answer() -> None:
 
     with Wire(script) as wire:
         check = broker_check(f"127.0.0.1:{wire.port}")
-    assert (check.state, "no answer" in check.text) == (State.FAILED, True)
+    assert (check.state, "no answer" in check.text) == (CheckState.FAILED, True)
     assert "firewall" in check.advice
 
 
@@ -86,7 +86,7 @@ def test_a_web_server_is_known_by_its_answer() -> None:
 
     with Wire(script) as wire:
         check = broker_check(f"127.0.0.1:{wire.port}")
-    assert (check.state, "web server" in check.text) == (State.FAILED, True)
+    assert (check.state, "web server" in check.text) == (CheckState.FAILED, True)
 
 
 def _closes(peer: Peer, wire: Wire) -> None:
@@ -113,7 +113,7 @@ def test_a_port_without_tls_is_told_however_it_ends_the_handshake(
 ) -> None:
     with Wire(script) as wire:
         check = broker_check(f"127.0.0.1:{wire.port}", security_protocol="ssl")
-    assert (check.state, "does not speak TLS" in check.text) == (State.FAILED, True), check
+    assert (check.state, "does not speak TLS" in check.text) == (CheckState.FAILED, True), check
     assert "kafka.client.security.protocol to PLAINTEXT" in check.advice
 
 
@@ -153,7 +153,7 @@ def test_a_certificate_for_another_name_asks_for_that_name(tmp_path: Path) -> No
         check = broker_check(
             f"127.0.0.1:{port}", security_protocol="ssl", ssl_ca_location=str(certificate.pem)
         )
-    assert check.state == State.FAILED
+    assert check.state == CheckState.FAILED
     assert "certificate" in check.text
     assert "advertised.listeners" in check.advice
 
@@ -167,7 +167,7 @@ def test_a_broker_that_asks_for_a_client_certificate_gets_the_setting_named(tmp_
         check = broker_check(
             f"127.0.0.1:{port}", security_protocol="ssl", ssl_ca_location=str(certificate.pem)
         )
-    assert (check.state, "client certificate" in check.text) == (State.FAILED, True), check
+    assert (check.state, "client certificate" in check.text) == (CheckState.FAILED, True), check
     assert "ssl.certificate.location" in check.advice
 
 
@@ -179,7 +179,7 @@ def test_properties_that_no_client_can_be_made_of_are_a_configuration_error() ->
 def test_the_demos_embedded_kafka_is_told_at_once_to_be_no_whole_one() -> None:
     with open_mock("") as embedded:
         check = broker_check(embedded.bootstrap)
-    assert (check.state, "no controller" in check.text) == (State.FAILED, True)
+    assert (check.state, "no controller" in check.text) == (CheckState.FAILED, True)
 
 
 def test_what_waits_at_the_interpreters_end_does_not_keep_the_process(tmp_path: Path) -> None:
@@ -231,8 +231,8 @@ def test_a_part_that_does_not_end_fails_under_its_name_and_holds_up_nobody() -> 
     )
     end.set()
     assert [(check.name, check.state) for check in found] == [
-        ("slow", State.FAILED),
-        ("b", State.OK),
+        ("slow", CheckState.FAILED),
+        ("b", CheckState.OK),
     ]
     assert "within 0.5 s" in found[0].text
 
@@ -243,8 +243,8 @@ def test_a_fault_in_a_part_is_a_failure_and_not_silence() -> None:
 
     found = list(parallel.run({"broken": part("a", after=broken), "good": part("b")}, NEVER))
     assert [(check.name, check.state) for check in found] == [
-        ("broken", State.FAILED),
-        ("b", State.OK),
+        ("broken", CheckState.FAILED),
+        ("b", CheckState.OK),
     ]
     assert "RuntimeError" in found[0].text
     assert "secret" not in found[0].text

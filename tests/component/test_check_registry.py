@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from consumer.config.settings import SchemaRegistrySettings
 from consumer.preflight.registry import RegistryCheck
-from consumer.preflight.result import Check, State
+from consumer.preflight.result import Check, CheckState
 from tests.component.wire import Wire, answer, free_port, saying
 
 JSON = "Content-Type: application/vnd.schemaregistry.v1+json"
@@ -26,14 +26,14 @@ def checked(url: str, user: str = "", password: str = "") -> Check:
 
 def test_none_configured_is_said() -> None:
     check = checked("")
-    assert (check.state, check.text[:15]) == (State.OK, "none configured")
+    assert (check.state, check.text[:15]) == (CheckState.OK, "none configured")
 
 
 @pytest.mark.parametrize("data", [NO_SUCH_SCHEMA, SCHEMA])
 def test_a_registry_that_knows_the_id_or_not_is_there(data: bytes) -> None:
     with Wire(saying(data)) as wire:
         check = checked(wire.url, "reader", "hunter2-secret")
-    assert check.state == State.OK, check
+    assert check.state == CheckState.OK, check
     assert "reader" in check.text
     (request,) = wire.requests
     assert request.line.startswith("GET /schemas/ids/1")
@@ -43,7 +43,7 @@ def test_a_registry_that_knows_the_id_or_not_is_there(data: bytes) -> None:
 
 def test_a_registry_that_is_down_fails_and_names_the_setting() -> None:
     check = checked(f"http://127.0.0.1:{free_port()}")
-    assert check.state == State.FAILED
+    assert check.state == CheckState.FAILED
     assert "Connection refused" in check.text
     assert "schema_registry.url" in check.advice
 
@@ -64,7 +64,7 @@ def test_a_registry_that_is_down_fails_and_names_the_setting() -> None:
 def test_every_other_answer_fails_with_what_to_do(data: bytes, words: str, setting: str) -> None:
     with Wire(saying(data)) as wire:
         check = checked(wire.url, "reader", "hunter2-secret")
-    assert check.state == State.FAILED
+    assert check.state == CheckState.FAILED
     assert words in check.text
     assert setting in check.advice
     assert "hunter2" not in str(check)

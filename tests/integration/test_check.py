@@ -531,7 +531,7 @@ def with_topic(job: Job, config: Mapping[str, str]) -> Job:
         (
             {"max.message.bytes": "3000000"},
             "warning",
-            "takes letters up to",
+            "takes dead letters up to",
             "max.message.bytes=3065536",
         ),
     ],
@@ -550,7 +550,7 @@ def test_events_that_would_be_deleted_unread_are_told(
     [
         ({"retention.ms": str(DAY_MS)}, "warning", "keeps dead letters for 1 day"),
         ({"cleanup.policy": "compact"}, "FAILED", "is compacted"),
-        ({"retention.ms": "-1", "min.insync.replicas": "2"}, "FAILED", "no letter is taken"),
+        ({"retention.ms": "-1", "min.insync.replicas": "2"}, "FAILED", "no dead letter is taken"),
     ],
 )
 def test_letters_that_would_be_lost_or_refused_are_told(

@@ -1,4 +1,4 @@
-"""How publishing goes, on stderr: refused lines by their number, and progress."""
+"""Report on stderr: refused lines by their number, and progress."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ from consumer.core.model import InvalidEvent
 from consumer.formats.epcis import EPC_MEMBERS
 from consumer.publish.lines import NOT_UTF8, SAVE_AS_UTF8
 
-#: So many refused lines are told one by one; the others are counted.
-TOLD = 100
+#: So many refused lines are listed; the others are counted.
+MAX_LISTED = 100
 PLAIN_SECONDS = 5.0
 
 
-class Telling:
-    """A bar on a terminal, else a plain line every few seconds.
+class Reporter:
+    """Shows a bar on a terminal, else a plain line every few seconds.
 
-    ``size``: the file's bytes, None if not known.
-
-    ``show_keys``: whether messages may quote key values.
+    ``size``: the file's bytes, None if not known. ``show_keys``: messages may quote key values.
     """
 
     def __init__(self, size: int | None, *, show_keys: bool) -> None:
@@ -55,7 +53,7 @@ class Telling:
         if self._bar is not None:
             self._bar.__exit__(kind, error, trace)
             self._bar = None
-        more = sum(self.refused.values()) - TOLD
+        more = sum(self.refused.values()) - MAX_LISTED
         if more > 0:
             self.say(f"... and {more:,} more refused lines")
         if self._padded > 1:
@@ -64,21 +62,24 @@ class Telling:
             )
 
     def say(self, text: str) -> None:
-        """A line for the person."""
+        """Write a line, above the bar if there is one."""
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             click.echo(text, err=True)
 
     def refuse(self, line: int, bad: InvalidEvent) -> None:
-        """Count a refused line, and tell it if not too many were told already."""
+        """Count a refused line, and list it if there were not too many already."""
         self.refused[bad.reason] += 1
-        if sum(self.refused.values()) <= TOLD:
+        if sum(self.refused.values()) <= MAX_LISTED:
             message = bad.message
             if bad.reason == "key_conflict" and not self._show_keys:
                 message = "the data key stands among the fields, too, with another value"
             if bad.field in EPC_MEMBERS and not self._show_keys:
-                message = f'"{bad.field}" is not as the rules of [epcis] need it; log.keys = true shows why'
+                message = (
+                    f'"{bad.field}" is not as the rules of [epcis] need it; '
+                    "log.keys = true shows why"
+                )
             if message.startswith(NOT_UTF8) and not self._advised:
                 self._advised = True
                 message += f"; {SAVE_AS_UTF8}"
@@ -89,12 +90,12 @@ class Telling:
         self._padded += 1
         if self._padded == 1:
             self.say(
-                f"line {line}: warning: the key begins or ends with white space; it is published as it stands, and "
-                "the API takes it for another key than the one without"
+                f"line {line}: warning: the key begins or ends with white space; it is published "
+                "as it stands, and the API takes it for another key than the one without"
             )
 
     def progress(self, lines: int, at: int) -> None:
-        """So many lines were taken, up to this byte of the file."""
+        """Show that so many lines were taken, up to byte ``at`` of the file."""
         if self._bar is not None:
             self._bar.update(self._task, completed=at, description=self._line(lines))
         elif time.monotonic() >= self._next:
