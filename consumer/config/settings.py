@@ -99,7 +99,7 @@ class SchemaRegistrySettings(Section):
 
 
 class EventsSettings(Section):
-    """How a record becomes an event."""
+    """From a record to an event."""
 
     format: Literal["auto", "avro", "json", "flat", "epcis"] = Field(
         "auto", description="Format of the records; auto decides for each."
@@ -117,7 +117,7 @@ class EventsSettings(Section):
 
 
 class EpcisSettings(Section):
-    """What events of EPCIS 2.0 mean.
+    """The meaning of EPCIS 2.0 events.
 
     The rules are explained in docs/epcis.md. A list that is set replaces the default.
     """
@@ -167,7 +167,7 @@ class EpcisSettings(Section):
 
 
 class WindowsSettings(Section):
-    """How rows are grouped into requests."""
+    """The grouping of rows into requests."""
 
     max_rows: int = Field(
         100, ge=1, le=100, description="Rows of one request; the API accepts at most 100."
@@ -292,7 +292,7 @@ class LimitsSettings(Section):
 
 
 class LogSettings(Section):
-    """What is logged, and how."""
+    """The log's level and form."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level shown."

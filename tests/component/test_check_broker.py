@@ -1,4 +1,4 @@
-"""What ``check`` says of a Kafka that is not there, and that its parts do not wait for each other."""
+"""``check`` names a Kafka that is not there, and its parts do not wait for each other."""
 
 from __future__ import annotations
 
@@ -187,7 +187,8 @@ def test_what_waits_at_the_interpreters_end_does_not_keep_the_process(tmp_path: 
     nobody = f"127.0.0.1:{free_port()}"
     settings = tmp_path / "settings.toml"
     settings.write_text(
-        f'[kafka]\nbootstrap_servers = "{nobody}"\n[api]\nbase_url = "http://{nobody}"\ntoken = "t"\n'
+        f'[kafka]\nbootstrap_servers = "{nobody}"\n[api]\nbase_url = "http://{nobody}"\n'
+        'token = "t"\n'
     )
     waiting = "import atexit, threading; atexit.register(threading.Event().wait, 120)"
     command = [

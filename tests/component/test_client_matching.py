@@ -64,7 +64,8 @@ def first_saying(data: bytes, *, then_close: bool = False) -> Callable[[Peer, Wi
         b"HTTP/1.1 100 Continue\r\n\r\n",
         b"HTTP/1.1 102 Processing\r\n\r\n",
         b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n",
-        b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\nConnection: close\r\n\r\nHTTP/1.1 199 \r\nA: b\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\nConnection: close\r\n\r\n"
+        b"HTTP/1.1 199 \r\nA: b\r\n\r\n",
     ],
 )
 def test_an_interim_answer_is_not_the_answer(interim: bytes) -> None:

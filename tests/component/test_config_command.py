@@ -138,7 +138,8 @@ def test_the_schema_tells_every_key_with_its_meaning_and_default() -> None:
     [
         example(),
         re.sub(r"^#(?=[^\s#])", "", example(), flags=re.MULTILINE),
-        '[kafka.client]\nsecurity.protocol = "ssl"\n"sasl.username" = "u"\nsocket.timeout.ms = 60\nx = true\n',
+        '[kafka.client]\nsecurity.protocol = "ssl"\n"sasl.username" = "u"\nsocket.timeout.ms = 60\n'
+        "x = true\n",
     ],
 )
 def test_the_schema_takes_what_the_program_takes(text: str) -> None:
@@ -171,7 +172,8 @@ def test_show_prints_what_is_in_effect_and_where_it_came_from(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("line7.toml").write_text(
-        '[kafka]\ngroup_id = "line 7"\ntopics = ["a"]\nclient = {sasl.mechanism = "PLAIN"}\n[windows]\nmax_rows = 50\n',
+        '[kafka]\ngroup_id = "line 7"\ntopics = ["a"]\nclient = {sasl.mechanism = "PLAIN"}\n'
+        "[windows]\nmax_rows = 50\n",
         encoding="utf-8",
     )
     for variable, value in {

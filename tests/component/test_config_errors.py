@@ -16,10 +16,14 @@ import pytest
 from consumer import cli
 
 API_KEYS = (
-    "base_url, token, token_file, mode, concurrency, requests_per_second, connect_timeout_seconds, timeout_seconds, "
+    "base_url, token, token_file, mode, concurrency, requests_per_second, connect_timeout_seconds, "
+    "timeout_seconds, "
     "max_processing_seconds, task_deadline_seconds, ca_file, proxy, allow_plain_http"
 )
-SECTIONS = "kafka, schema_registry, events, epcis, windows, api, retry, dead_letter, receipts, ops, limits, log"
+SECTIONS = (
+    "kafka, schema_registry, events, epcis, windows, api, retry, dead_letter, receipts, ops, "
+    "limits, log"
+)
 GIVE_A_FILE = "give a file that is there and that this user may read"
 ROOT_ADDRESS = "allowed is https://host, or http:// to this machine (the sandbox)"
 BROKERS = "allowed is host:port, comma-separated, such as localhost:9092"
@@ -39,28 +43,30 @@ WRONG = {
     "no token at all": Wrong(
         "",
         (
-            "api.token: not set, and neither is api.token_file; set one of them, in scm-consumer.toml (begin with: "
+            "api.token: not set, and neither is api.token_file; "
+            "set one of them, in scm-consumer.toml (begin with: "
             "scm-consumer config example) or as SCM_API__TOKEN",
         ),
     ),
     "not TOML": Wrong(
         f"{TOKEN}[kafka]\ngroup_id = line7\n",
         (
-            "{folder}/wrong.toml: not valid TOML: Invalid value (at line 4, column 12); text stands in quotes; true "
-            "and false are lower case",
+            "{folder}/wrong.toml: not valid TOML: Invalid value (at line 4, column 12); "
+            "text stands in quotes; true and false are lower case",
         ),
     ),
     "a key twice": Wrong(
         f'{TOKEN}token = "u"\n',
         (
-            "{folder}/wrong.toml: not valid TOML: Cannot overwrite a value (at line 3, column 12); the key stands "
-            "there twice: keep one",
+            "{folder}/wrong.toml: not valid TOML: Cannot overwrite a value (at line 3, column 12); "
+            "the key stands there twice: keep one",
         ),
     ),
     "a section twice": Wrong(
         f"{TOKEN}[log]\n[log]\n",
         (
-            "{folder}/wrong.toml: not valid TOML: Cannot declare ('log',) twice (at line 4, column 5); the section "
+            "{folder}/wrong.toml: not valid TOML: "
+            "Cannot declare ('log',) twice (at line 4, column 5); the section "
             "stands there twice: write all its keys under one heading",
         ),
     ),
@@ -104,7 +110,8 @@ WRONG = {
     "a text as a list": Wrong(
         f'{TOKEN}[kafka]\ntopics = "scm.events"\n',
         (
-            'kafka.topics = "scm.events": allowed is a list of texts, at least one, such as ["a", "b"]',
+            'kafka.topics = "scm.events": allowed is a list of texts, at least one, such as ["a", '
+            '"b"]',
         ),
     ),
     "no topic": Wrong(
@@ -118,16 +125,16 @@ WRONG = {
     "a pattern that brokers and clients read differently": Wrong(
         f"{TOKEN}[kafka]\ntopics = ['^line\\d', '^[[:alpha:]]', '^[\\w]', '^line[.]s\\.[0-9]+$']\n",
         tuple(
-            f'kafka.topics = "{shown}": Kafka\'s clients and brokers do not read \\d, [[:alpha:]] or a \\ in brackets '
-            "alike; write [0-9], [a-z]"
+            f'kafka.topics = "{shown}": Kafka\'s clients and brokers do not read \\d, '
+            "[[:alpha:]] or a \\ in brackets alike; write [0-9], [a-z]"
             for shown in (r"^line\\d", "^[[:alpha:]]", r"^[\\w]")
         ),
     ),
     "a pattern that matches the dead-letter topic by its second half": Wrong(
         f'{TOKEN}[kafka]\ntopics = ["^line|dlq$"]\n',
         (
-            'kafka.topics = "^line|dlq$": matches dead_letter.topic "scm.events.dlq": the dead letters would be read '
-            "again; give them a topic of another name",
+            'kafka.topics = "^line|dlq$": matches dead_letter.topic "scm.events.dlq": '
+            "the dead letters would be read again; give them a topic of another name",
         ),
     ),
     "a password before a broker": Wrong(
@@ -144,8 +151,8 @@ WRONG = {
     "a token in an address": Wrong(
         f'{TOKEN}base_url = "https://gateway/?token=s3cret"\n[schema_registry]\nurl = "https://registry#s3cret"\n',
         (
-            'schema_registry.url = "https://registry?(hidden)": allowed is http://host:port or https://host, such as '
-            "http://localhost:8081",
+            'schema_registry.url = "https://registry?(hidden)": '
+            "allowed is http://host:port or https://host, such as http://localhost:8081",
             f'api.base_url = "https://gateway/?(hidden)": {ROOT_ADDRESS}',
         ),
     ),
@@ -160,7 +167,8 @@ WRONG = {
     "a number without an end": Wrong(
         f"{TOKEN}[limits]\nmax_unsettled_rows = {'9' * 5000}\n",
         (
-            "{folder}/wrong.toml: not valid TOML: a number with thousands of digits; mend that place",
+            "{folder}/wrong.toml: not valid TOML: a number with thousands of digits; "
+            "mend that place",
         ),
     ),
     "bytes in variables that are no text": Wrong(
@@ -171,7 +179,8 @@ WRONG = {
             'SCM_KAFKA__TOPICS = "'
             + "[" * 79
             + ': allowed is a JSON list of texts, at least one, such as ["a", "b"]',
-            'SCM_EVENTS__DATE_FIELDS = "[\\"\\\\udcff\\"]": allowed is a JSON list of texts, such as ["a", "b"]',
+            'SCM_EVENTS__DATE_FIELDS = "[\\"\\\\udcff\\"]": '
+            'allowed is a JSON list of texts, such as ["a", "b"]',
         ),
         {
             "SCM_KAFKA__GROUP_ID": "line\udcff",
@@ -203,7 +212,8 @@ WRONG = {
     "a token file that is not there": Wrong(
         '[api]\ntoken_file = "{folder}/absent"\n',
         (
-            f'api.token_file = "{{folder}}/absent": cannot be read (No such file or directory); {GIVE_A_FILE}',
+            f'api.token_file = "{{folder}}/absent": cannot be read (No such file or directory); '
+            f"{GIVE_A_FILE}",
         ),
     ),
     "a token file without a token": Wrong(
@@ -213,29 +223,31 @@ WRONG = {
     "the token itself for the file": Wrong(
         '[api]\ntoken_file = "s3cret0123456789abcdef"\n',
         (
-            "api.token_file = (hidden): cannot be read (No such file or directory); a token itself goes to api.token; "
+            "api.token_file = (hidden): cannot be read (No such file or directory); "
+            "a token itself goes to api.token; "
             f"else {GIVE_A_FILE}",
         ),
     ),
     "a token with a line break": Wrong(
         '[api]\ntoken = "s3cret\\nX-Header: 1"\n',
         (
-            'api.token = "(hidden)": the token holds characters that an HTTP header cannot carry (spaces, line breaks, '
-            "non-ASCII); put the token there, and nothing else",
+            'api.token = "(hidden)": the token holds characters that an HTTP header cannot carry '
+            "(spaces, line breaks, non-ASCII); put the token there, and nothing else",
         ),
     ),
     "a CA file that is not there": Wrong(
         f'{TOKEN}ca_file = "{{folder}}/absent.pem"\n',
         (
-            f'api.ca_file = "{{folder}}/absent.pem": cannot be read (No such file or directory); {GIVE_A_FILE}',
+            f'api.ca_file = "{{folder}}/absent.pem": cannot be read (No such file or directory); '
+            f"{GIVE_A_FILE}",
         ),
     ),
     # -- addresses
     "plain http to a stranger": Wrong(
         f'{TOKEN}base_url = "http://api.example.com"\n',
         (
-            'api.base_url = "http://api.example.com": http:// would send the token in the clear; use https://, or set '
-            "api.allow_plain_http = true",
+            'api.base_url = "http://api.example.com": http:// would send the token in the clear; '
+            "use https://, or set api.allow_plain_http = true",
         ),
     ),
     "no scheme": Wrong(
@@ -245,7 +257,8 @@ WRONG = {
     "the API's path": Wrong(
         f'{TOKEN}base_url = "https://api.example.com/api/v2/"\n',
         (
-            'api.base_url = "https://api.example.com/api/v2/": give the root of the API, without /api/v2/',
+            'api.base_url = "https://api.example.com/api/v2/": '
+            "give the root of the API, without /api/v2/",
         ),
     ),
     "a password in the API's address": Wrong(
@@ -255,7 +268,8 @@ WRONG = {
     "a proxy of another kind": Wrong(
         f'{TOKEN}proxy = "socks5://me:s3cret@host:1080"\n',
         (
-            'api.proxy = "socks5://(hidden)@host:1080": allowed is http://host:port or http://user:password@host:port, '
+            'api.proxy = "socks5://(hidden)@host:1080": '
+            "allowed is http://host:port or http://user:password@host:port, "
             "with / and @ in them as %2F and %40",
         ),
     ),
@@ -270,37 +284,38 @@ WRONG = {
     "a registry without http": Wrong(
         f'{TOKEN}[schema_registry]\nurl = "registry:8081"\nuser = "u"\n',
         (
-            'schema_registry.url = "registry:8081": allowed is http://host:port or https://host, such as '
-            "http://localhost:8081",
+            'schema_registry.url = "registry:8081": '
+            "allowed is http://host:port or https://host, such as http://localhost:8081",
             'schema_registry.user = "u": has no password; set schema_registry.password',
         ),
     ),
     "an ops address without a host": Wrong(
         f'{TOKEN}[ops]\nlisten = "9464"\n',
         (
-            'ops.listen = "9464": allowed is host:port, such as 127.0.0.1:9464 (port 0: any free one), or empty for '
-            "nowhere",
+            'ops.listen = "9464": allowed is host:port, such as 127.0.0.1:9464 (port 0: '
+            "any free one), or empty for nowhere",
         ),
     ),
     # -- topics
     "dead letters that would be read again": Wrong(
         f'{TOKEN}[kafka]\ntopics = ["^scm\\\\..*"]\n',
         (
-            'kafka.topics = "^scm\\\\..*": matches dead_letter.topic "scm.events.dlq": the dead letters would be read '
-            "again; give them a topic of another name",
+            'kafka.topics = "^scm\\\\..*": matches dead_letter.topic "scm.events.dlq": '
+            "the dead letters would be read again; give them a topic of another name",
         ),
     ),
     "a pattern that is none": Wrong(
         f'{TOKEN}[kafka]\ntopics = ["^scm["]\n',
         (
-            'kafka.topics = "^scm[": not a valid pattern (unterminated character set at position 4); mend it, or drop '
-            "the ^",
+            'kafka.topics = "^scm[": not a valid pattern (unterminated character set at position '
+            "4); mend it, or drop the ^",
         ),
     ),
     "a pattern of another dialect": Wrong(
         f'{TOKEN}[kafka]\ntopics = ["^(?:a|b)$"]\n',
         (
-            'kafka.topics = "^(?:a|b)$": librdkafka does not read this pattern; use POSIX extended syntax, without (?: '
+            'kafka.topics = "^(?:a|b)$": librdkafka does not read this pattern; '
+            "use POSIX extended syntax, without (?: "
             "and the like",
         ),
     ),
@@ -308,8 +323,8 @@ WRONG = {
         f'{TOKEN}[kafka]\ntopics = ["scm events"]\n[dead_letter]\ntopic = "a/b"\n',
         (
             'dead_letter.topic = "a/b": allowed are letters, digits, ".", "_" and "-", at most 249',
-            'kafka.topics = "scm events": allowed are letters, digits, ".", "_" and "-", at most 249; a name that '
-            "begins with ^ is a pattern",
+            'kafka.topics = "scm events": allowed are letters, digits, ".", "_" and "-", '
+            "at most 249; a name that begins with ^ is a pattern",
         ),
     ),
     # -- EPCIS
@@ -317,32 +332,41 @@ WRONG = {
         TOKEN
         + """[epcis]
 codes = ["extended_id", "a|a = x", "extended_id = (", "ok = x", "ok = y", "ok = x"]
-unit_codes = ["case_code = ", "box = serial_number", "case_code = serial_number", "case_code = rfid"]
-steps = ["shipping", "a = b", "a = b: {c", "a = b: 1, b: 2", "a = b: 1", "urn:epcglobal:cbv:disp:a = ", "ok = "]
+unit_codes = [
+  "case_code = ", "box = serial_number", "case_code = serial_number", "case_code = rfid",
+]
+steps = [
+  "shipping", "a = b", "a = b: {c", "a = b: 1, b: 2", "a = b: 1", "urn:epcglobal:cbv:disp:a = ",
+  "ok = ",
+]
 products = ["1 = p", "12345678 = ", "12345678 = p", "00000012345678 = q"]
 markets = ["urn: =", "urn: = cn"]
 """,
         (
             'epcis.codes = "extended_id": allowed is FIELD = PATTERN',
             'epcis.codes = "a|a = x": allowed is FIELD = PATTERN, or INNER|OUTER = PATTERN',
-            'epcis.codes = "extended_id = (": not a valid pattern (missing ), unterminated subpattern at position 0); '
+            'epcis.codes = "extended_id = (": '
+            "not a valid pattern (missing ), unterminated subpattern at position 0); "
             "mend it",
             'epcis.codes = "ok = x": there is a rule for it already: keep one',
-            'epcis.unit_codes = "case_code = ": name the data key of the unit\'s own code: allowed is UNIT = DATA KEY',
-            'epcis.unit_codes = "box = serial_number": box is no logistic unit; events.logistic_units is case_code, '
-            "pallet_code",
+            'epcis.unit_codes = "case_code = ": name the data key of the unit\'s own code: '
+            "allowed is UNIT = DATA KEY",
+            'epcis.unit_codes = "box = serial_number": box is no logistic unit; '
+            "events.logistic_units is case_code, pallet_code",
             'epcis.unit_codes = "case_code = rfid": there is a rule for it already: keep one',
             'epcis.steps = "shipping": allowed is STEP = FIELD: VALUE, FIELD: VALUE',
             'epcis.steps = "a = b": allowed is STEP = FIELD: VALUE, FIELD: VALUE',
-            'epcis.steps = "a = b: {c": a { or } without its other half; allowed is text with names as in {date}',
+            'epcis.steps = "a = b: {c": a { or } without its other half; '
+            "allowed is text with names as in {date}",
             'epcis.steps = "a = b: 1, b: 2": sets b twice: keep one',
             'epcis.steps = "urn:epcglobal:cbv:disp:a = ": there is a rule for it already: keep one',
-            'epcis.products = "1 = p": allowed is GTIN = PRODUCT: 8, 12, 13 or 14 digits, and a product\'s ID or SKU',
-            'epcis.products = "12345678 = ": allowed is GTIN = PRODUCT: 8, 12, 13 or 14 digits, and a product\'s ID '
-            "or SKU",
+            'epcis.products = "1 = p": allowed is GTIN = PRODUCT: '
+            "8, 12, 13 or 14 digits, and a product's ID or SKU",
+            'epcis.products = "12345678 = ": allowed is GTIN = PRODUCT: '
+            "8, 12, 13 or 14 digits, and a product's ID or SKU",
             'epcis.products = "00000012345678 = q": there is a rule for it already: keep one',
-            'epcis.markets = "urn: =": allowed is DESTINATION = MARKET: how the destination\'s URI begins, and a '
-            "country or region",
+            'epcis.markets = "urn: =": allowed is DESTINATION = MARKET: '
+            "how the destination's URI begins, and a country or region",
         ),
     ),
     "delays that contradict each other": Wrong(
@@ -353,19 +377,22 @@ markets = ["urn: =", "urn: = cn"]
     "refused properties": Wrong(
         f'{TOKEN}[kafka.client]\n"enable.auto.commit" = true\n"topic.acks" = 1\ngroup.id = "x"\n',
         (
-            "kafka.client.enable.auto.commit: not to be set: offsets are committed only after everything up to them is "
-            "settled; remove it",
-            "kafka.client.topic.acks: not to be set: dead letters are acknowledged by all in-sync replicas; remove it",
+            "kafka.client.enable.auto.commit: not to be set: "
+            "offsets are committed only after everything up to them is settled; remove it",
+            "kafka.client.topic.acks: not to be set: "
+            "dead letters are acknowledged by all in-sync replicas; remove it",
             "kafka.client.group.id: not to be set: use kafka.group_id; remove it",
         ),
     ),
     "a property that does not exist": Wrong(
         f'{TOKEN}[kafka.client]\n"sasl.pasword" = "s3cret"\n"quite.another" = 1\n',
         (
-            "kafka.client.sasl.pasword: librdkafka knows no such property; did you mean sasl.password?",
-            "kafka.client.quite.another: librdkafka knows no such property; see librdkafka's CONFIGURATION.md",
-            "kafka.client.sasl.pasword: has no effect while kafka.client.security.protocol is plaintext; set that to "
-            "sasl_ssl or sasl_plaintext",
+            "kafka.client.sasl.pasword: librdkafka knows no such property; "
+            "did you mean sasl.password?",
+            "kafka.client.quite.another: librdkafka knows no such property; "
+            "see librdkafka's CONFIGURATION.md",
+            "kafka.client.sasl.pasword: has no effect while kafka.client.security.protocol is "
+            "plaintext; set that to sasl_ssl or sasl_plaintext",
         ),
     ),
     "properties with bad values": Wrong(
@@ -380,40 +407,46 @@ markets = ["urn: =", "urn: = cn"]
 """,
         (
             'kafka.client.debug = ["broker"]: allowed is text, a number, true or false',
-            'kafka.client.security.protocol = "sasl": allowed is plaintext, ssl, sasl_plaintext or sasl_ssl',
+            'kafka.client.security.protocol = "sasl": '
+            "allowed is plaintext, ssl, sasl_plaintext or sasl_ssl",
             'kafka.client.socket.timeout.ms = "5": allowed is a whole number from 10 to 300000',
             'kafka.client.socket.keepalive.enable = "perhaps": allowed is true or false',
             'kafka.client.session.timeout.ms = "45s": allowed is a whole number of milliseconds',
             'kafka.client.fetch.min.bytes = "much": allowed is a whole number',
-            'kafka.client.ssl.ca.location = "{folder}/absent.pem": cannot be read (No such file or directory); '
+            'kafka.client.ssl.ca.location = "{folder}/absent.pem": '
+            "cannot be read (No such file or directory); "
             f"{GIVE_A_FILE}",
         ),
     ),
     "properties of Java": Wrong(
-        f'{TOKEN}[kafka.client]\n"security.protocol" = "sasl_ssl"\n"sasl.jaas.config" = "password=s3cret"\n',
+        f'{TOKEN}[kafka.client]\n"security.protocol" = "sasl_ssl"\n'
+        '"sasl.jaas.config" = "password=s3cret"\n',
         (
             "kafka.client.sasl.jaas.config: Java JAAS configuration is not supported, see "
-            "https://github.com/confluentinc/librdkafka/wiki/Using-SASL-with-librdkafka for more information.",
+            "https://github.com/confluentinc/librdkafka/wiki/Using-SASL-with-librdkafka for more "
+            "information.",
         ),
     ),
     "a log-in that would never be sent": Wrong(
         f'{TOKEN}[kafka.client]\n"sasl.username" = "u"\n"sasl.password" = "s3cret"\n',
         (
-            "kafka.client.sasl.username: has no effect while kafka.client.security.protocol is plaintext; set that to "
-            "sasl_ssl or sasl_plaintext",
+            "kafka.client.sasl.username: has no effect while kafka.client.security.protocol is "
+            "plaintext; set that to sasl_ssl or sasl_plaintext",
         ),
     ),
     "time-outs that contradict each other": Wrong(
         f'{TOKEN}[kafka.client]\n"session.timeout.ms" = 300000\n',
         (
-            'kafka.client.session.timeout.ms = "300000": allowed is less than kafka.client.max.poll.interval.ms '
-            "(300000)",
+            'kafka.client.session.timeout.ms = "300000": '
+            "allowed is less than kafka.client.max.poll.interval.ms (300000)",
         ),
     ),
     "a time-out that the brokers set": Wrong(
-        f'{TOKEN}[kafka]\ngroup_protocol = "consumer"\n[kafka.client]\n"session.timeout.ms" = 6000\n',
+        f'{TOKEN}[kafka]\ngroup_protocol = "consumer"\n[kafka.client]\n'
+        '"session.timeout.ms" = 6000\n',
         (
-            'kafka.client.session.timeout.ms: the brokers set it when kafka.group_protocol is "consumer"; remove it',
+            "kafka.client.session.timeout.ms: "
+            'the brokers set it when kafka.group_protocol is "consumer"; remove it',
         ),
     ),
     # -- the environment
@@ -423,8 +456,10 @@ markets = ["urn: =", "urn: = cn"]
             "SCM_KAFKAA__TOPICS: unknown section; did you mean SCM_KAFKA__TOPICS? allowed are "
             + SECTIONS,
             "SCM_LOG_LEVEL: two underscores stand between section and key: SCM_LOG__LEVEL",
-            "SCM_LOG__LEVLE: unknown key; did you mean SCM_LOG__LEVEL? allowed are level, format, keys",
-            'SCM_KAFKA__TOPICS = "scm.events": allowed is a JSON list of texts, at least one, such as ["a", "b"]',
+            "SCM_LOG__LEVLE: unknown key; did you mean SCM_LOG__LEVEL? allowed are level, format, "
+            "keys",
+            'SCM_KAFKA__TOPICS = "scm.events": '
+            'allowed is a JSON list of texts, at least one, such as ["a", "b"]',
             'SCM_WINDOWS__MAX_ROWS = "101": allowed is a whole number from 1 to 100',
             'SCM_LOG__KEYS = "maybe": allowed is true or false',
         ),
@@ -442,10 +477,12 @@ markets = ["urn: =", "urn: = cn"]
         (
             "SCM_KAFKA_CLIENT_SASL_PASSWORD: two underscores stand between section and key: "
             "SCM_KAFKA__CLIENT__SASL_PASSWORD",
-            "SCM_KAFKA__CLIENT: a table; name one of its properties, such as SCM_KAFKA__CLIENT__SECURITY_PROTOCOL",
-            "SCM_KAFKA__CLIENT__ENABLE_AUTO_COMMIT: not to be set: offsets are committed only after everything up to "
-            "them is settled; remove it",
-            'SCM_KAFKA__CLIENT__SECURITY_PROTOCOL = "tls": allowed is plaintext, ssl, sasl_plaintext or sasl_ssl',
+            "SCM_KAFKA__CLIENT: a table; name one of its properties, "
+            "such as SCM_KAFKA__CLIENT__SECURITY_PROTOCOL",
+            "SCM_KAFKA__CLIENT__ENABLE_AUTO_COMMIT: not to be set: "
+            "offsets are committed only after everything up to them is settled; remove it",
+            'SCM_KAFKA__CLIENT__SECURITY_PROTOCOL = "tls": '
+            "allowed is plaintext, ssl, sasl_plaintext or sasl_ssl",
         ),
         {
             "SCM_KAFKA_CLIENT_SASL_PASSWORD": "s3cret",
@@ -459,8 +496,8 @@ markets = ["urn: =", "urn: = cn"]
         (
             "windows.max_rows = 0: allowed is a whole number from 1 to 100",
             'SCM_LOG__FORMAT = "xml": allowed is "auto", "console" or "json"',
-            'kafka.topics = "scm.events": matches dead_letter.topic "scm.events": the dead letters would be read '
-            "again; give them a topic of another name",
+            'kafka.topics = "scm.events": matches dead_letter.topic "scm.events": '
+            "the dead letters would be read again; give them a topic of another name",
             'SCM_API__TOKEN_FILE = "/absent": cannot be read (No such file or directory); '
             + GIVE_A_FILE,
         ),
@@ -539,8 +576,8 @@ def test_a_file_that_cannot_be_read_is_told_with_the_way_to_write_one(
     [
         (
             '"security.protocol" = "sasl_ssl"\n',
-            "kafka.client: No provider for SASL mechanism GSSAPI: .*; set kafka.client.sasl.mechanism to PLAIN, "
-            "SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
+            "kafka.client: No provider for SASL mechanism GSSAPI: .*; "
+            "set kafka.client.sasl.mechanism to PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
         ),
         (
             '"security.protocol" = "sasl_ssl"\n"sasl.mechanism" = "PLAIN"\n"sasl.username" = "u"\n',
@@ -548,12 +585,13 @@ def test_a_file_that_cannot_be_read_is_told_with_the_way_to_write_one(
         ),
         (
             '"security.protocol" = "ssl"\n"ssl.key.pem" = "s3cret"\n',
-            "kafka.client: ssl.key.pem failed: not in PEM format.*; give the text of a PEM file, with its BEGIN and "
-            "END lines",
+            "kafka.client: ssl.key.pem failed: not in PEM format.*; "
+            "give the text of a PEM file, with its BEGIN and END lines",
         ),
         (
             '"security.protocol" = "ssl"\n"ssl.ca.location" = "/etc/hostname"\n',
-            "kafka.client: ssl.ca.location failed: .*; give a PEM file with the CA certificates of the brokers",
+            "kafka.client: ssl.ca.location failed: .*; "
+            "give a PEM file with the CA certificates of the brokers",
         ),
     ],
 )

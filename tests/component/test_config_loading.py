@@ -117,7 +117,8 @@ def test_properties_of_file_and_environment_are_laid_over_each_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Path("scm-consumer.toml").write_text(
-        '[kafka.client]\n"security.protocol" = "sasl_ssl"\nsasl.username = "file"\nsasl.mechanism = "PLAIN"\n'
+        '[kafka.client]\n"security.protocol" = "sasl_ssl"\nsasl.username = "file"\n'
+        'sasl.mechanism = "PLAIN"\n'
         "socket.timeout.ms = 1000\nsocket.keepalive.enable = true\n",
         encoding="utf-8",
     )
@@ -178,7 +179,8 @@ def test_a_registry_takes_a_user_with_a_password(monkeypatch: pytest.MonkeyPatch
         "[kafka]\nbootstrap_servers = 'kafka'\n",
         "[kafka]\nbootstrap_servers = 'kafka-1:9092, kafka-2.plant.example:9093'\n",
         "[kafka]\nbootstrap_servers = '[::1]:9092,10.0.0.7:9092,PLAINTEXT://k:9092'\n",
-        "[kafka]\nbootstrap_servers = 'ssl://k:9093'\n[kafka.client]\n'security.protocol' = 'SSL'\n",
+        "[kafka]\nbootstrap_servers = 'ssl://k:9093'\n[kafka.client]\n"
+        "'security.protocol' = 'SSL'\n",
         "[kafka]\ntopics = ['^line[0-9]+\\.(events|scans)$', '^plant[._-]', 'scm.events']\n",
         "[api]\nbase_url = 'https://gateway.example/scantrust/'\n",
         "[api]\nbase_url = 'http://[::1]:8080'\n",

@@ -186,7 +186,8 @@ def test_the_log_tells_how_far_it_is_once_a_second_and_what_is_new_once(
     assert told.out == ""
     lines = told.err.splitlines()
     assert [line for line in lines if "events published" in line] == [
-        f" {seconds} s: 1,500 of 5,125 events published, 660 committed, 1,234 rows applied, 3 dead letters; "
+        f" {seconds} s: 1,500 of 5,125 events published, 660 committed, 1,234 rows applied, "
+        "3 dead letters; "
         "answers: 200 12, 400 3, 429 1, 503 2, none 2"
         for seconds in ("6.4", "7.4", "8.4")
     ]

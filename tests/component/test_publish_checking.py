@@ -206,7 +206,10 @@ def test_a_line_is_published_exactly_if_the_consumer_would_upload_its_row(
 
 # -- lines of JSON -------------------------------------------------------------------------------
 
-FLAT = '{"market": "cn",  "extended_id": "A1", "weight": 1.10, "n": 123456789012345678901234567890, "gone": null}'
+FLAT = (
+    '{"market": "cn",  "extended_id": "A1", "weight": 1.10, '
+    '"n": 123456789012345678901234567890, "gone": null}'
+)
 FLAT_ROW = {
     "extended_id": "A1",
     "market": "cn",

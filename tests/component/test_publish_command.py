@@ -62,7 +62,8 @@ def test_bad_lines_are_told_by_number_and_reason_and_the_exit_code_is_1(tmp_path
     done = run(tmp_path, "codes.csv", "--dry-run")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        'line 3: invalid_value: "activation_status" is "7"; allowed: 0 (inactive), 1 (active) or 2 (blacklisted)',
+        'line 3: invalid_value: "activation_status" is "7"; '
+        "allowed: 0 (inactive), 1 (active) or 2 (blacklisted)",
         'line 5: key_blank: the key "extended_id" is empty or only white space',
         "line 6: undecodable: the line has 2 cells, but the header has 3",
         "line 7: undecodable: a quotation mark opens a cell and is never closed",
@@ -100,8 +101,8 @@ def test_standard_input_is_read_and_avro_is_shown_readably(tmp_path: Path) -> No
         "dry run: 1 of 2 lines would be published to other; 1 refused (no_fields 1)"
     )
     assert (
-        done.stderr
-        == "line 2: no_fields: the event sets no field: apart from the key, all are missing or null\n"
+        done.stderr == "line 2: no_fields: the event sets no field: "
+        "apart from the key, all are missing or null\n"
     )
 
 
@@ -150,7 +151,8 @@ def test_events_of_epcis_are_published_and_a_table_is_not_made_of_them(tmp_path:
     done = run(tmp_path, "-", "--dry-run", stdin=f"{good}\n{bad}\n", env=epcis)
     assert done.stdout.splitlines()[0] == f"line 1, key HGDTQD54D5SD86EEDFS: {good}"
     assert done.stderr.splitlines() == [
-        'line 2: invalid_event: "epcList" is not as the rules of [epcis] need it; log.keys = true shows why'
+        'line 2: invalid_event: "epcList" is not as the rules of [epcis] need it; '
+        "log.keys = true shows why"
     ]
     done = run(tmp_path, "-", "--dry-run", stdin=bad, env=epcis | {"SCM_LOG__KEYS": "true"})
     assert 'invalid_event: "?": no rule of epcis.codes fits it' in done.stderr

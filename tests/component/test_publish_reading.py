@@ -68,9 +68,7 @@ def test_cells_are_kept_exactly() -> None:
     assert read("extended_id,a,b,c,d\n" + ",".join(cells) + "\n") == [(2, cells)]
 
 
-def test_quoted_cells_hold_separators_quotes_and_line_breaks_and_lines_are_counted_through_them() -> (
-    None
-):
+def test_quoted_cells_hold_separators_quotes_and_line_breaks_which_count_as_lines() -> None:
     content = 'extended_id,note\n"A1","a,""b""\r\nc\n"\nA2,x\n\nA3,"1\n2\n3"\nA4,y\n'
     assert read(content) == [
         (2, ["A1", 'a,"b"\r\nc\n']),

@@ -40,7 +40,8 @@ def test_a_signal_while_the_program_is_loaded_stops_it_in_order(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(SLOW)
     (tmp_path / "scm-consumer.toml").write_text(
-        '[kafka]\nbootstrap_servers = "127.0.0.1:1"\n[api]\nbase_url = "http://127.0.0.1:1"\ntoken = "t"\n'
+        '[kafka]\nbootstrap_servers = "127.0.0.1:1"\n[api]\nbase_url = "http://127.0.0.1:1"\n'
+        'token = "t"\n'
         '[ops]\nlisten = ""\n'
     )
     root = str(Path(__file__).parents[2])
@@ -85,7 +86,8 @@ def test_a_signal_that_is_handled_longer_than_the_loop_would_have_waited_stops_i
     tmp_path: Path,
 ) -> None:
     (tmp_path / "scm-consumer.toml").write_text(
-        '[kafka]\nbootstrap_servers = "127.0.0.1:1"\n[api]\nbase_url = "http://127.0.0.1:1"\ntoken = "t"\n'
+        '[kafka]\nbootstrap_servers = "127.0.0.1:1"\n[api]\nbase_url = "http://127.0.0.1:1"\n'
+        'token = "t"\n'
         '[ops]\nlisten = ""\n'
     )
     log = tmp_path / "log"

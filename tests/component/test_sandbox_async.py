@@ -94,7 +94,8 @@ def test_the_effect_is_in_the_journal_with_the_task_and_the_time_at_which_it_was
     ]
     assert begun + 0.19 <= journal["rows"][0]["at"] <= answered + 0.21
     (request,) = journal["requests"]
-    assert (request["path"], request["data_key"], request["keys"], request["task"], request["applied"]) == (
+    members = ("path", "data_key", "keys", "task", "applied")
+    assert tuple(request[name] for name in members) == (
         ASYNC, "case_code", ["C1", "C2"], task_id, 0,
     )  # fmt: skip
     assert journal["rows"][0]["request"] == request["request"]

@@ -25,7 +25,8 @@ class Listener:
     def on_assigned(self, partitions):
         if partitions:
             source.commit([Commit(partition, 1, "") for partition in partitions])
-            # Its answer is here before the callback ends: that to a later question on the same connection is.
+            # The response is here before the callback ends, as that to a later request on the same
+            # connection is.
             names = [TopicPartition(partition.topic, partition.number) for partition in partitions]
             while any(found.offset != 1 for found in source._consumer.committed(names, timeout=5)):
                 time.sleep(0.01)
@@ -45,7 +46,8 @@ class Listener:
 listener = Listener()
 with EmbeddedKafka() as kafka:
     kafka.create_topic("events")
-    source = Source(listener, ReadFrom(kafka.bootstrap_servers, "group", ["events"], "earliest", "stop", {}))
+    read_from = ReadFrom(kafka.bootstrap_servers, "group", ["events"], "earliest", "stop", {})
+    source = Source(listener, read_from)
     source.subscribe()
     until = time.monotonic() + 30
     while not (listener.committed and listener.counted) and time.monotonic() < until:
@@ -53,7 +55,8 @@ with EmbeddedKafka() as kafka:
         time.sleep(0.01)
     print(listener.committed, listener.counted)
     kafka.close()
-    source._counted_in, source._count_at = "another generation", 0.0  # the group has rebalanced; then the broker went
+    # The group has rebalanced; then the broker went.
+    source._counted_in, source._count_at = "another generation", 0.0
     longest = polls = 0
     until = time.monotonic() + 5
     while time.monotonic() < until:
@@ -100,7 +103,9 @@ class Closing:  # answers no question about its group any more, and does all the
     def __init__(self, client):
         self._client = client
     def __getattr__(self, name):
-        return refuse if name in ("consumer_group_metadata", "memberid") else getattr(self._client, name)
+        if name in ("consumer_group_metadata", "memberid"):
+            return refuse
+        return getattr(self._client, name)
 
 class Listener:
     stopping = leaves_at_once = False
@@ -128,7 +133,8 @@ listener = Listener()
 threading.excepthook = lambda told: print("in a thread:", told.exc_value)
 with EmbeddedKafka() as kafka:
     kafka.create_topic("events")
-    source = Source(listener, ReadFrom(kafka.bootstrap_servers, "group", ["events"], "earliest", "stop", {}))
+    read_from = ReadFrom(kafka.bootstrap_servers, "group", ["events"], "earliest", "stop", {})
+    source = Source(listener, read_from)
     source.subscribe()
     until = time.monotonic() + 30
     try:

@@ -192,7 +192,7 @@ def test_a_commit_of_an_epoch_before_is_what_the_group_has_of_the_one_that_is_ow
     )
 
 
-def test_a_fault_in_the_listener_leaves_a_revoked_partition_unowned_and_is_raised_by_the_next_poll_once(
+def test_a_fault_in_the_listener_leaves_a_revoked_partition_unowned_and_the_next_poll_raises_it(
     source: Source,
 ) -> None:
     listener: Any = source._listener

@@ -23,7 +23,8 @@ NO_COMMIT = -1001
 #: As librdkafka says it when the leader's epochs show that the log was cut before a position.
 CUT = KafkaError(
     KafkaError._AUTO_OFFSET_RESET,
-    "Partition log truncation detected at offset 5 (leader epoch 1): broker end offset is 2 (offset leader epoch 1). "
+    "Partition log truncation detected at offset 5 (leader epoch 1): "
+    "broker end offset is 2 (offset leader epoch 1). "
     "Reset to INVALID.: Local: Partition log truncation detected (broker 1)",
 )
 GONE = KafkaError(

@@ -29,7 +29,8 @@ PIPE_BYTES = 4096
 def configuration(folder: Path, ops: str = "") -> Path:
     file = folder / "scm-consumer.toml"
     file.write_text(
-        '[kafka]\nbootstrap_servers = "127.0.0.1:1"\n[api]\nbase_url = "http://127.0.0.1:1"\ntoken = "t"\n'
+        '[kafka]\nbootstrap_servers = "127.0.0.1:1"\n[api]\nbase_url = "http://127.0.0.1:1"\n'
+        'token = "t"\n'
         f'[ops]\nlisten = "{ops}"\n'
     )
     return file

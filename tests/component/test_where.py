@@ -260,8 +260,8 @@ def test_what_the_settled_map_names_is_settled_and_it_is_said_by_what(cluster: C
     first, second = cluster.fates(receipts={"topic": ""})
     assert (first.fate, first.told) == ("unsettled", "committed: 0")
     assert (
-        second.told
-        == "settled (named by the settled map at 0); accepted or not: unknown without receipts.topic"
+        second.told == "settled (named by the settled map at 0); "
+        "accepted or not: unknown without receipts.topic"
     )
 
 
