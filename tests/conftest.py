@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
+from tests.promises.names import unknown
 from tests.support.kafka_broker import BrokerUnavailable
 from tests.support.kafka_sources import USED, open_kafka
 from tests.support.kafka_witness import Kafka
@@ -55,7 +56,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side, what takes longest begins; one after the other, the order stays as it is."""
+    """Side by side, what takes longest begins; one after the other, the order stays as it is.
+
+    A mark that names no promise is an error.
+    """
+    for item in items:
+        for mark in item.iter_markers("promise"):
+            if wrong := unknown(mark.args):
+                raise pytest.UsageError(f"{item.nodeid}: no promise is called {wrong[0]!r}")
     if hasattr(config, "workerinput"):
         items.sort(key=_rank)
 
