@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check lint types layers simulate chaos outage mutants day fuzz docs bench lock clean
+.PHONY: help install demo test check coverage lint types layers simulate chaos outage mutants day fuzz docs bench lock clean
 .DEFAULT_GOAL := check
 
 help:  ## this list; without a target: check
@@ -36,6 +36,9 @@ simulate: $(STAMP)  ## SEEDS=2000 runs of the deterministic simulation; SEED=123
 
 check: $(STAMP) lint types layers  ## the inner loop: lint, types, layers, and the tests of the core
 	$(BIN)/python -m pytest -q -n 2 tests/unit
+
+coverage: $(STAMP)  ## lines and branches of core and loop that the tests of the core take: a floor
+	$(BIN)/python -m pytest -q -n 2 -m "not alone" --cov --cov-report=term tests/unit
 
 lint: $(STAMP)  ## form and style
 	$(BIN)/ruff format --check .
