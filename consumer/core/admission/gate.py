@@ -112,7 +112,7 @@ class Gate:
     # -- may a request start ---------------------------------------------------------------------
 
     def admits(self, now: float) -> bool:
-        """Whether an upload may start now."""
+        """Whether an upload may start now (I6, budget)."""
         at = self.earliest_send(now)
         return at is not None and at <= now
 
@@ -252,7 +252,7 @@ class Gate:
         return len(self._refused) >= CIRCUIT_WINDOWS
 
     def too_fast(self, sent_at: float, now: float) -> None:
-        """A request was answered with 429: the pace falls, once until the API does its work again.
+        """A request was answered with 429: the pace falls, once until the API works again (budget).
 
         While it refuses whatever comes, that says nothing about the pace, which would else be next
         to nothing after.
@@ -261,7 +261,7 @@ class Gate:
             self._slowed = self.pace.slow_down(sent_at, now)
 
     def throttled(self, now: float, retry_after: float | None) -> float:
-        """The API asked to wait; seconds from now until it may be called again."""
+        """The API asked to wait; seconds from now until it may be called again (budget)."""
         if (
             not retry_after or retry_after < 0
         ):  # that is no time to wait: the answer would come back at once
@@ -337,7 +337,7 @@ class Gate:
             self._back_off(now)
 
     def end_pause(self) -> None:
-        """The trial passed: uploading goes on."""
+        """The trial passed: uploading goes on (I8)."""
         self.pause = None
         self.rejecting = False
         self._pauses = 0
