@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check lint types layers simulate chaos outage mutants day fuzz docs bench lock clean
+.PHONY: help install demo test check coverage lint types layers simulate chaos outage mutants day fuzz docs promises bench lock clean
 .DEFAULT_GOAL := check
 
 help:  ## this list; without a target: check
@@ -38,6 +38,9 @@ simulate: $(STAMP)  ## SEEDS=2000 runs of the deterministic simulation; SEED=123
 check: $(STAMP) lint types layers  ## the inner loop: lint, types, layers, and the tests of the core
 	$(BIN)/python -m pytest -q -n 2 tests/unit
 
+coverage: $(STAMP)  ## lines and branches of core and loop that the tests of the core take: a floor
+	$(BIN)/python -m pytest -q -n 2 -m "not alone" --cov --cov-report=term tests/unit
+
 lint: $(STAMP)  ## form and style
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -54,6 +57,9 @@ mutants: $(STAMP)  ## deliberate breaks of the program, one by one, and which te
 docs: $(STAMP)  ## the pages that are written from code
 	$(BIN)/python -m consumer.config.page > docs/configuration.md
 	$(BIN)/python -m consumer.ops.metrics_page > docs/metrics.md
+
+promises: $(STAMP)  ## docs/promises.md: each promise, its code, its tests and the mutants that break it
+	$(BIN)/python -m tests.promises.page > docs/promises.md
 
 chaos: $(STAMP)  ## kills, cuts and faults on real parts, then a judge: make chaos SEED=7 MINUTES=15
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))

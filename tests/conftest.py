@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
+from tests.promises.names import unknown
 from tests.support import needs
 from tests.support.kafka_broker import BrokerUnavailable
 from tests.support.kafka_sources import USED, open_kafka
@@ -64,13 +65,18 @@ def pytest_report_header() -> str | None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Side by side, what takes longest begins; one after the other, the order stays as it is.
 
-    What cannot run on this machine is skipped, but not in CI.
+    What cannot run on this machine is skipped, but not in CI. A mark that names no promise is an
+    error.
     """
     if not needs.in_ci() and (commands := needs.missing()):
         skipped = pytest.mark.skip(reason=f"missing: {', '.join(commands)}")
         for item in items:
             if needs.lacks(item, commands):
                 item.add_marker(skipped)
+    for item in items:
+        for mark in item.iter_markers("promise"):
+            if wrong := unknown(mark.args):
+                raise pytest.UsageError(f"{item.nodeid}: no promise is called {wrong[0]!r}")
     if hasattr(config, "workerinput"):
         items.sort(key=_rank)
 

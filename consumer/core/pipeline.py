@@ -129,7 +129,7 @@ class Pipeline:
     def set_partition_counts(
         self, counts: Mapping[str, int], wall_clock: float, now: float
     ) -> None:
-        """The group reads these topics, each with so many partitions.
+        """The group reads these topics, each with so many partitions (budget).
 
         The wall clock says so many seconds.
 
@@ -223,7 +223,7 @@ class Pipeline:
         self.uploads.handle_token_check(response, now)
 
     def on_acknowledged(self, rows: Iterable[Row], now: float) -> None:
-        """Their topic has these rows' letters or receipts, on all in-sync replicas."""
+        """Their topic has these rows' letters or receipts, on all in-sync replicas (I1)."""
         settled = []
         for row in rows:
             if row not in self._unacknowledged:
@@ -236,7 +236,7 @@ class Pipeline:
         self._settle(settled, now)
 
     def withdraw(self, partitions: Collection[Partition], now: float) -> None:
-        """These partitions are about to be taken away: nothing of them is sent from now on.
+        """These partitions are about to go: nothing of them is sent from now on (fencing).
 
         Rows in flight (to the API or to a topic of ours) may still end and settle; see ``busy``.
         """
@@ -267,7 +267,7 @@ class Pipeline:
         ) or any(row.record.partition in partitions for row in self._unacknowledged)
 
     def remove_partitions(self, partitions: Collection[Partition], now: float) -> None:
-        """These partitions are gone.
+        """These partitions are gone (fencing, I5).
 
         What is unsettled of them is released, and late results settle nothing.
         """
@@ -381,7 +381,7 @@ class Pipeline:
         return min((at for at in times if at is not None), default=None)
 
     def reads(self) -> bool:
-        """Whether to read more.
+        """Whether to read more (I6).
 
         There is room, and not already more in stock than the next requests can take.
 
@@ -565,7 +565,7 @@ class Pipeline:
 
     def _free(self, rows: list[Row], now: float) -> None:
         """Free the claims of rows that are done, once no lost call of them can take effect any
-        more.
+        more (I9, lost-answer).
         """
         ready: list[Row] = []
         if (
@@ -583,7 +583,7 @@ class Pipeline:
             self._ready(ready)
 
     def _keep_lost(self, orphans: list[Row]) -> None:
-        """Their call may have been lost.
+        """Their call may have been lost (I9, lost-answer).
 
         Let the epoch that their partition has now, or will have, know of it.
         """

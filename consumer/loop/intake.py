@@ -70,7 +70,7 @@ class Intake:
         self, partition: Partition, messages: Sequence[Any], now: float, room: float = inf
     ) -> tuple[list[Record], list[Row], int]:
         """The records and rows of one partition's messages, in order, and the offset where reading
-        goes on.
+        goes on (I5, I6, I7).
 
         A tombstone (no value) is a record without rows: it is skipped; so is what was settled
         before. What cannot be read becomes one row that carries its rejection. What cannot be read
@@ -148,7 +148,7 @@ class Intake:
     def retry(
         self, partition: Partition, now: float, room: float = inf
     ) -> tuple[list[Record], list[Row]]:
-        """Of a partition in ``waiting``.
+        """Of a partition in ``waiting`` (I2).
 
         The records that can be decoded now, and their rows, in order.
         """

@@ -42,7 +42,7 @@ class PartitionPauses:
         return waits or partition in self.map_full or partition in self.over_quota
 
     def on_read(self, partition: Partition, room: int) -> None:
-        """Something of this partition was taken in: it may have to rest from now on."""
+        """Something of this partition was taken in: it may have to rest from now on (I7)."""
         if partition not in self.map_full and partition.outgrows(room):
             self.map_full.add(partition)
             if partition not in self._told_full:
@@ -56,7 +56,7 @@ class PartitionPauses:
             self.apply(partition)
 
     def resume_where_possible(self, room: int) -> None:
-        """Read on where the settled map has room again.
+        """Read on where the settled map has room again (I8).
 
         What an earlier owner settled of positions that are not read yet may by itself take more
         than half of the room, and only reading on makes that less. So it is read on, too, where all
@@ -74,7 +74,7 @@ class PartitionPauses:
                 self.apply(partition)
 
     def set_over_quota(self, crowding: set[Partition]) -> None:
-        """These partitions, and no others, would leave the others no room."""
+        """These partitions, and no others, would leave the others no room (I8)."""
         before, self.over_quota = self.over_quota, crowding
         fresh = sorted(map(str, crowding - self._told))
         self._told |= crowding

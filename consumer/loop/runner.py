@@ -182,7 +182,7 @@ class Runner:
         self._review_pauses()
 
     def _drain(self) -> bool:
-        """Let what is in flight end, commit and leave the group.
+        """Let what is in flight end, commit and leave the group (I7).
 
         Whether all of that was done in time.
         """
@@ -218,7 +218,7 @@ class Runner:
 
     def _commit_at_last(self) -> bool:
         """Commit what is left, and try on for as long as a rebalance may take in which a member is
-        dead.
+        dead (I7).
 
         In a rebalance a commit is refused until this member has taken part, or waits behind its own
         joining: a broker answers the requests of a connection in their order, and a joining only
@@ -264,7 +264,7 @@ class Runner:
             self._end = error
 
     def _lost_call(self) -> bool:
-        """Whether a lost call may still overwrite what comes later.
+        """Whether a lost call may still overwrite what comes later (I9, lost-answer).
 
         Of the next owner, or of the next run.
         """
@@ -337,7 +337,7 @@ class Runner:
                 self._poll(1)
 
     def _poll(self, count: int) -> bool:
-        """Read at most ``count`` records; whether there were as many."""
+        """Read at most ``count`` records; whether there were as many (I6)."""
         batches = self._source.poll(count)
         now = self._polled()
         taken = 0
@@ -359,7 +359,7 @@ class Runner:
         return taken >= count
 
     def _polled(self) -> float:
-        """The client was polled, now.
+        """The client was polled, now (fencing).
 
         After a gap the group is asked at once whether it still counts this member.
         """
@@ -529,7 +529,7 @@ class Runner:
 
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
         """Partitions go: their requests may end (bounded), what is settled is committed, the rest
-        is forgotten.
+        is forgotten (fencing, I7).
 
         Runs inside ``poll``: it turns the loop for the partitions that stay, but never reads.
         """
@@ -586,7 +586,7 @@ class Runner:
     def on_committed(
         self, commits: list[Commit], error: str | None, *, too_large: bool = False
     ) -> None:
-        """A commit ended; a failed one is never sent again.
+        """A commit ended; a failed one is never sent again (I3).
 
         The next is built from what is owned then.
         """
@@ -622,7 +622,7 @@ class Runner:
 
 
 def lost_until(partitions: Iterable[Partition]) -> float:
-    """Until when a call with rows of these partitions whose answer was lost may take effect.
+    """Until when a lost call with rows of these partitions may take effect (I9, lost-answer).
 
     The owner's clock.
     """

@@ -26,7 +26,7 @@ LONGEST_GAP_SECONDS = 5.0
 
 
 class SessionLease:
-    """What is known of it; times in seconds of the owner's clock.
+    """What is known of it; times in seconds of the owner's clock (fencing).
 
     ``session_seconds``: the group's session time-out; infinite for a reader that is no member. The
     group counts it from the last heartbeat, which may be older than the last poll by a third of it,
@@ -71,7 +71,7 @@ class SessionLease:
 
     @property
     def start_by(self) -> Callable[[], float]:
-        """The lease of an upload that is handed out now.
+        """The lease of an upload that is handed out now (fencing).
 
         Asked right before it is sent, it tells until when it may be.
 
@@ -102,7 +102,7 @@ class SessionLease:
         return self._confirmed_at < self._gap_at
 
     def expired(self, now: float) -> bool:
-        """Whether nothing is to be uploaded now."""
+        """Whether nothing is to be uploaded now (fencing)."""
         return self._gap_open or now - self._heard_at > 2 / 3 * self.session
 
     def needs_probe(self, now: float) -> bool:

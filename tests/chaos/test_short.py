@@ -9,6 +9,10 @@ import re
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.promise("I1", "I3", "I7", "I9", "fencing")
+
 SEED = 20
 #: The round takes two minutes; each wait in it has a deadline of its own that says what was waited
 #: for.

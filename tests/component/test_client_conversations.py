@@ -13,9 +13,12 @@ import pytest
 from tests.fuzz.conversations import WAYS
 from tests.fuzz.http import held
 
+pytestmark = pytest.mark.promise("matching")
+
 CONVERSATIONS = 900
 
 
+@pytest.mark.promise("I1")
 def test_no_answer_is_for_another_request_none_is_sent_twice_and_none_ends_late(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

@@ -93,6 +93,7 @@ def _ended_in_time(response: Response, words: str, timeout: float) -> None:
     assert timeout - 0.1 < response.seconds < timeout + 1.0
 
 
+@pytest.mark.promise("lost-answer")
 @pytest.mark.parametrize(("script", "words"), SCRIPTS)
 def test_a_call_ends_at_its_deadline_and_its_outcome_is_unknown(
     script: Callable[[Peer, Wire], None], words: str
@@ -227,6 +228,7 @@ def test_a_connection_that_stands_too_late_for_its_request_serves_the_next_one(
         assert len(wire.requests) == 2
 
 
+@pytest.mark.promise("I8", "fencing")
 def test_the_lease_of_an_upload_is_asked_when_its_connection_stands(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -247,6 +249,7 @@ def test_the_lease_of_an_upload_is_asked_when_its_connection_stands(
     assert len(wire.requests) == 1
 
 
+@pytest.mark.promise("I2", "lost-answer")
 def test_of_a_lost_call_the_time_is_told_for_which_it_is_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -123,6 +123,7 @@ _WHOLE = answer()
 _GZIP = gzip.compress(b'{"items": {}}' * 100)
 
 
+@pytest.mark.promise("lost-answer")
 @pytest.mark.parametrize(
     ("script", "words"),
     [
@@ -228,6 +229,7 @@ def test_after_a_failure_the_next_call_has_a_new_connection() -> None:
     assert wire.connections == 3
 
 
+@pytest.mark.promise("fencing")
 def test_an_upload_that_the_clock_says_is_too_late_is_not_sent() -> None:
     with Wire(saying(_WHOLE)) as wire, client_to(wire.url) as client:
         assert client.upload("extended_id", ITEMS, start_by=time.monotonic() + 60).status == 200
@@ -251,6 +253,7 @@ class _Jumping:
         return time.monotonic() + (600 if self.readings >= self.reading else 0)
 
 
+@pytest.mark.promise("fencing")
 def test_a_process_that_was_frozen_before_the_request_was_written_does_not_send_it() -> None:
     not_sent = 0
     for reading in range(2, 40):

@@ -74,6 +74,7 @@ def _unsent(sock: socket.socket) -> int:
     return unsent
 
 
+@pytest.mark.promise("matching")
 def test_bytes_that_nobody_asked_for_are_not_taken_for_the_next_answer() -> None:
     stray = answer(body=b'{"stray": "' + b"x" * 100_000 + b'"}')
     sent = []
@@ -105,6 +106,7 @@ def test_a_connection_idle_for_over_four_seconds_is_not_used_again() -> None:
         assert wire.connections == 2
 
 
+@pytest.mark.promise("lost-answer")
 def test_a_connection_closed_as_the_request_arrives_is_an_unknown_outcome_and_one_attempt() -> None:
     def script(peer: Peer, wire: Wire) -> None:
         wire.take(peer)

@@ -21,6 +21,8 @@ from consumer.adapters.scantrust.transport import AGE_SECONDS
 from tests.component.test_client_idle import Clock
 from tests.component.wire import ITEMS, Peer, Wire, answer, client_to, make_certificate, wait_until
 
+pytestmark = pytest.mark.promise("matching")
+
 BODY = b'{"items": {"own": []}}'
 HEAD = b"HTTP/1.1 200 OK\r\n"
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)
@@ -58,6 +60,7 @@ def first_saying(data: bytes, *, then_close: bool = False) -> Callable[[Peer, Wi
 # -- interim answers -----------------------------------------------------------------------------
 
 
+@pytest.mark.promise("I1")
 @pytest.mark.parametrize(
     "interim",
     [
@@ -88,6 +91,7 @@ def test_interim_answers_without_end_end_with_the_deadline() -> None:
     assert reply.seconds < 1.5
 
 
+@pytest.mark.promise("I1")
 def test_an_answer_after_the_deadline_is_nobodys() -> None:
     def script(peer: Peer, wire: Wire) -> None:
         wire.take(peer)
@@ -112,6 +116,7 @@ def test_a_change_of_the_protocol_is_no_answer_and_ends_the_connection() -> None
 # -- where an answer ends ------------------------------------------------------------------------
 
 
+@pytest.mark.promise("I1")
 @pytest.mark.parametrize(
     "data",
     [
@@ -167,6 +172,7 @@ def test_a_body_where_there_is_none_is_not_the_next_answer(status: str) -> None:
     assert wire.connections == 2
 
 
+@pytest.mark.promise("I1")
 @pytest.mark.parametrize(
     "data",
     [
@@ -209,6 +215,7 @@ def test_chunks_with_extensions_and_trailers_are_read_and_the_connection_kept() 
     assert wire.connections == 1
 
 
+@pytest.mark.promise("I1")
 def test_what_tls_has_taken_from_the_socket_is_not_taken_for_the_next_answer(
     tmp_path: Path,
 ) -> None:
@@ -229,6 +236,7 @@ def test_what_tls_has_taken_from_the_socket_is_not_taken_for_the_next_answer(
     assert wire.connections == 2
 
 
+@pytest.mark.promise("I1")
 def test_what_comes_before_the_request_is_no_answer_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is full says so as soon as somebody connects."""
     connect = transport._Connection.connect
@@ -275,6 +283,7 @@ def test_the_system_tells_whether_all_that_was_sent_has_arrived() -> None:
         wait_until(lambda: not framing.unacknowledged(sender))
 
 
+@pytest.mark.promise("I1")
 def test_an_early_answer_counts_on_a_new_connection_only_and_ends_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -300,6 +309,7 @@ def test_an_early_answer_counts_on_a_new_connection_only_and_ends_it(
 # -- where a connection leads --------------------------------------------------------------------
 
 
+@pytest.mark.promise("I8")
 @pytest.mark.parametrize("status", [301, 401, 403, 404, 408, 413, 421, 429, 500, 502, 503, 504])
 @pytest.mark.parametrize("through_a_proxy", [False, True])
 def test_after_an_answer_that_need_not_be_the_apis_the_connection_is_not_used_again(
@@ -326,6 +336,7 @@ def test_after_an_answer_that_is_none_of_the_api_the_connection_is_not_used_agai
     assert wire.connections == 2
 
 
+@pytest.mark.promise("I8")
 def test_a_connection_that_stands_for_a_minute_is_not_used_again_however_busy_it_is() -> None:
     clock = Clock()
     with Wire(numbered(b"")) as wire, client_to(wire.url, clock=clock) as client:
@@ -362,6 +373,7 @@ class _Silent:
             filler.connect_ex((host, port))
 
 
+@pytest.mark.promise("I8")
 def test_the_time_for_connecting_is_for_all_addresses_of_a_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

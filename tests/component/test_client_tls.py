@@ -140,6 +140,7 @@ def test_a_ca_file_that_is_no_ca_file_is_a_configuration_error(folder: Path) -> 
 # -- a CA that is replaced -----------------------------------------------------------------------
 
 
+@pytest.mark.promise("I8")
 def test_a_ca_file_that_is_replaced_counts_from_the_next_connection_on(
     good: Certificate, other: Certificate, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -168,6 +169,7 @@ def test_a_ca_file_that_is_replaced_counts_from_the_next_connection_on(
     assert len(wire.requests) == 2
 
 
+@pytest.mark.promise("I8")
 @pytest.mark.parametrize("content", [None, b"", b"nothing", b"-----BEGIN CERTIFICATE-----\nMII"])
 def test_a_ca_file_that_cannot_be_used_leaves_what_was_good_last_and_is_told_once(
     good: Certificate, tmp_path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
@@ -192,6 +194,7 @@ def test_a_ca_file_that_cannot_be_used_leaves_what_was_good_last_and_is_told_onc
         assert client.me().status == 503
 
 
+@pytest.mark.promise("I8")
 @pytest.mark.parametrize("api", ["http://api.invalid", "https://api.invalid"])
 def test_the_ca_of_a_proxy_is_read_again_too(
     api: str, good: Certificate, other: Certificate, tmp_path: Path

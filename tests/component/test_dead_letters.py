@@ -72,6 +72,7 @@ def letter(offset: int) -> DeadLetter:
     return DeadLetter(row, Rejection("invalid_event", "no", None, "decode"))
 
 
+@pytest.mark.promise("I8")
 @pytest.mark.parametrize(
     "standing",
     [
@@ -153,6 +154,7 @@ def test_a_client_that_was_replaced_ends_though_it_never_told_of_all_its_letters
         assert made[0]() is None, "a replaced client lives on"
 
 
+@pytest.mark.promise("I8")
 def test_a_letter_that_was_too_large_has_no_long_header_whatever_the_event_says() -> None:
     """I8: a key or a field's name as long as a record would keep its letter from the topic for
     ever.
@@ -210,6 +212,7 @@ def _of_one_record(count: int, size: int) -> list[DeadLetter]:
     return [DeadLetter(row, Rejection("invalid_value", "no", None)) for row in rows]
 
 
+@pytest.mark.promise("I6")
 def test_of_a_record_of_many_rows_no_more_letters_are_handed_to_the_client_than_the_budget(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -230,6 +233,7 @@ def test_of_a_record_of_many_rows_no_more_letters_are_handed_to_the_client_than_
     assert client.most <= outbox.BUDGET_BYTES, "I6: what a client holds is not bounded"
 
 
+@pytest.mark.promise("I6")
 def test_a_client_that_is_renewed_gets_no_more_than_the_budget_either(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -258,6 +262,7 @@ def test_a_client_that_is_renewed_gets_no_more_than_the_budget_either(
     )
 
 
+@pytest.mark.promise("I6")
 def test_a_letter_that_is_larger_than_the_budget_is_written_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -277,6 +282,7 @@ def test_a_letter_that_is_larger_than_the_budget_is_written_alone(
     assert client.most == outbox.BUDGET_BYTES + 1, "I6: what a client holds is not bounded"
 
 
+@pytest.mark.promise("I6")
 def test_receipts_are_handed_out_within_the_budget_too(monkeypatch: pytest.MonkeyPatch) -> None:
     gives = threading.Event()
     client = Holding(gives)

@@ -112,6 +112,7 @@ def test_many_threads_return_every_job_exactly_once() -> None:
     assert wire.connections <= 64
 
 
+@pytest.mark.promise("fencing")
 def test_a_job_whose_time_to_start_passed_while_it_waited_is_dropped_unsent() -> None:
     release = threading.Event()
 

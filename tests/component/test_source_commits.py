@@ -62,6 +62,7 @@ def test_a_commit_is_in_flight_until_it_is_answered(source: Source) -> None:
     assert ended(source) == [([1], None)]
 
 
+@pytest.mark.promise("I8")
 def test_a_commit_that_is_never_answered_holds_back_no_other(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +80,7 @@ def test_a_commit_that_is_never_answered_holds_back_no_other(
     assert len(ended(source)) == 1, "an answer that comes too late is none of another commit"
 
 
+@pytest.mark.promise("I7")
 def test_a_commit_that_is_taken_after_a_later_one_is_followed_by_another(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +136,7 @@ def test_a_last_commit_that_is_refused_is_not_sent_over_and_over(
     assert sent.count(7) == 1 + under_way
 
 
+@pytest.mark.promise("I7")
 def test_a_last_commit_that_cannot_be_sent_is_not_confirmed_by_an_earlier_one(
     source: Source,
 ) -> None:
@@ -151,6 +154,7 @@ def test_a_last_commit_that_cannot_be_sent_is_not_confirmed_by_an_earlier_one(
     )
 
 
+@pytest.mark.promise("I7")
 def test_two_commits_of_one_offset_with_different_maps_are_told_apart(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +180,7 @@ def test_two_commits_of_one_offset_with_different_maps_are_told_apart(
     )
 
 
+@pytest.mark.promise("I7")
 def test_a_commit_of_an_epoch_before_is_what_the_group_has_of_the_one_that_is_owned(
     source: Source,
 ) -> None:
@@ -192,6 +197,7 @@ def test_a_commit_of_an_epoch_before_is_what_the_group_has_of_the_one_that_is_ow
     )
 
 
+@pytest.mark.promise("I3")
 def test_a_fault_in_the_listener_leaves_a_revoked_partition_unowned_and_the_next_poll_raises_it(
     source: Source,
 ) -> None:

@@ -18,6 +18,8 @@ from consumer.core.offsets.settled_map import NOWHERE
 from consumer.errors import UserError
 from tests.support.process import wait_until
 
+pytestmark = pytest.mark.promise("starts")
+
 NO_LEADER = KafkaError(KafkaError.LEADER_NOT_AVAILABLE)
 NO_COMMIT = -1001
 #: As librdkafka says it when the leader's epochs show that the log was cut before a position.
@@ -146,6 +148,7 @@ def stand(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
     made.client.close()
 
 
+@pytest.mark.promise("I1", "I8")
 @pytest.mark.parametrize("trouble", ["offset_trouble", "commit_trouble"])
 def test_one_start_that_cannot_be_looked_up_holds_up_no_other_partition(
     stand: Stand, trouble: str
@@ -165,6 +168,7 @@ def test_one_start_that_cannot_be_looked_up_holds_up_no_other_partition(
     assert not stand.source.awaiting
 
 
+@pytest.mark.promise("I8")
 def test_when_no_broker_answers_the_assignment_is_taken_all_the_same_and_begins_later(
     stand: Stand,
 ) -> None:
@@ -180,6 +184,7 @@ def test_when_no_broker_answers_the_assignment_is_taken_all_the_same_and_begins_
     assert sorted(stand.listener.begun) == [(0, 3, None), (1, 3, None)]
 
 
+@pytest.mark.promise("fencing")
 def test_a_partition_that_is_lost_is_looked_for_no_more_and_gives_up_only_what_is_read(
     stand: Stand,
 ) -> None:
@@ -200,6 +205,7 @@ def test_a_partition_that_is_lost_is_looked_for_no_more_and_gives_up_only_what_i
     assert not stand.listener.begun, "fencing: what is lost begins"
 
 
+@pytest.mark.promise("I1")
 def test_the_answer_to_a_search_of_an_earlier_assignment_is_none_to_a_later_one(
     stand: Stand,
 ) -> None:
@@ -242,6 +248,7 @@ def _refuse(_: Any) -> None:
     raise KafkaException(KafkaError(KafkaError._STATE))
 
 
+@pytest.mark.promise("I1")
 @pytest.mark.parametrize("rule", ["stop", "earliest", "latest"])
 def test_a_position_before_which_the_log_was_cut_is_not_there_again_though_others_are_written_there(
     stand: Stand, rule: str

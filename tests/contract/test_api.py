@@ -81,6 +81,7 @@ def test_what_is_not_the_documented_answer_is_read_as_that(api: ApiSite) -> None
         assert _outcome(rows, response).verdict is Verdict.UNEXPECTED
 
 
+@pytest.mark.promise("I2", "lost-answer")
 @pytest.mark.parametrize(("trouble", "applied"), [("reset", []), ("answer lost", ["A", "B"])])
 def test_without_an_answer_nobody_knows_whether_it_was_applied(
     api: ApiSite, trouble: str, applied: list[str]
@@ -97,6 +98,7 @@ def test_without_an_answer_nobody_knows_whether_it_was_applied(
     assert api.applied() == applied
 
 
+@pytest.mark.promise("lost-answer")
 def test_a_lost_call_may_take_effect_after_it_was_given_up(api: ApiSite) -> None:
     api.trouble("late")
     rows = rows_of("A")
@@ -116,6 +118,7 @@ def test_a_call_that_found_no_connection_is_known_not_to_have_been_sent(api: Api
     assert api.applied() == []
 
 
+@pytest.mark.promise("fencing")
 def test_a_call_whose_time_to_start_has_passed_is_not_sent(api: ApiSite) -> None:
     rows = rows_of("A")
     response = api.upload(rows, too_late=True)

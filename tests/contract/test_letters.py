@@ -5,6 +5,8 @@ The same for the real one and the simulated one.
 
 from __future__ import annotations
 
+import pytest
+
 from consumer.core.model import Stage
 from tests.contract.letters import LettersSite, RealLetters, letter_of
 
@@ -25,6 +27,7 @@ def _write(letters: LettersSite, offset: int) -> None:
     letters.wait_until(lambda: offset in _acknowledged(letters), "it is acknowledged")
 
 
+@pytest.mark.promise("I1")
 def test_a_row_is_acknowledged_only_when_its_letter_is_in_the_topic(letters: LettersSite) -> None:
     offsets = _sent(letters, "A", "B", "C")
     letters.pass_time(1.0)
@@ -34,6 +37,7 @@ def test_a_row_is_acknowledged_only_when_its_letter_is_in_the_topic(letters: Let
     assert set(letters.written()) == set(offsets), "I1: a letter is acknowledged that is nowhere"
 
 
+@pytest.mark.promise("I1")
 def test_a_letter_that_the_broker_refuses_is_not_acknowledged_and_tried_again(
     refused_letters: RealLetters,
 ) -> None:
@@ -56,6 +60,7 @@ def test_each_row_is_acknowledged_and_written_once_when_nothing_goes_wrong(
     assert sorted(letters.written()) == offsets
 
 
+@pytest.mark.promise("fencing")
 def test_a_letter_of_a_partition_that_was_taken_away_is_not_written_any_more(
     letters: LettersSite,
 ) -> None:

@@ -5,6 +5,8 @@ The same for the real one and for the simulated one.
 
 from __future__ import annotations
 
+import pytest
+
 from consumer.core.offsets.partition import Commit, Partition
 from consumer.core.offsets.settled_map import encode
 from consumer.loop.ports import RecordSource
@@ -35,6 +37,7 @@ def _commit(member: Member, **offsets: int) -> list[Commit]:
 # -- where a partition begins --------------------------------------------------------------------
 
 
+@pytest.mark.promise("I7", "starts")
 def test_a_partition_begins_at_its_committed_offset_with_the_metadata_of_that_commit(
     site: Site,
 ) -> None:
@@ -53,6 +56,7 @@ def test_a_partition_begins_at_its_committed_offset_with_the_metadata_of_that_co
     )
 
 
+@pytest.mark.promise("I1")
 def test_metadata_that_is_no_map_of_that_commit_is_ignored(site: Site) -> None:
     site.publish(0, *_values(0, 10))
     site.publish(1, *_values(0, 10))
@@ -63,6 +67,7 @@ def test_metadata_that_is_no_map_of_that_commit_is_ignored(site: Site) -> None:
     assert not any(partition.already_settled for partition in member.came)
 
 
+@pytest.mark.promise("starts")
 def test_a_partition_without_a_commit_begins_at_the_beginning(site: Site) -> None:
     site.publish(0, *_values(0, 5))
     member = site.member(start_from="earliest")
@@ -71,6 +76,7 @@ def test_a_partition_without_a_commit_begins_at_the_beginning(site: Site) -> Non
     assert {(p.started_at, p.committed) for p in member.came} == {(0, None)}
 
 
+@pytest.mark.promise("starts")
 def test_or_at_the_end_as_it_is_at_the_assignment(site: Site) -> None:
     site.publish(0, *_values(0, 5))
     member = site.member(start_from="latest")
@@ -105,6 +111,7 @@ def test_records_come_in_order_by_partition_and_at_most_as_many_as_asked_for(sit
         assert member.values[number] == _values(0, 50)
 
 
+@pytest.mark.promise("I8")
 def test_the_position_passes_what_holds_no_record(site: Site) -> None:
     site.publish(0, *_values(0, 3))
     site.leave_gap(0)
@@ -135,6 +142,7 @@ def test_the_end_is_known_once_something_was_fetched(site: Site) -> None:
     assert member.source.end(Partition("elsewhere", 0, 0, 0)) is None or site.partitions
 
 
+@pytest.mark.promise("I1", "I6")
 def test_paused_nothing_is_given_and_then_it_goes_on_where_it_stopped(site: Site) -> None:
     site.publish(0, *_values(0, 30))
     member = site.member()
@@ -155,6 +163,7 @@ def test_paused_nothing_is_given_and_then_it_goes_on_where_it_stopped(site: Site
     assert not member.source.paused
 
 
+@pytest.mark.promise("I6")
 def test_a_pause_from_before_the_assignment_holds(site: Site) -> None:
     site.publish(0, *_values(0, 5))
     member = site.member()
@@ -166,6 +175,7 @@ def test_a_pause_from_before_the_assignment_holds(site: Site) -> None:
     site.turn_until(lambda: len(member.offsets(0)) == 5, "all is read")
 
 
+@pytest.mark.promise("I1")
 def test_a_held_partition_rests_and_the_others_go_on(site: Site) -> None:
     site.publish(0, *_values(0, 20))
     member = site.member()
@@ -229,6 +239,7 @@ def test_commits_are_answered_in_order_each_once(site: Site) -> None:
     assert site.committed() == {0: (5, "")}
 
 
+@pytest.mark.promise("I3")
 def test_metadata_that_is_too_large_is_told_and_nothing_of_its_partition_is_committed(
     site: Site,
 ) -> None:
@@ -287,6 +298,7 @@ def test_a_live_member_may_commit_a_partition_that_another_one_owns(site: Site) 
 # -- rebalances ----------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("fencing")
 def test_a_partition_goes_to_another_member_only_after_the_callback_has_returned(
     site: Site,
 ) -> None:
@@ -307,6 +319,7 @@ def test_a_partition_goes_to_another_member_only_after_the_callback_has_returned
     assert (numbers, lost) == (list(second.owned), False)
 
 
+@pytest.mark.promise("I7")
 def test_what_is_committed_inside_the_callback_is_where_the_next_owner_begins(site: Site) -> None:
     first = site.member()
     _ready(site, first)
@@ -362,6 +375,7 @@ def test_what_comes_back_is_a_new_epoch_from_the_committed_offset_and_is_read_on
     assert first.offsets(number)[-3:] == [2, 3, 4]
 
 
+@pytest.mark.promise("I6", "I8")
 def test_a_pause_holds_for_what_comes_later_and_survives_revoke_and_return(site: Site) -> None:
     first = site.member()
     _ready(site, first)
@@ -385,6 +399,7 @@ def test_a_pause_holds_for_what_comes_later_and_survives_revoke_and_return(site:
     site.turn_until(lambda: len(first.offsets(number)) == 5, "I8: it stays frozen after the pause")
 
 
+@pytest.mark.promise("I3", "fencing")
 def test_a_member_that_does_not_poll_loses_its_partitions_and_its_commit_fails(site: Site) -> None:
     first = site.member(max_poll=6.0)
     _ready(site, first)
@@ -405,6 +420,7 @@ def test_a_member_that_does_not_poll_loses_its_partitions_and_its_commit_fails(s
     site.turn_until(lambda: len(first.owned) == len(second.owned) == 1, "it is a member again")
 
 
+@pytest.mark.promise("I3", "fencing")
 def test_a_member_that_the_coordinator_has_thrown_out_is_told_of_a_loss_and_its_commit_fails(
     site: Site,
 ) -> None:
@@ -430,6 +446,7 @@ def test_a_member_that_the_coordinator_has_thrown_out_is_told_of_a_loss_and_its_
     )
 
 
+@pytest.mark.promise("I3")
 def test_a_revocation_that_was_waiting_when_the_member_was_thrown_out_is_told_as_a_loss(
     site: Site,
 ) -> None:
@@ -509,6 +526,7 @@ def test_no_callback_tells_a_member_of_the_consumer_protocol_that_it_gets_nothin
     assert not more.came
 
 
+@pytest.mark.promise("fencing")
 def test_in_the_consumer_protocol_a_member_in_its_callback_holds_up_only_what_it_is_to_give_up(
     site: Site,
 ) -> None:
@@ -535,6 +553,7 @@ def test_in_the_consumer_protocol_a_member_in_its_callback_holds_up_only_what_it
 # -- what befalls a topic ------------------------------------------------------------------------
 
 
+@pytest.mark.promise("starts")
 def test_a_partition_is_stopped_where_retention_has_removed_what_was_not_read(site: Site) -> None:
     site.publish(0, *_values(0, 10))
     site.publish(1, *_values(0, 3))

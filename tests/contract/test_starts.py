@@ -22,6 +22,8 @@ from tests.contract.member import PATIENCE_SECONDS, Member
 from tests.contract.real_kafka import QUICK, TURN_SECONDS
 from tests.support.kafka_witness import Kafka, unique
 
+pytestmark = pytest.mark.promise("starts")
+
 
 class Stand:
     """A group, and topics that a test makes, deletes and adds to.
@@ -168,6 +170,7 @@ def _all_of(prefix: str, count: int) -> set[str]:
 # -- a topic that is made anew -------------------------------------------------------------------
 
 
+@pytest.mark.promise("I1", "I8")
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 @pytest.mark.parametrize("count", [200, 20])
 def test_a_topic_that_is_made_anew_while_it_is_read_is_begun_at_its_beginning(
@@ -198,6 +201,7 @@ def test_a_topic_that_is_made_anew_while_it_is_read_is_begun_at_its_beginning(
     )
 
 
+@pytest.mark.promise("I1")
 @pytest.mark.parametrize("count", [200, 20])
 def test_or_it_is_stopped_and_told_so(
     stand: Stand, count: int, caplog: pytest.LogCaptureFixture
@@ -230,6 +234,7 @@ def test_or_it_is_stopped_and_told_so(
     )
 
 
+@pytest.mark.promise("I1")
 @pytest.mark.parametrize("policy", ["stop", "earliest", "latest"])
 def test_a_commit_of_a_topic_that_was_deleted_is_void(stand: Stand, policy: str) -> None:
     stand.make()
@@ -257,6 +262,7 @@ def test_a_commit_of_a_topic_that_was_deleted_is_void(stand: Stand, policy: str)
     )
 
 
+@pytest.mark.promise("I1")
 def test_a_commit_that_was_brought_along_from_another_cluster_counts_without_its_map(
     stand: Stand,
 ) -> None:
@@ -274,6 +280,7 @@ def test_a_commit_that_was_brought_along_from_another_cluster_counts_without_its
     )
 
 
+@pytest.mark.promise("I1")
 @pytest.mark.parametrize("known", [True, False])
 def test_a_map_is_cut_where_the_log_ends(stand: Stand, known: bool) -> None:
     """What is written there from now on is not what the map names."""
@@ -292,6 +299,7 @@ def test_a_map_is_cut_where_the_log_ends(stand: Stand, known: bool) -> None:
 # -- latest --------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("I1")
 def test_partitions_that_are_added_to_a_topic_begin_at_their_beginning(stand: Stand) -> None:
     stand.make(partitions=2)
     stand.publish("before", 5)
@@ -307,6 +315,7 @@ def test_partitions_that_are_added_to_a_topic_begin_at_their_beginning(stand: St
     )
 
 
+@pytest.mark.promise("I1")
 def test_added_while_nobody_reads_they_do_so_too_and_with_commits_of_an_earlier_version(
     stand: Stand,
 ) -> None:
@@ -323,6 +332,7 @@ def test_added_while_nobody_reads_they_do_so_too_and_with_commits_of_an_earlier_
     assert not _read(member, "before")
 
 
+@pytest.mark.promise("I1")
 def test_a_topic_that_newly_matches_a_pattern_begins_at_its_beginning(stand: Stand) -> None:
     stand.make()
     stand.publish("before", 5)
@@ -339,6 +349,7 @@ def test_a_topic_that_newly_matches_a_pattern_begins_at_its_beginning(stand: Sta
     assert not _read(member, "before")
 
 
+@pytest.mark.promise("I1")
 def test_a_partition_whose_first_owner_died_before_its_commit_begins_where_the_group_began(
     stand: Stand,
 ) -> None:
@@ -388,6 +399,7 @@ def test_every_commit_names_when_the_group_began(stand: Stand) -> None:
     assert isinstance(origin.began, Began)
 
 
+@pytest.mark.promise("I1")
 def test_a_group_that_began_with_earliest_and_an_empty_topic_lose_nothing_either(
     stand: Stand,
 ) -> None:

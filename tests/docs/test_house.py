@@ -14,7 +14,7 @@ from tests.docs.blocks import ROOT, pages
 WIDTH = 100
 README_LINES, README_WORDS = 120, 900
 #: Written from code, by ``make docs`` and ``make mutants``.
-GENERATED = {"docs/configuration.md", "docs/metrics.md", "docs/mutants.md"}
+GENERATED = {"docs/configuration.md", "docs/metrics.md", "docs/mutants.md", "docs/promises.md"}
 #: Folders that hold no page of the project.
 _ELSEWHERE = {"node_modules", "build", "dist"}
 _FENCE = re.compile(r" *(```+|~~~+)")

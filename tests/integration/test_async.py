@@ -61,6 +61,7 @@ def assert_shipped(job: Job, cases: int, children: int) -> None:
             assert codes[code]["line"] == "L1"
 
 
+@pytest.mark.promise("I1", "I9")
 @pytest.mark.parametrize("mode", ["async", "auto"])
 def test_tasks_that_are_slow_fail_and_get_lost_cost_no_row_and_no_order(
     job: Job, mode: str
@@ -220,6 +221,7 @@ def test_a_stop_waits_for_tasks_no_longer_than_its_bound(job: Job) -> None:
     assert job.sandbox.state()["codes"]["code-1"] == {"line": "L1"}
 
 
+@pytest.mark.promise("I7", "I9")
 def test_a_rebalance_waits_for_the_tasks_at_work_so_that_nothing_is_sent_twice_and_the_order_is_kept(
     job: Job,
 ) -> None:
@@ -250,6 +252,7 @@ Update = tuple[str, str, str]
 """Data key, key value, and what is set, as JSON; in these tests no two events set the same."""
 
 
+@pytest.mark.promise("I1", "I9")
 def test_a_process_killed_with_tasks_at_work_loses_nothing_and_keeps_the_order_while_it_lives(
     job: Job,
 ) -> None:

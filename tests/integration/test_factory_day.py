@@ -9,6 +9,8 @@ import pytest
 from tests.factory.run import run_day
 from tests.support.kafka_witness import Kafka
 
+pytestmark = pytest.mark.promise("I1", "I9")
+
 ITEMS = 600
 #: Every format, and with each of them at least one mode in which units go by tasks. Flat events
 #: take five runs a day.

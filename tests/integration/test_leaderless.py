@@ -6,6 +6,7 @@ import time
 import uuid
 from contextlib import closing
 
+import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -17,6 +18,7 @@ from tests.support.kafka_broker import JvmBroker, free_port
 from tests.support.process import wait_until
 
 
+@pytest.mark.promise("I8", "starts")
 def test_one_partition_without_a_leader_does_not_stop_the_others_and_begins_when_it_has_one() -> (
     None
 ):

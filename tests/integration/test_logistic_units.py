@@ -10,6 +10,8 @@ import signal
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from tests.support.job import Job
 from tests.support.process import wait_until
 
@@ -150,6 +152,7 @@ def test_items_in_cases_on_pallets_are_shipped_by_the_pallet_and_units_that_are_
     job.assert_committed_to_the_end()
 
 
+@pytest.mark.promise("I1", "I9")
 def test_after_kill_9_among_pallets_everything_is_as_without_it(job: Job) -> None:
     wanted = _load_pallets(job, pallets=12, cases=4, children=12)
     job.sandbox.faults.add("latency", seconds=0.1)

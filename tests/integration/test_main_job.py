@@ -6,6 +6,8 @@ import json
 import random
 import signal
 
+import pytest
+
 from consumer.sandbox import Sandbox
 from tests.support.job import Job, line_events, unknown_codes
 from tests.support.kafka_witness import unique
@@ -17,6 +19,7 @@ def wait_for_rows(job: Job, count: int, consumer: ConsumerProcess) -> None:
     wait_until(lambda: job.sandbox.stats()["rows_applied"] > count, 60, lambda: consumer.err)
 
 
+@pytest.mark.promise("I1", "I9")
 def test_fifty_thousand_events_are_applied_in_order_and_bad_ones_dead_lettered_once(
     job: Job,
 ) -> None:
@@ -54,6 +57,7 @@ def test_fifty_thousand_events_are_applied_in_order_and_bad_ones_dead_lettered_o
     assert f"50000 consumed = {50_000 - len(bad)} accepted + {len(bad)} rejected + 0 skipped" in out
 
 
+@pytest.mark.promise("I1", "I9")
 def test_killed_in_the_middle_several_times_nothing_is_lost_and_order_holds(job: Job) -> None:
     events = line_events(20_000, seed=2)
     job.produce(events)
@@ -110,6 +114,7 @@ def test_stopped_before_the_end_it_exits_as_a_shell_expects_of_a_signal(job: Job
         assert consumer.wait(20) == 143
 
 
+@pytest.mark.promise("I1")
 def test_two_members_share_the_work_and_one_leaves_without_loss(job: Job) -> None:
     events = line_events(20_000, seed=5)
     job.produce(events)
@@ -158,6 +163,7 @@ def test_an_end_behind_aborted_transactions_is_reached(job: Job) -> None:
     assert "21 consumed = 21 accepted" in out
 
 
+@pytest.mark.promise("starts")
 def test_records_deleted_before_they_were_read_stop_the_partition_loudly(job: Job) -> None:
     job.produce([{"extended_id": f"CODE{n}", "line": "1"} for n in range(10)], partition=3)
     job.run_to_end()
@@ -224,6 +230,7 @@ def test_a_second_signal_leaves_at_once(job: Job) -> None:
     job.sandbox.faults.clear()
 
 
+@pytest.mark.promise("starts")
 def test_starting_at_the_latest_survives_a_restart_before_anything_came(job: Job) -> None:
     job.produce([{"extended_id": f"OLD{n}", "line": "1"} for n in range(10)], partition=0)
     latest = {"start_from": "latest"}

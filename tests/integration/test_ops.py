@@ -164,6 +164,7 @@ def test_a_run_in_trouble_emits_every_metric_that_is_declared_and_no_other(job: 
         assert told[name] == {(): 0}, name
 
 
+@pytest.mark.promise("I5")
 def test_the_ledger_balances_in_each_of_two_hundred_scrapes_while_a_backlog_runs(job: Job) -> None:
     job.produce(line_events(30_000, seed=8))
     job.sandbox.faults.add("latency", seconds=0.02)

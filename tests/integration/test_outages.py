@@ -18,6 +18,8 @@ from tests.support.kafka_witness import unique
 from tests.support.oracle import assert_delivered, published
 from tests.support.process import ConsumerProcess, wait_until
 
+pytestmark = pytest.mark.promise("I8")
+
 #: The bound on rows.
 ROWS = 1000
 LIMITS = {"max_unsettled_rows": ROWS}

@@ -85,6 +85,7 @@ PASSING: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.promise("I1", "I9")
 @pytest.mark.parametrize("case", PASSING)
 def test_what_passes_costs_no_row_and_no_order(job: Job, case: str) -> None:
     kind, parameters = PASSING[case]
@@ -103,6 +104,7 @@ def test_what_passes_costs_no_row_and_no_order(job: Job, case: str) -> None:
     job.assert_committed_to_the_end()
 
 
+@pytest.mark.promise("budget")
 @pytest.mark.parametrize("seconds", [1, 2])
 def test_what_the_api_asks_to_wait_holds_back_the_whole_process(job: Job, seconds: int) -> None:
     job.produce(events(1000))

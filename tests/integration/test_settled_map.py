@@ -10,6 +10,7 @@ from collections import Counter
 from contextlib import closing
 from functools import partial
 
+import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from consumer.core.offsets.settled_map import decode, origin_of
@@ -65,6 +66,7 @@ def _run_until_mapped(job: Job, consumer: ConsumerProcess) -> None:
     )
 
 
+@pytest.mark.promise("I7")
 def test_after_kill_9_only_what_the_map_did_not_name_is_sent_again(job: Job) -> None:
     _stuck_first(job)
     with job.process() as consumer:
@@ -81,6 +83,7 @@ def test_after_kill_9_only_what_the_map_did_not_name_is_sent_again(job: Job) -> 
     job.assert_committed_to_the_end()
 
 
+@pytest.mark.promise("I7")
 def test_after_a_stop_nothing_is_sent_again(job: Job) -> None:
     events = line_events(20_000, seed=3, unknown=0)
     job.produce(events)
@@ -97,6 +100,7 @@ def test_after_a_stop_nothing_is_sent_again(job: Job) -> None:
     assert assert_delivered(published(job.kafka.read_all(job.topic)), job.sandbox.journal()) == 0
 
 
+@pytest.mark.promise("I1")
 def test_a_map_that_belongs_to_another_offset_or_program_is_ignored(job: Job) -> None:
     _stuck_first(job)
     with job.process() as consumer:
@@ -138,6 +142,7 @@ def test_a_broker_that_takes_less_metadata_gets_less(sandbox: Sandbox, job: Job)
             assert consumer.wait(30) == 0, consumer.err
 
 
+@pytest.mark.promise("I7")
 def test_two_members_hand_over_without_a_repeat(job: Job) -> None:
     events = line_events(20_000, seed=5, unknown=0)
     job.produce(events)

@@ -14,6 +14,8 @@ from consumer.sandbox import Sandbox
 from tests.support.job import Job, line_events
 from tests.support.process import ConsumerProcess, wait_until
 
+pytestmark = pytest.mark.promise("budget")
+
 RATE = 10
 PARTITIONS = 8
 

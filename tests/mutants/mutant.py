@@ -22,12 +22,14 @@ class Edit(NamedTuple):
 class Mutant(NamedTuple):
     """``breaks``: what is broken, for people.
 
-    ``tests``: what is run, in this order, until it is caught.
+    ``tests``: what is run, in this order, until it is caught. ``promise``: the name of what is
+    broken, where that is promised; one of the tests is marked with it.
     """
 
     breaks: str
     edits: tuple[Edit, ...]
     tests: tuple[str, ...] = (CORE, SIMULATION)
+    promise: str = ""
 
 
 class StaleMutantError(Exception):

@@ -30,6 +30,7 @@ MUTANTS = (
         "a position before which the log was cut is read on once others are written there",
         (Edit(READER, "position > end or _CUT in error.str()", "position > end"),),
         ("tests/component/test_source_starts.py",),
+        promise="starts",
     ),
     Mutant(
         "who logs waits for whoever reads the log",
@@ -49,7 +50,9 @@ MUTANTS = (
         "a second signal is seen between two steps of the main thread only",
         (
             Edit(
-                "commands/run.py", "    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)\n", ""
+                "commands/run.py",
+                "    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)\n",
+                "",
             ),
         ),
         (f"{UNREAD_TESTS}::test_a_second_signal_ends_a_process_whose_loop_stands_still",),
@@ -132,6 +135,7 @@ MUTANTS = (
         (
             f"{SOURCE_TESTS}::test_a_partition_begins_at_its_committed_offset_with_the_metadata_of_that_commit[real]",
         ),
+        promise="I7",
     ),
     Mutant(
         "offsets at the end that hold no record are not passed: the position is 'last + 1'",
@@ -143,6 +147,7 @@ MUTANTS = (
             ),
         ),
         (f"{SOURCE_TESTS}::test_the_position_passes_what_holds_no_record[real]",),
+        promise="I8",
     ),
     Mutant(
         "a pause is said before the assignment only, where the client ignores it",
@@ -154,6 +159,7 @@ MUTANTS = (
             ),
         ),
         (f"{SOURCE_TESTS}::test_a_pause_from_before_the_assignment_holds[real]",),
+        promise="I6",
     ),
     Mutant(
         "how a commit ended is not looked at",
@@ -161,16 +167,19 @@ MUTANTS = (
         (
             f"{SOURCE_TESTS}::test_metadata_that_is_too_large_is_told_and_nothing_of_its_partition_is_committed[real]",
         ),
+        promise="I3",
     ),
     Mutant(
         "a topic that was made anew while it was read is not told from the old one",
         (Edit(READER, "if before.topic_id in (UNKNOWN, now.topic_id):", "if True:"),),
         (f"{STARTS_TESTS}::test_or_it_is_stopped_and_told_so",),
+        promise="starts",
     ),
     Mutant(
         "a commit of a topic that was deleted counts for the one that was made anew",
         (Edit(STARTS, "return another_log(self.named, self.origin)", "return False"),),
         (f"{STARTS_TESTS}::test_a_commit_of_a_topic_that_was_deleted_is_void",),
+        promise="starts",
     ),
     Mutant(
         "a map of another cluster's topic is trusted",
@@ -184,11 +193,13 @@ MUTANTS = (
         (
             f"{STARTS_TESTS}::test_a_commit_that_was_brought_along_from_another_cluster_counts_without_its_map",
         ),
+        promise="starts",
     ),
     Mutant(
         "a map is trusted beyond the log's end",
         (Edit(STARTS, "elif end is not None and already_settled.end > end:", "elif False:"),),
         (f"{STARTS_TESTS}::test_a_map_is_cut_where_the_log_ends",),
+        promise="starts",
     ),
     Mutant(
         "partitions that are added begin where the group began",
@@ -197,6 +208,7 @@ MUTANTS = (
             Edit(STARTS, "else began.at", "else OFFSET_END"),
         ),
         (f"{STARTS_TESTS}::test_partitions_that_are_added_to_a_topic_begin_at_their_beginning",),
+        promise="starts",
     ),
     Mutant(
         "a partition without a commit begins at its end, whenever the group began",
@@ -204,11 +216,13 @@ MUTANTS = (
         (
             f"{STARTS_TESTS}::test_a_partition_whose_first_owner_died_before_its_commit_begins_where_the_group_began",
         ),
+        promise="starts",
     ),
     Mutant(
         "what was found for an earlier assignment begins a later one",
         (Edit(SEEKING, "            if not search.ended:\n", "            if True:\n"),),
         ("tests/component/test_source_starts.py",),
+        promise="starts",
     ),
     Mutant(
         "one start that is not known leaves all of the assignment unread",
@@ -220,6 +234,7 @@ MUTANTS = (
             ),
         ),
         ("tests/component/test_source_starts.py",),
+        promise="I8",
     ),
     Mutant(
         "a member gives up what it was never told to read",
@@ -247,6 +262,7 @@ MUTANTS = (
             ),
         ),
         ("tests/component/test_source_commits.py",),
+        promise="I7",
     ),
     Mutant(
         "a last commit that could not be sent is confirmed by an earlier one",
@@ -258,6 +274,7 @@ MUTANTS = (
             ),
         ),
         ("tests/component/test_source_commits.py",),
+        promise="I7",
     ),
     Mutant(
         "a dead letter counts when it was sent, whatever the broker says",
@@ -271,6 +288,7 @@ MUTANTS = (
         (
             "tests/contract/test_letters.py::test_a_letter_that_the_broker_refuses_is_not_acknowledged_and_tried_again",
         ),
+        promise="I1",
     ),
     Mutant(
         "a dead letter of a revoked partition is written",
@@ -279,6 +297,7 @@ MUTANTS = (
             "tests/contract/test_letters.py::"
             "test_a_letter_of_a_partition_that_was_taken_away_is_not_written_any_more[real]",
         ),
+        promise="fencing",
     ),
     Mutant(
         "where: what today's rules would reject is called dead-lettered",
@@ -311,6 +330,7 @@ MUTANTS = (
             ),
         ),
         ("tests/component/test_dead_letters.py",),
+        promise="I6",
     ),
     Mutant(
         "a renewed client counts what the old one had",
@@ -322,6 +342,7 @@ MUTANTS = (
             ),
         ),
         ("tests/component/test_dead_letters.py",),
+        promise="I6",
     ),
     Mutant(
         "a request is sent after its time to start has passed",
@@ -334,6 +355,7 @@ MUTANTS = (
             ),
         ),
         (f"{API_TESTS}::test_a_call_whose_time_to_start_has_passed_is_not_sent[real]",),
+        promise="fencing",
     ),
     Mutant(
         "a lost answer is told as a request that was never sent",
@@ -347,11 +369,13 @@ MUTANTS = (
         (
             f"{API_TESTS}::test_without_an_answer_nobody_knows_whether_it_was_applied[real-reset-applied0]",
         ),
+        promise="lost-answer",
     ),
     Mutant(
         "an interim answer other than 100 is taken for the answer",
         (Edit(FRAMING, "            if status >= 200:\n", "            if status != 100:\n"),),
         MATCHING,
+        promise="matching",
     ),
     Mutant(
         "a connection is used again though something follows the answer",
@@ -360,16 +384,19 @@ MUTANTS = (
             Edit(TRANSPORT, "if not self._is_silent():", "if False:"),
         ),
         MATCHING,
+        promise="matching",
     ),
     Mutant(
         "a connection is used again after whatever was read",
         (Edit(FRAMING, "return self.exact and self.ended", "return self.ended"),),
         MATCHING,
+        promise="matching",
     ),
     Mutant(
         "a chunk's length is read as Python reads numbers",
         (Edit(FRAMING, 'rb"([0-9A-Fa-f]{1,12})', 'rb"([0-9A-Fa-fx+_]{1,12})'),),
         MATCHING,
+        promise="matching",
     ),
     Mutant(
         "a head that ends with the connection is a head",
@@ -386,26 +413,31 @@ MUTANTS = (
             ),
         ),
         MATCHING,
+        promise="matching",
     ),
     Mutant(
         "an early answer counts on a connection that was used before",
         (Edit(TRANSPORT, "if self._again and self.call.answer is not None and", "if False and"),),
         MATCHING,
+        promise="matching",
     ),
     Mutant(
         "a connection is used again after a 5xx",
         (Edit(CLIENT, "answered = raw.status in KEPT_AFTER and", "answered = "),),
         MATCHING,
+        promise="matching",
     ),
     Mutant(
         "a connection stands for ever",
         (Edit(TRANSPORT, " and now - self._stands_since < AGE_SECONDS", ""),),
         MATCHING,
+        promise="I8",
     ),
     Mutant(
         "what TLS has taken from the socket is not looked at",
         (Edit(TRANSPORT, "            self.sock.recv(1)\n", "            return True\n"),),
         MATCHING,
+        promise="matching",
     ),
     Mutant(
         "each address of a name has the whole time for connecting",
@@ -417,10 +449,12 @@ MUTANTS = (
             ),
         ),
         MATCHING,
+        promise="I8",
     ),
     Mutant(
         "a CA file is read once",
         (Edit(TRUST, "        if self.ca_file:\n", "        if False:\n"),),
         TLS_TESTS,
+        promise="I8",
     ),
 )

@@ -35,11 +35,13 @@ MUTANTS = (
             ),
         ),
         LOOP_TESTS,
+        promise="I3",
     ),
     Mutant(
         "a commit is sent while another is in flight",
         (Edit(RUNNER, "if now < due_at or self._source.committing:", "if now < due_at:"),),
         LOOP_TESTS,
+        promise="I3",
     ),
     Mutant(
         "a lost partition is committed",
@@ -51,6 +53,7 @@ MUTANTS = (
             ),
         ),
         LOOP_TESTS,
+        promise="I3",
     ),
     Mutant(
         "a revocation does not wait for requests in flight",
@@ -62,6 +65,7 @@ MUTANTS = (
             ),
         ),
         LOOP_TESTS,
+        promise="I7",
     ),
     Mutant(
         "a revocation does not wait for calls whose answer was lost",
@@ -73,6 +77,7 @@ MUTANTS = (
             ),
         ),
         LOOP_TESTS,
+        promise="I9",
     ),
     Mutant(
         "a revocation's last commit is left out",
@@ -84,6 +89,7 @@ MUTANTS = (
             ),
         ),
         LOOP_TESTS,
+        promise="I7",
     ),
     Mutant(
         "the partitions that stay stand still in a revocation",
@@ -95,11 +101,13 @@ MUTANTS = (
             ),
         ),
         LOOP_TESTS,
+        promise="I8",
     ),
     Mutant(
         "a revoked partition's records are taken in",
         (Edit(RUNNER, "            if not partition.owned:\n                continue\n", ""),),
         LOOP_TESTS,
+        promise="I5",
     ),
     Mutant(
         "a request is sent however long ago the group was polled",
@@ -111,6 +119,7 @@ MUTANTS = (
             ),
         ),
         LOOP_TESTS,
+        promise="fencing",
     ),
     Mutant(
         "an upload that was handed out is judged by the poll of that time, not by the latest",
@@ -122,6 +131,7 @@ MUTANTS = (
             ),
         ),
         MEMBERSHIP_TESTS,
+        promise="fencing",
     ),
     Mutant(
         "an upload from before a gap may be sent after it",
@@ -133,11 +143,13 @@ MUTANTS = (
             ),
         ),
         MEMBERSHIP_TESTS,
+        promise="fencing",
     ),
     Mutant(
         "an upload whose partition was lost may still be sent",
         (Edit(RUNNER, "        if lost:\n            self._lease.end_leases()\n", ""),),
         MEMBERSHIP_TESTS,
+        promise="fencing",
     ),
     Mutant(
         "an upload is sent after the last commit of its partition",
@@ -149,6 +161,7 @@ MUTANTS = (
             ),
         ),
         MEMBERSHIP_TESTS,
+        promise="fencing",
     ),
     Mutant(
         "an upload is sent after the last commit of a stop",
@@ -160,11 +173,13 @@ MUTANTS = (
             ),
         ),
         MEMBERSHIP_TESTS,
+        promise="fencing",
     ),
     Mutant(
         "a member that stood still goes on sending before the group has confirmed it",
         (Edit(MEMBERSHIP, "            self._gap_at = now\n", ""),),
         LOOP_TESTS,
+        promise="fencing",
     ),
     Mutant(
         "a commit from before the gap confirms a member that stood still",
@@ -176,6 +191,7 @@ MUTANTS = (
             ),
         ),
         LOOP_TESTS,
+        promise="fencing",
     ),
     Mutant(
         "the answer to an old commit is a fresh sign of the group",
@@ -187,6 +203,7 @@ MUTANTS = (
             ),
         ),
         MEMBERSHIP_TESTS,
+        promise="fencing",
     ),
     Mutant(
         "an assignment is as fresh as the poll that tells of it",
@@ -198,6 +215,7 @@ MUTANTS = (
             ),
         ),
         MEMBERSHIP_TESTS,
+        promise="fencing",
     ),
     Mutant(
         "the group is asked for a sign only when a commit is due",
@@ -209,6 +227,7 @@ MUTANTS = (
             ),
         ),
         MEMBERSHIP_TESTS,
+        promise="fencing",
     ),
     Mutant(
         "resting partitions are looked at with the commits",
@@ -220,6 +239,7 @@ MUTANTS = (
             ),
         ),
         MEMBERSHIP_TESTS,
+        promise="I8",
     ),
     Mutant(
         "a fault in a hand-over leaves the partition owned",
@@ -234,6 +254,7 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/loop/test_runner_revocation.py",),
+        promise="I3",
     ),
     Mutant(
         "a source that cannot go on ends a stop half-way",
@@ -245,6 +266,7 @@ MUTANTS = (
             ),
         ),
         STOP_TESTS,
+        promise="I7",
     ),
     Mutant(
         "with an end to reach, an API that fails is waited for without a bound",
@@ -256,6 +278,7 @@ MUTANTS = (
             ),
         ),
         STOP_TESTS,
+        promise="I8",
     ),
     Mutant(
         "at an end that was reached, a lost call is not waited for",
@@ -267,14 +290,16 @@ MUTANTS = (
             ),
         ),
         STOP_TESTS,
+        promise="lost-answer",
     ),
     Mutant(
         "a member that is cut off from the group goes on sending",
         (Edit(MEMBERSHIP, " or now - self._heard_at > 2 / 3 * self.session", ""),),
         LOOP_TESTS,
+        promise="fencing",
     ),
     Mutant(
-        "a full memory does not stop verdict",
+        "a full memory does not stop reading",
         (
             Edit(
                 RUNNER,
@@ -283,6 +308,7 @@ MUTANTS = (
             ),
         ),
         LOOP_TESTS,
+        promise="I6",
     ),
     Mutant(
         "partitions stay paused when there is room again",
@@ -294,6 +320,7 @@ MUTANTS = (
             ),
         ),
         LOOP_TESTS,
+        promise="I8",
     ),
     Mutant(
         "a partition that was held is not read on",
@@ -305,6 +332,7 @@ MUTANTS = (
             ),
         ),
         LOOP_TESTS,
+        promise="I8",
     ),
     Mutant(
         "an inherited map without room rests its partition for as long as one row is stuck",
@@ -316,16 +344,19 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/loop/test_partition_pauses.py",),
+        promise="I8",
     ),
     Mutant(
         "a partition whose map has no room is read on when nothing settles",
         (Edit(RESTING, "(idle and partition.fits_alone(room // 2))", "idle"),),
         ("tests/unit/loop/test_partition_pauses.py",),
+        promise="I7",
     ),
     Mutant(
         "a stop does not wait for what is in flight",
         (Edit(RUNNER, "(self._in_flight() or self._lost_call()) and", "self._lost_call() and"),),
         LOOP_TESTS,
+        promise="I7",
     ),
     Mutant(
         "a stop goes on sending",
@@ -337,6 +368,7 @@ MUTANTS = (
             ),
         ),
         LOOP_TESTS,
+        promise="I7",
     ),
     Mutant(
         "what waits for a schema is not read on when it came",
@@ -348,11 +380,13 @@ MUTANTS = (
             ),
         ),
         LOOP_TESTS,
+        promise="I8",
     ),
     Mutant(
         "the group's doubt about a member holds nothing back",
         (Edit(RUNNER, " or self._lease.expired(now)", ""),),
         LOOP_TESTS,
+        promise="fencing",
     ),
     Mutant(
         "a record that proves to have no rows is never settled",
@@ -364,11 +398,13 @@ MUTANTS = (
             ),
         ),
         SEVERAL_TESTS,
+        promise="I8",
     ),
     Mutant(
         "what waits for room waits for itself",
         (Edit(PIPELINE, "else self.flow.room + undecoded", "else self.flow.room"),),
         SEVERAL_TESTS,
+        promise="I8",
     ),
     Mutant(
         "rows that cannot go may take all of the memory",
@@ -380,6 +416,7 @@ MUTANTS = (
             ),
         ),
         CROWDING_TESTS,
+        promise="I8",
     ),
     Mutant(
         "a partition that crowded out the others is never read on",
@@ -391,11 +428,13 @@ MUTANTS = (
             ),
         ),
         CROWDING_TESTS,
+        promise="I8",
     ),
     Mutant(
         "what waits for tasks to end is taken for stock",
         (Edit(PIPELINE, "- by_task + min(by_task, self.uploads.tasks.free) >=", ">="),),
         CROWDING_TESTS,
+        promise="I6",
     ),
     Mutant(
         "rows that wait for tasks to end may take all of the memory",
@@ -407,11 +446,13 @@ MUTANTS = (
             ),
         ),
         CROWDING_TESTS,
+        promise="I8",
     ),
     Mutant(
         "a member starts requests in the slots of partitions that others own",
         (Edit(PACE, "self._own[which]) / self._slots", "which) / self._slots"),),
         PACE_TESTS,
+        promise="budget",
     ),
     Mutant(
         "a member that could not count the partitions takes all of the rate",
@@ -423,6 +464,7 @@ MUTANTS = (
             ),
         ),
         PACE_TESTS,
+        promise="budget",
     ),
     Mutant(
         "slots that were let pass are saved up",
@@ -434,5 +476,6 @@ MUTANTS = (
             ),
         ),
         PACE_TESTS,
+        promise="budget",
     ),
 )

@@ -26,6 +26,7 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/loop/test_intake.py",),
+        promise="I1",
     ),
     Mutant(
         "commits do not name the epoch of the leader that is read",
@@ -37,6 +38,7 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/loop/test_intake.py",),
+        promise="I1",
     ),
     Mutant(
         "commit before settle",
@@ -45,6 +47,7 @@ MUTANTS = (
                 OFFSETS, "offset = partition.committable_offset\n", "offset = partition.position\n"
             ),
         ),
+        promise="I3",
     ),
     Mutant(
         "committable_offset off by one",
@@ -55,6 +58,7 @@ MUTANTS = (
                 "return records[0].offset + 1 if records",
             ),
         ),
+        promise="I3",
     ),
     Mutant(
         "a record counts as settled with the first of its rows",
@@ -65,11 +69,13 @@ MUTANTS = (
                 "        if record.settled:\n            continue\n        record.settled",
             ),
         ),
+        promise="I1",
     ),
     Mutant(
         "a partition that was taken away is committed",
         (Edit(OFFSETS, "        if not partition.owned:\n            continue\n", ""),),
         OFFSETS_TESTS,
+        promise="I3",
     ),
     Mutant(
         "a commit carries no settled map",
@@ -80,6 +86,7 @@ MUTANTS = (
                 "        if False:\n",
             ),
         ),
+        promise="I7",
     ),
     Mutant(
         "what the map names is forgotten by the first commit after a restart",
@@ -91,6 +98,7 @@ MUTANTS = (
             ),
             Edit(OFFSETS, "        return runs + unread\n", "        return runs\n"),
         ),
+        promise="I7",
     ),
     Mutant(
         "a map is committed only when the committable_offset moves",
@@ -101,10 +109,12 @@ MUTANTS = (
                 "offset != partition.committed",
             ),
         ),
+        promise="I7",
     ),
     Mutant(
         "map off by one: the unsettled record before a run counts as settled",
         (Edit(OFFSETS, "runs = [(offset + 1, after)", "runs = [(offset, after)"),),
+        promise="I1",
     ),
     Mutant(
         "map off by one where it is read",
@@ -115,6 +125,7 @@ MUTANTS = (
                 "yield at + ones.start() + 1, at + ones.end() + 1",
             ),
         ),
+        promise="I1",
     ),
     Mutant(
         "map of another version is trusted",
@@ -126,16 +137,19 @@ MUTANTS = (
             ),
         ),
         MAP_TESTS,
+        promise="I1",
     ),
     Mutant(
         "map at another offset is trusted",
         (Edit(MAP, "parts[1:3] != [str(partition), str(base)]", "parts[1] != str(partition)"),),
         MAP_TESTS,
+        promise="I1",
     ),
     Mutant(
         "map of another partition is trusted",
         (Edit(MAP, "parts[1:3] != [str(partition), str(base)]", "parts[2] != str(base)"),),
         MAP_TESTS,
+        promise="I1",
     ),
     Mutant(
         "the map's checksum is not looked at",
@@ -145,26 +159,31 @@ MUTANTS = (
             ),
         ),
         MAP_TESTS,
+        promise="I1",
     ),
     Mutant(
-        "verdict goes on when the map has no room left",
+        "reading goes on when the map has no room left",
         (Edit(OFFSETS, "return characters(self._map_may_take()) > room", "return False"),),
         OFFSETS_TESTS,
+        promise="I7",
     ),
     Mutant(
         "the map's room is judged by what is settled now, not by what may settle",
         (Edit(MAP, "each = 1 + _size(end - unsettled[0])", "each = 0"),),
         MAP_TESTS,
+        promise="I7",
     ),
     Mutant(
         "what the map names is sent again",
         (Edit(INTAKE, "(already_settled is not None and offset in already_settled)", "False"),),
         INTAKE_TESTS,
+        promise="I7",
     ),
     Mutant(
         "a record behind one that waits for its schema passes it",
         (Edit(INTAKE, "        stash = self.waiting.get(partition)\n", "        stash = None\n"),),
         INTAKE_TESTS,
+        promise="I2",
     ),
     Mutant(
         "a tombstone is passed over without being counted",
@@ -176,6 +195,7 @@ MUTANTS = (
             ),
         ),
         INTAKE_TESTS,
+        promise="I5",
     ),
     Mutant(
         "memory bound: values alone are counted, not keys, headers and objects",
@@ -187,6 +207,7 @@ MUTANTS = (
             ),
         ),
         INTAKE_TESTS,
+        promise="I6",
     ),
     Mutant(
         "memory bound: what is skipped or settled behind a stuck record is kept",
@@ -203,26 +224,32 @@ MUTANTS = (
             ),
         ),
         OFFSETS_TESTS,
+        promise="I6",
     ),
     Mutant(
         "ledger: an accepted record counts twice",
         (Edit(OFFSETS, "ledger.accepted += records", "ledger.accepted += 2 * records"),),
+        promise="I5",
     ),
     Mutant(
         "ledger: a settled record stays unsettled",
         (Edit(OFFSETS, "        partition.ledger.unsettled -= records\n", ""),),
+        promise="I5",
     ),
     Mutant(
         "ledger: what a revocation releases is not counted",
         (Edit(OFFSETS, "        self.ledger.released += self.ledger.unsettled\n", ""),),
+        promise="I5",
     ),
     Mutant(
         "ledger: skipped counted as accepted",
         (Edit(OFFSETS, "self.ledger.skipped += 1", "self.ledger.accepted += 1"),),
+        promise="I5",
     ),
     Mutant(
         "ledger: rejected counted as accepted",
         (Edit(OFFSETS, "        if record.rejected:\n", "        if False:\n"),),
+        promise="I5",
     ),
     Mutant(
         "memory bound: bytes of settled records are not given back",
@@ -233,10 +260,12 @@ MUTANTS = (
                 "        if record.rejected",
             ),
         ),
+        promise="I6",
     ),
     Mutant(
         "memory bound: settled rows are not given back",
         (Edit(PIPELINE, "self.flow.release(len(rows), settle(", "self.flow.release(0, settle("),),
+        promise="I6",
     ),
     Mutant(
         "memory bound: released rows are not given back",
@@ -247,23 +276,28 @@ MUTANTS = (
                 "self.flow.release(len(waiting), 0)",
             ),
         ),
+        promise="I6",
     ),
     Mutant(
         "memory bound: not looked at",
         (Edit(FLOW, "        return not self.full", "        return True"),),
+        promise="I6",
     ),
     Mutant(
         "memory bound: bytes not looked at",
         (Edit(FLOW, " or self.size >= _end(size, self._max_bytes, share)", ""),),
+        promise="I6",
     ),
     Mutant(
         "what a half-settled record goes on holding is not counted",
         (Edit(PIPELINE, "        record.size += HELD_BYTES * record.open\n", ""),),
         ("tests/unit/core/test_half_settled.py",),
+        promise="I6",
     ),
     Mutant(
         "rejected rows do not count as rows that cannot go until their letters are late",
         (Edit(PIPELINE, "if late or row.stage == Stage.DEAD_LETTER", "if late"),),
         ("tests/unit/core/admission/test_flow.py",),
+        promise="I6",
     ),
 )

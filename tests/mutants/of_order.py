@@ -20,10 +20,12 @@ MUTANTS = (
     Mutant(
         "claims ignored: a row is ready though an earlier one holds its key",
         (Edit(CLAIMS, "            if row.blocked:\n", "            if False:\n"),),
+        promise="I2",
     ),
     Mutant(
         "a key goes to the latest that waits instead of the first",
         (Edit(CLAIMS, "line.waiting.popleft()", "line.waiting.pop()"),),
+        promise="I2",
     ),
     Mutant(
         "exclusive claims treated as shared",
@@ -34,6 +36,7 @@ MUTANTS = (
                 "self._wait(keys, value, held, row, expedited, shared=True)",
             ),
         ),
+        promise="I2",
     ),
     Mutant(
         "shared claims treated as exclusive: a unit's children go one after the other",
@@ -50,6 +53,7 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/core/ordering/test_claims.py", CORE),
+        promise="I8",
     ),
     Mutant(
         "joins ignored: nothing holds a unit while codes are put into it",
@@ -66,6 +70,7 @@ MUTANTS = (
                 "return ((row.data_key, row.value),)",
             ),
         ),
+        promise="I2",
     ),
     Mutant(
         "a row joins a unit past an update that waits for it",
@@ -76,6 +81,7 @@ MUTANTS = (
                 "type(held) is LockQueue and held",
             ),
         ),
+        promise="I2",
     ),
     Mutant(
         "claims forgotten on retry: a row that failed stands behind the later ones of its key",
@@ -89,11 +95,13 @@ MUTANTS = (
                 "            self._carry_out(self.uploads.handle_response(attempt.window, response, now), now)\n",
             ),
         ),
+        promise="I2",
     ),
     Mutant(
         "a call that is lost after its partition went is forgotten with the epoch before",
         (Edit(PIPELINE, "            self._keep_lost(result.revoked)\n", ""),),
         ("tests/unit/core/test_revocation.py",),
+        promise="lost-answer",
     ),
     Mutant(
         "claims freed when the dead letter is written, not when it is acknowledged",
@@ -110,6 +118,7 @@ MUTANTS = (
             ),
             Edit(PIPELINE, "        self._free(lettered, now)\n", ""),
         ),
+        promise="I2",
     ),
     Mutant(
         "a row's claims are freed though its record, which is sent again whole, is not settled",
@@ -121,11 +130,13 @@ MUTANTS = (
             ),
         ),
         HALF_SETTLED,
+        promise="I2",
     ),
     Mutant(
         "a key that a record held alone is shared with others when a later row of its own shares it",
         (Edit(CLAIMS, "line.add(record, shared=shared)", "line.add(record, shared=True)"),),
         HALF_SETTLED,
+        promise="I2",
     ),
     Mutant(
         "what a record holds keeps out its own rows",
@@ -136,11 +147,13 @@ MUTANTS = (
             ),
         ),
         HALF_SETTLED,
+        promise="I8",
     ),
     Mutant(
         "what half-settled records of a revoked partition hold is never freed",
         (Edit(PIPELINE, "        self._ready(self.claims.release(records))\n", ""),),
         HALF_SETTLED,
+        promise="I8",
     ),
     Mutant(
         "a record that is settled goes on holding its codes for the lost call of one of them",
@@ -150,16 +163,19 @@ MUTANTS = (
             ),
         ),
         HALF_SETTLED,
+        promise="I8",
     ),
     Mutant(
         "only the row that is waited for is hastened, not the others of its record",
         (Edit(CLAIMS, "        for each in several.rows:\n", "        for each in ():\n"),),
         HALF_SETTLED,
+        promise="I8",
     ),
     Mutant(
         "a record that waits itself is not hastened for those that wait for it",
         (Edit(CLAIMS, "        elif self._several:\n", "        elif False:\n"),),
         HALF_SETTLED,
+        promise="I8",
     ),
     Mutant(
         "rows with a blank key wait for each other",
@@ -171,21 +187,25 @@ MUTANTS = (
             ),
         ),
         HALF_SETTLED,
+        promise="I8",
     ),
     Mutant(
         "every data key that an event ever named is remembered",
         (Edit(CLAIMS, "                if not keys:\n                    del by_key[key]\n", ""),),
         HALF_SETTLED,
+        promise="I6",
     ),
     Mutant(
         "lanes that lost no row are entered again at each turn of a revocation",
         (Edit(LANES, "if any(row.stage == Stage.DONE for row in lane.rows):", "if True:"),),
         ("tests/unit/core/batching/test_lanes.py",),
+        promise="I8",
     ),
     Mutant(
         "entries of lanes that hold no more stay where others stand before them",
         (Edit(LANES, "            if len(heap) > most:\n", "            if False:\n"),),
         ("tests/unit/core/batching/test_lanes.py",),
+        promise="I6",
     ),
     Mutant(
         "claims of rows in flight freed at the revocation",
@@ -193,6 +213,7 @@ MUTANTS = (
             Edit(PIPELINE, "self._free(lettered, now)", "self._free(lettered + in_flight, now)"),
             Edit(PIPELINE, "self._free(result.revoked, now)", "pass"),
         ),
+        promise="I4",
     ),
     Mutant(
         "grant after revoke: waiting rows of a revoked partition stay in line",
@@ -203,26 +224,32 @@ MUTANTS = (
                 "            if row.stage == Stage.WAITING:\n                continue\n",
             ),
         ),
+        promise="fencing",
     ),
     Mutant(
         "rows of a revoked partition stay in parked windows",
         (Edit(PIPELINE, "        self.windows.remove_done()\n", ""),),
+        promise="fencing",
     ),
     Mutant(
         "rows of a revoked partition stay in lanes",
         (Edit(PIPELINE, "        self.lanes.remove_done()\n", ""),),
+        promise="fencing",
     ),
     Mutant(
         "nothing is held after a lost answer: it may overwrite the next row of the key",
         (Edit(UPLOADS, "lost_until=sent_at + self._max_processing", "lost_until=now"),),
+        promise="lost-answer",
     ),
     Mutant(
         "a claim is freed when its row settles, though a lost call of it may still take effect",
         (Edit(PIPELINE, "if now < self.uploads.held_until:", "if False:"),),
+        promise="lost-answer",
     ),
     Mutant(
         "a lost answer taken for a request that was never sent",
         (Edit(OUTCOMES, "Verdict.LOST if response.sent else Verdict.UNSENT", "Verdict.UNSENT"),),
+        promise="lost-answer",
     ),
     Mutant(
         "a claim is held half as long as a lost call can take",
@@ -233,6 +260,7 @@ MUTANTS = (
                 "row.hold_until = lost_until - self._max_processing / 2",
             ),
         ),
+        promise="lost-answer",
     ),
     Mutant(
         "a divided window loses a row",
@@ -243,6 +271,7 @@ MUTANTS = (
                 "rows[start : start + max(1, size - 1)], PART)",
             ),
         ),
+        promise="I8",
     ),
     Mutant(
         "parts of a window overlap: a row is sent in both",
@@ -253,6 +282,7 @@ MUTANTS = (
                 "rows[start : start + size + 1], PART)",
             ),
         ),
+        promise="I4",
     ),
     Mutant(
         "a part that goes on failing goes before the others that wait, each time",
@@ -264,6 +294,7 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/core/uploading/test_uploads_failing.py",),
+        promise="I8",
     ),
     Mutant(
         "a parked window is forgotten",
@@ -274,6 +305,7 @@ MUTANTS = (
                 "",
             ),
         ),
+        promise="I8",
     ),
     Mutant(
         "an answer to an earlier attempt counts for the present one",
@@ -284,6 +316,7 @@ MUTANTS = (
                 "self.place is Place.IN_FLIGHT",
             ),
         ),
+        promise="I5",
     ),
     Mutant(
         "a second answer to the same attempt counts again",
@@ -294,6 +327,7 @@ MUTANTS = (
                 "self.attempts == attempt",
             ),
         ),
+        promise="I5",
     ),
     Mutant(
         "windows mix data keys and sets of fields",

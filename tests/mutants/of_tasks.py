@@ -26,6 +26,7 @@ MUTANTS = (
                 "return Outcome(Verdict.ACCEPTED, task_id",
             ),
         ),
+        promise="I1",
     ),
     Mutant(
         "the rows of a failed task count as accepted",
@@ -36,11 +37,13 @@ MUTANTS = (
                 'return Outcome(Verdict.ACCEPTED, text=f"',
             ),
         ),
+        promise="I1",
     ),
     Mutant(
         "a success word in the answer goes before a task's state",
         (Edit(TASKS, '    if words & AT_WORK:\n        return ""\n', ""),),
         TASKS_TESTS,
+        promise="I1",
     ),
     Mutant(
         "broken task workers have a row rejected that is tried for long enough",
@@ -52,6 +55,7 @@ MUTANTS = (
             ),
         ),
         TASKS_TESTS,
+        promise="I1",
     ),
     Mutant(
         "a row whose task fails waits for ever where it is the only one",
@@ -63,6 +67,7 @@ MUTANTS = (
             ),
         ),
         TASKS_TESTS,
+        promise="I8",
     ),
     Mutant(
         "a row that is given up while all tasks fail is said to be rejected",
@@ -74,6 +79,7 @@ MUTANTS = (
             ),
         ),
         TASKS_TESTS,
+        promise="I1",
     ),
     Mutant(
         "a row whose task is refused waits for another task for ever",
@@ -85,6 +91,7 @@ MUTANTS = (
             ),
         ),
         TASKS_TESTS,
+        promise="I8",
     ),
     Mutant(
         "a trial that is a task at work keeps all others from being tried",
@@ -96,6 +103,7 @@ MUTANTS = (
             ),
         ),
         TASKS_TESTS,
+        promise="I8",
     ),
     Mutant(
         "a task that nobody knows any more counts as accepted",
@@ -106,10 +114,12 @@ MUTANTS = (
                 'Outcome(Verdict.ACCEPTED, text="the API',
             ),
         ),
+        promise="I1",
     ),
     Mutant(
         "nothing is held after a task was lost: it may overwrite the next row of the key",
         (Edit(UPLOADS, "lost_until=now + self._max_processing", "lost_until=now"),),
+        promise="lost-answer",
     ),
     Mutant(
         "the end of a task settles rows of a partition that was taken away meanwhile",
@@ -120,16 +130,19 @@ MUTANTS = (
                 "[window for window in self.live if window.place is Place.IN_FLIGHT]",
             ),
         ),
+        promise="fencing",
     ),
     Mutant(
         "rows of different data share a task, which sets those of the first",
         (Edit(ROWS, "    row.shape = tuple(text for pair in data for text in pair)\n", ""),),
         TASKS_TESTS,
+        promise="I1",
     ),
     Mutant(
         "tasks at work not bounded",
         (Edit(TASKS, "return len(self._tasks) >= self._most", "return False"),),
         TASKS_TESTS,
+        promise="I6",
     ),
     Mutant(
         "an accepted row is settled without its receipt",
@@ -141,6 +154,7 @@ MUTANTS = (
             ),
         ),
         RECEIPTS_TESTS,
+        promise="I3",
     ),
     Mutant(
         "a receipt of a revoked partition settles its row",
@@ -153,5 +167,6 @@ MUTANTS = (
             Edit(PIPELINE, "        self._free(lettered, now)\n", ""),
         ),
         RECEIPTS_TESTS,
+        promise="I5",
     ),
 )

@@ -16,16 +16,19 @@ MUTANTS = (
         "a worker may begin an upload when the session is over",
         (Edit(MEMBERSHIP, "min(2 / 3 * self.session, LONGEST_GAP_SECONDS)", "self.session"),),
         MEMBERSHIP_TESTS,
+        promise="fencing",
     ),
     Mutant(
         "with a long session, standing still for ten seconds is no gap",
         (Edit(MEMBERSHIP, "LONGEST_GAP_SECONDS = 5.0", "LONGEST_GAP_SECONDS = 10.0"),),
         MEMBERSHIP_TESTS,
+        promise="fencing",
     ),
     Mutant(
         "a slot of the group's pace is used until the next one begins",
         (Edit(PACE, "LATE_SECONDS = 0.025", "LATE_SECONDS = 0.1"),),
         PACE_TESTS,
+        promise="budget",
     ),
     Mutant(
         "near the pace of the last 429 it rises as quickly as far from it",
@@ -37,5 +40,6 @@ MUTANTS = (
             ),
         ),
         PACE_TESTS,
+        promise="budget",
     ),
 )

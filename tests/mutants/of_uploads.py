@@ -27,6 +27,7 @@ MUTANTS = (
                 "            self._settle([row], now)\n        if result.resend",
             ),
         ),
+        promise="I1",
     ),
     Mutant(
         "a dead letter counts when it is written, not when it is acknowledged",
@@ -38,6 +39,7 @@ MUTANTS = (
                 "        self.acknowledged([letter.row for letter in effects.dead_letters], now)\n",
             ),
         ),
+        promise="I1",
     ),
     Mutant(
         "an acknowledgement of a revoked partition's letter settles its row",
@@ -49,10 +51,12 @@ MUTANTS = (
             ),
             Edit(PIPELINE, "        self._free(lettered, now)\n", ""),
         ),
+        promise="I5",
     ),
     Mutant(
         "letters of a revoked partition are written",
         (Edit(PIPELINE, " if letter.row.stage == Stage.DEAD_LETTER]", "]"),),
+        promise="fencing",
     ),
     Mutant(
         "epoch ignored: a late answer settles what was revoked",
@@ -63,6 +67,7 @@ MUTANTS = (
                 "        if False:\n            self._drop_orphans",
             ),
         ),
+        promise="fencing",
     ),
     Mutant(
         "an answer about more rows is taken for those that are left",
@@ -74,6 +79,7 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/core/test_revocation.py",),
+        promise="I1",
     ),
     Mutant(
         "a row named by a 400 counts as accepted",
@@ -84,6 +90,7 @@ MUTANTS = (
                 "                result.accepted.append(row)\n",
             ),
         ),
+        promise="I1",
     ),
     Mutant(
         "the rows that a 400 does not name count as accepted",
@@ -94,11 +101,13 @@ MUTANTS = (
                 "        result.accepted += outcome.others\n        if False:\n            window.rows",
             ),
         ),
+        promise="I1",
     ),
     Mutant(
         "a 400's line numbers are taken to begin at 0",
         (Edit(OUTCOMES, "LINES_BEGIN_AT = (1, 0, 2)", "LINES_BEGIN_AT = (0,)"),),
         ("tests/unit/core/uploading/test_uploads.py", CORE),
+        promise="I1",
     ),
     Mutant(
         "a 400 that names no row rejects the whole window",
@@ -109,6 +118,7 @@ MUTANTS = (
                 "        if False:\n            self._divide(",
             ),
         ),
+        promise="I1",
     ),
     Mutant(
         "a 200 that is not the documented answer counts as accepted",
@@ -119,6 +129,7 @@ MUTANTS = (
                 'Verdict.ACCEPTED, text=f"not the documented answer; {describe(response)}")\n    if items',
             ),
         ),
+        promise="I1",
     ),
     Mutant(
         "a 5xx is taken for a rejection",
@@ -129,10 +140,12 @@ MUTANTS = (
                 "(Verdict.NONE_NAMED if 500 <= status <= 599",
             ),
         ),
+        promise="I1",
     ),
     Mutant(
         "a 429 is taken for a rejection",
         (Edit(OUTCOMES, "429: Verdict.THROTTLED", "429: Verdict.NONE_NAMED"),),
+        promise="I1",
     ),
     Mutant(
         "a lost permission is taken for the rows' fault",
@@ -144,6 +157,7 @@ MUTANTS = (
             ),
         ),
         REFUSED_TESTS,
+        promise="I1",
     ),
     Mutant(
         "what passed before a failure counts against the window",
@@ -155,6 +169,7 @@ MUTANTS = (
             ),
         ),
         REFUSED_TESTS,
+        promise="I1",
     ),
     Mutant(
         "synchronous calls that pass are evidence against a failing task",
@@ -166,6 +181,7 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/core/uploading/test_tasks.py",),
+        promise="I1",
     ),
     Mutant(
         "a failed task is divided as a rejection is, and its last row rejected",
@@ -177,11 +193,13 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/core/uploading/test_tasks.py",),
+        promise="I1",
     ),
     Mutant(
         "a refused row is rejected without being tried again after others passed",
         (Edit(EVIDENCE, "(failure.refused_again or alone or", "(failure.evidence or alone or"),),
         EVIDENCE_TESTS,
+        promise="I1",
     ),
     Mutant(
         "a row is rejected for its first refusal where it had failed otherwise before",
@@ -193,6 +211,7 @@ MUTANTS = (
             ),
         ),
         (*REFUSED_TESTS, "tests/unit/core/uploading/test_tasks.py"),
+        promise="I1",
     ),
     Mutant(
         "a 401 of the window that is tried divides it",
@@ -209,6 +228,7 @@ MUTANTS = (
         "a window that fails with nothing else to send is never divided",
         (Edit(EVIDENCE, "if failure.nothing_else and", "if False and"),),
         EVIDENCE_TESTS,
+        promise="I8",
     ),
     Mutant(
         "a window is divided without evidence one failure later",
@@ -220,6 +240,7 @@ MUTANTS = (
             ),
         ),
         EVIDENCE_TESTS,
+        promise="I8",
     ),
     Mutant(
         "a refusal of one row pauses uploading whatever else passes",
@@ -231,11 +252,13 @@ MUTANTS = (
             ),
         ),
         (*EVIDENCE_TESTS, *REFUSED_TESTS),
+        promise="I8",
     ),
     Mutant(
         "answers to other windows reject rows while uploading is paused",
         (Edit(EVIDENCE, "    if failure.paused:\n        return Step.RETRY\n", ""),),
         (*EVIDENCE_TESTS, *REFUSED_TESTS),
+        promise="I1",
     ),
     Mutant(
         "a 400 without names that comes while uploading is paused rejects rows",
@@ -247,6 +270,7 @@ MUTANTS = (
             ),
         ),
         REFUSED_TESTS,
+        promise="I1",
     ),
     Mutant(
         "suspect rows are given up in an outage",
@@ -258,11 +282,13 @@ MUTANTS = (
             ),
         ),
         FAILING_TESTS,
+        promise="I1",
     ),
     Mutant(
         "signs of life take every request where a member's share is small",
         (Edit(UPLOADS, "if self._sent_at <= self._asked_at and any(", "if False and any("),),
         FAILING_TESTS,
+        promise="I8",
     ),
     Mutant(
         "suspect rows that are left alone are never given up",
@@ -274,6 +300,7 @@ MUTANTS = (
             ),
         ),
         FAILING_TESTS,
+        promise="I8",
     ),
     Mutant(
         "an outage leaves many small windows behind",
@@ -285,6 +312,7 @@ MUTANTS = (
             ),
         ),
         FAILING_TESTS,
+        promise="I8",
     ),
     Mutant(
         "a pause ends only when GET /me passes",
@@ -296,6 +324,7 @@ MUTANTS = (
             ),
         ),
         REFUSED_TESTS,
+        promise="I8",
     ),
     Mutant(
         "a limit of 413 is never forgotten",
@@ -307,6 +336,7 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/core/uploading/test_uploads.py",),
+        promise="I8",
     ),
     Mutant(
         "a row that is named by its line only is rejected before it is known how lines are counted",
@@ -318,6 +348,7 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/core/uploading/test_uploads.py",),
+        promise="I1",
     ),
     Mutant(
         "an answer about other codes counts as accepted",
@@ -329,6 +360,7 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/core/uploading/test_uploads.py",),
+        promise="I1",
     ),
     Mutant(
         "rows that an answer leaves out are sent again and again",
@@ -337,6 +369,7 @@ MUTANTS = (
             Edit(OUTCOMES, "missing = [row for row in missing if row.confirmed_once]", "pass"),
         ),
         ("tests/unit/core/uploading/test_uploads.py",),
+        promise="I7",
     ),
     Mutant(
         "a row that fails beside others is given up at once",
@@ -348,6 +381,7 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/core/uploading/test_uploads_failing.py", CORE),
+        promise="I1",
     ),
     Mutant(
         "a row that fails beside others is never given up",
@@ -359,11 +393,13 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/core/uploading/test_uploads_failing.py", CORE),
+        promise="I8",
     ),
     Mutant(
         "a row is given up for one failure by chance and one task that did not end",
         (Edit(EVIDENCE, "if failure.expired and often and", "if failure.expired and"),),
         EVIDENCE_TESTS,
+        promise="I1",
     ),
     Mutant(
         "an unknown key's grace holds the whole window",
@@ -376,11 +412,13 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/core/uploading/test_uploads.py",),
+        promise="I8",
     ),
     Mutant(
         "an unknown key's grace never ends",
         (Edit(UPLOADS, "        if now >= until:\n            return False\n", ""),),
         ("tests/unit/core/uploading/test_uploads.py",),
+        promise="I8",
     ),
     Mutant(
         "pause ignored: requests go on while the API refuses us",
@@ -402,6 +440,7 @@ MUTANTS = (
                 "        if False:\n            self.step = PauseStep.PROBE_DUE\n",
             ),
         ),
+        promise="I8",
     ),
     Mutant(
         "everything is rejected, and uploading goes on",
@@ -413,6 +452,7 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/core/uploading/test_uploads_rejecting.py", *GATE_TESTS),
+        promise="I1",
     ),
     Mutant(
         "circuit never opens",
@@ -435,6 +475,7 @@ MUTANTS = (
             ),
         ),
         GATE_TESTS,
+        promise="I8",
     ),
     Mutant(
         "a throttling without a time is backed off for up to a minute",
@@ -446,16 +487,19 @@ MUTANTS = (
             ),
         ),
         GATE_TESTS,
+        promise="I8",
     ),
     Mutant(
         "after a throttling without a time all requests go at once",
         (Edit(GATE, "under_way = self.throttled_blindly and", "under_way = False and"),),
         GATE_TESTS,
+        promise="budget",
     ),
     Mutant(
         "the pace falls with each 429 of a throttling",
         (Edit(GATE, "        if not self._slowed:\n", "        if True:\n"),),
         GATE_TESTS,
+        promise="budget",
     ),
     Mutant(
         "each 429 is told",
@@ -472,23 +516,28 @@ MUTANTS = (
         "Retry-After ignored",
         (Edit(GATE, "        self.throttled_until = until\n", ""),),
         GATE_TESTS,
+        promise="budget",
     ),
     Mutant(
         "requests in flight not bounded",
         (Edit(GATE, "        if self.in_flight >= self._concurrency:\n", "        if False:\n"),),
+        promise="I6",
     ),
     Mutant(
         "requests in flight never counted down",
         (Edit(GATE, "        self.in_flight -= 1\n", "        pass\n"),),
+        promise="I8",
     ),
     Mutant(
         "a fault in what an event sets for all of its codes is a dead letter for each of them",
         (Edit(ROWS, "        if fault is not None:\n", "        if False:\n"),),
         ("tests/unit/formats/test_epcis.py",),
+        promise="I6",
     ),
     Mutant(
         "an event's second row (also_update) is dropped",
         (Edit(ROWS, "        return [row, also]", "        return [row]"),),
         ("tests/unit/core/rows/test_rows.py",),
+        promise="I1",
     ),
 )

@@ -7,6 +7,7 @@ from collections import Counter
 from functools import partial
 
 import orjson
+import pytest
 
 from consumer.core.pipeline import Pipeline, Rules
 from consumer.core.rows.maker import RowMaker
@@ -21,6 +22,8 @@ from tests.simulation.process import Process
 from tests.simulation.scheduler import BEGIN, Scheduler
 from tests.simulation.source import SimSource
 from tests.simulation.witness import Call, Witness
+
+pytestmark = pytest.mark.promise("I6", "I8")
 
 PARTITIONS = 4
 EVENTS = 1_000_000

@@ -23,6 +23,9 @@ ROOT = Path(__file__).parents[2]
 SEEDS = 2000
 
 
+@pytest.mark.promise(
+    "I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "fencing", "lost-answer", "budget"
+)
 def test_every_seed_holds_all_invariants_and_enough_is_covered() -> None:
     outcomes = list(run_seeds(range(SEEDS)))
     failed = sorted(
@@ -125,6 +128,7 @@ def _receipt_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline.Pipeline, "_receipt", receipt)
 
 
+@pytest.mark.promise("I1", "I2", "I3", "I4", "I5", "I7", "I8")
 @pytest.mark.parametrize(
     ("break_it", "invariant"),
     [

@@ -61,7 +61,7 @@ def headers_of(
 
 
 class DeadLetters(RetryingProducer[DeadLetter]):
-    """Writes letters; ``version``: of this program, as they tell."""
+    """Writes letters (I1); ``version``: of this program, as they tell."""
 
     what = "dead letters"
     setting = "dead_letter.topic"

@@ -328,7 +328,7 @@ class Reader:
         )
 
     def _judge(self, partition: Partition, extent: Extent, error: KafkaError) -> None:
-        """An offset is not there.
+        """An offset is not there (starts).
 
         What the log holds now says why, and ``kafka.on_out_of_range`` what follows.
         """
@@ -400,7 +400,7 @@ class Reader:
         )
 
     def _made_anew(self, partition: Partition, extent: Extent) -> None:
-        """The topic is another one than the one that was read.
+        """The topic is another one than the one that was read (I1, starts).
 
         No position in that one means anything in it.
         """

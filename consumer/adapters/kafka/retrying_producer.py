@@ -80,7 +80,7 @@ class PendingWrite(Generic[Content]):
 
 
 class RetryingProducer(ABC, Generic[Content]):
-    """Writes one topic from a thread of its own.
+    """Writes one topic from a thread of its own (I1, I6).
 
     ``acknowledged`` is called there with rows whose records are safe.
     """

@@ -43,9 +43,9 @@ class Search:
 
 
 class Seeking:
-    """``open_client``: makes a client that is no member of the group.
+    """The look-ups that were not answered at once (I8, starts).
 
-    Called with the first search.
+    ``open_client``: makes a client that is no member of the group. Called with the first search.
     """
 
     def __init__(self, open_client: Callable[[], Consumer], teller: ThrottledLog) -> None:

@@ -413,7 +413,7 @@ class Source(Reader):
                 partition.committed, partition.metadata = _said(tp)
 
     def commit_and_wait(self, commits: list[Commit]) -> bool:
-        """Commit and wait until the group has it, at most five seconds, as on revocation.
+        """Commit and wait until the group has it, at most five seconds, as on revocation (I7).
 
         Whether it has.
         """

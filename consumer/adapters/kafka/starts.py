@@ -88,7 +88,7 @@ def _differ(one: str, other: str) -> bool:
 
 
 class Starts:
-    """Looks them up with the client that it is given.
+    """Looks them up with the client that it is given (starts).
 
     From any thread, each with a client of its own.
     """
@@ -263,7 +263,7 @@ def _start(
     named: Origin,
 ) -> Start:
     """Where a partition with a commit begins, with as much of its map as is of the log that is
-    there.
+    there (I1, starts).
     """
     already_settled, complaint = found
     if _of_another(named, origin):

@@ -51,7 +51,7 @@ _SECONDS = re.compile(r"\d{1,15}(\.\d{1,9})?")
 
 
 class Client:
-    """A worker's connection to the API; not to be shared between threads.
+    """A worker's connection to the API; not to be shared between threads (matching).
 
     ``connect_timeout`` bounds connecting with TLS, ``timeout`` the whole call, in seconds (looking
     up the name is bounded by the system's resolver only). ``ca_file`` and ``proxy``, empty for
@@ -103,9 +103,9 @@ class Client:
     def upload(
         self, data_key: str, items: list[dict[str, str]], start_by: StartBy = float("inf")
     ) -> Response:
-        """Upload one window; ``start_by``.
+        """Upload one window, or do not send it any more when it is too late (I9, fencing).
 
-        The clock's reading after which it is not sent any more, or what tells it.
+        ``start_by``: the clock's reading after which that is so, or what tells it.
 
         Never raises for anything that the network or the API does.
         """

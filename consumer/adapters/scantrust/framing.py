@@ -81,7 +81,10 @@ def unacknowledged(sock: Any) -> bool:
 
 
 class Answer(http.client.HTTPResponse):
-    """An answer, read strictly; ``exact`` and ``ended``: nothing of it or about it is in doubt."""
+    """An answer, read strictly (matching).
+
+    ``exact`` and ``ended``: nothing of it or about it is in doubt.
+    """
 
     _method: str | None
     fp: Any

@@ -34,7 +34,7 @@ class Job(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Pool:
-    """Up to ``size`` workers, each with a client of its own.
+    """Up to ``size`` workers, each with a client of its own (I1).
 
     A thread starts only when all others are busy.
 

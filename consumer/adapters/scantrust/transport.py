@@ -102,11 +102,11 @@ class Call:
 
     @property
     def sent(self) -> bool:
-        """Whether anything of the request may have been sent."""
+        """Whether anything of the request may have been sent (lost-answer)."""
         return self.sent_at is not None
 
     def too_late(self, now: float) -> bool:
-        """Whether the request must not be sent any more.
+        """Whether the request must not be sent any more (I9, fencing).
 
         Its lease has ended, or its time for the whole call.
         """
@@ -192,7 +192,7 @@ class _Connection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Whether it may be used again.
+        """Whether it may be used again (matching).
 
         Asked when it is taken from the pool, which closes what is stale.
         """
@@ -366,7 +366,7 @@ class _TlsConnection(_Connection, HTTPSConnection):
 
 
 class Adapter(HTTPAdapter):
-    """requests' transport for one worker.
+    """requests' transport for one worker (matching).
 
     One address, one connection at a time, nothing ever sent twice.
     """

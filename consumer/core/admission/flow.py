@@ -19,7 +19,7 @@ QUOTA_RESUME_FACTOR = 2.0
 
 
 class Flow:
-    """Rows and bytes that are read and not settled, and whether there is room for more."""
+    """Rows and bytes that are read and not settled, and whether there is room for more (I6)."""
 
     __slots__ = ("_idle", "_max_bytes", "_max_rows", "full", "rows", "size")
 

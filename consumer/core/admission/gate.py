@@ -57,7 +57,7 @@ class Gate:
     # -- may a request start ---------------------------------------------------------------------
 
     def admits(self, now: float) -> bool:
-        """Return whether an upload may start now."""
+        """Return whether an upload may start now (I6, budget)."""
         at = self.earliest_send(now)
         return at is not None and at <= now
 
@@ -160,7 +160,7 @@ class Gate:
         self.pace.speed_up()
 
     def on_too_fast(self, sent_at: float, now: float) -> None:
-        """Slow the pace down after a 429, once until the API does its work again.
+        """Slow the pace down after a 429, once until the API works again (budget).
 
         While it refuses whatever comes, that says nothing about the pace, which would else be next
         to nothing after.

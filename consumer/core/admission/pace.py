@@ -51,7 +51,7 @@ NEAR = 0.1
 
 
 def slot_positions(counts: Mapping[str, int], partitions: Iterable[Partition]) -> list[int]:
-    """Where these partitions stand among all of the topics, in an order that every member knows.
+    """Where these partitions stand among all, in an order that every member knows (budget).
 
     ``counts``: partitions of each topic that the group reads.
     """
@@ -74,7 +74,7 @@ def assumed_slot_positions(partitions: Iterable[Partition]) -> tuple[list[int], 
 
 
 class Pace:
-    """The pace of this member; times in seconds of the owner's clock."""
+    """The pace of this member; times in seconds of the owner's clock (budget)."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate  #: requests a second of the whole group; 0: no limit

@@ -129,7 +129,7 @@ class UploadPause:
         return begins
 
     def end(self) -> None:
-        """Go on, as the probe passed."""
+        """Go on, as the probe passed (I8)."""
         self.cause = None
         self.rejecting = False
         self._back_offs = 0

@@ -293,7 +293,7 @@ class Lanes:
         return list(self._orders.values()) if tasks else [self._orders[False]]
 
     def cut(self, now: float, *, due_or_not: bool = False, tasks: bool = True) -> Cut | None:
-        """The rows of the next window by the rule, or None while no lane is closable.
+        """The rows of the next window by the rule, or None while no lane is closable (I8).
 
         By the arrival of the oldest row; a full one first, but only while no other is older than
         five lingers. ``due_or_not``: any lane will do, for a trial or a probe; the reason is then
@@ -366,7 +366,7 @@ class Lanes:
         return self._orders[True].lanes
 
     def remove_done(self) -> None:
-        """Take out the rows that were released while they waited here."""
+        """Take out the rows that were released while they waited here (fencing)."""
         for lane in list(self._lanes.values()):
             lane.awaited = sum(row.awaited for row in lane.rows)  # the rows that waited may be gone
             if any(row.stage == Stage.DONE for row in lane.rows):

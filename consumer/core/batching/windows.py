@@ -64,7 +64,7 @@ class Window(msgspec.Struct, eq=False, gc=False):
     on_trial: bool = False  #: was sent as the one window that is tried while uploading is paused
 
     def is_in_flight(self, attempt: int) -> bool:
-        """Whether the answer to this attempt is awaited."""
+        """Whether the answer to this attempt is awaited (I5)."""
         return self.place is Place.IN_FLIGHT and self.attempts == attempt
 
     @property
@@ -217,7 +217,7 @@ class Windows:
         )
 
     def park(self, window: Window, until: float) -> None:
-        """It goes from a time on."""
+        """It goes from a time on (I8)."""
         self.live[window] = None
         window.place = Place.PARKED
         window.due_at = until
@@ -230,7 +230,7 @@ class Windows:
                 self.park(window, now)
 
     def reset_failures(self, now: float, *, since: float) -> None:
-        """Let windows that failed only after ``since`` start anew, due now.
+        """Let windows that failed only after ``since`` start anew, due now (I8).
 
         The API was at fault, and works again.
 
@@ -268,7 +268,7 @@ class Windows:
     def divide(
         self, window: Window, now: float, *, parts: int = 2, failing: bool, suspect: bool = False
     ) -> None:
-        """Queue about equal parts in place of a window of at least two rows.
+        """Queue about equal parts in place of a window of at least two rows (I1).
 
         ``failing``: nobody knows why it fails.
         """
@@ -290,7 +290,7 @@ class Windows:
                 yield from window.rows
 
     def remove_done(self) -> None:
-        """Take released rows out of the windows that are not in flight."""
+        """Take released rows out of the windows that are not in flight (fencing)."""
         for window in list(self.live):
             if window.away:
                 continue

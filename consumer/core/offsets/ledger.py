@@ -36,7 +36,7 @@ class Ledger(msgspec.Struct):
 
     @property
     def balanced(self) -> bool:
-        """Whether every consumed record is in exactly one of the other counts."""
+        """Whether every consumed record is in exactly one of the other counts (I5)."""
         return (
             self.consumed
             == self.accepted + self.rejected + self.skipped + self.released + self.unsettled

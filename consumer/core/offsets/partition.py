@@ -53,7 +53,7 @@ MAX_READ = 500
 
 
 class Partition:
-    """One assignment epoch of one partition.
+    """One assignment epoch of one partition (I3).
 
     A partition that is taken away and comes back is a new object: what belongs to the old epoch can
     then settle nothing in the new one.
@@ -122,7 +122,7 @@ class Partition:
 
     @property
     def committable_offset(self) -> int:
-        """The next offset to commit: the lowest unsettled position."""
+        """The next offset to commit: the lowest unsettled position (I3)."""
         records = self.records
         while records and records[0].settled:
             records.popleft()
@@ -141,7 +141,7 @@ class Partition:
         )
 
     def settled_runs(self) -> Runs:
-        """What is settled beyond the watermark, as half-open ranges.
+        """What is settled beyond the watermark, as half-open ranges (I7).
 
         With what the last map says of positions that are not read yet: the next owner must know of
         them, too.
@@ -240,7 +240,7 @@ class Partition:
         self.ledger.skipped += 1
 
     def forget(self) -> int:
-        """The partition was taken away: what is unsettled is released. Bytes that this frees."""
+        """Release what is unsettled, as the partition was taken away (I5); bytes that this frees."""
         self.owned = False
         self.ledger.released += self.ledger.unsettled
         self.ledger.unsettled = 0
@@ -250,7 +250,7 @@ class Partition:
 
 
 def settle(rows: Iterable[Row], timestamps: list[int]) -> int:
-    """These rows are done, and so are the records none of whose rows is open any more.
+    """These rows are done, and so are the records none of whose rows is open any more (I1, I5).
 
     The bytes that frees.
 
@@ -310,7 +310,7 @@ def room_of(partitions: int) -> int:
 def due_commits(
     partitions: Collection[Partition], now: float = -inf, *, anew: bool = False
 ) -> list[Commit]:
-    """What is to be committed of the owned partitions, where the group has not got it already.
+    """What is to be committed of the owned partitions, where the group has not got it already (I3).
 
     ``anew``: even there.
 

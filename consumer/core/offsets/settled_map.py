@@ -129,7 +129,7 @@ NOTHING = SettledMap()
 
 
 def encode(partition: int, base: int, runs: Runs, room: int, origin: Origin = NOWHERE) -> str:
-    """The map of a commit at ``base``, in at most ``room`` characters.
+    """The map of a commit at ``base``, in at most ``room`` characters (I7).
 
     Empty if there is no room, or nothing beyond it is settled and nothing is known of its origin.
     ``runs`` lie behind ``base``. Those that find no room, the last ones, are left out: they will be
@@ -170,7 +170,7 @@ def content(text: str) -> list[str]:
 
 
 def decode(text: str, partition: int, base: int) -> SettledMap:
-    """The map in the metadata of a commit of ``partition`` at ``base``.
+    """The map in the metadata of a commit of ``partition`` at ``base`` (I1).
 
     Raises MapError if it cannot be trusted.
 

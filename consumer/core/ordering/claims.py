@@ -43,7 +43,7 @@ class LockQueue:
         self.waiting: deque[tuple[Row, bool]] = deque()  #: each with whether it would share
 
     def admits(self, row: Row, *, shared: bool) -> bool:
-        """Return whether a row can hold the key beside those that do.
+        """Return whether a row can hold the key beside those that do (I4).
 
         What its own record holds does not keep it out.
         """
@@ -77,7 +77,7 @@ class RecordLocks:
 
 
 class Claims:
-    """The held and awaited keys.
+    """The held and awaited keys (I2, I4).
 
     Cost of a row: a look-up to queue and one to free, for each of its claims.
     """
@@ -214,7 +214,7 @@ class Claims:
                 expedited.append(each)
 
     def free(self, rows: Iterable[Row]) -> list[Row]:
-        """Free the claims of rows that are done; return the rows that became ready by it.
+        """Free the claims of rows that are done; return the rows that became ready by it (I2).
 
         What a row of a record that is not settled holds stays with the record.
         """
@@ -316,7 +316,7 @@ class Claims:
                 ready.append(row)
 
     def withdraw(self, rows: Iterable[Row]) -> list[Row]:
-        """Take waiting rows, which are done, out of their lines (their partition was taken away).
+        """Take waiting rows of a partition that was taken away out of their lines (fencing).
 
         The rows that became ready by it: a waiting row may have held some of its claims already.
         """

@@ -100,7 +100,7 @@ class RowMaker:
         self._plans: dict[tuple[str, ...], Plan] = {}
 
     def rows(self, event: Event, record: Record) -> list[Row]:
-        """The rows of an event, those that fail a rule with their rejection.
+        """The rows of an event, those that fail a rule with their rejection (I1).
 
         Sets the record's ``event_id``.
 

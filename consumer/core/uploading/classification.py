@@ -117,7 +117,7 @@ def classify(
     by_task: bool = False,
     lines: LineNumbers | None = None,
 ) -> Outcome:
-    """Read the response to a window of these rows.
+    """Read the response to a window of these rows (I1, lost-answer).
 
     ``by_task``: to the call that starts it as a task.
     """

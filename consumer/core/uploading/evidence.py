@@ -95,7 +95,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 def next_step(failure: Failure) -> Step:
-    """Decide what follows for a window that failed in a way that may be the API's fault."""
+    """Decide what follows for a window whose failure may be the API's fault (I1, I8)."""
     if failure.paused:
         return Step.RETRY
     refused = failure.verdict in (Verdict.REFUSED, Verdict.UNEXPECTED)

@@ -117,7 +117,7 @@ class Tasks:
 
     @property
     def full(self) -> bool:
-        """Whether no further task may be started."""
+        """Whether no further task may be started (I6)."""
         return len(self._tasks) >= self._most
 
     @property
@@ -149,7 +149,7 @@ class Tasks:
     def answered(
         self, task: Task, response: Response, now: float, policy: RetryPolicy, rng: float
     ) -> Outcome | None:
-        """What a question brought.
+        """What a question brought (I1, lost-answer).
 
         The window's outcome, or None while the task is at work or cannot be asked.
 

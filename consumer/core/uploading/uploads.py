@@ -270,7 +270,7 @@ class Uploads:
     def _judge(
         self, window: Window, outcome: Outcome, response: Response, now: float, lost_until: float
     ) -> Result:
-        """What becomes of the rows and the window.
+        """What becomes of the rows and the window (I1, lost-answer).
 
         ``lost_until``: as long a lost call of it may take effect.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 import requests
 
 from tests.integration.rebalances.group import (
@@ -15,6 +16,8 @@ from tests.integration.rebalances.group import (
 )
 from tests.support.kafka_broker import JvmBroker
 from tests.support.process import ConsumerProcess, wait_until
+
+pytestmark = pytest.mark.promise("I1", "I9")
 
 
 def nothing_to_send(*members: ConsumerProcess) -> bool:

@@ -18,6 +18,8 @@ from tests.integration.rebalances.group import (
 from tests.support.oracle import assert_delivered, published
 from tests.support.process import wait_until
 
+pytestmark = pytest.mark.promise("I1", "I9", "fencing")
+
 
 def _static(name: str, *, static: bool) -> dict[str, Any]:
     return {"instance_id": name} if static else {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import time
 
+import pytest
+
 from consumer.sandbox import Sandbox
 from tests.integration.rebalances.group import (
     LATENCY_SECONDS,
@@ -18,6 +20,8 @@ from tests.integration.rebalances.group import (
 )
 from tests.support.oracle import assert_delivered, published
 from tests.support.process import wait_until
+
+pytestmark = pytest.mark.promise("fencing")
 
 
 @every_protocol

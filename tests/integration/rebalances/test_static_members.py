@@ -8,6 +8,8 @@ import pytest
 
 from tests.integration.rebalances.group import CODES, Group, wait_for_assignment
 
+pytestmark = pytest.mark.promise("I1", "I9", "fencing")
+
 
 @pytest.mark.parametrize("protocol", ["cooperative", "consumer"])
 def test_a_static_member_that_was_killed_comes_back_by_itself(group: Group, protocol: str) -> None:

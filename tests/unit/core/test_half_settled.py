@@ -33,6 +33,8 @@ from tests.unit.builders import (
     values,
 )
 
+pytestmark = pytest.mark.promise("I2")
+
 Key = tuple[str, str]
 #: What a row does: (data key, value, the case that it joins, its kind).
 Spec = tuple[str, str, str, str]
@@ -123,6 +125,7 @@ def test_within_a_record_a_code_is_handed_on_whatever_else_of_it_waits() -> None
     assert line.in_flight() == ["B"], "I2: a later record's row goes before the record is settled"
 
 
+@pytest.mark.promise("I8")
 def test_a_case_is_held_for_the_record_of_its_child_until_all_of_it_is_settled() -> None:
     line = Line(max_rows=1, concurrency=9)
     line.publish([PACKS[0], SETS[2]], [PACKS[2]], [CASES[0]])
@@ -152,6 +155,7 @@ def test_what_a_record_held_alone_is_not_shared_with_others_when_its_next_row_sh
     assert line.in_flight() == ["A"]
 
 
+@pytest.mark.promise("I8")
 def test_a_case_that_two_half_settled_records_share_is_updated_when_both_are_settled() -> None:
     line = Line(max_rows=1, concurrency=9)
     line.publish([PACKS[0], SETS[2]], [PACKS[2], ("serial_number", "S", "", "good"), CASES[0]])
@@ -173,6 +177,7 @@ def test_a_row_of_several_that_was_accepted_waits_for_the_letter_of_another() ->
     assert line.in_flight() == ["A"]
 
 
+@pytest.mark.promise("I8")
 def test_a_letter_without_a_key_settles_its_record_and_frees_what_that_holds() -> None:
     line = Line()
     line.publish([SETS[0], KEYLESS[0]], [SETS[0]])
@@ -183,6 +188,7 @@ def test_a_letter_without_a_key_settles_its_record_and_frees_what_that_holds() -
     assert len(line.pipeline.claims) == 0
 
 
+@pytest.mark.promise("I8")
 @pytest.mark.parametrize("first", ["A", "B"])
 def test_a_lost_call_holds_its_own_code_and_not_those_of_its_record_that_is_settled(
     first: str,
@@ -208,6 +214,7 @@ def test_a_code_that_a_lost_call_lets_go_is_still_held_for_its_record() -> None:
     )
 
 
+@pytest.mark.promise("I8")
 def test_no_row_lingers_of_a_record_that_a_later_row_waits_for() -> None:
     """Else a hot code waits as long as its record's other row waits for company."""
     line = Line(linger=60.0)
@@ -217,6 +224,7 @@ def test_no_row_lingers_of_a_record_that_a_later_row_waits_for() -> None:
     assert line.in_flight() == ["A", "C1"], "I8: the other row of the record lingers"
 
 
+@pytest.mark.promise("I8")
 def test_no_row_lingers_of_a_record_in_the_middle_of_a_line() -> None:
     line = Line(linger=60.0)
     line.publish([SETS[0]], [SETS[0], CASES[0]])
@@ -231,6 +239,7 @@ def test_a_row_of_the_same_record_that_waits_hastens_only_the_one_before_it() ->
     assert line.in_flight() == ["A"]
 
 
+@pytest.mark.promise("I8")
 def test_what_a_half_settled_record_holds_goes_with_its_partition() -> None:
     line = Line(max_rows=1, concurrency=9)
     other = line.partition(1)
@@ -250,6 +259,7 @@ def test_what_a_half_settled_record_holds_goes_with_its_partition() -> None:
     assert len(line.pipeline.claims) == 0
 
 
+@pytest.mark.promise("I6")
 def test_what_a_half_settled_record_goes_on_holding_is_counted_as_bytes() -> None:
     """I6: a record of few bytes can hold thousands of codes for as long as one row is stuck."""
     line = Line()
@@ -264,6 +274,7 @@ def test_what_a_half_settled_record_goes_on_holding_is_counted_as_bytes() -> Non
 # -- keys that name nothing ----------------------------------------------------------------------
 
 
+@pytest.mark.promise("I8")
 def test_rows_with_a_blank_key_wait_for_nothing() -> None:
     claims = Claims()
     partition = Partition("events", 0, 0, 0)
@@ -276,6 +287,7 @@ def test_rows_with_a_blank_key_wait_for_nothing() -> None:
     assert claims.free(rows) == []
 
 
+@pytest.mark.promise("I6")
 def test_no_data_key_is_remembered_once_nothing_of_it_is_held() -> None:
     """I6: events can name ever new ones."""
     claims = Claims()
@@ -545,6 +557,7 @@ def test_in_long_lives_too() -> None:
 # -- the claims alone ----------------------------------------------------------------------------
 
 
+@pytest.mark.promise("I6", "I8")
 @settings(max_examples=200, deadline=None)
 @given(some_log, st.randoms(use_true_random=False))
 def test_a_row_is_ready_when_all_earlier_records_of_its_codes_are_settled_and_earlier_rows_of_its_own_done(

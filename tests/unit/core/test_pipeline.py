@@ -39,6 +39,7 @@ def _multi(
 # -- order ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("I2", "I4")
 def test_two_rows_of_a_key_are_never_in_one_request_and_the_later_goes_after_the_earlier_is_settled() -> (
     None
 ):
@@ -64,6 +65,7 @@ def test_keys_are_exact_and_case_sensitive() -> None:
     assert values(bench.only) == ["a", "A", " A"]
 
 
+@pytest.mark.promise("I4")
 def test_a_key_from_two_partitions_is_never_in_flight_twice() -> None:
     bench = Bench()
     bench.read(bench.partition(0), "A")
@@ -73,6 +75,7 @@ def test_a_key_from_two_partitions_is_never_in_flight_twice() -> None:
     assert len(bench.open) == 1
 
 
+@pytest.mark.promise("I2")
 @pytest.mark.parametrize(
     "response", [answered(503), answered(429), lost(), answered(401), answered(400)]
 )
@@ -109,6 +112,7 @@ def test_a_row_that_fails_validation_is_dead_lettered_in_its_turn_and_never_sent
 # -- settling ------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("I1")
 def test_a_record_is_settled_when_all_its_rows_are() -> None:
     bench = Bench(max_rows=1, concurrency=3)
     partition = bench.partition()
@@ -150,6 +154,7 @@ def test_an_undecodable_record_without_a_key_goes_to_the_dead_letter_topic_at_on
     assert bench.sent == []
 
 
+@pytest.mark.promise("I3")
 def test_commits_never_pass_an_unsettled_position_whatever_the_order_of_answers() -> None:
     bench = Bench(max_rows=1, concurrency=5)
     partition = bench.partition()
@@ -162,6 +167,7 @@ def test_commits_never_pass_an_unsettled_position_whatever_the_order_of_answers(
     assert due_commits([partition]) == [Commit(partition, 5, "")]
 
 
+@pytest.mark.promise("I5")
 def test_a_letter_is_handed_out_once_and_settles_once() -> None:
     bench = Bench()
     partition = bench.partition()
@@ -174,6 +180,7 @@ def test_a_letter_is_handed_out_once_and_settles_once() -> None:
     assert partition.ledger.balanced
 
 
+@pytest.mark.promise("I5")
 def test_the_end_of_an_attempt_counts_once() -> None:
     bench = Bench()
     partition = bench.partition()
@@ -188,6 +195,7 @@ def test_the_end_of_an_attempt_counts_once() -> None:
     assert partition.ledger.as_dict()["accepted"] == 1
 
 
+@pytest.mark.promise("I6")
 def test_no_more_requests_than_the_concurrency_are_open() -> None:
     bench = Bench(max_rows=1, concurrency=3)
     bench.read(bench.partition(), *names("A", 50))
@@ -196,6 +204,7 @@ def test_no_more_requests_than_the_concurrency_are_open() -> None:
     assert len(bench.open) == 3
 
 
+@pytest.mark.promise("budget")
 def test_requests_stay_under_the_rate_and_retries_count_in_it() -> None:
     bench = Bench(max_rows=1, rate=10.0, concurrency=100, retry=RetryPolicy(base=0.1, cap=0.1))
     bench.read(bench.partition(), *names("A", 100), tick=False)
@@ -238,6 +247,7 @@ def test_when_stopping_nothing_new_is_sent_and_answers_still_settle() -> None:
 # -- memory --------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("I6")
 def test_reading_stops_at_the_bound_of_rows_and_goes_on_when_there_is_room() -> None:
     bench = Bench(max_unsettled_rows=100, max_rows=10, concurrency=1)
     partition = bench.partition()
@@ -253,6 +263,7 @@ def test_reading_stops_at_the_bound_of_rows_and_goes_on_when_there_is_room() -> 
     assert flow.reads()
 
 
+@pytest.mark.promise("I6")
 def test_reading_stops_at_the_bound_of_bytes() -> None:
     bench = Bench(max_unsettled_bytes=1000, concurrency=1)
     partition = bench.partition()
@@ -265,6 +276,7 @@ def test_reading_stops_at_the_bound_of_bytes() -> None:
     assert (bench.pipeline.flow.rows, bench.pipeline.flow.size) == (0, 0)
 
 
+@pytest.mark.promise("I6")
 def test_a_record_is_taken_in_whole_even_over_the_bound() -> None:
     bench = Bench(max_unsettled_rows=5)
     partition = bench.partition()
@@ -274,6 +286,7 @@ def test_a_record_is_taken_in_whole_even_over_the_bound() -> None:
     assert bench.settled()
 
 
+@pytest.mark.promise("I6")
 def test_nothing_is_kept_of_what_is_settled() -> None:
     bench = Bench(max_processing=5.0, retry=RetryPolicy(base=0.1, cap=1))
     partition = bench.partition()
@@ -311,6 +324,7 @@ def test_the_pipeline_wakes_for_the_pace() -> None:
     assert wakes_at == pytest.approx(bench.now + 1 / 9.5)
 
 
+@pytest.mark.promise("I8")
 def test_waking_exactly_when_asked_is_enough_to_settle_everything() -> None:
     """I8 on the clock: whoever turns the loop only at ``wakes_at`` and at inputs forgets nothing."""
     bench = Bench(

@@ -17,6 +17,10 @@ from hypothesis import strategies as st
 from consumer.core.pipeline import Rules
 from tests.unit.world import PARTITIONS, RULES, Spec, World
 
+pytestmark = pytest.mark.promise(
+    "I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "fencing", "lost-answer"
+)
+
 KINDS = ("good",) * 10 + ("unknown", "forbidden", "huge", "cursed", "invalid")
 REPLIES = ("normal",) * 6 + (
     "lost",

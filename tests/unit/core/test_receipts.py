@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
+
 from consumer.adapters.kafka.receipts import Accepted, content_of
 from consumer.core.effects import Effects, Receipt
 from consumer.core.model import Row, Stage
@@ -40,6 +42,7 @@ def bench_with_accepted(*keys: str) -> tuple[ReceiptBench, Partition]:
     return bench, partition
 
 
+@pytest.mark.promise("I3")
 def test_an_accepted_row_is_settled_when_its_receipt_is_acknowledged_and_not_before() -> None:
     bench, partition = bench_with_accepted("A", "B")
     assert partition.committable_offset == 0, "I3: settled before its receipt is acknowledged"
@@ -83,6 +86,7 @@ def test_a_rejected_row_has_a_dead_letter_and_no_receipt() -> None:
     assert (partition.ledger.accepted, partition.ledger.rejected) == (1, 1)
 
 
+@pytest.mark.promise("I5")
 def test_a_partition_that_goes_is_busy_until_its_receipts_are_there_and_then_releases_what_has_none() -> (
     None
 ):

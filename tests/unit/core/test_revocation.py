@@ -20,6 +20,8 @@ from tests.unit.builders import (
     values,
 )
 
+pytestmark = pytest.mark.promise("fencing")
+
 BLANK = Rejection("key_blank", "the key is blank")
 
 
@@ -124,6 +126,7 @@ def test_after_a_lost_call_of_the_old_epoch_the_new_one_waits_until_it_can_take_
     assert bench.settled()
 
 
+@pytest.mark.promise("I9", "lost-answer")
 def test_a_call_that_is_lost_after_its_partition_went_is_known_to_the_next_epoch() -> None:
     """A stop or a hand-over of that one waits for it, too: the next owner knows nothing of it."""
     bench = Bench(max_processing=60.0)
@@ -190,6 +193,7 @@ def test_rows_of_kept_partitions_in_a_shared_window_go_on() -> None:
     assert values(bench.only) == ["K"]
 
 
+@pytest.mark.promise("I1")
 @pytest.mark.parametrize("status", [400, 413, 403])
 def test_an_answer_about_a_window_is_not_held_against_what_a_revocation_left_of_it(
     status: int,
@@ -262,6 +266,7 @@ def test_waiting_rows_of_a_revoked_partition_do_not_block_the_line() -> None:
     assert bench.settled()
 
 
+@pytest.mark.promise("I5")
 def test_a_letter_of_a_revoked_partition_settles_nothing_and_frees_its_key() -> None:
     bench = Bench()
     old = bench.partition(0)

@@ -247,6 +247,7 @@ def test_what_is_wrong_with_one_code_costs_the_other_codes_of_the_event_nothing(
     ]  # fmt: skip
 
 
+@pytest.mark.promise("I6")
 @pytest.mark.parametrize(
     ("event", "lists", "reason", "field"),
     [

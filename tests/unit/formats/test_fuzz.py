@@ -15,6 +15,8 @@ from consumer.formats import FORMATS
 from tests.fuzz.inputs import HUGE, input_of
 from tests.fuzz.judge import Judge
 
+pytestmark = pytest.mark.promise("I1")
+
 INPUTS = 15_000
 #: What reading may take beside the input itself, in bytes for each of its bytes, and at least.
 MOST_FOR_A_BYTE = 300

@@ -55,6 +55,7 @@ def bench() -> Bench:
     return Bench()
 
 
+@pytest.mark.promise("I5")
 def test_records_carry_what_a_dead_letter_and_the_memory_bound_need(bench: Bench) -> None:
     good, bad, none = plain(5, "A"), Message(7, b"{"), Message(9, None)
     records, rows, position = bench.take(good, bad, none)
@@ -89,6 +90,7 @@ class Heavy(Message):
         return self._headers
 
 
+@pytest.mark.promise("I6")
 @pytest.mark.parametrize("waiting", [False, True])
 def test_what_is_kept_of_a_record_is_counted_and_not_its_value_alone(
     bench: Bench, waiting: bool
@@ -105,11 +107,13 @@ def test_what_is_kept_of_a_record_is_counted_and_not_its_value_alone(
         assert rows[0].size == len(value), "what a row takes in a request is its value's"
 
 
+@pytest.mark.promise("I6")
 def test_headers_that_the_client_cannot_give_are_counted_as_large(bench: Bench) -> None:
     (record,), _, _ = bench.take(Heavy(0, b"{}", None))
     assert record.size >= UNREADABLE_HEADERS, "I6: what is kept of a record is not counted"
 
 
+@pytest.mark.promise("I1", "I5", "I7")
 def test_what_was_settled_before_is_a_record_without_rows_and_nothing_else_is(bench: Bench) -> None:
     bench.partition.already_settled = SettledMap([(3, 5), (7, 8)])
     records, rows, position = bench.take(*(plain(offset, f"K{offset}") for offset in range(10)))
@@ -129,6 +133,7 @@ def led(offset: int, epoch: int | None) -> Message:
     return Message(offset, b'{"extended_id":"K%d","a":"1"}' % offset, epoch)
 
 
+@pytest.mark.promise("I1")
 @pytest.mark.parametrize("later_from", [2, 4])
 def test_what_a_later_leader_has_written_is_not_what_the_map_names(
     bench: Bench, later_from: int
@@ -153,6 +158,7 @@ def test_what_a_later_leader_has_written_is_not_what_the_map_names(
     )
 
 
+@pytest.mark.promise("I7")
 @pytest.mark.parametrize(("named", "epoch"), [(6, 6), (6, 5), (6, None), (NO_EPOCH, 6)])
 def test_what_no_later_leader_has_written_is_skipped_as_the_map_says(
     bench: Bench, named: int, epoch: int | None
@@ -171,6 +177,7 @@ def test_no_messages_change_no_position(bench: Bench) -> None:
     assert bench.take() == ([], [], 12)
 
 
+@pytest.mark.promise("I7")
 def test_what_was_settled_before_is_skipped_though_the_end_was_told_with_it(bench: Bench) -> None:
     """I7: the client tells of a partition's end in the same poll as of its last records, before
     they are taken in.
@@ -195,6 +202,7 @@ def test_from_the_first_unknown_schema_on_records_wait_and_tombstones_do_not(ben
     assert not bench.intake.waiting
 
 
+@pytest.mark.promise("I2")
 def test_what_is_read_while_waiting_is_kept_behind(bench: Bench) -> None:
     bench.take(framed(0, 7, "A"))
     _, rows, _ = bench.take(plain(1, "B"), framed(2, 7, "C"))

@@ -84,6 +84,7 @@ def test_a_turn_takes_a_bounded_number_of_records() -> None:
     assert max(count for _, count in world.source.polls) <= BATCH
 
 
+@pytest.mark.promise("fencing")
 def test_no_attempt_may_start_later_than_the_session_time_out_after_the_last_poll() -> None:
     world = World(concurrency=1, rate=5.0)
     world.partition(0, *keys_of("A", 200))
@@ -97,6 +98,7 @@ def test_no_attempt_may_start_later_than_the_session_time_out_after_the_last_pol
         assert start_by > now
 
 
+@pytest.mark.promise("fencing")
 def test_after_the_process_was_suspended_nothing_is_sent_before_the_group_was_heard() -> None:
     """Another member may own the partitions by now.
 
@@ -129,6 +131,7 @@ def _acknowledge(world: World, error: str | None = None) -> None:
     world.source.inside.append(lambda: world.source._committed(world.source.on_its_way, error))
 
 
+@pytest.mark.promise("fencing")
 def test_after_standing_still_only_the_answer_to_a_commit_sent_since_then_lets_uploads_go_on() -> (
     None
 ):
@@ -152,6 +155,7 @@ def test_after_standing_still_only_the_answer_to_a_commit_sent_since_then_lets_u
     world.turn_until(lambda: len(world.sent) > sent, 1.0)
 
 
+@pytest.mark.promise("fencing")
 def test_in_doubt_a_commit_is_sent_even_when_nothing_moved_and_again_when_it_fails() -> None:
     world = World(max_rows=1, concurrency=1)
     world.api = lambda _: None
@@ -173,6 +177,7 @@ def test_in_doubt_a_commit_is_sent_even_when_nothing_moved_and_again_when_it_fai
     world.turn_until(lambda: len(world.sent) == 2, 1.0)
 
 
+@pytest.mark.promise("fencing")
 def test_standing_still_inside_a_revocation_is_noticed_too() -> None:
     world = World(max_rows=1, concurrency=2, max_unsettled_rows=50)
     world.api = lambda attempt: None if "G0" in values(attempt) else accepted(attempt)
@@ -240,6 +245,7 @@ def test_one_commit_is_in_flight_at_a_time() -> None:
     world.turn_until(lambda: partition.committed == 50)
 
 
+@pytest.mark.promise("I3")
 def test_a_failed_commit_is_not_sent_again_but_a_new_one_is_built() -> None:
     world = World(rate=5.0)
     partition = world.partition(0, *keys_of("A", 50))
@@ -257,6 +263,7 @@ def test_a_failed_commit_is_not_sent_again_but_a_new_one_is_built() -> None:
 # -- back-pressure -------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("I6")
 def test_without_room_nothing_is_read_and_soon_the_partitions_are_paused() -> None:
     world = World(max_unsettled_rows=20)
     world.api = lambda _: None
@@ -289,6 +296,7 @@ def test_with_enough_in_stock_a_record_a_second_is_read_as_a_sign_of_life() -> N
     assert not world.source.paused
 
 
+@pytest.mark.promise("I8")
 def test_reading_goes_on_when_there_is_room_again() -> None:
     world = World(max_unsettled_rows=20)
     world.api = lambda _: None
@@ -302,6 +310,7 @@ def test_reading_goes_on_when_there_is_room_again() -> None:
     assert not world.source.paused, "I8: paused though there is room"
 
 
+@pytest.mark.promise("I7")
 def test_a_partition_whose_map_has_no_room_is_held_and_read_on_when_it_has() -> None:
     world = World(concurrency=400, max_rows=1)
     world.api = lambda attempt: None if int(values(attempt)[0][1:]) < 300 else accepted(attempt)

@@ -18,6 +18,8 @@ from tests.unit.runner_fakes import (
     message,
 )
 
+pytestmark = pytest.mark.promise("fencing")
+
 # -- revocation ----------------------------------------------------------------------------------
 
 
@@ -25,6 +27,7 @@ def _revoke(world: World, *partitions: Partition, lost: bool = False) -> None:
     world.source.inside.append(lambda: world.runner.on_revoked(list(partitions), lost=lost))
 
 
+@pytest.mark.promise("I7")
 def test_a_revocation_awaits_requests_in_flight_commits_and_sends_no_more_of_the_partition() -> (
     None
 ):
@@ -63,6 +66,7 @@ def test_the_wait_in_a_revocation_is_bounded_and_a_late_answer_settles_nothing()
     assert all(commit.get(0, 0) == 0 for commit in world.source.commits + world.source.waited)
 
 
+@pytest.mark.promise("I9", "lost-answer")
 def test_a_revocation_waits_until_a_lost_call_can_no_longer_overwrite_what_the_next_owner_sends() -> (
     None
 ):
@@ -95,6 +99,7 @@ def test_a_revocation_waits_for_lost_calls_of_other_partitions_not_at_all() -> N
     assert world.results.now - began <= 0.2
 
 
+@pytest.mark.promise("I8")
 def test_partitions_that_stay_go_on_during_the_wait() -> None:
     world = World(concurrency=4, max_rows=1, max_unsettled_rows=100)
     world.api = lambda attempt: None if values(attempt) == ["G"] else accepted(attempt)
@@ -135,6 +140,7 @@ def test_a_dead_letter_during_the_wait_is_awaited_and_committed() -> None:
     assert going.ledger.as_dict()["rejected"] == 1
 
 
+@pytest.mark.promise("I3")
 def test_a_lost_partition_is_neither_awaited_nor_committed() -> None:
     world = World()
     world.api = lambda _: None
@@ -150,6 +156,7 @@ def test_a_lost_partition_is_neither_awaited_nor_committed() -> None:
     assert world.results.now - began <= 0.1
 
 
+@pytest.mark.promise("I5")
 def test_records_that_come_with_a_revocation_of_their_partition_are_not_taken() -> None:
     world = World()
     going = world.partition(0, *keys_of("A", 5))
@@ -211,6 +218,7 @@ def test_a_stop_during_a_revocation_is_bounded_too() -> None:
     assert world.results.now - began <= 4.0
 
 
+@pytest.mark.promise("I3", "I7")
 def test_a_fault_in_a_hand_over_leaves_nothing_owned_commits_nothing_more_of_it_and_ends_the_process() -> (
     None
 ):

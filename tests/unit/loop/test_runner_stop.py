@@ -27,6 +27,7 @@ def _run(world: World, signal_at: float | None = None, code: int = 0) -> int:
     return world.runner.run()
 
 
+@pytest.mark.promise("I7")
 def test_a_stop_reads_and_sends_no_more_awaits_what_is_in_flight_commits_and_leaves() -> None:
     world = World(max_unsettled_rows=60)
     world.latency = 5.0
@@ -114,6 +115,7 @@ def test_the_bound_of_the_stop_ends_it_with_exit_1_and_what_is_settled_is_commit
     assert partition.committed == 1
 
 
+@pytest.mark.promise("I7")
 @pytest.mark.parametrize(("refusals", "exit_code"), [(3, 0), (10_000, 1)])
 def test_a_last_commit_that_is_refused_in_a_rebalance_is_tried_on_for_a_while(
     refusals: int, exit_code: int
@@ -131,6 +133,7 @@ def test_a_last_commit_that_is_refused_in_a_rebalance_is_tried_on_for_a_while(
     assert world.source.closed
 
 
+@pytest.mark.promise("I7")
 def test_a_last_commit_is_tried_on_for_as_long_as_a_dead_members_session_keeps_a_rebalance_waiting() -> (
     None
 ):
@@ -147,6 +150,7 @@ def test_a_last_commit_is_tried_on_for_as_long_as_a_dead_members_session_keeps_a
     assert partition.committed == 2
 
 
+@pytest.mark.promise("I7")
 def test_a_stop_awaits_the_commit_that_is_on_its_way_before_it_sends_the_last() -> None:
     """I7: the client may send it once more, and must not put the group back."""
     world = World()
@@ -230,6 +234,7 @@ def test_without_an_end_to_reach_a_pause_is_waited_out() -> None:
     world.turn_until(lambda: partition.committed == 1, 200)
 
 
+@pytest.mark.promise("I9", "fencing", "lost-answer")
 @pytest.mark.parametrize("signalled", [True, False])
 def test_a_stop_waits_for_lost_calls_also_when_the_end_was_reached(signalled: bool) -> None:
     """Fencing, I9: what the next owner sends, or the next run, must not be overwritten by a call
@@ -247,6 +252,7 @@ def test_a_stop_waits_for_lost_calls_also_when_the_end_was_reached(signalled: bo
     assert partition.committed == 1
 
 
+@pytest.mark.promise("I7")
 @pytest.mark.parametrize("sticky", [True, False])
 def test_a_client_that_dies_with_a_commit_on_its_way_is_left_in_order(sticky: bool) -> None:
     world = World()
@@ -277,6 +283,7 @@ def test_a_client_that_dies_with_a_commit_on_its_way_is_left_in_order(sticky: bo
     assert partition.committed == 2, "I7: what was in flight is awaited and committed"
 
 
+@pytest.mark.promise("I1", "I8")
 @pytest.mark.parametrize("response", [unsent(), lost(), answered(503)])
 def test_with_an_end_to_reach_an_api_that_fails_for_minutes_is_a_failure_and_loses_nothing(
     response: Response,

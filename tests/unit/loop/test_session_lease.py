@@ -14,6 +14,8 @@ from consumer.loop.session_lease import SessionLease
 from tests.unit.builders import accepted
 from tests.unit.runner_fakes import SESSION_SECONDS, World, keys_of, message
 
+pytestmark = pytest.mark.promise("fencing")
+
 
 def _cut_off(world: World) -> float:
     """From now on no commit is answered; when that was."""
@@ -52,6 +54,7 @@ def test_it_goes_on_when_the_group_answers_again() -> None:
     assert len(world.sent) == 60 > sent
 
 
+@pytest.mark.promise("I8")
 def test_while_there_is_work_the_group_is_asked_in_time_though_nothing_new_is_settled() -> None:
     """A request takes longer than the session; others must not wait for it."""
     world = World(max_rows=1, concurrency=2)
@@ -85,6 +88,7 @@ def test_an_idle_member_commits_nothing_and_asks_at_once_when_work_comes() -> No
     assert world.results.now - began <= 1.0
 
 
+@pytest.mark.promise("I8")
 def test_the_answer_to_a_commit_from_before_a_gap_ends_no_doubt_though_another_was_sent_since() -> (
     None
 ):
@@ -111,6 +115,7 @@ def test_the_answer_to_a_commit_from_before_a_gap_ends_no_doubt_though_another_w
     assert len(world.sent) > sent, "I8: the answer that counts ends no doubt"
 
 
+@pytest.mark.promise("I8")
 def test_a_sign_of_the_group_is_as_old_as_the_commit_that_it_answers() -> None:
     member = SessionLease(SESSION_SECONDS)
     member.on_poll(0.0)
@@ -136,6 +141,7 @@ def test_an_assignment_that_was_queued_before_a_gap_is_as_old_as_the_poll_before
     )
 
 
+@pytest.mark.promise("I8")
 @pytest.mark.parametrize("interval", [0.5, 15.0, 31.0, 60.0, 300.0])
 def test_the_group_is_asked_in_time_whatever_the_interval_between_commits(interval: float) -> None:
     """I8: commit cadence and the session's lease are two things."""
@@ -165,6 +171,7 @@ def test_a_sign_that_is_refused_is_not_asked_for_in_every_turn() -> None:
     assert len(world.source.commits) <= 60 / 0.5
 
 
+@pytest.mark.promise("I8")
 def test_partitions_that_rest_are_looked_at_on_a_clock_of_their_own() -> None:
     """I8: with rare commits, too, reading goes on soon after there is room."""
     world = World()
@@ -194,6 +201,7 @@ def _connecting(world: World) -> Callable[[], float]:
     return lease
 
 
+@pytest.mark.promise("I8")
 def test_an_upload_may_wait_for_its_connection_while_the_owner_polls_and_the_group_confirms_it() -> (
     None
 ):

@@ -11,6 +11,8 @@ import pytest
 
 from consumer.loop.session_lease import SessionLease
 
+pytestmark = pytest.mark.promise("fencing")
+
 
 @pytest.mark.parametrize(("session", "seconds"), [(6.0, 2.0), (45.0, 5.0)])
 def test_a_gap_is_a_third_of_the_session_and_never_more_than_five_seconds(

@@ -1,5 +1,5 @@
-"""I8: rows that cannot go, of a hot code or a failing window, leave room for the rows of other
-partitions.
+"""When reading stops (I6), and that rows that cannot go, of a hot code or a failing window, leave
+room for the rows of other partitions (I8).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from consumer.core.uploading.response import Response
 from consumer.loop.intake import Intake
 from tests.unit.builders import accepted, answered, lost, values
 from tests.unit.runner_fakes import Message, World, keys_of, message
+
+pytestmark = pytest.mark.promise("I8")
 
 ROWS = 400
 
@@ -53,6 +55,7 @@ REPLIES: dict[str, Callable[[Attempt], Response]] = {
 }
 
 
+@pytest.mark.promise("I6")
 @pytest.mark.parametrize("how", REPLIES)
 @pytest.mark.parametrize("hot", [1, 2, 5])
 def test_whatever_hot_codes_do_the_rows_of_other_partitions_are_settled_in_bounded_time(
@@ -203,6 +206,50 @@ def test_one_hot_partition_may_take_most_of_the_bound() -> None:
     assert flow.over_quota({0: (7_000, 0)}, {0}, 8) == set()
 
 
+@pytest.mark.promise("I6")
+@pytest.mark.parametrize("what", ["rows", "bytes"])
+def test_reading_stops_at_either_bound_and_goes_on_when_a_tenth_of_it_is_free(what: str) -> None:
+    """So it does not stutter at the bound."""
+    flow = Flow(1000, 1000)
+
+    def change(by: int) -> None:
+        (flow.reserve if by > 0 else flow.release)(
+            abs(by) if what == "rows" else 0, abs(by) if what == "bytes" else 0
+        )
+
+    change(999)
+    assert flow.reads()
+    change(1)
+    assert not flow.reads(), "I6: it is read without room"
+    change(-100)
+    assert not flow.reads(), "nine tenths are taken"
+    change(-1)
+    assert flow.reads()
+    change(100)
+    assert flow.reads(), "up to the bound again"
+
+
+@pytest.mark.parametrize(
+    ("taken", "at_once"),
+    [(0, 500), (300, 500), (400, 500), (401, 74), (900, 12), (999, 1), (1000, 1), (1200, 1)],
+)
+def test_the_more_is_taken_the_less_is_read_at_once_so_that_no_partition_takes_it_all(
+    taken: int, at_once: int
+) -> None:
+    flow = Flow(1000, 1e12)
+    flow.reserve(taken, 0)
+    assert flow.room_at_once == at_once
+
+
+def test_bytes_crowd_out_others_as_rows_do() -> None:
+    flow = Flow(20_000, 20_000)
+    assert flow.over_quota({0: (1, 9_000), 1: (9_000, 1)}, set(), 8) == set()
+    assert flow.over_quota({0: (1, 9_500), 1: (9_500, 1)}, set(), 8) == {0, 1}
+    flow.reserve(1, 8_001)
+    assert flow.near_limit
+
+
+@pytest.mark.promise("I6")
 def test_more_than_the_bound_is_never_read_however_much_of_it_cannot_go() -> None:
     """A record can bring more than the bound, and when that was looked at last, all of it could not
     go.
@@ -231,6 +278,7 @@ def test_rows_that_cannot_go_do_not_keep_reading_shut_for_those_that_can() -> No
     assert flow.reads()
 
 
+@pytest.mark.promise("I6")
 def test_beyond_the_bound_nothing_is_read_though_rows_that_could_not_go_have_gone_since_it_was_looked() -> (
     None
 ):

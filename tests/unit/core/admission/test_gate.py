@@ -19,6 +19,7 @@ def _gate(rate: float = 0.0, concurrency: int = 8, draw: float = 1.0) -> Gate:
     return Gate(rate, concurrency, POLICY, lambda: draw)
 
 
+@pytest.mark.promise("I6")
 def test_no_more_requests_than_the_concurrency_are_in_flight() -> None:
     gate = _gate(concurrency=2)
     gate.take_slot(0)
@@ -29,6 +30,7 @@ def test_no_more_requests_than_the_concurrency_are_in_flight() -> None:
     assert gate.admits(0)
 
 
+@pytest.mark.promise("budget")
 def test_asking_who_we_are_counts_in_the_pace() -> None:
     gate = _gate(rate=10)
     gate.upload_pause.begin(Pause.UNAUTHORIZED, 0)
@@ -47,6 +49,7 @@ def test_no_rate_is_no_limit() -> None:
         gate.take_slot(0)
 
 
+@pytest.mark.promise("budget")
 def test_a_throttle_holds_back_the_whole_process_for_as_long_as_the_api_says() -> None:
     gate = _gate()
     assert gate.throttle.on_throttled(10, 5) == 5
@@ -55,10 +58,12 @@ def test_a_throttle_holds_back_the_whole_process_for_as_long_as_the_api_says() -
     assert gate.throttle.seconds == 5
 
 
+@pytest.mark.promise("budget")
 def test_a_throttle_is_bounded_by_max_retry_after() -> None:
     assert _gate().throttle.on_throttled(0, 86_400) == 900
 
 
+@pytest.mark.promise("budget")
 def test_a_shorter_throttle_does_not_cut_a_longer_one() -> None:
     gate = _gate()
     gate.throttle.on_throttled(0, 30)
@@ -67,6 +72,7 @@ def test_a_shorter_throttle_does_not_cut_a_longer_one() -> None:
     assert gate.throttle.seconds == 30
 
 
+@pytest.mark.promise("I8", "budget")
 @pytest.mark.parametrize("told", [None, 0.0, -5.0])
 def test_a_throttle_without_a_time_backs_off_longer_each_time_but_no_longer_than_between_probes(
     told: float | None,
@@ -80,6 +86,7 @@ def test_a_throttle_without_a_time_backs_off_longer_each_time_but_no_longer_than
     assert gate.throttle.on_throttled(100, told) == 1
 
 
+@pytest.mark.promise("I6", "I8", "budget")
 def test_while_the_api_does_not_say_how_long_to_wait_one_request_goes_at_a_time_until_it_does_its_work() -> (
     None
 ):
@@ -100,6 +107,7 @@ def test_while_the_api_does_not_say_how_long_to_wait_one_request_goes_at_a_time_
         gate.take_slot(3)
 
 
+@pytest.mark.promise("I6")
 def test_a_request_that_hangs_while_the_api_throttles_does_not_hold_back_the_next_for_long() -> (
     None
 ):
@@ -116,6 +124,7 @@ def test_a_request_that_hangs_while_the_api_throttles_does_not_hold_back_the_nex
     assert gate.admits(11)
 
 
+@pytest.mark.promise("budget")
 def test_a_time_that_the_api_names_is_kept_and_all_go_on_after_it() -> None:
     gate = _gate()
     gate.throttle.on_throttled(0, 40)
@@ -125,6 +134,7 @@ def test_a_time_that_the_api_names_is_kept_and_all_go_on_after_it() -> None:
         gate.take_slot(40)
 
 
+@pytest.mark.promise("I8", "budget")
 def test_while_everything_is_throttled_the_pace_falls_once() -> None:
     """Else an API that is back would get a request every five seconds."""
     gate = _gate(rate=10)
@@ -144,6 +154,7 @@ def test_the_answers_of_one_moment_of_throttling_count_as_one() -> None:
     assert gate.earliest_send(0) == 1
 
 
+@pytest.mark.promise("budget")
 def test_asking_waits_for_the_throttle_too() -> None:
     gate = _gate()
     gate.upload_pause.begin(Pause.UNAUTHORIZED, 0)
@@ -168,6 +179,7 @@ def _failing_gate() -> Gate:
     return gate
 
 
+@pytest.mark.promise("I6")
 def test_several_distinct_windows_failing_open_the_circuit_for_one_probe_at_a_time() -> None:
     gate = _failing_gate()
     probe_at = gate.earliest_send(0)
@@ -229,6 +241,7 @@ def test_hanging_probes_are_no_more_than_the_concurrency() -> None:
     assert gate.earliest_send(1000) is None
 
 
+@pytest.mark.promise("I8")
 def test_any_success_closes_the_circuit() -> None:
     gate = _failing_gate()
     gate.circuit.on_failure(7, 0)

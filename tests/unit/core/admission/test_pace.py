@@ -16,6 +16,8 @@ from consumer.core.admission.pace import Pace, assumed_slot_positions, slot_posi
 from consumer.core.offsets.partition import Partition
 from tests.unit.builders import Bench
 
+pytestmark = pytest.mark.promise("budget")
+
 RATE = 10.0
 #: The wall clock when the owner's clock of a simulated member says 0.
 WALL = 1_700_000_000.0

@@ -8,6 +8,8 @@ import pytest
 
 from consumer.core.admission.pace import Pace
 
+pytestmark = pytest.mark.promise("budget")
+
 RATE = 10.0  #: slots of 1 / 9.5 s
 
 

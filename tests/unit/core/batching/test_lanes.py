@@ -224,6 +224,7 @@ def test_entries_are_bounded_by_the_lanes_whatever_is_done_again_and_again(
             assert_bounded(lanes)
 
 
+@pytest.mark.promise("I6")
 def test_taking_nothing_out_costs_no_entry() -> None:
     """A revocation that waits withdraws its partitions twenty times a second."""
     lanes = Lanes(MAX_ROWS, LINGER)
@@ -236,6 +237,7 @@ def test_taking_nothing_out_costs_no_entry() -> None:
     assert order.by_arrival == before, "I6: lanes that lost nothing are entered again"
 
 
+@pytest.mark.promise("I8")
 def test_a_lane_whose_awaited_row_is_awaited_no_more_lingers_again() -> None:
     lanes = Lanes(MAX_ROWS, LINGER)
     first, second = row(0, 1000.0), row(1, 1000.0)

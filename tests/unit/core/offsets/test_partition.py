@@ -33,6 +33,7 @@ def _settle(record: Record) -> None:
     settle([Row(record, "extended_id", "K", {}, (), 0)], [])
 
 
+@pytest.mark.promise("I3")
 def test_the_watermark_is_the_lowest_unsettled_position() -> None:
     partition = Partition("events", 0, 5, 5)
     first, second, third = _read(partition, 5, 6, 7)
@@ -86,6 +87,7 @@ def test_a_partition_without_a_committed_offset_commits_where_it_began() -> None
     assert due_commits([partition]) == [Commit(partition, 42, "")]
 
 
+@pytest.mark.promise("I7")
 def test_what_was_settled_before_stays_in_the_map_though_it_is_not_read_yet() -> None:
     """I7: a partition that changes hands twice, before the first new owner has read all that the
     map named.
@@ -114,6 +116,7 @@ def test_what_is_not_read_yet_counts_for_the_room_of_the_map() -> None:
     assert partition.outgrows(4000)
 
 
+@pytest.mark.promise("I3")
 def test_a_partition_that_was_taken_away_commits_nothing() -> None:
     partition = Partition("events", 0, 0, 0)
     (record,) = _read(partition, 0)
@@ -123,6 +126,7 @@ def test_a_partition_that_was_taken_away_commits_nothing() -> None:
     assert due_commits([partition]) == [], "I3: a partition that is not owned is committed"
 
 
+@pytest.mark.promise("I7")
 def test_what_a_map_names_and_is_not_read_yet_stays_in_the_next_commit() -> None:
     """A member that dies right after it took over must not have made its successor forget."""
     metadata = encode(0, 5, [(6, 9), (12, 20)], 4000)
@@ -150,6 +154,7 @@ def test_a_run_that_is_read_in_part_stays_one_run() -> None:
     assert partition.settled_runs() == [(6, 20)]
 
 
+@pytest.mark.promise("I7")
 def test_reading_stops_before_the_map_could_outgrow_its_room() -> None:
     """Whatever then settles of what was read, the map of it fits (I7)."""
     for seed in range(20):
@@ -174,6 +179,7 @@ def test_reading_stops_before_the_map_could_outgrow_its_room() -> None:
         )
 
 
+@pytest.mark.promise("I5")
 def test_the_ledger_tells_accepted_rejected_skipped_and_released_apart() -> None:
     partition = Partition("events", 0, 0, 0)
     good, bad, empty, unsettled = _read(partition, 0, 1, 2, 3)
@@ -194,6 +200,7 @@ def test_the_ledger_tells_accepted_rejected_skipped_and_released_apart() -> None
     assert partition.ledger.balanced
 
 
+@pytest.mark.promise("I5")
 def test_ledgers_add_up() -> None:
     partitions = [Partition("events", number, 0, 0) for number in range(3)]
     for partition in partitions:
@@ -203,6 +210,7 @@ def test_ledgers_add_up() -> None:
     assert total.balanced
 
 
+@pytest.mark.promise("I5")
 def test_a_ledger_that_lost_a_record_does_not_balance() -> None:
     ledger = Ledger()
     ledger.consumed = 1
@@ -217,6 +225,7 @@ def test_settled_records_let_go_of_the_message() -> None:
     assert record.raw is None
 
 
+@pytest.mark.promise("I3", "I5")
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=30), st.randoms(use_true_random=False))
 def test_i3_a_commit_never_passes_an_unsettled_position(
     gaps: list[int], order: random.Random
@@ -240,6 +249,7 @@ def test_i3_a_commit_never_passes_an_unsettled_position(
         assert partition.ledger.balanced, "I5: the ledger does not balance"
 
 
+@pytest.mark.promise("I1")
 def test_every_commit_names_the_log_that_it_is_of() -> None:
     origin = Origin("an-id", "a-cluster")
     partition = Partition("events", 0, 5, None, origin=origin)
@@ -251,6 +261,7 @@ def test_every_commit_names_the_log_that_it_is_of() -> None:
     assert due_commits([partition]) == []
 
 
+@pytest.mark.promise("I6")
 @pytest.mark.parametrize("rows", [0, 1])
 def test_behind_a_record_that_is_stuck_what_is_settled_or_skipped_is_not_kept(rows: int) -> None:
     """I6: nobody counts it."""

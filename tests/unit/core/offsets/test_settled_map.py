@@ -30,6 +30,8 @@ from consumer.core.offsets.settled_map import (
     origin_of,
 )
 
+pytestmark = pytest.mark.promise("I7")
+
 PLENTY = 10**9
 
 bases = st.integers(0, 2**62)
@@ -129,6 +131,7 @@ ORIGIN = Origin(
 WITH_ORIGIN = encode(2, 40, [(41, 45), (50, 60)], PLENTY, ORIGIN)
 
 
+@pytest.mark.promise("I1")
 @pytest.mark.parametrize(
     ("text", "partition", "base", "why"),
     [
@@ -151,6 +154,7 @@ def test_what_cannot_be_trusted_is_refused(text: str, partition: int, base: int,
     )
 
 
+@pytest.mark.promise("I1")
 @given(st.integers(0, len(TEXT) - 1), st.characters(max_codepoint=127))
 def test_a_damaged_character_is_noticed(place: int, character: str) -> None:
     damaged = TEXT[:place] + character + TEXT[place + 1 :]
@@ -168,6 +172,7 @@ def test_any_text_is_a_map_or_refused(text: str) -> None:
     assert not text
 
 
+@pytest.mark.promise("I1")
 def test_a_commit_names_the_log_that_it_is_of_with_a_map_and_without_one() -> None:
     assert origin_of(WITH_ORIGIN) == ORIGIN, "I1: it is not told which log a map is of"
     assert decode(WITH_ORIGIN, 2, 40).beyond(0) == [(41, 45), (50, 60)], "I7: the map is not read"
@@ -188,6 +193,7 @@ def test_what_names_no_origin_has_none() -> None:
         assert origin_of(text) == NOWHERE
 
 
+@pytest.mark.promise("I1")
 def test_a_program_that_knows_only_the_first_version_takes_the_second_for_a_foreign_text() -> None:
     parts = WITH_ORIGIN.split(" ")
     assert parts[0] != "v1", "I1: an older program reads the topic's id as a map"
@@ -200,6 +206,7 @@ def test_an_origin_that_finds_no_room_is_left_out_with_the_map() -> None:
     assert len(encode(2**31 - 1, 2**63 - 1, [], PLENTY, longest)) <= HEADER
 
 
+@pytest.mark.promise("I1")
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=20), st.integers(0, 400))
 def test_a_map_that_is_cut_names_nothing_from_there_on(lengths: list[int], end: int) -> None:
     at, runs = 0, []
@@ -213,6 +220,7 @@ def test_a_map_that_is_cut_names_nothing_from_there_on(lengths: list[int], end: 
         )
 
 
+@pytest.mark.promise("fencing")
 @pytest.mark.parametrize("runs", [[], [(12, 15), (20, 21)]])
 @pytest.mark.parametrize("origin", [NOWHERE, Origin("an-id", "a-cluster", Began(5, 3))])
 def test_a_number_makes_a_commit_another_one_and_changes_nothing_that_it_says(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,8 @@ from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets.partition import Partition
 from consumer.core.ordering.claims import Claims
 from tests.unit.builders import row_of, rows_of
+
+pytestmark = pytest.mark.promise("I2", "I4")
 
 
 def _partition(number: int = 0) -> Partition:
@@ -154,6 +157,7 @@ def _unit(value: str, pallet: str = "") -> Row:
     return row
 
 
+@pytest.mark.promise("I8")
 def test_children_are_packed_into_one_case_side_by_side() -> None:
     claims = Claims()
     children = [_packed(value, "C1") for value in "ABC"]

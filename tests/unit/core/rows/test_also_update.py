@@ -138,6 +138,7 @@ def test_the_two_rows_go_in_two_requests_and_the_record_is_settled_when_both_are
     assert line.settled()
 
 
+@pytest.mark.promise("I2")
 def test_both_keys_are_claimed_at_arrival_and_freed_when_both_rows_are_settled() -> None:
     line = Line()
     line.publish(
@@ -156,6 +157,7 @@ def test_both_keys_are_claimed_at_arrival_and_freed_when_both_rows_are_settled()
     assert line.attempt("serial_number").items == [{"serial_number": "C1", "step": "2"}]
 
 
+@pytest.mark.promise("I9")
 def test_a_record_that_is_sent_again_does_not_undo_a_later_update_of_one_of_its_codes() -> None:
     """Its other row was not settled when the process died.
 
@@ -310,6 +312,7 @@ def test_a_revocation_between_the_two_rows_releases_the_record_and_its_return_se
 # -- order with what is packed into the unit -----------------------------------------------------
 
 
+@pytest.mark.promise("I2")
 def test_a_second_row_that_updates_a_unit_waits_for_what_is_packed_into_it_and_holds_up_what_is_packed_later() -> (
     None
 ):

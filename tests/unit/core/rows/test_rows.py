@@ -215,6 +215,7 @@ def test_key_that_is_longer_than_a_value_may_be_is_the_apis_to_judge() -> None:
     assert row.rejection is None
 
 
+@pytest.mark.promise("I1")
 def test_unit_that_is_itself_a_code_gives_two_rows_with_the_same_fields() -> None:
     fields = {
         "ship_date": "2024-05-02",

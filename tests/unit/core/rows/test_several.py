@@ -202,6 +202,7 @@ def test_what_waits_for_room_never_waits_for_itself() -> None:
     assert len(set(world.sent_values())) == 40 * 20
 
 
+@pytest.mark.promise("I8")
 def test_what_waits_for_room_waits_for_stuck_rows_and_not_for_itself() -> None:
     """I8: rows that cannot go, and the records that wait for room, are more than the bound
     together.

@@ -15,6 +15,8 @@ from consumer.core.uploading.evidence import (
 )
 from consumer.core.verdict import Verdict
 
+pytestmark = pytest.mark.promise("I1", "I8")
+
 REFUSED, UNEXPECTED, FAILED, LOST, TASK_FAILED = (
     Verdict.REFUSED,
     Verdict.UNEXPECTED,

@@ -46,6 +46,7 @@ def bench_with_a_task(*keys: str, **rules: Any) -> Bench:
 # -- packing -------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("I1")
 def test_rows_of_the_same_data_share_a_call_and_others_do_not() -> None:
     bench = Bench(concurrency=8)
     partition = bench.partition()
@@ -410,6 +411,7 @@ def test_questions_and_uploads_take_turns_when_requests_are_scarce() -> None:
     assert 25 <= len(bench.sent) <= 40
 
 
+@pytest.mark.promise("I6")
 def test_as_many_tasks_are_at_work_as_are_allowed_and_other_rows_go_on() -> None:
     bench = Bench(concurrency=2)
     partition = bench.partition()
@@ -513,6 +515,7 @@ def test_only_a_complete_task_ends_the_pause_for_rejections() -> None:
     assert bench.pipeline.gate.pause is None
 
 
+@pytest.mark.promise("I8")
 def test_a_trial_that_is_a_task_at_work_does_not_keep_other_windows_from_being_tried() -> None:
     """Its end may be hours away, or never come: the task's partition may be gone."""
     bench = Bench(concurrency=1, pause_after_rejections=1)
@@ -532,6 +535,7 @@ def test_a_trial_that_is_a_task_at_work_does_not_keep_other_windows_from_being_t
     assert bench.pipeline.gate.pause is None
 
 
+@pytest.mark.promise("I1")
 @pytest.mark.parametrize(
     ("document", "ends"),
     [
@@ -552,6 +556,7 @@ def test_a_task_is_complete_only_if_nothing_in_the_answer_says_that_it_is_at_wor
     assert bench.settled() is ends, "I1: a task at work counts as accepted"
 
 
+@pytest.mark.promise("I1")
 @pytest.mark.parametrize(
     "document",
     [
@@ -654,6 +659,7 @@ def _others_pass_and_tasks_do_not(bench: Bench, start: Response, seconds: float)
         bench.pass_time(0.5)
 
 
+@pytest.mark.promise("I8")
 def test_rows_of_which_one_after_the_other_fails_as_the_only_task_are_all_rejected_in_time() -> (
     None
 ):
@@ -666,6 +672,7 @@ def test_rows_of_which_one_after_the_other_fails_as_the_only_task_are_all_reject
     )
 
 
+@pytest.mark.promise("I8")
 def test_a_row_whose_task_is_refused_as_the_only_one_is_rejected_in_time_while_calls_pass() -> None:
     """I8: a refusal is an answer about its row as a failed task is, whether or not rows are ever
     given up.
@@ -678,6 +685,7 @@ def test_a_row_whose_task_is_refused_as_the_only_one_is_rejected_in_time_while_c
     )
 
 
+@pytest.mark.promise("I1")
 def test_a_row_that_is_given_up_while_every_task_fails_is_not_said_to_be_rejected() -> None:
     """Nobody knows then whether a failed task says anything about its row."""
     bench = Bench(concurrency=4, max_rows=1, retry=RetryPolicy(base=0.5, cap=5.0, give_up=100))
@@ -688,6 +696,7 @@ def test_a_row_that_is_given_up_while_every_task_fails_is_not_said_to_be_rejecte
     )
 
 
+@pytest.mark.promise("I1")
 def test_no_row_is_rejected_while_every_task_is_refused() -> None:
     """The right to start tasks may be missing, and calls pass all the same."""
     bench = Bench(concurrency=4, max_rows=1, retry=RetryPolicy(base=0.5, cap=5.0, give_up=0))

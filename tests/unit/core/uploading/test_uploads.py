@@ -59,6 +59,7 @@ def test_rows_that_a_200_leaves_out_join_a_later_window_once_and_settle_when_con
     assert bench.pipeline.uploads.confirming.unconfirmed == 0
 
 
+@pytest.mark.promise("I7")
 def test_rows_left_out_twice_are_accepted_and_counted_as_unconfirmed() -> None:
     bench = Bench()
     bench.read(bench.partition(), "A", "B", "C")
@@ -214,6 +215,7 @@ def test_an_unknown_key_without_grace_is_rejected_at_once() -> None:
     assert bench.reasons() == {"A": "unknown_key"}
 
 
+@pytest.mark.promise("I8")
 def test_an_unknown_key_is_tried_again_for_its_grace_and_then_rejected() -> None:
     bench = Bench(retry=RetryPolicy(unknown_key_grace=600))
     bench.read(bench.partition(), "A", "B", tick=False)
@@ -231,6 +233,7 @@ def test_an_unknown_key_is_tried_again_for_its_grace_and_then_rejected() -> None
     assert bench.settled()
 
 
+@pytest.mark.promise("I8")
 def test_an_unknown_keys_grace_holds_no_row_of_another_code() -> None:
     bench = Bench(retry=RetryPolicy(unknown_key_grace=600))
     partition = bench.partition()
@@ -419,6 +422,7 @@ def test_the_counting_of_lines_is_learned_from_errors_that_name_the_key_too() ->
     assert bench.reasons() == {"B": "rejected_by_api", "F": "rejected_by_api"}
 
 
+@pytest.mark.promise("I1")
 def test_a_200_about_other_codes_is_no_acceptance() -> None:
     bench = Bench()
     bench.read(bench.partition(), "A", "B")

@@ -254,6 +254,7 @@ def test_the_circuit_needs_several_distinct_windows() -> None:
     assert not bench.pipeline.gate.circuit.is_open
 
 
+@pytest.mark.promise("I8")
 def test_rows_that_fail_by_their_own_fault_cannot_keep_the_circuit_open() -> None:
     """I8: the probe goes to a window that has not failed yet, so those at fault hold up nobody for
     good.
@@ -315,6 +316,7 @@ def test_a_window_that_is_divided_in_an_outage_is_gathered_anew_after_it() -> No
     assert len(bench.sent) - before <= 4
 
 
+@pytest.mark.promise("I1", "I8")
 def test_a_single_row_that_fails_while_others_are_accepted_is_given_up() -> None:
     bench = Bench(max_rows=1, linger=0.1, retry=RetryPolicy(base=0.5, cap=5, give_up=600))
     partition = bench.partition()
@@ -347,6 +349,7 @@ def test_giving_up_counts_only_time_in_which_others_were_accepted(give_up: float
     assert bench.reasons() == {}, "others were accepted for about a second of all this time"
 
 
+@pytest.mark.promise("I8")
 def test_a_row_whose_followers_fill_the_memory_is_given_up_though_nothing_else_can_be_accepted() -> (
     None
 ):
@@ -375,6 +378,7 @@ def test_a_row_whose_followers_fill_the_memory_is_given_up_though_nothing_else_c
     assert 550 <= bench.now - began <= 700
 
 
+@pytest.mark.promise("I8")
 def test_a_part_of_a_window_that_failed_while_others_passed_is_given_up_though_nothing_else_can_be_accepted() -> (
     None
 ):
@@ -442,6 +446,7 @@ def test_an_outage_that_finds_a_window_which_failed_before_gives_no_row_up_thoug
     assert bench.reasons() == {}
 
 
+@pytest.mark.promise("I8")
 def test_a_window_that_goes_on_failing_does_not_take_every_request_where_they_are_few() -> None:
     """I8: its back-off is over before the next request may start, and it is always the oldest."""
     bench = Bench(max_rows=1, rate=0.2, retry=RetryPolicy(base=0.5, cap=5, give_up=0))
@@ -451,6 +456,7 @@ def test_a_window_that_goes_on_failing_does_not_take_every_request_where_they_ar
     assert bench.pipeline.unsettled == 1, "others wait for one that fails"
 
 
+@pytest.mark.promise("I8")
 def test_a_part_that_goes_on_failing_takes_turns_with_other_parts_where_requests_are_few() -> None:
     """I8: of two parts of one window neither is older, and the one that came first is always due."""
     bench = Bench(max_rows=3, rate=0.2, retry=RetryPolicy(base=0.5, cap=1, give_up=0))
@@ -462,6 +468,7 @@ def test_a_part_that_goes_on_failing_takes_turns_with_other_parts_where_requests
     )
 
 
+@pytest.mark.promise("I8")
 def test_signs_of_life_do_not_take_every_request_from_the_rows_that_they_are_asked_for() -> None:
     """I8: where a member's share is one request for each sign, they and uploads take turns."""
     bench = Bench(max_rows=4, rate=1.0, retry=RetryPolicy(base=0.5, cap=1, give_up=10))
@@ -475,6 +482,7 @@ def test_signs_of_life_do_not_take_every_request_from_the_rows_that_they_are_ask
     assert bench.reasons() == {"P": "api_error"}
 
 
+@pytest.mark.promise("I8")
 def test_bad_rows_that_are_all_a_new_process_can_send_are_told_from_good_ones() -> None:
     """I8: what passed before it began, and what other members see pass, it does not know."""
     bench = Bench(
@@ -529,6 +537,7 @@ def test_a_part_of_a_divided_window_that_goes_on_failing_holds_up_no_other_code(
 # -- no answer -----------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("lost-answer")
 def test_a_lost_answer_sends_the_same_rows_again_and_holds_later_rows_of_these_codes() -> None:
     bench = Bench(max_processing=65.0, retry=RetryPolicy(base=1, cap=1))
     partition = bench.partition()
@@ -569,6 +578,7 @@ def test_the_wait_counts_from_the_last_lost_call() -> None:
     assert values(bench.only) == ["A"]
 
 
+@pytest.mark.promise("I9", "lost-answer")
 def test_the_wait_counts_from_when_the_call_was_made_and_not_from_when_it_was_handed_out() -> None:
     """I9: a process that got no time for a while makes its calls late.
 
@@ -634,6 +644,7 @@ def test_a_whole_answer_that_says_failed_holds_nothing(status: int) -> None:
 # -- nothing else arrives ------------------------------------------------------------------------
 
 
+@pytest.mark.promise("I8")
 @pytest.mark.parametrize(
     "response", [answered(500), answered(504), lost(), answered(302), answered(403)]
 )
@@ -663,6 +674,7 @@ def test_a_row_that_fails_alone_with_no_neighbours_and_no_others_is_not_given_up
     assert bench.reasons() == {}
 
 
+@pytest.mark.promise("I1")
 def test_suspect_rows_that_are_left_alone_are_not_given_up_while_the_api_gives_no_sign_of_life() -> (
     None
 ):
@@ -697,6 +709,7 @@ def test_a_row_that_takes_each_call_to_its_end_holds_its_neighbours_for_few_of_t
     assert bench.reasons() == {}
 
 
+@pytest.mark.promise("I8")
 def test_a_part_that_goes_on_failing_does_not_keep_the_other_part_from_going_where_requests_are_few() -> (
     None
 ):

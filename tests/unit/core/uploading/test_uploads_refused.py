@@ -53,6 +53,7 @@ def test_a_refusal_pauses_asks_who_we_are_tries_one_window_and_goes_on(status: i
     assert bench.reasons() == {}
 
 
+@pytest.mark.promise("I1")
 @pytest.mark.parametrize("status", REFUSALS)
 def test_a_refusal_of_everything_for_hours_rejects_nothing(status: int) -> None:
     """A real loss of permission in the middle of work: no row is ever dead-lettered for it."""
@@ -148,6 +149,7 @@ def test_a_refusal_for_one_window_while_others_pass_rejects_only_the_row_it_is_a
     assert bench.settled()
 
 
+@pytest.mark.promise("I1")
 def test_a_refused_row_alone_with_no_other_traffic_is_not_rejected() -> None:
     """Without another window that passes, nobody can tell the row's fault from ours."""
     bench = Bench()
@@ -157,6 +159,7 @@ def test_a_refused_row_alone_with_no_other_traffic_is_not_rejected() -> None:
     assert bench.pipeline.unsettled == 1
 
 
+@pytest.mark.promise("I1")
 def test_a_window_accepted_before_the_loss_of_permission_is_no_sign_that_others_pass() -> None:
     bench = Bench(max_rows=1, concurrency=2)
     bench.read(bench.partition(), "A", "B", "C", tick=False)
@@ -188,6 +191,7 @@ def _suspect(bench: Bench, partition: Partition) -> None:
             bench.answer_me()
 
 
+@pytest.mark.promise("I1")
 def test_permission_lost_while_a_refused_row_is_sought_rejects_no_good_row() -> None:
     """What was accepted before the loss is no sign that others pass, however late its answer came."""
     bench = Bench(max_rows=2, linger=0.1, concurrency=4)
@@ -225,6 +229,7 @@ def _again(bench: Bench, value: str, *, asks: int = 200) -> Attempt:
     raise AssertionError(f"I8: {value} does not go again")
 
 
+@pytest.mark.promise("I8", "I1")
 @pytest.mark.parametrize("response", [lost(), unsent(), answered(503), answered(302)])
 def test_a_row_that_failed_otherwise_is_not_rejected_for_its_first_refusal(
     response: Response,
@@ -274,6 +279,7 @@ def test_a_401_divides_no_window() -> None:
     assert len(bench.sent) == before + 1, "a window was divided for a 401"
 
 
+@pytest.mark.promise("I1")
 def test_401_for_one_window_while_others_pass_rejects_nothing() -> None:
     bench = Bench(max_rows=1, linger=0.1, retry=RetryPolicy(base=0.1, cap=1, give_up=100))
     partition = bench.partition()
@@ -287,6 +293,7 @@ def test_401_for_one_window_while_others_pass_rejects_nothing() -> None:
     assert bench.pipeline.unsettled == 1, "the others are settled"
 
 
+@pytest.mark.promise("I1")
 def test_during_a_pause_everything_read_stays_unsettled_and_uncommitted() -> None:
     bench = Bench(max_rows=5)
     partition = bench.partition()
@@ -305,6 +312,7 @@ def test_during_a_pause_everything_read_stays_unsettled_and_uncommitted() -> Non
 # -- answers while uploading is paused -----------------------------------------------------------
 
 
+@pytest.mark.promise("I1")
 @pytest.mark.parametrize(
     "response", [answered(400, body=b"<html>blocked</html>"), answered(413), answered(403), lost()]
 )
@@ -391,6 +399,7 @@ def _feed(
         bench.now += 0.1
 
 
+@pytest.mark.promise("I8")
 @pytest.mark.parametrize("response", ODD)
 def test_one_odd_row_in_a_steady_stream_pauses_nothing_and_frees_its_neighbours_soon(
     response: Response,
