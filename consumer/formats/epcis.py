@@ -16,8 +16,9 @@ from decimal import Decimal
 from typing import Any
 
 from consumer.core.model import Event, EventBatch, InvalidEvent
-from consumer.core.rows.maker import MAX_ROWS, text_of
+from consumer.core.rows.maker import MAX_ROWS
 from consumer.core.rows.validation import kind_of, quoted
+from consumer.core.rows.values import text_of
 from consumer.formats.epcis_rules import Code, EpcisRules, Template, word_of
 
 #: What ``type`` is in EPCIS; only the first three are read.

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import msgspec
 
 from consumer import __version__
-from consumer.core.batching.windows import Place
+from consumer.core.batching.window import Place
 from consumer.core.counters import Histogram
 from consumer.core.offsets.ledger import Ledger
 from consumer.core.offsets.partition import Partition
