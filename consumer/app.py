@@ -29,7 +29,8 @@ from consumer.core.admission.gate import MAX_POLLS
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.effects import Attempt
 from consumer.core.pipeline import Pipeline, Rules
-from consumer.core.rows.maker import RowMaker, TaskRowMaker
+from consumer.core.rows.by_task import TaskRowMaker
+from consumer.core.rows.maker import RowMaker
 from consumer.core.uploading.tasks import Task
 from consumer.errors import UserError
 from consumer.formats import Decoder, EpcisRules, Schemas, decoder

@@ -1,4 +1,4 @@
-"""What is counted for the metrics: plain numbers in bounded memory, cheap enough for the hot path.
+"""Counters and histograms for the metrics: bounded memory, cheap enough for the hot path.
 
 A count costs a dictionary look-up and is made for a batch, never for a row; so is a histogram's.
 """
@@ -13,7 +13,7 @@ import msgspec
 #: Names that are told apart; what comes beyond the first ones is counted under ``OTHER``.
 MAX_NAMES = 50
 OTHER = "other"
-#: Characters of a name that are kept: every scrape tells all of them.
+#: Characters of a name that are kept: every scrape carries all of them.
 MAX_NAME = 100
 
 
@@ -30,10 +30,7 @@ class Tally(Counter[str]):
 
 
 class Histogram(msgspec.Struct):
-    """How many values lie at or under each bound and over the one before.
-
-    The last count is the rest.
-    """
+    """How many values lie at or under each bound and over the one before; the last: over all."""
 
     bounds: tuple[float, ...]
     counts: list[int] = []
@@ -43,7 +40,7 @@ class Histogram(msgspec.Struct):
         self.counts = self.counts or [0] * (len(self.bounds) + 1)
 
     def copy(self) -> Histogram:
-        """As it is now."""
+        """Return it as it is now."""
         return msgspec.structs.replace(self, counts=list(self.counts))
 
     def observe(self, value: float) -> None:
@@ -52,11 +49,11 @@ class Histogram(msgspec.Struct):
         self.sum += value
 
     def observe_ages(self, now: float, times: list[int], *, per_second: int) -> None:
-        """Count how many seconds before ``now`` each of these times was, all of them in
-        1/``per_second``; sorts them.
+        """Count how many seconds before ``now`` each of these times was, and sort them.
 
-        A time to come counts as now, one that is not positive not at all. Most of a batch falls
-        into a few buckets, so it is cut at their bounds instead of looking at each value.
+        All are in units of which ``per_second`` make a second. A time to come counts as now, one
+        that is not positive not at all. Most of a batch falls into a few buckets, so it is cut at
+        their bounds instead of looking at each value.
         """
         times.sort()
         if times and times[0] <= 0:

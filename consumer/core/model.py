@@ -12,21 +12,24 @@ cycles), because tens of thousands of them are alive at a time.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+if TYPE_CHECKING:
+    from consumer.core.offsets.partition import Partition
+
 #: Data keys that name one code each (upload guide, "Data key"). Any other may select thousands, or
-#: none: for those an answer confirms nothing, and a synchronous call may take too long.
+#: none: for those a response confirms nothing, and a synchronous call may take too long.
 KEYS_OF_ONE_CODE = frozenset({"extended_id", "serial_number"})
 
 
 class InvalidEvent(Exception):  # noqa: N818 - it names what the record is, not a fault of the program
-    """A record that cannot become rows; its reason is one of the contract's words for dead letters.
+    """A record that cannot become rows.
 
-    ``undecodable``: not the format at all. ``invalid_event``: readable, but not an event.
-    ``key_missing``: an object without the key. The message is for the person who reads the dead
-    letter.
+    Its reason is one of the contract's words for dead letters. ``undecodable``: not the format at
+    all. ``invalid_event``: readable, but not an event. ``key_missing``: an object without the key.
+    The message is for the person who reads the dead letter.
     """
 
     def __init__(self, reason: str, message: str, field: str | None = None) -> None:
@@ -49,21 +52,17 @@ class Event(msgspec.Struct, gc=False):
     key_value: Any = None
     event_id: str | None = None
     occurred_at: str | int | None = None  #: RFC 3339 text, or milliseconds since the epoch
-    also_update: tuple[str, Any] | None = (
-        None  #: a second (data_key, key_value) that gets the same fields
-    )
+    also_update: tuple[str, Any] | None = None  #: a second code that gets the same: (key, value)
     plain: bool = False  #: the format has seen that every field is a text of at most 50 characters
 
 
 class EventBatch(Event, gc=False):
-    """What a format reads where more than one row is told of.
-
-    An event about several codes, or several such events.
+    """What a format reads from a record of more than one row: several codes, or several events.
 
     ``parts``, in their order: of an event about several codes one for each; of a document its
-    events. A part that is no event stands there as the BadEvent that says why: it costs the others
-    nothing. ``fields`` are those that every part sets, with one value. So a fault in them is the
-    event's, not a row's: no part of it can be sent.
+    events. A part that is no event stands there as the InvalidEvent that says why: it costs the
+    others nothing. ``fields`` are those that every part sets, with one value. So a fault in them is
+    the event's, not a row's: no part of it can be sent.
     """
 
     parts: tuple[Event | InvalidEvent, ...] = ()
@@ -83,15 +82,15 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
 class Record(msgspec.Struct, eq=False, gc=False):
     """One Kafka record between being read and being settled."""
 
-    partition: Any  #: the offsets.Partition it was read from: one assignment epoch of a partition
+    partition: Partition  #: the assignment epoch it was read in
     offset: int
     raw: Any  #: the client's message, kept for the dead letter; dropped at settlement
     #: bytes for the memory bound: of its value, what is ``beside`` it, and what several rows of it
     #: hold
     size: int
-    timestamp: int = (
-        -1
-    )  #: its time in Kafka, milliseconds since the epoch; not positive: it has none
+    #: its time in Kafka, milliseconds since the epoch; not positive: it has none. (No None: Kafka
+    #: says -1, too, and such times are sorted out of a whole batch at once, not one by one.)
+    timestamp: int = -1
     read_at: float = 0.0  #: when it was read (the owner's clock, seconds)
     event_id: str | None = None
     open: int = 0  #: rows not settled yet
@@ -110,9 +109,8 @@ class Stage(IntEnum):
     PARKED = 3  #: alone, until a time (unknown key's grace)
     DEAD_LETTER = 4  #: on its way to the dead-letter topic
     RECEIPT = 5  #: accepted; its receipt is on its way to the receipts topic
-    CLAIM_HELD = (
-        6  #: settled or released, but a lost call of it may still take effect: its claim is held
-    )
+    #: settled or released, but a lost call of it may still take effect: its claim is held
+    CLAIM_HELD = 6
     DONE = 7  #: settled or released
 
 
@@ -126,13 +124,11 @@ class Row(msgspec.Struct, eq=False, gc=False):
     data_key: str | None
     value: str | None
     item: dict[str, str]
-    shape: tuple[
-        str, ...
-    ]  #: rows of one shape may share a window: its sorted field names (see ``by_task``)
+    #: rows of one shape may share a window: its sorted field names (see ``by_task``)
+    shape: tuple[str, ...]
     size: int  #: about the bytes it takes in a request: those of its record
-    joins: tuple[
-        tuple[str, str], ...
-    ] = ()  #: the logistic units it puts codes into: (field, value)
+    #: the logistic units it puts codes into: (field, value)
+    joins: tuple[tuple[str, str], ...] = ()
     blocked: int = 0  #: claims that are not granted yet
     arrived: float = 0.0  #: when it was read (the owner's clock, seconds)
     ready_at: float = 0.0  #: the sendable-time reading when it became ready (see windows)
@@ -140,7 +136,7 @@ class Row(msgspec.Struct, eq=False, gc=False):
     awaited: bool = False  #: a later row waits for this one's claim
     suspect: bool = False  #: failed before by itself: kept in windows of its own kind
     by_task: bool = False  #: goes asynchronously, with rows of the same data only
-    confirmed_once: bool = False  #: was left out of an answer's items once already
+    left_out_once: bool = False  #: a response that accepted it has left it out of its items once
     attempts: int = 0
     hold_until: float = 0.0  #: a lost call of this row may take effect until then: its claim stays
     unknown_since: float = 0.0  #: when the API first said that it does not know the key
@@ -149,7 +145,7 @@ class Row(msgspec.Struct, eq=False, gc=False):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """Something a person wants to know: a change of the process's state."""
+    """A change of the process's state that is logged for people."""
 
     level: str
     text: str

@@ -14,8 +14,8 @@ import msgspec
 from fastavro import schemaless_writer
 
 from consumer.core.model import InvalidEvent
-from consumer.core.rows.maker import text_of
 from consumer.core.rows.validation import quoted, timestamp_date
+from consumer.core.rows.values import text_of
 from consumer.formats.avro import READING_SCHEMA
 from consumer.formats.envelope import milliseconds
 

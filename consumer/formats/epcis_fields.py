@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from consumer.core.rows.maker import text_of
 from consumer.core.rows.validation import kind_of, quoted
+from consumer.core.rows.values import text_of
 from consumer.formats.epcis_members import Members, invalid
 from consumer.formats.epcis_rules import EpcisRules, Template, word_of
 

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from consumer.core.effects import Attempt, DeadLetter, Receipt
 from consumer.core.model import Row
-from consumer.core.offsets.partition import Commit, Partition
+from consumer.core.offsets.commits import Commit
+from consumer.core.offsets.partition import Partition
 from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import Task
 

@@ -15,8 +15,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 
+from consumer.core.offsets.commits import Commit, due_commits, room_of
 from consumer.core.offsets.ledger import Ledger
-from consumer.core.offsets.partition import Commit, Partition, due_commits, room_of
+from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline
 from consumer.core.uploading.tasks import Task
 from consumer.errors import UserError
@@ -378,16 +379,14 @@ class Runner:
         """Do what the core says now."""
         now = self._clock()
         self.pipeline.observe(self._wall_clock() * 1000)
-        self.pipeline.partitions_paused = bool(
-            self.partition_pauses.map_full or self.partition_pauses.over_quota
-        )
+
         self.pipeline.uploads_suspended = self.stopping or self._lease.expired(now)
         effects = self.pipeline.tick(now)
         for attempt in effects.send:
             self._api.send(attempt, self._lease.start_by)
-        for task in effects.questions:
+        for task in effects.polls:
             self._api.question(task)
-        if effects.ask:
+        if effects.token_check:
             self._api.ask()
         for letter in effects.dead_letters:
             self._rejection_log.add(letter)

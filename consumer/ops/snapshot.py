@@ -6,7 +6,7 @@ So its parts agree: in each snapshot the ledger balances.
 from __future__ import annotations
 
 from consumer import __version__
-from consumer.core.batching.windows import Place
+from consumer.core.batching.window import Place
 from consumer.core.offsets.ledger import Ledger
 from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline

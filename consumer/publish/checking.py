@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from consumer.core.model import Event, EventBatch, InvalidEvent, Record, Row
+from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker
 from consumer.core.rows.validation import MAX_VALUE, quoted
 from consumer.errors import UserError
@@ -22,7 +23,7 @@ from consumer.formats.epcis_rules import EpcisRules
 from consumer.formats.jsonformat import json_decoder, read_object
 
 #: The rows of a check belong to no partition.
-_RECORD = Record(None, 0, None, 0)
+_RECORD = Record(Partition("events", 0, 0, None), 0, None, 0)
 
 
 @dataclass(frozen=True, slots=True)

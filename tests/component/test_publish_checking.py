@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core.model import InvalidEvent, Record
+from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker
 from consumer.errors import UserError
 from consumer.formats import decoder
@@ -59,7 +60,9 @@ def sent(
     value: bytes, form: str = "auto", date_fields: tuple[str, ...] = ()
 ) -> list[dict[str, str]]:
     """What the consumer sends to the API for a record; fails if it would refuse any of it."""
-    rows = RowMaker("extended_id", date_fields).rows(decoder(form)(value), Record(None, 0, None, 0))
+    rows = RowMaker("extended_id", date_fields).rows(
+        decoder(form)(value), Record(Partition("events", 0, 0, None), 0, None, 0)
+    )
     assert [row.rejection for row in rows] == [None] * len(rows)
     return [row.item for row in rows]
 
@@ -193,7 +196,9 @@ def test_a_line_is_published_exactly_if_the_consumer_would_upload_its_row(
     if not empty_erases:
         fields = {name: text for name, text in fields.items() if text}
     raw = json.dumps({"key_value": cells[0], "scm_data": fields}).encode()
-    (row,) = RowMaker("extended_id").rows(decoder("json")(raw), Record(None, 0, None, 0))
+    (row,) = RowMaker("extended_id").rows(
+        decoder("json")(raw), Record(Partition("events", 0, 0, None), 0, None, 0)
+    )
     if row.rejection is not None:
         with pytest.raises(InvalidEvent) as raised:
             from_table(names, cells, format=form, empty_erases=empty_erases)

@@ -14,7 +14,7 @@ import sys
 PROGRAM = """
 import os, sys, time
 from confluent_kafka import TopicPartition
-from consumer.core.offsets.partition import Commit
+from consumer.core.offsets.commits import Commit
 from consumer.adapters.kafka.embedded import EmbeddedKafka
 from consumer.adapters.kafka.reader import ReadFrom
 from consumer.adapters.kafka.source import Source

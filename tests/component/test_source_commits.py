@@ -12,7 +12,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from consumer.adapters.kafka import source as module
 from consumer.adapters.kafka.reader import ReadFrom
 from consumer.adapters.kafka.source import Source
-from consumer.core.offsets.partition import Commit, Partition, due_commits
+from consumer.core.offsets.commits import Commit, due_commits
+from consumer.core.offsets.partition import Partition
 from consumer.errors import UserError
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from consumer.adapters.scantrust.client import Client
 from consumer.adapters.scantrust.pool import Job, Pool
 from consumer.adapters.scantrust.token import TokenSource
-from consumer.core.batching.windows import Window
+from consumer.core.batching.window import Window
 from consumer.core.effects import Attempt
 from consumer.core.model import Record, Row
 from consumer.core.offsets.partition import Partition

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.core.offsets.partition import Commit, Partition
+from consumer.core.offsets.commits import Commit
+from consumer.core.offsets.partition import Partition
 from consumer.core.offsets.settled_map import encode
 from consumer.loop.ports import RecordSource
 from tests.contract.member import Member, Site

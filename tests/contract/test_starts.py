@@ -16,7 +16,8 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from consumer.adapters.kafka import reader as module
 from consumer.adapters.kafka.reader import ReadFrom
 from consumer.adapters.kafka.source import Source
-from consumer.core.offsets.partition import Commit, Partition, due_commits
+from consumer.core.offsets.commits import Commit, due_commits
+from consumer.core.offsets.partition import Partition
 from consumer.core.offsets.settled_map import Began, Origin, cluster_name, encode, origin_of
 from tests.contract.member import PATIENCE_SECONDS, Member
 from tests.contract.real_kafka import QUICK, TURN_SECONDS

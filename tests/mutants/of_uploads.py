@@ -365,8 +365,8 @@ MUTANTS = (
     Mutant(
         "rows that an answer leaves out are sent again and again",
         (
-            Edit("core/uploading/confirmations.py", "if allowed and not row.confirmed_once]", "]"),
-            Edit(OUTCOMES, "missing = [row for row in missing if row.confirmed_once]", "pass"),
+            Edit("core/uploading/confirmations.py", "if allowed and not row.left_out_once]", "]"),
+            Edit(OUTCOMES, "missing = [row for row in missing if row.left_out_once]", "pass"),
         ),
         ("tests/unit/core/uploading/test_uploads.py",),
         promise="I7",

@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from consumer.adapters.kafka.reader import Listener
-from consumer.core.offsets.partition import Commit, Partition
+from consumer.core.offsets.commits import Commit
+from consumer.core.offsets.partition import Partition
 from consumer.core.offsets.settled_map import (
     NOTHING,
     MapError,

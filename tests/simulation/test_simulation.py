@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from consumer.core import pipeline
+from consumer.core.acknowledgements import Acknowledgements
+from consumer.core.offsets import commits
 from consumer.core.offsets import partition as offsets
 from consumer.core.ordering import claims
 from tests.simulation.run import REQUIRED, REQUIRED_SHARE, coverage, run_seed, run_seeds, told
@@ -79,7 +81,7 @@ def _watermark_plus_one(monkeypatch: pytest.MonkeyPatch) -> None:
     real = offsets.Partition.committable_offset.fget  # type: ignore[attr-defined]
     monkeypatch.setattr(
         offsets.Partition,
-        "watermark",
+        "committable_offset",
         property(lambda self: min(real(self) + 1, max(real(self), self.position))),
     )
 
@@ -87,12 +89,12 @@ def _watermark_plus_one(monkeypatch: pytest.MonkeyPatch) -> None:
 def _claims_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     real = claims.Claims.acquire
 
-    def queue(self: claims.Claims, rows: list[Any]) -> tuple[list[Any], list[Any]]:
+    def acquire(self: claims.Claims, rows: list[Any]) -> tuple[list[Any], list[Any]]:
         ready, expedited = real(self, rows)
         waiting = [row for row in rows if row.blocked]
         return ready + waiting, expedited
 
-    monkeypatch.setattr(claims.Claims, "queue", queue)
+    monkeypatch.setattr(claims.Claims, "acquire", acquire)
 
 
 def _double_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,25 +109,28 @@ def _double_count(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _letter_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = pipeline.Pipeline._letter
+    real = Acknowledgements.add_dead_letter
 
-    def letter(self: pipeline.Pipeline, row: Any, rejection: Any) -> None:
+    def add_dead_letter(self: Acknowledgements, row: Any, rejection: Any) -> None:
         real(self, row, rejection)
         if row.record.offset % 7 == 0:
             self._dead_letters.pop()
 
-    monkeypatch.setattr(pipeline.Pipeline, "_letter", letter)
+    monkeypatch.setattr(Acknowledgements, "add_dead_letter", add_dead_letter)
 
 
 def _no_map(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offsets, "encode", lambda *_: "")
+    monkeypatch.setattr(commits, "encode", lambda *_: "")
 
 
 def _receipt_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
-    def receipt(self: pipeline.Pipeline, result: Any) -> None:
-        self._settle(result.accepted, 0.0)
+    real = pipeline.Pipeline._carry_out
 
-    monkeypatch.setattr(pipeline.Pipeline, "_receipt", receipt)
+    def carry_out(self: pipeline.Pipeline, result: Any, now: float) -> None:
+        self._writes_receipts = False
+        real(self, result, now)
+
+    monkeypatch.setattr(pipeline.Pipeline, "_carry_out", carry_out)
 
 
 @pytest.mark.promise("I1", "I2", "I3", "I4", "I5", "I7", "I8")

@@ -13,7 +13,8 @@ from typing import Any
 
 from consumer.core.offsets import partition as offsets
 from consumer.core.pipeline import Pipeline
-from consumer.core.rows.maker import RowMaker, TaskRowMaker
+from consumer.core.rows.by_task import TaskRowMaker
+from consumer.core.rows.maker import RowMaker
 from consumer.errors import UserError
 from consumer.formats import decoder
 from consumer.loop import runner

@@ -16,7 +16,7 @@ from consumer.core.effects import Attempt, DeadLetter, Effects
 from consumer.core.model import Record, Rejection, Row
 from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline, Rules
-from consumer.core.rows.maker import go_by_task
+from consumer.core.rows.by_task import go_by_task
 from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import Task
 
@@ -166,9 +166,9 @@ class Bench:
         self.sent += effects.send
         self.open += effects.send
         self.dead_letters += effects.dead_letters
-        self.questions += effects.questions
-        self.asks += effects.ask
-        self.asks_open += effects.ask
+        self.questions += effects.polls
+        self.asks += effects.token_check
+        self.asks_open += effects.token_check
         self.notices += [notice.text for notice in effects.notices]
         return effects
 

@@ -17,7 +17,8 @@ import orjson
 
 from consumer.core.effects import Attempt, DeadLetter
 from consumer.core.model import Event
-from consumer.core.offsets.partition import Commit, Partition
+from consumer.core.offsets.commits import Commit
+from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline, Rules
 from consumer.core.rows.maker import RowMaker
 from consumer.core.uploading.response import Response

@@ -20,7 +20,8 @@ import msgspec
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.effects import Attempt, DeadLetter
 from consumer.core.model import Record, Rejection, Row
-from consumer.core.offsets.partition import Partition, due_commits
+from consumer.core.offsets.commits import due_commits
+from consumer.core.offsets.partition import Partition
 from consumer.core.offsets.settled_map import decode
 from consumer.core.pipeline import Pipeline, Rules
 from consumer.core.uploading.tasks import Task
@@ -212,11 +213,11 @@ class World:
         effects = self.pipeline.tick(self.now)
         for attempt in effects.send:
             self._check_sent(attempt)
-        self.questions += effects.questions
+        self.questions += effects.polls
         self.dead_letters += effects.dead_letters
         for letter in effects.dead_letters:
             self._check_letter(letter)
-        self.asks_open += effects.ask
+        self.asks_open += effects.token_check
         assert self.asks_open <= 1, "GET /me is asked while it is being asked"
 
     def pass_time(self, seconds: float) -> None:
@@ -394,7 +395,7 @@ class World:
         self.pipeline.withdraw([epoch.partition], self.now)
         at_rest = chain(
             self.pipeline.lanes.rows(),
-            self.pipeline.windows.rows_at_rest(),
+            self.pipeline.windows.waiting_rows(),
             self.pipeline.claims.waiting(),
         )
         left = [_tag(row) for row in at_rest if row.record.partition is epoch.partition]

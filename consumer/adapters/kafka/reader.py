@@ -32,7 +32,8 @@ from consumer.adapters.kafka.client import (
 from consumer.adapters.kafka.seeking import Search, Seeking
 from consumer.adapters.kafka.starts import Extent, LookUpError, Start, Starts, another_log
 from consumer.adapters.kafka.topic_ids import TopicIds
-from consumer.core.offsets.partition import Commit, Partition
+from consumer.core.offsets.commits import Commit
+from consumer.core.offsets.partition import Partition
 from consumer.core.offsets.settled_map import UNKNOWN, Origin
 from consumer.errors import UserError
 

@@ -1,4 +1,1 @@
-"""May we read, may we send, and when.
-
-Memory, request rate, circuit breaker, pauses, retry policy.
-"""
+"""May we read, may we send, and when: memory, request rate, circuit breaker, pauses, back-off."""

@@ -128,6 +128,7 @@ class Gate:
     def start_poll(self, now: float) -> None:
         """Count a poll of a task that starts."""
         self._polls += 1
+        assert self._polls <= MAX_POLLS, "more polls than may be under way"
         self.throttle.on_start(now)
         self.pace.consume(now)
 

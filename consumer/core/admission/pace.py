@@ -1,4 +1,4 @@
-"""When the next request may start, so that the group as a whole keeps to its rate.
+"""Rate limit of a group by time slots: members share one rate without talking to each other.
 
 The rate is the whole group's. A member that owns every partition simply spaces its requests. Where
 several share them, time is cut into slots, as many a second as requests may start, and the slots go
@@ -51,7 +51,7 @@ NEAR = 0.1
 
 
 def slot_positions(counts: Mapping[str, int], partitions: Iterable[Partition]) -> list[int]:
-    """Where these partitions stand among all, in an order that every member knows (budget).
+    """Return where these partitions stand among all, in an order that every member knows (budget).
 
     ``counts``: partitions of each topic that the group reads.
     """
@@ -65,16 +65,16 @@ def slot_positions(counts: Mapping[str, int], partitions: Iterable[Partition]) -
 
 
 def assumed_slot_positions(partitions: Iterable[Partition]) -> tuple[list[int], int]:
-    """Where these partitions stand, and among how many, while nobody knows how many the group has.
+    """Return where these partitions stand, and among how many, while they could not be counted.
 
-    Partitions of one topic never share a place, whoever owns them.
+    Partitions of one topic never share a position, whoever owns them.
     """
     numbers = {partition.number for partition in partitions}
     return sorted(numbers), max(UNKNOWN_OF, max(numbers, default=0) + 1)
 
 
 class Pace:
-    """The pace of this member; times in seconds of the owner's clock (budget)."""
+    """The pace of this member; times in seconds of the owner's clock."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate  #: requests a second of the whole group; 0: no limit
@@ -91,19 +91,19 @@ class Pace:
 
     @property
     def budget(self) -> float | None:
-        """Requests a second that this member may make now; None: no limit."""
+        """Return the requests a second that this member may make now; None: no limit."""
         return self._rate * len(self._own) / self._of * self._speed if self._rate else None
 
     @property
     def has_share(self) -> bool:
-        """Whether any request may start: not without a partition, where requests are counted."""
+        """Return whether any request may start: not without a partition, where there is a rate."""
         return bool(self._own) or not self._rate
 
     def set_share(self, own: Sequence[int], of: int, wall_clock: float, now: float) -> None:
-        """The group has ``of`` partitions, of which this member owns those at these places (from 0,
-        in order).
+        """Take in that this member owns the partitions at these positions, of ``of`` in the group.
 
-        For one slot nothing starts: who had these places before may just have used one.
+        Positions count from 0, in order. For one slot nothing starts: who had these positions
+        before may just have used one.
         """
         if (own, of) == (self._own, self._of) or not self._rate or not of:
             return
@@ -112,7 +112,7 @@ class Pace:
         self._next = self._ordinal(math.ceil(wall_clock * self._slots) + 1) if own else 0.0
 
     def earliest_start(self, at: float) -> float:
-        """The first time not before ``at`` at which a request may start.
+        """Return the first time not before ``at`` at which a request may start.
 
         Infinity: not without a partition.
         """
@@ -125,16 +125,13 @@ class Pace:
         return max(at, self._begin(self._from(at)))
 
     def unused(self, now: float) -> bool:
-        """Whether a request could have started since the last one did.
-
-        Its time has come, or was let pass.
-        """
+        """Return whether a request could have started since the last one did."""
         if not self._rate or self._alone:
             return self.earliest_start(now) <= now
         return bool(self._own) and self._begin(self._next) <= now
 
     def consume(self, now: float) -> None:
-        """A request starts."""
+        """Use a slot: a request starts."""
         if not self.has_share or not self._rate:
             return
         if self._alone:
@@ -143,7 +140,7 @@ class Pace:
             self._next = self._from(now) + 1.0 / self._speed
 
     def slow_down(self, sent_at: float, now: float) -> bool:
-        """A request that was sent at ``sent_at`` was answered with 429; whether that slows us down.
+        """Take in a 429 to a request that was sent at ``sent_at``; return whether it slows us down.
 
         Requests that were sent before the last slowing down say nothing about the pace since then.
         """
@@ -155,7 +152,7 @@ class Pace:
         return True
 
     def speed_up(self) -> None:
-        """A request was accepted."""
+        """Take in that a request was accepted."""
         if self._speed < 1.0:
             near = abs(self._speed / self._troubled - 1.0) < NEAR
             self._speed = min(1.0, self._speed * (1.0 + CAREFUL) if near else self._speed + FASTER)
@@ -163,7 +160,7 @@ class Pace:
     # -- slots -----------------------------------------------------------------------------------
     #
     # Slot n of all begins n / self._slots seconds after the wall clock's zero, and belongs to the
-    # partition at place n mod self._of. The own slots are numbered through ("ordinals"): only in
+    # partition at position n mod self._of. The own slots are numbered through ("ordinals"): only in
     # these can some be left out evenly.
 
     @property
@@ -171,17 +168,16 @@ class Pace:
         return len(self._own) == self._of
 
     def _from(self, at: float) -> float:
-        """The place from which on the own slots may be used, for one that has not lapsed by then."""
-        return max(
-            self._next, self._ordinal(math.ceil((at + self._epoch - LATE_SECONDS) * self._slots))
-        )
+        """Return the ordinal from which on own slots may be used at a time; older ones lapsed."""
+        first_valid = math.ceil((at + self._epoch - LATE_SECONDS) * self._slots)
+        return max(self._next, self._ordinal(first_valid))
 
     def _ordinal(self, slot: int) -> float:
-        """The ordinal of the first own slot that is not before a slot."""
-        rounds, place = divmod(slot, self._of)
-        return float(rounds * len(self._own) + bisect_left(self._own, place))
+        """Return the ordinal of the first own slot that is not before a slot."""
+        rounds, position = divmod(slot, self._of)
+        return float(rounds * len(self._own) + bisect_left(self._own, position))
 
     def _begin(self, ordinal: float) -> float:
-        """When the first own slot begins that is not before an ordinal."""
+        """Return when the first own slot begins that is not before an ordinal."""
         rounds, which = divmod(math.ceil(ordinal), len(self._own))
         return (rounds * self._of + self._own[which]) / self._slots - self._epoch

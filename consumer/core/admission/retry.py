@@ -1,7 +1,4 @@
-"""When a failed call is tried again.
-
-An immutable policy; the next delay is a function, not a state.
-"""
+"""Exponential back-off with full jitter: an immutable policy, whose next delay is a function."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ UNANSWERED_SECONDS = 10.0
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
-    """Exponential back-off with full jitter; times in seconds.
+    """When a failed call is tried again; times in seconds.
 
     Full jitter (a uniform draw from zero to the bound) spreads the retries of many members best.
     """
@@ -29,9 +26,10 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     unknown_key_grace: float = 0.0
 
     def delay(self, attempt: int, draw: float, cap: float = math.inf) -> float:
-        """Seconds before the try that follows failed try number ``attempt`` (from 1), for a draw
-        from [0, 1).
+        """Return the seconds before the try that follows failed try number ``attempt`` (from 1).
 
-        ``cap``: a bound of its own, where the policy's is too long.
+        ``draw``: a random number from [0, 1). ``cap``: a bound of its own, where the policy's is
+        too long.
         """
+        assert attempt > 0, "a retry of what has not failed"
         return draw * min(cap, self.cap, self.base * 2.0 ** min(attempt - 1, 60))

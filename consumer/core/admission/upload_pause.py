@@ -111,8 +111,8 @@ class UploadPause:
         else:
             self._back_off(now)
 
-    def begin(self, cause: Pause, now: float, *, trial: bool = False) -> bool:
-        """Pause uploading, or back off after a failed probe (``trial``); return whether it begins.
+    def begin(self, cause: Pause, now: float, *, probe: bool = False) -> bool:
+        """Pause uploading, or back off after a failed probe (``probe``); return whether it begins.
 
         An answer to a request from before the pause changes nothing.
         """
@@ -122,7 +122,7 @@ class UploadPause:
         begins = self.cause is None
         if begins:
             self.since = now
-        elif not trial:
+        elif not probe:
             return False
         self.cause = cause
         self._back_off(now)

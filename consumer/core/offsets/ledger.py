@@ -24,20 +24,18 @@ class Ledger(msgspec.Struct):
 
     @classmethod
     def total(cls, ledgers: Iterable[Ledger]) -> Ledger:
-        """All of these counts together."""
+        """Return the sum of these counts."""
         total = cls()
         for ledger in ledgers:
             total.add(ledger)
         return total
 
     def as_dict(self) -> dict[str, int]:
-        """The counts by name, consumed first."""
+        """Return the counts by name, consumed first."""
         return msgspec.structs.asdict(self)
 
     @property
     def balanced(self) -> bool:
-        """Whether every consumed record is in exactly one of the other counts (I5)."""
-        return (
-            self.consumed
-            == self.accepted + self.rejected + self.skipped + self.released + self.unsettled
-        )
+        """Return whether every consumed record is in exactly one of the other counts (I5)."""
+        ended = self.accepted + self.rejected + self.skipped + self.released
+        return self.consumed == ended + self.unsettled

@@ -16,18 +16,20 @@ class LedgersByTopic:
     """
 
     def __init__(self) -> None:
-        self._gone: dict[str, Ledger] = {}  # of partitions that were taken away
+        self._gone: dict[str, Ledger] = {}  # of partitions that were revoked
 
     def open(self, partition: Partition) -> None:
-        """A partition came."""
+        """Make ready for a partition that came."""
         self._gone.setdefault(self._name(partition), Ledger())
 
     def close(self, partition: Partition) -> None:
-        """A partition is gone: its ledger changes no more."""
+        """Keep the ledger of a partition that was revoked: it changes no more."""
+        assert not partition.ledger.unsettled, "a ledger is closed with unsettled records"
+        assert partition.ledger.balanced, "a ledger does not balance (I5)"
         self._gone[self._name(partition)].add(partition.ledger)
 
     def by_topic(self, owned: Iterable[Partition]) -> dict[str, Ledger]:
-        """The ledger of each topic, with the partitions that are owned now."""
+        """Return the ledger of each topic, with the partitions that are owned now."""
         found = {topic: Ledger.total([gone]) for topic, gone in self._gone.items()}
         for partition in owned:
             found[self._name(partition)].add(partition.ledger)

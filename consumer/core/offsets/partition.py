@@ -1,4 +1,4 @@
-"""What was read of a partition, what is settled, and what may be committed.
+"""Selective acknowledgement of a partition: records settle in any order, one offset is committable.
 
 Four positions are told apart, all of them offsets in the Kafka sense (of the next record):
 
@@ -6,33 +6,29 @@ Four positions are told apart, all of them offsets in the Kafka sense (of the ne
   compaction).
 * ``committable_offset``: the lowest unsettled position; with nothing unsettled it is ``position``.
 * ``committed``: what the group last acknowledged.
-* ``settled`` beyond the watermark: records that are done, but stand behind one that is not.
+* ``settled`` beyond the committable offset: records that are done, but stand behind one that is
+  not.
 
-A commit takes the watermark and nothing else, so it never passes an unsettled position (I3). What
-is settled beyond it goes into the commit's metadata (``settled_map``), so that the next owner of
-the partition does not send it again (I7).
+A commit takes the committable offset and nothing else, so it never passes an unsettled position
+(I3). What is settled beyond it goes into the commit's metadata (``settled_map``), so that the next
+owner of the partition does not send it again (I7).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable
-from math import inf
-
-import msgspec
+from collections.abc import Iterable
 
 from consumer.core.model import Record, Row, Stage
 from consumer.core.offsets.ledger import Ledger
+from consumer.core.offsets.run_codec import Runs, most_bytes
 from consumer.core.offsets.settled_map import (
     NO_EPOCH,
     NOTHING,
     NOWHERE,
     Origin,
-    Runs,
     SettledMap,
     characters,
-    encode,
-    most_bytes,
 )
 
 DONE = Stage.DONE
@@ -40,22 +36,19 @@ DONE = Stage.DONE
 #: Characters of metadata that a broker takes for a partition as it comes, with some to spare (it
 #: refuses 4,096).
 MAX_METADATA = 4000
-#: Characters of metadata of one commit, all partitions together: at about a megabyte it fails as a
-#: whole.
-MAX_METADATA_OF_COMMIT = 500_000
 #: With less room than this there is no map: it could not tell of what one read brings.
 MIN_METADATA = 500
 #: Settled records of a partition that are kept behind one that is not, beyond as many as are
 #: unsettled.
 MAX_SETTLED_KEPT = 1000
-#: Records of a partition that one more read can bring before it is held.
+#: Records of a partition that one more read can bring before it is paused.
 MAX_READ = 500
 
 
 class Partition:
     """One assignment epoch of one partition (I3).
 
-    A partition that is taken away and comes back is a new object: what belongs to the old epoch can
+    A partition that is revoked and comes back is a new object: what belongs to the old epoch can
     then settle nothing in the new one.
     """
 
@@ -90,30 +83,24 @@ class Partition:
     ) -> None:
         self.topic = topic
         self.number = number
-        self.owned = (
-            True  #: False: taken away; nothing of it is sent, settled or committed any more
-        )
+        self.owned = True  #: False: revoked; nothing of it is sent, settled or committed any more
         self.position = start
         self.started_at = start
         self.committed = committed  #: None: the group has no committed offset for it
         self.metadata = metadata  #: of the commit that the group last acknowledged
         self.origin = origin  #: the log that is read, as every commit names it
-        self.already_settled = (
-            already_settled  #: settled before, as the metadata of the offset where it begins says
-        )
-        self.room = (
-            MAX_METADATA  #: characters that the broker takes as metadata, as far as it has told
-        )
-        self.records: deque[Record] = (
-            deque()
-        )  #: from the watermark on, in the order of their offsets
+        #: settled before, as the metadata of the offset where it begins says
+        self.already_settled = already_settled
+        #: characters that the broker takes as metadata, as far as it has told
+        self.room = MAX_METADATA
+        #: from the committable offset on, in the order of their offsets
+        self.records: deque[Record] = deque()
         self.ledger = Ledger()
         self._map_most = 0  # bytes that the map of what is unsettled before _map_end can take
         self._map_end = start
         self.undecoded = 0  #: records whose rows are not made yet
-        self.lost_until = (
-            0.0  #: a call with rows of it whose answer was lost may take effect until then
-        )
+        #: a call with rows of it whose response was lost may take effect until then
+        self.lost_until = 0.0
         if already_settled:
             self._unsettled_offsets()
 
@@ -122,7 +109,7 @@ class Partition:
 
     @property
     def committable_offset(self) -> int:
-        """The next offset to commit: the lowest unsettled position (I3)."""
+        """Return the next offset to commit: the lowest unsettled position (I3)."""
         records = self.records
         while records and records[0].settled:
             records.popleft()
@@ -130,21 +117,18 @@ class Partition:
 
     @property
     def unsettled_since(self) -> float | None:
-        """When the oldest unsettled record was read (the owner's clock, seconds).
+        """Return when the oldest unsettled record was read (the owner's clock, seconds).
 
         None: there is none.
         """
-        return (
-            self.records[0].read_at
-            if self.committable_offset < self.position and self.records
-            else None
-        )
+        unsettled = self.committable_offset < self.position and self.records
+        return self.records[0].read_at if unsettled else None
 
     def settled_runs(self) -> Runs:
-        """What is settled beyond the watermark, as half-open ranges (I7).
+        """Return what is settled beyond the committable offset, as half-open ranges (I7).
 
-        With what the last map says of positions that are not read yet: the next owner must know of
-        them, too.
+        What the last map says of positions that are not read yet is among them: the next owner must
+        know of these, too.
         """
         offsets = self._unsettled_offsets()
         behind = zip(offsets, [*offsets[1:], self.position], strict=False)
@@ -155,11 +139,10 @@ class Partition:
         return runs + unread
 
     def outgrows(self, room: int) -> bool:
-        """Whether, after one more read, the settled map might not fit into so many characters any
-        more (I7).
+        """Return whether one more read may make the settled map longer than ``room`` characters.
 
-        Whatever settles until then: it is judged by what can become of the positions that are
-        unsettled.
+        Then reading pauses (I7). It is judged by what can become of the positions that are
+        unsettled, whichever of them settle until then.
         """
         room = min(room, self.room)
         if not room or characters(self._map_may_take()) <= room:
@@ -168,48 +151,41 @@ class Partition:
         return characters(self._map_may_take()) > room
 
     def fits_alone(self, room: int) -> bool:
-        """Whether the map of what was read here has room, whatever an earlier owner settled beyond
-        that.
+        """Return whether the map of what was read here has room.
+
+        What an earlier owner settled beyond that is left out.
         """
         offsets = self._unsettled_offsets()
-        return characters(most_bytes(offsets, self.position) + MAX_READ // 8 + 1) <= min(
-            room, self.room
-        )
+        most = most_bytes(offsets, self.position) + MAX_READ // 8 + 1
+        return characters(most) <= min(room, self.room)
 
     def _map_may_take(self) -> int:
         return self._map_most + max(0, self.position + MAX_READ - self._map_end) // 8 + 1
 
     def _unsettled_offsets(self) -> list[int]:
-        """The offsets of what is unsettled.
-
-        Drops the records that are settled, and measures the map anew.
-        """
+        """Return the offsets of what is unsettled; drop settled records, measure the map anew."""
         unsettled = [record for record in self.records if not record.settled]
         self.records = deque(unsettled)
         offsets = [record.offset for record in unsettled]
         end = self.position
         unsettled_or_unread = list(offsets)
-        for start, after in self.already_settled.beyond(
-            self.position
-        ):  # what is not read yet, and was settled before
+        for start, after in self.already_settled.beyond(end):  # not read yet, and settled before
             unsettled_or_unread += range(end, start)
             end = after
         self._map_most, self._map_end = most_bytes(unsettled_or_unread, end), end
         return offsets
 
     def metadata_refused(self) -> None:
-        """The broker takes less metadata than was sent.
-
-        Half as much is tried, and in the end none.
-        """
+        """Halve the room, as the broker takes less metadata than was sent; in the end use none."""
         self.room = self.room // 2 if self.room // 2 >= MIN_METADATA else 0
 
     def read(self, records: list[Record], position: int) -> None:
         """Take in records that were read, in order; ``position`` is where reading goes on.
 
-        Those without rows are skipped at once and not kept; nor are settled ones, where most of
-        what is kept is: behind one that is stuck they would be memory that nobody counts.
+        Records without rows are skipped at once and not kept. Nor are settled ones where they are
+        most of what is kept: behind one that is stuck they would be memory that nobody counts.
         """
+        assert self.owned, "records are read of a partition that was revoked"
         self.records.extend(record for record in records if record.open)
         self.position = max(self.position, position)
         self.ledger.consumed += len(records)
@@ -220,11 +196,9 @@ class Partition:
     def led(self, offset: int, epoch: int | None) -> None:
         """Take in the leader epoch of the record at an offset, the next that is read.
 
-        None: not known.
-
-        One of a later leader than of any record that was read before was not there when the map was
-        made, and nor was anything behind it: a copy that lagged took over, and others stand where
-        what the map names stood.
+        None: not known. A record of a later leader than any before was not there when the map was
+        made, and nor was anything behind it: a replica that lagged took over, and other records
+        stand where those that the map names stood.
         """
         if epoch is None or epoch <= self.origin.epoch:
             return
@@ -234,13 +208,18 @@ class Partition:
 
     def skip(self, record: Record) -> None:
         """Settle a record by rule: there is nothing to upload."""
+        assert not record.settled, "a record is settled twice"
         record.settled = True
         record.raw = None
         self.ledger.unsettled -= 1
         self.ledger.skipped += 1
 
     def forget(self) -> int:
-        """Release what is unsettled, as the partition was taken away (I5); bytes that this frees."""
+        """Release what is unsettled, as the partition was revoked; return the bytes of that.
+
+        Keeps (I5).
+        """
+
         self.owned = False
         self.ledger.released += self.ledger.unsettled
         self.ledger.unsettled = 0
@@ -250,20 +229,22 @@ class Partition:
 
 
 def settle(rows: Iterable[Row], timestamps: list[int]) -> int:
-    """These rows are done, and so are the records none of whose rows is open any more (I1, I5).
+    """Settle rows, and the records none of whose rows is open any more; return their bytes.
 
-    The bytes that frees.
+    The records' times in Kafka are added to ``timestamps``. This is the one place where a record is
+    settled, in one pass, as every row comes through here.
 
-    Adds the records' times in Kafka to ``timestamps``. The one place where a record is settled; one
-    pass, as every row comes through here.
+    Keeps (I1, I5).
     """
     size = accepted = 0
     partition: Partition | None = None  # of the records accepted last, which are counted together
     for row in rows:
+        assert row.stage is not DONE, "a row is settled twice"
         row.stage = DONE
         record = row.record
         record.open -= 1
         if record.open:
+            assert record.open > 0, "a record has more settled rows than rows"
             continue
         record.settled = True
         record.raw = None
@@ -285,50 +266,4 @@ def _accept(partition: Partition | None, records: int) -> None:
     if partition is not None:
         partition.ledger.unsettled -= records
         partition.ledger.accepted += records
-
-
-class Commit(msgspec.Struct, frozen=True, gc=False):
-    """What is committed of one partition."""
-
-    partition: Partition
-    offset: int
-    metadata: str  #: the settled map; empty: nothing beyond the offset is settled
-    built_at: float = (
-        -inf
-    )  #: right before it was sent: that the group took it says nothing of any later time
-
-
-def room_of(partitions: int) -> int:
-    """Characters of metadata that each of so many partitions of one commit may take.
-
-    0: too few for a map.
-    """
-    room = min(MAX_METADATA, MAX_METADATA_OF_COMMIT // max(1, partitions))
-    return room if room >= MIN_METADATA else 0
-
-
-def due_commits(
-    partitions: Collection[Partition], now: float = -inf, *, anew: bool = False
-) -> list[Commit]:
-    """What is to be committed of the owned partitions, where the group has not got it already (I3).
-
-    ``anew``: even there.
-
-    A partition without any committed offset is included as it stands: where it began ("latest",
-    say) must survive a restart, or what is published meanwhile would be skipped.
-    """
-    room = room_of(len(partitions))
-    due: list[Commit] = []
-    for partition in partitions:
-        if not partition.owned:
-            continue
-        offset = partition.committable_offset
-        runs: Runs = []
-        if partition.records or partition.already_settled.end > offset:
-            runs = partition.settled_runs()
-        metadata = encode(
-            partition.number, offset, runs, min(room, partition.room), partition.origin
-        )
-        if anew or offset != partition.committed or metadata != partition.metadata:
-            due.append(Commit(partition, offset, metadata, now))
-    return due
+        assert partition.ledger.unsettled >= 0, "more records settle than were read"

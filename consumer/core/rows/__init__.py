@@ -1,4 +1,1 @@
-"""From an event to the rows that are uploaded.
-
-Which fields are sent, and what is rejected unsent.
-"""
+"""From an event to the rows that are uploaded: which fields are sent, what is rejected unsent."""

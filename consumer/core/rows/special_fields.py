@@ -1,6 +1,4 @@
-"""The fields that mean something to the API, as one table.
-
-What each does, what it may hold, and who says so.
+"""A table of the fields that mean something to the API: what each does, may hold, and who says so.
 
 Every other field is the campaign's own: any text of at most ``MAX_VALUE`` characters. The page on
 events shows this table, and a test holds the page to it.
@@ -16,7 +14,7 @@ from consumer.core.rows.validation import MAX_VALUE, is_date, quoted
 
 
 class FieldRule(NamedTuple):
-    """What one field may hold. ``allowed`` is told to the person who sent something else."""
+    """What one field may hold; ``allowed`` stands in messages to who sent something else."""
 
     reason: str
     passes: Callable[[str], bool]
@@ -24,10 +22,7 @@ class FieldRule(NamedTuple):
 
 
 class SpecialField(NamedTuple):
-    """A field, or a kind of fields that a setting names, and its rule (None.
-
-    As any other field).
-    """
+    """A field, or a kind of fields that a setting names, and its rule; None: any text will do."""
 
     name: str
     meaning: str
@@ -61,7 +56,8 @@ SPECIAL_FIELDS = (
     ),
     SpecialField(
         "status",
-        "the older name of activation_status; beside it, it is dropped unchecked, as the API would override it",
+        "the older name of activation_status; beside it, it is dropped unchecked, as the API would"
+        " override it",
         _STATUS,
         "Activate Codes",
     ),
@@ -77,8 +73,8 @@ SPECIAL_FIELDS = (
     ),
     SpecialField(
         "intended_market",
-        "an ISO-2 country code or the key of a region; scans elsewhere raise an alert. Regions are the brand's own, and"
-        " codes are seen in upper and lower case, so it is sent as it came",
+        "an ISO-2 country code or the key of a region; scans elsewhere raise an alert. Regions are"
+        " the brand's own, and codes are seen in upper and lower case, so it is sent as it came",
         None,
         "System Alerts",
     ),
@@ -95,7 +91,8 @@ SPECIAL_FIELDS = (
     ),
     SpecialField(
         "events.logistic_units",
-        "puts the code into the unit; updates by that unit then reach it, and keep their order with this row",
+        "puts the code into the unit; updates by that unit then reach it, and keep their order with"
+        " this row",
         None,
         "Assign Logistic Units",
         setting=True,
@@ -118,18 +115,15 @@ FIELD_RULES = {
 
 
 def field_rules(date_fields: Collection[str]) -> dict[str, FieldRule]:
-    """The rules by field name, those of the date fields among them.
-
-    Special fields keep their own.
-    """
+    """Return the rules by field name, with those of the date fields; special fields keep theirs."""
     return dict.fromkeys(date_fields, _DAY) | FIELD_RULES
 
 
 def field_problem(rule: FieldRule | None, name: str, text: str) -> Rejection | None:
-    """What is wrong with a field's value, or None; ``rule`` is the field's own, if it has one."""
+    """Return what is wrong with a field's value; ``rule``: the field's own, if it has one."""
     if len(text) > MAX_VALUE:
-        message = f"{quoted(name)} has {len(text)} characters, at most {MAX_VALUE} are allowed: {quoted(text)}"
-        return Rejection("value_too_long", message, name)
+        message = f"{quoted(name)} has {len(text)} characters, at most {MAX_VALUE} are allowed"
+        return Rejection("value_too_long", f"{message}: {quoted(text)}", name)
     if rule is not None and not rule.passes(text):
         return Rejection(
             rule.reason, f"{quoted(name)} is {quoted(text)}; allowed: {rule.allowed}", name

@@ -1,10 +1,10 @@
-"""The rules a row must pass before it is uploaded, and the words in which a failure is told.
+"""Validation: the rules a row must pass before it is uploaded, and the words of a failure.
 
 Where several rules fail, the one that stands first in ``REASONS`` is reported; within one reason,
-the first field in the event's own order. Field names are no business of these rules: they are sent
-as they are, blank ones too, since the API discards those a campaign does not have; which fields
-mean something, and what those may hold, says ``special_fields``. Messages may quote values: they
-belong into dead letters, and into logs only where key values may be shown.
+the first field in the event's own order. Field names are not checked: they are sent as they are,
+blank ones too, since the API discards those a campaign does not have. Which fields mean something,
+and what those may hold, ``special_fields`` says. Messages may quote values: they belong into dead
+letters, and into logs only where key values may be shown.
 """
 
 from __future__ import annotations
@@ -46,9 +46,7 @@ _TIMESTAMP = re.compile(
 
 
 def is_date(text: str) -> bool:
-    """Whether the text is a day of the calendar written YYYY-MM-DD (ASCII digits, years 0001 to
-    9999).
-    """
+    """Return whether the text is a day of the calendar as YYYY-MM-DD (years 0001 to 9999)."""
     if _DATE.fullmatch(text) is None:  # fromisoformat alone would take 20240501 and 2024-W18-3 too
         return False
     try:
@@ -59,49 +57,44 @@ def is_date(text: str) -> bool:
 
 
 def timestamp_date(text: str) -> str | None:
-    """The date part, at its own offset, of an RFC 3339 timestamp; None if the text is none."""
+    """Return the date, at its own offset, of an RFC 3339 timestamp; None: the text is none."""
     match = _TIMESTAMP.fullmatch(text)
     return match[1] if match is not None and is_date(match[1]) else None
 
 
 def key_blank(data_key: str) -> Rejection:
-    """The key is empty, or only what Unicode calls white space.
+    """Reject a key that is empty, or only white space (Unicode's).
 
     It would select nothing, or anything.
     """
-    return Rejection(
-        "key_blank", f"the key {quoted(data_key)} is empty or only white space", data_key
-    )
+    message = f"the key {quoted(data_key)} is empty or only white space"
+    return Rejection("key_blank", message, data_key)
 
 
 def key_conflict(data_key: str, text: str) -> Rejection:
-    """The key field stands among the fields with another value.
-
-    It cannot be told which code is meant.
-    """
-    message = f"the field {quoted(data_key)} is {quoted(text)}, but the key of the event has another value"
-    return Rejection("key_conflict", message, data_key)
+    """Reject a key that stands among the fields with another value: which code is meant?"""
+    message = f"the field {quoted(data_key)} is {quoted(text)}"
+    return Rejection(
+        "key_conflict", f"{message}, but the key of the event has another value", data_key
+    )
 
 
 def no_fields() -> Rejection:
-    """Nothing to update is left beside the key."""
+    """Reject a row without anything to update beside the key."""
     return Rejection(
         "no_fields", "the event sets no field: apart from the key, all are missing or null"
     )
 
 
 def graver(first: Rejection | None, second: Rejection | None) -> Rejection | None:
-    """The one to report of two: by ``REASONS``, and the first of two with one reason."""
+    """Return the one of two to report: by ``REASONS``, and the first of two with one reason."""
     if first is None or second is None:
         return second if first is None else first
     return second if _RANK[second.reason] < _RANK[first.reason] else first
 
 
 def quoted(text: str) -> str:
-    """A name or value as a message quotes it.
-
-    Cut to 60 characters, on one line, always encodable.
-    """
+    """Return a name or value as messages quote it: at most 60 characters, one line, encodable."""
     cut = text[:_SHOWN] + "…" if len(text) > _SHOWN else text
     if not cut.isprintable():
         cut = "".join(
@@ -124,7 +117,6 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 
 
 def kind_of(value: object) -> str:
-    """The kind of a value in the words of its sender, for messages."""
-    return next(
-        (words for types, words in _KINDS if isinstance(value, types)), f"a {type(value).__name__}"
-    )
+    """Return the kind of a value in the words of its sender, for messages."""
+    kind = next((words for types, words in _KINDS if isinstance(value, types)), None)
+    return kind or f"a {type(value).__name__}"

@@ -1,9 +1,7 @@
-"""What a response means.
+"""From a response to a verdict: a table by HTTP status, without any state of the process.
 
-A table from status to a reading, decided without any state of the process.
-
-What then happens (wait, split, pause, dead-letter) is decided in ``uploads``, which knows what else
-is going on. Source of the rules: the upload guide's responses, and the contract's table of them.
+What then happens (wait, divide, pause, dead-letter) ``decision`` and ``evidence`` decide. Source of
+the rules: the upload guide's responses, and the contract's table of them.
 """
 
 from __future__ import annotations
@@ -16,9 +14,11 @@ from consumer.core.model import KEYS_OF_ONE_CODE, Rejection, Row
 from consumer.core.uploading.response import Response
 from consumer.core.verdict import Verdict
 
+#: Characters of a body that a dead letter quotes.
 BODY_EXCERPT = 500
-#: Characters of a task's number; a longer one is none.
+#: Characters of a task's id; a longer one is none.
 MAX_TASK_ID = 200
+#: Characters of the API's own explanation in a log line.
 BRIEF = 200
 #: The number that an API may give the first line: the guide's 1; 0; 2, where a header is counted.
 LINES_BEGIN_AT = (1, 0, 2)
@@ -28,21 +28,18 @@ MOST_LINE_TRIES = 3
 
 
 class Outcome(msgspec.Struct, gc=False):
-    """A reading with what belongs to it."""
+    """A verdict with what belongs to it."""
 
     verdict: Verdict
     rejected: list[tuple[Row, Rejection]] = []
-    candidates: list[
-        Row
-    ] = []  #: of ROWS_NAMED: rows that a line may mean, where it is not known how lines are counted
+    #: of ROWS_NAMED: rows that a line may mean, where it is not known how lines are counted
+    candidates: list[Row] = []
     others: list[Row] = []  #: of ROWS_NAMED: all other rows
-    affected: int | None = (
-        None  #: of ACCEPTED: codes that the request changed, all rows together, if the API told
-    )
-    missing: list[Row] = []  #: of ACCEPTED: rows that the answer does not confirm
-    unlisted: dict[
-        int, list[str]
-    ] = {}  #: of ACCEPTED: by the id of the row, its fields that ``items`` does not list
+    #: of ACCEPTED: codes that the request changed, all rows together, if the API told
+    affected: int | None = None
+    missing: list[Row] = []  #: of ACCEPTED: rows that the response does not confirm
+    #: of ACCEPTED: by the id of the row, its fields that ``items`` does not list
+    unlisted: dict[int, list[str]] = {}
     text: str = ""  #: for people: what came back
     status: int | None = None  #: HTTP status of a refusal
     task_id: str = ""  #: of an asynchronous upload
@@ -84,9 +81,8 @@ class LineNumbers:
         self._first = first
 
     def rows(self, lines: list[int], rows: list[Row]) -> tuple[list[Row], list[Row]]:
-        """Return the rows that the lines of one answer mean.
-
-        Or, where that is not known, those that the first may.
+        """Return the rows that the lines of one response mean, and, where that is not known, those
+        that its first line may mean.
         """
         if len(rows) == 1 and lines:
             self.learn(lines[0], 0)
@@ -101,11 +97,8 @@ class LineNumbers:
             return [], []
         return [], [rows[lines[0] - first] for first in fits]
 
-    def trying(self) -> None:
-        """Count that the rows which a line may mean are tried alone.
-
-        If that teaches nothing, it is no use.
-        """
+    def count_try(self) -> None:
+        """Count that the rows which a line may mean are tried alone: that is done a few times."""
         self._tries += 1
 
 
@@ -117,9 +110,9 @@ def classify(
     by_task: bool = False,
     lines: LineNumbers | None = None,
 ) -> Outcome:
-    """Read the response to a window of these rows (I1, lost-answer).
+    """Return what the response to a window of these rows means (I1, lost-answer).
 
-    ``by_task``: to the call that starts it as a task.
+    ``by_task``: it is the response to the call that starts a task.
     """
     status = response.status
     if status is None:
@@ -129,8 +122,8 @@ def classify(
     if status == 400:
         named, candidates = _named(data_key, rows, response.document, lines or LineNumbers())
         if named or candidates:
-            told = {id(row) for row, _ in named} | {id(row) for row in candidates}
-            others = [row for row in rows if id(row) not in told]
+            meant = {id(row) for row, _ in named} | {id(row) for row in candidates}
+            others = [row for row in rows if id(row) not in meant]
             return Outcome(
                 Verdict.ROWS_NAMED,
                 named,
@@ -146,7 +139,7 @@ def classify(
 
 
 def describe(response: Response) -> str:
-    """The response for people: status and the beginning of the body."""
+    """Return the response for people: status and the beginning of the body."""
     if response.status is None:
         return response.error
     body = response.body[: 4 * BODY_EXCERPT].decode("utf-8", "replace").strip()[:BODY_EXCERPT]
@@ -154,9 +147,9 @@ def describe(response: Response) -> str:
 
 
 def brief(response: Response) -> str:
-    """The response for a log line.
+    """Return the response for a log line.
 
-    Status and the API's own short explanation, never a body that may hold codes.
+    That is its status and the API's own short explanation, never a body that may hold codes.
     """
     if response.status is None:
         return response.error
@@ -198,18 +191,18 @@ def _read_200(data_key: str, rows: list[Row], response: Response) -> Outcome:
         if data_key not in KEYS_OF_ONE_CODE or affected is None or affected >= len(rows):
             missing = []
         elif len(missing) == len(rows):
-            # Perhaps this answer lists no keys at all. A repeat is missing still: the first time
+            # Perhaps this response lists no keys at all. A repeat is missing still: the first time
             # others were listed.
-            missing = [row for row in missing if row.confirmed_once]
+            missing = [row for row in missing if row.left_out_once]
     return Outcome(Verdict.ACCEPTED, affected=affected, missing=missing, unlisted=unlisted)
 
 
 def _named(
     data_key: str, rows: list[Row], document: Any, lines: LineNumbers
 ) -> tuple[list[tuple[Row, Rejection]], list[Row]]:
-    """The rows of this window that the errors name, each once, by key value, else by line.
+    """Return the rows that the errors name, each once, by key value, else by line.
 
-    Where it is not known how lines are counted: the rows that the first line may mean.
+    And, where it is not known how lines are counted, the rows that the first line may mean.
     """
     errors = document.get("errors") if isinstance(document, dict) else None
     if not isinstance(errors, list):
@@ -227,9 +220,8 @@ def _named(
                 by_line.append((line, error))
             continue
         index = index_of.get(value)
-        if (
-            index is not None
-        ):  # else it is about a key that is not in this window, whatever its line says
+        # Else it is about a key that is not in this window, whatever its line says.
+        if index is not None:
             lines.learn(line, index)
             named.setdefault(id(rows[index]), (rows[index], _rejection(error, data_key)))
     meant, candidates = lines.rows([line for line, _ in by_line], rows)

@@ -1,9 +1,7 @@
-"""Whose fault is a failure.
+"""Whose fault a failure is, the API's or that of the request's rows: one rule of evidence decides.
 
-The API's, or that of the rows in the request? One rule of evidence decides.
-
-A 400 and a 413 speak about the request. Every other failure (403 to 406, an unexpected answer, 5xx,
-no answer, a task that failed) may be the API's own. It counts against a window only when **a
+A 400 and a 413 speak about the request. Every other failure (403 to 406, an unexpected response,
+5xx, none at all, a task that failed) may be the API's own. It counts against a window only when **a
 request that was sent after the window's failure was accepted, and the window fails again**.
 Requests that go as tasks and those that do not are evidence only for their own kind: the API's task
 workers may be broken while the rest of it works.
@@ -24,11 +22,11 @@ from math import inf
 import msgspec
 
 from consumer.core.admission.circuit import CIRCUIT_WINDOWS
-from consumer.core.batching.windows import Window
+from consumer.core.batching.window import Window
 from consumer.core.verdict import Verdict
 
-#: Failures after which a window is divided, given evidence. A refusal is an answer, so two are
-#: enough; a 5xx or a lost answer may be chance.
+#: Failures after which a window is divided, given evidence. A refusal is a response, so two are
+#: enough; a 5xx or a lost response may be chance.
 DIVIDED_AFTER = {Verdict.REFUSED: 2, Verdict.UNEXPECTED: 2}
 USUALLY_DIVIDED_AFTER = 3
 #: Failures after which a window is divided without evidence, where nothing else is there that could
@@ -61,9 +59,7 @@ class Step(Enum):
     DIVIDE = "divide"
     GO_BY_TASK = "go_by_task"  #: a single row, asynchronously from now on
     REJECT = "reject"  #: a single row: the API has refused it, and takes others
-    GIVE_UP = (
-        "give_up"  #: a single row: the API has failed for it for too long, while it was healthy
-    )
+    GIVE_UP = "give_up"  #: a single row: the API failed for it for too long, while it was healthy
     PAUSE = "pause"  #: the API may refuse everybody
 
 
@@ -76,20 +72,17 @@ class Failure(msgspec.Struct, frozen=True):
     evidence: bool = False  #: a request that was sent after its first failure was accepted
     #: its failure before was the same, and others had passed since when it was sent again
     refused_again: bool = False
-    suspect: bool = (
-        False  #: it failed in spite of such evidence before, or is a part of a window that did
-    )
-    nothing_else: bool = (
-        False  #: nothing else is ready or untried that could show whose fault it is
-    )
+    #: it failed in spite of such evidence before, or is a part of a window that did
+    suspect: bool = False
+    #: nothing else is ready or untried that could show whose fault it is
+    nothing_else: bool = False
     only_suspects: bool = False  #: it is suspect, and so is all else that could be sent
-    api_doubtful: bool = True  #: several windows are being refused, or none was accepted lately
-    paused: bool = False  #: uploading is paused, and this is not the request that is tried
-    on_trial: bool = False  #: it is the request that is tried
+    refuses_all: bool = True  #: several windows are being refused, or none was accepted lately
+    paused: bool = False  #: uploading is paused, and this is not the probe
+    is_probe: bool = False  #: it is the pause's probe
     expired: bool = False  #: as a single row it has failed for too long, in healthy time
-    lone_task: bool = (
-        False  #: as a single row its task has failed, or was refused, for long, and few others fail
-    )
+    #: as a single row its task has failed, or was refused, for long, and few others fail
+    lone_task: bool = False
     by_task: bool = False
     may_go_by_task: bool = False
 
@@ -98,44 +91,47 @@ def next_step(failure: Failure) -> Step:
     """Decide what follows for a window whose failure may be the API's fault (I1, I8)."""
     if failure.paused:
         return Step.RETRY
+    step = _divided(failure) if failure.rows > 1 else _single(failure)
+    if step is not None:
+        return step
     refused = failure.verdict in (Verdict.REFUSED, Verdict.UNEXPECTED)
-    if failure.rows > 1:
-        enough = failure.suspect or failure.failures >= DIVIDED_AFTER.get(
-            failure.verdict, USUALLY_DIVIDED_AFTER
-        )
-        if failure.evidence and enough:
-            return Step.DIVIDE
-        if failure.nothing_else and failure.failures >= DIVIDED_BLIND_AFTER:
-            return Step.DIVIDE
-    else:
-        says_no = failure.verdict in (Verdict.REFUSED, Verdict.TASK_FAILED)
-        alone = failure.only_suspects and failure.failures >= REJECTED_ALONE_AFTER
-        lone_task = failure.lone_task and failure.failures >= REJECTED_ALONE_AFTER
-        if says_no and (failure.refused_again or alone or lone_task) and not failure.on_trial:
-            return Step.REJECT
-        often = failure.failures >= USUALLY_DIVIDED_AFTER
-        if failure.expired and often and not failure.on_trial:
-            return (
-                Step.GIVE_UP
-            )  # not for one failure by chance, and a task that did not end in an hour
-        if (
-            failure.may_go_by_task
-            and not failure.by_task
-            and often
-            and failure.evidence
-            and not refused
-        ):
-            return Step.GO_BY_TASK
-    if refused and not failure.suspect and failure.api_doubtful:
+    if refused and not failure.suspect and failure.refuses_all:
         return Step.PAUSE
     return Step.RETRY
+
+
+def _divided(failure: Failure) -> Step | None:
+    """Decide whether a window of several rows is divided; None: it stays whole."""
+    least = DIVIDED_AFTER.get(failure.verdict, USUALLY_DIVIDED_AFTER)
+    if failure.evidence and (failure.suspect or failure.failures >= least):
+        return Step.DIVIDE
+    if failure.nothing_else and failure.failures >= DIVIDED_BLIND_AFTER:
+        return Step.DIVIDE
+    return None
+
+
+def _single(failure: Failure) -> Step | None:
+    """Decide whether a single row is rejected, given up or sent by a task; None: none of them."""
+    says_no = failure.verdict in (Verdict.REFUSED, Verdict.TASK_FAILED)
+    alone = failure.only_suspects and failure.failures >= REJECTED_ALONE_AFTER
+    lone_task = failure.lone_task and failure.failures >= REJECTED_ALONE_AFTER
+    if says_no and (failure.refused_again or alone or lone_task) and not failure.is_probe:
+        return Step.REJECT
+    often = failure.failures >= USUALLY_DIVIDED_AFTER
+    # Not for one failure by chance, and a task that did not end in an hour.
+    if failure.expired and often and not failure.is_probe:
+        return Step.GIVE_UP
+    sync = failure.may_go_by_task and not failure.by_task
+    refused = failure.verdict in (Verdict.REFUSED, Verdict.UNEXPECTED)
+    if sync and often and failure.evidence and not refused:
+        return Step.GO_BY_TASK
+    return None
 
 
 class Evidence:
     """What was accepted, and when it had been sent; times in seconds of the owner's clock.
 
-    Healthy time is a clock that runs only while windows are being accepted: by it single rows are
-    given up.
+    Healthy time runs only while windows are being accepted: by it single rows are given up.
     """
 
     def __init__(self, give_up: float) -> None:
@@ -143,9 +139,8 @@ class Evidence:
         self._gap = min(HEALTHY_GAP, HEALTHY_GAP_SHARE * give_up) if give_up else HEALTHY_GAP
         patience = max(give_up, LEAST_TASK_PATIENCE_SECONDS) if give_up else TASK_PATIENCE_SECONDS
         self._task_patience = min(patience, TASK_PATIENCE_SECONDS)
-        self._failing_tasks: set[int] = (
-            set()
-        )  # windows whose tasks failed, with none complete between
+        # windows whose tasks failed, with none complete between
+        self._failing_tasks: set[int] = set()
         self.sign_seconds = (
             min(SIGN_SECONDS, max(1.0, SIGN_SHARE * give_up)) if give_up else SIGN_SECONDS
         )
@@ -179,20 +174,20 @@ class Evidence:
         self._failing_tasks.discard(window.number)
 
     def passed_since(self, window: Window, since: float | None) -> bool:
-        """Tell whether a request of the window's kind that was sent after ``since`` (None.
+        """Return whether a request of the window's kind, sent after ``since``, was accepted.
 
-        Never) was accepted.
+        ``since`` None: the window has not failed, so nothing counts against it.
         """
         return since is not None and self._passed_sent_at[window.by_task] > since
 
     def accepted_lately(self, now: float) -> bool:
-        """Tell whether the API accepted a window a moment ago."""
+        """Return whether the API accepted a window a moment ago."""
         return now - self.accepted_at <= HEALTHY_SECONDS
 
     def expired(self, window: Window, now: float) -> bool:
-        """Tell whether a single row has failed for so much healthy time that it is given up.
+        """Return whether a single row has failed for so much healthy time that it is given up.
 
-        Starts the count.
+        Its first call starts the count.
         """
         if len(window.rows) != 1 or not self._give_up:
             return False
@@ -203,10 +198,7 @@ class Evidence:
         return self.healthy_time - window.failing_since >= self._give_up
 
     def lone_task(self, window: Window, now: float) -> bool:
-        """Take in that a task failed, or was refused.
-
-        Tell whether to take that for its only row's fault.
-        """
+        """Take in that a task failed, or was refused; return whether its only row is at fault."""
         if not window.by_task:
             return False
         self._failing_tasks.add(window.number)

@@ -1,20 +1,19 @@
-"""Asynchronous uploads: a call starts a task at the API, and questions tell how it ended.
+"""Asynchronous uploads: a call starts a task at the API, and polls tell how it ended.
 
-A window whose call was answered with a task's number is in the hands of the API: its rows keep
-their claims and are neither settled nor sent again until the task is complete, failed, or nobody
-can tell any more.
+A window whose call was answered with a task's id is in the hands of the API: its rows keep their
+claims and are neither settled nor sent again until the task is complete, failed, or nobody can tell
+any more.
 
 ::
 
-    sent ──answer: a task's number──► RUNNING ──complete──► accepted
-                                        │  ▲└──failed─────► the API's fault, unless other tasks pass
-                                        (evidence)
-                                 asked  └──┘└──lost, or over its deadline──► outcome unknown: the
-                                 same rows again
+    sent ──a task's id──► RUNNING ──complete──────────────────► accepted
+                           │  ▲ ├───failed────────────────────► weighed by evidence
+                           └──┘ └───lost, or over its deadline► outcome unknown: sent again
+                           poll
 
-The shape of the answers is not documented; they are read tolerantly. A task is complete only if a
-word says so and no word anywhere in the answer says that it, or a part of it, failed or is still at
-work.
+The shape of the responses is not documented; they are read tolerantly. A task is complete only if a
+word says so and no word anywhere in the response says that it, or a part of it, failed or is still
+at work.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from typing import Any
 import msgspec
 
 from consumer.core.admission.retry import RetryPolicy
-from consumer.core.batching.windows import Window
+from consumer.core.batching.window import Window
 from consumer.core.uploading.classification import BODY_EXCERPT, Outcome, describe
 from consumer.core.uploading.response import Response
 from consumer.core.verdict import Verdict
 
-#: Seconds until a task is asked about for the first time, by what each further wait is longer, and
-#: the longest.
+#: Seconds until a task is polled for the first time, the factor by which each further wait is
+#: longer, and the longest.
 FIRST_WAIT = 0.5
 LONGER = 1.5
 LONGEST_WAIT = 15.0
-#: Waits are no longer after so many: a task that is asked about for a day would have a wait beyond
+#: Waits grow no more after so many polls: a task that is polled for a day would have a wait beyond
 #: all numbers.
 MOST_LONGER = 20
 #: A task that the API does not know this often in a row is lost. More than once, as it may be a
@@ -44,7 +43,7 @@ UNKNOWN_LIMIT = 3
 #: here.
 TASKS_PER_REQUEST = 4
 
-#: The answers that there is no such task.
+#: Statuses that there is no such task.
 UNKNOWN = frozenset({404, 410})
 COMPLETED, ENDED_BADLY = "completed", "failed"
 COMPLETE = frozenset(
@@ -75,7 +74,7 @@ AT_WORK |= {
     "retrying",
     "working",
 }
-#: An answer is looked through no deeper, and no further, than this.
+#: A response is searched no deeper, and no further, than this.
 _DEEPEST = 6
 _MOST_PLACES = 1000
 #: Where the state and the reason of a failure may stand.
@@ -89,16 +88,16 @@ class Task(msgspec.Struct, eq=False, gc=False):
     window: Window
     id: str
     started_at: float
-    ask_at: float  #: when it is asked about next
-    asked: int = 0  #: times it was asked about
-    asked_at: float = 0.0  #: when it was asked about last
-    failures: int = 0  #: questions in a row that were not answered
-    unknown: int = 0  #: answers in a row that there is no such task
-    asking: bool = False  #: an answer is awaited
+    poll_at: float  #: when it is polled next
+    polls: int = 0
+    polled_at: float = 0.0  #: when it was polled last
+    failures: int = 0  #: polls in a row that brought nothing
+    unknown: int = 0  #: responses in a row that there is no such task
+    polling: bool = False  #: the response to a poll is awaited
 
 
 class Tasks:
-    """The tasks that are at work, and when each is asked about."""
+    """The tasks that are at work, and when each is polled."""
 
     def __init__(self, deadline: float, most: int) -> None:
         """``deadline``: seconds until a task's outcome is unknown.
@@ -117,47 +116,47 @@ class Tasks:
 
     @property
     def full(self) -> bool:
-        """Whether no further task may be started (I6)."""
+        """Return whether no further task may be started (I6)."""
         return len(self._tasks) >= self._most
 
     @property
     def free(self) -> int:
-        """How many more may be started."""
+        """Return how many more may be started."""
         return max(0, self._most - len(self._tasks))
 
     def start(self, window: Window, task_id: str, now: float) -> None:
-        """The API has taken the window over."""
+        """Take in that the API has taken the window over."""
         self._tasks[Task(window, task_id, now, now + FIRST_WAIT)] = None
 
-    def next_at(self) -> float | None:
-        """When the next question is due; None: none is."""
-        return min((task.ask_at for task in self._tasks if not task.asking), default=None)
+    def next_poll_at(self) -> float | None:
+        """Return when the next poll is due; None: none is."""
+        return min((task.poll_at for task in self._tasks if not task.polling), default=None)
 
-    def next(self, now: float) -> Task | None:
-        """The task to ask about now, marked as asked; None: none is due."""
+    def next_poll(self, now: float) -> Task | None:
+        """Return the task to poll now, marked as polled; None: none is due."""
         due = min(
-            (t for t in self._tasks if not t.asking and t.ask_at <= now),
-            key=lambda t: t.ask_at,
+            (t for t in self._tasks if not t.polling and t.poll_at <= now),
+            key=lambda t: t.poll_at,
             default=None,
         )
         if due is not None:
-            due.asking = True
-            due.asked += 1
-            due.asked_at = now
+            due.polling = True
+            due.polls += 1
+            due.polled_at = now
         return due
 
-    def answered(
+    def handle_poll(
         self, task: Task, response: Response, now: float, policy: RetryPolicy, rng: float
     ) -> Outcome | None:
-        """What a question brought (I1, lost-answer).
+        """Take in what a poll brought (I1, lost-answer).
 
-        The window's outcome, or None while the task is at work or cannot be asked.
-
-        A task that has ended is forgotten; another answer about it changes nothing.
+        Return the window's outcome; None: the task is at work, or its state could not be read. A
+        task that has ended is forgotten; another response about it changes nothing.
         """
         if task not in self._tasks:
             return None
-        task.asking = False
+        assert task.polling, "a response to a poll that was not made"
+        task.polling = False
         outcome = self._read(task, response, now, policy, rng)
         if outcome is None and now - task.started_at >= self._deadline:
             outcome = Outcome(
@@ -176,8 +175,8 @@ class Tasks:
             task.failures = task.unknown = 0
             state = state_of(response.document)
             if state == COMPLETED:
-                told = (place.get("codes_affected") for place in _places(response.document))
-                affected = next((number for number in told if type(number) is int), None)
+                counts = (place.get("codes_affected") for place in _places(response.document))
+                affected = next((number for number in counts if type(number) is int), None)
                 return Outcome(Verdict.ACCEPTED, affected=affected, task_id=task.id)
             if state == ENDED_BADLY:
                 return Outcome(
@@ -185,9 +184,8 @@ class Tasks:
                     text=f"the task failed: {reason_of(response)}",
                     task_id=task.id,
                 )
-            task.ask_at = now + min(
-                LONGEST_WAIT, FIRST_WAIT * LONGER ** min(task.asked, MOST_LONGER)
-            )
+            wait = FIRST_WAIT * LONGER ** min(task.polls, MOST_LONGER)
+            task.poll_at = now + min(LONGEST_WAIT, wait)
             return None
         if response.status in UNKNOWN:
             task.unknown += 1
@@ -195,15 +193,15 @@ class Tasks:
                 return Outcome(
                     Verdict.LOST, text="the API does not know the task any more", task_id=task.id
                 )
-            task.ask_at = now + FIRST_WAIT * LONGER**task.unknown
+            task.poll_at = now + FIRST_WAIT * LONGER**task.unknown
             return None
         task.failures += 1
-        task.ask_at = now + FIRST_WAIT + policy.delay(task.failures, rng)
+        task.poll_at = now + FIRST_WAIT + policy.delay(task.failures, rng)
         return None
 
 
-def told_of_task(response: Response) -> bool:
-    """Whether an answer tells anything of the task: its state, or that there is none."""
+def tells_of_task(response: Response) -> bool:
+    """Return whether a response tells anything of the task: its state, or that there is none."""
     return (response.status == 200 and response.document is not None) or response.status in UNKNOWN
 
 
@@ -229,7 +227,7 @@ def state_of(document: dict[str, Any]) -> str:
 
 
 def _places(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """The document and the objects in it, the outer ones first."""
+    """Return the document and the objects in it, the outer ones first."""
     found: list[dict[str, Any]] = []
     level: list[Any] = [document]
     for _ in range(_DEEPEST):
@@ -242,7 +240,7 @@ def _places(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def reason_of(response: Response) -> str:
-    """Why a task failed, as far as the API tells."""
+    """Return why a task failed, as far as the API tells."""
     texts = (
         place.get(name) for place in _places(response.document or {}) for name in _REASON_NAMES
     )

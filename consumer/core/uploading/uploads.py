@@ -1,8 +1,10 @@
 """From a closed window to an outcome for each of its rows: sent, sent again, divided, held back.
 
-What an answer means is read in ``outcomes``, what it says about the API is kept in ``api_health``,
-what it leaves open in ``confirming``, whose fault a failure is is decided in ``evidence``; here
-stands what follows for the rows. Where each window is meanwhile is kept in ``windows``.
+Decide, then do: ``classification`` reads the response, ``decision`` decides what follows for the
+window, ``evidence`` whose fault a failure is; this module does it. Beside it stand what a response
+says about the API (``api_health``), what it confirms (``confirmations``), rejected rows
+(``rejections``) and ``GET /me`` (``token_checks``). Where each window is meanwhile, ``windows``
+keeps.
 """
 
 from __future__ import annotations
@@ -11,19 +13,19 @@ import math
 from collections import Counter
 from collections.abc import Callable
 
-import msgspec
-
 from consumer.core.admission.gate import Gate
 from consumer.core.admission.retry import PROBE_SECONDS, RetryPolicy
 from consumer.core.admission.upload_pause import Pause
 from consumer.core.batching.lanes import Lanes
-from consumer.core.batching.windows import PART, Place, Window, Windows
+from consumer.core.batching.window import PART, Place, Window
+from consumer.core.batching.windows import Windows
 from consumer.core.counters import Histogram
-from consumer.core.model import Rejection, Row, Stage
-from consumer.core.rows.maker import go_by_task
+from consumer.core.model import Stage
+from consumer.core.rows.by_task import go_by_task
 from consumer.core.uploading.api_health import ApiHealth
-from consumer.core.uploading.classification import LineNumbers, Outcome, brief, classify
+from consumer.core.uploading.classification import Outcome, brief, classify
 from consumer.core.uploading.confirmations import Confirmations
+from consumer.core.uploading.decision import Action, Mode, decide
 from consumer.core.uploading.evidence import (
     DIVIDED_BLIND_AFTER,
     USUALLY_DIVIDED_AFTER,
@@ -32,50 +34,33 @@ from consumer.core.uploading.evidence import (
     Step,
     next_step,
 )
+from consumer.core.uploading.rejections import Rejections
 from consumer.core.uploading.response import Response
+from consumer.core.uploading.result import Conclusion, Result
 from consumer.core.uploading.tasks import Task, Tasks
+from consumer.core.uploading.token_checks import TokenChecks
 from consumer.core.verdict import Verdict
 
 #: Bounds of the histograms: how long a request took, seconds; and rows of a window.
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0)
 ROWS = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 99.0, 100.0)
 #: After so many failed probes it was an outage: what failed meanwhile says nothing about the
-#: windows. After fewer it may have been windows that fail by their own fault, which must not be
-#: pardoned again and again.
+#: windows. After fewer it may have been windows that fail by their own fault, whose failures must
+#: not be reset again and again.
 OUTAGE_PROBES = 10
 #: A failure that took longer than this many seconds makes the search for its cause slow: the window
 #: is divided into more parts at once.
 SLOW_SECONDS = 5.0
 SLOW_PARTS = 10
 
-
-#: Why uploading pauses, by what an answer means.
+#: Why uploading pauses, by verdict.
 PAUSES = {Verdict.REFUSED: Pause.REFUSED, Verdict.UNEXPECTED: Pause.UNEXPECTED}
-
-
-class Result(msgspec.Struct, gc=False):
-    """What an answer brings to rows; windows that are sent again stay inside."""
-
-    accepted: list[Row] = []
-    unconfirmed: list[Row] = []  #: of the accepted ones: no answer listed them
-    unlisted: dict[
-        int, list[str]
-    ] = {}  #: by the id of an accepted row, its fields that the answer did not list
-    affected: int | None = (
-        None  #: codes that the request changed, all its rows together, if the API told
-    )
-    task_id: str = ""  #: of the task by which the rows were accepted
-    rejected: list[tuple[Row, Rejection]] = []
-    resend: list[Row] = []  #: ready once more, for a later window
-    retry_at: list[tuple[float, Row]] = []  #: ready once more from a time on
-    revoked: list[
-        Row
-    ] = []  #: their partition was taken away meanwhile: only their claims are freed
-    data_key: str = ""  #: of the window
+#: Verdicts by which the API did its work for a window, whatever becomes of its rows.
+WORKED = frozenset({Verdict.ACCEPTED, Verdict.ROWS_NAMED, Verdict.NONE_NAMED, Verdict.TOO_LARGE})
 
 
 class Uploads:
-    """What the answers to windows do to their rows, and to the gate."""
+    """What responses to windows do to their rows, and to the gate."""
 
     def __init__(
         self,
@@ -100,28 +85,25 @@ class Uploads:
         self.tasks = tasks
         self._single_rows_by_task = single_rows_by_task
         self.evidence = Evidence(policy.give_up)
-        self._suspects_failed = False  # one was the last to be answered
-        self._asking = False  # the answer to ``GET /me`` is awaited
-        self._asked_at = -math.inf
-        self._sent_at = -math.inf  # when a window was handed out last
-        self._lines = LineNumbers()
-        self.held_until = -1.0  #: no row's claim is held longer than this by a lost answer
-        self.revoked_at = -1.0  #: when rows were last taken away
-        self.requests: Counter[str] = Counter()  #: ended attempts, by what the answer meant
-        self.tasks_ended: Counter[str] = Counter()  #: asynchronous uploads, by what their end meant
+        self.token_checks = TokenChecks(gate, windows, self.api, self.evidence)
+        self.held_until = -1.0  #: no row's claim is held longer than this by a lost response
+        self.revoked_at = -1.0  #: when rows were last revoked
+        self.requests: Counter[str] = Counter()  #: ended attempts, by verdict
+        self.tasks_ended: Counter[str] = Counter()  #: asynchronous uploads, by verdict
         self.request_seconds = Histogram(SECONDS)  #: of those that were sent
-        self.retries: Counter[str] = (
-            Counter()
-        )  #: attempts after which the window goes again, by what the answer meant
+        self.retries: Counter[str] = Counter()  #: attempts that are repeated, by verdict
         self.resent: Counter[str] = Counter()  #: rows that go again, by cause
         self.closed: Counter[str] = Counter()  #: windows by the reason they closed
         self.window_rows = Histogram(ROWS)  #: rows of closed windows
         self.confirming = Confirmations()
+        self.rejections = Rejections(
+            gate, windows, self.api, self.evidence, policy, rng, self.resent
+        )
 
-    # -- sending ---------------------------------------------------------------------------------
+    # -- requests start --------------------------------------------------------------------------
 
     def next_window(self, now: float) -> Window | None:
-        """The window that goes next, marked as sent at ``now``; None: none is closable."""
+        """Return the window that goes next, marked as sent at ``now``; None: none is closable."""
         while True:
             window = self.windows.pick(now, alone=self.gate.alone, tasks=not self.tasks.full)
             if window is None:
@@ -130,8 +112,8 @@ class Uploads:
                 break
             self._divide(window, "halved", now, suspect=True)
         self.windows.start(window, now)
-        self._sent_at = now
-        window.on_trial = self.gate.pause is not None
+        self.token_checks.window_sent_at = now
+        window.is_probe = self.gate.pause is not None
         window.retried_after_evidence = self.evidence.passed_since(window, window.failed_at)
         if window.attempts == 1 and window.reason != PART:
             self.closed[window.reason] += 1
@@ -141,55 +123,30 @@ class Uploads:
 
     @property
     def in_flight(self) -> list[Window]:
-        """The windows whose outcomes are awaited: an answer, or the end of a task."""
+        """Return the windows whose outcomes are awaited: a response, or the end of a task."""
         return self.windows.in_flight
 
-    def next_task(self, now: float) -> Task | None:
-        """The task that is asked about now; None: none is due."""
-        task = self.tasks.next(now)
+    def next_poll(self, now: float) -> Task | None:
+        """Return the task that is polled now; None: no poll is due."""
+        task = self.tasks.next_poll(now)
         if task is not None:
             self.gate.start_poll(now)
         return task
 
-    # -- who are we: for a pause, or for a sign of life ------------------------------------------
-
-    def token_check_due_at(self, now: float) -> float | None:
-        """When ``GET /me`` is due; None: it is not."""
-        if self.gate.pause is not None or self._asking:
-            return self.gate.token_check_due_at(now)
-        if not self._suspects_failed or not self._only_suspects():
-            return None
-        if self._sent_at <= self._asked_at and any(
-            window.waits(now) for window in self.windows.live
-        ):
-            # requests may be so few that each could be a question: uploads and these take turns
-            return None
-        return self.gate.earliest_token_check(max(now, self._asked_at + self.evidence.sign_seconds))
-
-    def start_token_check(self, now: float) -> None:
-        """``GET /me`` starts."""
-        self._asking, self._asked_at = True, now
-        self.gate.start_token_check(now)
-
-    def handle_token_check(self, response: Response, now: float) -> None:
-        """``GET /me`` was answered."""
-        self._asking = False
-        self.api.learn_from_token_check(response, now)
-        if (
-            response.status == 200
-            and self.gate.pause is None
-            and self._suspects_failed
-            and self._only_suspects()
-        ):
-            self.evidence.advance(now, by_sign=True)  # others would pass, were there any
-
-    # -- answers ---------------------------------------------------------------------------------
+    # -- requests end ----------------------------------------------------------------------------
 
     def handle_response(self, window: Window, response: Response, now: float) -> Result:
-        """An attempt ended: what becomes of its rows; what is sent again is queued or parked."""
+        """Take in the end of an attempt: what is sent again is queued or parked.
+
+        Return what becomes of the other rows.
+        """
         self.gate.release_slot()
         outcome = classify(
-            window.data_key, window.rows, response, by_task=window.by_task, lines=self._lines
+            window.data_key,
+            window.rows,
+            response,
+            by_task=window.by_task,
+            lines=self.rejections.lines,
         )
         verdict = outcome.verdict
         self.requests[verdict.value] += 1
@@ -199,7 +156,7 @@ class Uploads:
         if verdict is not Verdict.UNSENT:
             self.request_seconds.observe(response.seconds)
         if verdict is Verdict.STARTED:
-            self._started(window, outcome.task_id, now)
+            self._start_task(window, outcome.task_id, now)
             return Result()
         # A process that got no time in between sent it later than it was handed out: that time
         # counts.
@@ -209,15 +166,12 @@ class Uploads:
         )
 
     def handle_task_response(self, task: Task, response: Response, now: float) -> Result:
-        """A question about a task was answered, or got no answer.
-
-        What becomes of its window, if the task has ended.
-        """
-        if not task.asking:
-            return Result()  # it was answered before
+        """Take in the end of a poll; return what becomes of the task's rows if it has ended."""
+        if not task.polling:
+            return Result()  # the response to this poll was there before
         self.gate.end_poll()
         self.api.learn_from_poll(task, response, now)
-        outcome = self.tasks.answered(task, response, now, self._policy, self._rng())
+        outcome = self.tasks.handle_poll(task, response, now, self._policy, self._rng())
         if outcome is None:
             return Result()
         # A failed task has had this name in the metrics from the first.
@@ -228,121 +182,101 @@ class Uploads:
             task.window, outcome, response, now, lost_until=now + self._max_processing
         )
 
-    def _started(self, window: Window, task_id: str, now: float) -> None:
-        """The API has taken the window over.
-
-        So it works; what becomes of the rows, the task's end tells.
-        """
-        self._closed_circuit(now)
-        window.place = Place.TASK
+    def _start_task(self, window: Window, task_id: str, now: float) -> None:
+        """Hand the window over to the API, which works; the task's end tells of the rows."""
+        self._close_circuit(now)
+        self.windows.hand_over(window)
         self.tasks.start(window, task_id, now)
-        if self._is_trial(window) and not self.gate.upload_pause.rejecting:
-            window.on_trial = False
-            self._unblock(now)
-
-    def _is_trial(self, window: Window) -> bool:
-        """Whether its answer decides about the pause.
-
-        It was sent while uploading was paused, as it still is.
-        """
-        return (
-            window.on_trial
-            and self.gate.pause is not None
-            and window.sent_at >= self.gate.upload_pause.since
-        )
-
-    def _unblock(self, now: float) -> None:
-        """The pause ends: what failed in it says nothing about the windows."""
-        since = self.gate.upload_pause.since
-        self.api.end_pause()
-        self.windows.reset_failures(now, since=since)
+        if self._mode(window) is Mode.PROBING and not self.gate.upload_pause.rejecting:
+            window.is_probe = False
+            self._end_pause(now)
 
     def _conclude(
         self, window: Window, outcome: Outcome, response: Response, now: float, *, lost_until: float
     ) -> Result:
-        result = self._judge(window, outcome, response, now, lost_until)
-        result.data_key = window.data_key
-        if window.place is not Place.GONE:  # it goes again, whole or what is left of it
-            self.retries[outcome.verdict.value] += 1
-            self.resent[outcome.verdict.value] += len(window.rows)
-        return result
-
-    def _judge(
-        self, window: Window, outcome: Outcome, response: Response, now: float, lost_until: float
-    ) -> Result:
-        """What becomes of the rows and the window (I1, lost-answer).
-
-        ``lost_until``: as long a lost call of it may take effect.
-        """
+        """Decide and do what follows; ``lost_until``: as long a lost call may take effect (I1)."""
+        assert window.away, "the outcome of a window that is not in flight"
         if outcome.verdict is Verdict.LOST:
-            self.held_until = max(self.held_until, lost_until)
-            for row in window.rows:
-                row.hold_until = max(row.hold_until, lost_until)
-                partition = row.record.partition
-                partition.lost_until = max(partition.lost_until, lost_until)
-        result = Result()
-        # Only while rows were taken away since it was sent can some of its rows be done.
+            self._hold_claims(window, lost_until)
+        # Only where rows were revoked since it was sent can some of its rows be done.
         reduced = window.sent_at <= self.revoked_at and any(
             row.stage == Stage.DONE for row in window.rows
         )
+        end = Conclusion(window, outcome, response, now, self._mode(window), reduced, Result())
         if reduced:
-            self._drop_orphans(window, outcome, result)
-        trial = self._is_trial(window)
-        if not window.rows:
-            self._nobody_waits(window, outcome, response, now, trial=trial)
-        elif outcome.verdict is Verdict.ACCEPTED:
-            self._accepted(window, outcome, result, now, trial=trial)
-        elif outcome.verdict is Verdict.ROWS_NAMED:
-            self._rows_named(window, outcome, result, now, trial=trial)
-        elif outcome.verdict is Verdict.UNAUTHORIZED:
-            self.api.pause(Pause.UNAUTHORIZED, brief(response), now, trial=trial)
-            self._tried(window, outcome.verdict, now, trial=trial)
-        elif outcome.verdict in (Verdict.NONE_NAMED, Verdict.TOO_LARGE):
-            if trial:
-                self.gate.upload_pause.probe_inconclusive(now)
-                self._tried(window, outcome.verdict, now, trial=True)
-            elif self.gate.pause is not None:
-                self.windows.queue(window)  # what rejects everything may be what the pause is about
-            else:
-                self._rejected_whole(window, outcome, result, now, reduced=reduced)
-        elif outcome.verdict is Verdict.THROTTLED:
-            self.api.learn_from(window, outcome, response, now)
-            self._inconclusive(now, trial=trial)
-            self.windows.queue(window)  # the gate holds it back
+            self._drop_revoked(end)
+        if window.rows:
+            self._do(end)
         else:
-            self._failed(window, outcome, response, result, now, trial=trial)
-        return result
+            self._learn_only(end)
+        end.result.data_key = window.data_key
+        assert not window.away, "a window is in flight whose outcome is known"
+        if window.place is not Place.GONE:  # it goes again, whole or what is left of it
+            self.retries[outcome.verdict.value] += 1
+            self.resent[outcome.verdict.value] += len(window.rows)
+        return end.result
 
-    def _inconclusive(self, now: float, *, trial: bool) -> None:
-        if trial:
-            self.gate.upload_pause.probe_inconclusive(now)
+    def _do(self, end: Conclusion) -> None:
+        window, outcome, now = end.window, end.outcome, end.now
+        match decide(outcome.verdict, end.mode, rejecting=self.gate.upload_pause.rejecting):
+            case Action.ACCEPT:
+                self._accept(end)
+            case Action.REJECT_NAMED:
+                self._close_circuit(now)
+                if end.probe:
+                    self._end_pause(now)
+                self.rejections.reject_named(window, outcome, end.result, now)
+            case Action.RESEND_NAMED:
+                self._close_circuit(now)
+                self.rejections.resend_named(window, outcome, now, probe=end.probe)
+            case Action.REJECT_WHOLE:
+                self._close_circuit(now)
+                self._reject_whole(end)
+            case Action.PAUSE:
+                self.api.pause(Pause.UNAUTHORIZED, brief(end.response), now, probe=end.probe)
+                self._requeue_probe(end)
+            case Action.PROBE_FAILED:
+                self._end_probe(end)
+                self._requeue_probe(end)
+            case Action.REQUEUE:
+                self.api.learn_from(window, outcome, end.response, now)
+                self._end_probe(end)
+                self.windows.queue(window)  # the gate holds it back
+            case Action.WEIGH:
+                self._weigh(end)
 
-    def _tried(self, window: Window, verdict: Verdict, now: float, *, trial: bool) -> None:
-        """It did not pass. The one that is tried.
+    # -- what is done ----------------------------------------------------------------------------
 
-        Others go before it, and where there are none, its parts do.
+    def _accept(self, end: Conclusion) -> None:
+        window, outcome, result, now = end.window, end.outcome, end.result, end.now
+        self._close_circuit(now)
+        self.evidence.accepted(window, now)
+        self.token_checks.suspect_failed = False
+        self.gate.on_acceptance()
+        self._lanes.passed(window.rows, now)
+        if end.probe:
+            self._end_pause(now)
+        warning = self.confirming.count(window, outcome)
+        if warning:
+            self.api.changed_nothing(warning, now)
+        result.accepted, result.unconfirmed = window.rows, outcome.missing
+        result.unlisted = outcome.unlisted
+        result.affected, result.task_id = outcome.affected, outcome.task_id
+        result.resend = self.confirming.to_resend(window, outcome.missing)
+        if result.resend:
+            resent = {id(row) for row in result.resend}
+            result.accepted = [row for row in window.rows if id(row) not in resent]
+            result.unconfirmed = [row for row in outcome.missing if id(row) not in resent]
+            self.resent["unconfirmed"] += len(result.resend)
+        self.windows.suspect_siblings(window)
+        self.windows.end(window)
 
-        A 401 divides nothing, as it is never the window's fault.
-        """
-        if trial:
-            window.fail(now, verdict)
-        divides = trial and verdict is not Verdict.UNAUTHORIZED and len(window.rows) > 1
-        if divides and window.failures >= DIVIDED_BLIND_AFTER and self._nothing_else(window):
-            self._divide(window, "trial", now)
-        else:
-            self.windows.queue(window)
-
-    def _rejected_whole(
-        self, window: Window, outcome: Outcome, result: Result, now: float, *, reduced: bool
-    ) -> None:
-        """A 400 that names no row, or a 413.
-
-        ``reduced``: rows of the window were taken away meanwhile.
-        """
-        self._closed_circuit(now)
-        too_large = outcome.verdict is Verdict.TOO_LARGE
-        if reduced:
-            # The answer is about more rows than are left: it says nothing about these alone.
+    def _reject_whole(self, end: Conclusion) -> None:
+        """Divide a window after a 400 that names no row, or a 413; a single row is rejected."""
+        window, now = end.window, end.now
+        too_large = end.outcome.verdict is Verdict.TOO_LARGE
+        if end.reduced:
+            # The response is about more rows than are left: it says nothing about these alone.
             self.windows.queue(window)
             return
         if too_large:
@@ -350,151 +284,57 @@ class Uploads:
         if len(window.rows) > 1:
             self._divide(window, "too_large" if too_large else "divided", now)
         else:
-            self._reject(
-                window,
-                Rejection("rejected_by_api", outcome.text, None, "upload", outcome.status),
-                result,
-                now,
-            )
+            self.rejections.reject_all(window, end.outcome, end.result, now)
 
-    def _drop_orphans(self, window: Window, outcome: Outcome, result: Result) -> None:
-        result.revoked = [row for row in window.rows if row.stage == Stage.DONE]
+    def _requeue_probe(self, end: Conclusion) -> None:
+        """Let others be probed before the window; where there are none, divide it.
+
+        A 401 divides nothing, as it is never the window's fault.
+        """
+        window, verdict, now = end.window, end.outcome.verdict, end.now
+        if end.probe:
+            window.fail(now, verdict)
+        divides = end.probe and verdict is not Verdict.UNAUTHORIZED and len(window.rows) > 1
+        often = window.failures >= DIVIDED_BLIND_AFTER
+        if divides and often and self.windows.nothing_else(window):
+            self._divide(window, "trial", now)
+        else:
+            self.windows.queue(window)
+
+    def _learn_only(self, end: Conclusion) -> None:
+        """Take in a response for rows that were all revoked: it still tells how the API is."""
+        window, outcome, now = end.window, end.outcome, end.now
+        self.api.learn_from(window, outcome, end.response, now)
+        if outcome.verdict in WORKED:
+            self._close_circuit(now)
+        if outcome.verdict is Verdict.ACCEPTED:
+            self.gate.on_acceptance()
+            self.evidence.accepted(window, now)
+        if end.probe and outcome.verdict is Verdict.ACCEPTED:
+            self._end_pause(now)
+        else:
+            self._end_probe(end)
+        self.evidence.forget(window)
+        self.windows.end(window)
+
+    def _hold_claims(self, window: Window, lost_until: float) -> None:
+        """Hold the claims of rows whose lost call may take effect until then (I9, lost-answer)."""
+        self.held_until = max(self.held_until, lost_until)
+        for row in window.rows:
+            row.hold_until = max(row.hold_until, lost_until)
+            partition = row.record.partition
+            partition.lost_until = max(partition.lost_until, lost_until)
+
+    def _drop_revoked(self, end: Conclusion) -> None:
+        """Take the revoked rows out of the window and its outcome."""
+        window, outcome = end.window, end.outcome
+        end.result.revoked = [row for row in window.rows if row.stage == Stage.DONE]
         window.rows = [row for row in window.rows if row.stage != Stage.DONE]
         window.begin_anew()  # what failed are not these rows alone
         outcome.rejected = [(row, why) for row, why in outcome.rejected if row.stage != Stage.DONE]
         outcome.candidates = [row for row in outcome.candidates if row.stage != Stage.DONE]
         outcome.others = [row for row in outcome.others if row.stage != Stage.DONE]
         outcome.missing = [row for row in outcome.missing if row.stage != Stage.DONE]
-
-    def _nobody_waits(
-        self, window: Window, outcome: Outcome, response: Response, now: float, *, trial: bool
-    ) -> None:
-        """An answer for rows that were all taken away: it still tells how the API is."""
-        self.api.learn_from(window, outcome, response, now)
-        if outcome.verdict in (
-            Verdict.ACCEPTED,
-            Verdict.ROWS_NAMED,
-            Verdict.NONE_NAMED,
-            Verdict.TOO_LARGE,
-        ):
-            self._closed_circuit(now)
-        if outcome.verdict is Verdict.ACCEPTED:
-            self.gate.on_acceptance()
-            self.evidence.accepted(window, now)
-        if trial and outcome.verdict is Verdict.ACCEPTED:
-            self._unblock(now)
-        else:
-            self._inconclusive(now, trial=trial)
-        self.evidence.forget(window)
-        self.windows.end(window)
-
-    def _closed_circuit(self, now: float) -> None:
-        probes = self.api.answers_again()
-        if not probes:
-            return
-        if probes >= OUTAGE_PROBES:
-            self.windows.reset_failures(now, since=self.evidence.accepted_at)
-        # Those that failed often may be at fault themselves: they go on waiting, or they would open
-        # it again.
-        self.windows.unpark(now, failures_below=USUALLY_DIVIDED_AFTER)
-
-    def _accepted(
-        self, window: Window, outcome: Outcome, result: Result, now: float, *, trial: bool
-    ) -> None:
-        self._closed_circuit(now)
-        self.evidence.accepted(window, now)
-        self._suspects_failed = False
-        self.gate.on_acceptance()
-        self._lanes.passed(window.rows, now)
-        if trial:
-            self._unblock(now)
-        told = self.confirming.count(window, outcome)
-        if told:
-            self.api.changed_nothing(told, now)
-        result.accepted, result.unconfirmed = window.rows, outcome.missing
-        result.unlisted = outcome.unlisted
-        result.affected, result.task_id = outcome.affected, outcome.task_id
-        result.resend = self.confirming.again(window, outcome.missing)
-        if result.resend:
-            once_more = {id(row) for row in result.resend}
-            result.accepted = [row for row in window.rows if id(row) not in once_more]
-            result.unconfirmed = [row for row in outcome.missing if id(row) not in once_more]
-            self.resent["unconfirmed"] += len(result.resend)
-        self.windows.suspect_siblings(window)
-        self.windows.end(window)
-
-    def _rows_named(
-        self, window: Window, outcome: Outcome, result: Result, now: float, *, trial: bool
-    ) -> None:
-        self._closed_circuit(now)
-        named = [row for row, _ in outcome.rejected] + outcome.candidates
-        if self.gate.upload_pause.rejecting:
-            # Nothing is dead-lettered while everything is rejected; what was not named may do, and
-            # so may rows that were not tried yet: they go before the ones that were.
-            if named:  # else all that were named were taken away meanwhile
-                again = self.windows.make(window.data_key, named, PART)
-                again.failures = window.failures + 1
-                self.windows.queue(again)
-                self.resent["rows_named"] += len(named)
-            if trial and outcome.others:
-                self.gate.upload_pause.probe_again(now)
-            elif trial:
-                self.gate.upload_pause.begin(Pause.EVERYTHING_REJECTED, now, trial=True)
-        else:
-            if trial:
-                self._unblock(now)
-            for row, why in outcome.rejected:
-                if why.reason == "unknown_key" and self._grace(row, result, now):
-                    continue
-                result.rejected.append((row, why))
-            self._count_rejections(len(result.rejected), now)
-            self._try_alone(window, outcome.candidates)
-        if outcome.others:
-            window.rows = outcome.others
-            window.begin_anew()
-            self.windows.queue(window)
-        else:
-            self.windows.end(window)
-
-    def _try_alone(self, window: Window, rows: list[Row]) -> None:
-        """It is not known which of these rows an error is about.
-
-        Each goes alone, and its own answer will tell.
-        """
-        if not rows:
-            return
-        self._lines.trying()
-        self.resent["divided"] += len(rows)
-        for row in rows:
-            self.windows.queue(self.windows.make(window.data_key, [row], PART))
-
-    def _grace(self, row: Row, result: Result, now: float) -> bool:
-        """Whether a row whose key the API does not know is tried again."""
-        grace = self._policy.unknown_key_grace
-        if not grace:
-            return False
-        if not row.unknown_tries:
-            row.unknown_since = now
-        until = row.unknown_since + grace
-        if now >= until:
-            return False
-        row.unknown_tries += 1
-        row.suspect = True
-        at = min(until, now + self._policy.delay(row.unknown_tries, self._rng()))
-        result.retry_at.append((at, row))
-        self.resent["unknown_key"] += 1
-        return True
-
-    def _count_rejections(self, count: int, now: float) -> None:
-        if self.gate.upload_pause.on_rejections(count):
-            text = f"{self.gate.upload_pause.rejections_in_a_row} rejections in a row and nothing accepted"
-            self.api.pause(Pause.EVERYTHING_REJECTED, text, now)
-
-    def _reject(self, window: Window, why: Rejection, result: Result, now: float) -> None:
-        result.rejected = [(row, why) for row in window.rows]
-        self.evidence.forget(window)
-        self.windows.end(window)
-        self._count_rejections(len(result.rejected), now)
 
     def _divide(
         self, window: Window, cause: str, now: float, *, parts: int = 2, suspect: bool = False
@@ -505,92 +345,93 @@ class Uploads:
             window, now, parts=parts, failing=cause in ("halved", "trial"), suspect=suspect
         )
 
+    # -- pause and circuit -----------------------------------------------------------------------
+
+    def _mode(self, window: Window) -> Mode:
+        """Return what the pause makes of the window's response.
+
+        It is the probe if it was sent while uploading was paused, as it still is.
+        """
+        if self.gate.pause is None:
+            return Mode.NORMAL
+        probes = window.is_probe and window.sent_at >= self.gate.upload_pause.since
+        return Mode.PROBING if probes else Mode.PAUSED
+
+    def _end_pause(self, now: float) -> None:
+        """End the pause: what failed in it says nothing about the windows."""
+        since = self.gate.upload_pause.since
+        self.api.end_pause()
+        self.windows.reset_failures(now, since=since)
+
+    def _end_probe(self, end: Conclusion) -> None:
+        """Let the pause go on, if this was its probe: its response decides nothing."""
+        if end.probe:
+            self.gate.upload_pause.probe_inconclusive(end.now)
+
+    def _close_circuit(self, now: float) -> None:
+        """Take in that the API did its work; after an outage reset what failed in it."""
+        probes = self.api.close_circuit()
+        if not probes:
+            return
+        if probes >= OUTAGE_PROBES:
+            self.windows.reset_failures(now, since=self.evidence.accepted_at)
+        # Those that failed often may be at fault themselves: they go on waiting, or they would open
+        # it again.
+        self.windows.unpark(now, failures_below=USUALLY_DIVIDED_AFTER)
+
     # -- failures that may be the API's fault ----------------------------------------------------
 
-    def _failed(
-        self,
-        window: Window,
-        outcome: Outcome,
-        response: Response,
-        result: Result,
-        now: float,
-        *,
-        trial: bool,
-    ) -> None:
-        """403 to 406, unexpected answers, 408, 5xx, a lost answer, not sent, a failed task.
+    def _weigh(self, end: Conclusion) -> None:
+        """Decide by evidence whose fault a failure is, and do what follows.
 
-        See ``evidence``.
+        403 to 406, an unexpected response, 408, 5xx, a lost one, not sent, a failed task.
         """
-        verdict = outcome.verdict
-        paused = self.gate.pause is not None and not trial
-        self.api.learn_from(window, outcome, response, now)
-        if paused and verdict in PAUSES:
-            self.windows.queue(
-                window
-            )  # it was sent before the pause, and meets what the pause is about
-            return
+        window, verdict, now = end.window, end.outcome.verdict, end.now
+        self.api.learn_from(window, end.outcome, end.response, now)
         # What it was before may have been the whole API's fault, and so may this be.
         refused_again = window.retried_after_evidence and window.failed_as is verdict
         window.fail(now, verdict)
         evidence = self.evidence.passed_since(window, window.doubted_since)
         step = Step.RETRY
         if verdict is not Verdict.UNSENT:  # that says nothing about the rows
-            more = {
-                "evidence": evidence,
-                "refused_again": refused_again,
-                "trial": trial,
-                "paused": paused,
-            }
-            step = next_step(self._failure(window, verdict, now, **more))
-        window.suspect = window.suspect or (
-            evidence and verdict is not Verdict.UNSENT and not self.gate.pause
-        )
-        self._suspects_failed = window.suspect
-        if trial and verdict in PAUSES:
-            self.api.pause(PAUSES[verdict], brief(response), now, trial=True)
+            step = next_step(self._failure(end, evidence=evidence, refused_again=refused_again))
+            window.suspect = window.suspect or (evidence and not self.gate.pause)
+        self.token_checks.suspect_failed = window.suspect
+        if end.probe and verdict in PAUSES:
+            self.api.pause(PAUSES[verdict], brief(end.response), now, probe=True)
         else:
-            self._inconclusive(now, trial=trial)
+            self._end_probe(end)
+        self._take_step(step, end, evidence=evidence)
+
+    def _take_step(self, step: Step, end: Conclusion, *, evidence: bool) -> None:
+        window, outcome, now = end.window, end.outcome, end.now
+        verdict = outcome.verdict
         match step:
             case Step.DIVIDE:
-                parts = SLOW_PARTS if response.seconds >= SLOW_SECONDS else 2
+                parts = SLOW_PARTS if end.response.seconds >= SLOW_SECONDS else 2
                 self._divide(window, "halved", now, parts=parts, suspect=evidence)
             case Step.REJECT:
-                why = Rejection("rejected_by_api", outcome.text, None, "upload", outcome.status)
-                self._reject(window, why, result, now)
+                self.rejections.reject_all(window, outcome, end.result, now)
             case Step.GIVE_UP:
                 # Without evidence, or it had been rejected, nobody knows whether a failed task is
                 # about its row.
                 reason = "rejected_by_api" if verdict is Verdict.REFUSED else "api_error"
-                self._reject(
-                    window,
-                    Rejection(reason, outcome.text, None, "upload", outcome.status),
-                    result,
-                    now,
-                )
+                self.rejections.reject_all(window, outcome, end.result, now, reason)
             case Step.PAUSE:
-                self.api.pause(PAUSES[verdict], brief(response), now, trial=trial)
+                self.api.pause(PAUSES[verdict], brief(end.response), now, probe=end.probe)
                 self.windows.queue(window)
             case Step.GO_BY_TASK | Step.RETRY:
                 if step is Step.GO_BY_TASK:
-                    self._single_by_task(window)
+                    self._send_by_task(window)
                 # As long as nothing passes it is the API's trouble: its end is to be noticed soon.
                 # A task costs more.
                 cap = math.inf if evidence or outcome.task_id else PROBE_SECONDS
-                self.windows.park(
-                    window, now + self._policy.delay(window.failures, self._rng(), cap)
-                )
+                delay = self._policy.delay(window.failures, self._rng(), cap)
+                self.windows.park(window, now + delay)
 
-    def _failure(
-        self,
-        window: Window,
-        verdict: Verdict,
-        now: float,
-        *,
-        evidence: bool,
-        refused_again: bool,
-        trial: bool,
-        paused: bool,
-    ) -> Failure:
+    def _failure(self, end: Conclusion, *, evidence: bool, refused_again: bool) -> Failure:
+        """Gather what is known of a failed window."""
+        window, verdict, now = end.window, end.outcome.verdict, end.now
         refused_by_all = (
             verdict in PAUSES
             and not window.suspect
@@ -603,11 +444,11 @@ class Uploads:
             evidence=evidence,
             refused_again=refused_again,
             suspect=window.suspect,
-            nothing_else=self._nothing_else(window),
-            only_suspects=window.suspect and self._only_suspects(),
-            api_doubtful=refused_by_all or not self.evidence.accepted_lately(now),
-            paused=paused,
-            on_trial=trial,
+            nothing_else=self.windows.nothing_else(window),
+            only_suspects=window.suspect and self.windows.only_suspects(),
+            refuses_all=refused_by_all or not self.evidence.accepted_lately(now),
+            paused=end.mode is Mode.PAUSED,
+            is_probe=end.probe,
             expired=self.gate.pause is None and self.evidence.expired(window, now),
             lone_task=self.evidence.lone_task(window, now),
             by_task=window.by_task,
@@ -615,38 +456,17 @@ class Uploads:
         )
 
     def _is_at_fault(self, window: Window) -> bool:
-        """Whether others passed since a window was refused, or a part of one at fault failed.
+        """Return whether a window need not be tried whole again.
 
-        It need not go whole.
+        Others passed since it was refused, or since a part of one at fault failed.
         """
         doubted = window.failures > 0 and (window.suspect or window.failed_as in PAUSES)
         return doubted and self.evidence.passed_since(window, window.doubted_since)
 
-    def _nothing_else(self, window: Window) -> bool:
-        """Whether no other row or window of its kind is left that could show, untried, that the API
-        works.
-        """
-        others = (
-            other
-            for other in self.windows.live
-            if other is not window and other.by_task is window.by_task
-        )
-        return not self._lanes.has(by_task=window.by_task) and all(
-            other.failures for other in others
-        )
+    def _send_by_task(self, window: Window) -> None:
+        """Let a single row that the synchronous call keeps failing for go asynchronously.
 
-    def _only_suspects(self) -> bool:
-        """Whether all that can be sent failed while others passed.
-
-        One that did not may fail by the API's fault.
-        """
-        live = self.windows.live
-        return not self._lanes and bool(live) and all(window.suspect for window in live)
-
-    def _single_by_task(self, window: Window) -> None:
-        """A single row that the synchronous call keeps failing for.
-
-        It may touch too many codes for it.
+        It may touch too many codes for that call.
         """
         window.by_task = True
         for row in window.rows:

@@ -9,7 +9,8 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from consumer.adapters.kafka.reader import ReadFrom
 from consumer.adapters.kafka.source import COMMIT_WAIT_SECONDS, Source
-from consumer.core.offsets.partition import Commit, Partition
+from consumer.core.offsets.commits import Commit
+from consumer.core.offsets.partition import Partition
 from tests.integration.rebalances.group import PARTITIONS, Group
 from tests.support.process import wait_until
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.effects import Attempt
 from consumer.core.model import Record, Rejection, Row, Stage
-from consumer.core.offsets.partition import Partition, due_commits
+from consumer.core.offsets.commits import due_commits
+from consumer.core.offsets.partition import Partition
 from consumer.core.offsets.settled_map import decode
 from consumer.core.ordering.claims import Claims
 from consumer.core.uploading.response import Response
@@ -284,7 +285,7 @@ def test_rows_with_a_blank_key_wait_for_nothing() -> None:
     ]
     assert claims.acquire(rows) == (rows, []), "I8: letters of blank keys are written one at a time"
     assert len(claims) == 0
-    assert claims.free(rows) == []
+    assert claims.release(rows) == []
 
 
 @pytest.mark.promise("I6")
@@ -299,9 +300,9 @@ def test_no_data_key_is_remembered_once_nothing_of_it_is_held() -> None:
         update = row_of(record, "U", key=f"unit{number}")
         claims.expect(record)
         claims.acquire([child, update])
-        claims.free([child])
+        claims.release([child])
         record.settled = True
-        claims.free([update])
+        claims.release([update])
     assert not claims._held, "I6: what events name fills the memory"
 
 
@@ -590,7 +591,7 @@ def test_a_row_is_ready_when_all_earlier_records_of_its_codes_are_settled_and_ea
         record.settled = not record.open
         if record.settled:
             rows[:] = [one for one in rows if one[2] is not record]
-        ready.extend(claims.free([row]))
+        ready.extend(claims.release([row]))
 
     def check() -> None:
         assert set(ready) == may_go(), "I2: a row is ready before its turn, or is not when it is"
@@ -605,8 +606,8 @@ def test_a_row_is_ready_when_all_earlier_records_of_its_codes_are_settled_and_ea
         for row in gone:
             row.stage = Stage.DONE
         ready.extend(claims.withdraw(at_rest))
-        ready.extend(claims.free(holding))
-        ready.extend(claims.release(records))
+        ready.extend(claims.release(holding))
+        ready.extend(claims.release_records(records))
 
     for offset, specs in enumerate(log):
         record = Record(pick.choice(partitions), offset, None, 1)

@@ -7,7 +7,8 @@ import pytest
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.effects import Attempt
 from consumer.core.model import Record, Rejection, Row
-from consumer.core.offsets.partition import Commit, Partition, due_commits
+from consumer.core.offsets.commits import Commit, due_commits
+from consumer.core.offsets.partition import Partition
 from consumer.core.uploading.response import Response
 from tests.unit.builders import (
     Bench,

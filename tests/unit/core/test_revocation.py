@@ -6,7 +6,7 @@ import pytest
 
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.model import Rejection
-from consumer.core.offsets.partition import Commit, due_commits
+from consumer.core.offsets.commits import Commit, due_commits
 from consumer.core.uploading.response import Response
 from tests.unit.builders import (
     Bench,

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.core.model import Event, InvalidEvent, Record, Row
+from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker
 from consumer.formats import FORMATS, decoder
 from consumer.formats.schemas import read_schema
@@ -307,7 +308,9 @@ def test_json_integers_keep_every_digit(value: int) -> None:
 def test_json_decimals_stay_as_they_are_written(text: str) -> None:
     value = decoder("flat")(b'{"n":%s}' % text.encode()).fields["n"]
     assert type(value) is Decimal
-    (row,) = RowMaker("k").rows(Event({"n": value}, None, "K"), Record(None, 0, None, 0))
+    (row,) = RowMaker("k").rows(
+        Event({"n": value}, None, "K"), Record(Partition("events", 0, 0, None), 0, None, 0)
+    )
     assert row.item["n"] == text
 
 
@@ -475,7 +478,9 @@ def test_any_bytes_give_an_event_or_are_refused_and_every_row_can_be_sent(
     rows: list[Row] = []
     refused: InvalidEvent | None = None
     try:
-        rows = MAKER.rows(decoder(form, rules=RULES)(raw), Record(None, 0, None, 0))
+        rows = MAKER.rows(
+            decoder(form, rules=RULES)(raw), Record(Partition("events", 0, 0, None), 0, None, 0)
+        )
     except InvalidEvent as bad:
         refused = bad
     for row in rows:
@@ -503,7 +508,7 @@ fields = st.dictionaries(st.text().filter(lambda name: name not in TELLING), jso
 def test_flat_and_envelope_of_the_same_data_give_equal_rows(key: str, data: dict[str, Any]) -> None:
     flat = decoder("flat")(dumped({"extended_id": key, **data}))
     wrapped = decoder("json")(dumped({"key_value": key, "scm_data": data}))
-    record = Record(None, 0, None, 0)
+    record = Record(Partition("events", 0, 0, None), 0, None, 0)
     (one,), (other,) = MAKER.rows(flat, record), MAKER.rows(wrapped, record)
     assert list(one.item.items()) == list(other.item.items())
     assert (one.rejection, one.shape, one.size) == (other.rejection, other.shape, other.size)
@@ -574,7 +579,9 @@ def test_both_schemas_describe_the_same_members() -> None:
 
 def test_examples_of_the_json_schema_are_events_that_pass_every_rule() -> None:
     for example in read_schema("scm_event.schema.json")["examples"]:
-        rows = MAKER.rows(decoder("json")(dumped(example)), Record(None, 0, None, 0))
+        rows = MAKER.rows(
+            decoder("json")(dumped(example)), Record(Partition("events", 0, 0, None), 0, None, 0)
+        )
         assert [row.rejection for row in rows] == [None] * (2 if "also_update" in example else 1)
 
 

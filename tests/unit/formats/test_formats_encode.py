@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.core.model import Event, InvalidEvent, Record
+from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker
 from consumer.formats import decoder
 from consumer.formats.encode import encoder
@@ -46,7 +47,11 @@ def refusal(form: str, event: dict[str, Any]) -> tuple[str, str | None]:
 
 def item(event: Event) -> dict[str, str]:
     """What would be sent of an event."""
-    return RowMaker("extended_id").rows(event, Record(None, 0, None, 0))[0].item
+    return (
+        RowMaker("extended_id")
+        .rows(event, Record(Partition("events", 0, 0, None), 0, None, 0))[0]
+        .item
+    )
 
 
 @pytest.mark.parametrize("form", ["json", "auto"])

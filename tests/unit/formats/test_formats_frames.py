@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.core.model import Event, InvalidEvent, Record
+from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker
 from consumer.formats import FORMATS, Decoder, NeedsSchema, Schemas, decoder
 from consumer.formats.frames import MAX_SCHEMAS, REFUSED_SECONDS
@@ -412,7 +413,9 @@ def test_values_become_text(case: str) -> None:
     kind, value, text = VALUES[case]
     schema = changed(scm_data={"type": "map", "values": ["null", kind]}, without=OPTIONAL)
     event = read_by(schema, {**EVENT, "scm_data": {"packed_on": value, "no": None}})
-    (row,) = RowMaker("extended_id", ("packed_on",)).rows(event, Record(None, 0, None, 0))
+    (row,) = RowMaker("extended_id", ("packed_on",)).rows(
+        event, Record(Partition("events", 0, 0, None), 0, None, 0)
+    )
     assert row.item == {"extended_id": "12", "packed_on": text}
 
 
@@ -603,7 +606,8 @@ def test_any_bytes_in_a_frame_give_an_event_or_are_refused(
         refused: Exception | None = None
         try:
             assert RowMaker("extended_id").rows(
-                decode(frame(schema_id, payload)), Record(None, 0, None, 0)
+                decode(frame(schema_id, payload)),
+                Record(Partition("events", 0, 0, None), 0, None, 0),
             )
         except (InvalidEvent, NeedsSchema) as error:
             refused = error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from consumer.core.model import Record, Row
-from consumer.core.offsets.partition import Partition, due_commits
+from consumer.core.offsets.commits import due_commits
+from consumer.core.offsets.partition import Partition
 from consumer.core.offsets.settled_map import NO_EPOCH, Origin, SettledMap, origin_of
 from consumer.core.rows.maker import RowMaker
 from consumer.formats import Schemas, decoder

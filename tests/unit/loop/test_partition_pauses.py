@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from consumer.core.model import Record
-from consumer.core.offsets.partition import Partition, room_of, settle
+from consumer.core.offsets.commits import room_of
+from consumer.core.offsets.partition import Partition, settle
 from consumer.core.offsets.settled_map import NOTHING, SettledMap, encode
 from consumer.loop.intake import PendingRecords
 from consumer.loop.partition_pauses import PartitionPauses

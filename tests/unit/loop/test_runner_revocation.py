@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from consumer.core.admission.retry import RetryPolicy
-from consumer.core.offsets.partition import Commit, Partition
+from consumer.core.offsets.commits import Commit
+from consumer.core.offsets.partition import Partition
 from consumer.errors import UserError
 from tests.unit.builders import accepted, answered, error_of, lost, naming, values
 from tests.unit.runner_fakes import (

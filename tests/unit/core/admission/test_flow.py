@@ -16,7 +16,7 @@ from consumer.core.admission.retry import RetryPolicy
 from consumer.core.effects import Attempt
 from consumer.core.model import Event
 from consumer.core.offsets.partition import Partition
-from consumer.core.rows.maker import TaskRowMaker
+from consumer.core.rows.by_task import TaskRowMaker
 from consumer.core.uploading.response import Response
 from consumer.loop.intake import Intake
 from tests.unit.builders import accepted, answered, lost, values

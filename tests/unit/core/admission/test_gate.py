@@ -311,7 +311,7 @@ def test_the_back_off_carries_over_from_a_failed_trial_to_the_next_question() ->
     gate.upload_pause.on_token_check(1, passed=True)
     gate.take_slot(1)
     gate.release_slot()
-    assert not gate.upload_pause.begin(Pause.REFUSED, 1, trial=True), "it was paused already"
+    assert not gate.upload_pause.begin(Pause.REFUSED, 1, probe=True), "it was paused already"
     assert gate.token_check_due_at(1) == 1 + 2
 
 

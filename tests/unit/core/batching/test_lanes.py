@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core.batching.lanes import PATIENCE_LINGERS, SPARE_ENTRIES, Lane, Lanes
+from consumer.core.batching.lane import PATIENCE_LINGERS, SPARE_ENTRIES, Lane
+from consumer.core.batching.lanes import Lanes
 from consumer.core.model import Record, Row, Stage
 from consumer.core.offsets.partition import Partition
-from consumer.core.rows.maker import go_by_task
+from consumer.core.rows.by_task import go_by_task
 from tests.unit.builders import row_of
 
 MAX_ROWS = 4
@@ -39,7 +40,7 @@ def assert_bounded(lanes: Lanes) -> None:
     """The heaps hold a small multiple of the lanes, whatever was entered in vain."""
     for by_task, order in lanes._orders.items():
         count = sum(lane.by_task == by_task for lane in lanes._lanes.values())
-        for heap in (order.by_ripeness, order.by_arrival, order.due, order.full):
+        for heap in (order.by_ready_at, order.by_arrival, order.due, order.full):
             assert len(heap) <= 3 * count + SPARE_ENTRIES + 1, "I6: stale entries fill the heaps"
 
 
@@ -179,7 +180,7 @@ def test_a_lane_that_is_taken_again_and_again_leaves_nothing_behind() -> None:
         lanes.cut(1000.0 + number)
     entries: list[tuple[float, int, int, Lane]] = []
     for order in lanes._orders.values():
-        entries += order.by_arrival + order.by_ripeness + order.due + order.full
+        entries += order.by_arrival + order.by_ready_at + order.due + order.full
     assert len(entries) < 20
 
 

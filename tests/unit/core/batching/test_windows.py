@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from consumer.core.batching.lanes import MAX_WINDOW_BYTES, PATIENCE_LINGERS, Lanes
+from consumer.core.batching.lane import PATIENCE_LINGERS
+from consumer.core.batching.lanes import MAX_WINDOW_BYTES, Lanes
 from consumer.core.batching.windows import Windows
 from consumer.core.model import Record, Row
 from consumer.core.offsets.partition import Partition

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.core.offsets.run_codec import Runs, most_bytes
 from consumer.core.offsets.settled_map import (
     HEADER,
     NOTHING,
@@ -18,14 +19,12 @@ from consumer.core.offsets.settled_map import (
     Began,
     MapError,
     Origin,
-    Runs,
     SettledMap,
     characters,
     cluster_name,
     content,
     decode,
     encode,
-    most_bytes,
     numbered,
     origin_of,
 )

@@ -51,9 +51,9 @@ def test_claims_are_granted_in_arrival_order_over_all_partitions() -> None:
     claims.acquire(line)
     granted = [line[0]]
     while len(granted) < 4:
-        granted += claims.free([granted[-1]])
+        granted += claims.release([granted[-1]])
     assert granted == line
-    assert claims.free([line[-1]]) == []
+    assert claims.release([line[-1]]) == []
     assert len(claims) == 0
 
 
@@ -61,9 +61,9 @@ def test_a_granted_row_is_awaited_only_while_others_stand_behind_it() -> None:
     claims = Claims()
     first, second, third = rows_of(_partition(), "A", "A", "A")
     claims.acquire([first, second, third])
-    claims.free([first])
+    claims.release([first])
     assert (second.awaited, third.awaited) == (True, False)
-    claims.free([second])
+    claims.release([second])
     assert third.awaited is False
 
 
@@ -80,7 +80,7 @@ def test_a_row_without_a_key_claims_nothing() -> None:
     )
     assert claims.acquire([row]) == ([row], [])
     assert len(claims) == 0
-    assert claims.free([row]) == []
+    assert claims.release([row]) == []
 
 
 def test_withdrawn_rows_leave_the_line_and_the_order_of_the_others_stays() -> None:
@@ -94,8 +94,8 @@ def test_withdrawn_rows_leave_the_line_and_the_order_of_the_others_stays() -> No
         row.stage = Stage.DONE
     claims.withdraw(gone)
     assert list(claims.waiting()) == [last]
-    assert claims.free([holder]) == [last]
-    assert claims.free([last]) == []
+    assert claims.release([holder]) == [last]
+    assert claims.release([last]) == []
     assert len(claims) == 0
 
 
@@ -107,7 +107,7 @@ def test_a_holder_whose_followers_are_withdrawn_is_awaited_no_more() -> None:
     gone.stage = Stage.DONE
     claims.withdraw([gone])
     assert not holder.awaited
-    assert claims.free([holder]) == []
+    assert claims.release([holder]) == []
 
 
 @given(st.lists(st.sampled_from("ABC"), max_size=40), st.randoms(use_true_random=False))
@@ -125,7 +125,7 @@ def test_any_order_of_freeing_grants_each_key_first_come_first_served(
     while ready:
         row = pick.choice(ready)
         ready.remove(row)
-        fresh = claims.free([row])
+        fresh = claims.release([row])
         ready += fresh
         granted += fresh
     assert len(granted) == len(rows)
@@ -172,10 +172,10 @@ def test_an_update_by_the_case_waits_for_all_its_children_and_they_for_it() -> N
     update = _unit("C1")
     claims.acquire([first, second])
     assert claims.acquire([update, late]) == ([], [first, second])
-    assert claims.free([second]) == []
-    assert claims.free([first]) == [update]
-    assert claims.free([update]) == [late]
-    assert claims.free([late]) == []
+    assert claims.release([second]) == []
+    assert claims.release([first]) == [update]
+    assert claims.release([update]) == [late]
+    assert claims.release([late]) == []
     assert len(claims) == 0
 
 
@@ -184,8 +184,8 @@ def test_a_child_that_waits_for_its_code_holds_its_place_in_the_case() -> None:
     claims = Claims()
     before, child, update = rows_of(_partition(), "A")[0], _packed("A", "C1"), _unit("C1")
     assert claims.acquire([before, child, update])[0] == [before]
-    assert claims.free([before]) == [child]
-    assert claims.free([child]) == [update]
+    assert claims.release([before]) == [child]
+    assert claims.release([child]) == [update]
 
 
 def test_a_case_goes_onto_its_pallet_after_its_children_and_before_an_update_by_the_pallet() -> (
@@ -199,10 +199,10 @@ def test_a_case_goes_onto_its_pallet_after_its_children_and_before_an_update_by_
         _unit("P1"),
     )
     assert claims.acquire([child, onto, other, shipped])[0] == [child, other]
-    assert claims.free([other]) == []
-    assert claims.free([child]) == [onto]
-    assert claims.free([onto]) == [shipped]
-    assert claims.free([shipped]) == []
+    assert claims.release([other]) == []
+    assert claims.release([child]) == [onto]
+    assert claims.release([onto]) == [shipped]
+    assert claims.release([shipped]) == []
     assert len(claims) == 0
 
 
@@ -219,7 +219,7 @@ def test_a_waiting_child_that_is_withdrawn_gives_back_the_case() -> None:
     child.stage = Stage.DONE
     assert claims.withdraw([child]) == [update]
     assert not before.awaited
-    assert claims.free([before, update]) == []
+    assert claims.release([before, update]) == []
     assert len(claims) == 0
 
 
@@ -267,7 +267,7 @@ def test_conflicting_rows_become_ready_in_the_order_of_their_arrival_whatever_is
 
 def _end(claims: Claims, row: Row, open_rows: list[Row], ready: list[Row]) -> None:
     open_rows.remove(row)
-    ready += claims.free([row])
+    ready += claims.release([row])
 
 
 def _may_go(rows: list[Row]) -> list[Row]:

@@ -14,7 +14,8 @@ import pytest
 
 from consumer.core.effects import Attempt
 from consumer.core.model import Row
-from consumer.core.offsets.partition import Partition, due_commits
+from consumer.core.offsets.commits import due_commits
+from consumer.core.offsets.partition import Partition
 from consumer.core.offsets.settled_map import decode
 from consumer.core.pipeline import Pipeline
 from consumer.core.rows.maker import RowMaker

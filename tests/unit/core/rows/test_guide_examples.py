@@ -17,7 +17,8 @@ import orjson
 import pytest
 
 from consumer.core.effects import Attempt
-from consumer.core.rows.maker import RowMaker, TaskRowMaker
+from consumer.core.rows.by_task import TaskRowMaker
+from consumer.core.rows.maker import RowMaker
 from consumer.formats import decoder
 from consumer.formats.encode import encoder
 from consumer.loop.intake import Intake

@@ -14,15 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.core.model import Event, InvalidEvent, Record, Row
-from consumer.core.rows.maker import MAX_DIGITS, NOT_WRITTEN_OUT, RowMaker, text_of
+from consumer.core.offsets.partition import Partition
+from consumer.core.rows.maker import RowMaker
 from consumer.core.rows.special_fields import FIELD_RULES
 from consumer.core.rows.validation import MAX_VALUE, REASONS
+from consumer.core.rows.values import MAX_DIGITS, NOT_WRITTEN_OUT, text_of
 
 MAKER = RowMaker("extended_id", ("packed_on",))
 
 
 def make(event: Event, maker: RowMaker = MAKER) -> list[Row]:
-    return maker.rows(event, Record(None, 0, None, 0))
+    return maker.rows(event, Record(Partition("events", 0, 0, None), 0, None, 0))
 
 
 def one(fields: dict[str, Any], key_value: Any = "K", maker: RowMaker = MAKER) -> Row:
@@ -277,7 +279,7 @@ def test_conflicting_key_field_leaves_the_events_own_key_in_the_item() -> None:
 
 
 def test_record_gets_the_events_id_and_nothing_else() -> None:
-    record = Record(None, 5, None, 100)
+    record = Record(Partition("events", 0, 0, None), 5, None, 100)
     MAKER.rows(Event({"a": "1"}, None, "K", "id-1"), record)
     assert (record.event_id, record.open, record.rejected) == ("id-1", 0, False)
     with pytest.raises(InvalidEvent):
@@ -317,7 +319,9 @@ def test_ever_new_field_names_do_not_fill_the_memory() -> None:
 @pytest.mark.parametrize("fields", [{"a": "xyz", "bb": "1"}, {"a": "xyz", "bb": 1}])
 def test_size_is_about_the_bytes_of_the_item_in_a_request(fields: dict[str, Any]) -> None:
     raw = orjson.dumps({"extended_id": "K", **fields})
-    (row,) = MAKER.rows(Event(fields, None, "K"), Record(None, 0, None, len(raw)))
+    (row,) = MAKER.rows(
+        Event(fields, None, "K"), Record(Partition("events", 0, 0, None), 0, None, len(raw))
+    )
     assert abs(row.size - len(orjson.dumps(row.item))) <= 2
 
 
@@ -401,7 +405,7 @@ def test_judging_an_item_as_a_whole_and_by_field_agree(event: Event) -> None:
 
     data_key = event.data_key if event.data_key is not None else "extended_id"
     value = event.key_value if event.key_value is not None else event.fields.get(data_key)
-    record = Record(None, 0, None, 0)
+    record = Record(Partition("events", 0, 0, None), 0, None, 0)
     # As a format says it that has seen it while decoding.
     event.plain = all(
         type(field) is str and len(field) <= MAX_VALUE for field in event.fields.values()

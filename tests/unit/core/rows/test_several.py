@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core.model import Event, EventBatch, InvalidEvent, Record, Row
+from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import MAX_ROWS, RowMaker
 from consumer.formats import Schemas, decoder
 from consumer.loop.intake import Intake
@@ -28,7 +29,9 @@ def event(key: str, data_key: str = "extended_id", **fields: Any) -> Event:
 
 
 def rows_of(*parts: Event | InvalidEvent) -> list[Row]:
-    return MAKER.rows(EventBatch({}, parts=parts), Record(None, 0, None, 1_000_000))
+    return MAKER.rows(
+        EventBatch({}, parts=parts), Record(Partition("events", 0, 0, None), 0, None, 1_000_000)
+    )
 
 
 def kept(*parts: Event) -> list[int]:
@@ -136,7 +139,7 @@ def test_a_value_that_all_parts_of_an_event_share_and_that_cannot_be_sent_refuse
         {"a": [1]},
         parts=(Event({"a": [1]}, "extended_id", "A"), Event({"a": [1]}, "extended_id", "B")),
     )
-    (row,) = MAKER.rows(event, Record(None, 0, None, 1))
+    (row,) = MAKER.rows(event, Record(Partition("events", 0, 0, None), 0, None, 1))
     assert row.rejection is not None
     assert (row.rejection.reason, row.value) == ("invalid_event", None)
 

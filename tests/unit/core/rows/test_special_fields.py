@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from consumer.core.model import Event, Record
+from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker
 from consumer.core.rows.special_fields import FIELD_RULES, SPECIAL_FIELDS, field_rules
 from tests.unit.core.rows.test_validation import reason, rejection
@@ -98,7 +99,9 @@ def test_value_of_a_unit_is_what_the_row_joins_unless_it_is_empty_or_the_key() -
     maker = RowMaker("extended_id", logistic_units=("case_code", "pallet_code"))
 
     def joins(fields: dict[str, Any], data_key: str | None = None) -> tuple[tuple[str, str], ...]:
-        (row,) = maker.rows(Event(fields, data_key, "K"), Record(None, 0, None, 0))
+        (row,) = maker.rows(
+            Event(fields, data_key, "K"), Record(Partition("events", 0, 0, None), 0, None, 0)
+        )
         return row.joins
 
     assert joins({"case_code": 456}) == (("case_code", "456"),)
@@ -133,7 +136,9 @@ def test_status_beside_activation_status_is_dropped_unchecked(status: Any) -> No
         {"status": status, "activation_status": "1"},
         {"activation_status": "1", "status": status},
     ):
-        (row,) = maker.rows(Event(fields, None, "K"), Record(None, 0, None, 0))
+        (row,) = maker.rows(
+            Event(fields, None, "K"), Record(Partition("events", 0, 0, None), 0, None, 0)
+        )
         assert row.rejection is None
         assert row.item == {"extended_id": "K", "activation_status": "1"}
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from consumer.core.model import Event, Record, Rejection
+from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker
 from consumer.core.rows.special_fields import FIELD_RULES
 from consumer.core.rows.validation import (
@@ -26,7 +27,7 @@ def rejection(
 ) -> Rejection | None:
     maker = RowMaker("extended_id", date_fields)
     event = Event(fields, "extended_id", key_value)
-    (row,) = maker.rows(event, Record(None, 0, None, 0))
+    (row,) = maker.rows(event, Record(Partition("events", 0, 0, None), 0, None, 0))
     return row.rejection
 
 

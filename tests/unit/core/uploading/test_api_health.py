@@ -8,8 +8,8 @@ from consumer.core.admission.circuit import CIRCUIT_WINDOWS
 from consumer.core.admission.gate import Gate
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.admission.upload_pause import Pause, PauseStep
-from consumer.core.batching.windows import Window
-from consumer.core.uploading.api_health import TELL_AGAIN_SECONDS, ApiHealth
+from consumer.core.batching.window import Window
+from consumer.core.uploading.api_health import LOG_AGAIN_SECONDS, ApiHealth
 from consumer.core.uploading.classification import Outcome
 from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import Task
@@ -30,7 +30,7 @@ def _window(number: int = 1) -> Window:
 
 
 def _task() -> Task:
-    return Task(_window(), "t1", started_at=NOW - 10, ask_at=NOW, asked_at=NOW - 1)
+    return Task(_window(), "t1", started_at=NOW - 10, poll_at=NOW, polled_at=NOW - 1)
 
 
 def _told(health: ApiHealth) -> list[tuple[str, str]]:
@@ -84,9 +84,9 @@ def test_failures_are_told_once_and_again_only_after_a_while() -> None:
     health, _ = _health()
     _fail(health, NOW)
     assert [level for level, _ in _told(health)] == ["warning"]
-    _fail(health, NOW + TELL_AGAIN_SECONDS - 1)
+    _fail(health, NOW + LOG_AGAIN_SECONDS - 1)
     assert not _told(health)
-    _fail(health, NOW + TELL_AGAIN_SECONDS)
+    _fail(health, NOW + LOG_AGAIN_SECONDS)
     assert len(_told(health)) == 1
 
 
@@ -97,7 +97,7 @@ def test_that_the_circuit_opens_is_told_though_a_failure_was_told_a_moment_ago()
         _fail(health, NOW, window=number)
     assert gate.circuit.is_open
     assert "one request at a time" in _told(health)[-1][1]
-    assert health.answers_again() == 1
+    assert health.close_circuit() == 1
     assert _told(health) == [("info", "the API answers again: full speed")]
 
 
@@ -105,7 +105,7 @@ def test_an_answer_while_the_circuit_is_closed_is_nothing_to_tell() -> None:
     health, _ = _health()
     _fail(health, NOW)
     _told(health)
-    assert health.answers_again() == 0
+    assert health.close_circuit() == 0
     assert not _told(health)
 
 
@@ -188,11 +188,11 @@ def test_a_throttling_is_told_once_and_again_when_it_goes_on_or_becomes_much_lon
     health, _ = _health()
     _throttle(health, NOW, 10.0)
     assert _told(health) == [("info", "the API asks to slow down: no request for 10.0 s")]
-    _throttle(health, NOW + 1, 10.0 + TELL_AGAIN_SECONDS - 1)
+    _throttle(health, NOW + 1, 10.0 + LOG_AGAIN_SECONDS - 1)
     assert not _told(health), "by no more than that is not much longer"
-    _throttle(health, NOW + 2, 10.0 + TELL_AGAIN_SECONDS)
+    _throttle(health, NOW + 2, 10.0 + LOG_AGAIN_SECONDS)
     assert len(_told(health)) == 1, "it became much longer"
-    _throttle(health, NOW + 2 + TELL_AGAIN_SECONDS, 1.0)
+    _throttle(health, NOW + 2 + LOG_AGAIN_SECONDS, 1.0)
     assert len(_told(health)) == 1, "it lasts"
 
 
@@ -218,7 +218,7 @@ def test_that_a_task_cannot_be_asked_about_is_told_now_and_then_and_what_is_told
     health.learn_from_poll(_task(), answered(200, {"status": "at work"}), NOW)
     health.learn_from_poll(_task(), answered(404), NOW)
     assert not _told(health)
-    for later, told in ((0, 1), (TELL_AGAIN_SECONDS - 1, 0), (TELL_AGAIN_SECONDS, 1)):
+    for later, told in ((0, 1), (LOG_AGAIN_SECONDS - 1, 0), (LOG_AGAIN_SECONDS, 1)):
         health.learn_from_poll(_task(), answered(500), NOW + later)
         assert len(_told(health)) == told, f"after {later:g} s"
 
@@ -256,7 +256,7 @@ def test_a_pause_is_told_when_it_begins_and_when_it_ends() -> None:
         True,
     )
     health.pause(Pause.UNAUTHORIZED, "401", NOW + 1)
-    health.pause(Pause.UNAUTHORIZED, "401", NOW + 2, trial=True)
+    health.pause(Pause.UNAUTHORIZED, "401", NOW + 2, probe=True)
     assert not _told(health), "it is paused still"
     health.end_pause()
     assert _told(health) == [("info", "uploading goes on")]
@@ -266,6 +266,6 @@ def test_that_rows_changed_nothing_is_told_now_and_then_whatever_else_is_told() 
     health, _ = _health()
     _fail(health, NOW)
     _told(health)
-    for later, told in ((0, 1), (TELL_AGAIN_SECONDS - 1, 0), (TELL_AGAIN_SECONDS, 1)):
+    for later, told in ((0, 1), (LOG_AGAIN_SECONDS - 1, 0), (LOG_AGAIN_SECONDS, 1)):
         health.changed_nothing("no code has that value", NOW + later)
         assert len(_told(health)) == told, f"after {later:g} s"

@@ -111,7 +111,7 @@ def test_keys_left_out_of_items_mean_nothing_otherwise(
 
 def test_a_repeat_that_is_left_out_again_is_missing_even_when_it_went_alone() -> None:
     (row,) = _rows("A")
-    row.confirmed_once = True
+    row.left_out_once = True
     assert _read([row], _ok({}, 0)).missing == [row]
 
 

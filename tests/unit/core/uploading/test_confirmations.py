@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.core.batching.windows import Window
+from consumer.core.batching.window import Window
 from consumer.core.model import Row
 from consumer.core.offsets.partition import Partition
 from consumer.core.uploading.classification import Outcome
@@ -28,24 +28,24 @@ def _fruitless(confirmations: Confirmations, count: int, key: str = "extended_id
     """So many rows are left out, sent once more, and left out again."""
     for _ in range(count):
         window = _window("A", key=key)
-        again = confirmations.again(window, window.rows)
+        again = confirmations.to_resend(window, window.rows)
         assert again == window.rows, "it is sent once more"
-        assert confirmations.again(_of(again, key), again) == []
+        assert confirmations.to_resend(_of(again, key), again) == []
 
 
 def test_a_row_that_an_answer_leaves_out_is_sent_once_more_and_then_counts_as_unconfirmed() -> None:
     confirmations, window = Confirmations(), _window("A", "B")
     left_out = window.rows[1:]
-    assert confirmations.again(window, left_out) == left_out
+    assert confirmations.to_resend(window, left_out) == left_out
     assert confirmations.unconfirmed == 0, "it is not accepted yet"
-    assert confirmations.again(_of(left_out), left_out) == []
+    assert confirmations.to_resend(_of(left_out), left_out) == []
     assert confirmations.unconfirmed == 1
 
 
 def test_a_row_that_its_repeat_confirms_is_not_counted_as_unconfirmed() -> None:
     confirmations, window = Confirmations(), _window("A")
-    again = confirmations.again(window, window.rows)
-    assert confirmations.again(_of(again), []) == []
+    again = confirmations.to_resend(window, window.rows)
+    assert confirmations.to_resend(_of(again), []) == []
     assert confirmations.unconfirmed == 0
 
 
@@ -53,9 +53,9 @@ def test_after_so_many_repeats_that_confirm_nothing_no_row_of_that_data_key_is_s
     confirmations = Confirmations()
     _fruitless(confirmations, FRUITLESS_REPEATS)
     window, other = _window("A", "B"), _window("P", key="pallet_code")
-    assert confirmations.again(window, window.rows) == []
+    assert confirmations.to_resend(window, window.rows) == []
     assert confirmations.unconfirmed == FRUITLESS_REPEATS + 2
-    assert confirmations.again(other, other.rows) == other.rows, "each data key by itself"
+    assert confirmations.to_resend(other, other.rows) == other.rows, "each data key by itself"
 
 
 @pytest.mark.parametrize("confirmed_beside", [True, False])
@@ -64,8 +64,8 @@ def test_one_repeat_that_confirms_something_begins_the_count_anew(confirmed_besi
     confirmations = Confirmations()
     _fruitless(confirmations, FRUITLESS_REPEATS - 1)
     window = _window("A", "B") if confirmed_beside else _window("A")
-    again = confirmations.again(window, window.rows)
-    confirmations.again(_of(again), again[1:])
+    again = confirmations.to_resend(window, window.rows)
+    confirmations.to_resend(_of(again), again[1:])
     _fruitless(confirmations, FRUITLESS_REPEATS)
 
 
@@ -73,10 +73,12 @@ def test_rows_beside_a_repeat_that_are_confirmed_at_once_are_no_fruit_of_repeats
     confirmations = Confirmations()
     _fruitless(confirmations, FRUITLESS_REPEATS - 1)
     window = _window("A")
-    again = confirmations.again(window, window.rows)
-    confirmations.again(_of([*again, *_window("B").rows]), again)
+    again = confirmations.to_resend(window, window.rows)
+    confirmations.to_resend(_of([*again, *_window("B").rows]), again)
     late = _window("C")
-    assert confirmations.again(late, late.rows) == [], "repeats bring nothing, whatever else passes"
+    assert confirmations.to_resend(late, late.rows) == [], (
+        "repeats bring nothing, whatever else passes"
+    )
 
 
 def test_fields_that_an_answer_does_not_list_are_counted_by_name_for_each_row() -> None:

@@ -24,7 +24,7 @@ REFUSED, UNEXPECTED, FAILED, LOST, TASK_FAILED = (
     Verdict.LOST,
     Verdict.TASK_FAILED,
 )
-FINE = {"api_doubtful": False}  # others were accepted a moment ago
+FINE = {"refuses_all": False}  # others were accepted a moment ago
 
 
 @pytest.mark.parametrize(
@@ -121,5 +121,5 @@ def test_a_trial_rejects_no_row_for_what_the_pause_may_be_about(verdict: Verdict
         "expired": True,
         "only_suspects": True,
     }
-    found = next_step(Failure(verdict, 1, 99, on_trial=True, **sure))
+    found = next_step(Failure(verdict, 1, 99, is_probe=True, **sure))
     assert found not in (Step.REJECT, Step.GIVE_UP), f"a trial rejects a row: {found}"
