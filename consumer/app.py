@@ -23,7 +23,6 @@ from consumer.adapters.kafka.standalone_reader import StandaloneReader
 from consumer.adapters.scantrust.client import Client
 from consumer.adapters.scantrust.pool import Job, Pool
 from consumer.adapters.scantrust.token import TokenSource
-from consumer.adapters.schema_registry import Found, Registry, connect
 from consumer.config.settings import Settings
 from consumer.core.admission.gate import MAX_POLLS
 from consumer.core.admission.retry import RetryPolicy
@@ -31,8 +30,8 @@ from consumer.core.effects import Attempt
 from consumer.core.pipeline import Pipeline, Rules
 from consumer.core.rows.maker import RowMaker, TaskRowMaker
 from consumer.core.uploading.tasks import Task
+from consumer.decoding import event_decoding
 from consumer.errors import UserError
-from consumer.formats import Decoder, EpcisRules, Schemas, decoder
 from consumer.loop.intake import Intake
 from consumer.loop.ports import Results
 from consumer.loop.runner import Runner
@@ -114,12 +113,11 @@ class App:
             settings = dry_settings(settings)
         kafka, limits = settings.kafka, settings.limits
         results: Results = queue.Queue()
-        decode, self._registry = self._decoding(settings, results)
-        intake = Intake(
-            decode,
-            row_maker(settings),
-            self._registry.ask if self._registry is not None else None,
+        decode, self._lookup = event_decoding(
+            settings, results.put, lambda schema_id: self.runner.on_schema_looked_up(schema_id)
         )
+        ask = self._lookup.ask if self._lookup is not None else None
+        intake = Intake(decode, row_maker(settings), ask)
         poll_interval = int(kafka.client.get("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)) / 1000
         longest = poll_interval - POLL_MARGIN_SECONDS - COMMIT_WAIT_SECONDS
         self.runner = Runner(
@@ -218,34 +216,9 @@ class App:
         else:
             self.runner.stop(UserError(f"the output cannot be written: {error.strerror}"))
 
-    def _decoding(self, settings: Settings, results: Results) -> tuple[Decoder, Registry | None]:
-        """The decoder of the configured format, and the schema registry that it needs if there is
-        one.
-        """
-        registry, events = settings.schema_registry, settings.events
-        epcis = EpcisRules(events.logistic_units, **settings.epcis.model_dump())
-        if not registry.url:
-            return decoder(events.format, rules=epcis), None
-        schemas = Schemas(time.monotonic)
-
-        def take_in(schema_id: int, answer: Found | str) -> None:
-            if isinstance(answer, Found):
-                schemas.learn(schema_id, *answer)
-            else:
-                schemas.refuse(schema_id, answer)
-            self.runner.schema_answered(schema_id)
-
-        client = connect(registry.url, registry.user, registry.password.get_secret_value())
-        adapter = Registry(
-            client,
-            registry.url,
-            lambda schema_id, answer: results.put(lambda: take_in(schema_id, answer)),
-        )
-        return decoder(events.format, schemas, epcis), adapter
-
     def _close(self) -> None:
-        if self._registry is not None:
-            self._registry.close()
+        if self._lookup is not None:
+            self._lookup.close()
         if self._ops is not None:
             self._ops.close()
         if self._ends is not None:

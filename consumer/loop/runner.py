@@ -462,7 +462,7 @@ class Runner:
         if self.partition_pauses.over_quota or self.pipeline.flow.near_limit:
             self._pause_over_quota()
 
-    def schema_answered(self, schema_id: int) -> None:
+    def on_schema_looked_up(self, schema_id: int) -> None:
         """A schema was looked up: what waits for it is taken in. On the owner's thread only."""
         self._intake.answered(schema_id)
         for partition, stash in list(self._intake.waiting.items()):

@@ -9,7 +9,6 @@ apart, and is never a fate of its own.
 from __future__ import annotations
 
 import queue
-import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import Enum
@@ -20,12 +19,11 @@ import orjson
 from confluent_kafka import Message
 
 from consumer.adapters.kafka.scan import Scan, Settled
-from consumer.adapters.schema_registry import Found, Registry, connect
 from consumer.config.settings import Settings
 from consumer.core.model import Row
 from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker
-from consumer.formats import EpcisRules, Schemas, decoder
+from consumer.decoding import event_decoding
 from consumer.loop.intake import Intake
 
 #: How long the registry may take for a schema.
@@ -210,7 +208,7 @@ class Search:
 
         For a record that names it and makes no row of it, why: a refused row, or Unread.
         """
-        reader = _Reader(self._settings)
+        reader = _RowReader(self._settings)
         try:
             for message in self._scan.records(keys, since):
                 self.searched += 1
@@ -277,25 +275,19 @@ class Search:
         )
 
 
-class _Reader:
+class _RowReader:
     """From a record to its rows, as the consumer reads it; it waits for schemas."""
 
     def __init__(self, settings: Settings) -> None:
-        events, registry = settings.events, settings.schema_registry
-        self._schemas = Schemas(time.monotonic) if registry.url else None
-        self._answers: queue.SimpleQueue[tuple[int, Found | str]] = queue.SimpleQueue()
-        self._registry: Registry | None = None
-        if registry.url:
-            client = connect(registry.url, registry.user, registry.password.get_secret_value())
-            self._registry = Registry(
-                client, registry.url, lambda number, answer: self._answers.put((number, answer))
-            )
+        events = settings.events
+        self._looked_up: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        decode, self._lookup = event_decoding(
+            settings, self._looked_up.put, lambda schema_id: self._intake.answered(schema_id)
+        )
         maker = RowMaker(
             events.data_key, date_fields=events.date_fields, logistic_units=events.logistic_units
         )
-        ask = None if self._registry is None else self._registry.ask
-        rules = EpcisRules(events.logistic_units, **settings.epcis.model_dump())
-        self._intake = Intake(decoder(events.format, self._schemas, rules), maker, ask)
+        self._intake = Intake(decode, maker, None if self._lookup is None else self._lookup.ask)
 
     def rows(self, message: Message) -> list[Row] | None:
         """Its rows; None if it cannot be read without a schema that the registry does not give."""
@@ -305,22 +297,18 @@ class _Reader:
         _, rows, _ = self._intake.take(partition, [message], 0.0)
         while partition in self._intake.waiting:
             try:
-                number, answer = self._answers.get(timeout=SCHEMA_SECONDS)
+                take_in = self._looked_up.get(timeout=SCHEMA_SECONDS)
             except queue.Empty:
                 self._intake.forget([partition])
                 return None
-            assert self._schemas is not None
-            if isinstance(answer, Found):
-                self._schemas.learn(number, *answer)
-            else:
-                self._schemas.refuse(number, answer)
-            self._intake.answered(number)
+            take_in()
             rows = self._intake.retry(partition, 0.0)[1]
         return rows
 
     def close(self) -> None:
-        if self._registry is not None:
-            self._registry.close()
+        """Look no schema up any more."""
+        if self._lookup is not None:
+            self._lookup.close()
 
 
 def _fields(data_key: str | None, item: dict[str, str]) -> dict[str, str]:

@@ -54,7 +54,7 @@ class Site:
                 self.schemas.refuse(schema_id, problem)
             else:
                 self.schemas.learn(schema_id, "JSON", "{}")
-            self.world.runner.schema_answered(schema_id)
+            self.world.runner.on_schema_looked_up(schema_id)
 
         self.world.results.put(take_in)
 
