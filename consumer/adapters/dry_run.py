@@ -72,11 +72,11 @@ class DryApi:
         answer = {"items": listed, "codes_affected": len(listed)}
         self._results.put((Call(attempt), Response(200, document=answer)))
 
-    def question(self, task: Task) -> None:
+    def poll_task(self, task: Task) -> None:
         """What was printed is complete."""
         self._results.put((Call(task), Response(200, document={"state": "complete"})))
 
-    def ask(self) -> None:
+    def check_token(self) -> None:
         """Nobody is asked; uploading never pauses here."""
         self._results.put((Call(None), Response(200)))
 

@@ -18,7 +18,10 @@ class Loop(Protocol):
     """What is asked of the owner loop; from other threads, so without waiting for it."""
 
     turned_at: float
-    joined: bool
+
+    @property
+    def joined(self) -> bool:
+        """Whether an assignment was received, and no stop is requested."""
 
     @property
     def stopping(self) -> bool:

@@ -282,7 +282,7 @@ class _RowReader:
         events = settings.events
         self._looked_up: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         decode, self._lookup = event_decoding(
-            settings, self._looked_up.put, lambda schema_id: self._intake.answered(schema_id)
+            settings, self._looked_up.put, lambda schema_id: self._intake.on_looked_up(schema_id)
         )
         maker = RowMaker(
             events.data_key, date_fields=events.date_fields, logistic_units=events.logistic_units

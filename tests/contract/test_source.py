@@ -171,7 +171,7 @@ def test_a_held_partition_rests_and_the_others_go_on(site: Site) -> None:
     member = site.member()
     member.count = 5
     site.turn_until(lambda: len(member.offsets(0)) >= 5, "something is read")
-    site.do(member, lambda source: source.hold(member.owned[0], held=True))
+    site.do(member, lambda source: source.set_paused(member.owned[0], paused=True))
     given = len(member.offsets(0))
     site.publish(1, *_values(0, 5))
     site.turn_until(lambda: len(member.offsets(1)) == 5, "the other partition is read")
@@ -180,7 +180,7 @@ def test_a_held_partition_rests_and_the_others_go_on(site: Site) -> None:
     site.do(member, lambda source: source.resume())
     site.turn_for(0.3)
     assert len(member.offsets(0)) == given, "the end of a pause ends no hold"
-    site.do(member, lambda source: source.hold(member.owned[0], held=False))
+    site.do(member, lambda source: source.set_paused(member.owned[0], paused=False))
     site.turn_until(lambda: len(member.offsets(0)) == 20, "it is read on")
     assert member.offsets(0) == list(range(20)), "I1: nothing is passed, and nothing comes twice"
 

@@ -95,7 +95,9 @@ MUTANTS = (
         "a run with an end waits for ever for what lasts at Kafka",
         (
             Edit(
-                "loop/runner.py", "for since, why in self._source.lasting:", "for since, why in ():"
+                "loop/patience.py",
+                "for since, why in self._source.lasting:",
+                "for since, why in ():",
             ),
         ),
         ("tests/unit/loop/test_runner_stop.py",),
@@ -104,8 +106,8 @@ MUTANTS = (
         "a commit that fails on and on is told each time",
         (
             Edit(
-                "loop/runner.py",
-                "if now - self._commits_told.get(error, -math.inf) >= TELL_AGAIN_SECONDS:",
+                "loop/committing.py",
+                "if now - self._logged.get(error, -math.inf) >= LOG_AGAIN_SECONDS:",
                 "if True:",
             ),
         ),

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -35,6 +35,7 @@ from consumer.adapters.kafka.topic_ids import TopicIds
 from consumer.core.offsets.partition import Commit, Partition
 from consumer.core.offsets.settled_map import UNKNOWN, Origin
 from consumer.errors import UserError
+from consumer.loop.ports import Listener
 
 log = logging.getLogger(__name__)
 
@@ -58,50 +59,6 @@ _TOPIC_ERRORS = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError.UNKNOWN_TOPIC_ID,
 )
-
-
-class Listener(Protocol):
-    """Who is told what happens to the assignment; called inside ``poll`` and ``close``."""
-
-    def on_assigned(self, partitions: list[Partition]) -> None:
-        """These partitions came, each a new epoch."""
-
-    def on_begun(self, partitions: list[Partition]) -> None:
-        """These, which the group gave before, begin now, each a new epoch.
-
-        It is no sign of the group.
-        """
-
-    def on_joined(self) -> None:
-        """The group has answered; what it assigns, if anything, comes with ``on_assigned``."""
-
-    def on_counted(self, counts: Mapping[str, int]) -> None:
-        """The group reads these topics, each with so many partitions, whoever owns them.
-
-        None at all: they cannot be counted.
-        """
-
-    def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
-        """These partitions go when this returns; ``lost``: another member may own them already."""
-
-    def on_committed(
-        self, commits: list[Commit], error: str | None, *, too_large: bool = False
-    ) -> None:
-        """A commit ended for these partitions.
-
-        ``too_large``: the broker does not take so much metadata.
-        """
-
-    def on_waiting(self) -> None:
-        """The owner's thread waits for Kafka inside a callback, and lives."""
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the process is to end: nothing new is begun."""
-
-    @property
-    def leaves_at_once(self) -> bool:
-        """Whether it is to end without waiting for anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +181,9 @@ class Reader:
         self.paused = False
         self._apply_pause(self._owned)
 
-    def hold(self, partition: Partition, *, held: bool) -> None:
+    def set_paused(self, partition: Partition, *, paused: bool) -> None:
         """Read nothing of this partition, or read on."""
-        (self._held.add if held else self._held.discard)(partition)
+        (self._held.add if paused else self._held.discard)(partition)
         if self._owned.get((partition.topic, partition.number)) is partition:
             self._apply_pause([(partition.topic, partition.number)])
 

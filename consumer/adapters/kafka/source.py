@@ -26,10 +26,11 @@ from consumer.adapters.kafka.client import PartitionId, create_client, told
 from consumer.adapters.kafka.ends import partitions_of
 from consumer.adapters.kafka.patterns import for_the_broker
 from consumer.adapters.kafka.property_rules import COOPERATIVE
-from consumer.adapters.kafka.reader import Listener, Reader, ReadFrom
+from consumer.adapters.kafka.reader import Reader, ReadFrom
 from consumer.core.offsets.partition import Commit, Partition
 from consumer.core.offsets.settled_map import content, numbered
 from consumer.errors import ConfigError, UserError
+from consumer.loop.ports import Listener
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,10 @@ from confluent_kafka import KafkaException, Message
 
 from consumer.adapters.kafka.client import PartitionId
 from consumer.adapters.kafka.ends import PATIENCE_SECONDS, ends_of, no_answer, partitions_of
-from consumer.adapters.kafka.reader import Listener, Reader, ReadFrom
+from consumer.adapters.kafka.reader import Reader, ReadFrom
 from consumer.core.offsets.partition import Commit, Partition
 from consumer.errors import UserError
+from consumer.loop.ports import Listener
 
 #: Time between two looks at the topics: until all are there, and then for partitions and topics
 #: that come later.

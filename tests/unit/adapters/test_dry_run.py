@@ -21,13 +21,16 @@ class DryWorld(World):
     """The loop's world, with a dry run's adapters that print to a file."""
 
     def __init__(self, path: Path, **rules: Any) -> None:
-        super().__init__(**rules)
         self._path = path
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
-        lines = Lines(self._descriptor, lambda error: pytest.fail(str(error)))
-        self.runner.attach(
-            self.source, DryApi(lines, self.results), DryLetters(lines, self.results)
-        )
+        self._lines = Lines(self._descriptor, lambda error: pytest.fail(str(error)))
+        super().__init__(**rules)
+
+    def make_api(self) -> DryApi:
+        return DryApi(self._lines, self.results)
+
+    def make_dead_letters(self) -> DryLetters:
+        return DryLetters(self._lines, self.results)
 
     def run_to(self, settled: int) -> list[dict[str, Any]]:
         """Turn until so many records are settled; what was printed."""

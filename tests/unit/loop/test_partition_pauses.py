@@ -22,9 +22,8 @@ RUNS = [(offset + 20, offset + 30) for offset in range(1, 40_000, 30)]
 
 
 def _resting() -> PartitionPauses:
-    intake: Any = SimpleNamespace(waiting={})
-    source: Any = SimpleNamespace(hold=lambda *_, **__: None)
-    return PartitionPauses(intake, source)
+    source: Any = SimpleNamespace(set_paused=lambda *_, **__: None)
+    return PartitionPauses(source)
 
 
 def _read(partition: Partition, count: int) -> None:
@@ -57,7 +56,7 @@ def test_a_map_larger_than_its_room_rests_no_partition_for_as_long_as_a_row_is_s
     while partition.position < 41_000:
         if partition not in resting:
             _read(partition, 500)
-            resting.on_read(partition, room)
+            resting.on_read(partition, room, schema_awaited=False)
         resting.resume_where_possible(room)
         looks += 1
         assert looks < 1000, "I8: the partition rests for as long as one row is stuck"
@@ -77,7 +76,7 @@ def test_a_partition_that_has_filled_its_map_by_itself_rests_until_more_of_it_is
         stuck += records[::2]
         for record in records[1::2]:
             settle([row_of(record, "A")], [])
-        resting.on_read(partition, room)
+        resting.on_read(partition, room, schema_awaited=False)
     for _ in range(5):
         resting.resume_where_possible(room)
         assert partition in resting, "I7: reading goes on though the map has no room left"
@@ -90,7 +89,7 @@ def test_a_partition_that_has_filled_its_map_by_itself_rests_until_more_of_it_is
 def test_a_partition_of_which_all_is_settled_is_read_on_however_little_room_there_is() -> None:
     """I8: nothing else would make any."""
     partition, resting = Partition("events", 0, 5, 5, SettledMap(RUNS)), _resting()
-    resting.on_read(partition, 300)
+    resting.on_read(partition, 300, schema_awaited=False)
     assert partition in resting
     resting.resume_where_possible(300)
     assert partition not in resting, "I8: nothing is unsettled, and the partition rests for ever"

@@ -10,6 +10,7 @@ from consumer.core.admission.retry import RetryPolicy
 from consumer.core.counters import MAX_NAMES, OTHER
 from consumer.core.model import Record, Stage
 from consumer.core.offsets.partition import Partition
+from consumer.loop.partition_pauses import PauseReason
 from consumer.ops.snapshot import Snapshot, take
 from tests.unit.builders import (
     Bench,
@@ -154,7 +155,7 @@ def test_paused_and_stopped_partitions_are_told_apart() -> None:
     world = World()
     kept, held, gone = (world.partition(number) for number in range(3))
     world.start()
-    world.runner.partition_pauses.map_full.add(held)
+    world.runner.partition_pauses.pause(held, PauseReason.MAP_FULL)
     world.source.stopped[gone] = "out_of_range"
     assert [(p.paused, p.stopped) for p in _take(world).partitions] == [
         (False, None),
@@ -393,10 +394,10 @@ def test_commits_count_by_how_they_ended() -> None:
     world.source.commit_answers = "coordinator not available"
     partition = world.partition(0, "A")
     world.start()
-    world.turn_until(lambda: world.runner.commits["failed"] == 2)
+    world.turn_until(lambda: world.runner.committing.ended["failed"] == 2)
     world.source.commit_answers = "at once"
     world.turn_until(lambda: partition.committed == 1)
-    assert _take(world).commits == {"failed": world.runner.commits["failed"], "ok": 1}
+    assert _take(world).commits == {"failed": world.runner.committing.ended["failed"], "ok": 1}
 
 
 def test_the_largest_settled_map_is_told() -> None:
