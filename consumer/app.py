@@ -16,9 +16,10 @@ from consumer import __version__
 from consumer.adapters import dry_run
 from consumer.adapters.kafka.dead_letter import DeadLetters
 from consumer.adapters.kafka.ends import PATIENCE_SECONDS, Ends
+from consumer.adapters.kafka.group_commits import COMMIT_WAIT_SECONDS
 from consumer.adapters.kafka.reader import ReadFrom
 from consumer.adapters.kafka.receipts import Receipts
-from consumer.adapters.kafka.source import COMMIT_WAIT_SECONDS, Source
+from consumer.adapters.kafka.source import Source
 from consumer.adapters.kafka.standalone_reader import StandaloneReader
 from consumer.adapters.scantrust.client import Client
 from consumer.adapters.scantrust.pool import Job, Pool

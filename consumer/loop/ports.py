@@ -63,8 +63,13 @@ class RecordSource(Protocol):
     A partition is read unless it is paused: all are by ``pause``, each by ``set_paused``.
     """
 
-    paused: bool  #: all partitions are
-    stopped: dict[Partition, str]  #: partitions that only a person can have read on, and why
+    @property
+    def paused(self) -> bool:
+        """Return whether all partitions are paused."""
+
+    @property
+    def stopped(self) -> Mapping[Partition, str]:
+        """Return the partitions that only a person can have read on, and why."""
 
     @property
     def awaiting(self) -> Mapping[tuple[str, int], float]:

@@ -14,6 +14,9 @@ READER, SOURCE, LETTERS, OUTBOX = (
     "adapters/kafka/dead_letter.py",
     "adapters/kafka/retrying_producer.py",
 )
+COMMITS, BEGINNING = "adapters/kafka/group_commits.py", "adapters/kafka/beginning.py"
+ASSIGNMENT, GONE = "adapters/kafka/assignment.py", "adapters/kafka/gone_offsets.py"
+REFUSALS = "adapters/kafka/refusals.py"
 CLIENT, TRANSPORT = "adapters/scantrust/client.py", "adapters/scantrust/transport.py"
 FRAMING, TRUST = "adapters/scantrust/framing.py", "adapters/scantrust/trust.py"
 SOURCE_TESTS = "tests/contract/test_source.py"
@@ -28,7 +31,7 @@ LASTING_TESTS = "tests/contract/test_lasting.py"
 MUTANTS = (
     Mutant(
         "a position before which the log was cut is read on once others are written there",
-        (Edit(READER, "position > end or _CUT in error.str()", "position > end"),),
+        (Edit(GONE, "position > end or _CUT in error.str()", "position > end"),),
         ("tests/component/test_source_starts.py",),
     ),
     Mutant(
@@ -70,7 +73,7 @@ MUTANTS = (
     ),
     Mutant(
         "what was known of a partition that was lost is told as if it still held",
-        (Edit(READER, "return self._refused.keys() | self._lost", "return set()"),),
+        (Edit(REFUSALS, "return self._refused.keys() | self.lost", "return set()"),),
         (
             f"{LASTING_TESTS}::test_a_topic_that_may_not_be_read_any_more_is_told_again_and_unknown_until_it_may",
         ),
@@ -140,7 +143,7 @@ MUTANTS = (
         (
             Edit(
                 READER,
-                "partition.position = max(partition.position, message.offset() or 0)",
+                "partition.position = max(partition.position, offset)",
                 "pass",
             ),
         ),
@@ -150,16 +153,16 @@ MUTANTS = (
         "a pause is said before the assignment only, where the client ignores it",
         (
             Edit(
-                READER,
-                "        self._apply_pause(reads)  # only after the assignment: before it, a pause is ignored\n",
-                "",
+                ASSIGNMENT,
+                "        self.apply_pauses(starts)  # only after",
+                "        # only after",
             ),
         ),
         (f"{SOURCE_TESTS}::test_a_pause_from_before_the_assignment_holds[real]",),
     ),
     Mutant(
         "how a commit ended is not looked at",
-        (Edit(SOURCE, "failed.setdefault(error or tp.error, [])", "failed.setdefault(None, [])"),),
+        (Edit(COMMITS, "failed.setdefault(error or tp.error, [])", "failed.setdefault(None, [])"),),
         (
             f"{SOURCE_TESTS}::test_metadata_that_is_too_large_is_told_and_nothing_of_its_partition_is_committed[real]",
         ),
@@ -216,7 +219,7 @@ MUTANTS = (
         "one start that is not known leaves all of the assignment unread",
         (
             Edit(
-                READER,
+                BEGINNING,
                 "        return self._take_on(starts)\n\n",
                 "        return self._take_on({} if problems else starts)\n\n",
             ),
@@ -238,12 +241,12 @@ MUTANTS = (
         "the answer to a commit is told apart by its offsets only",
         (
             Edit(
-                SOURCE,
+                COMMITS,
                 "(tp.topic, tp.partition): _said(tp) for tp in answered",
                 "(tp.topic, tp.partition): tp.offset for tp in answered",
             ),
             Edit(
-                SOURCE,
+                COMMITS,
                 "key: (commit.offset, commit.metadata) for key, commit in sent.items()",
                 "key: commit.offset for key, commit in sent.items()",
             ),
@@ -254,9 +257,9 @@ MUTANTS = (
         "a last commit that could not be sent is confirmed by an earlier one",
         (
             Edit(
-                SOURCE,
-                "        wanted = self._send(commits)\n        until",
-                "        self._send(commits)\n        wanted = self._committing[-1]\n        until",
+                COMMITS,
+                "        wanted = self.send(commits)\n        until",
+                "        self.send(commits)\n        wanted = self._sent[-1]\n        until",
             ),
         ),
         ("tests/component/test_source_commits.py",),

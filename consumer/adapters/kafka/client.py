@@ -22,7 +22,7 @@ Client = TypeVar("Client")
 PartitionId = tuple[str, int]
 
 #: The same trouble is told again after this many seconds.
-TELL_AGAIN_SECONDS = 30.0
+LOG_AGAIN_SECONDS = 30.0
 
 _CHECK_BROKER = "{}; check kafka.bootstrap_servers and that Kafka is up"
 _ADVICE = {
@@ -76,7 +76,7 @@ _CURES = {
 }
 
 
-def told(error: KafkaError) -> str:
+def message_of(error: KafkaError) -> str:
     """Return an error in words, with what to do about it where that is known."""
     known = advice(error)
     return f"{error.str()}: {known}" if known else error.str()
@@ -89,16 +89,16 @@ class ThrottledLog:
     """
 
     def __init__(self) -> None:
-        self._told: dict[object, float] = {}
+        self._logged_at: dict[object, float] = {}
         self.last = (
             ""  #: the client's last error in words; whoever has seen that it is over takes it away
         )
 
-    def tell(self, key: object, text: str, level: int = logging.WARNING) -> None:
+    def log_once(self, key: object, text: str, level: int = logging.WARNING) -> None:
         """Log ``text`` unless trouble of this ``key`` was told in the last half minute."""
         now = time.monotonic()
-        if now - self._told.get(key, -TELL_AGAIN_SECONDS) >= TELL_AGAIN_SECONDS:
-            self._told[key] = now
+        if now - self._logged_at.get(key, -LOG_AGAIN_SECONDS) >= LOG_AGAIN_SECONDS:
+            self._logged_at[key] = now
             log.log(level, "%s", text)
 
     def error(self, error: KafkaError) -> None:
@@ -108,9 +108,9 @@ class ThrottledLog:
             key: object = KafkaError._ALL_BROKERS_DOWN  # the same trouble, seen from one broker
         else:
             key = code
-        text = f"Kafka: {told(error)}"
-        self.last = told(error)
-        self.tell(key, f"{text}; trying on" if advice(error) else text)
+        text = f"Kafka: {message_of(error)}"
+        self.last = message_of(error)
+        self.log_once(key, f"{text}; trying on" if advice(error) else text)
 
 
 class _Quiet(logging.Filter):

@@ -91,7 +91,7 @@ class DeadLetters(RetryingProducer[DeadLetter]):
             return list(raw.headers() or [])  # type: ignore[arg-type]  # a list, whatever its stub says
         except (SystemError, UnicodeDecodeError, ValueError):
             # A header's name that is not UTF-8: the client cannot give any of them.
-            self._teller.tell(
+            self._throttled.log_once(
                 "headers", "a dead letter goes without its record's headers: they cannot be read"
             )
             return []

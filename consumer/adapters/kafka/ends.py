@@ -20,7 +20,7 @@ from consumer.adapters.kafka.client import (
     ThrottledLog,
     client_config,
     create_client,
-    told,
+    message_of,
 )
 from consumer.adapters.kafka.patterns import is_pattern, matching
 from consumer.adapters.kafka.reader import ReadFrom
@@ -119,7 +119,7 @@ class Ends:
             self._reached()
 
     def _not_told(self, error: KafkaError) -> str:
-        text = f"Kafka: the committed offsets of the group {self._group} cannot be read ({told(error)})"
+        text = f"Kafka: the committed offsets of the group {self._group} cannot be read ({message_of(error)})"
         if error.code() in _NO_COORDINATOR:
             text += (
                 ": its coordinator does not answer; look whether every broker is up, and whether the topic "

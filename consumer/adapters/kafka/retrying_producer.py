@@ -98,11 +98,11 @@ class RetryingProducer(ABC, Generic[Content]):
     ) -> None:
         self._acknowledged = acknowledged
         self._topic = topic
-        self._teller = ThrottledLog()
+        self._throttled = ThrottledLog()
         self._config = client_config(
             bootstrap_servers,
             properties or {},
-            self._teller.error,
+            self._throttled.error,
             **{
                 "acks": "all",
                 "enable.idempotence": True,
@@ -293,7 +293,7 @@ class RetryingProducer(ABC, Generic[Content]):
             advice = f"raise max.message.bytes of {self._topic}"
         else:
             advice = "check the broker"
-        self._teller.tell(
+        self._throttled.log_once(
             (self.what, code),
             f"{self.what} cannot be written to {self._topic} ({error.str()}): {advice}; "
             "nothing is lost, their rows wait",

@@ -48,9 +48,9 @@ class Seeking:
     Called with the first search.
     """
 
-    def __init__(self, open_client: Callable[[], Consumer], teller: ThrottledLog) -> None:
+    def __init__(self, open_client: Callable[[], Consumer], throttled: ThrottledLog) -> None:
         self._open = open_client
-        self._teller = teller
+        self._throttled = throttled
         self._asked: queue.SimpleQueue[Search | None] = queue.SimpleQueue()
         self._found: queue.SimpleQueue[tuple[Search, Any]] = queue.SimpleQueue()
         self._closed = threading.Event()
@@ -109,7 +109,7 @@ class Seeking:
         except (LookUpError, KafkaException) as error:
             why = error.args[0].str() if isinstance(error, KafkaException) else error
             told = "{}[{}]: where it begins cannot be looked up ({}); it is not read until then; trying on"
-            self._teller.tell(("start", search.key), told.format(*search.key, why))
+            self._throttled.log_once(("start", search.key), told.format(*search.key, why))
             return False
         except Exception:  # whatever the client raises: nobody else would look on
             log.exception("looking up where %s[%s] begins", *search.key)

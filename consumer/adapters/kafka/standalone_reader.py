@@ -70,7 +70,7 @@ class StandaloneReader(Reader):
         return True
 
     def _at_end(self) -> bool:
-        owned = self._owned
+        owned = self._assignment.owned
         return self._ends is not None and all(
             key in owned and owned[key].committable_offset >= end for key, end in self._ends.items()
         )
@@ -94,9 +94,13 @@ class StandaloneReader(Reader):
             trying = (
                 f"giving up if that lasts for {PATIENCE_SECONDS:g} s" if until_end else "trying on"
             )
-            self._teller.tell("look", f"{problem}; {trying}")
+            self._throttled.log_once("look", f"{problem}; {trying}")
         if not (problem and until_end):
-            fresh = [key for key in keys if key not in self._owned and key not in self._searches]
+            fresh = [
+                key
+                for key in keys
+                if key not in self._assignment.owned and key not in self._assignment.searches
+            ]
             if fresh:
                 self._listener.on_assigned(self._assign(fresh))
         wait = LOOK_AGAIN_SECONDS if problem else math.inf if until_end else LOOK_EVERY_SECONDS
