@@ -322,7 +322,8 @@ MUTANTS = (
         (
             Edit(
                 OUTBOX,
-                "        pending, self._pending = self._pending, {}\n        self._handed_out = 0\n",
+                "        pending, self._pending = self._pending, "
+                "{}\n        self._handed_out = 0\n",
                 "        pending, self._pending = self._pending, {}\n",
             ),
         ),

@@ -24,7 +24,7 @@ class Assignment:
         self.in_callback = False  #: of an assignment: what is read is given as a whole
         self.owned: dict[PartitionId, Partition] = {}
         self.reads: set[PartitionId] = set()  #: what the client is told to read, paused or not
-        #: The latest look-up of each partition whose start or log is looked up; not read until then.
+        #: The latest look-up of each partition that awaits one; it is not read until then.
         self.searches: dict[PartitionId, Search] = {}
         self.stopped: dict[Partition, str] = {}  #: not read until a person has decided, and why
         self.paused: set[Partition] = set()  #: each paused by the owner loop

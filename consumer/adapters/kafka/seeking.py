@@ -1,5 +1,4 @@
-"""Look-ups that were not answered at once go on here, on a thread and with a client of their own,
-until they are.
+"""Go on looking up what was not answered at once, on a thread and with a client of its own.
 
 So one that is not answered holds up neither a callback of the reading client nor the loop.
 """
@@ -29,23 +28,20 @@ METADATA_SECONDS = 5.0
 
 @dataclass(eq=False)
 class Search:
-    """One look-up; its answer counts for this search alone, not for a later one of the same
-    partition.
-    """
+    """One look-up; its answer counts for no later one of the same partition."""
 
     key: PartitionId
-    look: Callable[
-        [Consumer], Any
-    ]  #: on the other thread; raises LookUpError where it is not answered
-    then: Callable[[Any], None]  #: on the owner's
+    #: Called on the other thread; raises LookUpError where it is not answered.
+    look: Callable[[Consumer], Any]
+    then: Callable[[Any], None]  #: called on the owner's
     since: float = field(default_factory=lambda: time.monotonic())
     ended: bool = False  #: nobody waits for it any more
 
 
 class Seeking:
-    """``open_client``: makes a client that is no member of the group.
+    """The look-ups of one reader.
 
-    Called with the first search.
+    ``open_client`` makes a client that is no member of the group, with the first search.
     """
 
     def __init__(self, open_client: Callable[[], Consumer], throttled: ThrottledLog) -> None:
@@ -57,14 +53,14 @@ class Seeking:
         self._thread: threading.Thread | None = None
 
     def seek(self, search: Search) -> None:
-        """Begin to look; on the owner's thread, as all but the looking."""
+        """Begin to look; call it on the owner's thread, as all but the looking."""
         self._asked.put(search)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="starts", daemon=True)
             self._thread.start()
 
     def found(self) -> list[tuple[Search, Any]]:
-        """What was found since the last time, of searches that somebody waits for still."""
+        """Return what was found since the last time, of searches that somebody still waits for."""
         found: list[tuple[Search, Any]] = []
         while not self._found.empty():
             search, answer = self._found.get()
@@ -99,7 +95,7 @@ class Seeking:
         client.close()
 
     def _look(self, client: Consumer, search: Search) -> bool:
-        """Look once; whether that is the end of it."""
+        """Look once; return whether that is the end of it."""
         if search.ended:
             return True
         try:
@@ -108,8 +104,11 @@ class Seeking:
             answer = search.look(client)
         except (LookUpError, KafkaException) as error:
             why = error.args[0].str() if isinstance(error, KafkaException) else error
-            told = "{}[{}]: where it begins cannot be looked up ({}); it is not read until then; trying on"
-            self._throttled.log_once(("start", search.key), told.format(*search.key, why))
+            text = (
+                "{}[{}]: where it begins cannot be looked up ({}); "
+                "it is not read until then; trying on"
+            )
+            self._throttled.log_once(("start", search.key), text.format(*search.key, why))
             return False
         except Exception:  # whatever the client raises: nobody else would look on
             log.exception("looking up where %s[%s] begins", *search.key)

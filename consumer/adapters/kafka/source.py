@@ -1,4 +1,4 @@
-"""Reading partitions as a member of a group, and committing what is settled.
+"""Read partitions as a member of a group, and commit what is settled.
 
 The start offset of a partition is looked up inside the assignment callback, once, and given
 explicitly; one that is not answered for then is looked up on elsewhere, and the others begin.
@@ -53,7 +53,7 @@ _NOT_ALL = object()
 
 
 def _inside(callback: Callable[[Source, Any, Any], None]) -> Callable[[Source, Any, Any], None]:
-    """A callback of the client, out of which nothing is raised: the next poll does that instead.
+    """Make a callback of the client out of which nothing is raised: the next poll does that.
 
     An exception that crosses the client comes out in the call that served the callback, which may
     be a close, and up to Python 3.11 as a SystemError that does not tell what it was.
@@ -104,7 +104,7 @@ class Source(Reader):
         self._commits = GroupCommits(lambda: self._consumer, self._assignment.owned, listener)
 
     def subscribe(self) -> None:
-        """Join the group; raises ConfigError for a pattern that the client cannot read."""
+        """Join the group; raise ConfigError for a pattern that the client cannot read."""
         self._subscribed = True
         self._outside_since = min(self._outside_since, time.monotonic())
         topics = (
@@ -120,7 +120,7 @@ class Source(Reader):
             self._not_joined = self._consumer.consumer_group_metadata()
 
     def poll(self, count: int) -> list[tuple[Partition, list[Message]]]:
-        """What has arrived, as every reader."""
+        """Return what has arrived, as every reader."""
         if self._leaving is not None:
             if time.monotonic() < self._join_again_at or self._leaving.is_alive():
                 return []
@@ -169,8 +169,7 @@ class Source(Reader):
         self._counted_in, self._count_at = _NOT_ALL, 0.0  # its share of the requests has changed
 
     def _count_again(self) -> None:
-        """Count the partitions anew if the group has rebalanced without telling this member, as
-        nothing changed for it.
+        """Count the partitions anew if the group has rebalanced, though nothing changed here.
 
         Partitions that are added to a topic cause a rebalance.
         """
@@ -183,8 +182,9 @@ class Source(Reader):
             self._count_at = time.monotonic() + COUNT_PAUSE_SECONDS
             self._throttled.log_once(
                 "count",
-                f"Kafka: the partitions of kafka.topics cannot be counted ({error.args[0].str()}): this member's share "
-                "of api.requests_per_second is not known, so it takes what it took before, or little; trying on",
+                f"Kafka: the partitions of kafka.topics cannot be counted ({error.args[0].str()}): "
+                "this member's share of api.requests_per_second is not known, "
+                "so it takes what it took before, or little; trying on",
             )
             self._listener.on_counted({})
 
@@ -235,9 +235,10 @@ class Source(Reader):
         if self._throttled.last:
             return f"{text}; the client last told: {self._throttled.last}"
         return (
-            f"{text}, and the brokers do not say why: the group may have no coordinator (can the topic "
-            "__consumer_offsets be made and led? see the brokers' log), or no topic of kafka.topics is there for this "
-            "user, or the group waits for a member; scm-consumer check tells more"
+            f"{text}, and the brokers do not say why: the group may have no coordinator "
+            "(can the topic __consumer_offsets be made and led? see the brokers' log), "
+            "or no topic of kafka.topics is there for this user, or the group waits for a member; "
+            "scm-consumer check tells more"
         )
 
     @property
@@ -247,7 +248,7 @@ class Source(Reader):
         return super().lasting + outside
 
     def _thrown_out(self) -> bool:
-        """Whether the client knows that it is no member any more.
+        """Return whether the client knows that it is no member any more.
 
         It calls that a revocation if one was under way.
         """
@@ -266,13 +267,19 @@ class Source(Reader):
         if _NOT_RELEASED not in error.str():
             super()._ended(error)
             return
-        text = f"Kafka: the static member kafka.instance_id = {self._instance_id} is still in the group"
-        why = "another process uses this id, or one that was killed did, and its session has not ended yet"
+        text = (
+            f"Kafka: the static member kafka.instance_id = {self._instance_id} "
+            "is still in the group"
+        )
+        why = (
+            "another process uses this id, or one that was killed did, "
+            "and its session has not ended yet"
+        )
         self._throttled.log_once("instance", f"{text}: {why}; trying on")
         self._leave()
 
     def _leave(self) -> None:
-        """Close the client, elsewhere: with no broker to answer that takes as long as a session.
+        """Close the client, elsewhere: with no broker to answer, that takes as long as a session.
 
         It is to be another client's turn: the group refuses this static member for as long as it
         knows one before it.

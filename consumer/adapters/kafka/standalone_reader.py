@@ -1,7 +1,4 @@
-"""Reading on from a group's committed offsets without being a member of it.
-
-Nobody rebalances, nothing is committed.
-"""
+"""Read on from a group's committed offsets without being a member: nothing is committed."""
 
 from __future__ import annotations
 
@@ -51,9 +48,9 @@ class StandaloneReader(Reader):
         self._patient_until = time.monotonic() + PATIENCE_SECONDS
 
     def poll(self, count: int) -> list[tuple[Partition, list[Message]]]:
-        """What has arrived, as every reader.
+        """Return what has arrived, as every reader.
 
-        Waits only for the look at the topics, now and then.
+        It waits only for the look at the topics, now and then.
         """
         if time.monotonic() >= self._look_at and not self._listener.stopping:
             self._look()
@@ -63,10 +60,10 @@ class StandaloneReader(Reader):
         return super().poll(count)
 
     def commit(self, commits: list[Commit]) -> None:
-        """Nothing is committed."""
+        """Commit nothing."""
 
     def commit_and_wait(self, commits: list[Commit]) -> bool:  # noqa: ARG002 - as a member's
-        """Nothing is committed, and nothing is waited for."""
+        """Commit nothing, and wait for nothing."""
         return True
 
     def _at_end(self) -> bool:

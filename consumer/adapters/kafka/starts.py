@@ -1,6 +1,6 @@
-"""Where partitions begin.
+"""Find where partitions begin: at their commits, else where ``kafka.start_from`` says.
 
-At their committed offsets, else where ``kafka.start_from`` says. Nothing is guessed.
+Nothing is guessed.
 
 A commit is of one log. Where the topic's id that it names is another's, the topic was made anew
 since: the commit is void. Where the cluster's is, a tool brought the commit along: its offset
@@ -56,7 +56,7 @@ class Start(NamedTuple):
 
     @property
     def anew(self) -> bool:
-        """Whether the topic was made anew since the commit.
+        """Return whether the topic was made anew since the commit.
 
         ``offset`` is the committed one all the same.
         """
@@ -72,14 +72,12 @@ class Extent(NamedTuple):
 
 
 def another_log(before: Origin, now: Origin) -> bool:
-    """Whether a topic of that name was made anew, as far as it is known."""
+    """Return whether a topic of that name was made anew, as far as it is known."""
     return _differ(before.topic_id, now.topic_id) and not _differ(before.cluster, now.cluster)
 
 
 def _of_another(named: Origin, now: Origin) -> bool:
-    """Whether a commit is of another cluster's topic, or of one that was deleted since, as far as
-    it is known.
-    """
+    """Return whether a commit is of another cluster's topic, or of one that was deleted since."""
     return _differ(named.cluster, now.cluster) or another_log(named, now)
 
 
@@ -88,24 +86,20 @@ def _differ(one: str, other: str) -> bool:
 
 
 class Starts:
-    """Looks them up with the client that it is given.
-
-    From any thread, each with a client of its own.
-    """
+    """Looks starts up with the client it is given, from any thread with a client of its own."""
 
     def __init__(self, topics: Sequence[str], start_from: str, ids: TopicIds) -> None:
         self._topics = topics
         self._latest = start_from == "latest"
         self._ids = ids
-        self._began: dict[
-            str, Began
-        ] = {}  # as this process knows it: its first commits may not be there yet
+        # As this process knows it: its first commits may not be there yet.
+        self._began: dict[str, Began] = {}
         self.seen: dict[str, str] = {}  #: the ids of topics that this process has read
 
     def find(
         self, client: Consumer, keys: Sequence[PartitionId], seconds: float
     ) -> tuple[dict[PartitionId, Start], dict[PartitionId, str]]:
-        """Where these begin, and why it is not known of the others.
+        """Return where these begin, and why it is not known of the others.
 
         Each look-up may take so many seconds.
         """
@@ -155,7 +149,7 @@ class Starts:
         return starts, problems
 
     def extent(self, client: Consumer, key: PartitionId, before: Origin, seconds: float) -> Extent:
-        """What a log holds now; raises LookUpError."""
+        """Return what a log holds now; raise LookUpError."""
         problems: dict[PartitionId, str] = {}
         begin = _offsets(client, {key: OFFSET_BEGINNING}, seconds, problems)
         end = _offsets(client, {key: OFFSET_END}, seconds, problems)
@@ -177,10 +171,7 @@ class Starts:
         seconds: float,
         problems: dict[PartitionId, str],
     ) -> dict[str, Origin]:
-        """The origins of the topics of which one is known to compare with.
-
-        It must be known before they begin.
-        """
+        """Return the origins of those topics whose origin must be known before they begin."""
         compared = {key[0] for key, origin in named.items() if origin.topic_id != UNKNOWN}
         if self._latest:
             compared |= {topic for topic, _ in lacking if topic in self.seen}
@@ -198,9 +189,9 @@ class Starts:
         now: dict[str, Origin],
         seconds: float,
     ) -> tuple[dict[PartitionId, int], dict[str, Began]]:
-        """Of partitions without a commit.
+        """Return where partitions without a commit begin, and when their topics began.
 
-        BEGINNING, END or a time from which on they are read; when they began.
+        Where: OFFSET_BEGINNING, OFFSET_END or a time from which on they are read.
         """
         if not self._latest:
             return dict.fromkeys(lacking, OFFSET_BEGINNING), {}
@@ -247,7 +238,7 @@ class Starts:
 
 
 def _map(metadata: str, number: int, offset: int) -> tuple[SettledMap, str]:
-    """The map in the metadata of a commit, or why there is none."""
+    """Return the map in the metadata of a commit, or why there is none."""
     try:
         return decode(metadata, number, offset), ""
     except MapError as error:
@@ -262,8 +253,9 @@ def _start(
     origin: Origin,
     named: Origin,
 ) -> Start:
-    """Where a partition with a commit begins, with as much of its map as is of the log that is
-    there.
+    """Return where a partition with a commit begins.
+
+    With as much of its map as is of the log that is there.
     """
     already_settled, complaint = found
     if _of_another(named, origin):
@@ -283,7 +275,7 @@ def _start(
 def _committed(
     client: Consumer, keys: Sequence[PartitionId], seconds: float, problems: dict[PartitionId, str]
 ) -> dict[PartitionId, tuple[int, str]]:
-    """The offset and metadata of those that have a commit; raises LookUpError."""
+    """Return offset and metadata of those that have a commit; raise LookUpError."""
     if not keys:
         return {}
     try:
@@ -306,9 +298,7 @@ def _offsets(
     seconds: float,
     problems: dict[PartitionId, str],
 ) -> dict[PartitionId, int]:
-    """The offsets at which partitions begin or end now, or where their records are not older than a
-    time.
-    """
+    """Return where partitions begin or end now, or have records not older than a time."""
     by_time = {key: at for key, at in wanted.items() if at >= 0}
     ask = {key: OFFSET_END if key in by_time else at for key, at in wanted.items()}
     # The end first: what is published until the second look-up is not older than the time.

@@ -59,7 +59,10 @@ def _before_sending(
     if _find(chain, socket.gaierror):
         return f"the name of {peer} cannot be resolved: check {setting} and DNS"
     if _find(chain, TimeoutError):
-        return f"no connection to {peer} within {call.connect_timeout:g} s: check {setting} and the network"
+        return (
+            f"no connection to {peer} within {call.connect_timeout:g} s: "
+            f"check {setting} and the network"
+        )
     cause = _find(chain, OSError)
     words = (cause.strerror or str(cause))[:200] if cause else type(chain[0]).__name__
     return f"no connection to {peer} ({words}): check {setting} and the network"
@@ -83,7 +86,10 @@ def _certificate(
     if refused.verify_code in _WRONG_TIME:
         return f"{why}: it must be renewed, or this machine's clock is wrong"
     if ca_file:
-        return f"{why}: add the CA that issued it to {ca_file}, or set api.ca_file to another; it is read again by itself"
+        return (
+            f"{why}: add the CA that issued it to {ca_file}, or set api.ca_file to another; "
+            "it is read again by itself"
+        )
     return f"{why}: set api.ca_file to a PEM file with the CA that issued it"
 
 

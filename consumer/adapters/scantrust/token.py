@@ -91,7 +91,8 @@ def checked(text: str) -> str:
         raise ValueError("no token in it")
     if not all("!" <= character <= "~" for character in token):
         raise ValueError(
-            "the token holds characters that an HTTP header cannot carry (spaces, line breaks, non-ASCII)"
+            "the token holds characters that an HTTP header cannot carry (spaces, "
+            "line breaks, non-ASCII)"
         )
     return token
 

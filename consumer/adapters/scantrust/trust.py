@@ -40,7 +40,8 @@ class TrustedCas:
         except OSError as error:
             raise ConfigError(
                 [
-                    f"{self._what_is_wrong(error)}; give a PEM file with the CA of the API's certificate"
+                    f"{self._what_is_wrong(error)}; give a PEM file with the CA of the API's "
+                    "certificate"
                 ]
             ) from None
 
