@@ -126,14 +126,14 @@ class App:
             on_out_of_range=kafka.on_out_of_range,
             properties=kafka.client,
         )
-        self.lines: dry_run.Lines | None = None  #: the output of a dry run
+        self.lines: dry_run.JsonLines | None = None  #: the output of a dry run
         self._api: UploadApi | dry_run.DryApi
-        self._dead_letters: DeadLetters | dry_run.DryLetters
+        self._dead_letters: DeadLetters | dry_run.DryDeadLetters
         self._receipts: Receipts | None = None
         if dry:
-            self.lines = dry_run.Lines(sys.stdout.fileno(), self._output_failed)
+            self.lines = dry_run.JsonLines(sys.stdout.fileno(), self._output_failed)
             self._api = dry_run.DryApi(self.lines, self._results)
-            self._dead_letters = dry_run.DryLetters(self.lines, self._results)
+            self._dead_letters = dry_run.DryDeadLetters(self.lines, self._results)
         else:
             self._api = UploadApi(settings, self._results)
             self._dead_letters = self._dead_letter_writer(settings)
@@ -167,7 +167,7 @@ class App:
             session_seconds=math.inf if dry else session_seconds(settings),
             until_end=until_end,
             show_keys=settings.log.keys,
-            letters_to=f"that would go to {letters}" if dry else f"to {letters}",
+            dead_letters_to=f"that would go to {letters}" if dry else f"to {letters}",
         )
         self._ops: OpsServer | None = None
         if settings.ops.listen:

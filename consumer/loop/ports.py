@@ -122,7 +122,7 @@ class ReceiptWriter(Protocol):
     def send(self, receipt: Receipt) -> None: ...
 
 
-class Call(Protocol):
+class EndedCall(Protocol):
     """A call that was made for an attempt, or to poll a task; for None, to check the token."""
 
     @property
@@ -131,7 +131,7 @@ class Call(Protocol):
 
 #: What comes back: a call with its response, rows whose dead letters or receipts are safe, or
 #: something to do on the owner's thread.
-Result = tuple[Call, Response] | list[Row] | Callable[[], None]
+Result = tuple[EndedCall, Response] | list[Row] | Callable[[], None]
 #: No SimpleQueue: until Python 3.13 its ``get`` waits for ever, whatever its time-out, when a
 #: signal interrupts it and the time is over once the handler is through; and signals come to the
 #: owner's thread.

@@ -66,7 +66,7 @@ class Runner:
         session_seconds: float,
         until_end: bool = False,
         show_keys: bool = False,
-        letters_to: str = "to the dead-letter topic",
+        dead_letters_to: str = "to the dead-letter topic",
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.pipeline = pipeline
@@ -77,7 +77,7 @@ class Runner:
         self._api = api
         self._dead_letters = dead_letters
         self._receipts = receipts
-        self._rejection_log = RejectionLog(log, clock, letters_to, show_keys=show_keys)
+        self._rejection_log = RejectionLog(log, clock, dead_letters_to, show_keys=show_keys)
         self._lease = SessionLease(session_seconds)
         self.source = source(self)
         self.partition_pauses = PartitionPauses(self.source)

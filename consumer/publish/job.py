@@ -18,7 +18,7 @@ LOOK_EVERY = 1000
 
 
 class Sink(Protocol):
-    """Where records go: ``kafka.publisher.Publisher``, or ``preview.Preview``."""
+    """Where records go: ``kafka.publisher.TopicPublisher``, or ``preview.Preview``."""
 
     unacknowledged_from: int | None
     broken: str

@@ -10,7 +10,7 @@ SHOWN = 3
 
 
 class Preview:
-    """Stands where ``kafka.publisher.Publisher`` would.
+    """Stands where ``kafka.publisher.TopicPublisher`` would.
 
     Takes everything, keeps the first records, writes nothing.
     """

@@ -119,7 +119,7 @@ class Stand:
         broker: Any = self.broker
         self.source._consumer = broker
         self.source._seeking._open = lambda: broker
-        self.source._ids = SimpleNamespace(answer=lambda: None, ask=lambda *_: None)  # type: ignore[assignment]
+        self.source._changes._ids = SimpleNamespace(answer=lambda: None, ask=lambda *_: None)  # type: ignore[assignment]
 
     def assign(self, *numbers: int) -> None:
         self.source._on_assign(
@@ -251,7 +251,7 @@ def test_a_position_before_which_the_log_was_cut_is_not_there_again_though_other
     stand.source._beginning.on_out_of_range = rule
     stand.assign(1)
     (partition,) = stand.source._assignment.owned.values()
-    stand.source._judge(partition, Extent(0, 50, NOWHERE), CUT)
+    stand.source._changes.judge(partition, Extent(0, 50, NOWHERE), CUT)
     if rule == "stop":
         assert stand.source.stopped == {partition: "out_of_range"}, "I1: records are passed over"
     else:
@@ -261,7 +261,7 @@ def test_a_position_before_which_the_log_was_cut_is_not_there_again_though_other
 def test_a_position_that_is_there_again_is_read_on(stand: Stand) -> None:
     stand.assign(1)
     (partition,) = stand.source._assignment.owned.values()
-    stand.source._judge(partition, Extent(0, 50, NOWHERE), GONE)
+    stand.source._changes.judge(partition, Extent(0, 50, NOWHERE), GONE)
     assert (stand.source.stopped, stand.listener.begun, stand.broker.assigned[1:]) == (
         {},
         [],

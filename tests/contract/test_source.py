@@ -547,7 +547,7 @@ def test_a_partition_is_stopped_where_retention_has_removed_what_was_not_read(si
     assert not member.offsets(0)
 
 
-def test_with_a_topic_its_commits_go_and_a_late_commit_of_its_offsets_is_taken_for_the_one_made_anew(
+def test_with_a_topic_its_commits_go_and_a_late_one_is_taken_for_the_topic_made_anew(
     site: Site,
 ) -> None:
     """A broker does not ask which topic of that name a commit was made for."""

@@ -16,7 +16,8 @@ READER, SOURCE, LETTERS, OUTBOX = (
 )
 COMMITS, BEGINNING = "adapters/kafka/group_commits.py", "adapters/kafka/beginning.py"
 ASSIGNMENT, GONE = "adapters/kafka/assignment.py", "adapters/kafka/gone_offsets.py"
-REFUSALS = "adapters/kafka/refusals.py"
+REFUSALS, OFFSETS = "adapters/kafka/refusals.py", "adapters/kafka/offsets.py"
+LOG_CHANGES = "adapters/kafka/log_changes.py"
 CLIENT, TRANSPORT = "adapters/scantrust/client.py", "adapters/scantrust/transport.py"
 FRAMING, TRUST = "adapters/scantrust/framing.py", "adapters/scantrust/trust.py"
 SOURCE_TESTS = "tests/contract/test_source.py"
@@ -26,6 +27,7 @@ MATCHING = ("tests/component/test_client_matching.py",)
 TLS_TESTS = ("tests/component/test_client_tls.py",)
 
 UNREAD_TESTS = "tests/component/test_unread_streams.py"
+HOLDS_UP = f"{UNREAD_TESTS}::test_a_log_that_nobody_reads_holds_up_neither_the_loop_nor_its_end"
 LASTING_TESTS = "tests/contract/test_lasting.py"
 
 MUTANTS = (
@@ -37,16 +39,12 @@ MUTANTS = (
     Mutant(
         "who logs waits for whoever reads the log",
         (Edit("ops/logs.py", "self._lines.write(f", "sys.stderr.write(f"),),
-        (
-            f"{UNREAD_TESTS}::test_a_log_that_nobody_reads_holds_up_neither_the_loop_nor_its_end[stderr]",
-        ),
+        (f"{HOLDS_UP}[stderr]",),
     ),
     Mutant(
         "the last line waits for whoever reads the output",
         (Edit("commands/run.py", "LAST_LINE_SECONDS = 2.0", "LAST_LINE_SECONDS = 9999.0"),),
-        (
-            f"{UNREAD_TESTS}::test_a_log_that_nobody_reads_holds_up_neither_the_loop_nor_its_end[stderr and stdout]",
-        ),
+        (f"{HOLDS_UP}[stderr and stdout]",),
     ),
     Mutant(
         "a second signal is seen between two steps of the main thread only",
@@ -133,7 +131,7 @@ MUTANTS = (
     ),
     Mutant(
         "a partition is read from its beginning, whatever the group has committed",
-        (Edit(STARTS, "= (tp.offset, (tp.metadata or", "= (0, (tp.metadata or"),),
+        (Edit(OFFSETS, "= (tp.offset, (tp.metadata or", "= (0, (tp.metadata or"),),
         (
             f"{SOURCE_TESTS}::test_a_partition_begins_at_its_committed_offset_with_the_metadata_of_that_commit[real]",
         ),
@@ -169,7 +167,7 @@ MUTANTS = (
     ),
     Mutant(
         "a topic that was made anew while it was read is not told from the old one",
-        (Edit(READER, "if before.topic_id in (UNKNOWN, now.topic_id):", "if True:"),),
+        (Edit(LOG_CHANGES, "if before.topic_id in (UNKNOWN, now.topic_id):", "if True:"),),
         (f"{STARTS_TESTS}::test_or_it_is_stopped_and_told_so",),
     ),
     Mutant(

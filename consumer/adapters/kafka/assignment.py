@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from confluent_kafka import Consumer, TopicPartition
 
 from consumer.adapters.kafka.client import PartitionId
-from consumer.adapters.kafka.seeking import Search
+from consumer.adapters.kafka.seeking import LookUp
 from consumer.core.offsets.partition import Partition
 
 
@@ -25,7 +25,7 @@ class Assignment:
         self.owned: dict[PartitionId, Partition] = {}
         self.reads: set[PartitionId] = set()  #: what the client is told to read, paused or not
         #: The latest look-up of each partition that awaits one; it is not read until then.
-        self.searches: dict[PartitionId, Search] = {}
+        self.searches: dict[PartitionId, LookUp] = {}
         self.stopped: dict[Partition, str] = {}  #: not read until a person has decided, and why
         self.paused: set[Partition] = set()  #: each paused by the owner loop
         self.all_paused = False  #: back-pressure

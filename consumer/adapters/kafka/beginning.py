@@ -15,8 +15,9 @@ from confluent_kafka import Consumer
 from consumer.adapters.kafka.assignment import Assignment
 from consumer.adapters.kafka.client import PartitionId, ThrottledLog
 from consumer.adapters.kafka.gone_offsets import made_anew
-from consumer.adapters.kafka.seeking import Search, Seeking
-from consumer.adapters.kafka.starts import Extent, LookUpError, Start, Starts
+from consumer.adapters.kafka.offsets import LookUpError
+from consumer.adapters.kafka.seeking import LookUp, Seeking
+from consumer.adapters.kafka.starts import Extent, Start, Starts
 from consumer.core.offsets.partition import Partition
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class Beginning:
         self, key: PartitionId, look: Callable[[Consumer], Any], then: Callable[[Any], None]
     ) -> None:
         """Look something up elsewhere; until it is found, nothing of the partition is read."""
-        search = self._assignment.searches[key] = Search(key, look, then)
+        search = self._assignment.searches[key] = LookUp(key, look, then)
         self._assignment.apply_pauses([key])
         self._seeking.seek(search)
 

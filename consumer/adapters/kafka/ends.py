@@ -138,7 +138,7 @@ class Ends:
         problem, logged = "", False
         while not self._closed.is_set():
             try:
-                return self._look()
+                return self._refresh()
             except UserError as error:
                 problem = str(error)
             except KafkaException as error:
@@ -151,7 +151,7 @@ class Ends:
             self._closed.wait(0.5)
         raise UserError(problem)
 
-    def _look(self) -> dict[PartitionId, int]:
+    def _refresh(self) -> dict[PartitionId, int]:
         keys, problem = partitions_of(self._consumer, self._topics)
         if problem:
             raise UserError(problem)

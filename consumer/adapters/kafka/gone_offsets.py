@@ -34,7 +34,7 @@ class BeginAnew:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopReading:
     """Read no more until a person has decided."""
 
     why: str
@@ -45,9 +45,9 @@ class AnotherLog:
     """The topic was made anew."""
 
 
-def judge(
+def decide(
     position: int, before: Origin, extent: Extent, error: KafkaError, on_out_of_range: str
-) -> GoOn | BeginAnew | Stop | AnotherLog:
+) -> GoOn | BeginAnew | StopReading | AnotherLog:
     """Return what follows where the offset of a position is not there."""
     begin, end, origin = extent
     # Then what is there now took the place of what was read: none of it is known to have been.
@@ -63,7 +63,7 @@ def judge(
             if beyond
             else "records were deleted by retention before they were read"
         )
-        return Stop(
+        return StopReading(
             f"offset {position} is no longer there ({error.str()}): {why}; "
             "set kafka.on_out_of_range to earliest or latest to go on without them"
         )

@@ -46,7 +46,7 @@ _REFUSED = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 
 
 class BrokenError(Exception):
-    """Kafka takes no more, or nobody waits for it; ``Publisher`` tells what is not acknowledged."""
+    """Kafka takes no more, or nobody waits for it; the publisher tells what was lost."""
 
 
 class _Cause(ThrottledLog):
@@ -64,7 +64,7 @@ class _Cause(ThrottledLog):
             super().error(error)
 
 
-class Publisher:
+class TopicPublisher:
     """A producer for one topic: in order within a partition, acknowledged by all in-sync replicas.
 
     ``refused`` is called, inside this object's methods, with the line of a record that the broker

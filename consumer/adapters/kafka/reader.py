@@ -1,12 +1,9 @@
-"""Reading partitions: records, ends, pauses, and what becomes of positions that are gone.
+"""Read partitions: records, ends, pauses, and what the client complains of.
 
 librdkafka always runs with ``auto.offset.reset=error`` and is given every start offset explicitly
-(``beginning``), so an offset that is gone is seen, never jumped over in silence.
-
-A position is one of a log. The topic's id is looked at every few seconds, and at once when
-something points to it: a topic that was made anew is another one, and is begun at its beginning, or
-stopped, as ``kafka.on_out_of_range`` says. Partition ends are taken from EOF events, because behind
-the last record there can be offsets that hold none (control records of transactions, compaction).
+(``beginning``), so an offset that is gone is seen (``log_changes``), never jumped over in silence.
+Partition ends are taken from EOF events, because behind the last record there can be offsets that
+hold none (control records of transactions, compaction).
 """
 
 from __future__ import annotations
@@ -21,7 +18,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.adapters.kafka.assignment import Assignment
-from consumer.adapters.kafka.beginning import LOOK_UP_SECONDS, Beginning
+from consumer.adapters.kafka.beginning import Beginning
 from consumer.adapters.kafka.client import (
     PartitionId,
     ThrottledLog,
@@ -29,20 +26,12 @@ from consumer.adapters.kafka.client import (
     create_client,
     message_of,
 )
-from consumer.adapters.kafka.gone_offsets import (
-    AnotherLog,
-    BeginAnew,
-    GoOn,
-    Stop,
-    judge,
-    made_anew,
-)
+from consumer.adapters.kafka.log_changes import LogChanges
 from consumer.adapters.kafka.refusals import Refusals
 from consumer.adapters.kafka.seeking import Seeking
-from consumer.adapters.kafka.starts import Extent, Starts
+from consumer.adapters.kafka.starts import Starts
 from consumer.adapters.kafka.topic_ids import TopicIds
 from consumer.core.offsets.partition import Partition
-from consumer.core.offsets.settled_map import UNKNOWN, Origin
 from consumer.errors import UserError
 from consumer.loop.ports import Listener
 
@@ -51,9 +40,6 @@ log = logging.getLogger(__name__)
 #: KiB that librdkafka may hold before they are taken, on top of limits.max_unsettled_mib. Less
 #: starves it.
 PREFETCH_KIB = 16_384
-#: Time between two looks at the topics' ids, and between those that something points to.
-IDS_EVERY_SECONDS = 10.0
-IDS_AGAIN_SECONDS = 0.5
 #: Time between two looks at what lasts.
 LASTING_SECONDS = 1.0
 #: Errors that come when a topic is deleted, or was made anew.
@@ -94,7 +80,6 @@ class Reader:
         self._listener = listener
         self._topics = list(reading.topics)
         self._group = reading.group_id
-        self._ids_at = 0.0  # when the topics' ids are looked at next
         self._fatal: UserError | None = None  # why it cannot go on
         self._raised = False  # ``poll`` has said so
         self._lasting_at = 0.0  # when it is looked next at what lasts
@@ -117,8 +102,8 @@ class Reader:
         self._consumer = create_client(Consumer, self._config)
         self._assignment = Assignment(lambda: self._consumer, eager=eager)
         plain = client_config(reading.bootstrap_servers, reading.properties, self._throttled.error)
-        self._ids = TopicIds(plain)
-        self._starts = Starts(self._topics, reading.start_from, self._ids)
+        ids = TopicIds(plain)
+        starts = Starts(self._topics, reading.start_from, ids)
         beside = {
             "group.id": reading.group_id,
             "enable.auto.commit": False,
@@ -128,11 +113,19 @@ class Reader:
         self._seeking = Seeking(lambda: create_client(Consumer, plain | beside), self._throttled)
         self._beginning = Beginning(
             self._assignment,
-            self._starts,
+            starts,
             self._seeking,
             self._throttled,
             on_out_of_range=reading.on_out_of_range,
             begins=_WITHOUT_COMMIT.format(reading.group_id, reading.start_from),
+            begun=lambda partitions: self._begun(partitions),
+        )
+        self._changes = LogChanges(
+            self._assignment,
+            self._beginning,
+            starts,
+            ids,
+            listener,
             begun=lambda partitions: self._begun(partitions),
         )
 
@@ -148,7 +141,7 @@ class Reader:
             self._raised = True
             raise self._fatal
         self._take_what_was_found()
-        self._look_at_ids()
+        self._changes.look_at_ids()
         if (now := time.monotonic()) >= self._lasting_at:
             self._lasting_at = now + LASTING_SECONDS
             self._log_lasting()
@@ -237,14 +230,14 @@ class Reader:
                 self._on_end(partition, message.offset() or 0)
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             if partition is not None:
-                self._out_of_range(partition, error)
+                self._changes.on_out_of_range(partition, error)
         elif error.fatal() or code == KafkaError._FATAL:
             every = {**self._assignment.owned, **self._assignment.searches}
             self._gone([TopicPartition(*each) for each in every], lost=True)
             self._ended(error)
         else:
             if code in _TOPIC_ERRORS:
-                self._ids_at = min(self._ids_at, time.monotonic() + IDS_AGAIN_SECONDS)
+                self._changes.suspect_soon()
             if code == KafkaError.TOPIC_AUTHORIZATION_FAILED and partition is not None:
                 self._refusals.on_refused(key, message_of(error))
             self._throttled.error(error)
@@ -252,7 +245,7 @@ class Reader:
     def _on_end(self, partition: Partition, offset: int) -> None:
         self._refusals.on_read((partition.topic, partition.number))
         if offset < partition.position:
-            self._ids_at = 0.0  # the end has jumped back
+            self._changes.suspect()  # the end has jumped back
         partition.position = max(partition.position, offset)
 
     def _log_lasting(self) -> None:
@@ -287,95 +280,11 @@ class Reader:
         """Have the next poll say that the client cannot go on."""
         self._fatal = UserError(f"Kafka: {error.str()}: this member cannot go on")
 
-    # -- offsets that are gone, and topics that are made anew ------------------------------------
-
-    def _out_of_range(self, partition: Partition, error: KafkaError) -> None:
-        key = (partition.topic, partition.number)
-        if partition not in self._assignment.stopped and key not in self._assignment.searches:
-            self._beginning.seek_extent(
-                partition, lambda extent: self._judge(partition, extent, error)
-            )
-
-    def _judge(self, partition: Partition, extent: Extent, error: KafkaError) -> None:
-        """Do what ``gone_offsets`` says of an offset that is not there."""
-        policy = self._beginning.on_out_of_range
-        match judge(partition.position, partition.origin, extent, error, policy):
-            case AnotherLog():
-                self._made_anew(partition, extent)
-            case Stop(why):
-                self._beginning.stop(partition, why)
-            case BeginAnew(why):
-                self._begin_anew(partition, extent.begin, extent.origin, why)
-            case GoOn(offset, skipped):
-                if skipped:
-                    log.error(
-                        "%s: offset %s is no longer there; going on at %s",
-                        partition,
-                        partition.position,
-                        offset,
-                    )
-                    # What was read before the gap stays, and is committed as it settles.
-                    partition.position = offset
-                self._assignment.read_anew((partition.topic, partition.number), offset)
-
-    def _look_at_ids(self) -> None:
-        """Compare the topics' ids with those that are read, now and then; never wait."""
-        owned = self._assignment.owned
-        if (answer := self._ids.answer()) is not None:
-            for partition in list(owned.values()):
-                if partition.topic in answer:
-                    self._compare(partition, answer[partition.topic])
-        now = time.monotonic()
-        if now >= self._ids_at and owned:
-            self._ids_at = now + IDS_EVERY_SECONDS
-            self._ids.ask({topic for topic, _ in owned}, LOOK_UP_SECONDS)
-
-    def _compare(self, partition: Partition, now: Origin) -> None:
-        key, before = (partition.topic, partition.number), partition.origin
-        if now.topic_id == UNKNOWN or partition in self.stopped or key in self._assignment.searches:
-            return
-        if before.topic_id in (UNKNOWN, now.topic_id):
-            # Every commit from now on names it.
-            partition.origin = now._replace(began=before.began, epoch=before.epoch)
-            self._starts.seen[partition.topic] = now.topic_id
-            return
-        self._beginning.seek_extent(partition, lambda extent: self._made_anew(partition, extent))
-
-    def _made_anew(self, partition: Partition, extent: Extent) -> None:
-        """Begin the topic that took the place of the one that was read, or stop.
-
-        No position in that one means anything in it.
-        """
-        before, now = partition.origin, extent.origin
-        if now.topic_id in (UNKNOWN, before.topic_id):  # it was not, after all: read on
-            self._assignment.apply_pauses([(partition.topic, partition.number)])
-        elif self._beginning.on_out_of_range == "stop":
-            self._beginning.stop(partition, made_anew(before, now, partition.position))
-        else:
-            why = "which is one of the topic that was deleted"
-            self._begin_anew(partition, extent.begin, now, why)
-
-    def _begin_anew(self, partition: Partition, begin: int, origin: Origin, why: str) -> None:
-        """Begin a new epoch at the log's beginning.
-
-        What was read before cannot be committed any more.
-        """
-        key = (partition.topic, partition.number)
-        log.error(
-            "%s: was at offset %s, %s; beginning at %s", partition, partition.position, why, begin
-        )
-        self._starts.seen[partition.topic] = origin.topic_id
-        self._listener.on_revoked([partition], lost=True)
-        self._assignment.forget_pauses(partition)
-        fresh = self._assignment.owned[key] = Partition(*key, begin, None, origin=origin)
-        self._begun([fresh])
-        self._assignment.read_anew(key, begin)
-
     # -- assignment ------------------------------------------------------------------------------
 
     def _assign(self, keys: list[PartitionId]) -> list[Partition]:
         """Read these partitions, too; return those whose start is known at once."""
-        self._ids_at = 0.0
+        self._changes.suspect()
         self._listener.on_waiting()
         partitions = self._beginning.begin(self._consumer, keys)
         self._refusals.lost -= {(p.topic, p.number) for p in partitions}

@@ -16,7 +16,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException
 
 from consumer.adapters.kafka.client import PartitionId, ThrottledLog
-from consumer.adapters.kafka.starts import LookUpError
+from consumer.adapters.kafka.offsets import LookUpError
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ METADATA_SECONDS = 5.0
 
 
 @dataclass(eq=False)
-class Search:
+class LookUp:
     """One look-up; its answer counts for no later one of the same partition."""
 
     key: PartitionId
@@ -47,21 +47,21 @@ class Seeking:
     def __init__(self, open_client: Callable[[], Consumer], throttled: ThrottledLog) -> None:
         self._open = open_client
         self._throttled = throttled
-        self._asked: queue.SimpleQueue[Search | None] = queue.SimpleQueue()
-        self._found: queue.SimpleQueue[tuple[Search, Any]] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[LookUp | None] = queue.SimpleQueue()
+        self._found: queue.SimpleQueue[tuple[LookUp, Any]] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def seek(self, search: Search) -> None:
+    def seek(self, search: LookUp) -> None:
         """Begin to look; call it on the owner's thread, as all but the looking."""
         self._asked.put(search)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="starts", daemon=True)
             self._thread.start()
 
-    def found(self) -> list[tuple[Search, Any]]:
+    def found(self) -> list[tuple[LookUp, Any]]:
         """Return what was found since the last time, of searches that somebody still waits for."""
-        found: list[tuple[Search, Any]] = []
+        found: list[tuple[LookUp, Any]] = []
         while not self._found.empty():
             search, answer = self._found.get()
             if not search.ended:
@@ -75,7 +75,7 @@ class Seeking:
 
     def _run(self) -> None:
         client = self._open()
-        waiting: list[Search] = []
+        waiting: list[LookUp] = []
         pause = FIRST_PAUSE_SECONDS
         while not self._closed.is_set():
             while not waiting or not self._asked.empty():
@@ -94,7 +94,7 @@ class Seeking:
                 pause = min(2 * pause, LAST_PAUSE_SECONDS)
         client.close()
 
-    def _look(self, client: Consumer, search: Search) -> bool:
+    def _look(self, client: Consumer, search: LookUp) -> bool:
         """Look once; return whether that is the end of it."""
         if search.ended:
             return True

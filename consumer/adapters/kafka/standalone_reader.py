@@ -53,7 +53,7 @@ class StandaloneReader(Reader):
         It waits only for the look at the topics, now and then.
         """
         if time.monotonic() >= self._look_at and not self._listener.stopping:
-            self._look()
+            self._refresh()
         if self._reached is not None and self._at_end():
             self._reached()
             return []
@@ -72,7 +72,7 @@ class StandaloneReader(Reader):
             key in owned and owned[key].committable_offset >= end for key, end in self._ends.items()
         )
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         """Assign what is there and not assigned yet.
 
         With an end to reach, only once everything is there.

@@ -22,9 +22,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException
 
 from consumer.adapters.kafka.client import PartitionId
+from consumer.adapters.kafka.offsets import LookUpError, committed_of, offsets_of
 from consumer.adapters.kafka.topic_ids import TopicIds
 from consumer.core.offsets.settled_map import (
     NO_EPOCH,
@@ -38,10 +39,6 @@ from consumer.core.offsets.settled_map import (
     decode,
     origin_of,
 )
-
-
-class LookUpError(Exception):
-    """A look-up was not answered; its message says why."""
 
 
 class Start(NamedTuple):
@@ -105,7 +102,7 @@ class Starts:
         """
         problems: dict[PartitionId, str] = {}
         try:
-            commits = _committed(client, keys, seconds, problems)
+            commits = committed_of(client, keys, seconds, problems)
             lacking = [key for key in keys if key not in commits and key not in problems]
             named = {key: origin_of(metadata) for key, (_, metadata) in commits.items()}
             now = self._now(keys, named, lacking, seconds, problems)
@@ -122,7 +119,7 @@ class Starts:
             if lacking:
                 begins, began = self._begin(client, lacking, commits, now, seconds)
                 wanted |= begins
-            offsets = _offsets(client, wanted, seconds, problems)
+            offsets = offsets_of(client, wanted, seconds, problems)
         except LookUpError as error:
             return {}, dict.fromkeys(keys, str(error)) | problems
         starts: dict[PartitionId, Start] = {}
@@ -151,8 +148,8 @@ class Starts:
     def extent(self, client: Consumer, key: PartitionId, before: Origin, seconds: float) -> Extent:
         """Return what a log holds now; raise LookUpError."""
         problems: dict[PartitionId, str] = {}
-        begin = _offsets(client, {key: OFFSET_BEGINNING}, seconds, problems)
-        end = _offsets(client, {key: OFFSET_END}, seconds, problems)
+        begin = offsets_of(client, {key: OFFSET_BEGINNING}, seconds, problems)
+        end = offsets_of(client, {key: OFFSET_END}, seconds, problems)
         origin = NOWHERE
         if before.topic_id != UNKNOWN and not problems:  # else there is nothing to compare with
             origins = self._ids.wait([key[0]], seconds)
@@ -199,7 +196,7 @@ class Starts:
         counts = self._counts(lacking, seconds)
         every = [(topic, number) for topic, count in counts.items() for number in range(count)]
         problems: dict[PartitionId, str] = {}
-        all_commits = commits | _committed(
+        all_commits = commits | committed_of(
             client, [k for k in every if k not in commits], seconds, problems
         )
         if problems:
@@ -270,68 +267,3 @@ def _start(
         )
         already_settled = already_settled.until(end)
     return Start(offset, metadata, already_settled, complaint, origin, named)
-
-
-def _committed(
-    client: Consumer, keys: Sequence[PartitionId], seconds: float, problems: dict[PartitionId, str]
-) -> dict[PartitionId, tuple[int, str]]:
-    """Return offset and metadata of those that have a commit; raise LookUpError."""
-    if not keys:
-        return {}
-    try:
-        found = client.committed([TopicPartition(*key) for key in keys], timeout=seconds)
-    except KafkaException as error:
-        raise LookUpError(f"the committed offsets: {error.args[0].str()}") from None
-    commits: dict[PartitionId, tuple[int, str]] = {}
-    for tp in found:
-        if tp.error is not None:
-            problems[(tp.topic, tp.partition)] = f"the committed offset: {tp.error.str()}"
-        elif tp.offset >= 0:
-            # librdkafka sends the end of the text along.
-            commits[(tp.topic, tp.partition)] = (tp.offset, (tp.metadata or "").rstrip("\0"))
-    return commits
-
-
-def _offsets(
-    client: Consumer,
-    wanted: dict[PartitionId, int],
-    seconds: float,
-    problems: dict[PartitionId, str],
-) -> dict[PartitionId, int]:
-    """Return where partitions begin or end now, or have records not older than a time."""
-    by_time = {key: at for key, at in wanted.items() if at >= 0}
-    ask = {key: OFFSET_END if key in by_time else at for key, at in wanted.items()}
-    # The end first: what is published until the second look-up is not older than the time.
-    offsets = _times(client, ask, seconds, problems)
-    found = _times(
-        client, {key: at for key, at in by_time.items() if key not in problems}, seconds, problems
-    )
-    return offsets | {key: offset for key, offset in found.items() if offset >= 0}
-
-
-def _times(
-    client: Consumer,
-    wanted: dict[PartitionId, int],
-    seconds: float,
-    problems: dict[PartitionId, str],
-) -> dict[PartitionId, int]:
-    if not wanted:
-        return {}
-    # The protocol's list-offsets request takes -2 (begin) and -1 (end) where a timestamp would
-    # stand.
-    queries = [TopicPartition(*key, at) for key, at in wanted.items()]
-    try:
-        found = client.offsets_for_times(queries, timeout=seconds)
-    except KafkaException as error:
-        problems.update(dict.fromkeys(wanted, error.args[0].str()))
-        return {}
-    offsets: dict[PartitionId, int] = {}
-    for tp in found:
-        key = (tp.topic, tp.partition)
-        if tp.error is not None:
-            problems[key] = tp.error.str()
-        elif tp.offset < 0 and wanted[key] < 0:  # no answer, though no error either
-            problems[key] = "no offset is told"
-        else:
-            offsets[key] = tp.offset
-    return offsets

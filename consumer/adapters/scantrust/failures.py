@@ -1,4 +1,4 @@
-"""Why a call brought no whole answer, in words that say what to do.
+"""Say why a call brought no whole response, in words that tell what to do.
 
 Only for people: whether anything was sent is decided in ``transport``. Nothing is quoted from an
 exception that may hold a URL, a header or a body.
@@ -29,13 +29,12 @@ Kind = TypeVar("Kind", bound=BaseException)
 def describe(
     error: BaseException, call: Call, api: str, proxy: str, ca_file: str, status: int | None
 ) -> str:
-    """One sentence. ``api``, ``proxy``.
+    """Return one sentence.
 
-    Host:port (empty: no proxy); ``status``: None until headers came.
+    ``api``, ``proxy``: host:port, empty for no proxy; ``status``: None until headers came.
     """
-    chain = list(_chain(error))[
-        ::-1
-    ]  # the first cause first: requests' own errors are OSErrors too
+    # The first cause first: requests' own errors are OSErrors too.
+    chain = list(_chain(error))[::-1]
     if call.sent:
         return _after_sending(chain, call, api, status)
     return _before_sending(chain, call, api, proxy, ca_file)
@@ -69,7 +68,7 @@ def _before_sending(
 
 
 def too_late(api: str, proxy: str) -> str:
-    """What is said of a request whose connection stood only when it might not be sent any more."""
+    """Return what to say of a request whose connection stood only when it was too late for it."""
     return f"not sent: the connection to {_peer(api, proxy)} stood too late for it"
 
 
@@ -105,7 +104,7 @@ def _after_sending(chain: list[BaseException], call: Call, api: str, status: int
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, then what caused it, down to the first cause."""
+    """Yield the error, then what caused it, down to the first cause."""
     while error is not None:
         yield error
         wrapped = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
