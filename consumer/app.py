@@ -16,14 +16,14 @@ from consumer import __version__
 from consumer.adapters import dry_run
 from consumer.adapters.kafka.dead_letter import DeadLetters
 from consumer.adapters.kafka.ends import PATIENCE_SECONDS, Ends
+from consumer.adapters.kafka.group_commits import COMMIT_WAIT_SECONDS
 from consumer.adapters.kafka.reader import ReadFrom
 from consumer.adapters.kafka.receipts import Receipts
-from consumer.adapters.kafka.source import COMMIT_WAIT_SECONDS, Source
+from consumer.adapters.kafka.source import Source
 from consumer.adapters.kafka.standalone_reader import StandaloneReader
 from consumer.adapters.scantrust.client import Client
 from consumer.adapters.scantrust.pool import Job, Pool
 from consumer.adapters.scantrust.token import TokenSource
-from consumer.adapters.schema_registry import Found, Registry, connect
 from consumer.config.settings import Settings
 from consumer.core.admission.gate import MAX_POLLS
 from consumer.core.admission.retry import RetryPolicy
@@ -32,12 +32,13 @@ from consumer.core.pipeline import Pipeline, Rules
 from consumer.core.rows.by_task import TaskRowMaker
 from consumer.core.rows.maker import RowMaker
 from consumer.core.uploading.tasks import Task
+from consumer.decoding import event_decoding
 from consumer.errors import UserError
-from consumer.formats import Decoder, EpcisRules, Schemas, decoder
 from consumer.loop.intake import Intake
-from consumer.loop.ports import Results
+from consumer.loop.ports import Listener, RecordSource, Results
 from consumer.loop.runner import Runner
 from consumer.ops.paths import server_of
+from consumer.ops.server import OpsServer
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +47,8 @@ log = logging.getLogger(__name__)
 POLL_MARGIN_SECONDS = 30.0
 MAX_POLL_INTERVAL_MS = "300000"
 SESSION_TIMEOUT = "session.timeout.ms"
-SESSION_TIMEOUT_MS = (
-    "45000"  # also what brokers come with for group_protocol consumer, where a client has no say
-)
+#: Also what brokers come with for group_protocol consumer, where a client has no say.
+SESSION_TIMEOUT_MS = "45000"
 
 
 class UploadApi:
@@ -73,16 +73,16 @@ class UploadApi:
         self._pool = Pool(client, api.concurrency + MAX_POLLS + 1, results)
 
     def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None:
-        """Start an attempt; its answer comes through the results."""
+        """Start an attempt; its response comes through the results."""
         kind: Literal["start", "upload"] = "start" if attempt.by_task else "upload"
         self._pool.submit(Job(kind, start_by, attempt.data_key, attempt.items, subject=attempt))
 
-    def question(self, task: Task) -> None:
+    def poll_task(self, task: Task) -> None:
         """Ask how a task is."""
         self._pool.submit(Job("task", task_id=task.id, subject=task))
 
-    def ask(self) -> None:
-        """``GET /me`` with the token read again."""
+    def check_token(self) -> None:
+        """Check the token, read again, by ``GET /me``."""
         self._token.refresh()
         self._pool.submit(Job("me"))
 
@@ -108,36 +108,17 @@ class App:
     """One consumer process; ``run`` is its whole life."""
 
     def __init__(self, settings: Settings, *, until_end: bool = False, dry: bool = False) -> None:
-        """``dry``: join no group, and print to stdout what would have been sent, instead of sending
-        it.
-        """
+        """``dry``: join no group, and print what would have been sent, instead of sending it."""
         if dry:
             settings = dry_settings(settings)
         kafka, limits = settings.kafka, settings.limits
-        results: Results = queue.Queue()
-        decode, self._registry = self._decoding(settings, results)
-        intake = Intake(
-            decode,
-            row_maker(settings),
-            self._registry.ask if self._registry is not None else None,
+        self._results: Results = queue.Queue()
+        decode, self._lookup = event_decoding(
+            settings,
+            self._results.put,
+            lambda schema_id: self.runner.on_schema_looked_up(schema_id),
         )
-        poll_interval = int(kafka.client.get("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)) / 1000
-        longest = poll_interval - POLL_MARGIN_SECONDS - COMMIT_WAIT_SECONDS
-        self.runner = Runner(
-            Pipeline(rules(settings), random.random),
-            intake,
-            results,
-            time.monotonic,
-            commit_interval=kafka.commit_interval_seconds,
-            stop_seconds=limits.stop_seconds,
-            revoke_seconds=max(0.0, min(settings.api.timeout_seconds + 5.0, longest)),
-            session_seconds=math.inf
-            if dry
-            else int(kafka.client.get(SESSION_TIMEOUT, SESSION_TIMEOUT_MS)) / 1000,
-            until_end=until_end,
-            show_keys=settings.log.keys,
-            letters_to=f"{'that would go ' if dry else ''}to the dead-letter topic {settings.dead_letter.topic}",
-        )
+        ask = self._lookup.ask if self._lookup is not None else None
         reading = ReadFrom(
             bootstrap_servers=kafka.bootstrap_servers,
             group_id=kafka.group_id,
@@ -146,62 +127,70 @@ class App:
             on_out_of_range=kafka.on_out_of_range,
             properties=kafka.client,
         )
+        self.lines: dry_run.JsonLines | None = None  #: the output of a dry run
+        self._api: UploadApi | dry_run.DryApi
+        self._dead_letters: DeadLetters | dry_run.DryDeadLetters
+        self._receipts: Receipts | None = None
+        if dry:
+            self.lines = dry_run.JsonLines(sys.stdout.fileno(), self._output_failed)
+            self._api = dry_run.DryApi(self.lines, self._results)
+            self._dead_letters = dry_run.DryDeadLetters(self.lines, self._results)
+        else:
+            self._api = UploadApi(settings, self._results)
+            self._dead_letters = self._dead_letter_writer(settings)
+            if settings.receipts.topic:
+                self._receipts = self._receipt_writer(settings)
+
+        def source(listener: Listener) -> RecordSource:
+            if dry:
+                reached = (lambda: self.runner.stop(0)) if until_end else None
+                return StandaloneReader(listener, reading, reached=reached)
+            return Source(
+                listener,
+                reading,
+                group_protocol=kafka.group_protocol,
+                instance_id=kafka.instance_id,
+            )
+
+        letters = f"the dead-letter topic {settings.dead_letter.topic}"
+        self.runner = Runner(
+            Pipeline(rules(settings), random.random),
+            Intake(decode, row_maker(settings), ask),
+            self._results,
+            time.monotonic,
+            source=source,
+            api=self._api,
+            dead_letters=self._dead_letters,
+            receipts=self._receipts,
+            commit_interval=kafka.commit_interval_seconds,
+            stop_seconds=limits.stop_seconds,
+            revoke_seconds=revoke_seconds(settings),
+            session_seconds=math.inf if dry else session_seconds(settings),
+            until_end=until_end,
+            show_keys=settings.log.keys,
+            dead_letters_to=f"that would go to {letters}" if dry else f"to {letters}",
+        )
+        self._ops: OpsServer | None = None
+        if settings.ops.listen:
+            self._ops = server_of(
+                settings, self.runner, self.runner.source, self._results.put, time.monotonic
+            )
+        self._ends: Ends | None = None
+        if until_end and not dry:
+            self._ends = Ends(
+                reading,
+                reached=lambda: self._results.put(lambda: self.runner.stop(0)),
+                failed=lambda error: self._results.put(lambda: self.runner.stop(error)),
+            )
         how = "reading on from the offsets of" if dry else "joining"
         self._begin = f"{how} the group {kafka.group_id} at {kafka.bootstrap_servers}"
         if until_end:
             self._begin += (
                 f"; giving up if Kafka or a topic is not there for {PATIENCE_SECONDS:g} s"
             )
-        self.lines: dry_run.Lines | None = None  #: the output of a dry run
-        self._api: UploadApi | dry_run.DryApi
-        self._dead_letters: DeadLetters | dry_run.DryLetters
-        self._receipts: Receipts | None = None
-        source: Source | StandaloneReader
-        if dry:
-            self.lines = dry_run.Lines(sys.stdout.fileno(), self._output_failed)
-            self._api = dry_run.DryApi(self.lines, results)
-            self._dead_letters = dry_run.DryLetters(self.lines, results)
-            source = StandaloneReader(
-                self.runner, reading, reached=(lambda: self.runner.stop(0)) if until_end else None
-            )
-        else:
-            self._api = UploadApi(settings, results)
-            self._dead_letters = DeadLetters(
-                results.put,
-                topic=settings.dead_letter.topic,
-                bootstrap_servers=kafka.bootstrap_servers,
-                version=__version__,
-                properties=kafka.client,
-            )
-            if settings.receipts.topic:
-                self._receipts = Receipts(
-                    results.put,
-                    clock=time.time,
-                    topic=settings.receipts.topic,
-                    bootstrap_servers=kafka.bootstrap_servers,
-                    properties=kafka.client,
-                )
-            source = Source(
-                self.runner,
-                reading,
-                group_protocol=kafka.group_protocol,
-                instance_id=kafka.instance_id,
-            )
-        self.runner.attach(source, self._api, self._dead_letters, self._receipts)
-        ops = settings.ops.listen
-        self._ops = (
-            server_of(settings, self.runner, source, results.put, time.monotonic) if ops else None
-        )
-        self._ends: Ends | None = None
-        if until_end and not dry:
-            self._ends = Ends(
-                reading,
-                reached=lambda: results.put(lambda: self.runner.stop(0)),
-                failed=lambda error: results.put(lambda: self.runner.stop(error)),
-            )
 
     def run(self) -> int:
-        """Run until stopped, or until the end is reached; the exit code."""
+        """Run until stopped, or until the end is reached; return the exit code."""
         log.info("%s", self._begin)
         if self._ops is not None:
             self._ops.start()
@@ -219,34 +208,27 @@ class App:
         else:
             self.runner.stop(UserError(f"the output cannot be written: {error.strerror}"))
 
-    def _decoding(self, settings: Settings, results: Results) -> tuple[Decoder, Registry | None]:
-        """The decoder of the configured format, and the schema registry that it needs if there is
-        one.
-        """
-        registry, events = settings.schema_registry, settings.events
-        epcis = EpcisRules(events.logistic_units, **settings.epcis.model_dump())
-        if not registry.url:
-            return decoder(events.format, rules=epcis), None
-        schemas = Schemas(time.monotonic)
-
-        def take_in(schema_id: int, answer: Found | str) -> None:
-            if isinstance(answer, Found):
-                schemas.learn(schema_id, *answer)
-            else:
-                schemas.refuse(schema_id, answer)
-            self.runner.schema_answered(schema_id)
-
-        client = connect(registry.url, registry.user, registry.password.get_secret_value())
-        adapter = Registry(
-            client,
-            registry.url,
-            lambda schema_id, answer: results.put(lambda: take_in(schema_id, answer)),
+    def _dead_letter_writer(self, settings: Settings) -> DeadLetters:
+        return DeadLetters(
+            self._results.put,
+            topic=settings.dead_letter.topic,
+            bootstrap_servers=settings.kafka.bootstrap_servers,
+            version=__version__,
+            properties=settings.kafka.client,
         )
-        return decoder(events.format, schemas, epcis), adapter
+
+    def _receipt_writer(self, settings: Settings) -> Receipts:
+        return Receipts(
+            self._results.put,
+            clock=time.time,
+            topic=settings.receipts.topic,
+            bootstrap_servers=settings.kafka.bootstrap_servers,
+            properties=settings.kafka.client,
+        )
 
     def _close(self) -> None:
-        if self._registry is not None:
-            self._registry.close()
+        if self._lookup is not None:
+            self._lookup.close()
         if self._ops is not None:
             self._ops.close()
         if self._ends is not None:
@@ -257,8 +239,21 @@ class App:
         self._api.close()
 
 
+def revoke_seconds(settings: Settings) -> float:
+    """Return how long a revocation may wait for what is in flight."""
+    client = settings.kafka.client
+    poll_interval = int(client.get("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)) / 1000
+    longest = poll_interval - POLL_MARGIN_SECONDS - COMMIT_WAIT_SECONDS
+    return max(0.0, min(settings.api.timeout_seconds + 5.0, longest))
+
+
+def session_seconds(settings: Settings) -> float:
+    """Return the session time-out of a member of the group."""
+    return int(settings.kafka.client.get(SESSION_TIMEOUT, SESSION_TIMEOUT_MS)) / 1000
+
+
 def row_maker(settings: Settings) -> RowMaker:
-    """How an event becomes rows."""
+    """Return what makes rows of events."""
     events, mode = settings.events, settings.api.mode
     how: dict[str, Any] = {
         "date_fields": events.date_fields,
@@ -271,7 +266,7 @@ def row_maker(settings: Settings) -> RowMaker:
 
 
 def rules(settings: Settings) -> Rules:
-    """What the core decides by."""
+    """Return what the core decides by."""
     retry = settings.retry
     return Rules(
         max_rows=settings.windows.max_rows,

@@ -1,4 +1,1 @@
-"""What speaks to the outside.
-
-Kafka, the SCM API, the schema registry; and a dry run in their place.
-"""
+"""Adapters to Kafka, the SCM API and the schema registry; and a dry run in their place."""

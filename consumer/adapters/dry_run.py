@@ -1,10 +1,8 @@
-"""What a dry run has in place of the API and the dead-letter topic.
-
-It prints what they would get, and says yes.
+"""Stand in, in a dry run, for the API and the dead-letter topic: print what they would get.
 
 A line of output is one JSON object: ``{"upload": BODY}``, BODY being the request's whole body, or
-``{"upload_async": BODY}``; ``{"dead_letter": {…}}`` with what the letter would tell; at the end
-``{"summary": TEXT}``.
+``{"upload_async": BODY}``; ``{"dead_letter": {…}}`` with what the dead letter would tell; at the
+end ``{"summary": TEXT}``.
 """
 
 from __future__ import annotations
@@ -23,10 +21,10 @@ from consumer.core.uploading.tasks import Task
 from consumer.loop.ports import Results
 
 
-class Lines:
+class JsonLines:
     """Writes JSON lines to a file descriptor.
 
-    Once that failed, ``failed`` is told and nothing more is written.
+    Once that failed, ``failed`` is called and nothing more is written.
     """
 
     def __init__(self, descriptor: int, failed: Callable[[OSError], None]) -> None:
@@ -47,16 +45,16 @@ class Lines:
             self._failed(error)
 
 
-class Call(msgspec.Struct, frozen=True, eq=False, gc=False):
+class DryCall(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A call that was not made."""
 
     subject: Attempt | Task | None
 
 
 class DryApi:
-    """Accepts every window as the documented answer would, at once."""
+    """Accepts every window as the documented response would, at once."""
 
-    def __init__(self, lines: Lines, results: Results) -> None:
+    def __init__(self, lines: JsonLines, results: Results) -> None:
         self._lines = lines
         self._results = results
 
@@ -65,34 +63,34 @@ class DryApi:
         key = attempt.data_key
         if attempt.by_task:
             self._lines.write("upload_async", task_body(key, attempt.items))
-            self._results.put((Call(attempt), Response(200, document={"task_id": "dry-run"})))
+            self._results.put((DryCall(attempt), Response(200, document={"task_id": "dry-run"})))
             return
         self._lines.write("upload", {"data_key": key, "items": attempt.items})
         listed = {item[key]: [name for name in item if name != key] for item in attempt.items}
         answer = {"items": listed, "codes_affected": len(listed)}
-        self._results.put((Call(attempt), Response(200, document=answer)))
+        self._results.put((DryCall(attempt), Response(200, document=answer)))
 
-    def question(self, task: Task) -> None:
-        """What was printed is complete."""
-        self._results.put((Call(task), Response(200, document={"state": "complete"})))
+    def poll_task(self, task: Task) -> None:
+        """Say that what was printed is complete."""
+        self._results.put((DryCall(task), Response(200, document={"state": "complete"})))
 
-    def ask(self) -> None:
-        """Nobody is asked; uploading never pauses here."""
-        self._results.put((Call(None), Response(200)))
+    def check_token(self) -> None:
+        """Say that the token is good; uploading never pauses here."""
+        self._results.put((DryCall(None), Response(200)))
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
-class DryLetters:
+class DryDeadLetters:
     """Acknowledges every dead letter at once."""
 
-    def __init__(self, lines: Lines, results: Results) -> None:
+    def __init__(self, lines: JsonLines, results: Results) -> None:
         self._lines = lines
         self._results = results
 
     def send(self, letter: DeadLetter) -> None:
-        """Print what the letter would tell."""
+        """Print what the dead letter would tell."""
         row, why = letter.row, letter.rejection
         partition = row.record.partition
         told: dict[str, Any] = {
@@ -114,4 +112,4 @@ class DryLetters:
         self._results.put([row])
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""

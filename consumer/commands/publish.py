@@ -84,7 +84,7 @@ def command(
     """
     settings = options.settings(uploads=False)
     topic = topic or _first_topic(settings, needed=not dry_run)
-    from consumer.adapters.kafka.publisher import Publisher  # heavy: the clients
+    from consumer.adapters.kafka.publisher import TopicPublisher  # heavy: the clients
     from consumer.publish.job import Stop, StoppedError, publish
     from consumer.publish.opening import opened, reading
     from consumer.publish.preview import Preview
@@ -104,7 +104,7 @@ def command(
         preview = Preview()
         publisher = None
         if not dry_run:
-            publisher = Publisher(
+            publisher = TopicPublisher(
                 topic,
                 bootstrap_servers=settings.kafka.bootstrap_servers,
                 properties=settings.kafka.client,

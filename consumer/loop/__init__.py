@@ -1,4 +1,4 @@
 """The owner's thread: it reads, lets the core decide, does what the core says, and commits.
 
-``ports`` is what the loop expects of the adapters.
+``runner`` turns the loop; ``ports`` is what it expects of its adapters.
 """

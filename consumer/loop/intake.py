@@ -1,7 +1,4 @@
-"""From the client's messages to records and rows.
-
-Decode, make rows, keep what a dead letter needs.
-"""
+"""Make records and rows of the client's messages; keep those that cannot be decoded yet."""
 
 from __future__ import annotations
 
@@ -34,9 +31,8 @@ class PendingRecords:
 
     def __init__(self) -> None:
         self.records: deque[Record] = deque()
-        self.schema_id: int | None = (
-            None  #: the schema that the first record waits for; None: it waits for room
-        )
+        #: The schema that the first record waits for; None: it waits for room.
+        self.schema_id: int | None = None
         self.since = 0.0  #: since when it waits for a schema, on the owner's clock
 
 
@@ -44,8 +40,8 @@ class Intake:
     """Turns what was read into what the core takes in.
 
     Whoever reads goes by ``waiting``: a partition in it need not be read on. What is read all the
-    same is kept behind the rest, so that nothing is passed. ``ask``: asks for a schema by its id,
-    without waiting; None: there is no schema registry.
+    same is queued behind what waits, so that nothing is passed. ``look_up``: begins to look a
+    schema up by its id, without waiting; None: there is no schema registry.
 
     A record of a few bytes a row can make thousands of rows, and hundreds of such records can be
     read at once. So rows are made while there is room for them; the record that takes the last of
@@ -56,36 +52,36 @@ class Intake:
         self,
         decode: Callable[[bytes], Event],
         maker: RowMaker,
-        ask: Callable[[int], None] | None = None,
+        look_up: Callable[[int], None] | None = None,
     ) -> None:
         self._decode = decode
         self._maker = maker
-        self._ask = ask
-        self._asked: set[int] = set()
-        self.waiting: dict[
-            Partition, PendingRecords
-        ] = {}  #: partitions whose next record waits for a schema, or for room
+        self._look_up = look_up
+        self._looking_up: set[int] = set()
+        #: Partitions whose next record waits for a schema, or for room.
+        self.waiting: dict[Partition, PendingRecords] = {}
 
     def take(
         self, partition: Partition, messages: Sequence[Any], now: float, room: float = inf
     ) -> tuple[list[Record], list[Row], int]:
-        """The records and rows of one partition's messages, in order, and the offset where reading
-        goes on (I5, I6, I7).
+        """Return the records and rows of one partition's messages, and where reading goes on.
 
-        A tombstone (no value) is a record without rows: it is skipped; so is what was settled
-        before. What cannot be read becomes one row that carries its rejection. What cannot be read
-        yet is a record with one open row that is not there: ``retry`` gives its rows. ``room``: for
-        so many rows.
+        They are in order. A tombstone (no value) is a record without rows: it is skipped; so is
+        what was settled before. What cannot be read becomes one row that carries its rejection.
+        What cannot be read yet is a record with one open row that is not there: ``retry`` gives its
+        rows. ``room``: for so many rows.
+
+        Keeps (I5, I6, I7).
         """
         records: list[Record] = []
         rows: list[Row] = []
         offset = partition.position - 1
         decode, make = self._decode, self._maker.rows
-        stash = self.waiting.get(partition)
-        if stash is None and room <= 0:
-            stash = self.waiting[partition] = PendingRecords()
-        # By the messages, not by the position: their partition's end may have been told with them,
-        # and be beyond them.
+        pending = self.waiting.get(partition)
+        if pending is None and room <= 0:
+            pending = self.waiting[partition] = PendingRecords()
+        # By the messages, not by the position: the partition's end may have come with them, and be
+        # beyond them.
         already_settled = (
             partition.already_settled
             if messages and messages[0].offset() < partition.already_settled.end
@@ -111,54 +107,61 @@ class Intake:
                 beside=beside,
             )
             records.append(record)
-            if stash is None:
+            if pending is None:
                 try:
                     made = make(decode(value), record)
                 except InvalidEvent as bad:
                     made = [refused_row(record, bad)]
                 except NeedsSchema as needs:
-                    stash = self.waiting[partition] = PendingRecords()
-                    self._await(stash, needs.schema_id, now)
-            if stash is None:
+                    pending = self.waiting[partition] = PendingRecords()
+                    self._await(pending, needs.schema_id, now)
+            if pending is None:
                 count = record.open = len(made)
                 rows += made
                 if count > 1 and len(rows) >= room:
-                    stash = self.waiting[partition] = PendingRecords()
+                    pending = self.waiting[partition] = PendingRecords()
             else:
                 record.open = 1
-                stash.records.append(record)
-        if stash is not None and not stash.records:
+                pending.records.append(record)
+        if pending is not None and not pending.records:
             del self.waiting[partition]
         if messages:  # the last one's leader is the latest
             partition.led(offset, messages[-1].leader_epoch())
         return records, rows, offset + 1
 
-    def answered(self, schema_id: int) -> None:
-        """The look-up of a schema has ended: it may be asked for anew."""
-        self._asked.discard(schema_id)
+    def on_looked_up(self, schema_id: int) -> None:
+        """Take in that the look-up of a schema has ended: it may be looked up anew."""
+        self._looking_up.discard(schema_id)
+
+    def awaits_schema(self, partition: Partition) -> bool:
+        """Return whether the partition's next record waits for a schema, and not for room."""
+        pending = self.waiting.get(partition)
+        return pending is not None and pending.schema_id is not None
 
     def short_of_room(self) -> list[tuple[Partition, int]]:
-        """The partitions whose next record waits for room alone, and how many records wait there."""
+        """Return the partitions whose next record waits for room alone, and how many wait there."""
         return [
-            (partition, len(stash.records))
-            for partition, stash in self.waiting.items()
-            if stash.schema_id is None
+            (partition, len(pending.records))
+            for partition, pending in self.waiting.items()
+            if pending.schema_id is None
         ]
 
     def retry(
         self, partition: Partition, now: float, room: float = inf
     ) -> tuple[list[Record], list[Row]]:
-        """Of a partition in ``waiting`` (I2).
+        """Return the records of a partition in ``waiting`` that can be decoded now, and their rows.
 
-        The records that can be decoded now, and their rows, in order.
+        They are in order.
+
+        Keeps (I2).
         """
-        stash = self.waiting[partition]
+        pending = self.waiting[partition]
         records: list[Record] = []
         rows: list[Row] = []
-        while stash.records:
-            record = stash.records[0]
+        while pending.records:
+            record = pending.records[0]
             if len(rows) >= room:
-                stash.schema_id = None
+                pending.schema_id = None
                 return records, rows
             try:
                 made = self._maker.rows(self._decode(record.raw.value()), record)
@@ -166,41 +169,40 @@ class Intake:
                 made = [refused_row(record, bad)]
             except NeedsSchema as needs:
                 if (
-                    needs.schema_id != stash.schema_id
+                    needs.schema_id != pending.schema_id
                     or records
-                    or needs.schema_id not in self._asked
+                    or needs.schema_id not in self._looking_up
                 ):
-                    self._await(stash, needs.schema_id, now)
+                    self._await(pending, needs.schema_id, now)
                 return records, rows
             record.open = len(made)
             rows += made
             records.append(record)
-            stash.records.popleft()
+            pending.records.popleft()
         del self.waiting[partition]
         return records, rows
 
     def forget(self, partitions: Collection[Partition]) -> None:
-        """These partitions go: nothing more of them is decoded."""
+        """Decode nothing more of these partitions, which go."""
         for partition in partitions:
             self.waiting.pop(partition, None)
 
-    def _await(self, stash: PendingRecords, schema_id: int, now: float) -> None:
-        stash.schema_id = schema_id
-        stash.since = now
-        if schema_id not in self._asked and self._ask is not None:
-            self._asked.add(schema_id)
-            self._ask(schema_id)
+    def _await(self, pending: PendingRecords, schema_id: int, now: float) -> None:
+        pending.schema_id = schema_id
+        pending.since = now
+        if schema_id not in self._looking_up and self._look_up is not None:
+            self._looking_up.add(schema_id)
+            self._look_up(schema_id)
 
 
 def _beside(message: Any) -> int:
-    """Bytes that a message takes besides its value, until its record is settled."""
+    """Return the bytes that a message takes besides its value, until its record is settled."""
     size = RECORD_BYTES + len(message.key() or b"")
     try:
         headers = message.headers()
     except (SystemError, UnicodeDecodeError, ValueError):
-        return (
-            size + UNREADABLE_HEADERS
-        )  # a name that is not UTF-8: the client cannot give any of them
+        # A name that is not UTF-8: the client cannot give any of them.
+        return size + UNREADABLE_HEADERS
     for name, value in headers or ():
         size += HEADER_BYTES + len(name) + len(value or b"")
     return size

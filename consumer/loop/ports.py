@@ -1,4 +1,4 @@
-"""What the owner loop asks of its adapters, and what comes back from them."""
+"""What the owner loop asks of its adapters, and what they tell it."""
 
 from __future__ import annotations
 
@@ -14,24 +14,81 @@ from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import Task
 
 
+class Listener(Protocol):
+    """Who is told what happens to the assignment; called inside ``poll`` and ``close``."""
+
+    def on_joined(self) -> None:
+        """The group has answered; what it assigns, if anything, comes with ``on_assigned``."""
+
+    def on_assigned(self, partitions: list[Partition]) -> None:
+        """The group gave this member these partitions, each a new epoch."""
+
+    def on_begun(self, partitions: list[Partition]) -> None:
+        """These, which the group gave before, begin now, each a new epoch.
+
+        It is no sign of the group.
+        """
+
+    def on_counted(self, counts: Mapping[str, int]) -> None:
+        """The group reads these topics, each with so many partitions, whoever owns them.
+
+        Empty: they cannot be counted.
+        """
+
+    def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
+        """These partitions go when this returns; ``lost``: another member may own them already."""
+
+    def on_committed(
+        self, commits: list[Commit], error: str | None, *, too_large: bool = False
+    ) -> None:
+        """A commit ended for these partitions.
+
+        ``too_large``: the broker does not take so much metadata.
+        """
+
+    def on_waiting(self) -> None:
+        """The owner's thread waits for Kafka inside a callback, and lives."""
+
+    @property
+    def stopping(self) -> bool:
+        """Return whether the process is to end: nothing new is begun."""
+
+    @property
+    def leaves_at_once(self) -> bool:
+        """Return whether the process is to end without waiting for anything."""
+
+
 class RecordSource(Protocol):
-    """Read and commit: ``adapters.kafka.source``, and ``standalone_reader``, which commits nothing."""
+    """Read and commit: ``adapters.kafka.source``, or ``standalone_reader``, which commits nothing.
 
-    paused: bool
-    stopped: dict[Partition, str]
+    A partition is read unless it is paused: all are by ``pause``, each by ``set_paused``.
+    """
 
     @property
-    def awaiting(self) -> Mapping[tuple[str, int], float]: ...
+    def paused(self) -> bool:
+        """Return whether all partitions are paused."""
+
     @property
-    def unknown(self) -> Collection[tuple[str, int]]: ...
+    def stopped(self) -> Mapping[Partition, str]:
+        """Return the partitions that only a person can have read on, and why."""
+
     @property
-    def lasting(self) -> Sequence[tuple[float, str]]: ...
+    def awaiting(self) -> Mapping[tuple[str, int], float]:
+        """Return the partitions of which it is not known yet where they begin, and since when."""
+
+    @property
+    def unknown(self) -> Collection[tuple[str, int]]:
+        """Return the partitions of which it is not known how far behind they are."""
+
+    @property
+    def lasting(self) -> Sequence[tuple[float, str]]:
+        """Return what keeps this process from reading: since when, and in words."""
 
     def subscribe(self) -> None: ...
     def poll(self, count: int) -> list[tuple[Partition, list[Any]]]: ...
     def pause(self) -> None: ...
-    def hold(self, partition: Partition, *, held: bool) -> None: ...
     def resume(self) -> None: ...
+    def set_paused(self, partition: Partition, *, paused: bool) -> None: ...
     @property
     def committing(self) -> bool: ...
     def commit(self, commits: list[Commit]) -> None: ...
@@ -41,45 +98,46 @@ class RecordSource(Protocol):
 
 
 class ScmApi(Protocol):
-    """Sending attempts, asking about tasks and who we are.
+    """Send attempts, poll tasks and check the token; responses come through the results."""
 
-    Answers come through the queue of results.
+    def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None:
+        """Start an attempt.
 
-    ``start_by``: asked right before the attempt is sent, it tells until when that may be (see
-    ``membership``).
-    """
+        ``start_by``: asked right before it is sent, it tells until when that may be (see
+        ``session_lease``).
+        """
 
-    def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None: ...
-    def question(self, task: Task) -> None: ...
-    def ask(self) -> None: ...
+    def poll_task(self, task: Task) -> None: ...
+    def check_token(self) -> None: ...
 
 
 class DeadLetterWriter(Protocol):
-    """Writing dead letters; acknowledgements come through the queue of results."""
+    """Write dead letters; acknowledgements come through the results."""
 
     def send(self, letter: DeadLetter) -> None: ...
 
 
 class ReceiptWriter(Protocol):
-    """Writing receipts; acknowledgements come through the queue of results."""
+    """Write receipts; acknowledgements come through the results."""
 
     def send(self, receipt: Receipt) -> None: ...
 
 
-class Call(Protocol):
-    """A call that was made for an attempt, or a question about a task.
-
-    For None, it was ``GET /me``.
-    """
+class EndedCall(Protocol):
+    """A call that was made for an attempt, or to poll a task; for None, to check the token."""
 
     @property
     def subject(self) -> Attempt | Task | None: ...
 
 
-#: What comes back: a call with its answer, rows whose letters or receipts are safe, or something to
-#: do on the owner's thread.
-Result = tuple[Call, Response] | list[Row] | Callable[[], None]
+#: What comes back: a call with its response, rows whose dead letters or receipts are safe, or
+#: something to do on the owner's thread.
+Result = tuple[EndedCall, Response] | list[Row] | Callable[[], None]
 #: No SimpleQueue: until Python 3.13 its ``get`` waits for ever, whatever its time-out, when a
 #: signal interrupts it and the time is over once the handler is through; and signals come to the
 #: owner's thread.
 Results = queue.Queue[Result]
+
+#: The owner's longest wait on the results while something is unsettled, and while nothing is.
+WAIT_BUSY_SECONDS = 0.005
+WAIT_IDLE_SECONDS = 0.05

@@ -1,4 +1,4 @@
-"""Telling dead letters in the log: one by one for who asks for it, else summed up now and then."""
+"""Log dead letters: one by one for who asks for it, else summed up now and then."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EVERY_SECONDS = 5.0
 
 
 class RejectionLog:
-    """Gathers dead letters to tell; ``clock`` in seconds, ``to``: where their rows go, for people.
+    """Counts dead letters by reason; ``clock`` in seconds, ``to``: where rows go, for people.
 
     Keys are shown at info level only with ``show_keys``.
     """
@@ -26,12 +26,12 @@ class RejectionLog:
         self._clock = clock
         self._to = to
         self._level = logging.INFO if show_keys else logging.DEBUG
-        self._told_at = 0.0
-        self._untold: Counter[str] = Counter()
-        self._first: Record | None = None  # of those that are not told yet
+        self._logged_at = 0.0
+        self._counts: Counter[str] = Counter()
+        self._first: Record | None = None  # of those that are counted
 
     def add(self, letter: DeadLetter) -> None:
-        """A letter is on its way."""
+        """Count a dead letter that is on its way."""
         why = letter.rejection
         if self._log.isEnabledFor(self._level):
             row = letter.row
@@ -45,20 +45,20 @@ class RejectionLog:
             )
         if self._first is None:
             self._first = letter.row.record
-        self._untold[why.reason] += 1
+        self._counts[why.reason] += 1
 
-    def tell_now_and_then(self) -> None:
-        """Tell how many there were, unless that was told a moment ago."""
-        if self._untold and self._clock() - self._told_at >= EVERY_SECONDS:
-            self.tell()
+    def summarize_now_and_then(self) -> None:
+        """Log how many there were, unless that was done a moment ago."""
+        if self._counts and self._clock() - self._logged_at >= EVERY_SECONDS:
+            self.summarize()
 
-    def tell(self) -> None:
-        """Tell how many there were since this was told last."""
+    def summarize(self) -> None:
+        """Log how many there were since the last time."""
         if self._first is not None:
-            told = ", ".join(f"{reason} {count}" for reason, count in self._untold.most_common())
+            counts = ", ".join(f"{reason} {count}" for reason, count in self._counts.most_common())
             partition, offset = self._first.partition, self._first.offset
             place = f"{partition.topic}[{partition.number}] at {offset}"
-            self._log.warning("rows %s: %s, first from %s", self._to, told, place)
-            self._untold.clear()
+            self._log.warning("rows %s: %s, first from %s", self._to, counts, place)
+            self._counts.clear()
             self._first = None
-            self._told_at = self._clock()
+            self._logged_at = self._clock()

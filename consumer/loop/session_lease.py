@@ -1,15 +1,15 @@
-"""Whether this process is still the member of its group that it takes itself for.
+"""A lease on the session: whether this process is still the member that it takes itself for.
 
 A process that was suspended, or a machine that stood still, does not know it: the group may have
 given its partitions to others meanwhile, and the client may learn that only a moment after it goes
 on. So after a gap between two polls nothing is uploaded until the group has acknowledged a commit
-that was sent after the gap; it takes none from a member that it has thrown out. An answer counts as
-of the time at which its own commit was sent, whenever it is read: one that was on its way before
-the gap ends no doubt, and is no fresh sign.
+that was sent after the gap; it takes none from a member that it has thrown out. An acknowledgement
+counts as of the time at which its own commit was sent, whenever it is read: one that was on its way
+before does not close the gap, and is no fresh sign.
 
 Nor does a process know it that is cut off from Kafka, but not from the API: its polls go on. So
 nothing is uploaded, either, when the last sign of the group is older than two thirds of its
-session; while there is work, it is asked for one in time.
+session; while there is work, it is probed for one in time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONGEST_GAP_SECONDS = 5.0
 
 
 class SessionLease:
-    """What is known of it; times in seconds of the owner's clock (fencing).
+    """What is known of the session; times in seconds of the owner's clock (fencing).
 
     ``session_seconds``: the group's session time-out; infinite for a reader that is no member. The
     group counts it from the last heartbeat, which may be older than the last poll by a third of it,
@@ -43,42 +43,41 @@ class SessionLease:
         self._polled_at = math.inf
         self._gap_at = -math.inf  # when the last gap was found
         self._confirmed_at = -math.inf  # when the latest commit that the group took was sent
-        self._lease = (
-            0  # a number; uploads that were handed out under another one must not begin any more
-        )
+        # A number; uploads that were handed out under another one must not begin any more.
+        self._lease = 0
         self._heard_at = -math.inf  # when the latest sign of the group was asked for
 
     def on_poll(self, now: float) -> bool:
-        """The client was polled, or the loop is inside of its callbacks.
+        """Take in that the client was polled, or that the loop is inside of its callbacks.
 
-        Whether there was a gap.
+        Return whether there was a gap.
         """
         gap = now - self._polled_at > self._gap
         if gap:
             log.warning(
-                "this process stood still for %.1f s: nothing is uploaded until the group has confirmed this member",
+                "this process stood still for %.1f s: "
+                "nothing is uploaded until the group has confirmed this member",
                 now - self._polled_at,
             )
             self._gap_at = now
-            # before the poll counts: another thread must not see the new poll and the old lease
+            # Before the poll counts: another thread must not see the new poll and the old lease.
             self.end_leases()
         self._polled_at = now
         return gap
 
     def since_last_poll(self, now: float) -> float:
-        """How long ago the last poll was."""
+        """Return how long ago the last poll was."""
         return now - self._polled_at
 
     @property
     def start_by(self) -> Callable[[], float]:
-        """The lease of an upload that is handed out now (fencing).
+        """Return the lease of an upload that is handed out now (fencing).
 
-        Asked right before it is sent, it tells until when it may be.
-
-        It moves on while the owner polls and the group gives signs of life, so an upload may wait
-        long for its connection. It never comes back once it has ended: after a gap, the rows may be
-        another member's. A worker that stood still together with the owner sees by its own clock
-        that the last poll is long ago. Any thread may ask.
+        Asked right before the upload is sent, it tells until when that may be. It moves on while
+        the owner polls and the group gives signs of life, so an upload may wait long for its
+        connection. It never comes back once it has ended: after a gap, the rows may be another
+        member's. A worker that stood still together with the owner sees by its own clock that the
+        last poll is long ago. Any thread may ask.
         """
         lease = self._lease
 
@@ -93,35 +92,32 @@ class SessionLease:
         return until
 
     def end_leases(self) -> None:
-        """What was handed out so far, and is not sent yet, must not be sent any more."""
+        """See to it that nothing that was handed out, and is not sent yet, is sent any more."""
         self._lease += 1
 
     @property
     def _gap_open(self) -> bool:
-        """Whether no commit that was sent after the last gap was acknowledged yet."""
+        """Return whether no commit that was sent after the last gap was acknowledged yet."""
         return self._confirmed_at < self._gap_at
 
     def expired(self, now: float) -> bool:
-        """Whether nothing is to be uploaded now (fencing)."""
+        """Return whether nothing is to be uploaded now (fencing)."""
         return self._gap_open or now - self._heard_at > 2 / 3 * self.session
 
     def needs_probe(self, now: float) -> bool:
-        """Whether the group should be asked for a sign, by a commit that may say nothing new."""
+        """Return whether to ask the group for a sign, by a commit that may say nothing new."""
         return self._gap_open or now - self._heard_at > self.session / 3
 
     def on_confirmed(self, sent_at: float) -> None:
-        """The group took a commit that was sent at this time.
-
-        It ends a doubt that is older than that.
-        """
-        doubted = self._gap_open
+        """Take in that the group took a commit that was sent at this time; it closes older gaps."""
+        gap_was_open = self._gap_open
         self._confirmed_at = max(self._confirmed_at, sent_at)
         self._heard_at = max(self._heard_at, sent_at)
-        if doubted and not self._gap_open:
+        if gap_was_open and not self._gap_open:
             log.info("the group has confirmed this member")
 
     def on_assigned(self, now: float) -> None:
-        """The group gave this member an assignment, which is a sign of it; it ends no gap.
+        """Take in an assignment, which is a sign of the group; it closes no gap.
 
         The client may have got it any time since the last poll, in which it would have been told.
         """

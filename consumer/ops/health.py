@@ -18,7 +18,10 @@ class Loop(Protocol):
     """The owner loop as other threads see it, without waiting for it."""
 
     turned_at: float
-    joined: bool
+
+    @property
+    def joined(self) -> bool:
+        """Return whether an assignment was received, and no stop is requested."""
 
     @property
     def stopping(self) -> bool:

@@ -10,8 +10,9 @@ from consumer.core.batching.window import Place
 from consumer.core.offsets.ledger import Ledger
 from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline
+from consumer.loop.lifecycle import Phase
 from consumer.loop.ports import RecordSource
-from consumer.loop.runner import Runner, State
+from consumer.loop.runner import Runner
 from consumer.ops.status import (
     ApiStatus,
     LaneStatus,
@@ -25,6 +26,14 @@ from consumer.ops.status import (
 
 #: Lanes that are listed: those with the most rows.
 MAX_LANES = 20
+#: What ``/status`` calls the phases; a stop counts once it is requested, as in ``/readyz``.
+_STATES = {
+    Phase.JOINING: "joining",
+    Phase.RUNNING: "running",
+    Phase.STOP_REQUESTED: "stopping",
+    Phase.DRAINING: "stopping",
+    Phase.STOPPED: "stopped",
+}
 
 
 def take(runner: Runner, source: RecordSource, now: float) -> Snapshot:
@@ -35,7 +44,7 @@ def take(runner: Runner, source: RecordSource, now: float) -> Snapshot:
     partitions.sort(key=lambda status: (status.topic, status.partition))
     return Snapshot(
         version=__version__,
-        state=_state(runner),
+        state=_STATES[runner.lifecycle.phase],
         ledger=Ledger.total(ledgers.values()),
         consumed={topic: ledger.consumed for topic, ledger in ledgers.items()},
         partitions=partitions,
@@ -49,17 +58,10 @@ def take(runner: Runner, source: RecordSource, now: float) -> Snapshot:
         oldest_unsettled_seconds=max(
             (status.oldest_unsettled_seconds for status in partitions), default=0.0
         ),
-        commits=dict(runner.commits),
+        commits=dict(runner.committing.ended),
         commit_metadata_characters=max((len(p.metadata) for p in pipeline.partitions), default=0),
         rebalances=runner.rebalances,
     )
-
-
-def _state(runner: Runner) -> str:
-    if runner.state is not State.RUNNING:
-        return str(runner.state.value)
-    # A stop was requested, and /readyz says so at once; the loop comes to it within a turn.
-    return "stopping" if runner.stopping else "running" if runner.joined else "joining"
 
 
 def _partition(

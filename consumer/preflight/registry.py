@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from consumer.adapters.schema_registry import NOT_THERE, connect, explain
+from consumer.adapters.schema_registry.client import RegistryClient, RegistryError, explain
 from consumer.config.settings import SchemaRegistrySettings
 from consumer.preflight.result import Check, failed, ok
 
@@ -20,7 +19,9 @@ class RegistryCheck:
     def __init__(self, settings: SchemaRegistrySettings) -> None:
         self._settings = settings
         password = settings.password.get_secret_value()
-        self._client: Any = connect(settings.url, settings.user, password) if settings.url else None
+        self._client = (
+            RegistryClient(settings.url, settings.user, password) if settings.url else None
+        )
 
     def checks(self) -> Iterator[Check]:
         """Yield one check: the registry answers and takes the log-in."""
@@ -29,9 +30,9 @@ class RegistryCheck:
             yield ok(NAME, "none configured; needed only for records in Confluent's wire format")
             return
         try:
-            self._client.get_schema(SOME_ID)
-        except Exception as error:  # whatever its libraries raise
-            if getattr(error, "error_code", None) not in NOT_THERE:
+            self._client.schema(SOME_ID)
+        except Exception as error:  # whatever the library raises
+            if not (isinstance(error, RegistryError) and error.not_there):
                 what, _, advice = explain(error, url).rpartition(": ")
                 yield failed(NAME, what, advice)
                 return

@@ -18,7 +18,7 @@ CHECK_EVERY = 1000
 
 
 class Sink(Protocol):
-    """A destination of records: ``kafka.publisher.Publisher``, or ``preview.Preview``."""
+    """A destination of records: ``kafka.publisher.TopicPublisher``, or ``preview.Preview``."""
 
     unacknowledged_from: int | None
     broken: str

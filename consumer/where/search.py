@@ -8,7 +8,6 @@ fate, and is never a fate of its own.
 from __future__ import annotations
 
 import queue
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,12 +15,11 @@ import orjson
 from confluent_kafka import Message
 
 from consumer.adapters.kafka.scan import Scan
-from consumer.adapters.schema_registry import Found, Registry, connect
 from consumer.config.settings import Settings
 from consumer.core.model import Row
 from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker
-from consumer.formats import EpcisRules, Schemas, decoder
+from consumer.decoding import event_decoding
 from consumer.loop.intake import Intake
 from consumer.where.evidence import (
     Place,
@@ -99,7 +97,7 @@ class CodeSearch:
         self, keys: Sequence[tuple[str, int]], since: float | None
     ) -> Iterator[tuple[Message, Row | Unread]]:
         """Yield the rows of the code; for a record that only names it, a refused row or Unread."""
-        reader = _Reader(self._settings)
+        reader = _RowReader(self._settings)
         try:
             for message in self._scan.records(keys, since):
                 self.searched += 1
@@ -167,47 +165,37 @@ class CodeSearch:
         return place, receipt_evidence(content, message, key)
 
 
-class _Reader:
-    """From a record to its rows, as the consumer reads it; it waits for schemas."""
+class _RowReader:
+    """Make the rows of a record as the consumer would; wait for schemas."""
 
     def __init__(self, settings: Settings) -> None:
-        events, registry = settings.events, settings.schema_registry
-        self._schemas = Schemas(time.monotonic) if registry.url else None
-        self._answers: queue.SimpleQueue[tuple[int, Found | str]] = queue.SimpleQueue()
-        self._registry: Registry | None = None
-        if registry.url:
-            client = connect(registry.url, registry.user, registry.password.get_secret_value())
-            self._registry = Registry(
-                client, registry.url, lambda number, answer: self._answers.put((number, answer))
-            )
+        events = settings.events
+        self._looked_up: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        decode, self._lookup = event_decoding(
+            settings, self._looked_up.put, lambda schema_id: self._intake.on_looked_up(schema_id)
+        )
         maker = RowMaker(
             events.data_key, date_fields=events.date_fields, logistic_units=events.logistic_units
         )
-        ask = None if self._registry is None else self._registry.ask
-        rules = EpcisRules(events.logistic_units, **settings.epcis.model_dump())
-        self._intake = Intake(decoder(events.format, self._schemas, rules), maker, ask)
+        self._intake = Intake(decode, maker, None if self._lookup is None else self._lookup.ask)
 
     def rows(self, message: Message) -> list[Row] | None:
-        """Its rows; None if it cannot be read without a schema that the registry does not give."""
+        """Return its rows; None if the registry does not give a schema that it takes."""
         partition = Partition(
             message.topic() or "", message.partition() or 0, message.offset() or 0, None
         )
         _, rows, _ = self._intake.take(partition, [message], 0.0)
         while partition in self._intake.waiting:
             try:
-                number, answer = self._answers.get(timeout=SCHEMA_SECONDS)
+                take_in = self._looked_up.get(timeout=SCHEMA_SECONDS)
             except queue.Empty:
                 self._intake.forget([partition])
                 return None
-            assert self._schemas is not None
-            if isinstance(answer, Found):
-                self._schemas.learn(number, *answer)
-            else:
-                self._schemas.refuse(number, answer)
-            self._intake.answered(number)
+            take_in()
             rows = self._intake.retry(partition, 0.0)[1]
         return rows
 
     def close(self) -> None:
-        if self._registry is not None:
-            self._registry.close()
+        """Look no schema up any more."""
+        if self._lookup is not None:
+            self._lookup.close()

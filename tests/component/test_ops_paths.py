@@ -103,7 +103,7 @@ def test_a_long_wait_in_a_revocation_counts_as_turning(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = served.world
-    monkeypatch.setattr(world.runner, "_revoke_seconds", 3 * STALLED_SECONDS)
+    monkeypatch.setattr(world.runner._hand_over, "seconds", 3 * STALLED_SECONDS)
     world.api = lambda _: None
     partition = world.partition(0, "A")
     world.start()

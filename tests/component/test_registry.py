@@ -1,6 +1,4 @@
-"""Looking schemas up: the client's own mock for what a registry says, a server of bytes for what
-goes wrong.
-"""
+"""Look schemas up over HTTP: what a registry says, and what goes wrong, byte by byte."""
 
 from __future__ import annotations
 
@@ -16,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
 
-from consumer.adapters import schema_registry
-from consumer.adapters.schema_registry import Found, Registry, connect, explain
+from consumer.adapters.schema_registry import client as registry_client
+from consumer.adapters.schema_registry import lookup
+from consumer.adapters.schema_registry.client import RegistryClient, explain
+from consumer.adapters.schema_registry.lookup import Found, SchemaLookup
 from consumer.errors import ConfigError
 from tests.component.wire import Peer, Wire, answer, free_port, make_certificate, saying, wait_until
 
@@ -31,14 +30,16 @@ Answers = queue.SimpleQueue[tuple[int, Found | str]]
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema_registry, "FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(schema_registry, "LAST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(lookup, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(lookup, "LAST_PAUSE_SECONDS", 0.05)
 
 
 @contextmanager
-def asking(client: Any, url: str = "http://registry") -> Iterator[tuple[Registry, Answers]]:
+def asking(
+    client: RegistryClient, url: str = "http://registry"
+) -> Iterator[tuple[SchemaLookup, Answers]]:
     answers: Answers = queue.SimpleQueue()
-    asked = Registry(client, url, lambda schema_id, found: answers.put((schema_id, found)))
+    asked = SchemaLookup(client, url, lambda schema_id, found: answers.put((schema_id, found)))
     try:
         yield asked, answers
     finally:
@@ -58,7 +59,7 @@ def error_answer(status: str, code: int) -> bytes:
     return answer(status, json.dumps({"error_code": code, "message": "no"}).encode())
 
 
-def ask_once(client: Any, schema_id: int) -> Found | str:
+def ask_once(client: RegistryClient, schema_id: int) -> Found | str:
     with asking(client) as (asked, answers):
         asked.ask(schema_id)
         found_id, found = answers.get(timeout=5)
@@ -69,38 +70,73 @@ def ask_once(client: Any, schema_id: int) -> Found | str:
 # -- what a registry says ------------------------------------------------------------------------
 
 
+class Registered:
+    """A registry of what a test has registered, behind a server; ids count from 1."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.url = wire.url
+        self.by_id: list[dict[str, Any]] = []
+        self.versions: dict[str, dict[str, Any]] = {}
+
+    def register(self, subject: str, text: str, *references: str, kind: str = "AVRO") -> int:
+        """Register the first version of a subject; ``references``: to the first of others."""
+        links = [{"name": name, "subject": name, "version": 1} for name in references]
+        body = {"schema": text, "schemaType": kind, "references": links}
+        self.by_id.append(body)
+        self.versions[f"/subjects/{subject}/versions/1"] = body
+        return len(self.by_id)
+
+    def answer(self, path: str) -> bytes:
+        """Answer a GET."""
+        folder, _, name = path.rpartition("/")
+        if folder == "/schemas/ids":
+            found = self.by_id[int(name) - 1] if int(name) <= len(self.by_id) else None
+        else:
+            found = self.versions.get(path)
+        if found is None:
+            return error_answer("404 Not Found", 40403)
+        return answer(body=json.dumps(found).encode())
+
+
 @pytest.fixture
-def mock() -> Any:
-    return SchemaRegistryClient.new_client({"url": "mock://registry"})
+def registry() -> Iterator[Registered]:
+    def script(peer: Peer, wire: Wire) -> None:
+        while (request := wire.take(peer)) is not None:
+            peer.send(found.answer(request.line.split()[1]))
+
+    with Wire(script) as wire:
+        found = Registered(wire)
+        yield found
+
+
+def ask_registered(registry: Registered, schema_id: int) -> Found | str:
+    return ask_once(RegistryClient(registry.url), schema_id)
 
 
 @pytest.mark.parametrize("kind", ["AVRO", "JSON", "PROTOBUF"])
-def test_schema_is_found_with_its_type(mock: Any, kind: str) -> None:
-    schema_id = mock.register_schema("s", Schema("the text", kind))
-    assert ask_once(mock, schema_id) == Found(kind, "the text", [])
+def test_schema_is_found_with_its_type(registry: Registered, kind: str) -> None:
+    schema_id = registry.register("s", "the text", kind=kind)
+    assert ask_registered(registry, schema_id) == Found(kind, "the text", [])
 
 
 def test_schema_that_names_no_type_is_avro() -> None:
     with Wire(saying(schema_answer())) as wire:
-        assert ask_once(connect(wire.url), 5) == Found("AVRO", AVRO, [])
+        assert ask_once(RegistryClient(wire.url), 5) == Found("AVRO", AVRO, [])
         assert wire.requests[0].line == "GET /schemas/ids/5 HTTP/1.1"
 
 
-def test_id_that_is_not_there_is_told_as_such(mock: Any) -> None:
-    assert ask_once(mock, 12) == "schema 12 is not in the registry at http://registry"
+def test_id_that_is_not_there_is_told_as_such(registry: Registered) -> None:
+    assert ask_registered(registry, 12) == "schema 12 is not in the registry at http://registry"
 
 
-def test_schemas_that_are_referred_to_come_deepest_first_and_once(mock: Any) -> None:
-    def register(name: str, *references: tuple[str, int]) -> int:
-        links = [SchemaReference(subject, subject, version) for subject, version in references]
-        schema_id: int = mock.register_schema(name, Schema(f"text of {name}", "AVRO", links))
-        return schema_id
-
-    register("deep")
-    register("left", ("deep", 1))
-    register("right", ("deep", 1), ("left", 1))
-    found = ask_once(mock, register("top", ("right", 1), ("left", 1)))
-    assert found == Found("AVRO", "text of top", ["text of deep", "text of left", "text of right"])
+def test_schemas_that_are_referred_to_come_deepest_first_and_once(registry: Registered) -> None:
+    registry.register("deep", "text of deep")
+    registry.register("left", "text of left", "deep")
+    registry.register("right", "text of right", "deep", "left")
+    schema_id = registry.register("top", "text of top", "right", "left")
+    assert ask_registered(registry, schema_id) == Found(
+        "AVRO", "text of top", ["text of deep", "text of left", "text of right"]
+    )
 
 
 def test_reference_that_is_not_there_is_told_by_its_name() -> None:
@@ -114,36 +150,38 @@ def test_reference_that_is_not_there_is_told_by_its_name() -> None:
                 peer.send(error_answer("404 Not Found", 40402))
 
     with Wire(script) as wire:
-        found = ask_once(connect(wire.url), 5)
-        assert (
-            found
-            == "schema 5 refers to places/site version 3, which is not in the registry at http://registry"
+        found = ask_once(RegistryClient(wire.url), 5)
+        assert found == (
+            "schema 5 refers to places/site version 3, which is not in the registry at "
+            "http://registry"
         )
-        assert wire.requests[1].line.startswith("GET /subjects/places%2Fsite/versions/3?")
+        assert wire.requests[1].line == "GET /subjects/places%2Fsite/versions/3 HTTP/1.1"
 
 
-def test_circle_of_references_ends(mock: Any) -> None:
-    mock.register_schema("a", Schema("a", "AVRO", [SchemaReference("b", "b", 1)]))
-    schema_id = mock.register_schema("b", Schema("b", "AVRO", [SchemaReference("a", "a", 1)]))
-    found = ask_once(mock, schema_id)
+def test_circle_of_references_ends(registry: Registered) -> None:
+    registry.register("a", "a", "b")
+    found = ask_registered(registry, registry.register("b", "b", "a"))
     assert isinstance(found, Found)
     assert sorted(found.references) == ["a", "b"]
 
 
-def test_far_too_many_references_are_refused(mock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema_registry, "MAX_REFERENCES", 3)
-    for number in range(4):
-        mock.register_schema(f"s{number}", Schema(f"{number}"))
-    links = [SchemaReference("n", f"s{number}", 1) for number in range(4)]
-    schema_id = mock.register_schema("top", Schema("top", "AVRO", links))
-    assert ask_once(mock, schema_id) == f"schema {schema_id} refers to more than 3 others"
+def test_far_too_many_references_are_refused(
+    registry: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "MAX_REFERENCES", 3)
+    names = [f"s{number}" for number in range(4)]
+    for name in names:
+        registry.register(name, name)
+    schema_id = registry.register("top", "top", *names)
+    found = ask_registered(registry, schema_id)
+    assert found == f"schema {schema_id} refers to more than 3 others"
 
 
-def test_thread_begins_with_the_first_question(mock: Any) -> None:
+def test_thread_begins_with_the_first_question(registry: Registered) -> None:
     def running() -> bool:
         return any(thread.name == "schema-registry" for thread in threading.enumerate())
 
-    with asking(mock) as (asked, answers):
+    with asking(RegistryClient(registry.url)) as (asked, answers):
         assert not running()
         asked.ask(1)
         answers.get(timeout=5)
@@ -192,10 +230,10 @@ def test_outage_is_waited_for_and_told_with_what_to_do(
         wire.take(peer)
         peer.send(bad if len(wire.requests) <= 3 else schema_answer())
 
-    caplog.set_level(logging.WARNING, "consumer.adapters.schema_registry")
+    caplog.set_level(logging.WARNING, "consumer.adapters.schema_registry.lookup")
     with (
         Wire(script) as wire,
-        asking(connect(wire.url, "me", PASSWORD), wire.url) as (asked, answers),
+        asking(RegistryClient(wire.url, "me", PASSWORD), wire.url) as (asked, answers),
     ):
         asked.ask(5)
         assert answers.get(timeout=5) == (5, Found("AVRO", AVRO, []))
@@ -210,10 +248,10 @@ def test_outage_is_waited_for_and_told_with_what_to_do(
 
 
 def test_registry_that_is_started_late_is_found(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "consumer.adapters.schema_registry")
+    caplog.set_level(logging.WARNING, "consumer.adapters.schema_registry.lookup")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with asking(connect(url), url) as (asked, answers):
+    with asking(RegistryClient(url), url) as (asked, answers):
         asked.ask(5)
         wait_until(lambda: bool(caplog.records))
         assert (
@@ -231,24 +269,24 @@ def test_registry_that_is_started_late_is_found(caplog: pytest.LogCaptureFixture
 def test_registry_that_says_nothing_is_given_up_in_time(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(schema_registry, "CALL_SECONDS", 0.2)
+    monkeypatch.setattr(registry_client, "CALL_SECONDS", 0.2)
 
     def script(peer: Peer, wire: Wire) -> None:
         if wire.take(peer) and len(wire.requests) == 1:
             peer.hold()
         peer.send(schema_answer())
 
-    with Wire(script) as wire, asking(connect(wire.url), wire.url) as (asked, answers):
+    with Wire(script) as wire, asking(RegistryClient(wire.url), wire.url) as (asked, answers):
         asked.ask(5)
         assert answers.get(timeout=5)[0] == 5
     assert "does not answer (timed out)" in caplog.text
 
 
 def test_outage_is_told_once_in_half_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "consumer.adapters.schema_registry")
+    caplog.set_level(logging.WARNING, "consumer.adapters.schema_registry.lookup")
     with (
         Wire(saying(error_answer("500 No", 1))) as wire,
-        asking(connect(wire.url), wire.url) as (asked, _),
+        asking(RegistryClient(wire.url), wire.url) as (asked, _),
     ):
         asked.ask(5)
         asked.ask(6)
@@ -258,11 +296,11 @@ def test_outage_is_told_once_in_half_a_minute(caplog: pytest.LogCaptureFixture) 
 
 def test_attempts_are_spaced_out_up_to_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(schema_registry, "FIRST_PAUSE_SECONDS", 0.5)
-    monkeypatch.setattr(schema_registry, "LAST_PAUSE_SECONDS", 5.0)
+    monkeypatch.setattr(lookup, "FIRST_PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr(lookup, "LAST_PAUSE_SECONDS", 5.0)
     with (
         Wire(saying(error_answer("500 No", 1))) as wire,
-        asking(connect(wire.url), wire.url) as (asked, _),
+        asking(RegistryClient(wire.url), wire.url) as (asked, _),
     ):
         monkeypatch.setattr(asked._closed, "wait", lambda seconds: pauses.append(seconds))
         asked.ask(5)
@@ -276,18 +314,20 @@ def test_schema_the_registry_stumbles_over_does_not_keep_others_waiting() -> Non
             stumbles = len(wire.requests) <= 3 or request.line == "GET /schemas/ids/6 HTTP/1.1"
             peer.send(error_answer("500 No", 1) if stumbles else schema_answer())
 
-    with Wire(script) as wire, asking(connect(wire.url), wire.url) as (asked, answers):
+    with Wire(script) as wire, asking(RegistryClient(wire.url), wire.url) as (asked, answers):
         asked.ask(5)
         asked.ask(6)
         asked.ask(7)
         assert {answers.get(timeout=5)[0], answers.get(timeout=5)[0]} == {5, 7}
 
 
-def test_schema_that_was_not_there_is_looked_up_anew_when_it_is_asked_for_again(mock: Any) -> None:
-    with asking(mock) as (asked, answers):
+def test_schema_that_was_not_there_is_looked_up_anew_when_it_is_asked_for_again(
+    registry: Registered,
+) -> None:
+    with asking(RegistryClient(registry.url)) as (asked, answers):
         asked.ask(1)
         assert answers.get(timeout=5) == (1, "schema 1 is not in the registry at http://registry")
-        mock.register_schema("s", Schema(AVRO))
+        registry.register("s", AVRO)
         asked.ask(1)
         assert answers.get(timeout=5) == (1, Found("AVRO", AVRO, []))
 
@@ -295,7 +335,7 @@ def test_schema_that_was_not_there_is_looked_up_anew_when_it_is_asked_for_again(
 def test_client_keeps_nothing_itself() -> None:
     with (
         Wire(saying(schema_answer())) as wire,
-        asking(connect(wire.url), wire.url) as (asked, answers),
+        asking(RegistryClient(wire.url), wire.url) as (asked, answers),
     ):
         for _ in range(2):
             asked.ask(5)
@@ -317,8 +357,8 @@ def test_log_in_is_sent_and_nothing_of_the_environment_interferes(
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     with Wire(saying(schema_answer())) as wire:
-        assert isinstance(ask_once(connect(wire.url, "me", "a:b"), 5), Found)
-        assert isinstance(ask_once(connect(wire.url), 5), Found)
+        assert isinstance(ask_once(RegistryClient(wire.url, "me", "a:b"), 5), Found)
+        assert isinstance(ask_once(RegistryClient(wire.url), 5), Found)
         headers = [request.headers for request in wire.requests]
     assert headers[0]["authorization"] == "Basic " + base64.b64encode(b"me:a:b").decode()
     assert "authorization" not in headers[1]
@@ -332,7 +372,7 @@ def test_proxy_of_a_kind_that_the_library_cannot_speak_to_is_passed_over_like_an
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     with Wire(saying(schema_answer())) as wire:
-        assert isinstance(ask_once(connect(wire.url), 5), Found)
+        assert isinstance(ask_once(RegistryClient(wire.url), 5), Found)
 
 
 def test_certificate_is_verified(
@@ -342,12 +382,12 @@ def test_certificate_is_verified(
 ) -> None:
     made = make_certificate(tmp_path_factory.mktemp("tls"), "registry", "IP:127.0.0.1")
     with Wire(saying(schema_answer()), made.server()) as wire:
-        with asking(connect(wire.url), wire.url) as (asked, _):
+        with asking(RegistryClient(wire.url), wire.url) as (asked, _):
             asked.ask(5)
             wait_until(lambda: "certificate verify failed" in caplog.text)
         assert not wire.requests
         monkeypatch.setenv("SSL_CERT_FILE", str(made.pem))
-        assert isinstance(ask_once(connect(wire.url), 5), Found)
+        assert isinstance(ask_once(RegistryClient(wire.url), 5), Found)
 
 
 def test_certificates_that_cannot_be_read_are_an_error_of_the_configuration(
@@ -355,13 +395,13 @@ def test_certificates_that_cannot_be_read_are_an_error_of_the_configuration(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
     with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
-        connect("https://registry")
+        RegistryClient("https://registry")
 
 
 def test_closing_ends_the_thread_during_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema_registry, "FIRST_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr(lookup, "FIRST_PAUSE_SECONDS", 60.0)
     url = f"http://127.0.0.1:{free_port()}"
-    with asking(connect(url), url) as (asked, answers):
+    with asking(RegistryClient(url), url) as (asked, answers):
         asked.ask(5)
     assert answers.empty()
 

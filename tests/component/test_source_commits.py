@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from consumer.adapters.kafka import source as module
+from consumer.adapters.kafka import group_commits as module
 from consumer.adapters.kafka.reader import ReadFrom
 from consumer.adapters.kafka.source import Source
 from consumer.core.offsets.commits import Commit, due_commits
@@ -90,7 +90,7 @@ def test_a_commit_that_is_taken_after_a_later_one_is_followed_by_another(
     """
     monkeypatch.setattr(module, "COMMIT_LOST_SECONDS", 0.0)
     partition = Partition("events", 0, 7, 0)
-    source._owned[("events", 0)] = partition
+    source._assignment.owned[("events", 0)] = partition
     source.commit([Commit(partition, 5, "")])
     source.commit([Commit(partition, 7, "")])
     answer(source, 7)
@@ -117,7 +117,7 @@ def test_a_last_commit_that_is_put_back_by_an_earlier_one_is_sent_again(
     looks = iter([1, 0])  # which of them the group has; then the latest
     client.committed = lambda partitions, timeout: [sent[next(looks, -1)]]
     source.commit([commit(5)])
-    source._committing_since -= 1.0  # it is on its way for that long
+    source._commits._sent_at -= 1.0  # it is on its way for that long
     assert source.commit_and_wait([commit(7)])
     assert [tp.offset for tp in sent] == [5, 7, 7]
 
@@ -132,7 +132,7 @@ def test_a_last_commit_that_is_refused_is_not_sent_over_and_over(
     client.committed = lambda partitions, timeout: [TopicPartition("events", 0, 3)]
     for _ in range(under_way):
         source.commit([commit(5)])
-        source._committing_since -= 2.0
+        source._commits._sent_at -= 2.0
     assert not source.commit_and_wait([commit(7)])
     assert sent.count(7) == 1 + under_way
 
@@ -169,7 +169,7 @@ def test_two_commits_of_one_offset_with_different_maps_are_told_apart(
     listener.on_committed = lambda commits, error, *, too_large=False: ended.append(
         (commits[0].metadata, error)
     )
-    partition = source._owned[("events", 0)] = Partition("events", 0, 0, 5)
+    partition = source._assignment.owned[("events", 0)] = Partition("events", 0, 0, 5)
     source.commit([Commit(partition, 5, "one")])
     source.commit([Commit(partition, 5, "two")])
     source._on_commit(None, [TopicPartition("events", 0, 5, "two")])
@@ -191,7 +191,7 @@ def test_a_commit_of_an_epoch_before_is_what_the_group_has_of_the_one_that_is_ow
     """
     old, new = Partition("events", 0, 0, 0), Partition("events", 0, 7, 7)
     source.commit([Commit(old, 5, "")])
-    source._owned[("events", 0)] = new
+    source._assignment.owned[("events", 0)] = new
     answer(source, 5)
     assert due_commits([new]) == [Commit(new, 7, "")], (
         "the group is left behind what it was told before"
@@ -206,7 +206,7 @@ def test_a_fault_in_the_listener_leaves_a_revoked_partition_unowned_and_the_next
     client: Any = source._consumer
     client.consume = lambda count, timeout: []
     client.consumer_group_metadata = lambda: b""
-    partition = source._owned[("events", 0)] = Partition("events", 0, 0, 0)
+    partition = source._assignment.owned[("events", 0)] = Partition("events", 0, 0, 0)
 
     def fails(partitions: list[Partition], *, lost: bool) -> None:
         raise KeyError("a fault")

@@ -35,6 +35,9 @@ class Client:
         )
         return [error, error]
 
+    def memberid(self) -> str:
+        return "line-7"
+
     def consumer_group_metadata(self) -> None:
         return None
 

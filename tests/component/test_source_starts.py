@@ -122,7 +122,7 @@ class Stand:
         broker: Any = self.broker
         self.source._consumer = broker
         self.source._seeking._open = lambda: broker
-        self.source._ids = SimpleNamespace(answer=lambda: None, ask=lambda *_: None)  # type: ignore[assignment]
+        self.source._changes._ids = SimpleNamespace(answer=lambda: None, ask=lambda *_: None)  # type: ignore[assignment]
 
     def assign(self, *numbers: int) -> None:
         self.source._on_assign(
@@ -189,7 +189,7 @@ def test_a_partition_that_is_lost_is_looked_for_no_more_and_gives_up_only_what_i
     stand: Stand,
 ) -> None:
     stand.assign(0, 1, 2)
-    (search,) = stand.source._searches.values()
+    (search,) = stand.source._assignment.searches.values()
     stand.revoke(0, 1)
     assert search.ended
     assert stand.listener.went == [[1]]
@@ -210,10 +210,10 @@ def test_the_answer_to_a_search_of_an_earlier_assignment_is_none_to_a_later_one(
     stand: Stand,
 ) -> None:
     stand.assign(0, 1, 2)
-    (before,) = stand.source._searches.values()
+    (before,) = stand.source._assignment.searches.values()
     stand.revoke(0)
     stand.assign(0)
-    assert stand.source._searches[("events", 0)] is not before
+    assert stand.source._assignment.searches[("events", 0)] is not before
     before.then = lambda _: stand.listener.begun.append("where another look-up said")
     stand.source._seeking._found.put((before, None))
     stand.poll()
@@ -256,10 +256,10 @@ def test_a_position_before_which_the_log_was_cut_is_not_there_again_though_other
     """A copy that lags behind took over, and new records have got the offsets of those that are
     gone.
     """
-    stand.source._on_out_of_range = rule
+    stand.source._beginning.on_out_of_range = rule
     stand.assign(1)
-    (partition,) = stand.source._owned.values()
-    stand.source._judge(partition, Extent(0, 50, NOWHERE), CUT)
+    (partition,) = stand.source._assignment.owned.values()
+    stand.source._changes.judge(partition, Extent(0, 50, NOWHERE), CUT)
     if rule == "stop":
         assert stand.source.stopped == {partition: "out_of_range"}, "I1: records are passed over"
     else:
@@ -268,8 +268,8 @@ def test_a_position_before_which_the_log_was_cut_is_not_there_again_though_other
 
 def test_a_position_that_is_there_again_is_read_on(stand: Stand) -> None:
     stand.assign(1)
-    (partition,) = stand.source._owned.values()
-    stand.source._judge(partition, Extent(0, 50, NOWHERE), GONE)
+    (partition,) = stand.source._assignment.owned.values()
+    stand.source._changes.judge(partition, Extent(0, 50, NOWHERE), GONE)
     assert (stand.source.stopped, stand.listener.begun, stand.broker.assigned[1:]) == (
         {},
         [],

@@ -189,7 +189,7 @@ class SimulatedApi:
         return self._answer()
 
     def me(self) -> Response:
-        self._pool.ask()
+        self._pool.check_token()
         return self._answer()
 
     def _answer(self) -> Response:

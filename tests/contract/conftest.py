@@ -1,4 +1,4 @@
-"""Each test of this folder runs against the real part and against the simulation's stand-in for it."""
+"""Run each test of this folder against the real part and against the simulation's stand-in."""
 
 from __future__ import annotations
 

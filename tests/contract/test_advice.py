@@ -114,7 +114,7 @@ def test_an_advertised_address_that_cannot_be_resolved_is_not_told_as_bootstrap_
 def test_a_group_whose_offsets_are_gone_says_where_it_begins_and_why(
     kafka: Kafka, begin: Callable[..., Member], caplog: pytest.LogCaptureFixture, start_from: str
 ) -> None:
-    caplog.set_level(logging.INFO, logger="consumer.adapters.kafka.reader")
+    caplog.set_level(logging.INFO, logger="consumer.adapters.kafka")
     topic, group = kafka.create_topic(unique("events"), 1), unique("group")
     kafka.produce(topic, [(None, b"{}", 0)])
     with closing(Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": group})) as client:

@@ -90,7 +90,8 @@ def test_without_an_answer_nobody_knows_whether_it_was_applied(
     rows = rows_of("A", "B")
     response = api.upload(rows)
     assert response.sent, (
-        "I2: a call that may take effect later is told as never sent: it could overwrite a later row"
+        "I2: a call that may take effect later is told as never sent: "
+        "it could overwrite a later row"
     )
     assert (response.status, response.document) == (None, None)
     assert response.error

@@ -56,7 +56,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_module, "OUTSIDE_SECONDS", 1.0)
-    monkeypatch.setattr(client, "TELL_AGAIN_SECONDS", 0.5)
+    monkeypatch.setattr(client, "LOG_AGAIN_SECONDS", 0.5)
     monkeypatch.setattr(ends, "PATIENCE_SECONDS", 2.0)
     monkeypatch.setattr(ends, "AWAY_SECONDS", 2.0)
     monkeypatch.setattr(ends, "CALL_SECONDS", 0.5)

@@ -182,7 +182,7 @@ def test_a_held_partition_rests_and_the_others_go_on(site: Site) -> None:
     member = site.member()
     member.count = 5
     site.turn_until(lambda: len(member.offsets(0)) >= 5, "something is read")
-    site.do(member, lambda source: source.hold(member.owned[0], held=True))
+    site.do(member, lambda source: source.set_paused(member.owned[0], paused=True))
     given = len(member.offsets(0))
     site.publish(1, *_values(0, 5))
     site.turn_until(lambda: len(member.offsets(1)) == 5, "the other partition is read")
@@ -191,7 +191,7 @@ def test_a_held_partition_rests_and_the_others_go_on(site: Site) -> None:
     site.do(member, lambda source: source.resume())
     site.turn_for(0.3)
     assert len(member.offsets(0)) == given, "the end of a pause ends no hold"
-    site.do(member, lambda source: source.hold(member.owned[0], held=False))
+    site.do(member, lambda source: source.set_paused(member.owned[0], paused=False))
     site.turn_until(lambda: len(member.offsets(0)) == 20, "it is read on")
     assert member.offsets(0) == list(range(20)), "I1: nothing is passed, and nothing comes twice"
 
@@ -567,7 +567,7 @@ def test_a_partition_is_stopped_where_retention_has_removed_what_was_not_read(si
     assert not member.offsets(0)
 
 
-def test_with_a_topic_its_commits_go_and_a_late_commit_of_its_offsets_is_taken_for_the_one_made_anew(
+def test_with_a_topic_its_commits_go_and_a_late_one_is_taken_for_the_topic_made_anew(
     site: Site,
 ) -> None:
     """A broker does not ask which topic of that name a commit was made for."""

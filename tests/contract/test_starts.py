@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Consumer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
-from consumer.adapters.kafka import reader as module
+from consumer.adapters.kafka import log_changes as module
 from consumer.adapters.kafka.reader import ReadFrom
 from consumer.adapters.kafka.source import Source
 from consumer.core.offsets.commits import Commit, due_commits

@@ -14,6 +14,10 @@ READER, SOURCE, LETTERS, OUTBOX = (
     "adapters/kafka/dead_letter.py",
     "adapters/kafka/retrying_producer.py",
 )
+COMMITS, BEGINNING = "adapters/kafka/group_commits.py", "adapters/kafka/beginning.py"
+ASSIGNMENT, GONE = "adapters/kafka/assignment.py", "adapters/kafka/gone_offsets.py"
+REFUSALS, OFFSETS = "adapters/kafka/refusals.py", "adapters/kafka/offsets.py"
+LOG_CHANGES = "adapters/kafka/log_changes.py"
 CLIENT, TRANSPORT = "adapters/scantrust/client.py", "adapters/scantrust/transport.py"
 FRAMING, TRUST = "adapters/scantrust/framing.py", "adapters/scantrust/trust.py"
 SOURCE_TESTS = "tests/contract/test_source.py"
@@ -23,28 +27,25 @@ MATCHING = ("tests/component/test_client_matching.py",)
 TLS_TESTS = ("tests/component/test_client_tls.py",)
 
 UNREAD_TESTS = "tests/component/test_unread_streams.py"
+HOLDS_UP = f"{UNREAD_TESTS}::test_a_log_that_nobody_reads_holds_up_neither_the_loop_nor_its_end"
 LASTING_TESTS = "tests/contract/test_lasting.py"
 
 MUTANTS = (
     Mutant(
         "a position before which the log was cut is read on once others are written there",
-        (Edit(READER, "position > end or _CUT in error.str()", "position > end"),),
+        (Edit(GONE, "position > end or _CUT in error.str()", "position > end"),),
         ("tests/component/test_source_starts.py",),
         promise="starts",
     ),
     Mutant(
         "who logs waits for whoever reads the log",
         (Edit("ops/logs.py", "self._lines.write(f", "sys.stderr.write(f"),),
-        (
-            f"{UNREAD_TESTS}::test_a_log_that_nobody_reads_holds_up_neither_the_loop_nor_its_end[stderr]",
-        ),
+        (f"{HOLDS_UP}[stderr]",),
     ),
     Mutant(
         "the last line waits for whoever reads the output",
         (Edit("commands/run.py", "LAST_LINE_SECONDS = 2.0", "LAST_LINE_SECONDS = 9999.0"),),
-        (
-            f"{UNREAD_TESTS}::test_a_log_that_nobody_reads_holds_up_neither_the_loop_nor_its_end[stderr and stdout]",
-        ),
+        (f"{HOLDS_UP}[stderr and stdout]",),
     ),
     Mutant(
         "a second signal is seen between two steps of the main thread only",
@@ -73,7 +74,7 @@ MUTANTS = (
     ),
     Mutant(
         "what was known of a partition that was lost is told as if it still held",
-        (Edit(READER, "return self._refused.keys() | self._lost", "return set()"),),
+        (Edit(REFUSALS, "return self._refused.keys() | self.lost", "return set()"),),
         (
             f"{LASTING_TESTS}::test_a_topic_that_may_not_be_read_any_more_is_told_again_and_unknown_until_it_may",
         ),
@@ -98,7 +99,9 @@ MUTANTS = (
         "a run with an end waits for ever for what lasts at Kafka",
         (
             Edit(
-                "loop/runner.py", "for since, why in self._source.lasting:", "for since, why in ():"
+                "loop/patience.py",
+                "for since, why in self._source.lasting:",
+                "for since, why in ():",
             ),
         ),
         ("tests/unit/loop/test_runner_stop.py",),
@@ -107,8 +110,8 @@ MUTANTS = (
         "a commit that fails on and on is told each time",
         (
             Edit(
-                "loop/runner.py",
-                "if now - self._commits_told.get(error, -math.inf) >= TELL_AGAIN_SECONDS:",
+                "loop/committing.py",
+                "if now - self._logged.get(error, -math.inf) >= LOG_AGAIN_SECONDS:",
                 "if True:",
             ),
         ),
@@ -131,7 +134,7 @@ MUTANTS = (
     ),
     Mutant(
         "a partition is read from its beginning, whatever the group has committed",
-        (Edit(STARTS, "= (tp.offset, (tp.metadata or", "= (0, (tp.metadata or"),),
+        (Edit(OFFSETS, "= (tp.offset, (tp.metadata or", "= (0, (tp.metadata or"),),
         (
             f"{SOURCE_TESTS}::test_a_partition_begins_at_its_committed_offset_with_the_metadata_of_that_commit[real]",
         ),
@@ -142,7 +145,7 @@ MUTANTS = (
         (
             Edit(
                 READER,
-                "partition.position = max(partition.position, message.offset() or 0)",
+                "partition.position = max(partition.position, offset)",
                 "pass",
             ),
         ),
@@ -153,9 +156,9 @@ MUTANTS = (
         "a pause is said before the assignment only, where the client ignores it",
         (
             Edit(
-                READER,
-                "        self._apply_pause(reads)  # only after the assignment: before it, a pause is ignored\n",
-                "",
+                ASSIGNMENT,
+                "        self.apply_pauses(starts)  # only after",
+                "        # only after",
             ),
         ),
         (f"{SOURCE_TESTS}::test_a_pause_from_before_the_assignment_holds[real]",),
@@ -163,7 +166,7 @@ MUTANTS = (
     ),
     Mutant(
         "how a commit ended is not looked at",
-        (Edit(SOURCE, "failed.setdefault(error or tp.error, [])", "failed.setdefault(None, [])"),),
+        (Edit(COMMITS, "failed.setdefault(error or tp.error, [])", "failed.setdefault(None, [])"),),
         (
             f"{SOURCE_TESTS}::test_metadata_that_is_too_large_is_told_and_nothing_of_its_partition_is_committed[real]",
         ),
@@ -171,7 +174,7 @@ MUTANTS = (
     ),
     Mutant(
         "a topic that was made anew while it was read is not told from the old one",
-        (Edit(READER, "if before.topic_id in (UNKNOWN, now.topic_id):", "if True:"),),
+        (Edit(LOG_CHANGES, "if before.topic_id in (UNKNOWN, now.topic_id):", "if True:"),),
         (f"{STARTS_TESTS}::test_or_it_is_stopped_and_told_so",),
         promise="starts",
     ),
@@ -228,7 +231,7 @@ MUTANTS = (
         "one start that is not known leaves all of the assignment unread",
         (
             Edit(
-                READER,
+                BEGINNING,
                 "        return self._take_on(starts)\n\n",
                 "        return self._take_on({} if problems else starts)\n\n",
             ),
@@ -251,12 +254,12 @@ MUTANTS = (
         "the answer to a commit is told apart by its offsets only",
         (
             Edit(
-                SOURCE,
+                COMMITS,
                 "(tp.topic, tp.partition): _said(tp) for tp in answered",
                 "(tp.topic, tp.partition): tp.offset for tp in answered",
             ),
             Edit(
-                SOURCE,
+                COMMITS,
                 "key: (commit.offset, commit.metadata) for key, commit in sent.items()",
                 "key: commit.offset for key, commit in sent.items()",
             ),
@@ -268,9 +271,9 @@ MUTANTS = (
         "a last commit that could not be sent is confirmed by an earlier one",
         (
             Edit(
-                SOURCE,
-                "        wanted = self._send(commits)\n        until",
-                "        self._send(commits)\n        wanted = self._committing[-1]\n        until",
+                COMMITS,
+                "        wanted = self.send(commits)\n        until",
+                "        self.send(commits)\n        wanted = self._sent[-1]\n        until",
             ),
         ),
         ("tests/component/test_source_commits.py",),
@@ -337,7 +340,8 @@ MUTANTS = (
         (
             Edit(
                 OUTBOX,
-                "        pending, self._pending = self._pending, {}\n        self._handed_out = 0\n",
+                "        pending, self._pending = self._pending, "
+                "{}\n        self._handed_out = 0\n",
                 "        pending, self._pending = self._pending, {}\n",
             ),
         ),

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from tests.mutants.mutant import SIMULATION, Edit, Mutant
 
-RUNNER, RESTING, MEMBERSHIP = "loop/runner.py", "loop/partition_pauses.py", "loop/session_lease.py"
+RUNNER, READING, HAND_OVER = "loop/runner.py", "loop/reading.py", "loop/rebalance.py"
+COMMITTING, DRAIN, PATIENCE = "loop/committing.py", "loop/drain.py", "loop/patience.py"
+PAUSES, LEASE = "loop/partition_pauses.py", "loop/session_lease.py"
 PIPELINE, PACE = "core/pipeline.py", "core/admission/pace.py"
 SEVERAL_TESTS = ("tests/unit/core/rows/test_several.py",)
-CROWDING_TESTS = ("tests/unit/core/admission/test_flow.py",)
-MEMBERSHIP_TESTS = ("tests/unit/loop/test_session_lease.py",)
+QUOTA_TESTS = ("tests/unit/core/admission/test_flow.py",)
 PACE_TESTS = ("tests/unit/core/admission/test_pace.py",)
-MEMBERSHIP_TESTS = ("tests/unit/loop/test_session_lease.py",)
+LEASE_TESTS = ("tests/unit/loop/test_session_lease.py",)
 STOP_TESTS = ("tests/unit/loop/test_runner_stop.py",)
 LOOP_TESTS = (
     "tests/unit/loop/test_runner.py",
@@ -29,9 +30,9 @@ MUTANTS = (
         "a failed commit is recorded as committed",
         (
             Edit(
-                RUNNER,
-                "        if error is None:\n            self._commits_told",
-                "        if True:\n            self._commits_told",
+                COMMITTING,
+                "        if error is None:\n            self._logged",
+                "        if True:\n            self._logged",
             ),
         ),
         LOOP_TESTS,
@@ -39,7 +40,7 @@ MUTANTS = (
     ),
     Mutant(
         "a commit is sent while another is in flight",
-        (Edit(RUNNER, "if now < due_at or self._source.committing:", "if now < due_at:"),),
+        (Edit(COMMITTING, "if now < due_at or self._source.committing:", "if now < due_at:"),),
         LOOP_TESTS,
         promise="I3",
     ),
@@ -47,9 +48,9 @@ MUTANTS = (
         "a lost partition is committed",
         (
             Edit(
-                RUNNER,
-                "if not lost and self.state is not State.STOPPED:",
-                "if self.state is not State.STOPPED:",
+                HAND_OVER,
+                "        elif self._lifecycle.phase is not Phase.STOPPED:",
+                "        if self._lifecycle.phase is not Phase.STOPPED:",
             ),
         ),
         LOOP_TESTS,
@@ -59,7 +60,7 @@ MUTANTS = (
         "a revocation does not wait for requests in flight",
         (
             Edit(
-                RUNNER,
+                HAND_OVER,
                 "(pipeline.busy(partitions) or self._clock() < lost_until(partitions))",
                 "(self._clock() < lost_until(partitions))",
             ),
@@ -71,7 +72,7 @@ MUTANTS = (
         "a revocation does not wait for calls whose answer was lost",
         (
             Edit(
-                RUNNER,
+                HAND_OVER,
                 "(pipeline.busy(partitions) or self._clock() < lost_until(partitions))",
                 "pipeline.busy(partitions)",
             ),
@@ -83,8 +84,8 @@ MUTANTS = (
         "a revocation's last commit is left out",
         (
             Edit(
-                RUNNER,
-                "if not self._source.commit_and_wait(due_commits(partitions, self._clock())):",
+                HAND_OVER,
+                "if not self._committing.commit_and_wait(partitions):",
                 "if False:",
             ),
         ),
@@ -95,9 +96,9 @@ MUTANTS = (
         "the partitions that stay stand still in a revocation",
         (
             Edit(
-                RUNNER,
-                "                self._act()\n            if pipeline",
-                "            if pipeline",
+                HAND_OVER,
+                "            self._act()\n        if pipeline",
+                "        if pipeline",
             ),
         ),
         LOOP_TESTS,
@@ -105,7 +106,7 @@ MUTANTS = (
     ),
     Mutant(
         "a revoked partition's records are taken in",
-        (Edit(RUNNER, "            if not partition.owned:\n                continue\n", ""),),
+        (Edit(READING, "            if not partition.owned:\n                continue\n", ""),),
         LOOP_TESTS,
         promise="I5",
     ),
@@ -113,7 +114,7 @@ MUTANTS = (
         "a request is sent however long ago the group was polled",
         (
             Edit(
-                MEMBERSHIP,
+                LEASE,
                 "until = self._polled_at + min(2 / 3 * self.session, LONGEST_GAP_SECONDS)",
                 "until = math.inf",
             ),
@@ -125,59 +126,65 @@ MUTANTS = (
         "an upload that was handed out is judged by the poll of that time, not by the latest",
         (
             Edit(
-                MEMBERSHIP,
+                LEASE,
                 "        return until\n\n",
                 "        frozen = until()\n        return lambda: frozen\n\n",
             ),
         ),
-        MEMBERSHIP_TESTS,
+        LEASE_TESTS,
         promise="fencing",
     ),
     Mutant(
         "an upload from before a gap may be sent after it",
         (
             Edit(
-                MEMBERSHIP,
-                "            self.end_leases()  # before the poll",
-                "            # before the poll",
+                LEASE,
+                "            self.end_leases()\n        self._polled_at = now",
+                "        self._polled_at = now",
             ),
         ),
-        MEMBERSHIP_TESTS,
+        LEASE_TESTS,
         promise="fencing",
     ),
     Mutant(
         "an upload whose partition was lost may still be sent",
-        (Edit(RUNNER, "        if lost:\n            self._lease.end_leases()\n", ""),),
-        MEMBERSHIP_TESTS,
+        (
+            Edit(
+                HAND_OVER,
+                "        if lost:\n            self._lease.end_leases()\n",
+                "        if lost:\n            pass\n",
+            ),
+        ),
+        LEASE_TESTS,
         promise="fencing",
     ),
     Mutant(
         "an upload is sent after the last commit of its partition",
         (
             Edit(
-                RUNNER,
-                "            if pipeline.busy(partitions):\n                self._lease.end_leases()",
-                "            if False:\n                pass",
+                HAND_OVER,
+                "        if pipeline.busy(partitions):\n",
+                "        if False:\n",
             ),
         ),
-        MEMBERSHIP_TESTS,
+        LEASE_TESTS,
         promise="fencing",
     ),
     Mutant(
         "an upload is sent after the last commit of a stop",
         (
             Edit(
-                RUNNER,
-                "        self._lease.end_leases()  # what waits for",
-                "        # what waits for",
+                DRAIN,
+                "        self._lease.end_leases()\n",
+                "",
             ),
         ),
-        MEMBERSHIP_TESTS,
+        LEASE_TESTS,
         promise="fencing",
     ),
     Mutant(
         "a member that stood still goes on sending before the group has confirmed it",
-        (Edit(MEMBERSHIP, "            self._gap_at = now\n", ""),),
+        (Edit(LEASE, "            self._gap_at = now\n", ""),),
         LOOP_TESTS,
         promise="fencing",
     ),
@@ -185,7 +192,7 @@ MUTANTS = (
         "a commit from before the gap confirms a member that stood still",
         (
             Edit(
-                MEMBERSHIP,
+                LEASE,
                 "self._confirmed_at = max(self._confirmed_at, sent_at)",
                 "self._confirmed_at = math.inf",
             ),
@@ -197,57 +204,56 @@ MUTANTS = (
         "the answer to an old commit is a fresh sign of the group",
         (
             Edit(
-                MEMBERSHIP,
+                LEASE,
                 "self._heard_at = max(self._heard_at, sent_at)",
                 "self._heard_at = self._polled_at",
             ),
         ),
-        MEMBERSHIP_TESTS,
+        LEASE_TESTS,
         promise="fencing",
     ),
     Mutant(
         "an assignment is as fresh as the poll that tells of it",
         (
             Edit(
-                MEMBERSHIP,
+                LEASE,
                 "max(self._heard_at, min(now, self._polled_at))",
                 "max(self._heard_at, now)",
             ),
         ),
-        MEMBERSHIP_TESTS,
+        LEASE_TESTS,
         promise="fencing",
     ),
     Mutant(
         "the group is asked for a sign only when a commit is due",
         (
             Edit(
-                RUNNER,
-                "min(self._next_commit_at, self._probe_at) if anew else self._next",
+                COMMITTING,
+                "min(self._next_at, self._probe_at) if probe else self._next",
                 "self._next",
             ),
         ),
-        MEMBERSHIP_TESTS,
+        LEASE_TESTS,
         promise="fencing",
     ),
     Mutant(
-        "resting partitions are looked at with the commits",
+        "paused partitions are reviewed with the commits",
         (
             Edit(
-                RUNNER,
+                READING,
                 "self._review_at = now + REVIEW_SECONDS",
-                "self._review_at = now + self._commit_interval",
+                "self._review_at = now + 300.0",
             ),
         ),
-        MEMBERSHIP_TESTS,
-        promise="I8",
+        LEASE_TESTS,
     ),
     Mutant(
         "a fault in a hand-over leaves the partition owned",
         (
             Edit(
                 RUNNER,
-                "                partition.owned = False  # whatever",
-                "                pass  # whatever",
+                "                partition.owned = False\n",
+                "                pass\n",
             ),
             Edit(
                 RUNNER, "        self.pipeline.remove_partitions(partitions, self._clock())\n", ""
@@ -260,8 +266,8 @@ MUTANTS = (
         "a source that cannot go on ends a stop half-way",
         (
             Edit(
-                RUNNER,
-                "        except UserError as error:\n            self._fail(error)\n",
+                READING,
+                "        except UserError as error:\n            self._lifecycle.fail(error)\n",
                 "        finally:\n            pass\n",
             ),
         ),
@@ -272,9 +278,9 @@ MUTANTS = (
         "with an end to reach, an API that fails is waited for without a bound",
         (
             Edit(
-                RUNNER,
-                "if now - max(api.failing_since, self._failing_from) >= BLOCKED_SECONDS",
-                "if now < 0",
+                PATIENCE,
+                "if api.failing_since is not None and self._failing_from < math.inf:",
+                "if False:",
             ),
         ),
         STOP_TESTS,
@@ -284,9 +290,9 @@ MUTANTS = (
         "at an end that was reached, a lost call is not waited for",
         (
             Edit(
-                RUNNER,
-                "        return self._clock() < lost_until(self.pipeline.partitions)",
-                "        return self._signals > 0 and self._clock() < lost_until(self.pipeline.partitions)",
+                DRAIN,
+                "        return self._clock() < lost",
+                "        return self._lifecycle.signals > 0 and self._clock() < lost",
             ),
         ),
         STOP_TESTS,
@@ -294,27 +300,26 @@ MUTANTS = (
     ),
     Mutant(
         "a member that is cut off from the group goes on sending",
-        (Edit(MEMBERSHIP, " or now - self._heard_at > 2 / 3 * self.session", ""),),
+        (Edit(LEASE, " or now - self._heard_at > 2 / 3 * self.session", ""),),
         LOOP_TESTS,
         promise="fencing",
     ),
     Mutant(
-        "a full memory does not stop reading",
+        "a full memory does not stop verdict",
         (
             Edit(
-                RUNNER,
-                "        if self.pipeline.reads():\n            if self._source.paused:\n",
+                READING,
+                "        if self._pipeline.reads():\n            if self._source.paused:\n",
                 "        if True:\n            if self._source.paused:\n",
             ),
         ),
         LOOP_TESTS,
-        promise="I6",
     ),
     Mutant(
         "partitions stay paused when there is room again",
         (
             Edit(
-                RUNNER,
+                READING,
                 "            if self._source.paused:\n                self._source.resume()\n",
                 "",
             ),
@@ -326,35 +331,34 @@ MUTANTS = (
         "a partition that was held is not read on",
         (
             Edit(
-                RESTING,
-                "                self.map_full.discard(partition)\n                self.apply(partition)\n",
-                "                self.map_full.discard(partition)\n",
+                PAUSES,
+                "paused=False)\n        self._apply(partition)\n",
+                "paused=False)\n",
             ),
         ),
         LOOP_TESTS,
         promise="I8",
     ),
     Mutant(
-        "an inherited map without room rests its partition for as long as one row is stuck",
+        "an inherited map without room pauses its partition for as long as one row is stuck",
         (
             Edit(
-                RESTING,
+                PAUSES,
                 "idle = self._unsettled[partition] == before.get(partition)",
                 "idle = False",
             ),
         ),
         ("tests/unit/loop/test_partition_pauses.py",),
-        promise="I8",
     ),
     Mutant(
         "a partition whose map has no room is read on when nothing settles",
-        (Edit(RESTING, "(idle and partition.fits_alone(room // 2))", "idle"),),
+        (Edit(PAUSES, "(idle and partition.fits_alone(room // 2))", "idle"),),
         ("tests/unit/loop/test_partition_pauses.py",),
         promise="I7",
     ),
     Mutant(
         "a stop does not wait for what is in flight",
-        (Edit(RUNNER, "(self._in_flight() or self._lost_call()) and", "self._lost_call() and"),),
+        (Edit(DRAIN, "(self._in_flight() or self._lost_call())", "self._lost_call()"),),
         LOOP_TESTS,
         promise="I7",
     ),
@@ -374,9 +378,9 @@ MUTANTS = (
         "what waits for a schema is not read on when it came",
         (
             Edit(
-                RUNNER,
-                "decoded(partition, records, rows, now)\n        self.partition_pauses.apply(partition)\n",
-                "decoded(partition, records, rows, now)\n",
+                PAUSES,
+                "paused=schema_awaited)\n        self._apply(partition)\n",
+                "paused=schema_awaited)\n",
             ),
         ),
         LOOP_TESTS,
@@ -410,30 +414,29 @@ MUTANTS = (
         "rows that cannot go may take all of the memory",
         (
             Edit(
-                RUNNER,
-                "self.pipeline.over_quota(self.partition_pauses.over_quota, self._clock())",
+                READING,
+                "self._pipeline.over_quota(paused, self._clock())",
                 "set()",
             ),
         ),
-        CROWDING_TESTS,
+        QUOTA_TESTS,
         promise="I8",
     ),
     Mutant(
-        "a partition that crowded out the others is never read on",
+        "a partition that was over quota is never read on",
         (
             Edit(
-                RESTING,
-                "for partition in crowding ^ before:",
-                "for partition in crowding - before:",
+                PAUSES,
+                "for partition in before - over_quota:",
+                "for partition in ():",
             ),
         ),
-        CROWDING_TESTS,
-        promise="I8",
+        QUOTA_TESTS,
     ),
     Mutant(
         "what waits for tasks to end is taken for stock",
         (Edit(PIPELINE, "- by_task + min(by_task, self.uploads.tasks.free) >=", ">="),),
-        CROWDING_TESTS,
+        QUOTA_TESTS,
         promise="I6",
     ),
     Mutant(
@@ -445,7 +448,7 @@ MUTANTS = (
                 "if row.by_task) if False else ()",
             ),
         ),
-        CROWDING_TESTS,
+        QUOTA_TESTS,
         promise="I8",
     ),
     Mutant(

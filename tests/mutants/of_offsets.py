@@ -181,7 +181,13 @@ MUTANTS = (
     ),
     Mutant(
         "a record behind one that waits for its schema passes it",
-        (Edit(INTAKE, "        stash = self.waiting.get(partition)\n", "        stash = None\n"),),
+        (
+            Edit(
+                INTAKE,
+                "        pending = self.waiting.get(partition)\n        if pending is None and",
+                "        pending = None\n        if pending is None and",
+            ),
+        ),
         INTAKE_TESTS,
         promise="I2",
     ),
@@ -202,8 +208,8 @@ MUTANTS = (
         (
             Edit(
                 INTAKE,
-                "len(value) + beside, message.timestamp()",
-                "len(value), message.timestamp()",
+                "                len(value) + beside,\n",
+                "                len(value),\n",
             ),
         ),
         INTAKE_TESTS,

@@ -135,7 +135,7 @@ class SimApi:
         self._process.thread(delay, lambda: self._begin(attempt, items, epochs, tags, start_by))
         self._process.step("sent")
 
-    def question(self, task: Task) -> None:
+    def poll_task(self, task: Task) -> None:
         """A worker asks how a task is."""
         self._process.step("question")
         self._started(small=True)
@@ -152,7 +152,7 @@ class SimApi:
         self._api.tell(task.id, lambda answer: self._process.thread(0.0, lambda: end(answer)))
         self._process.thread(self._pace.timeout, lambda: end(Answer(None)))
 
-    def ask(self) -> None:
+    def check_token(self) -> None:
         """``GET /me``."""
         self._process.step("ask")
         self._started(small=True)

@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 
-from consumer.adapters.kafka.reader import Listener
 from consumer.core.offsets.commits import Commit
 from consumer.core.offsets.partition import Partition
 from consumer.core.offsets.settled_map import (
@@ -29,6 +28,7 @@ from consumer.core.offsets.settled_map import (
     origin_of,
 )
 from consumer.errors import UserError
+from consumer.loop.ports import Listener
 from tests.simulation.broker import Broker, Message
 from tests.simulation.group import Group
 from tests.simulation.group_watch import GroupWatch
@@ -250,10 +250,10 @@ class SimSource:
         self.paused = False
         self._read_later(self._owned)
 
-    def hold(self, partition: Partition, *, held: bool) -> None:
-        (self._held.add if held else self._held.discard)(partition)
-        self._witness.held(self._process, held=held)
-        if not held and self._owned.get(partition.number) is partition:
+    def set_paused(self, partition: Partition, *, paused: bool) -> None:
+        (self._held.add if paused else self._held.discard)(partition)
+        self._witness.held(self._process, held=paused)
+        if not paused and self._owned.get(partition.number) is partition:
             self._read_later([partition.number])
 
     @property

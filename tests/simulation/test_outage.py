@@ -67,25 +67,24 @@ class Outage:
         self.process = Process(scheduler, "A1", lambda: self.runner.run())
         results = Results(self.process, self._pause, self.watch)
         self.pipeline = Pipeline(RULES, random.Random(3).random)
+        draw = random.Random(5)
         self.runner = Runner(
             self.pipeline,
             Intake(decoder("auto"), RowMaker("extended_id")),
             results,
             scheduler.clock,
+            source=lambda listener: SimSource(
+                self.process, listener, broker, group, random.Random(4), witness=self.watch
+            ),
+            api=SimApi(self.process, self.api, results, draw, Pace(), self.watch),
+            dead_letters=SimLetters(
+                self.process, broker, results, draw, PendingWrite(), self.watch
+            ),
             commit_interval=0.5,
             stop_seconds=80.0,
             revoke_seconds=80.0,
             session_seconds=45.0,
             wall_clock=scheduler.clock,
-        )
-        source = SimSource(
-            self.process, self.runner, broker, group, random.Random(4), witness=self.watch
-        )
-        draw = random.Random(5)
-        self.runner.attach(
-            source,
-            SimApi(self.process, self.api, results, draw, Pace(), self.watch),
-            SimLetters(self.process, broker, results, draw, PendingWrite(), self.watch),
         )
         self.process.start()
         self.most_rows = 0

@@ -17,8 +17,9 @@ from consumer.core.rows.by_task import TaskRowMaker
 from consumer.core.rows.maker import RowMaker
 from consumer.errors import UserError
 from consumer.formats import decoder
-from consumer.loop import runner
+from consumer.loop import reading
 from consumer.loop.intake import Intake
+from consumer.loop.ports import Listener
 from consumer.loop.runner import Runner
 from tests.simulation.adapters import Results, SimApi, SimLetters
 from tests.simulation.api import TELLING_NOTHING, Api
@@ -87,13 +88,13 @@ def scaled(plan: Scenario) -> Iterator[None]:
 
     Else no map would ever be near its room.
     """
-    before = offsets.MAX_METADATA, offsets.MIN_METADATA, offsets.MAX_READ, runner.BATCH
-    offsets.MAX_METADATA, offsets.MAX_READ, runner.BATCH = plan.map_room, plan.batch, plan.batch
+    before = offsets.MAX_METADATA, offsets.MIN_METADATA, offsets.MAX_READ, reading.BATCH
+    offsets.MAX_METADATA, offsets.MAX_READ, reading.BATCH = plan.map_room, plan.batch, plan.batch
     offsets.MIN_METADATA = min(offsets.MIN_METADATA, plan.map_room // 2)
     try:
         yield
     finally:
-        offsets.MAX_METADATA, offsets.MIN_METADATA, offsets.MAX_READ, runner.BATCH = before
+        offsets.MAX_METADATA, offsets.MIN_METADATA, offsets.MAX_READ, reading.BATCH = before
 
 
 class Life:
@@ -128,38 +129,8 @@ class Life:
             Intake(decoder("auto", None, RULES), maker),
             self.results,
             world.scheduler.clock,
-            commit_interval=plan.commit_interval,
-            stop_seconds=plan.timeout + 5.0,
-            revoke_seconds=plan.revoke_seconds,
-            session_seconds=plan.session,
-            until_end=self.until_end,
-            wall_clock=lambda: EPOCH + world.scheduler.now,
-        )
-        stop = self.runner.stop
-
-        def stopping(end: int | UserError) -> None:
-            world.oracle.stopping(self.process)
-            stop(end)
-
-        self.runner.stop = stopping  # type: ignore[method-assign]
-        self.source = SimSource(
-            self.process,
-            self.runner,
-            world.broker,
-            world.group,
-            self.draw,
-            link=world.link,
-            start_from=plan.start_from,
-            instance=instance,
-            max_poll=plan.max_poll,
-            witness=world.oracle,
-            watch=world.watch,
-            on_out_of_range=lambda: plan.on_out_of_range,
-            fault_at=plan.fault_at.get(number, 0) if world.troubled else 0,
-        )
-        self.runner.attach(
-            self.source,
-            SimApi(
+            source=lambda listener: self._source(listener, number),
+            api=SimApi(
                 self.process,
                 world.api,
                 self.results,
@@ -168,10 +139,10 @@ class Life:
                 world.oracle,
                 world.watch,
             ),
-            SimLetters(
+            dead_letters=SimLetters(
                 self.process, world.broker, self.results, self.draw, world.writing, world.oracle
             ),
-            SimReceipts(
+            receipts=SimReceipts(
                 self.process,
                 world.broker,
                 world.receipts,
@@ -180,7 +151,20 @@ class Life:
                 world.writing,
                 world.oracle,
             ),
+            commit_interval=plan.commit_interval,
+            stop_seconds=plan.timeout + 5.0,
+            revoke_seconds=plan.revoke_seconds,
+            session_seconds=plan.session,
+            until_end=self.until_end,
+            wall_clock=lambda: EPOCH + world.scheduler.now,
         )
+        stop = self.runner.lifecycle.request_stop
+
+        def stopping(end: int | UserError) -> None:
+            world.oracle.stopping(self.process)
+            stop(end)
+
+        self.runner.lifecycle.request_stop = stopping  # type: ignore[method-assign]
         world.oracle.began(self.process, lambda: self.runner.ledger().as_dict())
         self._frozen_at = 0.0
         self.process.on_stop.append(lambda: setattr(self, "_frozen_at", world.scheduler.now))
@@ -191,6 +175,25 @@ class Life:
             world.watch.has_end(self.process)
             goal = {log.number: log.end for log in world.logs if log.end > log.begin}
             self.process.thread(0.3, lambda: self._look_for_the_end(goal))
+
+    def _source(self, listener: Listener, number: int) -> SimSource:
+        world, plan = self.world, self.world.plan
+        self.source = SimSource(
+            self.process,
+            listener,
+            world.broker,
+            world.group,
+            self.draw,
+            link=world.link,
+            start_from=plan.start_from,
+            instance=self.instance,
+            max_poll=plan.max_poll,
+            witness=world.oracle,
+            watch=world.watch,
+            on_out_of_range=lambda: plan.on_out_of_range,
+            fault_at=plan.fault_at.get(number, 0) if world.troubled else 0,
+        )
+        return self.source
 
     def _look_for_the_end(self, goal: dict[int, int]) -> None:
         """As ``consumer.adapters.kafka.ends``.
@@ -214,7 +217,7 @@ class Life:
             raise Violation(
                 f"I8: {self.process.name} has ended ({code}) and has not left the group"
             )
-        if self.until_end and code == 0 and not self.runner._signals:
+        if self.until_end and code == 0 and not self.runner.lifecycle.signals:
             self.world.watch.reached_end(self.process)
         self.ended = True
         self.process.end()
@@ -247,7 +250,7 @@ class Life:
             until = min(until, max(wakes_at, now + timeout))
         runner = self.runner
         if not self.source.committing:
-            until = min(until, max(runner._next_commit_at, now + timeout))
+            until = min(until, max(runner.committing._next_at, now + timeout))
         process.rest(until - now)
 
 

@@ -24,7 +24,7 @@ from consumer.core.rows.maker import RowMaker
 from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import Task
 from consumer.loop.intake import Intake
-from consumer.loop.ports import Result
+from consumer.loop.ports import DeadLetterWriter, Result, ScmApi
 from consumer.loop.runner import Runner
 from tests.unit.builders import accepted, answered, values
 
@@ -149,8 +149,8 @@ class FakeSource:
         self._polling = False
         return batches
 
-    def hold(self, partition: Partition, *, held: bool) -> None:
-        (self.held.add if held else self.held.discard)(partition)
+    def set_paused(self, partition: Partition, *, paused: bool) -> None:
+        (self.held.add if paused else self.held.discard)(partition)
 
     def pause(self) -> None:
         self.paused = True
@@ -207,11 +207,15 @@ class World:
         self.results = Results()
         settings: dict[str, Any] = {"rate": 0.0, "linger": 0.0, "max_rows": 10, "concurrency": 2}
         self.pipeline = Pipeline(Rules(**(settings | rules)), random.Random(1).random)
+        self.source = FakeSource(self)
         self.runner = Runner(
             self.pipeline,
             intake or Intake(_decode, RowMaker("extended_id")),
             self.results,
             self.results.clock,
+            source=lambda _: self.source,
+            api=self.make_api(),
+            dead_letters=self.make_dead_letters(),
             commit_interval=COMMIT_INTERVAL,
             stop_seconds=STOP_SECONDS,
             revoke_seconds=REVOKE_SECONDS,
@@ -219,7 +223,6 @@ class World:
             until_end=until_end,
             wall_clock=lambda: EPOCH + self.results.now,
         )
-        self.source = FakeSource(self)
         self.latency = 0.1
         self.api: Callable[[Attempt], Response | None] = accepted
         self.sent: list[Attempt] = []
@@ -236,7 +239,14 @@ class World:
         self.me: int = 200
         self.dead_letters: list[DeadLetter] = []
         self.acknowledges = True
-        self.runner.attach(self.source, FakeApi(self), FakeLetters(self))
+
+    def make_api(self) -> ScmApi:
+        """Make the API of this world."""
+        return FakeApi(self)
+
+    def make_dead_letters(self) -> DeadLetterWriter:
+        """Make the writer of this world's dead letters."""
+        return FakeLetters(self)
 
     def partition(self, number: int, *keys: str, committed: int | None = 0) -> Partition:
         """A partition with a record for each key."""
@@ -287,12 +297,12 @@ class FakeApi:
         else:
             world.results.at(world.latency, lambda: world.results.put((Call(attempt), response)))
 
-    def question(self, task: Task) -> None:
+    def poll_task(self, task: Task) -> None:
         world = self.world
         world.questions.append(task)
         world.results.at(world.latency, lambda: world.results.put((Call(task), world.task)))
 
-    def ask(self) -> None:
+    def check_token(self) -> None:
         world = self.world
         world.asked.append(world.results.now)
         world.results.at(

@@ -1,1 +1,1 @@
-"""Kafka adapters: reading, committing, dead letters; nothing here decides what becomes of a row."""
+"""Kafka: read, commit, write dead letters; nothing here decides what becomes of a row."""

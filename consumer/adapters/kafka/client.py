@@ -1,7 +1,4 @@
-"""What every librdkafka client of this process is given.
-
-Address, security, and a voice for its errors.
-"""
+"""Make the librdkafka clients of this process: address, security, and their errors in the log."""
 
 from __future__ import annotations
 
@@ -21,40 +18,53 @@ Client = TypeVar("Client")
 #: A partition: its topic and number.
 PartitionId = tuple[str, int]
 
-#: The same trouble is told again after this many seconds.
-TELL_AGAIN_SECONDS = 30.0
+#: The same trouble is logged again after this many seconds.
+LOG_AGAIN_SECONDS = 30.0
 
 _CHECK_BROKER = "{}; check kafka.bootstrap_servers and that Kafka is up"
 _ADVICE = {
     KafkaError._ALL_BROKERS_DOWN: _CHECK_BROKER.format("no broker can be reached"),
     KafkaError._TRANSPORT: _CHECK_BROKER.format("the connection to a broker failed"),
-    KafkaError._RESOLVE: "a broker's name cannot be resolved; check kafka.bootstrap_servers and this machine's DNS",
+    KafkaError._RESOLVE: (
+        "a broker's name cannot be resolved; check kafka.bootstrap_servers and this machine's DNS"
+    ),
     KafkaError._AUTHENTICATION: "the broker refused the log-in; check sasl.* in kafka.client",
-    KafkaError._SSL: "the TLS handshake failed; check ssl.ca.location and security.protocol in kafka.client",
-    KafkaError.UNKNOWN_TOPIC_OR_PART: "create the topic (scm-consumer check --create), or correct kafka.topics",
+    KafkaError._SSL: (
+        "the TLS handshake failed; check ssl.ca.location and security.protocol in kafka.client"
+    ),
+    KafkaError.UNKNOWN_TOPIC_OR_PART: (
+        "create the topic (scm-consumer check --create), or correct kafka.topics"
+    ),
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "give this user the right to read the topic",
-    KafkaError.INCONSISTENT_GROUP_PROTOCOL: "the members that are in the group share its partitions in another way: "
-    "give all of them the same partition.assignment.strategy in kafka.client and the same kafka.group_protocol (to "
-    "change it, stop all of them first), or this consumer a kafka.group_id of its own",
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "give this user the right to use the group kafka.group_id",
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: (
+        "the members that are in the group share its partitions in another way: "
+        "give all of them the same partition.assignment.strategy in kafka.client "
+        "and the same kafka.group_protocol (to change it, stop all of them first), "
+        "or this consumer a kafka.group_id of its own"
+    ),
+    KafkaError.GROUP_AUTHORIZATION_FAILED: (
+        "give this user the right to use the group kafka.group_id"
+    ),
 }
 
 
-#: How the client names a broker that another one told it of: by its number, where one of
+#: The client's name of a broker that another one told it of: with its number, where one of
 #: kafka.bootstrap_servers has none.
 _ADVERTISED = re.compile(r"(?P<address>[^\s/]+:\d+)/\d+: ")
 _CHECK_ADVERTISED = (
-    "{} is the address that the brokers give for one of them (advertised.listeners), and {}; correct it there, or have "
-    "it reached from this machine"
+    "{} is the address that the brokers give for one of them (advertised.listeners), "
+    "and {}; correct it there, or have it reached from this machine"
 )
 _UNREACHED = {
     KafkaError._RESOLVE: "its name cannot be resolved here",
-    KafkaError._TRANSPORT: "the connection to it failed: it is down, or cannot be reached from here",
+    KafkaError._TRANSPORT: (
+        "the connection to it failed: it is down, or cannot be reached from here"
+    ),
 }
 
 
 def advice(error: KafkaError) -> str:
-    """What a person can do about an error; empty if nothing is known of it."""
+    """Return what a person can do about an error; empty if nothing is known of it."""
     code = error.code()
     if code in _UNREACHED and (broker := _ADVERTISED.search(error.str())):
         return _CHECK_ADVERTISED.format(broker["address"], _UNREACHED[code])
@@ -70,35 +80,36 @@ _CURES = {
     "Unsupported SASL mechanism": _MECHANISMS,
     "ssl.ca.location failed": "give a PEM file with the CA certificates of the brokers",
     "ssl.certificate.location failed": "give a PEM file with this client's certificate",
-    "ssl.key.location failed": "give a PEM file with the private key, and kafka.client.ssl.key.password if it has one",
+    "ssl.key.location failed": (
+        "give a PEM file with the private key, and kafka.client.ssl.key.password if it has one"
+    ),
     "not in PEM format": "give the text of a PEM file, with its BEGIN and END lines",
     "ssl.keystore.location": "give a PKCS#12 file, and kafka.client.ssl.keystore.password",
 }
 
 
-def told(error: KafkaError) -> str:
+def message_of(error: KafkaError) -> str:
     """Return an error in words, with what to do about it where that is known."""
     known = advice(error)
     return f"{error.str()}: {known}" if known else error.str()
 
 
 class ThrottledLog:
-    """Says each kind of trouble once, and again only after a while.
+    """Logs each kind of trouble once, and again only after a while.
 
     A broker that is down is not a line a second.
     """
 
     def __init__(self) -> None:
-        self._told: dict[object, float] = {}
-        self.last = (
-            ""  #: the client's last error in words; whoever has seen that it is over takes it away
-        )
+        self._logged_at: dict[object, float] = {}
+        #: The client's last error in words; whoever has seen that it is over takes it away.
+        self.last = ""
 
-    def tell(self, key: object, text: str, level: int = logging.WARNING) -> None:
-        """Log ``text`` unless trouble of this ``key`` was told in the last half minute."""
+    def log_once(self, key: object, text: str, level: int = logging.WARNING) -> None:
+        """Log ``text`` unless trouble of this ``key`` was logged in the last half minute."""
         now = time.monotonic()
-        if now - self._told.get(key, -TELL_AGAIN_SECONDS) >= TELL_AGAIN_SECONDS:
-            self._told[key] = now
+        if now - self._logged_at.get(key, -LOG_AGAIN_SECONDS) >= LOG_AGAIN_SECONDS:
+            self._logged_at[key] = now
             log.log(level, "%s", text)
 
     def error(self, error: KafkaError) -> None:
@@ -108,13 +119,13 @@ class ThrottledLog:
             key: object = KafkaError._ALL_BROKERS_DOWN  # the same trouble, seen from one broker
         else:
             key = code
-        text = f"Kafka: {told(error)}"
-        self.last = told(error)
-        self.tell(key, f"{text}; trying on" if advice(error) else text)
+        text = f"Kafka: {message_of(error)}"
+        self.last = message_of(error)
+        self.log_once(key, f"{text}; trying on" if advice(error) else text)
 
 
 class _Quiet(logging.Filter):
-    """librdkafka's own lines repeat what error callbacks tell; they are for debugging."""
+    """Makes librdkafka's own lines debugging's: they repeat what error callbacks tell."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.levelno = logging.DEBUG
@@ -127,9 +138,9 @@ _rdkafka_log.addFilter(_Quiet())
 
 
 def create_client(kind: Callable[[dict[str, Any]], Client], config: dict[str, Any]) -> Client:
-    """A client of this configuration.
+    """Make a client of this configuration.
 
-    Raises ConfigError, without any value, when librdkafka refuses it.
+    Raise ConfigError, without any value, when librdkafka refuses it.
     """
     try:
         return kind(config)
@@ -148,7 +159,7 @@ def client_config(
     on_error: Callable[[KafkaError], None],
     **more: Any,
 ) -> dict[str, Any]:
-    """The properties of a client: the user's, then what a promise of this program needs."""
+    """Return the properties of a client: the user's, then what this program's promises need."""
     return {
         "client.id": "scm-consumer",
         **properties,

@@ -1,4 +1,4 @@
-"""Dead letters: rejected rows, each with its original record and the reason."""
+"""Write dead letters: rejected rows, each with its original record and the reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from consumer.adapters.kafka.retrying_producer import (
 from consumer.core.effects import DeadLetter
 from consumer.core.model import Stage
 
-#: The message of a letter that was refused for its size.
+#: Characters of the message of a dead letter that was refused for its size.
 SHORT_MESSAGE = 100
 #: And any other of its headers: a key, or a field's name, may be as long as the record, which is in
 #: the letter anyway.
@@ -26,7 +26,7 @@ SHORT_VALUE = 1000
 def headers_of(
     letter: DeadLetter, original: Headers, version: str, *, short: bool = False
 ) -> Headers:
-    """The headers of a letter: the record's own, then ours; earlier copies of ours are replaced.
+    """Return the headers of a dead letter: the record's own, then ours, which replace earlier ones.
 
     ``short``: without ``scm.row``, with a cut message and no long values, for a letter that was too
     large.
@@ -61,7 +61,7 @@ def headers_of(
 
 
 class DeadLetters(RetryingProducer[DeadLetter]):
-    """Writes letters (I1); ``version``: of this program, as they tell."""
+    """Writes dead letters; ``version``: of this program, as they tell (I1)."""
 
     what = "dead letters"
     setting = "dead_letter.topic"
@@ -71,16 +71,16 @@ class DeadLetters(RetryingProducer[DeadLetter]):
         self._version = version
 
     def send(self, letter: DeadLetter) -> None:
-        """Hand in a letter; never waits."""
+        """Hand in a dead letter; never wait."""
         self._hand_in([PendingWrite(letter.row, letter)])
 
-    def _produced(self, writing: PendingWrite[DeadLetter]) -> Produced | None:
-        row = writing.row
+    def _produced(self, pending: PendingWrite[DeadLetter]) -> Produced | None:
+        row = pending.row
         raw = row.record.raw
         if row.stage != Stage.DEAD_LETTER or raw is None:
             return None
         headers = headers_of(
-            writing.content, self._own_headers(raw), self._version, short=writing.short
+            pending.content, self._own_headers(raw), self._version, short=pending.short
         )
         key = raw.key()
         code = key or b"" if row.value is None else f"{row.data_key}={row.value}".encode()
@@ -91,7 +91,7 @@ class DeadLetters(RetryingProducer[DeadLetter]):
             return list(raw.headers() or [])  # type: ignore[arg-type]  # a list, whatever its stub says
         except (SystemError, UnicodeDecodeError, ValueError):
             # A header's name that is not UTF-8: the client cannot give any of them.
-            self._teller.tell(
+            self._throttled.log_once(
                 "headers", "a dead letter goes without its record's headers: they cannot be read"
             )
             return []

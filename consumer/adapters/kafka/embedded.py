@@ -1,6 +1,4 @@
-"""A Kafka inside this process.
-
-Librdkafka's mock cluster, for demonstrations on a machine without a broker.
+"""A Kafka inside this process: librdkafka's mock cluster, for a machine without a broker.
 
 It speaks the real protocol on a port of the loopback address, so other clients and processes use it
 as any broker: topics, consumer groups, commits with metadata. It keeps everything in memory (about
@@ -31,7 +29,7 @@ class EmbeddedKafka:
         self.bootstrap_servers = f"{broker.host}:{broker.port}"
 
     def create_topic(self, name: str) -> int:
-        """Create a topic, if it is not there; the number of its partitions."""
+        """Create a topic, if it is not there; return the number of its partitions."""
         if self._owner is None:
             raise RuntimeError("the embedded Kafka was closed")
         return len(self._owner.list_topics(name, timeout=CALL_SECONDS).topics[name].partitions)

@@ -1,6 +1,4 @@
-"""For a run with an end.
-
-Where the topics end at the start, and when the group's committed offsets have got there.
+"""For a run with an end: watch for the group's commits to get where the topics ended at the start.
 
 All partitions count, whoever commits them: with several members each one stops when all the work is
 done.
@@ -20,7 +18,7 @@ from consumer.adapters.kafka.client import (
     ThrottledLog,
     client_config,
     create_client,
-    told,
+    message_of,
 )
 from consumer.adapters.kafka.patterns import is_pattern, matching
 from consumer.adapters.kafka.reader import ReadFrom
@@ -33,7 +31,7 @@ PATIENCE_SECONDS = 30.0
 #: And so long may they be away, or the group's offsets not be told, when they were there.
 AWAY_SECONDS = 300.0
 CALL_SECONDS = 5.0
-#: How it is told that a group has no coordinator.
+#: Errors by which a client says that a group has no coordinator.
 _NO_COORDINATOR = (
     KafkaError._TIMED_OUT,
     KafkaError._WAIT_COORD,
@@ -119,37 +117,41 @@ class Ends:
             self._reached()
 
     def _not_told(self, error: KafkaError) -> str:
-        text = f"Kafka: the committed offsets of the group {self._group} cannot be read ({told(error)})"
+        text = (
+            f"Kafka: the committed offsets of the group {self._group} cannot be read "
+            f"({message_of(error)})"
+        )
         if error.code() in _NO_COORDINATOR:
             text += (
-                ": its coordinator does not answer; look whether every broker is up, and whether the topic "
+                ": its coordinator does not answer; look whether every broker is up, "
+                "and whether the topic "
                 "__consumer_offsets can be made and is led"
             )
         return text
 
     def _find(self) -> dict[PartitionId, int]:
-        """The end of every partition that holds anything.
+        """Return the end of every partition that holds anything.
 
-        Raises UserError when broker or topics are not there.
+        Raise UserError when broker or topics are not there.
         """
         deadline = time.monotonic() + PATIENCE_SECONDS
-        problem, told = "", False
+        problem, logged = "", False
         while not self._closed.is_set():
             try:
-                return self._look()
+                return self._refresh()
             except UserError as error:
                 problem = str(error)
             except KafkaException as error:
                 problem = no_answer(self._bootstrap, error)
             if time.monotonic() >= deadline:
                 break
-            if not told:
-                told = True
+            if not logged:
+                logged = True
                 log.warning("%s; giving up if that lasts for %g s", problem, PATIENCE_SECONDS)
             self._closed.wait(0.5)
         raise UserError(problem)
 
-    def _look(self) -> dict[PartitionId, int]:
+    def _refresh(self) -> dict[PartitionId, int]:
         keys, problem = partitions_of(self._consumer, self._topics)
         if problem:
             raise UserError(problem)
@@ -159,9 +161,9 @@ class Ends:
 def partitions_of(
     consumer: Consumer, topics: Sequence[str], timeout: float = CALL_SECONDS
 ) -> tuple[list[PartitionId], str]:
-    """The partitions of those topics that are there, and what to say of one that is not, or "".
+    """Return the partitions of those topics that are there, and what to say of one that is not.
 
-    Raises KafkaException when no broker answers.
+    Raise KafkaException when no broker answers.
     """
     found = consumer.list_topics(timeout=timeout).topics
     keys: dict[PartitionId, None] = {}  # patterns may overlap
@@ -171,7 +173,8 @@ def partitions_of(
         names = [name for name in names if name in found and found[name].error is None]
         if not names:
             problem = (
-                f"the topic {wanted} is not there: create it (scm-consumer check --create), or correct kafka.topics; "
+                f"the topic {wanted} is not there: create it (scm-consumer check --create), "
+                "or correct kafka.topics; "
                 f"the broker has {', '.join(sorted(found)[:10]) or 'none'}"
             )
         for name in names:
@@ -180,9 +183,9 @@ def partitions_of(
 
 
 def ends_of(consumer: Consumer, keys: Iterable[PartitionId]) -> dict[PartitionId, int]:
-    """The end of those partitions that hold anything.
+    """Return the end of those partitions that hold anything.
 
-    Raises KafkaException when no broker answers.
+    Raise KafkaException when no broker answers.
     """
     ends: dict[PartitionId, int] = {}
     for key in keys:
@@ -195,7 +198,7 @@ def ends_of(consumer: Consumer, keys: Iterable[PartitionId]) -> dict[PartitionId
 
 
 def no_answer(bootstrap_servers: str, error: KafkaException) -> str:
-    """What to say when no broker answers."""
+    """Return what to say when no broker answers."""
     return (
         f"Kafka at {bootstrap_servers} does not answer ({error.args[0].str()}): "
         "check kafka.bootstrap_servers and that the broker is up"

@@ -1,4 +1,4 @@
-"""Whether librdkafka knows a property and takes its value: asked of the library itself."""
+"""Ask librdkafka itself whether it knows a property and takes its value."""
 
 from __future__ import annotations
 
@@ -23,20 +23,16 @@ class Complaint(NamedTuple):
 
 
 def complaint(name: str, value: str) -> Complaint | None:
-    """What librdkafka has against a property; None for nothing. Never quotes the value."""
-    if (
-        "_" in name or name == "logger"
-    ):  # the names of callbacks and internals; no property that is text has a "_"
+    """Return what librdkafka has against a property; None: nothing. Never quote the value."""
+    # The names of callbacks and internals; no property that is text has a "_".
+    if "_" in name or name == "logger":
         return Complaint(unknown=": not a property that text can set; remove it")
     try:
         Producer({name: value, _SENTINEL: ""})
     except KafkaException as error:
         said = error.args[0].str().strip()
-    except (
-        TypeError,
-        ValueError,
-        AttributeError,
-    ):  # the binding's own names, such as default.topic.config
+    except (TypeError, ValueError, AttributeError):
+        # The binding's own names, such as default.topic.config.
         return Complaint(unknown=": not a property that text can set; remove it")
     if _SENTINEL in said:
         return None
@@ -59,7 +55,7 @@ def complaint(name: str, value: str) -> Complaint | None:
 
 
 def reads_pattern(pattern: str) -> bool:
-    """Whether librdkafka takes a topic pattern; it contacts nobody."""
+    """Return whether librdkafka takes a topic pattern; contact nobody."""
     client = Consumer({"group.id": "scm-consumer"})
     try:
         client.subscribe([pattern])

@@ -1,14 +1,11 @@
-"""What is known here of librdkafka's properties.
-
-Those that are usually needed, and those that are not to be set.
-"""
+"""librdkafka's properties: those that are usually needed, and those that are not to be set."""
 
 #: How a group hands partitions over if nothing else is said: only those that move, while the others
 #: are read on.
 COOPERATIVE = "cooperative-sticky"
 
-#: The properties that are usually needed, and what they are for; names that are all but right are
-#: told these.
+#: The properties that are usually needed, and what they are for; a name that is all but right is
+#: answered with one of these.
 USUAL = {
     "security.protocol": "plaintext, ssl, sasl_plaintext or sasl_ssl",
     "sasl.mechanism": "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
@@ -22,9 +19,13 @@ USUAL = {
     "ssl.certificate.location": "file with this client's certificate, for mutual TLS (PEM)",
     "ssl.key.location": "file with its private key (PEM)",
     "ssl.key.password": "the key's password",
-    "session.timeout.ms": "a member that is silent for so long is thrown out; not with group_protocol consumer",
-    "partition.assignment.strategy": "cooperative-sticky (as it comes), range or roundrobin, the same for all members; "
-    "with the last two, all of them give everything up at each rebalance",
+    "session.timeout.ms": (
+        "a member that is silent for so long is thrown out; not with group_protocol consumer"
+    ),
+    "partition.assignment.strategy": (
+        "cooperative-sticky (as it comes), range or roundrobin, the same for all members; "
+        "with the last two, all of them give everything up at each rebalance"
+    ),
     "max.poll.interval.ms": "a member whose loop stands still for so long leaves",
     "socket.keepalive.enable": "true: keep idle connections alive through firewalls",
     "client.id": "the name of this client in the brokers' logs",
@@ -65,7 +66,9 @@ REFUSED_CLIENT_PROPERTIES = {
     "queue.buffering.max.kbytes": "it is part of the memory bound",
     "partitioner": "a dead letter's partition follows from its code",
     "message.max.bytes": "a dead letter may be larger than its record",
-    "enable.ssl.certificate.verification": "TLS is verified; give the brokers' CA as ssl.ca.location",
+    "enable.ssl.certificate.verification": (
+        "TLS is verified; give the brokers' CA as ssl.ca.location"
+    ),
     "plugin.library.paths": "no native code is loaded by configuration",
     "ssl.engine.location": "no native code is loaded by configuration",
     "log_level": "use log.level",

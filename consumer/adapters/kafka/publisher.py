@@ -1,4 +1,4 @@
-"""Writing events to a topic and knowing of each whether it arrived, at no cost for those that did."""
+"""Write events to a topic, and know of each whether it arrived, at no cost for those that did."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from consumer.errors import UserError
 
 #: Broker and topic must be there within this time.
 PATIENCE_SECONDS = 20.0
-#: After this time without an answer it is said what is waited for.
+#: After this time without an answer, say what is waited for.
 TELL_SECONDS = 2.0
 #: How long one call may keep a signal waiting.
 CALL_SECONDS = 1.0
@@ -46,17 +46,11 @@ _REFUSED = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 
 
 class BrokenError(Exception):
-    """Kafka takes no more, or nobody waits for it.
-
-    ``Publisher`` tells what was not acknowledged.
-    """
+    """Kafka takes no more, or nobody waits for it; the publisher tells what was lost."""
 
 
 class _Cause(ThrottledLog):
-    """Keeps what the client last complained of.
-
-    Calls only fail with "transport failure" or a time-out.
-    """
+    """Keeps what the client last complained of: calls only fail with a time-out, or the like."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +64,7 @@ class _Cause(ThrottledLog):
             super().error(error)
 
 
-class Publisher:
+class TopicPublisher:
     """A producer for one topic: in order within a partition, acknowledged by all in-sync replicas.
 
     ``refused`` is called, inside this object's methods, with the line of a record that the broker
@@ -111,16 +105,12 @@ class Publisher:
         self._producer = create_client(Producer, config)
         self.sent = 0  #: records handed to the client
         self.failed = 0  #: of them, those that are not acknowledged and will not be
-        self.unacknowledged_from: int | None = (
-            None  #: the first line of those that failed through no fault of theirs
-        )
+        #: The first line of those that failed through no fault of theirs.
+        self.unacknowledged_from: int | None = None
         self.broken = ""  #: why Kafka takes no more
 
     def connect(self) -> None:
-        """Wait for the topic, or until cancelled.
-
-        Raises UserError if broker or topic are not there.
-        """
+        """Wait for the topic, or until cancelled; raise UserError if broker or topic is away."""
         begin, told = time.monotonic(), False
         while not self._cancelled():
             try:
@@ -153,7 +143,7 @@ class Publisher:
     def send(self, line: int, key: str, value: bytes) -> None:
         """Hand over the record of a line; waits while the client's queue is full.
 
-        Raises BadEvent if this record is too large; BrokenError, and it was not handed over, if
+        Raise InvalidEvent if this record is too large; BrokenError, and it was not handed over, if
         Kafka takes no more or if this is cancelled while it waits.
         """
         while True:
@@ -177,7 +167,7 @@ class Publisher:
                 return
 
     def poll(self, seconds: float = 0.0) -> None:
-        """Take in failures; raises BrokenError."""
+        """Take in failures; raise BrokenError."""
         try:
             self._producer.poll(seconds)
         except KafkaException as error:  # a fatal one
@@ -202,7 +192,7 @@ class Publisher:
 
     @property
     def acknowledged(self) -> int:
-        """Records that all in-sync replicas have."""
+        """Return how many records all in-sync replicas have."""
         return self.sent - self.failed - len(self._producer)
 
     def _failed(self, line: int, error: KafkaError, _: object) -> None:

@@ -1,4 +1,4 @@
-"""Receipts: a record for each row that the API accepted, in a topic of their own."""
+"""Write receipts: a record for each row that the API accepted, in a topic of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from consumer.core.model import Row, Stage
 
 
 class Accepted(NamedTuple):
-    """What is told of a row beside itself."""
+    """What a receipt says beside the row."""
 
     receipt: Receipt
     at: datetime
@@ -22,12 +22,13 @@ class Accepted(NamedTuple):
 
 
 def content_of(row: Row, accepted: Accepted) -> dict[str, Any]:
-    """A receipt: what was sent, when it was accepted (by this machine's clock), and what the answer
-    told.
+    """Return a receipt: what was sent, when it was accepted, and what the response told.
+
+    The time is by this machine's clock.
     """
     record, receipt = row.record, accepted.receipt
     partition = record.partition
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "event_id": record.event_id or f"{partition.topic}-{partition.number}-{record.offset}",
         "topic": partition.topic,
         "partition": partition.number,
@@ -38,12 +39,12 @@ def content_of(row: Row, accepted: Accepted) -> dict[str, Any]:
         "accepted_at": accepted.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "unconfirmed": accepted.unconfirmed,
     }
-    told |= {"task_id": receipt.task_id} if receipt.task_id else {"http_status": 200}
+    document |= {"task_id": receipt.task_id} if receipt.task_id else {"http_status": 200}
     if id(row) in receipt.unlisted:
-        told["fields_not_confirmed"] = receipt.unlisted[id(row)]
+        document["fields_not_confirmed"] = receipt.unlisted[id(row)]
     if receipt.affected is not None:
-        told |= {"codes_affected": receipt.affected, "request_rows": len(receipt.rows)}
-    return told
+        document |= {"codes_affected": receipt.affected, "request_rows": len(receipt.rows)}
+    return document
 
 
 class Receipts(RetryingProducer[Accepted]):
@@ -67,9 +68,9 @@ class Receipts(RetryingProducer[Accepted]):
             ]
         )
 
-    def _produced(self, writing: PendingWrite[Accepted]) -> Produced | None:
-        row = writing.row
+    def _produced(self, pending: PendingWrite[Accepted]) -> Produced | None:
+        row = pending.row
         if row.stage != Stage.RECEIPT:
             return None
         key = f"{row.data_key}={row.value}".encode()
-        return Produced(orjson.dumps(content_of(row, writing.content)), key, [], key)
+        return Produced(orjson.dumps(content_of(row, pending.content)), key, [], key)

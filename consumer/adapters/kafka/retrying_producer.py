@@ -1,4 +1,4 @@
-"""Records that rows wait for: each counts only when all in-sync replicas of its topic have it.
+"""Write records that rows wait for: each counts when all in-sync replicas of its topic have it.
 
 One that cannot be written stays here and is tried again with back-off, loudly; its row stays
 unsettled meanwhile, so nothing is ever committed past it.
@@ -64,7 +64,7 @@ class Produced:
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in the client."""
+        """Return the bytes that it takes in the client."""
         headers = sum(len(name) + len(value or b"") for name, value in self.headers)
         return len(self.value or b"") + len(self.key or b"") + headers + RECORD_BYTES
 
@@ -98,11 +98,11 @@ class RetryingProducer(ABC, Generic[Content]):
     ) -> None:
         self._acknowledged = acknowledged
         self._topic = topic
-        self._teller = ThrottledLog()
+        self._throttled = ThrottledLog()
         self._config = client_config(
             bootstrap_servers,
             properties or {},
-            self._teller.error,
+            self._throttled.error,
             **{
                 "acks": "all",
                 "enable.idempotence": True,
@@ -115,14 +115,12 @@ class RetryingProducer(ABC, Generic[Content]):
             },
         )
         self._inbox: queue.SimpleQueue[list[PendingWrite[Content]]] = queue.SimpleQueue()
-        self._waiting: deque[PendingWrite[Content]] = (
-            deque()
-        )  # to be handed to the client when there is room
+        # To be handed to the client when there is room.
+        self._waiting: deque[PendingWrite[Content]] = deque()
         self._retries: list[tuple[float, int, PendingWrite[Content]]] = []  # a heap by time
         self._retry_number = 0
-        self._pending: dict[
-            PendingWrite[Content], int
-        ] = {}  # handed to the client, not acknowledged; and its bytes
+        # Handed to the client and not acknowledged, with its bytes.
+        self._pending: dict[PendingWrite[Content], int] = {}
         self._handed_out = 0  # bytes of all that is pending
         self._done: list[Row] = []
         self._partitions = 0
@@ -135,17 +133,17 @@ class RetryingProducer(ABC, Generic[Content]):
         self._closing = False
 
     @abstractmethod
-    def _produced(self, writing: PendingWrite[Content]) -> Produced | None:
-        """The record; None: its partition was taken away, and the next owner writes it."""
+    def _produced(self, write: PendingWrite[Content]) -> Produced | None:
+        """Return the record; None: its partition was taken away, and the next owner writes it."""
 
-    def _hand_in(self, writings: list[PendingWrite[Content]]) -> None:
-        """Have these written; never waits."""
+    def _hand_in(self, writes: list[PendingWrite[Content]]) -> None:
+        """Have these written; never wait."""
         if self._thread is None:
             self._thread = threading.Thread(
                 target=self._run, name=self.what.replace(" ", "-"), daemon=True
             )
             self._thread.start()
-        self._inbox.put(writings)
+        self._inbox.put(writes)
 
     def close(self) -> None:
         """Stop; what is not acknowledged stays uncommitted and is read again by the next member."""
@@ -191,10 +189,10 @@ class RetryingProducer(ABC, Generic[Content]):
         except queue.Empty:
             return taken
 
-    def _produce(self, writing: PendingWrite[Content]) -> bool:
-        """Hand it to the client, if it is still to be written.
+    def _produce(self, write: PendingWrite[Content]) -> bool:
+        """Hand a record to the client, if it is still to be written.
 
-        False: there is no room, it has to wait.
+        Return False where there is no room: it has to wait.
         """
         if self._pending and self._handed_out >= BUDGET_BYTES:
             return False
@@ -205,14 +203,14 @@ class RetryingProducer(ABC, Generic[Content]):
         def delivered(error: KafkaError | None, _: Message) -> None:
             if renewals != self._renewals:
                 return  # produced again by a new client
-            self._take_back(writing)
+            self._take_back(write)
             if error is None:
-                self._done.append(writing.row)
+                self._done.append(write.row)
             else:
-                self._failed(writing, error)
+                self._failed(write, error)
 
         try:
-            record = self._produced(writing)
+            record = self._produced(write)
             if record is None:
                 return True
             size = record.size
@@ -220,7 +218,7 @@ class RetryingProducer(ABC, Generic[Content]):
                 return False
             producer = self._client()
             partition = self._partition(producer, record.code)
-            self._pending[writing] = size
+            self._pending[write] = size
             self._handed_out += size
             producer.produce(
                 self._topic,
@@ -230,24 +228,23 @@ class RetryingProducer(ABC, Generic[Content]):
                 partition=partition,
                 on_delivery=delivered,
             )
-        except (
-            Exception
-        ) as error:  # whatever is wrong with one record, it is tried again, and the others go on
-            self._take_back(writing)
+        except Exception as error:
+            # Whatever is wrong with one record, it is tried again, and the others go on.
+            self._take_back(write)
             if isinstance(error, KafkaException):
-                self._failed(writing, error.args[0])
+                self._failed(write, error.args[0])
             elif isinstance(error, BufferError):
-                self._failed(writing, KafkaError(KafkaError._QUEUE_FULL))
+                self._failed(write, KafkaError(KafkaError._QUEUE_FULL))
             else:
                 self._failed(
-                    writing,
+                    write,
                     KafkaError(KafkaError._FAIL, f"a fault in the program: {type(error).__name__}"),
                 )
         return True
 
-    def _take_back(self, writing: PendingWrite[Content]) -> None:
-        """The client has it no more."""
-        self._handed_out -= self._pending.pop(writing, 0)
+    def _take_back(self, write: PendingWrite[Content]) -> None:
+        """Take in that the client has it no more."""
+        self._handed_out -= self._pending.pop(write, 0)
 
     def _client(self) -> Producer:
         if self._producer is None:
@@ -267,16 +264,16 @@ class RetryingProducer(ABC, Generic[Content]):
             self._partitions_at = now
         return zlib.crc32(code) % self._partitions
 
-    def _failed(self, writing: PendingWrite[Content], error: KafkaError) -> None:
+    def _failed(self, write: PendingWrite[Content], error: KafkaError) -> None:
         code = error.code()
         too_large = code in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
-        if too_large and not writing.short:
-            writing.short = True
-            self._retry(writing, 0.0)
+        if too_large and not write.short:
+            write.short = True
+            self._retry(write, 0.0)
             return
-        writing.tries += 1
+        write.tries += 1
         self._retry(
-            writing, min(RETRY_CAP_SECONDS, RETRY_FIRST_SECONDS * 2.0 ** min(writing.tries - 1, 10))
+            write, min(RETRY_CAP_SECONDS, RETRY_FIRST_SECONDS * 2.0 ** min(write.tries - 1, 10))
         )
         if code in (
             KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -284,16 +281,22 @@ class RetryingProducer(ABC, Generic[Content]):
             KafkaError._UNKNOWN_PARTITION,
         ):
             self._partitions_at = -METADATA_SECONDS
-            advice = f"create the topic {self._topic} (scm-consumer check --create), or correct {self.setting}"
+            advice = (
+                f"create the topic {self._topic} (scm-consumer check --create), "
+                f"or correct {self.setting}"
+            )
         elif code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             advice = f"give this user the right to write to {self._topic}"
         elif code == KafkaError.INVALID_RECORD:
-            advice = f"if {self._topic} is compacted, it takes no record without a key: set its cleanup.policy to delete"
+            advice = (
+                f"if {self._topic} is compacted, it takes no record without a key: "
+                "set its cleanup.policy to delete"
+            )
         elif too_large:
             advice = f"raise max.message.bytes of {self._topic}"
         else:
             advice = "check the broker"
-        self._teller.tell(
+        self._throttled.log_once(
             (self.what, code),
             f"{self.what} cannot be written to {self._topic} ({error.str()}): {advice}; "
             "nothing is lost, their rows wait",
@@ -302,12 +305,12 @@ class RetryingProducer(ABC, Generic[Content]):
         if error.fatal() or code in RENEWING:
             self._renew()
 
-    def _retry(self, writing: PendingWrite[Content], delay: float) -> None:
+    def _retry(self, write: PendingWrite[Content], delay: float) -> None:
         self._retry_number += 1
-        heapq.heappush(self._retries, (time.monotonic() + delay, self._retry_number, writing))
+        heapq.heappush(self._retries, (time.monotonic() + delay, self._retry_number, write))
 
     def _renew(self) -> None:
-        """The client cannot go on.
+        """Give up a client that cannot go on.
 
         A new one produces again what the old one did not acknowledge.
         """
@@ -315,5 +318,5 @@ class RetryingProducer(ABC, Generic[Content]):
         self._renewals += 1
         pending, self._pending = self._pending, {}
         self._handed_out = 0
-        for writing in pending:
-            self._retry(writing, 0.0)
+        for write in pending:
+            self._retry(write, 0.0)

@@ -1,6 +1,4 @@
-"""Reading topics up to their present end, and what a group has committed of them, as a member of no
-group.
-"""
+"""Read topics up to their present end, and a group's commits of them, as a member of no group."""
 
 from __future__ import annotations
 
@@ -30,10 +28,7 @@ BATCH = 1000
 
 
 class Settled:
-    """What a group has settled of a partition.
-
-    All below an offset, and what the settled map names beyond it.
-    """
+    """What a group has settled of a partition: all below an offset, and more by the settled map."""
 
     def __init__(self, committed: int | None, beyond: SettledMap = NOTHING) -> None:
         self.committed = committed  #: None: the group has no committed offset
@@ -67,9 +62,9 @@ class Scan:
         self._consumer = create_client(Consumer, config)
 
     def partitions(self, topics: Sequence[str], *, missing_ok: bool = False) -> list[PartitionId]:
-        """The partitions of those topics.
+        """Return the partitions of those topics; raise UserError when one is not there.
 
-        UserError when one is not there, unless that is no matter.
+        ``missing_ok``: unless that is no matter.
         """
         keys, problem = self._retry_until_answered(lambda: partitions_of(self._consumer, topics))
         if problem and not missing_ok:
@@ -77,7 +72,7 @@ class Scan:
         return keys
 
     def settled(self, keys: Sequence[PartitionId]) -> dict[PartitionId, Settled]:
-        """What the group has settled of each partition."""
+        """Return what the group has settled of each partition."""
         asked = [TopicPartition(*key) for key in keys]
         found = self._retry_until_answered(
             lambda: self._consumer.committed(asked, timeout=CALL_SECONDS)
@@ -85,9 +80,9 @@ class Scan:
         return {(tp.topic, tp.partition): _settled(tp) for tp in found}
 
     def records(self, keys: Sequence[PartitionId], since: float | None) -> Iterator[Message]:
-        """Their records from a time on (Unix seconds.
+        """Yield their records from a time on, up to the end as it is now.
 
-        None: from the beginning) up to the end as it is now.
+        ``since``: in Unix seconds; None: from the beginning.
         """
         starts = [TopicPartition(*key, OFFSET_BEGINNING) for key in keys]
         if since is not None:
@@ -97,9 +92,8 @@ class Scan:
                 lambda: self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS)
             )
         self._consumer.assign(starts)
-        left = {
-            (tp.topic, tp.partition) for tp in starts
-        }  # none, and an end at once, for a topic that is not there
+        # For a topic that is not there: none, and an end at once.
+        left = {(tp.topic, tp.partition) for tp in starts}
         until = time.monotonic() + PATIENCE_SECONDS
         while left:
             for message in self._consumer.consume(BATCH, 0.2):

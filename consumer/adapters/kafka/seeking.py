@@ -1,5 +1,4 @@
-"""Look-ups that were not answered at once go on here, on a thread and with a client of their own,
-until they are.
+"""Go on looking up what was not answered at once, on a thread and with a client of its own.
 
 So one that is not answered holds up neither a callback of the reading client nor the loop.
 """
@@ -17,7 +16,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException
 
 from consumer.adapters.kafka.client import PartitionId, ThrottledLog
-from consumer.adapters.kafka.starts import LookUpError
+from consumer.adapters.kafka.offsets import LookUpError
 
 log = logging.getLogger(__name__)
 
@@ -28,44 +27,41 @@ METADATA_SECONDS = 5.0
 
 
 @dataclass(eq=False)
-class Search:
-    """One look-up; its answer counts for this search alone, not for a later one of the same
-    partition.
-    """
+class LookUp:
+    """One look-up; its answer counts for no later one of the same partition."""
 
     key: PartitionId
-    look: Callable[
-        [Consumer], Any
-    ]  #: on the other thread; raises LookUpError where it is not answered
-    then: Callable[[Any], None]  #: on the owner's
+    #: Called on the other thread; raises LookUpError where it is not answered.
+    look: Callable[[Consumer], Any]
+    then: Callable[[Any], None]  #: called on the owner's
     since: float = field(default_factory=lambda: time.monotonic())
     ended: bool = False  #: nobody waits for it any more
 
 
 class Seeking:
-    """The look-ups that were not answered at once (I8, starts).
+    """The look-ups of one reader (I8, starts).
 
-    ``open_client``: makes a client that is no member of the group. Called with the first search.
+    ``open_client`` makes a client that is no member of the group, with the first search.
     """
 
-    def __init__(self, open_client: Callable[[], Consumer], teller: ThrottledLog) -> None:
+    def __init__(self, open_client: Callable[[], Consumer], throttled: ThrottledLog) -> None:
         self._open = open_client
-        self._teller = teller
-        self._asked: queue.SimpleQueue[Search | None] = queue.SimpleQueue()
-        self._found: queue.SimpleQueue[tuple[Search, Any]] = queue.SimpleQueue()
+        self._throttled = throttled
+        self._asked: queue.SimpleQueue[LookUp | None] = queue.SimpleQueue()
+        self._found: queue.SimpleQueue[tuple[LookUp, Any]] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def seek(self, search: Search) -> None:
-        """Begin to look; on the owner's thread, as all but the looking."""
+    def seek(self, search: LookUp) -> None:
+        """Begin to look; call it on the owner's thread, as all but the looking."""
         self._asked.put(search)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="starts", daemon=True)
             self._thread.start()
 
-    def found(self) -> list[tuple[Search, Any]]:
-        """What was found since the last time, of searches that somebody waits for still."""
-        found: list[tuple[Search, Any]] = []
+    def found(self) -> list[tuple[LookUp, Any]]:
+        """Return what was found since the last time, of searches that somebody still waits for."""
+        found: list[tuple[LookUp, Any]] = []
         while not self._found.empty():
             search, answer = self._found.get()
             if not search.ended:
@@ -79,7 +75,7 @@ class Seeking:
 
     def _run(self) -> None:
         client = self._open()
-        waiting: list[Search] = []
+        waiting: list[LookUp] = []
         pause = FIRST_PAUSE_SECONDS
         while not self._closed.is_set():
             while not waiting or not self._asked.empty():
@@ -98,8 +94,8 @@ class Seeking:
                 pause = min(2 * pause, LAST_PAUSE_SECONDS)
         client.close()
 
-    def _look(self, client: Consumer, search: Search) -> bool:
-        """Look once; whether that is the end of it."""
+    def _look(self, client: Consumer, search: LookUp) -> bool:
+        """Look once; return whether that is the end of it."""
         if search.ended:
             return True
         try:
@@ -108,8 +104,11 @@ class Seeking:
             answer = search.look(client)
         except (LookUpError, KafkaException) as error:
             why = error.args[0].str() if isinstance(error, KafkaException) else error
-            told = "{}[{}]: where it begins cannot be looked up ({}); it is not read until then; trying on"
-            self._teller.tell(("start", search.key), told.format(*search.key, why))
+            text = (
+                "{}[{}]: where it begins cannot be looked up ({}); "
+                "it is not read until then; trying on"
+            )
+            self._throttled.log_once(("start", search.key), text.format(*search.key, why))
             return False
         except Exception:  # whatever the client raises: nobody else would look on
             log.exception("looking up where %s[%s] begins", *search.key)

@@ -1,7 +1,4 @@
-"""Reading on from a group's committed offsets without being a member of it.
-
-Nobody rebalances, nothing is committed.
-"""
+"""Read on from a group's committed offsets without being a member: nothing is committed."""
 
 from __future__ import annotations
 
@@ -13,10 +10,11 @@ from confluent_kafka import KafkaException, Message
 
 from consumer.adapters.kafka.client import PartitionId
 from consumer.adapters.kafka.ends import PATIENCE_SECONDS, ends_of, no_answer, partitions_of
-from consumer.adapters.kafka.reader import Listener, Reader, ReadFrom
+from consumer.adapters.kafka.reader import Reader, ReadFrom
 from consumer.core.offsets.commits import Commit
 from consumer.core.offsets.partition import Partition
 from consumer.errors import UserError
+from consumer.loop.ports import Listener
 
 #: Time between two looks at the topics: until all are there, and then for partitions and topics
 #: that come later.
@@ -51,31 +49,31 @@ class StandaloneReader(Reader):
         self._patient_until = time.monotonic() + PATIENCE_SECONDS
 
     def poll(self, count: int) -> list[tuple[Partition, list[Message]]]:
-        """What has arrived, as every reader.
+        """Return what has arrived, as every reader.
 
-        Waits only for the look at the topics, now and then.
+        It waits only for the look at the topics, now and then.
         """
         if time.monotonic() >= self._look_at and not self._listener.stopping:
-            self._look()
+            self._refresh()
         if self._reached is not None and self._at_end():
             self._reached()
             return []
         return super().poll(count)
 
     def commit(self, commits: list[Commit]) -> None:
-        """Nothing is committed."""
+        """Commit nothing."""
 
     def commit_and_wait(self, commits: list[Commit]) -> bool:  # noqa: ARG002 - as a member's
-        """Nothing is committed, and nothing is waited for."""
+        """Commit nothing, and wait for nothing."""
         return True
 
     def _at_end(self) -> bool:
-        owned = self._owned
+        owned = self._assignment.owned
         return self._ends is not None and all(
             key in owned and owned[key].committable_offset >= end for key, end in self._ends.items()
         )
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         """Assign what is there and not assigned yet.
 
         With an end to reach, only once everything is there.
@@ -94,9 +92,13 @@ class StandaloneReader(Reader):
             trying = (
                 f"giving up if that lasts for {PATIENCE_SECONDS:g} s" if until_end else "trying on"
             )
-            self._teller.tell("look", f"{problem}; {trying}")
+            self._throttled.log_once("look", f"{problem}; {trying}")
         if not (problem and until_end):
-            fresh = [key for key in keys if key not in self._owned and key not in self._searches]
+            fresh = [
+                key
+                for key in keys
+                if key not in self._assignment.owned and key not in self._assignment.searches
+            ]
             if fresh:
                 self._listener.on_assigned(self._assign(fresh))
         wait = LOOK_AGAIN_SECONDS if problem else math.inf if until_end else LOOK_EVERY_SECONDS

@@ -1,6 +1,6 @@
-"""Where partitions begin.
+"""Find where partitions begin: at their commits, else where ``kafka.start_from`` says.
 
-At their committed offsets, else where ``kafka.start_from`` says. Nothing is guessed.
+Nothing is guessed.
 
 A commit is of one log. Where the topic's id that it names is another's, the topic was made anew
 since: the commit is void. Where the cluster's is, a tool brought the commit along: its offset
@@ -22,9 +22,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException
 
 from consumer.adapters.kafka.client import PartitionId
+from consumer.adapters.kafka.offsets import LookUpError, committed_of, offsets_of
 from consumer.adapters.kafka.topic_ids import TopicIds
 from consumer.core.offsets.settled_map import (
     NO_EPOCH,
@@ -40,10 +41,6 @@ from consumer.core.offsets.settled_map import (
 )
 
 
-class LookUpError(Exception):
-    """A look-up was not answered; its message says why."""
-
-
 class Start(NamedTuple):
     """Where one partition begins."""
 
@@ -56,7 +53,7 @@ class Start(NamedTuple):
 
     @property
     def anew(self) -> bool:
-        """Whether the topic was made anew since the commit.
+        """Return whether the topic was made anew since the commit.
 
         ``offset`` is the committed one all the same.
         """
@@ -72,14 +69,12 @@ class Extent(NamedTuple):
 
 
 def another_log(before: Origin, now: Origin) -> bool:
-    """Whether a topic of that name was made anew, as far as it is known."""
+    """Return whether a topic of that name was made anew, as far as it is known."""
     return _differ(before.topic_id, now.topic_id) and not _differ(before.cluster, now.cluster)
 
 
 def _of_another(named: Origin, now: Origin) -> bool:
-    """Whether a commit is of another cluster's topic, or of one that was deleted since, as far as
-    it is known.
-    """
+    """Return whether a commit is of another cluster's topic, or of one that was deleted since."""
     return _differ(named.cluster, now.cluster) or another_log(named, now)
 
 
@@ -88,30 +83,29 @@ def _differ(one: str, other: str) -> bool:
 
 
 class Starts:
-    """Looks them up with the client that it is given (starts).
+    """Looks starts up with the client it is given, from any thread with a client of its own.
 
-    From any thread, each with a client of its own.
+    Keeps (starts).
     """
 
     def __init__(self, topics: Sequence[str], start_from: str, ids: TopicIds) -> None:
         self._topics = topics
         self._latest = start_from == "latest"
         self._ids = ids
-        self._began: dict[
-            str, Began
-        ] = {}  # as this process knows it: its first commits may not be there yet
+        # As this process knows it: its first commits may not be there yet.
+        self._began: dict[str, Began] = {}
         self.seen: dict[str, str] = {}  #: the ids of topics that this process has read
 
     def find(
         self, client: Consumer, keys: Sequence[PartitionId], seconds: float
     ) -> tuple[dict[PartitionId, Start], dict[PartitionId, str]]:
-        """Where these begin, and why it is not known of the others.
+        """Return where these begin, and why it is not known of the others.
 
         Each look-up may take so many seconds.
         """
         problems: dict[PartitionId, str] = {}
         try:
-            commits = _committed(client, keys, seconds, problems)
+            commits = committed_of(client, keys, seconds, problems)
             lacking = [key for key in keys if key not in commits and key not in problems]
             named = {key: origin_of(metadata) for key, (_, metadata) in commits.items()}
             now = self._now(keys, named, lacking, seconds, problems)
@@ -128,7 +122,7 @@ class Starts:
             if lacking:
                 begins, began = self._begin(client, lacking, commits, now, seconds)
                 wanted |= begins
-            offsets = _offsets(client, wanted, seconds, problems)
+            offsets = offsets_of(client, wanted, seconds, problems)
         except LookUpError as error:
             return {}, dict.fromkeys(keys, str(error)) | problems
         starts: dict[PartitionId, Start] = {}
@@ -155,10 +149,10 @@ class Starts:
         return starts, problems
 
     def extent(self, client: Consumer, key: PartitionId, before: Origin, seconds: float) -> Extent:
-        """What a log holds now; raises LookUpError."""
+        """Return what a log holds now; raise LookUpError."""
         problems: dict[PartitionId, str] = {}
-        begin = _offsets(client, {key: OFFSET_BEGINNING}, seconds, problems)
-        end = _offsets(client, {key: OFFSET_END}, seconds, problems)
+        begin = offsets_of(client, {key: OFFSET_BEGINNING}, seconds, problems)
+        end = offsets_of(client, {key: OFFSET_END}, seconds, problems)
         origin = NOWHERE
         if before.topic_id != UNKNOWN and not problems:  # else there is nothing to compare with
             origins = self._ids.wait([key[0]], seconds)
@@ -177,10 +171,7 @@ class Starts:
         seconds: float,
         problems: dict[PartitionId, str],
     ) -> dict[str, Origin]:
-        """The origins of the topics of which one is known to compare with.
-
-        It must be known before they begin.
-        """
+        """Return the origins of those topics whose origin must be known before they begin."""
         compared = {key[0] for key, origin in named.items() if origin.topic_id != UNKNOWN}
         if self._latest:
             compared |= {topic for topic, _ in lacking if topic in self.seen}
@@ -198,9 +189,9 @@ class Starts:
         now: dict[str, Origin],
         seconds: float,
     ) -> tuple[dict[PartitionId, int], dict[str, Began]]:
-        """Of partitions without a commit.
+        """Return where partitions without a commit begin, and when their topics began.
 
-        BEGINNING, END or a time from which on they are read; when they began.
+        Where: OFFSET_BEGINNING, OFFSET_END or a time from which on they are read.
         """
         if not self._latest:
             return dict.fromkeys(lacking, OFFSET_BEGINNING), {}
@@ -208,7 +199,7 @@ class Starts:
         counts = self._counts(lacking, seconds)
         every = [(topic, number) for topic, count in counts.items() for number in range(count)]
         problems: dict[PartitionId, str] = {}
-        all_commits = commits | _committed(
+        all_commits = commits | committed_of(
             client, [k for k in every if k not in commits], seconds, problems
         )
         if problems:
@@ -247,7 +238,7 @@ class Starts:
 
 
 def _map(metadata: str, number: int, offset: int) -> tuple[SettledMap, str]:
-    """The map in the metadata of a commit, or why there is none."""
+    """Return the map in the metadata of a commit, or why there is none."""
     try:
         return decode(metadata, number, offset), ""
     except MapError as error:
@@ -262,8 +253,9 @@ def _start(
     origin: Origin,
     named: Origin,
 ) -> Start:
-    """Where a partition with a commit begins, with as much of its map as is of the log that is
-    there (I1, starts).
+    """Return where a partition with a commit begins (I1, starts).
+
+    With as much of its map as is of the log that is there.
     """
     already_settled, complaint = found
     if _of_another(named, origin):
@@ -278,70 +270,3 @@ def _start(
         )
         already_settled = already_settled.until(end)
     return Start(offset, metadata, already_settled, complaint, origin, named)
-
-
-def _committed(
-    client: Consumer, keys: Sequence[PartitionId], seconds: float, problems: dict[PartitionId, str]
-) -> dict[PartitionId, tuple[int, str]]:
-    """The offset and metadata of those that have a commit; raises LookUpError."""
-    if not keys:
-        return {}
-    try:
-        found = client.committed([TopicPartition(*key) for key in keys], timeout=seconds)
-    except KafkaException as error:
-        raise LookUpError(f"the committed offsets: {error.args[0].str()}") from None
-    commits: dict[PartitionId, tuple[int, str]] = {}
-    for tp in found:
-        if tp.error is not None:
-            problems[(tp.topic, tp.partition)] = f"the committed offset: {tp.error.str()}"
-        elif tp.offset >= 0:
-            # librdkafka sends the end of the text along.
-            commits[(tp.topic, tp.partition)] = (tp.offset, (tp.metadata or "").rstrip("\0"))
-    return commits
-
-
-def _offsets(
-    client: Consumer,
-    wanted: dict[PartitionId, int],
-    seconds: float,
-    problems: dict[PartitionId, str],
-) -> dict[PartitionId, int]:
-    """The offsets at which partitions begin or end now, or where their records are not older than a
-    time.
-    """
-    by_time = {key: at for key, at in wanted.items() if at >= 0}
-    ask = {key: OFFSET_END if key in by_time else at for key, at in wanted.items()}
-    # The end first: what is published until the second look-up is not older than the time.
-    offsets = _times(client, ask, seconds, problems)
-    found = _times(
-        client, {key: at for key, at in by_time.items() if key not in problems}, seconds, problems
-    )
-    return offsets | {key: offset for key, offset in found.items() if offset >= 0}
-
-
-def _times(
-    client: Consumer,
-    wanted: dict[PartitionId, int],
-    seconds: float,
-    problems: dict[PartitionId, str],
-) -> dict[PartitionId, int]:
-    if not wanted:
-        return {}
-    # The protocol's list-offsets request takes -2 (begin) and -1 (end) where a timestamp would
-    # stand.
-    queries = [TopicPartition(*key, at) for key, at in wanted.items()]
-    try:
-        found = client.offsets_for_times(queries, timeout=seconds)
-    except KafkaException as error:
-        problems.update(dict.fromkeys(wanted, error.args[0].str()))
-        return {}
-    offsets: dict[PartitionId, int] = {}
-    for tp in found:
-        key = (tp.topic, tp.partition)
-        if tp.error is not None:
-            problems[key] = tp.error.str()
-        elif tp.offset < 0 and wanted[key] < 0:  # no answer, though no error either
-            problems[key] = "no offset is told"
-        else:
-            offsets[key] = tp.offset
-    return offsets

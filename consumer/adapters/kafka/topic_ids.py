@@ -1,6 +1,4 @@
-"""Which topic a name stands for now.
-
-Its id and its cluster's, as far as the brokers tell; and its partitions.
+"""Ask the brokers which topic a name stands for now: its id, its cluster's, its partitions.
 
 A topic that is deleted and made anew keeps its name and begins its offsets again; only its id tells
 it from the one before. Brokers before 2.8 tell none, nor does one to a user that may not describe
@@ -23,7 +21,7 @@ from consumer.core.offsets.settled_map import UNKNOWN, Origin, cluster_name
 
 #: The id of no topic, as brokers give it that know none.
 _ZERO = "A" * 22
-#: No answer to the question: it is asked again.
+#: No answer: it is asked again.
 _NOT_ANSWERED = (
     KafkaError._TIMED_OUT,
     KafkaError._TIMED_OUT_QUEUE,
@@ -41,25 +39,25 @@ _NOT_ANSWERED = (
 
 
 class TopicIds:
-    """Asks the brokers, with a client of its own that is made with the first question."""
+    """Asks the brokers, with a client of its own that is made with the first request."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = dict(config)
         self._admin: AdminClient | None = None
-        self._asked: _Question | None = None
+        self._asked: _Request | None = None
 
     def ask(self, topics: Collection[str], seconds: float) -> None:
-        """Ask, without waiting, unless a question is under way.
+        """Ask, without waiting, unless a request is under way.
 
         It is given up after so many seconds.
         """
         if self._asked is None:
-            self._asked = _Question(self._client(), topics, seconds)
+            self._asked = _Request(self._client(), topics, seconds)
 
     def answer(self) -> dict[str, Origin] | None:
-        """What was asked, of those topics for which it was answered.
+        """Return what was asked, of those topics for which it was answered; never wait.
 
-        None: nothing was, or not yet. Never waits.
+        None: nothing was asked, or it is not answered yet.
         """
         if self._asked is None or not self._asked.done:
             return None
@@ -68,13 +66,13 @@ class TopicIds:
         return asked.result(0.0)
 
     def wait(self, topics: Collection[str], seconds: float) -> dict[str, Origin]:
-        """Ask and wait, from any thread: the topics that are answered for are in it."""
-        return _Question(self._client(), topics, seconds).result(seconds) if topics else {}
+        """Ask and wait, from any thread; return what is known of the topics answered for."""
+        return _Request(self._client(), topics, seconds).result(seconds) if topics else {}
 
     def partitions(self, topics: Sequence[str], seconds: float) -> Counter[str]:
-        """How many partitions the topics of these names and patterns have.
+        """Return how many partitions the topics of these names and patterns have.
 
-        Raises KafkaException.
+        Raise KafkaException.
         """
         found = self._client().list_topics(timeout=seconds).topics
         names = {
@@ -90,7 +88,7 @@ class TopicIds:
         return self._admin
 
 
-class _Question:
+class _Request:
     """Topics and the cluster, asked about at once."""
 
     def __init__(self, admin: AdminClient, topics: Collection[str], seconds: float) -> None:
@@ -101,11 +99,11 @@ class _Question:
 
     @property
     def done(self) -> bool:
-        """Whether every answer is there."""
+        """Return whether every answer is there."""
         return self._cluster.done() and all(future.done() for future in self._topics.values())
 
     def result(self, seconds: float) -> dict[str, Origin]:
-        """Of each topic that was answered for, what is known of it."""
+        """Return what is known of each topic that was answered for."""
         try:
             cluster = cluster_name(self._cluster.result(seconds).cluster_id)
         except (KafkaException, TimeoutError):

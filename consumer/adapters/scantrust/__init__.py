@@ -1,4 +1,1 @@
-"""The Scantrust SCM API over HTTP.
-
-One attempt a call, in worker threads, and what each of them brought.
-"""
+"""The Scantrust SCM API over HTTP: one attempt a call, in worker threads."""

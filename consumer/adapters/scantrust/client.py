@@ -1,4 +1,4 @@
-"""One attempt at a call to the API, and faithfully what it brought."""
+"""Make one attempt at a call to the API, and say faithfully what it brought."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Client:
 
     ``connect_timeout`` bounds connecting with TLS, ``timeout`` the whole call, in seconds (looking
     up the name is bounded by the system's resolver only). ``ca_file`` and ``proxy``, empty for
-    none, are the only ones that count: the environment has no say. ConfigError for settings no call
-    could be made with.
+    none, are the only ones that count: the environment has no say. Raise ConfigError for settings
+    no call could be made with.
     """
 
     def __init__(
@@ -103,11 +103,11 @@ class Client:
     def upload(
         self, data_key: str, items: list[dict[str, str]], start_by: StartBy = float("inf")
     ) -> Response:
-        """Upload one window, or do not send it any more when it is too late (I9, fencing).
+        """Upload one window; never raise for anything that the network or the API does.
 
-        ``start_by``: the clock's reading after which that is so, or what tells it.
+        ``start_by``: the clock's reading after which it is not sent any more, or what tells it.
 
-        Never raises for anything that the network or the API does.
+        Keeps (I9, fencing).
         """
         return self._post(self._upload, {"data_key": data_key, "items": items}, start_by)
 
@@ -116,7 +116,7 @@ class Client:
     ) -> Response:
         """Start a task that uploads one window, whose items differ in their key only.
 
-        As ``upload``.
+        For the rest as ``upload``.
         """
         return self._post(self._start, task_body(data_key, items), start_by)
 
@@ -131,7 +131,7 @@ class Client:
 
     @property
     def server_time(self) -> float | None:
-        """The API's clock when it gave its last answer, in whole Unix seconds.
+        """Return the API's clock when it gave its last response, in whole Unix seconds.
 
         None: it did not tell.
         """
@@ -204,7 +204,7 @@ class Client:
 
 
 def task_body(data_key: str, items: list[dict[str, str]]) -> dict[str, Any]:
-    """The body of an asynchronous upload (guide "Special SCM Fields", its ASYNC examples).
+    """Return the body of an asynchronous upload (guide "Special SCM Fields", its ASYNC examples).
 
     All items set the same. There the legacy ``status`` does not exist, and ``activation_status`` is
     a number.
@@ -219,28 +219,27 @@ def task_body(data_key: str, items: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _without(token: str, body: bytes) -> bytes:
-    """An answer that shows the request, as a firewall's may, must not take the token into logs and
-    dead letters.
+    """Hide the token in a response that shows the request, as a firewall's may.
+
+    It must not come into logs and dead letters.
     """
     secret = token.encode()
     return body.replace(secret, b"(hidden)") if len(secret) >= LEAST_SECRET else body
 
 
 def _read(raw: Any) -> tuple[bytes, bool]:
-    """The body, uncompressed and at most MAX_BODY, and whether that is all of it."""
+    """Return the body, uncompressed and at most MAX_BODY, and whether that is all of it."""
     # Reads on until there is as much or the body has ended, and raises when it ended too early.
     body: bytes = raw.read(MAX_BODY + 1, decode_content=True)
     return body[:MAX_BODY], len(body) <= MAX_BODY
 
 
 def retry_after(status: int, headers: Mapping[str, str], body: bytes, now: float) -> float | None:
-    """Seconds to wait before the next call, as an answer of 400 or above asks for.
+    """Return the seconds to wait before the next call, as a response of 400 or above asks for.
 
-    None when it does not.
-
-    From the Retry-After header (seconds, or an HTTP date measured against the answer's own Date,
-    else against ``now``, Unix seconds), else from the text "available in N seconds" of the API's
-    throttling.
+    None when it does not. They are from the Retry-After header (seconds, or an HTTP date measured
+    against the response's own Date, else against ``now``, Unix seconds), else from the text
+    "available in N seconds" of the API's throttling.
     """
     if status < 400:
         return None
@@ -261,7 +260,7 @@ def _unix_seconds(date: str) -> float | None:
 
 
 def _host_and_port(key: str, url: str) -> str:
-    """What errors call the other side by; ConfigError when no call can be made to ``url``."""
+    """Return what errors call the other side by; ConfigError when no call can be made to it."""
     with suppress(KeyError, ValueError):
         parts = urlsplit(url)
         usual_port = {"http": 80, "https": 443}[parts.scheme]

@@ -1,4 +1,4 @@
-"""Why a call brought no whole answer, in words that say what to do.
+"""Say why a call brought no whole response, in words that tell what to do.
 
 Only for people: whether anything was sent is decided in ``transport``. Nothing is quoted from an
 exception that may hold a URL, a header or a body.
@@ -29,13 +29,12 @@ Kind = TypeVar("Kind", bound=BaseException)
 def describe(
     error: BaseException, call: Call, api: str, proxy: str, ca_file: str, status: int | None
 ) -> str:
-    """One sentence. ``api``, ``proxy``.
+    """Return one sentence.
 
-    Host:port (empty: no proxy); ``status``: None until headers came.
+    ``api``, ``proxy``: host:port, empty for no proxy; ``status``: None until headers came.
     """
-    chain = list(_chain(error))[
-        ::-1
-    ]  # the first cause first: requests' own errors are OSErrors too
+    # The first cause first: requests' own errors are OSErrors too.
+    chain = list(_chain(error))[::-1]
     if call.sent:
         return _after_sending(chain, call, api, status)
     return _before_sending(chain, call, api, proxy, ca_file)
@@ -59,14 +58,17 @@ def _before_sending(
     if _find(chain, socket.gaierror):
         return f"the name of {peer} cannot be resolved: check {setting} and DNS"
     if _find(chain, TimeoutError):
-        return f"no connection to {peer} within {call.connect_timeout:g} s: check {setting} and the network"
+        return (
+            f"no connection to {peer} within {call.connect_timeout:g} s: "
+            f"check {setting} and the network"
+        )
     cause = _find(chain, OSError)
     words = (cause.strerror or str(cause))[:200] if cause else type(chain[0]).__name__
     return f"no connection to {peer} ({words}): check {setting} and the network"
 
 
 def too_late(api: str, proxy: str) -> str:
-    """What is said of a request whose connection stood only when it might not be sent any more."""
+    """Return what to say of a request whose connection stood only when it was too late for it."""
     return f"not sent: the connection to {_peer(api, proxy)} stood too late for it"
 
 
@@ -83,7 +85,10 @@ def _certificate(
     if refused.verify_code in _WRONG_TIME:
         return f"{why}: it must be renewed, or this machine's clock is wrong"
     if ca_file:
-        return f"{why}: add the CA that issued it to {ca_file}, or set api.ca_file to another; it is read again by itself"
+        return (
+            f"{why}: add the CA that issued it to {ca_file}, or set api.ca_file to another; "
+            "it is read again by itself"
+        )
     return f"{why}: set api.ca_file to a PEM file with the CA that issued it"
 
 
@@ -99,7 +104,7 @@ def _after_sending(chain: list[BaseException], call: Call, api: str, status: int
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, then what caused it, down to the first cause."""
+    """Yield the error, then what caused it, down to the first cause."""
     while error is not None:
         yield error
         wrapped = next((arg for arg in error.args if isinstance(arg, BaseException)), None)

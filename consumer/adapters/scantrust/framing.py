@@ -1,4 +1,4 @@
-"""Where an answer begins and ends on its connection, read strictly (RFC 9112).
+"""Read strictly where a response begins and ends on its connection (RFC 9112).
 
 http.client reads what it can make sense of. Of an answer that says two things at once, or says it
 wrongly, that is a guess, and after a wrong guess the next request gets the rest of this answer.
@@ -8,7 +8,8 @@ doubt lets its connection be used again** (``exact``).
 * Interim answers (1xx) come before *the* answer and are passed over, those of a proxy to CONNECT
   too. 101 would make the connection another protocol's: nobody asked for that.
 * A length that is no number, two lengths that differ, an encoding other than ``chunked``, a chunk
-  that does not end where it should, a head that ends with the connection: no answer (``NoAnswer``).
+  that does not end where it should, a head that ends with the connection: no response
+  (``NoResponse``).
 * What has one meaning only, but is not as it should be: read, and the connection is not used again.
   That is HTTP/1.0, a folded or malformed header, a length beside ``chunked``, the same length
   twice, a body where there is none (204, 304), an end of lines without CR, whatever follows the
@@ -40,7 +41,7 @@ _UNACKNOWLEDGED = 24
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
 
 
-class NoAnswer(http.client.HTTPException):
+class NoResponse(http.client.HTTPException):
     """What came is no answer whose end is certain."""
 
 
@@ -63,28 +64,22 @@ class Received(io.BufferedReader):
 
 
 def unacknowledged(sock: Any) -> bool:
-    """Whether the other side has not yet received all that was sent, as far as this system can
-    tell.
+    """Return whether the other side has not yet received all that was sent, as far as is known.
 
-    Right after an answer has begun: whether that was sent before the request was there whole.
+    Right after a response has begun: whether that was sent before the request was there whole.
     """
     if _TCP_INFO is None:
         return False
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _UNACKNOWLEDGED + 4)
-    except (
-        AttributeError,
-        OSError,
-    ):  # TLS within TLS has no options; a reset connection none that count
+    except (AttributeError, OSError):
+        # TLS within TLS has no options; a reset connection none that count.
         return False
     return bool(struct.unpack_from("@I", info, _UNACKNOWLEDGED)[0])
 
 
-class Answer(http.client.HTTPResponse):
-    """An answer, read strictly (matching).
-
-    ``exact`` and ``ended``: nothing of it or about it is in doubt.
-    """
+class StrictResponse(http.client.HTTPResponse):
+    """An answer, read strictly; ``exact`` and ``ended``: nothing of it or about it is in doubt."""
 
     _method: str | None
     fp: Any
@@ -101,7 +96,7 @@ class Answer(http.client.HTTPResponse):
 
     @property
     def reusable(self) -> bool:
-        """Whether its connection may be used again, as far as this answer tells."""
+        """Return whether its connection may be used again, as far as this response tells."""
         return self.exact and self.ended and not self.early and not self.left_over
 
     def begin(self) -> None:
@@ -123,7 +118,7 @@ class Answer(http.client.HTTPResponse):
     def read(self, amt: int | None = None) -> bytes:
         """Read so much of the body, or what there is.
 
-        NoAnswer, IncompleteRead when it ends wrongly.
+        Raise NoResponse or IncompleteRead when it ends wrongly.
         """
         if self.fp is None:
             return b""
@@ -144,9 +139,9 @@ class Answer(http.client.HTTPResponse):
     # -- the head --------------------------------------------------------------------------------
 
     def _read_status(self) -> tuple[str, int, str]:
-        """Return what the status line says, behind all interim answers.
+        """Return what the status line says, behind all interim responses.
 
-        Http.client's name, CONNECT uses it.
+        The name is http.client's: its CONNECT uses it.
         """
         while True:
             line = self._line()
@@ -156,7 +151,7 @@ class Answer(http.client.HTTPResponse):
             self.exact = self.exact and line.endswith(b"\r\n")
             status = int(found[2])
             if status == 101:
-                raise NoAnswer("the server changes to another protocol")
+                raise NoResponse("the server changes to another protocol")
             if status >= 200:
                 self.early = unacknowledged(self._sock)
                 return f"HTTP/1.{int(found[1])}", status, (found[3] or b"").decode("iso-8859-1")
@@ -184,7 +179,7 @@ class Answer(http.client.HTTPResponse):
                         value.replace(b"\x00", b" ").decode("iso-8859-1").replace("\r", " ").strip()
                     )
                     fields.append((name.strip().decode("ascii", "replace"), text))
-        raise NoAnswer("too many headers")
+        raise NoResponse("too many headers")
 
     def _frame(self, message: http.client.HTTPMessage) -> None:
         """Find out where the body ends."""
@@ -197,17 +192,16 @@ class Answer(http.client.HTTPResponse):
         self.exact = self.exact and len(codings) + len(lengths) <= 1
         self.chunked = codings == ["chunked"]
         if self.chunked:
-            del message[
-                "Content-Length"
-            ]  # it does not count, and the library would say so in the log
+            # It does not count, and the library would say so in the log.
+            del message["Content-Length"]
         self.length = None
         if codings == ["identity"]:
             self.exact = False
         elif codings and not self.chunked:
-            raise NoAnswer("a transfer encoding that was not asked for")
+            raise NoResponse("a transfer encoding that was not asked for")
         if lengths and not self.chunked:
             if len(set(lengths)) > 1 or not _LENGTH.fullmatch(lengths[0]):
-                raise NoAnswer("a length that is none")
+                raise NoResponse("a length that is none")
             self.length = int(lengths[0])
         if self.status in (http.client.NO_CONTENT, http.client.NOT_MODIFIED):
             self.exact = self.exact and not codings and not self.length
@@ -229,13 +223,13 @@ class Answer(http.client.HTTPResponse):
         return b"".join(pieces)
 
     def _next_chunk(self) -> bool:
-        """Whether there is one more chunk; at the last one, read the trailers."""
+        """Go on to the next chunk; return whether there is one. At the last, read the trailers."""
         if self._in_chunk and self._exactly(2) != b"\r\n":
-            raise NoAnswer("a chunk that does not end where it should")
+            raise NoResponse("a chunk that does not end where it should")
         self._in_chunk = False
         found = _CHUNK.fullmatch(self._line())
         if found is None:
-            raise NoAnswer("a chunk without a length")
+            raise NoResponse("a chunk without a length")
         self._left = int(found[1], 16)
         self._in_chunk = bool(self._left)
         if not self._left:
@@ -253,7 +247,7 @@ class Answer(http.client.HTTPResponse):
     def _line(self) -> bytes:
         line: bytes = self.fp.readline(MAX_LINE + 1)
         if len(line) > MAX_LINE:
-            raise NoAnswer("a line that is too long")
+            raise NoResponse("a line that is too long")
         if not line.endswith(b"\n"):
             if not line:
                 raise http.client.RemoteDisconnected("the connection ended")
@@ -261,7 +255,7 @@ class Answer(http.client.HTTPResponse):
         return line
 
     def _end(self) -> None:
-        """The answer is over: whatever follows was not asked for."""
+        """End the response: whatever follows was not asked for."""
         self.ended = True
         self._close_conn()
 

@@ -1,4 +1,4 @@
-"""The worker threads: jobs in, replies out; no job is ever lost."""
+"""The worker threads: jobs in, responses out; no job is ever lost."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ class Job(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One call to make."""
 
     kind: Literal["upload", "start", "task", "me"]
-    start_by: StartBy = float(
-        "inf"
-    )  #: the client's clock; later than this it is not sent. Or what tells it then
+    #: By the client's clock; later than this it is not sent. Or what tells it then.
+    start_by: StartBy = float("inf")
     data_key: str = ""  #: of an upload, and of the start of a task
     items: list[dict[str, str]] = []  #: the same
-    task_id: str = ""  #: of a question about a task
-    subject: Any = None  #: whatever the caller wants to find again with the reply
+    task_id: str = ""  #: of a task to poll
+    subject: Any = None  #: whatever the caller wants to find again with the response
 
 
 class Pool:
@@ -73,11 +72,9 @@ class Pool:
             thread.start()
 
     def close(self, timeout: float) -> bool:
-        """Send nothing more, wait up to ``timeout`` seconds for calls under way.
+        """Send nothing more, and wait up to ``timeout`` seconds for calls under way.
 
-        False when some still are.
-
-        Jobs that were not begun come back unsent.
+        Return False when some still are. Jobs that were not begun come back unsent.
         """
         self._closed = True
         with suppress(Empty):

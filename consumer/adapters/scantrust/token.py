@@ -1,4 +1,4 @@
-"""The UAT token: where it comes from, and when it is read again."""
+"""The UAT token: read from a setting, or from a file that is read again while it is used."""
 
 from __future__ import annotations
 
@@ -46,17 +46,16 @@ class TokenSource:
         return f"{type(self).__name__}(...)"
 
     def current(self) -> str:
-        """The token to send now."""
+        """Return the token to send now."""
         if self._file is not None and self._clock() >= self._read_at + REREAD_SECONDS:
             with self._lock:
-                if (
-                    self._clock() >= self._read_at + REREAD_SECONDS
-                ):  # else another thread has just read it
+                # Else another thread has just read it.
+                if self._clock() >= self._read_at + REREAD_SECONDS:
                     self._read_again(self._file)
         return self._token
 
     def refresh(self) -> bool:
-        """Read the file again now, as after a 401; True when the token is another one."""
+        """Read the file again now, as after a 401; return whether the token is another one."""
         with self._lock:
             before = self._token
             if self._file is not None:
@@ -82,16 +81,17 @@ def _read(file: Path) -> str:
 
 
 def checked(text: str) -> str:
-    """The token without white space around it.
+    """Return the token without white space around it.
 
-    ValueError (not quoting it) when no header can carry it.
+    Raise ValueError, which does not quote it, when no header can carry it.
     """
     token = text.strip()
     if not token:
         raise ValueError("no token in it")
     if not all("!" <= character <= "~" for character in token):
         raise ValueError(
-            "the token holds characters that an HTTP header cannot carry (spaces, line breaks, non-ASCII)"
+            "the token holds characters that an HTTP header cannot carry "
+            "(spaces, line breaks, non-ASCII)"
         )
     return token
 

@@ -50,7 +50,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from consumer.adapters.scantrust.framing import Answer, NoAnswer, Received
+from consumer.adapters.scantrust.framing import NoResponse, Received, StrictResponse
 from consumer.adapters.scantrust.trust import TrustedCas
 
 #: A connection idle for longer is not used again, in seconds: the shortest keep-alive of common
@@ -85,7 +85,7 @@ class Call:
         self.connect_timeout = min(connect_timeout, timeout)
         self.timeout = timeout
         self.ended = 0.0
-        self.answer: Answer | None = None  # of this call, or of its proxy to CONNECT
+        self.answer: StrictResponse | None = None  # of this call, or of its proxy to CONNECT
         self.connection: Any = None  # that it was sent on, the one before it, or none yet
         self.begin(float("inf"))
 
@@ -102,11 +102,11 @@ class Call:
 
     @property
     def sent(self) -> bool:
-        """Whether anything of the request may have been sent (lost-answer)."""
+        """Return whether anything of the request may have been sent (lost-answer)."""
         return self.sent_at is not None
 
     def too_late(self, now: float) -> bool:
-        """Whether the request must not be sent any more (I9, fencing).
+        """Return whether the request must not be sent any more (I9, fencing).
 
         Its lease has ended, or its time for the whole call.
         """
@@ -114,7 +114,7 @@ class Call:
         return now > start_by or now >= self.deadline
 
     def left(self, until: float) -> float:
-        """Seconds until then; TimeoutError when there are none."""
+        """Return the seconds until then; raise TimeoutError when there are none."""
         left = until - self.clock()
         if left <= 0:
             raise TimeoutError("the time for the whole call is over")
@@ -167,9 +167,9 @@ class _DeadlineReader(io.RawIOBase):
         super().close()
 
 
-def _answer(call: Call, sock: socket.socket, *args: Any, **kwargs: Any) -> Answer:
-    """What is made of each answer (a proxy's to CONNECT too), read under the call's deadline."""
-    answer = call.answer = Answer(sock, *args, **kwargs)
+def _answer(call: Call, sock: socket.socket, *args: Any, **kwargs: Any) -> StrictResponse:
+    """Make each response (a proxy's to CONNECT too), read under the call's deadline."""
+    answer = call.answer = StrictResponse(sock, *args, **kwargs)
     raw = answer.fp.detach()
     answer.fp = Received(_DeadlineReader(raw, sock, call))
     return answer
@@ -192,7 +192,7 @@ class _Connection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Whether it may be used again (matching).
+        """Return whether it may be used again (matching).
 
         Asked when it is taken from the pool, which closes what is stale.
         """
@@ -200,12 +200,12 @@ class _Connection(HTTPConnection):
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it was idle for not too long and is not too old."""
+        """Return whether it was idle for not too long and is not too old."""
         now = self.call.clock()
         return now - self.call.ended < IDLE_SECONDS and now - self._stands_since < AGE_SECONDS
 
     def _is_silent(self) -> bool:
-        """Whether nothing has come that is not read, the end of the connection included."""
+        """Return whether nothing unread has come, the end of the connection included."""
         if self.sock is None:
             return False
         try:
@@ -231,8 +231,7 @@ class _Connection(HTTPConnection):
             self.sock = _Socket(fileno=self.sock.detach())
 
     def _new_conn(self) -> socket.socket:
-        """Connect to the first address of the name that can be connected to, all in the time for
-        connecting.
+        """Connect to the first address of the name that takes it, all in the time for connecting.
 
         The library gives that time to each address, and once more to TLS.
         """
@@ -254,16 +253,16 @@ class _Connection(HTTPConnection):
         raise failed
 
     def _tunnel(self) -> None:
-        """CONNECT; what a proxy sends behind its answer to that is no server's."""
+        """Send CONNECT; what a proxy sends behind its response to that is no server's."""
         super()._tunnel()
         if self.call.answer is not None and self.call.answer.left_over:
             raise OSError("the proxy says more than was asked")
         self.sock.settimeout(self.call.left(self.call.read_by))
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        """Connect if need be, write head and body at once.
+        """Connect if need be, and write head and body at once.
 
-        Before nothing is sent, after all may be.
+        Before that nothing is sent; after it, all may be.
 
         A request that has become too late meanwhile is not sent, and the connection stands for the
         next one. One that finds the connection ended, or something on it, has a new one.
@@ -306,7 +305,7 @@ class _Connection(HTTPConnection):
                 break
 
     def _built(self, *args: Any, **kwargs: Any) -> bytes:
-        """The request as bytes."""
+        """Return the request as bytes."""
         held = self._held = []
         try:
             super().request(*args, **kwargs)
@@ -315,7 +314,7 @@ class _Connection(HTTPConnection):
         return b"".join(held)
 
     def getresponse(self) -> Any:
-        """What came; for a request that was withheld, nothing.
+        """Return what came; for a request that was withheld, nothing.
 
         An exception would make the library close all.
         """
@@ -323,7 +322,7 @@ class _Connection(HTTPConnection):
             return urllib3.HTTPResponse(preload_content=False)
         response = super().getresponse()
         if self._again and self.call.answer is not None and self.call.answer.early:
-            raise NoAnswer(
+            raise NoResponse(
                 "it was sent before the request had arrived: it may be about another one"
             )
         return response
@@ -347,7 +346,7 @@ class _TlsConnection(_Connection, HTTPSConnection):
         super().connect()
 
     def _is_silent(self) -> bool:
-        """As without TLS; what has come may be TLS's own.
+        """Return the same as without TLS; but what has come may be TLS's own.
 
         Session tickets follow the handshake unasked.
 
@@ -366,9 +365,9 @@ class _TlsConnection(_Connection, HTTPSConnection):
 
 
 class Adapter(HTTPAdapter):
-    """requests' transport for one worker (matching).
+    """The transport of requests for one worker: one address, one connection, nothing sent twice.
 
-    One address, one connection at a time, nothing ever sent twice.
+    Keeps (matching).
     """
 
     def __init__(self, call: Call, tls: TrustedCas | None) -> None:
@@ -430,7 +429,7 @@ class Adapter(HTTPAdapter):
     def get_connection_with_tls_context(
         self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
     ) -> Any:
-        """The pool of this adapter's address.
+        """Return the pool of this adapter's address.
 
         Looked up once, as nothing of its key ever changes.
         """
@@ -452,20 +451,20 @@ class Adapter(HTTPAdapter):
     def build_connection_pool_key_attributes(
         self, request: Any, verify: Any, cert: Any = None
     ) -> Any:
-        """The address, and the context that verifies."""
+        """Return the address, and the context that verifies."""
         address, _ = super().build_connection_pool_key_attributes(request, verify, cert)
         return address, {"ssl_context": self._tls.context()} if self._tls else {}
 
     def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
-        """The proxy is verified by the same context."""
+        """Return a manager that verifies the proxy by the same context."""
         context = self._tls.context() if self._tls else None
         return super().proxy_manager_for(proxy, proxy_ssl_context=context, **kwargs)
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """Nothing to do: the context that verifies belongs to the pool."""
+        """Do nothing: the context that verifies belongs to the pool."""
 
     def build_response(self, req: Any, resp: Any) -> requests.Response:  # noqa: ARG002 - the library's signature
-        """Only what the client reads: no cookies, no history."""
+        """Return only what the client reads: no cookies, no history."""
         response = requests.Response()
         response.status_code = resp.status
         response.raw = resp

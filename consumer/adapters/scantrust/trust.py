@@ -1,4 +1,4 @@
-"""The CA certificates that the API is verified with, and when they are read again."""
+"""Verify the API by CA certificates that are read again whenever a connection is made."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class TrustedCas:
-    """The verifying context as it is now, shared by all workers.
-
-    It takes longer to make than to use.
+    """The verifying context as it is now, shared by all workers, as it takes long to make.
 
     ``ca_file`` is read whenever a connection is made, and a context is made of it anew when it
     holds something else. To read it is as cheap as to look whether it has changed, and cannot be
@@ -40,7 +38,8 @@ class TrustedCas:
         except OSError as error:
             raise ConfigError(
                 [
-                    f"{self._what_is_wrong(error)}; give a PEM file with the CA of the API's certificate"
+                    f"{self._what_is_wrong(error)}; "
+                    "give a PEM file with the CA of the API's certificate"
                 ]
             ) from None
 

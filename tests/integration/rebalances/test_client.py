@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from consumer.adapters.kafka.group_commits import COMMIT_WAIT_SECONDS
 from consumer.adapters.kafka.reader import ReadFrom
-from consumer.adapters.kafka.source import COMMIT_WAIT_SECONDS, Source
+from consumer.adapters.kafka.source import Source
 from consumer.core.offsets.commits import Commit
 from consumer.core.offsets.partition import Partition
 from tests.integration.rebalances.group import PARTITIONS, Group

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from consumer.adapters.dry_run import DryApi, DryLetters, Lines
+from consumer.adapters.dry_run import DryApi, DryDeadLetters, JsonLines
 from tests.unit.runner_fakes import Message, World, keys_of
 
 
@@ -21,13 +21,16 @@ class DryWorld(World):
     """The loop's world, with a dry run's adapters that print to a file."""
 
     def __init__(self, path: Path, **rules: Any) -> None:
-        super().__init__(**rules)
         self._path = path
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
-        lines = Lines(self._descriptor, lambda error: pytest.fail(str(error)))
-        self.runner.attach(
-            self.source, DryApi(lines, self.results), DryLetters(lines, self.results)
-        )
+        self._lines = JsonLines(self._descriptor, lambda error: pytest.fail(str(error)))
+        super().__init__(**rules)
+
+    def make_api(self) -> DryApi:
+        return DryApi(self._lines, self.results)
+
+    def make_dead_letters(self) -> DryDeadLetters:
+        return DryDeadLetters(self._lines, self.results)
 
     def run_to(self, settled: int) -> list[dict[str, Any]]:
         """Turn until so many records are settled; what was printed."""
@@ -98,7 +101,7 @@ def test_a_line_larger_than_the_pipe_is_written_whole() -> None:
     content = {"text": "é" * 300_000}
     with ThreadPoolExecutor() as pool, os.fdopen(reader, "rb") as stream:
         written = pool.submit(stream.read)
-        Lines(writer, lambda error: pytest.fail(str(error))).write("upload", content)
+        JsonLines(writer, lambda error: pytest.fail(str(error))).write("upload", content)
         os.close(writer)
         line = written.result(10)
     assert json.loads(line) == {"upload": content}
@@ -109,7 +112,7 @@ def test_after_the_reader_has_gone_nothing_is_written_and_it_is_told_once() -> N
     reader, writer = os.pipe()
     os.close(reader)
     told: list[OSError] = []
-    lines = Lines(writer, told.append)
+    lines = JsonLines(writer, told.append)
 
     lines.write("upload", 1)
     lines.write("upload", 2)

@@ -43,7 +43,7 @@ class Bench:
     def learn(self, schema_id: int) -> tuple[int, list[str | None]]:
         """A schema is found: how many more records are decoded, and their keys."""
         self.schemas.learn(schema_id, "JSON", "{}")
-        self.intake.answered(schema_id)
+        self.intake.on_looked_up(schema_id)
         return self.retry()
 
     def retry(self) -> tuple[int, list[str | None]]:
@@ -244,7 +244,7 @@ def test_answer_for_another_schema_changes_nothing(bench: Bench) -> None:
 def test_schema_that_is_not_there_rejects_its_records_only(bench: Bench) -> None:
     bench.take(framed(0, 7, "A"), plain(1, "B"))
     bench.schemas.refuse(7, "schema 7 is not there")
-    bench.intake.answered(7)
+    bench.intake.on_looked_up(7)
     records, (bad, good) = bench.intake.retry(bench.partition, bench.now)
     assert len(records) == 2
     assert bad.rejection is not None
@@ -256,7 +256,7 @@ def test_schema_that_is_not_there_rejects_its_records_only(bench: Bench) -> None
 def test_schema_that_is_forgotten_while_its_records_wait_is_asked_for_anew(bench: Bench) -> None:
     bench.take(framed(0, 7, "A"))
     bench.schemas.refuse(7, "schema 7 is not there")
-    bench.intake.answered(7)
+    bench.intake.on_looked_up(7)
     bench.now += 60
     assert bench.retry() == (0, [])
     assert bench.asked == [7, 7]
@@ -279,7 +279,7 @@ def test_partition_that_goes_is_forgotten(bench: Bench) -> None:
     assert not bench.intake.waiting
 
 
-def test_a_record_that_waited_for_room_waits_for_its_schema_though_another_partition_has_asked_for_it(
+def test_a_record_that_waited_for_room_waits_for_a_schema_that_another_partition_asked_for(
     bench: Bench,
 ) -> None:
     bench.take(framed(0, 7, "A"))

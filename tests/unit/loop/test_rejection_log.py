@@ -36,19 +36,21 @@ def test_a_line_tells_the_topic_how_many_and_the_place_of_the_first_since_the_li
         told.log, lambda: now[0], "to the dead-letter topic scm.events.dlq", show_keys=False
     )
     letters.add(letter(2, 1234))
-    letters.tell_now_and_then()
+    letters.summarize_now_and_then()
     assert told.lines == [
-        "rows to the dead-letter topic scm.events.dlq: unknown_key 1, first from scm.events[2] at 1234",
+        "rows to the dead-letter topic scm.events.dlq: unknown_key 1, "
+        "first from scm.events[2] at 1234",
     ]
     for offset in (7, 8, 9):
         letters.add(letter(1, offset, "key_blank" if offset == 7 else "unknown_key"))
-        letters.tell_now_and_then()
+        letters.summarize_now_and_then()
     assert len(told.lines) == 1, "not a line a letter"
     now[0] += EVERY_SECONDS
-    letters.tell_now_and_then()
+    letters.summarize_now_and_then()
     assert told.lines[1:] == [
-        "rows to the dead-letter topic scm.events.dlq: unknown_key 2, key_blank 1, first from scm.events[1] at 7",
+        "rows to the dead-letter topic scm.events.dlq: unknown_key 2, key_blank 1, "
+        "first from scm.events[1] at 7",
     ]
-    letters.tell()
+    letters.summarize()
     assert len(told.lines) == 2, "all is told"
     assert "CODE1" not in "".join(told.lines)

@@ -11,13 +11,12 @@ import pytest
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.effects import DeadLetter
 from consumer.core.offsets.settled_map import SettledMap
-from consumer.loop.runner import BATCH
+from consumer.loop.reading import BATCH
 from tests.unit.builders import accepted, answered, error_of, naming, values
 from tests.unit.runner_fakes import (
     COMMIT_INTERVAL,
     SESSION_SECONDS,
     Call,
-    FakeApi,
     FakeLetters,
     Message,
     World,
@@ -59,18 +58,20 @@ def test_tombstones_are_skipped_and_bad_records_go_to_the_dead_letter_topic_with
 
 
 def test_the_dead_letter_still_has_the_original_message_when_it_is_written() -> None:
-    world = World()
-    partition = world.partition(0, "A")
-    world.api = lambda _: naming(error_of("A"))
     raws: list[Any] = []
-    send = FakeLetters.send
 
     class Spy(FakeLetters):
         def send(self, letter: DeadLetter) -> None:
             raws.append(letter.row.record.raw.value())
-            send(self, letter)
+            super().send(letter)
 
-    world.runner.attach(world.source, FakeApi(world), Spy(world))
+    class SpyWorld(World):
+        def make_dead_letters(self) -> Spy:
+            return Spy(self)
+
+    world = SpyWorld()
+    partition = world.partition(0, "A")
+    world.api = lambda _: naming(error_of("A"))
     world.start()
     world.turn_until(lambda: partition.committed == 1)
     assert raws == [orjson.dumps({"extended_id": "A", "note": "0"})]
@@ -327,9 +328,7 @@ def test_a_partition_whose_map_has_no_room_is_held_and_read_on_when_it_has() -> 
     world.turn_until(lambda: partition.committed == 3000)
 
 
-def test_a_partition_with_nothing_unsettled_is_read_on_however_much_room_the_map_takes_of_what_is_not_read_yet() -> (
-    None
-):
+def test_a_partition_with_nothing_unsettled_is_read_on_however_much_room_its_map_takes() -> None:
     """An earlier owner settled much of it, with many gaps: only reading on makes room."""
     world = World()
     partition = world.partition(0, *keys_of("A", 9500))
@@ -380,7 +379,7 @@ def test_a_commit_that_fails_on_and_on_is_told_at_a_calm_pace(
     world.start()
     world.turn_for(100.0)
     lines = [line for line in caplog.messages if "commit failed (may not)" in line]
-    assert world.runner.commits["failed"] > 20
+    assert world.runner.committing.ended["failed"] > 20
     assert 2 <= len(lines) <= 5, "what lasts is told again, at a calm pace"
     world.source.commit_answers = "at once"
     world.turn_for(10.0)

@@ -67,10 +67,7 @@ def test_the_wait_in_a_revocation_is_bounded_and_a_late_answer_settles_nothing()
     assert all(commit.get(0, 0) == 0 for commit in world.source.commits + world.source.waited)
 
 
-@pytest.mark.promise("I9", "lost-answer")
-def test_a_revocation_waits_until_a_lost_call_can_no_longer_overwrite_what_the_next_owner_sends() -> (
-    None
-):
+def test_a_revocation_waits_until_a_lost_call_cannot_overwrite_what_the_next_owner_sends() -> None:
     """Fencing, I9: the claims that hold back later rows of its code are known here only."""
     world = World(max_processing=6.0, retry=RetryPolicy(base=0.1, cap=0.1))
     world.api = lambda attempt: lost() if len(world.sent) == 1 else accepted(attempt)
@@ -178,9 +175,7 @@ def test_records_that_come_with_a_revocation_of_their_partition_are_not_taken() 
     assert world.sent == []
 
 
-def test_what_comes_back_is_read_again_from_the_committed_offset_and_counted_in_the_ledger_twice() -> (
-    None
-):
+def test_what_comes_back_is_read_again_from_the_commit_and_counted_twice() -> None:
     world = World(max_rows=1, concurrency=1)
     world.latency = 1.0
     first = world.partition(0, *keys_of("A", 4))
@@ -219,10 +214,7 @@ def test_a_stop_during_a_revocation_is_bounded_too() -> None:
     assert world.results.now - began <= 4.0
 
 
-@pytest.mark.promise("I3", "I7")
-def test_a_fault_in_a_hand_over_leaves_nothing_owned_commits_nothing_more_of_it_and_ends_the_process() -> (
-    None
-):
+def test_a_fault_in_a_hand_over_leaves_nothing_owned_or_committed_and_ends_the_process() -> None:
     """I3: whatever goes wrong inside the callback, the partition is gone."""
     world = World()
     going, kept = world.partition(0, "A"), world.partition(1, "B")

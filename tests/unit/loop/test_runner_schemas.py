@@ -15,7 +15,8 @@ from consumer.core.rows.maker import RowMaker
 from consumer.errors import UserError
 from consumer.formats import Schemas, decoder
 from consumer.loop.intake import Intake
-from consumer.loop.runner import BLOCKED_SECONDS
+from consumer.loop.partition_pauses import PauseReason
+from consumer.loop.patience import BLOCKED_SECONDS
 from tests.unit.builders import accepted
 from tests.unit.runner_fakes import Call, Message, World, keys_of
 
@@ -54,7 +55,7 @@ class Site:
                 self.schemas.refuse(schema_id, problem)
             else:
                 self.schemas.learn(schema_id, "JSON", "{}")
-            self.world.runner.schema_answered(schema_id)
+            self.world.runner.on_schema_looked_up(schema_id)
 
         self.world.results.put(take_in)
 
@@ -156,7 +157,7 @@ def test_unknown_schema_rejects_its_records_and_no_others() -> None:
     assert site.sent("B") == ["B 1"]
 
 
-def test_partition_that_is_taken_away_while_waiting_releases_its_records_and_the_late_schema_changes_nothing() -> (
+def test_partition_that_goes_while_waiting_releases_its_records_and_a_late_schema_is_nothing() -> (
     None
 ):
     site = Site()
@@ -245,7 +246,7 @@ def test_two_reasons_to_hold_a_partition_do_not_end_each_other(
     partition.room = characters(5)
     world.start()
     world.turn_until(
-        lambda: partition in world.runner.partition_pauses.map_full
+        lambda: partition in world.runner.partition_pauses.paused_for(PauseReason.MAP_FULL)
     )  # too much stands behind the first row
     assert site.asked == [7]  # and the last record waits for its schema
     site.answer()
@@ -257,7 +258,7 @@ def test_two_reasons_to_hold_a_partition_do_not_end_each_other(
     world.api = accepted
     for attempt in world.unanswered:
         world.results.put((Call(attempt), accepted(attempt)))
-    world.turn_until(lambda: not world.runner.partition_pauses.map_full)
+    world.turn_until(lambda: not world.runner.partition_pauses.paused_for(PauseReason.MAP_FULL))
     assert partition in world.source.held, "the row settled, the schema did not come"
     site.answer(8)
     world.turn_until(lambda: partition.committed == 42)

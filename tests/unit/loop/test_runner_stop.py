@@ -10,7 +10,8 @@ import pytest
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.uploading.response import Response
 from consumer.errors import UserError
-from consumer.loop.runner import BLOCKED_SECONDS, State
+from consumer.loop.lifecycle import Phase
+from consumer.loop.patience import BLOCKED_SECONDS
 from tests.unit.builders import accepted, answered, error_of, lost, naming, unsent, values
 from tests.unit.runner_fakes import (
     STOP_SECONDS,
@@ -40,7 +41,7 @@ def test_a_stop_reads_and_sends_no_more_awaits_what_is_in_flight_commits_and_lea
     )
     assert partition.committed == 20
     assert world.source.closed
-    assert world.runner.state is State.STOPPED
+    assert world.runner.lifecycle.phase is Phase.STOPPED
     ledger = world.runner.final_ledger
     assert ledger is not None
     assert ledger.balanced
@@ -56,7 +57,7 @@ def test_a_stop_tells_what_is_waited_for_and_how_it_can_be_cut_short(at: float, 
     told: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
-    log = logging.getLogger("consumer.loop.runner")
+    log = logging.getLogger("consumer.loop.drain")
     level = log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -133,10 +134,7 @@ def test_a_last_commit_that_is_refused_in_a_rebalance_is_tried_on_for_a_while(
     assert world.source.closed
 
 
-@pytest.mark.promise("I7")
-def test_a_last_commit_is_tried_on_for_as_long_as_a_dead_members_session_keeps_a_rebalance_waiting() -> (
-    None
-):
+def test_a_last_commit_is_retried_while_a_dead_members_session_keeps_a_rebalance_waiting() -> None:
     """I7: the broker keeps it behind this member's own joining until then."""
     world = World(session_seconds=12.0)
     partition = world.partition(0, "A", "B")
@@ -279,7 +277,7 @@ def test_a_client_that_dies_with_a_commit_on_its_way_is_left_in_order(sticky: bo
     assert world.source.closed, (
         "the group is not left: its partitions wait for the end of the session"
     )
-    assert world.runner.state is State.STOPPED
+    assert world.runner.lifecycle.phase is Phase.STOPPED
     assert partition.committed == 2, "I7: what was in flight is awaited and committed"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from consumer.loop.partition_pauses import PauseReason
 from consumer.loop.session_lease import SessionLease
 from tests.unit.builders import accepted
 from tests.unit.runner_fakes import SESSION_SECONDS, World, keys_of, message
@@ -23,7 +24,7 @@ def _cut_off(world: World) -> float:
     return world.results.now
 
 
-def test_a_member_that_hears_nothing_of_its_group_sends_nothing_from_two_thirds_of_the_session_on() -> (
+def test_a_member_without_a_sign_of_its_group_sends_nothing_after_two_thirds_of_the_session() -> (
     None
 ):
     world = World(max_rows=1, concurrency=1)
@@ -146,7 +147,7 @@ def test_an_assignment_that_was_queued_before_a_gap_is_as_old_as_the_poll_before
 def test_the_group_is_asked_in_time_whatever_the_interval_between_commits(interval: float) -> None:
     """I8: commit cadence and the session's lease are two things."""
     world = World(max_rows=1, concurrency=1)
-    world.runner._commit_interval = interval
+    world.runner.committing._interval = interval
     world.latency = 0.5
     world.partition(0, *keys_of("A", 5000))
     world.start()
@@ -163,7 +164,7 @@ def test_the_group_is_asked_in_time_whatever_the_interval_between_commits(interv
 
 def test_a_sign_that_is_refused_is_not_asked_for_in_every_turn() -> None:
     world = World(max_rows=1, concurrency=1)
-    world.runner._commit_interval = 300.0
+    world.runner.committing._interval = 300.0
     world.partition(0, *keys_of("A", 5000))
     world.start()
     world.source.commit_answers = "rebalance in progress"
@@ -175,12 +176,11 @@ def test_a_sign_that_is_refused_is_not_asked_for_in_every_turn() -> None:
 def test_partitions_that_rest_are_looked_at_on_a_clock_of_their_own() -> None:
     """I8: with rare commits, too, reading goes on soon after there is room."""
     world = World()
-    world.runner._commit_interval = 300.0
+    world.runner.committing._interval = 300.0
     partition = world.partition(0, "A")
     world.start()
     world.turn_for(1)
-    world.runner.partition_pauses.map_full.add(partition)
-    world.runner.partition_pauses.apply(partition)
+    world.runner.partition_pauses.pause(partition, PauseReason.MAP_FULL)
     world.source.logs[partition].append(message(1, "B"))
     world.turn_until(lambda: len(world.sent) == 2, 2.0)
 
@@ -201,10 +201,7 @@ def _connecting(world: World) -> Callable[[], float]:
     return lease
 
 
-@pytest.mark.promise("I8")
-def test_an_upload_may_wait_for_its_connection_while_the_owner_polls_and_the_group_confirms_it() -> (
-    None
-):
+def test_an_upload_may_wait_for_its_connection_while_the_owner_polls_and_is_confirmed() -> None:
     world = World()
     lease = _connecting(world)
     for _ in range(60):
@@ -223,7 +220,7 @@ def test_an_upload_is_not_sent_when_the_whole_process_stood_still() -> None:
     )
 
 
-def test_an_upload_from_before_a_gap_is_not_sent_after_it_even_when_the_group_has_confirmed_the_member() -> (
+def test_an_upload_from_before_a_gap_is_not_sent_after_it_even_when_the_member_is_confirmed() -> (
     None
 ):
     """The member may have been thrown out, and let in again.
@@ -264,6 +261,8 @@ def test_an_upload_that_waits_for_its_connection_at_the_end_of_a_stop_is_not_sen
     world = World()
     lease = _connecting(world)
     world.runner.signal()
-    world.runner._stop_by = world.results.now + 1  # before the last poll is too long ago anyway
-    world.runner._drain()
+    world.runner.lifecycle.stop_by = (
+        world.results.now + 1
+    )  # before the last poll is too long ago anyway
+    world.runner._drain.drain()
     assert lease() < world.results.now, "fencing: an upload is sent after the last commit of a stop"

@@ -10,6 +10,7 @@ from consumer.core.admission.retry import RetryPolicy
 from consumer.core.counters import MAX_NAMES, OTHER
 from consumer.core.model import Record, Stage
 from consumer.core.offsets.partition import Partition
+from consumer.loop.partition_pauses import PauseReason
 from consumer.ops.snapshot import take
 from consumer.ops.status import Snapshot
 from tests.unit.builders import (
@@ -75,7 +76,7 @@ def test_topics_beyond_the_first_ones_are_counted_together() -> None:
     for partition in partitions:
         bench.pipeline.add_partition(partition)
         bench.pipeline.add_records(partition, [], [], 1, bench.now)
-        partition.ledger.consumed = 1
+        partition.ledger.consumed = partition.ledger.skipped = 1
     found = bench.pipeline.ledgers.by_topic(bench.pipeline.partitions)
     assert len(found) == MAX_NAMES + 1
     assert found[OTHER].consumed == 3
@@ -155,7 +156,7 @@ def test_paused_and_stopped_partitions_are_told_apart() -> None:
     world = World()
     kept, held, gone = (world.partition(number) for number in range(3))
     world.start()
-    world.runner.partition_pauses.map_full.add(held)
+    world.runner.partition_pauses.pause(held, PauseReason.MAP_FULL)
     world.source.stopped[gone] = "out_of_range"
     assert [(p.paused, p.stopped) for p in _take(world).partitions] == [
         (False, None),
@@ -394,10 +395,10 @@ def test_commits_count_by_how_they_ended() -> None:
     world.source.commit_answers = "coordinator not available"
     partition = world.partition(0, "A")
     world.start()
-    world.turn_until(lambda: world.runner.commits["failed"] == 2)
+    world.turn_until(lambda: world.runner.committing.ended["failed"] == 2)
     world.source.commit_answers = "at once"
     world.turn_until(lambda: partition.committed == 1)
-    assert _take(world).commits == {"failed": world.runner.commits["failed"], "ok": 1}
+    assert _take(world).commits == {"failed": world.runner.committing.ended["failed"], "ok": 1}
 
 
 def test_the_largest_settled_map_is_told() -> None:

@@ -19,6 +19,7 @@ from consumer.core.offsets.partition import Partition
 from consumer.core.rows.by_task import TaskRowMaker
 from consumer.core.uploading.response import Response
 from consumer.loop.intake import Intake
+from consumer.loop.partition_pauses import PauseReason
 from tests.unit.builders import accepted, answered, lost, values
 from tests.unit.runner_fakes import Message, World, keys_of, message
 
@@ -117,7 +118,7 @@ def test_a_crowding_partition_is_read_on_when_its_rows_have_gone() -> None:
     world.latency = 0.01
     world.start()
     world.turn_until(lambda: hot in world.source.held)
-    assert world.runner.partition_pauses.over_quota == {hot}
+    assert world.runner.partition_pauses.paused_for(PauseReason.OVER_QUOTA) == {hot}
     world.turn_until(lambda: hot not in world.source.held)
     world.turn_until(lambda: hot.committed == 2 * ROWS and healthy.committed == 100, 300)
     assert not world.source.held
@@ -129,7 +130,7 @@ def test_a_crowding_partition_that_is_taken_away_crowds_no_more() -> None:
     world.start()
     world.turn_until(lambda: hot in world.source.held)
     world.runner.on_revoked([hot], lost=True)
-    assert world.runner.partition_pauses.over_quota == set()
+    assert world.runner.partition_pauses.paused_for(PauseReason.OVER_QUOTA) == set()
 
 
 @pytest.mark.parametrize("rows", [30, 100, ROWS, 20_000])
@@ -147,7 +148,7 @@ def test_a_normal_backlog_makes_nothing_rest_however_small_the_bound(rows: int) 
     while not all(partition.committed == 1000 for partition in partitions):
         world.turn_for(0.1)
         assert world.results.now < 2000
-        assert not world.runner.partition_pauses.over_quota
+        assert not world.runner.partition_pauses.paused_for(PauseReason.OVER_QUOTA)
 
 
 @pytest.mark.parametrize(
@@ -356,6 +357,6 @@ def test_a_partition_of_rows_that_wait_for_tasks_rests_and_leaves_the_others_roo
         world.turn_for(1)
     assert world.pipeline.uploads.tasks.full
     assert other.committed == 300, "I8: nothing is read for others while tasks are full"
-    assert world.runner.partition_pauses.over_quota == {units}
+    assert world.runner.partition_pauses.paused_for(PauseReason.OVER_QUOTA) == {units}
     world.task = answered(200, {"state": "complete"})
     world.turn_until(lambda: units not in world.source.held, 600)

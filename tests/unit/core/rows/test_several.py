@@ -246,7 +246,7 @@ def test_what_waited_for_its_schema_in_many_partitions_and_then_for_room_never_w
     world.turn_for(3)
     assert world.pipeline.unsettled >= 6, "no room is left"
     schemas.learn(7, "JSON", "{}")
-    world.runner.schema_answered(7)
+    world.runner.on_schema_looked_up(7)
     world.turn_until(lambda: all(partition.committed == 3 for partition in partitions), 600)
 
 
@@ -308,7 +308,7 @@ def test_a_record_that_sets_nothing_is_skipped_also_when_it_waited_for_its_schem
     assert partition in world.source.held
     assert (partition.ledger.skipped, partition.ledger.unsettled) == (1, 3)
     schemas.learn(7, "JSON", "{}")
-    world.runner.schema_answered(7)
+    world.runner.on_schema_looked_up(7)
     assert partition not in world.source.held
     world.turn_until(lambda: partition.committed == 4)
     assert partition.ledger.as_dict() == {

@@ -1,0 +1,1 @@
+"""The schema registry: two plain GETs, and look-ups that go on until they are answered."""
