@@ -1,6 +1,4 @@
-"""Looking schemas up: the client's own mock for what a registry says, a server of bytes for what
-goes wrong.
-"""
+"""Schema look-ups: the client's own mock for a registry, a server of bytes for what goes wrong."""
 
 from __future__ import annotations
 

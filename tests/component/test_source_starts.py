@@ -1,4 +1,4 @@
-"""Starts that cannot be looked up: what the others do meanwhile, and when the looking ends."""
+"""Starts that cannot be looked up: what the others do meanwhile, and when the look-up ends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GONE = KafkaError(
 
 
 class Broker:
-    """What a client is told; a key with trouble is answered by an error of its own."""
+    """A broker's responses; a key with trouble gets an error of its own."""
 
     def __init__(self) -> None:
         self.commits: dict[int, int] = {1: 5, 2: 5}
@@ -246,9 +246,7 @@ def _refuse(_: Any) -> None:
 def test_a_position_before_which_the_log_was_cut_is_not_there_again_though_others_are_written_there(
     stand: Stand, rule: str
 ) -> None:
-    """A copy that lags behind took over, and new records have got the offsets of those that are
-    gone.
-    """
+    """A replica that lags behind took over, and new records have the offsets of the lost ones."""
     stand.source._on_out_of_range = rule
     stand.assign(1)
     (partition,) = stand.source._owned.values()

@@ -1,4 +1,4 @@
-"""What is published can be read back as the same event, in every format, or is refused."""
+"""An encoded record is read back as the same event, in every format, or is refused."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def refusal(form: str, event: dict[str, Any]) -> tuple[str, str | None]:
 
 
 def item(event: Event) -> dict[str, str]:
-    """What would be sent of an event."""
+    """Return what would be sent of an event."""
     return RowMaker("extended_id").rows(event, Record(None, 0, None, 0))[0].item
 
 
