@@ -29,13 +29,16 @@ class Client:
         self.subscribed = True
 
     def consume(self, *_: Any) -> list[Any]:
-        assert not self.closed, "a client that is being closed is not asked"
+        assert not self.closed, "a client that is being closed is not called"
         error = SimpleNamespace(
             error=lambda: NOT_RELEASED, topic=lambda: None, partition=lambda: None
         )
         return [error, error]
 
     def consumer_group_metadata(self) -> None:
+        return None
+
+    def memberid(self) -> None:
         return None
 
     def close(self) -> None:

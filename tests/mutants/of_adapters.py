@@ -49,7 +49,9 @@ MUTANTS = (
         "a second signal is seen between two steps of the main thread only",
         (
             Edit(
-                "commands/run.py", "    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)\n", ""
+                "commands/run.py",
+                "    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)\n",
+                "",
             ),
         ),
         (f"{UNREAD_TESTS}::test_a_second_signal_ends_a_process_whose_loop_stands_still",),
