@@ -118,7 +118,7 @@ def test_a_body_that_is_no_json_object_has_no_document(body: bytes) -> None:
     "status", ["400 Bad Request", "401 Unauthorized", "403 Forbidden", "502 Bad Gateway"]
 )
 def test_an_answer_that_shows_the_request_does_not_show_the_token(status: str) -> None:
-    """What the API responds goes into logs, the status and dead letters."""
+    """The response goes into logs, the status and dead letters."""
     body = b'{"detail": "blocked: Authorization: UAT ' + TOKEN.encode() + b'"}'
     with Wire(saying(answer(status, body))) as wire, client_to(wire.url) as client:
         for response in (client.upload("extended_id", ITEMS), client.task("t1")):
