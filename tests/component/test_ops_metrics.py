@@ -185,9 +185,9 @@ def test_what_is_not_known_any_more_is_told_as_unknown_and_promtool_finds_no_fau
     checked = promtool("check", "metrics", given=body)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
     (lag,) = (found for found in text_format(body.decode()) if found.name == PREFIX + "lag_records")
-    told = {sample.labels["partition"]: sample.value for sample in lag.samples}
-    assert told.keys() == {"0", "7"}
-    assert all(map(math.isnan, told.values())), (
+    lags = {sample.labels["partition"]: sample.value for sample in lag.samples}
+    assert lags.keys() == {"0", "7"}, "what is not known any more is left out of the metrics"
+    assert all(map(math.isnan, lags.values())), (
         "what is not known any more is told as if it still held"
     )
 
