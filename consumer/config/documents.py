@@ -24,7 +24,7 @@ _NOTES = {
     "api.token": "Better out of this file: SCM_API__TOKEN.",
 }
 _HEAD = """\
-Settings of scm-consumer. What is marked SET is to be set or looked at; a key behind a "#" stands
+Settings of scm-consumer. What is marked SET is to be set or checked; a key behind a "#" stands
 at its default. The environment goes over this file: SCM_KAFKA__BOOTSTRAP_SERVERS, SCM_API__TOKEN.
 See what is in effect: scm-consumer config show. All of it explained: docs/configuration.md."""
 _CLIENT_EXAMPLE = """\

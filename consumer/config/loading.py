@@ -1,6 +1,6 @@
 """Load the settings: environment over file over default, and every mistake at once.
 
-File and environment are validated apart, so that each mistake is told where it was made.
+File and environment are validated apart, so that each mistake is shown where it was made.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ file that `-c FILE` names. Begin with an example in which everything is explaine
 is in effect, and from where:
 
 * `scm-consumer config example > scm-consumer.toml` — every key; the ones marked SET are to be
-  looked at
+  checked
 * `scm-consumer config show` — the configuration in effect, secrets hidden; valid TOML
 * `scm-consumer config schema > scm-consumer.schema.json` — the JSON schema of the file. Editors
   with a TOML language server (taplo; Even Better TOML for VS Code) complete, explain and check

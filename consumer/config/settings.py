@@ -210,7 +210,8 @@ class ApiSettings(Section):
         75, le=86400, description="Time for a whole call; the API itself gives up at about 60."
     )
     max_processing_seconds: NotNegative = Field(
-        65, description="A call whose answer was lost may take effect this long after it was sent."
+        65,
+        description="A call whose response was lost may take effect this long after it was sent.",
     )
     task_deadline_seconds: Positive = Field(
         3600,

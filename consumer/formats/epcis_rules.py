@@ -149,9 +149,9 @@ def step(text: str) -> tuple[str, dict[str, Template]]:
 
     With nothing behind the =, the step sets nothing.
     """
-    word, rest = _pair(text, "STEP", "FIELD: VALUE, FIELD: VALUE")
+    word, meaning = _pair(text, "STEP", "FIELD: VALUE, FIELD: VALUE")
     fields: dict[str, Template] = {}
-    for part in rest.split(",") if rest else ():
+    for part in meaning.split(",") if meaning else ():
         field, colon, value = (piece.strip() for piece in part.partition(":"))
         if not field or not colon:
             raise ValueError("allowed is STEP = FIELD: VALUE, FIELD: VALUE")

@@ -44,7 +44,7 @@ REASONS = (*VALIDATION_REASONS, "rejected_by_api", "unknown_key", "api_error")
 OUTCOMES = tuple(verdict.value for verdict in Verdict if verdict is not Verdict.TASK_FAILED)
 #: Outcomes of a task: complete, failed, and nobody knows.
 TASK_ENDS = (Verdict.ACCEPTED.value, Verdict.NONE_NAMED.value, Verdict.LOST.value)
-#: Outcomes after which a window may go again, whole or in part.
+#: Outcomes after which a window may be resent, whole or in part.
 RETRIED = tuple(r.value for r in Verdict if r not in (Verdict.ACCEPTED, Verdict.STARTED))
 #: Other causes for which rows are resent: their window was divided, or they were not confirmed.
 DIVIDED = ("divided", "halved", "trial", "unconfirmed", "unknown_key")

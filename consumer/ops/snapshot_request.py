@@ -28,21 +28,21 @@ class SnapshotRequester:
 
     def request(self) -> Snapshot | None:
         """Return a snapshot as of now; None if the owner loop gives none in ``ANSWER_SECONDS``."""
-        answer: queue.SimpleQueue[Snapshot | None] = queue.SimpleQueue()
+        result: queue.SimpleQueue[Snapshot | None] = queue.SimpleQueue()
         given_up = False
 
         def on_owner() -> None:
             if given_up:
                 return
             try:
-                answer.put(self._take_now())
+                result.put(self._take_now())
             except Exception:  # whatever is wrong with the snapshot, the work goes on
                 log.exception("snapshot")
-                answer.put(None)
+                result.put(None)
 
         self._hand_over(on_owner)
         try:
-            return answer.get(timeout=ANSWER_SECONDS)
+            return result.get(timeout=ANSWER_SECONDS)
         except queue.Empty:
             given_up = True
             return None

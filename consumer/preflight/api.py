@@ -60,7 +60,7 @@ class ApiChecks:
             what, _, advice = response.error.rpartition(": ")
             usual = "try again; if it stays so, ask Scantrust or whoever runs the network"
             yield failed(API, what or response.error, advice if what else usual)
-            yield from skipped((TOKEN, PERMISSIONS, CLOCK), "an answer of the API")
+            yield from skipped((TOKEN, PERMISSIONS, CLOCK), "a response of the API")
             return
         yield from self._judge(response, response.status)
         yield self._clock(between, theirs)
@@ -87,7 +87,7 @@ class ApiChecks:
                 f"not told: the API throttles this machine or token{says}",
                 "check again in a minute",
             )
-            needs = "an answer about the token"
+            needs = "a response about the token"
         elif status in (408, 425) or status >= 500:
             text = f"{host}: is there and fails{says}"
             yield failed(
@@ -124,7 +124,7 @@ class ApiChecks:
 
     def _clock(self, ours: float, theirs: float | None) -> Check:
         if theirs is None:
-            return unknown(CLOCK, "the API's answer does not tell the time")
+            return unknown(CLOCK, "the API's response does not tell the time")
         off = ours - (theirs + 0.5)  # a Date is cut to whole seconds
         if abs(off) < CLOCK_SECONDS:
             return ok(CLOCK, "agrees with the API's")

@@ -58,7 +58,7 @@ def receipt_evidence(content: dict[str, Any], message: Message, key: str) -> Row
         if "task_id" in content
         else f"HTTP {content.get('http_status')}"
     )
-    unconfirmed = ", not confirmed by the answer" if content.get("unconfirmed") else ""
+    unconfirmed = ", not confirmed by the response" if content.get("unconfirmed") else ""
     data_key, fields = content.get("data_key"), content.get("fields")
     item = (
         {data_key: key, **fields}

@@ -1,4 +1,4 @@
-"""What the tests of this folder share: a sandbox, and a client of it."""
+"""Fixtures of this folder: a sandbox, and a client of it."""
 
 from __future__ import annotations
 

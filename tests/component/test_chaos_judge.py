@@ -1,7 +1,4 @@
-"""The judge of chaos is judged.
-
-A good run passes, and each thing that it is there for is seen when it is done.
-"""
+"""The judge of chaos: it passes a good run, and finds each kind of damage that it is there for."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ HANDOVER = 20.0  #: when b takes over from a
 
 
 class Run:
-    """A run of one partition, written down step by step.
+    """A run of one partition, recorded step by step.
 
     ``a`` owns it from 10.0 on, ``b`` from HANDOVER on.
     """
@@ -48,10 +45,7 @@ class Run:
         self._place = 0
 
     def publish(self, partition: int = 0, **event: Any) -> int:
-        """Publish a flat event.
-
-        Its number, by which it is sent. In partition 0 alone, this is its offset.
-        """
+        """Publish a flat event. Return its number, which in partition 0 alone is its offset."""
         return self.publish_value(
             lambda number: json.dumps(event | {"step": str(number)}).encode(), partition
         )
@@ -73,7 +67,7 @@ class Run:
         return self.publish_unit("", data_key="extended_id", key_value=label, also_update=also)
 
     def publish_value(self, value: Any, partition: int = 0) -> int:
-        """Publish whatever this gives for the number."""
+        """Publish the value that ``value`` makes of the number."""
         number = len(self.evidence.records)
         offset = sum(record.partition == partition for record in self.evidence.records)
         self.evidence.records.append(Record(partition, offset, b"key", value(number), []))
@@ -92,7 +86,7 @@ class Run:
         task: str = "",
         answered: float = 0.0,
     ) -> None:
-        """A request with these records, or the row of that number of each, and its application."""
+        """Send a request with these records, or the row of that number of each, and apply it."""
         number = len(self.evidence.requests) + 1
         answered = answered or at + 0.1
         asked = answered - 0.1 if task else 0.0
@@ -109,13 +103,13 @@ class Run:
         self.evidence.applications.sort(key=lambda row: row.at)
 
     def commit(self, at: float, offset: int, metadata: str = "") -> None:
-        """The broker writes a commit down."""
+        """Have the broker write a commit."""
         self._place += 1
         place = self._place + (50 if at > HANDOVER else 0)
         self.evidence.commits.append(CommitEntry(place, at, 0, offset, metadata))
 
     def verdict(self) -> Verdict:
-        """The judge's, over the state that the applications left."""
+        """Return the judge's verdict over the state that the applications left."""
         codes: dict[str, dict[str, str]] = {}
         for row in self.evidence.applications:
             for code in [row.key_value] if row.data_key == "extended_id" else list(codes):
@@ -128,7 +122,7 @@ class Run:
 
 
 def kinds(verdict: Verdict) -> set[str]:
-    """What was found, by the word before the colon."""
+    """Return the findings, by the word before the colon."""
     return {finding.partition(":")[0] for finding in verdict.findings}
 
 
@@ -248,7 +242,7 @@ def test_a_late_application_of_a_member_that_nothing_happened_to_is_an_inversion
 
 
 def repeated(run: Run, answered: float, **first: Any) -> Verdict:
-    """A record that ``a`` has applied, answered at that time, and ``b`` applies again."""
+    """Let ``b`` apply a record again that ``a`` has applied, answered at that time."""
     offset = run.publish(extended_id="C", line="1")
     run.send("a", answered - 0.1, offset, **first)
     run.send("b", HANDOVER + 1, offset)
@@ -280,10 +274,7 @@ def commit_that_names(run: Run, answered: float, at: float, number: int = 1) -> 
 def test_after_a_kill_only_what_was_answered_since_the_last_commit_was_built_is_explained(
     answered: float, unexplained: int
 ) -> None:
-    """It was built when the newest row that it names had been answered, or later.
-
-    When it came tells nothing.
-    """
+    """It was made when the newest row in it had been answered, or later; its time says nothing."""
     run = Run()
     first = run.publish(extended_id="C", line="1")
     run.send("a", 11.9, first)
@@ -295,9 +286,7 @@ def test_after_a_kill_only_what_was_answered_since_the_last_commit_was_built_is_
 
 
 def test_a_commit_of_another_partition_counts_as_it_holds_all_that_is_due() -> None:
-    """But one all of whose partitions are given away next may be of that hand-over, and hold
-    nothing else.
-    """
+    """But one whose partitions are all given away next may be of that rebalance, and be empty."""
     for later, unexplained in (({0: B, 1: A}, 1), ({0: B, 1: B}, 0)):
         run = Run()
         run.evidence.generations = [
@@ -345,10 +334,7 @@ def test_an_answer_that_no_commit_held_for_half_a_minute_though_nothing_happened
 
 
 def test_a_late_commit_after_a_broker_restart_says_nothing_of_what_was_answered_since() -> None:
-    """Nineteen rows were called unexplained.
-
-    The commit came 9 ms after their answer, and then the member was out.
-    """
+    """Nineteen rows were called unexplained: the commit came 9 ms after their response."""
     run = Run(end="stop", ended=40)
     run.evidence.generations[1] = run.evidence.generations[1]._replace(ids=frozenset({"b-1"}))
     run.evidence.troubles = [Trouble("kafka", "", 11, 13, "broker restarted")]
@@ -459,9 +445,7 @@ def test_a_record_goes_again_whole_as_long_as_one_of_its_rows_is_not_settled() -
 def test_an_older_row_repeated_over_a_newer_one_for_good_is_an_inversion_and_a_wrong_state() -> (
     None
 ):
-    """The worst of all: the older record is half settled, the newer one is in the map, and is not
-    sent again.
-    """
+    """The worst of all: the older record is half settled, the newer in the map, and not resent."""
     for again, found in ((False, {"order", "state"}), (True, set())):
         run = Run()
         pair, newer = (
@@ -558,25 +542,25 @@ def test_what_the_api_holds_in_the_end_is_compared_with_a_replay() -> None:
 
 
 def text(value: str) -> bytes:
-    """A string of the older formats."""
+    """Return a string of the older formats."""
     return struct.pack(">h", len(value)) + value.encode()
 
 
 def compact(value: bytes | str) -> bytes:
-    """A string of the flexible formats."""
+    """Return a string of the flexible formats."""
     value = value.encode() if isinstance(value, str) else value
     return bytes([len(value) + 1]) + value
 
 
 def of_a_member(kind: int, member: str, value: bytes | None) -> tuple[bytes, bytes | None]:
-    """A record about a member of a group of the ``consumer`` protocol."""
+    """Return a record about a member of a group of the ``consumer`` protocol."""
     return struct.pack(">h", kind) + text("g") + text(
         member
     ), None if value is None else b"\0\0" + value
 
 
 def owns(*lists: list[int]) -> bytes:
-    """Its assigned partitions, and those that it is to give up."""
+    """Return its assigned partitions, and those that it is to give up."""
     found = struct.pack(">iib", 7, 6, 0)
     for numbers in lists:
         topic = (
@@ -590,7 +574,7 @@ def owns(*lists: list[int]) -> bytes:
 
 
 def witnessed(records: list[tuple[bytes, bytes | None]]) -> list[Witnessed]:
-    """As they are read, a second apart."""
+    """Return the witness of records read a second apart."""
     return [
         Witnessed(0, place, key, value, [], 1000 * place)
         for place, (key, value) in enumerate(records)
@@ -667,10 +651,10 @@ def test_a_static_member_is_the_newest_life_of_its_slot_whatever_name_the_group_
 
 
 def test_the_maps_in_the_metadata_are_read_as_they_were_written() -> None:
-    draw = random.Random(1)
+    rng = random.Random(1)
     for _ in range(300):
-        base = draw.randrange(1000)
-        settled = sorted(draw.sample(range(base + 1, base + 400), draw.randrange(1, 200)))
+        base = rng.randrange(1000)
+        settled = sorted(rng.sample(range(base + 1, base + 400), rng.randrange(1, 200)))
         runs: list[tuple[int, int]] = []
         for offset in settled:
             if runs and runs[-1][1] == offset:

@@ -1,6 +1,4 @@
-"""What ``check`` says of the API, the token, its permissions and the clock, each from one real HTTP
-answer.
-"""
+"""``check`` on the API, the token, its permissions and the clock, each from one HTTP response."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ NOW = 1_700_000_000.0
 
 
 def checked(url: str, token: str = TOKEN, **settings: Any) -> dict[str, Check]:
-    """The checks by their names; each has exactly one."""
+    """Return the checks by their names; each has exactly one."""
     checks = list(ApiChecks(ApiSettings(base_url=url, token=token, **settings)).checks())
     found = {check.name: check for check in checks}
     assert [*found] == [check.name for check in checks] == ["API", "token", "permissions", "clock"]

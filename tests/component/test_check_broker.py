@@ -119,7 +119,7 @@ def test_a_port_without_tls_is_told_however_it_ends_the_handshake(
 
 @contextmanager
 def tls_server(context: ssl.SSLContext) -> Iterator[int]:
-    """Makes handshakes and then hears nothing; how they end is the client's affair."""
+    """Make handshakes and then hear nothing; how they end is the client's affair."""
     stop = threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(0.1)
@@ -183,7 +183,7 @@ def test_the_demos_embedded_kafka_is_told_at_once_to_be_no_whole_one() -> None:
 
 
 def test_what_waits_at_the_interpreters_end_does_not_keep_the_process(tmp_path: Path) -> None:
-    """As a client did whose calls to brokers that had just gone were not ended yet."""
+    """Such as a client whose calls to brokers that had just gone were not ended yet."""
     nobody = f"127.0.0.1:{free_port()}"
     settings = tmp_path / "settings.toml"
     settings.write_text(

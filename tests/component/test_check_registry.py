@@ -1,4 +1,4 @@
-"""What ``check`` says of the schema registry."""
+"""``check`` on the schema registry."""
 
 from __future__ import annotations
 

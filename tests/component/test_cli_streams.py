@@ -1,7 +1,4 @@
-"""Where the output cannot go.
-
-A full disk, a reader that has left, closed streams, a small encoding.
-"""
+"""Output that cannot be written: a full disk, a reader gone, closed streams, a small encoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the API answered, as the client hands it on."""
+"""The API's response, as the client hands it on."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def test_an_upload_is_one_post_with_the_rows_and_the_token() -> None:
         Wire(saying(answer(body=b'{"codes_affected": 2}'))) as wire,
         client_to(wire.url + "/") as client,
     ):
-        reply = client.upload("extended_id", ITEMS)
+        response = client.upload("extended_id", ITEMS)
     (request,) = wire.requests
     assert request.line == "POST /api/v2/scm/upload/ HTTP/1.1"
     assert request.headers["authorization"] == f"UAT {TOKEN}"
     assert request.headers["content-type"] == "application/json"
     assert request.headers["host"] == f"127.0.0.1:{wire.port}"
     assert request.body == upload_body()
-    assert (reply.status, reply.document, reply.sent, reply.error) == (
+    assert (response.status, response.document, response.sent, response.error) == (
         200,
         {"codes_affected": 2},
         True,
         "",
     )
-    assert reply.body == b'{"codes_affected": 2}'
-    assert 0 < reply.seconds < 5
+    assert response.body == b'{"codes_affected": 2}'
+    assert 0 < response.seconds < 5
 
 
 def test_me_is_a_get_with_the_token_and_no_body() -> None:
@@ -100,8 +100,8 @@ def test_any_status_is_handed_on_with_its_document_after_one_attempt(status: int
         Wire(saying(answer(f"{status} X", b'{"errors": []}', "Retry-After: 0"))) as wire,
         client_to(wire.url) as client,
     ):
-        reply = client.upload("extended_id", ITEMS)
-    assert (reply.status, reply.document, reply.sent) == (status, {"errors": []}, True)
+        response = client.upload("extended_id", ITEMS)
+    assert (response.status, response.document, response.sent) == (status, {"errors": []}, True)
     assert len(wire.requests) == 1
 
 
@@ -110,20 +110,20 @@ def test_any_status_is_handed_on_with_its_document_after_one_attempt(status: int
 )
 def test_a_body_that_is_no_json_object_has_no_document(body: bytes) -> None:
     with Wire(saying(answer(body=body))) as wire, client_to(wire.url) as client:
-        reply = client.upload("extended_id", ITEMS)
-    assert (reply.status, reply.body, reply.document) == (200, body, None)
+        response = client.upload("extended_id", ITEMS)
+    assert (response.status, response.body, response.document) == (200, body, None)
 
 
 @pytest.mark.parametrize(
     "status", ["400 Bad Request", "401 Unauthorized", "403 Forbidden", "502 Bad Gateway"]
 )
 def test_an_answer_that_shows_the_request_does_not_show_the_token(status: str) -> None:
-    """What the API answers goes into logs, the status and dead letters."""
+    """The response goes into logs, the status and dead letters."""
     body = b'{"detail": "blocked: Authorization: UAT ' + TOKEN.encode() + b'"}'
     with Wire(saying(answer(status, body))) as wire, client_to(wire.url) as client:
-        for reply in (client.upload("extended_id", ITEMS), client.task("t1")):
-            assert reply.document == {"detail": "blocked: Authorization: UAT (hidden)"}
-            assert TOKEN.encode() not in reply.body
+        for response in (client.upload("extended_id", ITEMS), client.task("t1")):
+            assert response.document == {"detail": "blocked: Authorization: UAT (hidden)"}
+            assert TOKEN.encode() not in response.body
 
 
 def test_a_chunked_answer_is_read_whole_and_the_connection_kept() -> None:
@@ -163,8 +163,8 @@ def test_a_compressed_answer_is_uncompressed() -> None:
         Wire(saying(answer("200 OK", body, "Content-Encoding: gzip"))) as wire,
         client_to(wire.url) as client,
     ):
-        reply = client.me()
-    assert reply.document == {"items": {}}
+        response = client.me()
+    assert response.document == {"items": {}}
     assert wire.requests[0].headers["accept-encoding"] == "gzip"
 
 
@@ -189,8 +189,8 @@ def test_an_endless_body_is_cut_and_the_call_is_over_at_once() -> None:
             peer.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
 
     with Wire(script) as wire, client_to(wire.url) as client:
-        reply = client.me()
-    assert (reply.status, len(reply.body), reply.document) == (200, MAX_BODY, None)
+        response = client.me()
+    assert (response.status, len(response.body), response.document) == (200, MAX_BODY, None)
 
 
 def test_a_gzip_bomb_is_cut_without_being_unpacked() -> None:
@@ -202,11 +202,11 @@ def test_a_gzip_bomb_is_cut_without_being_unpacked() -> None:
         client.me()
         tracemalloc.start()
         try:
-            reply = client.me()
+            response = client.me()
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert (reply.status, len(reply.body), reply.document) == (200, MAX_BODY, None)
+    assert (response.status, len(response.body), response.document) == (200, MAX_BODY, None)
     assert peak < 10_000_000
 
 
@@ -219,8 +219,8 @@ def test_a_redirect_is_an_answer_and_is_not_followed(status: int, location: str)
         Wire(saying(answer(f"{status} Moved", b"gone", f"Location: {location}"))) as wire,
         client_to(wire.url) as client,
     ):
-        reply = client.upload("extended_id", ITEMS)
-    assert (reply.status, reply.body) == (status, b"gone")
+        response = client.upload("extended_id", ITEMS)
+    assert (response.status, response.body) == (status, b"gone")
     assert len(wire.requests) == wire.connections == 1
 
 
@@ -298,8 +298,8 @@ def test_the_wait_that_the_api_asks_for_is_read(
         Wire(saying(answer("429 Slow Down", body, *headers))) as wire,
         client_to(wire.url) as client,
     ):
-        reply = client.upload("extended_id", ITEMS)
-    assert (reply.status, reply.retry_after) == (429, seconds)
+        response = client.upload("extended_id", ITEMS)
+    assert (response.status, response.retry_after) == (429, seconds)
 
 
 def test_a_date_to_wait_for_without_a_date_of_the_answer_counts_from_now() -> None:

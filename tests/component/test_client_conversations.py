@@ -1,7 +1,6 @@
-"""Whatever a server does.
+"""Whatever a server does, each response is taken for its own request.
 
-Its answers are taken for the requests that they are for. A short run; a long one is
-``python -m tests.fuzz.http``.
+A short run; ``python -m tests.fuzz.http`` is a long one.
 """
 
 from __future__ import annotations
@@ -22,10 +21,7 @@ CONVERSATIONS = 900
 def test_no_answer_is_for_another_request_none_is_sent_twice_and_none_ends_late(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """A conversation is found again by its number.
-
-    ``python -m tests.fuzz.http --start NUMBER --conversations 1``.
-    """
+    """To repeat one: ``python -m tests.fuzz.http --start NUMBER --conversations 1``."""
     start = random.randrange(10**12)  # others every time
     numbers = range(start, start + CONVERSATIONS)
     made, _, findings = held((numbers, tmp_path_factory.mktemp("tls"), 0.3))

@@ -1,4 +1,4 @@
-"""The time for the whole call holds, however the answer trickles in."""
+"""The time for the whole call holds, however the response trickles in."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def ca(_certificate: tuple[ssl.SSLContext, str]) -> str:
 
 
 class _Slow:
-    """A clock by which connecting takes long; the lease of an upload is asked by the same clock."""
+    """A clock by which connecting takes long; an upload reads its session lease by it, too."""
 
     def __init__(self, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
         self.passed = 0.0
@@ -253,7 +253,7 @@ def test_the_lease_of_an_upload_is_asked_when_its_connection_stands(
 def test_of_a_lost_call_the_time_is_told_for_which_it_is_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """For so long it may still take effect; how long it took to connect does not count."""
+    """It may take effect for so long after it was sent; the time to connect does not count."""
     clock = _Slow(20.0, monkeypatch)
 
     def reset(peer: Peer, wire: Wire) -> None:

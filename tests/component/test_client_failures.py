@@ -1,4 +1,4 @@
-"""Calls without a whole answer: whether the API may have seen them, and what a person reads."""
+"""Calls without a whole response: whether the API may have seen them, and what a person reads."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_an_upload_that_the_clock_says_is_too_late_is_not_sent() -> None:
 
 
 class _Jumping:
-    """A clock that a process sees which was frozen for ten minutes at the n-th reading."""
+    """The clock of a process that was frozen for ten minutes at the n-th reading."""
 
     def __init__(self, reading: int) -> None:
         self.readings = 0
@@ -274,11 +274,8 @@ def test_a_process_that_was_frozen_before_the_request_was_written_does_not_send_
 
 
 def test_no_answer_whatever_makes_the_client_raise() -> None:
-    """A thousand damaged answers from one seed.
-
-    A Reply for each, and never one that was not sent.
-    """
-    draw = random.Random(20240607)
+    """A thousand damaged responses from one seed: each gives a Response, and never "not sent"."""
+    rng = random.Random(20240607)
     samples = [
         _WHOLE,
         answer("200 OK", _GZIP, "Content-Encoding: gzip", "Set-Cookie: a=b; expires=x"),
@@ -293,16 +290,16 @@ def test_no_answer_whatever_makes_the_client_raise() -> None:
     ]
 
     def damaged() -> bytes:
-        data = bytearray(draw.choice(samples))
-        for _ in range(draw.randrange(1, 6)):
-            place = draw.randrange(len(data))
-            kind = draw.randrange(3)
+        data = bytearray(rng.choice(samples))
+        for _ in range(rng.randrange(1, 6)):
+            place = rng.randrange(len(data))
+            kind = rng.randrange(3)
             if kind == 0:
-                data[place] = draw.randrange(256)
+                data[place] = rng.randrange(256)
             elif kind == 1:
-                del data[place : place + draw.randrange(1, 20)]
+                del data[place : place + rng.randrange(1, 20)]
             else:
-                data[place:place] = draw.choice(
+                data[place:place] = rng.choice(
                     [b"\r\n", b"\x00", b":", b";", b"\xff\xfe", b"-1", b"9" * 30, b" "]
                 )
             if not data:

@@ -25,7 +25,7 @@ from tests.component.wire import (
 
 
 class Clock:
-    """The real clock, and a way to let time pass."""
+    """The real clock, with a way to let time pass."""
 
     def __init__(self) -> None:
         self.passed = 0.0
@@ -58,7 +58,7 @@ def test_a_connection_that_was_reset_while_idle_is_not_used() -> None:
     def script(peer: Peer, wire: Wire) -> None:
         wire.take(peer)
         peer.send(answer())
-        # Close only once the answer has been taken, else the reset would overtake it.
+        # Close only once the response has been read, else the reset would overtake it.
         wait_until(lambda: _unsent(peer.sock) == 0)
         peer.reset()
 
@@ -115,9 +115,9 @@ def test_a_connection_closed_as_the_request_arrives_is_an_unknown_outcome_and_on
 
     with Wire(script) as wire, client_to(wire.url) as client:
         assert client.upload("extended_id", ITEMS).status == 200
-        reply = client.upload("extended_id", ITEMS)
-        assert (reply.status, reply.sent) == (None, True)
-        assert "was lost before a whole answer" in reply.error
+        response = client.upload("extended_id", ITEMS)
+        assert (response.status, response.sent) == (None, True)
+        assert "was lost before a whole answer" in response.error
         assert (wire.connections, len(wire.requests)) == (1, 2)
         assert client.upload("extended_id", ITEMS).status == 200
 

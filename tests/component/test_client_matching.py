@@ -1,6 +1,4 @@
-"""An answer belongs to the request that it answers.
-
-Interim answers, odd ends, and when a connection is not used again.
+"""A response belongs to its request: interim responses, odd ends, connections not used again.
 
 Orders of all of these: ``test_client_conversations``.
 """
@@ -32,7 +30,7 @@ CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
 
 
 def numbered(data: bytes) -> Callable[[Peer, Wire], None]:
-    """A script: each answer says which request it is for; ``data`` goes before the first."""
+    """Return a script: each response names its request; ``data`` goes before the first."""
 
     def script(peer: Peer, wire: Wire) -> None:
         while wire.take(peer) is not None:
@@ -43,9 +41,7 @@ def numbered(data: bytes) -> Callable[[Peer, Wire], None]:
 
 
 def first_saying(data: bytes, *, then_close: bool = False) -> Callable[[Peer, Wire], None]:
-    """A script: the first request is answered by ``data``, those that follow by answers of their
-    own.
-    """
+    """Return a script: ``data`` answers the first request, later ones get their own responses."""
 
     def script(peer: Peer, wire: Wire) -> None:
         while wire.take(peer) is not None:
@@ -73,8 +69,8 @@ def first_saying(data: bytes, *, then_close: bool = False) -> Callable[[Peer, Wi
 )
 def test_an_interim_answer_is_not_the_answer(interim: bytes) -> None:
     with Wire(numbered(interim)) as wire, client_to(wire.url) as client:
-        replies = [client.upload("extended_id", ITEMS) for _ in range(3)]
-    assert [(reply.status, reply.document) for reply in replies] == [
+        responses = [client.upload("extended_id", ITEMS) for _ in range(3)]
+    assert [(response.status, response.document) for response in responses] == [
         (200, {"for": number}) for number in (1, 2, 3)
     ], "I1: a request is told the answer of another"
     assert wire.connections == 1
@@ -86,9 +82,9 @@ def test_interim_answers_without_end_end_with_the_deadline() -> None:
         peer.trickle(b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n" * 90)
 
     with Wire(script) as wire, client_to(wire.url, timeout=0.5) as client:
-        reply = client.upload("extended_id", ITEMS)
-    assert (reply.status, reply.sent) == (None, True)
-    assert reply.seconds < 1.5
+        response = client.upload("extended_id", ITEMS)
+    assert (response.status, response.sent) == (None, True)
+    assert response.seconds < 1.5
 
 
 @pytest.mark.promise("I1")
@@ -238,7 +234,7 @@ def test_what_tls_has_taken_from_the_socket_is_not_taken_for_the_next_answer(
 
 @pytest.mark.promise("I1")
 def test_what_comes_before_the_request_is_no_answer_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is full says so as soon as somebody connects."""
+    """A server that is full says so as soon as a client connects."""
     connect = transport._Connection.connect
 
     def until_it_speaks(connection: Any) -> None:
@@ -296,8 +292,8 @@ def test_an_early_answer_counts_on_a_new_connection_only_and_ends_it(
             "it may have been sent by something that has not read the request"
         )
         monkeypatch.setattr(framing, "unacknowledged", lambda _: True)
-        reply = client.upload("extended_id", ITEMS)
-        assert (reply.status, reply.sent) == (None, True), (
+        response = client.upload("extended_id", ITEMS)
+        assert (response.status, response.sent) == (None, True), (
             "I1: it may be the answer to another request"
         )
         assert wire.connections == 2
@@ -360,7 +356,7 @@ def _name_of(addresses: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class _Silent:
-    """An address at which connections come to nothing: a listener whose queue is full."""
+    """An address where connections come to nothing: a listener whose queue is full."""
 
     def __init__(self, host: str, port: int, stack: ExitStack) -> None:
         listener = stack.enter_context(socket.socket())
@@ -382,9 +378,9 @@ def test_the_time_for_connecting_is_for_all_addresses_of_a_name(
             _Silent(f"127.0.0.{last}", wire.port, stack)
         _name_of(["127.0.0.2", "127.0.0.3", "127.0.0.4"], monkeypatch)
         with client_to(f"http://api.test:{wire.port}", connect_timeout=0.6, timeout=5) as client:
-            reply = client.me()
-        assert (reply.status, reply.sent) == (None, False)
-        assert reply.seconds < 1.2, "I8: each address of the name takes the time for connecting"
+            response = client.me()
+        assert (response.status, response.sent) == (None, False)
+        assert response.seconds < 1.2, "I8: each address of the name takes the time for connecting"
         _name_of(["127.0.0.2", "127.0.0.1"], monkeypatch)
         with client_to(f"http://api.test:{wire.port}", connect_timeout=1.0, timeout=5) as client:
             assert client.me().status == 200, "an address that works is not tried"

@@ -243,7 +243,7 @@ def test_a_proxy_that_says_more_than_its_answer_opens_no_tunnel(good: Certificat
 
 
 def _tunnelling(target_port: int) -> Callable[[Peer, Wire], None]:
-    """A proxy's script: CONNECT, then bytes both ways."""
+    """Return a proxy's script: CONNECT, then bytes both ways."""
 
     def script(peer: Peer, wire: Wire) -> None:
         request = wire.take(peer)

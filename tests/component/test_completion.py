@@ -1,4 +1,4 @@
-"""Shell completion: what the shell's own functions ask the program, and what they are told."""
+"""Shell completion: what the shell's own functions get from the program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from consumer.cli import COMMANDS
 
 
 def completed(words: str) -> set[str]:
-    """What bash is offered for the last word of a line."""
+    """Return what bash is offered for the last word of a line."""
     done = subprocess.run(
         [sys.executable, "-m", "consumer.cli"],
         env={

@@ -1,4 +1,4 @@
-"""What the configuration's commands print, and the page that is written from the same source."""
+"""The output of the configuration's commands, and the page from the same source."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
 ) -> str:
-    """What a command prints; fails if it ends otherwise than well, or says anything beside."""
+    """Return what a command prints; fail if it does not end well, or says anything beside."""
     monkeypatch.setattr(sys, "argv", ["scm-consumer", *arguments])
     cli.main()
     out, err = capsys.readouterr()

@@ -1,7 +1,4 @@
-"""Wrong configurations and what is said of each.
-
-Every mistake at once, a line each, and each line names the fix.
-"""
+"""Wrong configurations: every mistake at once, a line each, and each line names the fix."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ BROKERS = "allowed is host:port, comma-separated, such as localhost:9092"
 
 
 class Wrong(NamedTuple):
-    """A file, variables, and the lines that are said of them; ``{folder}`` is where the file is."""
+    """A file, variables, and the lines expected of them; ``{folder}`` is where the file is."""
 
     file: str
     told: tuple[str, ...]
@@ -507,7 +504,7 @@ markets = ["urn: =", "urn: = cn"]
 
 
 def written(wrong: Wrong, folder: Path) -> tuple[Path, str]:
-    """The file, and what is to be said."""
+    """Return the file, and the expected lines."""
     file = folder / "wrong.toml"
     file.write_text(wrong.file.replace("{folder}", str(folder)), encoding="utf-8")
     told = "".join(f"error: {line}\n" for line in wrong.told)

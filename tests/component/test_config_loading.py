@@ -1,4 +1,4 @@
-"""How file, environment and defaults are laid over each other."""
+"""File, environment and defaults, laid over each other."""
 
 from __future__ import annotations
 

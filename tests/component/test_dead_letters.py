@@ -1,6 +1,4 @@
-"""The writer of dead letters, with a client that does what a real one was seen to do, and cannot be
-told to do.
-"""
+"""The writer of dead letters, over a client that behaves as a real one was seen to do."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.adapters.kafka import retrying_producer as outbox
+from consumer.adapters.kafka import retrying_producer
 from consumer.adapters.kafka.dead_letter import DeadLetters, headers_of
 from consumer.adapters.kafka.receipts import Receipts
 from consumer.adapters.kafka.retrying_producer import Headers
@@ -26,14 +24,11 @@ from consumer.core.offsets.partition import Partition
 from tests.component.wire import wait_until
 from tests.unit.runner_fakes import Message
 
-TOPIC = "letters"
+TOPIC = "dead_letters"
 
 
 class Client:
-    """A producer that tells of each message what ``outcome`` says.
-
-    An error, or None for an acknowledgement.
-    """
+    """A producer that reports of each message what ``outcome`` says: an error, or None."""
 
     def __init__(self, outcome: int | None, metadata: int | None = None) -> None:
         self._outcome = None if outcome is None else KafkaError(outcome)
@@ -59,13 +54,13 @@ class Client:
 
 
 class WithHeaders(Message):
-    """A record that has none."""
+    """A record without headers."""
 
     def headers(self) -> None:
         return None
 
 
-def letter(offset: int) -> DeadLetter:
+def dead_letter(offset: int) -> DeadLetter:
     record = Record(Partition("events", 0, 0, 0), offset, WithHeaders(offset, b"x"), 1)
     row = Row(record, "extended_id", f"C{offset}", {}, (), 0)
     row.stage = Stage.DEAD_LETTER
@@ -85,7 +80,7 @@ def letter(offset: int) -> DeadLetter:
 def test_after_a_client_that_stands_still_a_new_one_writes_what_is_left(
     standing: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """I8: whatever keeps a client from writing, the letters do not wait for it for ever."""
+    """I8: whatever keeps a client from writing, the dead letters do not wait for it for ever."""
     clients = [standing, Client(None), Client(None)]
     made: list[Client] = []
 
@@ -93,34 +88,31 @@ def test_after_a_client_that_stands_still_a_new_one_writes_what_is_left(
         made.append(clients[min(len(made), 2)])
         return made[-1]
 
-    monkeypatch.setattr(outbox, "create_client", make)
-    monkeypatch.setattr(outbox, "RETRY_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(retrying_producer, "create_client", make)
+    monkeypatch.setattr(retrying_producer, "RETRY_FIRST_SECONDS", 0.01)
     acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
-    letters = [letter(offset) for offset in range(3)]
+    dead_letters = [dead_letter(offset) for offset in range(3)]
     with closing(
         DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")
     ) as writer:
-        for one in letters:
+        for one in dead_letters:
             writer.send(one)
         done: list[Row] = []
-        while len(done) < len(letters):
+        while len(done) < len(dead_letters):
             done += acknowledged.get(timeout=10)
     assert {row.value for row in done} == {"C0", "C1", "C2"}
     assert len(made) >= 2
 
 
-def test_a_client_that_was_replaced_ends_though_it_never_told_of_all_its_letters(
+def test_a_replaced_client_ends_though_it_never_reported_all_its_dead_letters(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """librdkafka keeps the callbacks of what it still holds.
-
-    In an outage its threads would pile up.
-    """
+    """librdkafka keeps the callbacks of what it still holds; in an outage threads would pile up."""
     kept: list[Any] = []  # as the library holds them: no garbage collector sees them
     made: list[weakref.ref[Client]] = []
 
     class Standing(Client):
-        """Tells that its first letter took too long, and nothing of the second."""
+        """Reports that its first dead letter took too long, and nothing of the second."""
 
         def produce(
             self, topic: str, *, on_delivery: Callable[[KafkaError | None, Any], None], **more: Any
@@ -138,14 +130,14 @@ def test_a_client_that_was_replaced_ends_though_it_never_told_of_all_its_letters
         made.append(weakref.ref(client))
         return client
 
-    monkeypatch.setattr(outbox, "create_client", make)
-    monkeypatch.setattr(outbox, "RETRY_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(retrying_producer, "create_client", make)
+    monkeypatch.setattr(retrying_producer, "RETRY_FIRST_SECONDS", 0.01)
     acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
     with closing(
         DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")
     ) as writer:
         for offset in range(2):
-            writer.send(letter(offset))
+            writer.send(dead_letter(offset))
         done: list[Row] = []
         while len(done) < 2:
             done += acknowledged.get(timeout=10)
@@ -155,10 +147,8 @@ def test_a_client_that_was_replaced_ends_though_it_never_told_of_all_its_letters
 
 
 @pytest.mark.promise("I8")
-def test_a_letter_that_was_too_large_has_no_long_header_whatever_the_event_says() -> None:
-    """I8: a key or a field's name as long as a record would keep its letter from the topic for
-    ever.
-    """
+def test_a_too_large_dead_letter_has_no_long_header_whatever_the_event_says() -> None:
+    """I8: a key or a field's name as long as a record would keep its dead letter out for ever."""
     long = "x" * 500_000
     record = Record(Partition("events", 0, 0, 0), 1, None, 1, event_id=long)
     row = Row(record, long, long, {long: long}, (), 1)
@@ -167,14 +157,14 @@ def test_a_letter_that_was_too_large_has_no_long_header_whatever_the_event_says(
     assert sum(len(value or b"") for _, value in headers_of(one, [], "1", short=True)) < 10_000
 
 
-def test_only_the_headers_that_a_letter_adds_replace_those_of_the_record() -> None:
+def test_only_the_headers_that_a_dead_letter_adds_replace_those_of_the_record() -> None:
     own: Headers = [
         ("scm.line", b"7"),
         ("__connect.errors.task.id", b"1"),
         ("scm.reason", b"an earlier one"),
         ("scm.row", b"an earlier one"),
     ]
-    names = [name for name, _ in headers_of(letter(1), own, "1")]
+    names = [name for name, _ in headers_of(dead_letter(1), own, "1")]
     assert names[:2] == ["scm.line", "__connect.errors.task.id"]
     assert names.count("scm.reason") == 1
     assert "scm.row" not in names, "there is no row, and the earlier copy is none"
@@ -184,7 +174,7 @@ def test_only_the_headers_that_a_letter_adds_replace_those_of_the_record() -> No
 
 
 class Holding(Client):
-    """Holds what it is given, as a client whose broker is away, until ``gives`` lets it tell."""
+    """Holds what it is given, as a client whose broker is away, until ``gives`` lets it report."""
 
     def __init__(self, gives: threading.Event, outcome: int | None = None) -> None:
         super().__init__(outcome)
@@ -203,7 +193,7 @@ class Holding(Client):
 
 
 def _of_one_record(count: int, size: int) -> list[DeadLetter]:
-    """Letters of one record of many rows, each of which is the whole record."""
+    """Return dead letters of one record of many rows, each of which is the whole record."""
     record = Record(Partition("events", 0, 0, 0), 0, WithHeaders(0, b"x" * size), size)
     rows = [
         Row(record, "extended_id", f"C{number}", {}, (), 0, stage=Stage.DEAD_LETTER)
@@ -213,24 +203,26 @@ def _of_one_record(count: int, size: int) -> list[DeadLetter]:
 
 
 @pytest.mark.promise("I6")
-def test_of_a_record_of_many_rows_no_more_letters_are_handed_to_the_client_than_the_budget(
+def test_of_a_record_of_many_rows_no_more_dead_letters_are_handed_over_than_the_budget(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gives = threading.Event()
     client = Holding(gives)
-    monkeypatch.setattr(outbox, "create_client", lambda *_: client)
+    monkeypatch.setattr(retrying_producer, "create_client", lambda *_: client)
     acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
     with closing(
         DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")
     ) as writer:
         for one in _of_one_record(300, 180_000):
             writer.send(one)
-        wait_until(lambda: client.most > outbox.BUDGET_BYTES / 2 and writer._inbox.empty())
+        wait_until(
+            lambda: client.most > retrying_producer.BUDGET_BYTES / 2 and writer._inbox.empty()
+        )
         gives.set()
         done: list[Row] = []
         while len(done) < 300:
             done += acknowledged.get(timeout=10)
-    assert client.most <= outbox.BUDGET_BYTES, "I6: what a client holds is not bounded"
+    assert client.most <= retrying_producer.BUDGET_BYTES, "I6: what a client holds is not bounded"
 
 
 @pytest.mark.promise("I6")
@@ -245,8 +237,8 @@ def test_a_client_that_is_renewed_gets_no_more_than_the_budget_either(
         clients.append(Holding(gives, KafkaError._MSG_TIMED_OUT if len(clients) < 3 else None))
         return clients[-1]
 
-    monkeypatch.setattr(outbox, "create_client", make)
-    monkeypatch.setattr(outbox, "RETRY_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(retrying_producer, "create_client", make)
+    monkeypatch.setattr(retrying_producer, "RETRY_FIRST_SECONDS", 0.01)
     acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
     with closing(
         DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")
@@ -257,36 +249,38 @@ def test_a_client_that_is_renewed_gets_no_more_than_the_budget_either(
         while len(done) < 100:
             done += acknowledged.get(timeout=10)
         assert writer._handed_out == 0, "I6: what is counted as handed out does not come back"
-    assert max(client.most for client in clients) <= outbox.BUDGET_BYTES, (
+    assert max(client.most for client in clients) <= retrying_producer.BUDGET_BYTES, (
         "I6: what a client holds is not bounded"
     )
 
 
 @pytest.mark.promise("I6")
-def test_a_letter_that_is_larger_than_the_budget_is_written_alone(
+def test_a_dead_letter_that_is_larger_than_the_budget_is_written_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gives = threading.Event()
     gives.set()
     client = Holding(gives)
-    monkeypatch.setattr(outbox, "create_client", lambda *_: client)
+    monkeypatch.setattr(retrying_producer, "create_client", lambda *_: client)
     acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
     with closing(
         DeadLetters(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", version="0")
     ) as writer:
-        for one in _of_one_record(3, outbox.BUDGET_BYTES + 1):
+        for one in _of_one_record(3, retrying_producer.BUDGET_BYTES + 1):
             writer.send(one)
         done: list[Row] = []
         while len(done) < 3:
             done += acknowledged.get(timeout=10)
-    assert client.most == outbox.BUDGET_BYTES + 1, "I6: what a client holds is not bounded"
+    assert client.most == retrying_producer.BUDGET_BYTES + 1, (
+        "I6: what a client holds is not bounded"
+    )
 
 
 @pytest.mark.promise("I6")
 def test_receipts_are_handed_out_within_the_budget_too(monkeypatch: pytest.MonkeyPatch) -> None:
     gives = threading.Event()
     client = Holding(gives)
-    monkeypatch.setattr(outbox, "create_client", lambda *_: client)
+    monkeypatch.setattr(retrying_producer, "create_client", lambda *_: client)
     acknowledged: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
     rows = [one.row for one in _of_one_record(300, 1)]
     for row in rows:
@@ -295,9 +289,11 @@ def test_receipts_are_handed_out_within_the_budget_too(monkeypatch: pytest.Monke
         Receipts(acknowledged.put, topic=TOPIC, bootstrap_servers="nowhere:1", clock=lambda: 0.0)
     ) as writer:
         writer.send(Receipt(rows, [], {}, None, ""))
-        wait_until(lambda: client.most > outbox.BUDGET_BYTES / 2 and writer._inbox.empty())
+        wait_until(
+            lambda: client.most > retrying_producer.BUDGET_BYTES / 2 and writer._inbox.empty()
+        )
         gives.set()
         done: list[Row] = []
         while len(done) < 300:
             done += acknowledged.get(timeout=10)
-    assert client.most <= outbox.BUDGET_BYTES, "I6: what a client holds is not bounded"
+    assert client.most <= retrying_producer.BUDGET_BYTES, "I6: what a client holds is not bounded"

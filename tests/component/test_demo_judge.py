@@ -1,7 +1,6 @@
-"""The judge: what it lets pass, and that each kind of damage makes the whole command fail and is
-named.
+"""The judge: what it lets pass, and each kind of damage, which makes the command fail by name.
 
-One real run of the demo, small, gives the evidence; each test damages a copy of it in one place and
+One small real run of the demo gives the evidence; each test damages a copy of it in one place and
 lets the command judge it.
 """
 
@@ -31,26 +30,24 @@ def real() -> Evidence:
 
 
 class Played:
-    """In place of a stage: a run that was played before, with this evidence."""
+    """In place of a stage: a run with this evidence."""
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
 
     def play(self, *_: object, **__: object) -> Evidence:
-        """The evidence."""
+        """Return the evidence."""
         return self._evidence
 
 
 def demo(monkeypatch: pytest.MonkeyPatch, evidence: Evidence) -> Result:
-    """The command, given this evidence in place of a run's."""
+    """Run the command with this evidence in place of a run's."""
     monkeypatch.setattr(stage, "set_up", lambda _: nullcontext(Played(evidence)))
     return CliRunner().invoke(group, ["demo"])
 
 
 def updated_code(evidence: Evidence) -> tuple[str, list[int]]:
-    """A code with several rows, and where the first applications of different rows stand in the
-    journal.
-    """
+    """Return a code with several rows, and where the journal has their first applications."""
     for (data_key, value), rows in replay(evidence.world, evidence.published).updates.items():
         places = [
             place

@@ -1,6 +1,4 @@
-"""The simulated line: it shows everything that the demo promises to show, the same for the same
-seed.
-"""
+"""The simulated line shows all that the demo promises to show, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -70,10 +68,7 @@ def test_all_three_formats_are_mixed() -> None:
 
 
 def test_the_fields_of_cases_and_of_codes_are_disjoint() -> None:
-    """No order is promised between an update by case and one of a code in it.
-
-    The demo must not need one.
-    """
+    """The demo needs no order between an update by case and one of a code in it: there is none."""
     world, good, _ = shift(7)
     fields: dict[str, set[str]] = {}
     for (data_key, _), rows in replay(world, as_records(good)).updates.items():

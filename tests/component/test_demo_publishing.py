@@ -58,7 +58,7 @@ def test_all_messages_in_the_order_of_their_keys_and_not_faster_than_the_pace(
     with Publisher(kafka.bootstrap_servers, TOPIC, messages(100), 200.0) as publisher:
         done = finished(publisher)
     assert time.monotonic() - begun >= 0.5
-    with Topics(kafka.bootstrap_servers, "onlooker") as topics:
+    with Topics(kafka.bootstrap_servers, "standalone-reader") as topics:
         records = topics.read(TOPIC)
         ends = topics.ends(TOPIC)
     assert done.events == len(records) == 100
@@ -81,7 +81,7 @@ def test_a_line_without_an_end_stops_when_it_is_closed(kafka: EmbeddedKafka) -> 
     assert time.monotonic() - closing < 5
     closed = publisher.progress()
     assert closed.finished
-    with Topics(kafka.bootstrap_servers, "onlooker") as topics:
+    with Topics(kafka.bootstrap_servers, "standalone-reader") as topics:
         assert sum(topics.ends(TOPIC).values()) >= closed.events
 
 

@@ -1,7 +1,4 @@
-"""What the demo's replay says must come of records.
-
-Examples worked by hand from the guides and the contract.
-"""
+"""The demo's replay: examples worked by hand from the guides and the contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which signals end the demo, and which it leaves to those that started it."""
+"""Signals that end the demo, and signals that it leaves to those that started it."""
 
 from __future__ import annotations
 

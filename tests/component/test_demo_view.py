@@ -1,7 +1,4 @@
-"""What the demo shows while it runs.
-
-One screen on a terminal, a log elsewhere, whatever happens and however small.
-"""
+"""The demo's view: a screen on a terminal, a log elsewhere, whatever happens and however small."""
 
 from __future__ import annotations
 
@@ -108,9 +105,9 @@ MOMENTS = {"beginning": BEGINNING, "joining": JOINING, "running": RUNNING, "ende
 
 
 def drawn(progress: Progress, width: int, height: int, encoding: str = "utf-8") -> list[str]:
-    """The lines of the screen, as a terminal of that size and encoding gets them.
+    """Return the screen's lines as a terminal of that size and encoding gets them.
 
-    Strict: what it cannot show fails.
+    Strict: fail at what it cannot show.
     """
     out = TextIOWrapper(BytesIO(), encoding=encoding, errors="strict")
     console = Console(

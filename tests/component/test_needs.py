@@ -1,4 +1,4 @@
-"""A machine without a JDK or Maven: it is said in one line, and what needs no broker runs."""
+"""A machine without a JDK or Maven: one line says so, and what needs no broker runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILES = ("tests/contract/test_advice.py", "tests/component/test_masking.py")
 
 @pytest.fixture
 def bare(tmp_path: Path) -> dict[str, str]:
-    """Variables of a machine on which nothing is installed."""
+    """Return the variables of a machine on which nothing is installed."""
     kept = {
         name: value
         for name, value in os.environ.items()

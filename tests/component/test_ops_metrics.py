@@ -1,7 +1,4 @@
-"""The table of metrics.
-
-What it declares is what is exposed, checked by Prometheus' own tool; and the page of it.
-"""
+"""The table of metrics: what it declares is exposed, by Prometheus' own tool; and its page."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def promtool(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Prometheus' tool; Debian's package ``prometheus`` brings it."""
+    """Return Prometheus' tool; Debian's package ``prometheus`` brings it."""
     try:
         return subprocess.run(
             ["promtool", *arguments], input=given, capture_output=True, timeout=60, check=False
@@ -42,7 +39,7 @@ def promtool(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess
 
 
 def parsed(body: bytes) -> dict[str, Metric]:
-    """The families of an OpenMetrics exposition by name."""
+    """Return the families of an OpenMetrics exposition by name."""
     families = open_metrics.text_string_to_metric_families(body.decode())  # type: ignore[no-untyped-call]
     return {found.name: found for found in families}
 
@@ -68,7 +65,7 @@ def test_every_metric_is_declared_once_and_its_name_fits_its_kind() -> None:
 
 
 def test_the_contract_is_covered() -> None:
-    """Every metric that users are promised."""
+    """Every metric that users are promised is there."""
     assert {metric.name: metric.labels for metric in METRICS} == {
         "records_consumed_total": ("topic",),
         "records_settled_total": ("result",),
@@ -188,9 +185,9 @@ def test_what_is_not_known_any_more_is_told_as_unknown_and_promtool_finds_no_fau
     checked = promtool("check", "metrics", given=body)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
     (lag,) = (found for found in text_format(body.decode()) if found.name == PREFIX + "lag_records")
-    told = {sample.labels["partition"]: sample.value for sample in lag.samples}
-    assert told.keys() == {"0", "7"}
-    assert all(map(math.isnan, told.values())), (
+    lags = {sample.labels["partition"]: sample.value for sample in lag.samples}
+    assert lags.keys() == {"0", "7"}, "what is not known any more is left out of the metrics"
+    assert all(map(math.isnan, lags.values())), (
         "what is not known any more is told as if it still held"
     )
 

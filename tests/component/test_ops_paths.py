@@ -44,7 +44,7 @@ class Served:
         )
 
     def get(self, path: str) -> OpsResponse:
-        """Ask from another thread while the owner answers."""
+        """Request a path from another thread while the owner responds."""
         found: queue.SimpleQueue[OpsResponse] = queue.SimpleQueue()
         thread = threading.Thread(target=lambda: found.put(self.paths[path]("")))
         thread.start()
@@ -54,7 +54,7 @@ class Served:
         return found.get_nowait()
 
     def answer_requests(self) -> None:
-        """The owner's turn, as far as asked for snapshots."""
+        """Take the owner's turn, as far as snapshots are requested."""
         while not self.requests.empty():
             request = self.requests.get_nowait()
             assert callable(request)

@@ -34,7 +34,7 @@ def url_of(server: OpsServer) -> str:
 
 
 def ask(url: str, path: str = "/", method: str = "GET") -> tuple[int, dict[str, str], bytes]:
-    """Status, headers (lower case) and body."""
+    """Return status, headers (lower case) and body."""
     parts = urlsplit(url)
     assert parts.hostname is not None
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=SECONDS)

@@ -1,4 +1,4 @@
-"""What the measurement of a long outage asks for: each of its bounds is seen when it is broken."""
+"""The measurement of a long outage: each of its bounds is seen when it is broken."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_as_many_calls_as_the_pool_has_workers_run_at_once() -> None:
 
     def script(peer: Peer, wire: Wire) -> None:
         while wire.take(peer) is not None:
-            together.wait(10)  # only when all are in flight does any get its answer
+            together.wait(10)  # only when all are in flight does any get its response
             peer.send(answer())
 
     with Wire(script) as wire, pool_to(wire.url, size=16, timeout=20) as (pool, results):

@@ -1,7 +1,4 @@
-"""From lines to records.
-
-What is published is what the consumer reads, and what it would refuse is not published.
-"""
+"""From lines to records: what is published the consumer reads, and the rest is not published."""
 
 from __future__ import annotations
 
@@ -40,7 +37,7 @@ def making(**changes: Any) -> Making:
 
 
 def ignored(_: int) -> None:
-    """Nobody listens."""
+    """Do nothing: nobody listens."""
 
 
 def from_table(
@@ -277,7 +274,7 @@ def test_an_envelope_becomes_flat_where_flat_has_room_for_it() -> None:
 
 @pytest.mark.parametrize("form", ["auto", "json", "avro"])
 def test_lines_that_name_no_data_key_get_the_one_that_was_asked_for(form: str) -> None:
-    """The consumer would take its own for them; one that names its key keeps it."""
+    """The consumer would take its own key for them; one that names its key keeps it."""
     flat = from_json('{"serial_number": "S1", "a": "x"}', format=form, data_key="serial_number")
     assert flat[0] == "S1"
     assert sent(flat[1], form) == [{"serial_number": "S1", "a": "x"}]

@@ -1,7 +1,4 @@
-"""``scm-consumer publish`` as far as it goes without a broker.
-
-What it prints, refuses, and how it ends.
-"""
+"""``scm-consumer publish`` without a broker: what it prints, refuses, and how it ends."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ TABLE = "extended_id,activation_status,product\n"
 def run(
     folder: Path, *arguments: str, stdin: str = "", env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """The command in a folder of its own, with no settings but those given."""
+    """Run the command in a folder of its own, with no settings but those given."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SCM_")}
     return subprocess.run(
         [*COMMAND, "publish", *arguments],
@@ -243,10 +240,7 @@ def test_a_pattern_of_topics_is_no_hindrance_to_a_dry_run(tmp_path: Path) -> Non
 
 
 def test_a_terminal_sees_a_bar_and_bad_lines_and_results_stay_clean(tmp_path: Path) -> None:
-    """A pseudo-terminal for stderr.
-
-    The bar is drawn there, and stdout holds no control character.
-    """
+    """A pseudo-terminal is stderr: the bar is there, and stdout holds no control character."""
     (tmp_path / "codes.csv").write_text(TABLE + "A1,1,p\n" * 20_000 + "A2,7,p\n", encoding="utf-8")
     ours, theirs = pty.openpty()
     with subprocess.Popen(

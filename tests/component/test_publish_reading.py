@@ -1,7 +1,4 @@
-"""Reading the file that is published.
-
-Kinds, separators, quotes, line numbers, and what is no table at all.
-"""
+"""Reading the file to publish: kinds, separators, quotes, line numbers, and no table at all."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ def table(content: str | bytes) -> Table:
 
 
 def read(content: str | bytes) -> list[tuple[int, Any]]:
-    """The lines of a table; a bad one as its reason and message."""
+    """Return the lines of a table; a bad one as its reason and message."""
     return [
         (line, (cells.reason, cells.message) if isinstance(cells, InvalidEvent) else cells)
         for line, cells in table(content)
@@ -119,7 +116,7 @@ def test_a_quotation_mark_in_the_middle_of_a_cell_is_text() -> None:
 
 
 def test_a_quotation_mark_that_is_never_closed_is_told_with_the_lines_it_took() -> None:
-    """Without that, the rest of the file would be published as one cell, or as nothing."""
+    """Else the rest of the file would be published as one cell, or as nothing."""
     assert read(HEADER + 'A1,cn\nA2,"cn\nA3,cn\n') == [
         (2, ["A1", "cn"]),
         (3, ("undecodable", "a quotation mark opens a cell and is never closed (up to line 4)")),
@@ -144,10 +141,7 @@ def test_a_quotation_mark_that_is_never_closed_is_told_with_the_lines_it_took() 
 def test_whatever_a_spreadsheet_writes_is_read_back_with_its_line(
     rows: list[list[str]], separator: str
 ) -> None:
-    """Every cell quoted, as the strictest writers do.
-
-    Lines are counted as the bytes' line feeds.
-    """
+    """Every cell is quoted, as by the strictest writers; lines are counted by their line feeds."""
     content = separator.join(["extended_id", "b", "c"]) + "\r\n"
     expected = []
     for row in rows:
@@ -188,7 +182,7 @@ def test_a_header_that_lines_cannot_be_read_by_is_told_with_what_is_expected(
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("first", ["sep={}\n", '"sep={}"\r\n', "\nSEP={}\n"])
 def test_a_first_line_that_names_the_separator_is_obeyed(first: str, separator: str) -> None:
-    """Also where the header alone would tell another one."""
+    """Also where the header alone would suggest another one."""
     header = separator.join(["extended_id", "market", "a,b,c;d"])
     content = f"{first.format(separator)}{header}\n{separator.join(['A1', 'c,n', 'x'])}\n"
     found = table(content)
@@ -300,7 +294,7 @@ def test_a_file_that_is_no_such_list_of_events_is_refused_before_anything_is_rea
         (
             "a.csv",
             b"x" * (BEGIN - 1) + "ü".encode(),
-        ),  # a character across the end of what is looked at
+        ),  # a character across the end of what is inspected
         ("a.csv", b"extended_id,a\n{,[\n"),
         ("a.ndjson", b'{"extended_id": "A1", "a": "1"}\n{"extended_id": "A2"}\n'),
         (

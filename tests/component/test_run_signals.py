@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.process import wait_until
 
-#: Holds up the import of the heavy part until it is told to go on.
+#: Holds up the import of the heavy part until a line comes.
 SLOW = """
 import pathlib, sys, time
 

@@ -1,7 +1,4 @@
-"""Asynchronous uploads in the sandbox.
-
-The rules, the tasks and their effect, the faults, and very large units.
-"""
+"""Asynchronous uploads in the sandbox: rules, tasks and their effect, faults, very large units."""
 
 from __future__ import annotations
 
@@ -477,7 +474,7 @@ def test_other_calls_are_served_while_a_large_one_is_on_its_way_to_a_504(
 def test_ten_pallets_of_five_thousand_codes_are_too_many_at_once_and_none_for_a_task(
     sandbox: Sandbox, client: Client
 ) -> None:
-    """By the pace of the real API, but for the sixty seconds."""
+    """At the pace of the real API, but for the sixty seconds."""
     sandbox.pace = Pace(sync_seconds=0.0, task_seconds=0.0)
     begun = time.monotonic()
     names = pallets(client, 10, 5_000)

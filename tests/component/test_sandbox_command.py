@@ -22,10 +22,7 @@ COMMAND = [sys.executable, "-c", "from consumer.commands.sandbox import command;
 
 @contextmanager
 def running(*flags: str) -> Iterator[tuple[subprocess.Popen[str], str, requests.Session]]:
-    """The command on a free port.
-
-    Yields the process, its address and a session with the default token.
-    """
+    """Run the command on a free port; yield it, its address, and a session with the usual token."""
     with (
         subprocess.Popen(
             [*COMMAND, "--listen", "127.0.0.1:0", *flags],

@@ -1,4 +1,4 @@
-"""What the sandbox shows of itself and what can be switched, over HTTP, without a token."""
+"""The sandbox's view of itself and its switches, over HTTP, without a token."""
 
 from __future__ import annotations
 
@@ -254,9 +254,7 @@ def test_a_stop_ends_connections_that_are_only_open() -> None:
 def test_fifty_thousand_rows_stay_cheap_to_apply_and_to_read(
     sandbox: Sandbox, client: Client
 ) -> None:
-    """The bound is generous for a busy machine, and work that grows with the square would still
-    break it.
-    """
+    """The bound is generous for a busy machine; work that grows with the square still breaks it."""
     begun = time.monotonic()
     for first in range(0, 50_000, 100):
         batch = [

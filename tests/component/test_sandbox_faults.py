@@ -1,7 +1,4 @@
-"""Every fault of the sandbox over HTTP.
-
-What the client sees, what was applied, and what the journal says.
-"""
+"""Every fault of the sandbox over HTTP: what the client sees, what was applied, the journal."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ def switch_on(client: Client, kind: str, **parameters: object) -> None:
 
 
 def entry(sandbox: Sandbox) -> dict[str, Any]:
-    """The one call in the journal; its answer was decided, though it may not have gone out."""
+    """Return the one call in the journal; its response was decided, and may not have gone out."""
     wait_until(lambda: bool(sandbox.journal()["requests"]), "the call is in the journal")
     (request,) = sandbox.journal()["requests"]
     return dict(request)
@@ -548,7 +545,7 @@ def test_a_fault_that_is_described_wrongly_is_refused_and_none_is_switched_on(
 
 
 def test_every_kind_of_fault_is_switched_on_by_some_test() -> None:
-    """A kind that is added without a test, here or beside it, is noticed."""
+    """Notice a kind that is added without a test, here or beside it."""
     pages = (Path(__file__), Path(__file__).with_name("test_sandbox_async.py"))
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
     assert [kind for kind in KINDS if f'"{kind}"' not in text] == []

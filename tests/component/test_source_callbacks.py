@@ -1,16 +1,12 @@
-"""The client inside its callbacks, and while the broker is away.
-
-What is asked of it must let the loop go on.
-"""
+"""The client inside its callbacks, and while the broker is away: the loop must go on."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-#: A commit's answer that arrives while an assignment is taken in is served by the same poll, right
-#: after it. In a process of its own, as the library's answer to a mistake here is to end the
-#: process.
+#: A commit's response that arrives while an assignment is taken in is served by the same poll,
+#: right after it. In a process of its own, as the library ends the process on a mistake here.
 PROGRAM = """
 import os, sys, time
 from confluent_kafka import TopicPartition

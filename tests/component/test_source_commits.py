@@ -1,4 +1,4 @@
-"""The source's commits: which one an answer belongs to, and one that is never answered."""
+"""The source's commits: which response belongs to which, and one that never gets any."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Listener(SimpleNamespace):
 
 @pytest.fixture
 def source() -> Iterator[Source]:
-    """One whose client sends commits nowhere."""
+    """Return a source whose client sends commits nowhere."""
     listener: Any = Listener()
     made = Source(listener, ReadFrom("127.0.0.1:1", "group", ["events"], "earliest", "stop", {}))
     client = made._consumer
@@ -67,10 +67,7 @@ def test_a_commit_is_in_flight_until_it_is_answered(source: Source) -> None:
 def test_a_commit_that_is_never_answered_holds_back_no_other(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """I8: the client may forget one with its membership.
-
-    A member that never commits again would stand still.
-    """
+    """I8: the client may forget one with its membership; its partitions would stand still."""
     monkeypatch.setattr(module, "COMMIT_LOST_SECONDS", 0.0)
     source.commit([commit(1)])
     assert not source.committing
@@ -85,9 +82,7 @@ def test_a_commit_that_is_never_answered_holds_back_no_other(
 def test_a_commit_that_is_taken_after_a_later_one_is_followed_by_another(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """I7: the client sends one that a broken connection had taken along once more, behind what was
-    said since.
-    """
+    """I7: the client repeats one that a broken connection took along, behind later commits."""
     monkeypatch.setattr(module, "COMMIT_LOST_SECONDS", 0.0)
     partition = Partition("events", 0, 7, 0)
     source._assignment.owned[("events", 0)] = partition
@@ -143,7 +138,7 @@ def test_a_last_commit_that_cannot_be_sent_is_not_confirmed_by_an_earlier_one(
 ) -> None:
     """I7: what was settled since is not committed, and the stop must not say so."""
     client: Any = source._consumer
-    source.commit([commit(5)])  # the group takes it; its answer is not read yet
+    source.commit([commit(5)])  # the group takes it; its response is not read yet
 
     def refuse(**_: Any) -> None:
         raise KafkaException(KafkaError(KafkaError._STATE))
@@ -159,10 +154,7 @@ def test_a_last_commit_that_cannot_be_sent_is_not_confirmed_by_an_earlier_one(
 def test_two_commits_of_one_offset_with_different_maps_are_told_apart(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """I7: the later one's answer is none of the earlier's.
-
-    Else the later map counts as committed and is not.
-    """
+    """I7: the later one's response is not the earlier's, else the later map counts as committed."""
     monkeypatch.setattr(module, "COMMIT_LOST_SECONDS", 0.0)
     listener: Any = source._listener
     ended: list[tuple[str, str | None]] = []
@@ -185,10 +177,7 @@ def test_two_commits_of_one_offset_with_different_maps_are_told_apart(
 def test_a_commit_of_an_epoch_before_is_what_the_group_has_of_the_one_that_is_owned(
     source: Source,
 ) -> None:
-    """I7: it was on its way when the partition went and came back.
-
-    The new epoch's next commit must follow it.
-    """
+    """I7: it was under way when the partition went and came back; the next one must follow it."""
     old, new = Partition("events", 0, 0, 0), Partition("events", 0, 7, 7)
     source.commit([Commit(old, 5, "")])
     source._assignment.owned[("events", 0)] = new

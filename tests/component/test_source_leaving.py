@@ -29,7 +29,7 @@ class Client:
         self.subscribed = True
 
     def consume(self, *_: Any) -> list[Any]:
-        assert not self.closed, "a client that is being closed is not asked"
+        assert not self.closed, "a client that is being closed is not called"
         error = SimpleNamespace(
             error=lambda: NOT_RELEASED, topic=lambda: None, partition=lambda: None
         )
@@ -44,7 +44,7 @@ class Client:
     def close(self) -> None:
         self.closed = True
         assert self.may_close.wait(30)
-        if self.source is not None:  # what a client tells while it is being left
+        if self.source is not None:  # what a client reports while it is being closed
             self.source._on_lost(self, [TopicPartition("events", 0)])
             self.source._on_commit(None, [TopicPartition("events", 0, 5)])
 
@@ -68,7 +68,7 @@ def source(clients: list[Client]) -> Source:
         assert not partitions
         assert lost
 
-    # Told of nothing else.
+    # Nothing else is reported.
     listener: Any = SimpleNamespace(stopping=False, leaves_at_once=False, on_revoked=on_revoked)
     reading = ReadFrom("127.0.0.1:1", "group", ["events"], "earliest", "stop", {})
     made = Source(listener, reading, instance_id="line-7")
@@ -79,10 +79,7 @@ def source(clients: list[Client]) -> Source:
 def test_the_loop_turns_while_a_client_that_could_not_join_is_being_closed(
     source: Source, clients: list[Client]
 ) -> None:
-    """With no broker to answer, closing takes as long as a session.
-
-    /healthz would call the process stalled.
-    """
+    """With no broker, closing takes as long as a session: /healthz would say stalled."""
     first, second = clients
     first.source = source
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Starts that cannot be looked up: what the others do meanwhile, and when the looking ends."""
+"""Starts that cannot be looked up: what the others do meanwhile, and when the look-up ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GONE = KafkaError(
 
 
 class Broker:
-    """What a client is told; a key with trouble is answered by an error of its own."""
+    """A broker's responses; a key with trouble gets an error of its own."""
 
     def __init__(self) -> None:
         self.commits: dict[int, int] = {1: 5, 2: 5}

@@ -1,7 +1,4 @@
-"""Streams that nobody reads, and calls that do not end.
-
-The consumer goes on, and signals end it.
-"""
+"""Streams that nobody reads, and calls that do not end: the consumer goes on, signals end it."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ def configuration(folder: Path, ops: str = "") -> Path:
 
 @contextlib.contextmanager
 def unread_pipe() -> Iterator[tuple[int, int]]:
-    """The ends of a small pipe that is full."""
+    """Return the ends of a small pipe that is full."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     fill(writer)
@@ -67,7 +64,7 @@ def free_address() -> str:
 
 
 def answered(ops: str, seconds: float) -> bool:
-    """Whether the loop, which answers for its state itself, did so in time."""
+    """Return whether the loop, which answers for its state itself, did so in time."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
@@ -79,7 +76,7 @@ def answered(ops: str, seconds: float) -> bool:
 
 
 def ended(process: subprocess.Popen[bytes], seconds: float) -> int | None:
-    """Its exit code; None: it runs on."""
+    """Return its exit code; None: it runs on."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
     return process.returncode
@@ -167,7 +164,7 @@ def told(count: int) -> str:
 
 
 def read(reader: int, lines: LineWriter) -> list[str]:
-    """All that comes until nothing waits any more."""
+    """Return all that comes until nothing is queued any more."""
     os.set_blocking(reader, False)
     got = b""
 

@@ -1,4 +1,4 @@
-"""A server of which a test decides every byte, and when it comes."""
+"""A server whose every byte, and when it comes, a test decides."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ITEMS = [
 
 @dataclass
 class Request:
-    """What came over the wire."""
+    """A request as it came over the wire."""
 
     line: str
     headers: dict[str, str]
@@ -44,7 +44,7 @@ class Peer:
         self._buffer = b""
 
     def request(self) -> Request | None:
-        """The next request, whole; None: the client has closed."""
+        """Return the next request, whole; None: the client has closed."""
         while b"\r\n\r\n" not in self._buffer:
             if not self._receive():
                 return None
@@ -62,7 +62,7 @@ class Peer:
         self.sock.sendall(data)
 
     def trickle(self, data: bytes, pause: float = 0.05) -> None:
-        """One byte after the other, for as long as the client listens."""
+        """Send one byte after the other, for as long as the client listens."""
         for byte in data:
             self.sock.sendall(bytes([byte]))
             if self._stop.wait(pause):
@@ -154,13 +154,13 @@ class Wire:
 
 
 def answer(status: str = "200 OK", body: bytes = b'{"items": {}}', *headers: str) -> bytes:
-    """One HTTP answer as bytes."""
+    """Return one HTTP response as bytes."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
 
 
 def saying(data: bytes) -> Callable[[Peer, Wire], None]:
-    """A script: answers each request of a connection with ``data``."""
+    """Return a script that answers each request of a connection with ``data``."""
 
     def script(peer: Peer, wire: Wire) -> None:
         while wire.take(peer) is not None:
@@ -170,7 +170,7 @@ def saying(data: bytes) -> Callable[[Peer, Wire], None]:
 
 
 def closing_after(data: bytes) -> Callable[[Peer, Wire], None]:
-    """A script: one request, ``data``, end of the connection."""
+    """Return a script: one request, ``data``, end of the connection."""
 
     def script(peer: Peer, wire: Wire) -> None:
         wire.take(peer)
@@ -181,7 +181,7 @@ def closing_after(data: bytes) -> Callable[[Peer, Wire], None]:
 
 @contextmanager
 def client_to(url: str, token: TokenSource | None = None, **settings: Any) -> Iterator[Client]:
-    """A client with short times."""
+    """Return a client with short times."""
     settings = {"connect_timeout": 2.0, "timeout": 5.0} | settings
     client = Client(url, token or TokenSource(TOKEN), **settings)
     try:
@@ -195,7 +195,7 @@ def upload_body() -> bytes:
 
 
 def free_port() -> int:
-    """A port of this machine on which nobody listens."""
+    """Return a port of this machine on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
     return port
@@ -223,7 +223,7 @@ class Certificate:
 
 
 def make_certificate(folder: Path, name: str, alternative: str) -> Certificate:
-    """A new certificate for ``alternative``, such as ``IP:127.0.0.1``.
+    """Return a new certificate for ``alternative``, such as ``IP:127.0.0.1``.
 
     Needs the openssl command.
     """

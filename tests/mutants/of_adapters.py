@@ -88,12 +88,18 @@ MUTANTS = (
                 "for topic, number in ()}",
             ),
         ),
-        ("tests/component/test_ops_metrics.py",),
+        (
+            "tests/component/test_ops_metrics.py::"
+            "test_what_is_not_known_any_more_is_told_as_unknown_and_promtool_finds_no_fault",
+        ),
     ),
     Mutant(
         "the page tells a lag that holds no more",
         (Edit("ops/snapshot.py", " or key in source.unknown else", " else"),),
-        ("tests/component/test_ops_metrics.py",),
+        (
+            "tests/component/test_ops_metrics.py::"
+            "test_what_is_not_known_any_more_is_told_as_unknown_and_promtool_finds_no_fault",
+        ),
     ),
     Mutant(
         "a run with an end waits for ever for what lasts at Kafka",

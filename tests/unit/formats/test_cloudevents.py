@@ -1,7 +1,4 @@
-"""CloudEvents in structured mode.
-
-An event of any kind in an envelope that other systems understand.
-"""
+"""CloudEvents in structured mode: an event of any kind in an envelope of other systems."""
 
 from __future__ import annotations
 

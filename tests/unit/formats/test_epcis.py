@@ -1,7 +1,4 @@
-"""From events of EPCIS to rows.
-
-What a packaging line writes, and what is refused rather than guessed.
-"""
+"""From EPCIS events to rows: what a packaging line writes, and what is refused, not guessed."""
 
 from __future__ import annotations
 
@@ -233,7 +230,7 @@ LONG = "https://id.gs1.org/01/9506000134352/21/" + "x" * 51
 
 
 def told(rows: list[Row]) -> list[tuple[str | None, str | None]]:
-    """Of each row, its code and the reason for which it is rejected."""
+    """Return, of each row, its code and the reason for which it is rejected."""
     return [(row.value, None if row.rejection is None else row.rejection.reason) for row in rows]
 
 
@@ -296,8 +293,8 @@ def test_a_fault_in_what_an_event_sets_for_all_of_its_codes_is_one_refusal(
     event: dict[str, Any], lists: dict[str, Any], reason: str, field: str | None
 ) -> None:
     """Each dead letter is the whole record: thousands of codes must not make thousands of them."""
-    for several in (event, document(event)):
-        rows = rows_of(several, **lists)
+    for members in (event, document(event)):
+        rows = rows_of(members, **lists)
         assert told(rows) == [(None, reason)], (
             "I6: one letter for each code of an event that is refused whole"
         )

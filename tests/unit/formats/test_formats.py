@@ -1,4 +1,4 @@
-"""From bytes to events: JSON envelope, flat JSON, raw Avro, and telling them apart."""
+"""From bytes to events: JSON envelope, flat JSON, raw Avro, and how they are told apart."""
 
 from __future__ import annotations
 
@@ -340,10 +340,7 @@ def test_avro_event_without_optional_members_names_no_data_key() -> None:
 
 
 def test_avro_time_out_of_any_calendar_is_read() -> None:
-    """Milliseconds are a long.
-
-    It is no reason to lose an event's data that a clock is absurdly wrong.
-    """
+    """Milliseconds are a long: an absurd clock is no reason to lose an event's data."""
     schema = read_schema("scm_event.avsc")
     schema["fields"][1]["type"] = "long"
     stream = BytesIO()

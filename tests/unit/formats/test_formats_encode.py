@@ -1,4 +1,4 @@
-"""What is published can be read back as the same event, in every format, or is refused."""
+"""An encoded record is read back as the same event, in every format, or is refused."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Confluent's wire format.
-
-Which records are frames, what is read of them, and what their schemas may be.
-"""
+"""Confluent's wire format: records that are frames, their content, and schemas that are allowed."""
 
 from __future__ import annotations
 
@@ -70,7 +67,7 @@ def record(name: str, *fields: dict[str, Any], namespace: str = "") -> dict[str,
 
 
 def changed(*, without: tuple[str, ...] = (), **members: Any) -> dict[str, Any]:
-    """The shipped schema with some members left out, and others of another type or new."""
+    """Return the shipped schema with some members left out, and others of another type or new."""
     fields = [
         {"name": field["name"], "type": members.pop(field["name"])}
         if field["name"] in members
@@ -102,7 +99,7 @@ def schemas(clock: Clock) -> Schemas:
 
 
 def read_by(schema: Any, value: Any, *references: Any) -> Event:
-    """What a publisher with this schema wrote, as the consumer reads it."""
+    """Return what a publisher with this schema wrote, as the consumer reads it."""
     schemas = Schemas(Clock())
     schemas.learn(
         7, "AVRO", json.dumps(schema), [json.dumps(reference) for reference in references]
@@ -192,9 +189,7 @@ def test_without_a_registry_a_bare_event_with_an_empty_id_is_not_taken_for_a_fra
 def test_without_a_registry_a_frame_of_another_schema_is_not_taken_for_a_bare_event(
     form: str, schema_id: int
 ) -> None:
-    """With id 24 and an empty event_id, no source and no data_key, a key of 12 characters would
-    follow.
-    """
+    """With id 24 and empty event_id, source and data_key, a key of 12 characters would follow."""
     old = changed(without=("event_id", "occurred_at", "source", "data_key"))
     raw = frame(schema_id, datum(old, {**EVENT, "key_value": "ABCDEFGHIJK"}))
     assert refusal(decoder(form), raw)[0] == "undecodable"
@@ -569,7 +564,7 @@ def test_schema_by_which_a_few_bytes_could_end_the_process_is_refused(
 
 
 def test_type_that_is_used_often_is_fine() -> None:
-    """Each layer has two of the one below: 16 million in all, if each were looked at."""
+    """Each layer has two of the one below: 16 million in all, if each were counted."""
     layers = [record("L0", {"name": "x", "type": "int"}, namespace="a.b")]
     layers += [
         record(

@@ -1,6 +1,6 @@
-"""Whatever is read: rows or a dead letter with a reason, soon.
+"""Any input gives rows or a dead letter with a reason, soon.
 
-A short run; a long one is ``python -m tests.fuzz``.
+A short run; ``python -m tests.fuzz`` is a long one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LEAST = 8_000_000
 
 
 def test_any_input_gives_rows_or_a_dead_letter_with_a_reason() -> None:
-    """An input is found again by its number: ``python -m tests.fuzz --start NUMBER --inputs 1``."""
+    """To repeat an input by its number: ``python -m tests.fuzz --start NUMBER --inputs 1``."""
     judge = Judge()
     start = random.randrange(10**12)  # others every time
     for number in range(start, start + INPUTS):

@@ -1,4 +1,4 @@
-"""What a snapshot tells of a consumer at a moment: each number against what was done to it."""
+"""A snapshot of a consumer: each number against what was done to it."""
 
 from __future__ import annotations
 
