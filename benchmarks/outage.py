@@ -196,17 +196,20 @@ def main() -> int:
         away = measure(bench, "outage", options.seconds)
     print(f"{options.events} events; the API away for {options.seconds:g} s after a fifth of them")
     print(
-        f"peak memory: {away.peak_mib:.1f} MiB ({away.peak_before_mib:.1f} before the outage), undisturbed ",
+        f"peak memory: {away.peak_mib:.1f} MiB ({away.peak_before_mib:.1f} before the outage), "
+        "undisturbed ",
         end="",
     )
     print(f"{plain.peak_mib:.1f} MiB: {away.peak_mib / plain.peak_mib:.2f}")
     print(
-        f"speed: {away.steady:.0f} rows/s before, nine tenths of it {away.back_after or -1:.1f} s after the API's ",
+        f"speed: {away.steady:.0f} rows/s before, nine tenths of it {away.back_after or -1:.1f} s "
+        "after the API's ",
         end="",
     )
     print(f"return, {away.afterwards:.0f} rows/s later; undisturbed {plain.steady:.0f} rows/s")
     print(
-        f"generations of the group with members: {away.generations}; rows sent more than once: {away.repeated}"
+        f"generations of the group with members: {away.generations}; rows sent more than once: "
+        f"{away.repeated}"
     )
     problems = judge(plain, away)
     print("\n".join(f"FAILED: {problem}" for problem in problems) or "PASSED")

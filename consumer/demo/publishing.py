@@ -88,7 +88,8 @@ class Publisher:
         with self._lock:
             if self._failures:
                 raise UserError(
-                    f"the line could not publish {len(self._failures)} of {self._produced} events: {self._failures[0]}"
+                    f"the line could not publish {len(self._failures)} of {self._produced} "
+                    f"events: {self._failures[0]}"
                 )
             state = self._state
             return Published(

@@ -59,7 +59,8 @@ def _happened(evidence: Evidence, expected: Expected) -> Iterator[tuple[str, str
     yield (
         "uploaded",
         f"{len(windows):,} windows accepted = {answered:,} answered + {len(windows) - answered:,} whose answer was "
-        f"lost; {mean:.1f} rows a window on average; {applied:,} rows applied = {updates:,} good ones + "
+        f"lost; {mean:.1f} rows a window on average; "
+        f"{applied:,} rows applied = {updates:,} good ones + "
         f"{applied - updates:,} applied once more after a lost answer",
     )
     answers = Counter(_answer(request) for request in evidence.requests)

@@ -73,7 +73,8 @@ class Topics:
         while len(records) < sum(ends.values()):
             if time.monotonic() > deadline:
                 raise UserError(
-                    f"{topic}: only {len(records)} of {sum(ends.values())} records could be read back"
+                    f"{topic}: only {len(records)} of {sum(ends.values())} records could be read "
+                    "back"
                 )
             for message in self._client.consume(BATCH, timeout=0.1):
                 error = message.error()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tests.chaos.case import Verdict
 from tests.chaos.evidence import Evidence
-from tests.chaos.judge import Verdict
 
 #: Findings of one kind that are shown in full.
 SHOWN = 5
@@ -23,7 +23,8 @@ def report(evidence: Evidence, verdict: Verdict) -> str:
         f"group: {generations(evidence)}; {len(evidence.commits)} commits",
         f"API faults that struck: {listed(evidence.faults)}",
         f"records {len(evidence.records)}, requests {len(evidence.requests)}, rows applied "
-        f"{len(evidence.applications)}, letters {verdict.letters} ({verdict.letters_repeated} repeated)",
+        f"{len(evidence.applications)}, letters {verdict.letters} ({verdict.letters_repeated} "
+        "repeated)",
         f"records of several rows {verdict.records_of_several_rows}, tasks {verdict.tasks}",
         f"drained in {evidence.drain_seconds:.1f} s; /status looked at {evidence.looks} times, at most "
         f"{evidence.most_unsettled} of {evidence.max_unsettled_rows} rows unsettled",

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from consumer.sandbox import Sandbox
-from tests.chaos.driver import Driver, say
+from tests.chaos.actions import say
+from tests.chaos.driver import Driver
 from tests.chaos.evidence import Application, Evidence, Record, Request
 from tests.chaos.load import Line, Publisher
 from tests.chaos.offsets_topic import history

@@ -98,7 +98,8 @@ def test_the_installed_command_works(image: Image) -> None:
 def test_the_schemas_are_in_the_image(image: Image) -> None:
     script = (
         "import consumer, pathlib;"
-        "print(*sorted(path.name for path in pathlib.Path(consumer.__file__).parent.glob('schemas/*')))"
+        "print(*sorted(path.name for path in "
+        "pathlib.Path(consumer.__file__).parent.glob('schemas/*')))"
     )
     assert _said(image, ["python", "-c", script]).split() == sorted(
         path.name for path in (ROOT / "schemas").iterdir()

@@ -35,7 +35,8 @@ def main() -> int:
     with open_kafka() as kafka, tempfile.TemporaryDirectory() as folder:
         say(f"{options.items:,} items; {kafka.source}")
         say(
-            "| format | mode | records | rows | rows applied | requests | tasks | seconds | differences |"
+            "| format | mode | records | rows | rows applied | requests | tasks | seconds | "
+            "differences |"
         )
         say("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
         for form in options.format or FORMATS:

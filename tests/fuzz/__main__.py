@@ -67,7 +67,8 @@ def main() -> int:
     for what, count in sorted(made.items()):
         sys.stdout.write(f"{what:40} {count:10,}\n")
     sys.stdout.write(
-        f"{made.total():,} inputs in {time.monotonic() - began:.0f} s; the slowest took {1000 * slowest[0]:.0f} ms "
+        f"{made.total():,} inputs in {time.monotonic() - began:.0f} s; "
+        f"the slowest took {1000 * slowest[0]:.0f} ms "
         f"(input {slowest[1]}); at most {most // 1024} MiB of memory; {len(findings)} findings\n"
     )
     for finding in findings:

@@ -83,7 +83,8 @@ def main() -> int:
     for what, count in sorted(made.items()):
         sys.stdout.write(f"{what:24} {count:10,}\n")
     sys.stdout.write(
-        f"{given.conversations:,} conversations, {made.total():,} calls in {time.monotonic() - began:.0f} s; "
+        f"{given.conversations:,} conversations, "
+        f"{made.total():,} calls in {time.monotonic() - began:.0f} s; "
         f"the latest ended {1000 * longest:.0f} ms after its deadline; {len(findings)} findings\n"
     )
     for finding in findings:

@@ -59,7 +59,8 @@ def test_an_update_by_the_case_reaches_every_code_that_was_packed_before_it(job:
         if fields.get("ship_date") != "2026-11-22" or fields.get("pallet_code") is None
     }
     assert not wrong, (
-        f"{len(wrong)} of {len(codes)} codes missed an update by their case, such as {list(wrong)[:3]}"
+        f"{len(wrong)} of {len(codes)} codes missed an update by their case, "
+        f"such as {list(wrong)[:3]}"
     )
     assert len(codes) == CASES * CHILDREN
 

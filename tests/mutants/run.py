@@ -202,7 +202,8 @@ def page(results: list[Result]) -> str:
         said = result.verdict.assertion if result.caught else f"**{result.outcome}**"
         cells = (result.mutant.breaks, files, test, said)
         lines.append(
-            f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"
+            "| "
+            f"{' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"
         )
     return "\n".join([*lines, ""])
 

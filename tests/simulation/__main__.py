@@ -61,7 +61,8 @@ def _many(seeds: range, workers: int) -> int:
         print(f"  {100 * share:5.1f} %  {name}{' (required)' if name in REQUIRED else ''}")
     events, hours = sum(o.events for o in outcomes), sum(o.seconds for o in outcomes) / 3600
     print(
-        f"{len(outcomes)} seeds, {events:,} events, {hours:,.1f} simulated hours, {time.monotonic() - began:.0f} s; "
+        f"{len(outcomes)} seeds, {events:,} events, {hours:,.1f} simulated hours, "
+        f"{time.monotonic() - began:.0f} s; "
         f"{len(failed)} failed"
     )
     if failed:

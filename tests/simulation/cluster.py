@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tests.simulation.broker import TOPIC, ListLog
+from tests.simulation.client_assignment import COUNT_PAUSE
 from tests.simulation.happening import Happening
 from tests.simulation.maps import covered_by
-from tests.simulation.source import COUNT_PAUSE
 
 if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario

@@ -94,7 +94,8 @@ class GroupWatch:
         """An upload leaves a process."""
         if process in self._doubt:
             raise Violation(
-                f"I9: {process.name} stood still and uploads, though no commit that it sent since is acknowledged"
+                f"I9: {process.name} stood still and uploads, "
+                "though no commit that it sent since is acknowledged"
             )
 
     def polled(self, process: Process, *, can_ask: bool) -> None:
@@ -113,14 +114,16 @@ class GroupWatch:
             > BLOCKED
         ):
             raise Violation(
-                f"I8: {process.name} runs with --until-end, and goes on though the API refuses connections"
+                f"I8: {process.name} runs with --until-end, "
+                "and goes on though the API refuses connections"
             )
         if not can_ask:
             self._sign[process] = now
         elif now - self._sign.setdefault(process, now) > LEASE * self._session + TURNS:
             raise Violation(
                 f"I8: {process.name} has work, and has not asked the group for a sign for "
-                f"{now - self._sign[process]:.1f} s of a session of {self._session:g} s: it uploads nothing"
+                f"{now - self._sign[process]:.1f} s of a session of {self._session:g} s: "
+                "it uploads nothing"
             )
 
     # -- commits ---------------------------------------------------------------------------------
@@ -175,7 +178,8 @@ class GroupWatch:
         if seconds > HELD_UP:
             others = sorted(set(numbers) - set(unknown))
             raise Violation(
-                f"I8: {process.name} has waited {seconds:.0f} s for {unknown}, and {others} with them"
+                f"I8: {process.name} has waited {seconds:.0f} s for {unknown}, "
+                f"and {others} with them"
             )
 
     def jumped(self, process: Process, number: int, position: int, start: int, rule: str) -> None:
@@ -220,7 +224,8 @@ class GroupWatch:
             ago = " ".join(f"{who.name}-{now - at:.2f}" for at, who in starts)
             uncounted = "; the partitions cannot be counted" if self.uncounted else ""
             raise Violation(
-                f"I6: {len(starts)} requests in a second, the group may make {self._rate:g}{uncounted}: {ago}"
+                f"I6: {len(starts)} requests in a second, "
+                f"the group may make {self._rate:g}{uncounted}: {ago}"
             )
 
     # -- the end ---------------------------------------------------------------------------------
@@ -235,7 +240,8 @@ class GroupWatch:
         until = self._oracle.lost_until(process)
         if until > self._scheduler.now:
             raise Violation(
-                f"I9: {process.name} has reached its end and leaves, and a lost call may take effect for "
+                f"I9: {process.name} has reached its end and leaves, "
+                "and a lost call may take effect for "
                 f"{until - self._scheduler.now:.1f} s more"
             )
 

@@ -96,7 +96,7 @@ def run_seed(seed: int, trace: Trace | None = None) -> Outcome:
             outcome.failure = traceback.format_exc()
         outcome.events = world.scheduler.events
         outcome.seconds = world.seconds
-        outcome.went_on = world.went_on
+        outcome.went_on = world.ending.went_on
         if trace is not None and outcome.failure:
             trace.tell("", outcome.failure)
     return outcome

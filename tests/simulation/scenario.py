@@ -15,11 +15,11 @@ from consumer.core.pipeline import Rules
 from tests.simulation.adapters import Pace, PendingWrite
 from tests.simulation.api import MODES, Faults
 from tests.simulation.broker import MAX_METADATA
+from tests.simulation.client_state import Link
 from tests.simulation.cluster import shape
 from tests.simulation.happening import Happening
 from tests.simulation.process import Strike
 from tests.simulation.published import Mix
-from tests.simulation.source import Link
 from tests.simulation.uploading import Ending, plan_uploading
 
 #: What a process does between two effects, where it can be struck, with how often that happens in a

@@ -62,7 +62,8 @@ def _first(stack: ExitStack) -> Kafka:
     if os.environ.get("CI") == "true":
         raise BrokerUnavailable(
             f"CI=true, and no real Kafka for the tests:\n{told}\n"
-            f"Set {ADDRESS_VARIABLE}=host:port, start a container engine, or install a JDK 17 and Maven 3.8."
+            f"Set {ADDRESS_VARIABLE}=host:port, start a container engine, "
+            "or install a JDK 17 and Maven 3.8."
         )
     return stack.enter_context(open_mock(told))
 

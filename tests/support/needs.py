@@ -54,7 +54,8 @@ def told(commands: list[str]) -> str:
     packages = " ".join(dict.fromkeys(PACKAGES[name] for name in commands))
     follows = "" if in_ci() else "; tests that need them are skipped"
     return (
-        f"missing for the tests: {', '.join(commands)}{follows}. On Debian: apt-get install --no-install-recommends "
+        f"missing for the tests: {', '.join(commands)}{follows}. On Debian: "
+        "apt-get install --no-install-recommends "
         f"{packages}"
         + (f"; or a Kafka of yours: {ADDRESS_VARIABLE}=host:port" if "java" in commands else "")
     )
