@@ -1,7 +1,4 @@
-"""``python -m tests.chaos --seed N --minutes M``.
-
-Exit 1 with the seed and a list of findings if anything is wrong.
-"""
+"""``python -m tests.chaos --seed N --minutes M``: exit 1 with the seed and findings if any."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done to members, the broker and connections, and what happens to it later."""
+"""Actions on members, the broker and connections, and what follows them later."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Actions:
         self.findings: list[str] = []
 
     def members(self) -> list[Member]:
-        """Those that there are now; for other threads, too."""
+        """Return those that there are now; for other threads, too."""
         return list(self._members.values())
 
     def _do(self, action: str) -> None:
@@ -91,7 +91,7 @@ class Actions:
         return True
 
     def _suspend(self) -> bool:
-        """Past the session's end: the group gives its partitions away."""
+        """Halt past the session's end: the group gives its partitions away."""
         return self._halt(self.stage.session + self._rng.uniform(1.5, 4.0))
 
     def _nap(self) -> bool:
@@ -138,9 +138,8 @@ class Actions:
             self.troubles.append(Trouble("kafka", "", began, time.time(), "broker frozen"))
 
         self._in(self._rng.uniform(1, 5), go_on)
-        while any(
-            entry[2] is go_on for entry in self._later
-        ):  # nothing else can be done to it meanwhile
+        # nothing else can be done to it meanwhile
+        while any(entry[2] is go_on for entry in self._later):
             self._tick()
             time.sleep(0.02)
 
@@ -270,5 +269,5 @@ class Actions:
 
 
 def say(text: str) -> None:
-    """Tell who watches."""
+    """Write a line for who watches."""
     click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)

@@ -34,33 +34,28 @@ VIOLENT = ("kill", "suspended", "kafka")
 
 @dataclass
 class Verdict:
-    """What was found; any finding is a failure."""
+    """The findings; any is a failure."""
 
     findings: list[str] = field(default_factory=list)
     lost: int = 0
     inversions: int = 0
     wrong_states: int = 0
-    late: Counter[str] = field(
-        default_factory=Counter
-    )  #: inversions that §7 explains, by what they are
-    late_sends: Counter[str] = field(
-        default_factory=Counter
-    )  #: applied rows sent after the partition was lost
+    #: Inversions that §7 explains, by what they are.
+    late: Counter[str] = field(default_factory=Counter)
+    #: Applied rows sent after the partition was lost.
+    late_sends: Counter[str] = field(default_factory=Counter)
     sent_once_more: int = 0  #: commits that put the group back for a moment
-    older_for_a_while: int = (
-        0  #: rows that a new owner repeated over newer ones, and then those, too
-    )
+    #: Rows that a new owner repeated over newer ones, and then those, too.
+    older_for_a_while: int = 0
     records_of_several_rows: int = 0
     tasks: int = 0
     repeats: Counter[str] = field(default_factory=Counter)  #: explained, by cause
-    repeats_of_end: Counter[str] = field(
-        default_factory=Counter
-    )  #: of answered calls, by how their epoch ended
+    #: Of answered calls, by how their epoch ended.
+    repeats_of_end: Counter[str] = field(default_factory=Counter)
     unexplained: int = 0
     repeats_by_kill: dict[str, int] = field(default_factory=dict)
-    oldest_repeat: float = (
-        0.0  #: seconds from an answer to the kill that lost it, or to the next epoch
-    )
+    #: Seconds from an answer to the kill that lost it, or to the next epoch.
+    oldest_repeat: float = 0.0
     letters: int = 0
     letters_repeated: int = 0
 
@@ -89,12 +84,12 @@ class Sent(NamedTuple):
 
 
 def place_of(one: Sent) -> Place:
-    """Where its record stands."""
+    """Return where its record stands."""
     return one.record.partition, one.record.offset
 
 
 def key_of(one: Sent) -> Key:
-    """What its row updates."""
+    """Return what its row updates."""
     return one.row.data_key, one.row.key_value
 
 
@@ -135,9 +130,9 @@ class Case:
         self.found.find(f"lost: {what}")
 
     def settled_in(self, one: Sent) -> float:
-        """When the whole record was settled in this epoch, at the latest.
+        """Return when the whole record was settled in this epoch, at the latest.
 
-        For ever, if not by answers that arrived.
+        Never (infinity), if not by answers that arrived.
         """
         place = place_of(one)
         keys = [(row.data_key, row.key_value) for row in self.wanted[place].rows]
@@ -157,11 +152,10 @@ class Case:
         )
 
     def end_of(self, epoch: Epoch, one: Sent, after: Epoch) -> str:
-        """How an epoch ended, from a request in it on.
+        """Return how an epoch ended, from a request in it on.
 
-        Kill, stop, suspended, kafka, or rebalance and nothing else.
-
-        "thrown out": the group did that to the member, and nothing is known to have happened to it.
+        It is kill, stop, suspended, kafka, or rebalance and nothing else. "thrown out": the group
+        did that to the member, and nothing is known to have happened to it.
         """
         life = self.lives[epoch.life]
         begin, end = one.request.received - SLACK_SECONDS, after.begin
@@ -177,7 +171,7 @@ class Case:
         return "rebalance" if self.ownership.stayed(epoch, after.place) else "thrown out"
 
     def touching(self, life: str, begin: float, end: float) -> set[str]:
-        """What happened to a life in that time.
+        """Return what happened to a life in that time.
 
         Being cut off from Kafka lasts until it is seen to be over.
         """
@@ -190,10 +184,11 @@ class Case:
         }
 
     def _over_at(self, trouble: Trouble, life: str) -> float:
-        """When a life was seen to be over it: when a commit was taken that it built after the end.
+        """Return when a life was seen to be over it: a commit was taken that it built after the
+        end.
 
         What was cut is back then, but the client waits before it connects again, up to ten seconds
-        and more; commits that it kept meanwhile come first, and may be all that the group takes
+        and more. Commits that it kept meanwhile come first, and may be all that the group takes
         before it throws the member out.
         """
         if trouble.kind != "kafka":

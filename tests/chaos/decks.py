@@ -1,4 +1,4 @@
-"""What the driver may do: actions in their order or to be shuffled, cuts, and faults of the API."""
+"""The driver's choices: actions in their order or shuffled, cuts, and faults of the API."""
 
 from __future__ import annotations
 

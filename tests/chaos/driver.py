@@ -1,7 +1,6 @@
-"""The seeded driver: kills, suspends, stops, adds and removes members, restarts the broker, cuts
-connections.
+"""The seeded driver: its plan of kills, halts, stops, restarts of the broker, and cut connections.
 
-One thread: what is done, and to whom, follows from the seed; when exactly, from the machine. What
+One thread. What is done, and to whom, follows from the seed; when exactly, from the machine. What
 was done is written down with its times, for the judge.
 """
 
@@ -47,7 +46,7 @@ class Driver(Actions):
         self._weather.change()
 
     def short(self) -> None:
-        """One round in a fixed order; some work is done between any two actions."""
+        """Run one round in a fixed order; some work is done between any two actions."""
         self._round(SHORT)
         self._change_protocol()
         self._round(SHORT_THEN)
@@ -59,7 +58,7 @@ class Driver(Actions):
             self._wait_for_rows(100)
 
     def long(self, seconds: float) -> None:
-        """Shuffled rounds, half of the time with each protocol."""
+        """Run shuffled rounds, half of the time with each protocol."""
         self._rounds(seconds / 2)
         self._change_protocol()
         self._rounds(seconds / 2)
@@ -76,8 +75,9 @@ class Driver(Actions):
                 self._pass(self._rng.uniform(0.5, 7.0))
 
     def _change_protocol(self) -> None:
-        """Stop all, and when the group has no members any more, static ones included, go on with
-        the other one.
+        """Stop all, and go on with the other protocol.
+
+        Before that the group has no members any more, static ones included.
         """
         self._heal()
         count = max(2, len(self._members))
@@ -92,7 +92,7 @@ class Driver(Actions):
         self.begin(count)
 
     def settle(self) -> None:
-        """All faults off, everything on, at least one healthy member."""
+        """Switch all faults off and everything on, with at least one healthy member."""
         self._heal()
         if not self._members:
             self._members[0] = self.stage.start_member(0)
@@ -117,11 +117,11 @@ class Driver(Actions):
             time.sleep(0.05)
 
     def watch_over(self) -> None:
-        """To be called now and then while something else is waited for."""
+        """Act where it is time; called now and then while something else is waited for."""
         self._tick()
 
     def _wait_for_rows(self, more: int) -> None:
-        """Until so many more rows are applied: what the next action disturbs is at work."""
+        """Wait until so many more rows are applied: what the next action disturbs is at work."""
         begin = self.applied()
 
         def done() -> bool:
@@ -133,5 +133,5 @@ class Driver(Actions):
         )
 
     def applied(self) -> int:
-        """Rows that the API has applied so far."""
+        """Return the rows that the API has applied so far."""
         return int(self.stage.sandbox.stats()["rows_applied"])

@@ -1,4 +1,4 @@
-"""Judges a run by the contract, from evidence that is not the consumer's own word.
+"""The judge of a chaos run: by the contract, from evidence that is not the consumer's own word.
 
 The package says the rules.
 """
@@ -115,7 +115,7 @@ def _judge_loss(case: Case, sent: list[Sent]) -> None:
 
 
 def _find_times(case: Case, sent: list[Sent]) -> None:
-    """When each record can have been settled, and in which epoch it must have been.
+    """Find when each record can have been settled, and in which epoch it must have been.
 
     The commits' times follow.
     """
@@ -143,8 +143,9 @@ def _find_times(case: Case, sent: list[Sent]) -> None:
 
 
 def _judge_commits(case: Case) -> None:
-    """The group never goes back, but for a commit that the client sends once more after a cut,
-    until the next.
+    """Find where the group goes back.
+
+    Excused is a commit that the client sends once more after a cut, until the next.
     """
     for partition in {commit.partition for commit in case.evidence.commits}:
         entries = case.ownership.entries(partition)
@@ -160,8 +161,9 @@ def _judge_commits(case: Case) -> None:
 def _sent_once_more(
     case: Case, entry: CommitEntry, furthest: int, later: Sequence[CommitEntry]
 ) -> bool:
-    """Whether the client sent this commit anew behind a later one, and the member mended that,
-    if it lived.
+    """Return whether the client sent this commit anew behind a later one, and all was mended.
+
+    The member mends it, if it lives.
     """
     holder = case.ownership.holder(entry)
     if holder is None or "kafka" not in case.touching(
@@ -182,8 +184,9 @@ def _held_by(case: Case, member: str, entry: CommitEntry) -> bool:
 
 
 def _judge_state(case: Case) -> None:
-    """The API holds what a replay of the topic gives, but for keys that a dead member's late
-    request hit.
+    """Compare what the API holds with a replay of the topic.
+
+    Left out are keys that a dead member's late request hit.
     """
     state: dict[str, dict[str, str]] = defaultdict(dict)
     children: dict[str, dict[str, None]] = defaultdict(dict)

@@ -1,4 +1,4 @@
-"""Order: rows of a key are applied as they were published, and sent by whoever has their partition."""
+"""Order: rows of a key are applied as published, and sent by the owner of their partition."""
 
 from __future__ import annotations
 
@@ -25,10 +25,7 @@ def judge_order(case: Case, sent: list[Sent]) -> None:
 
 
 def _judge_group(case: Case, group: list[tuple[Sent, bool]]) -> None:
-    """Rows in the order in which they were applied.
-
-    ``True``: exclusive, ``False``: shared (joins).
-    """
+    """Judge rows in the order in which they were applied: exclusive (True) or shared (joins)."""
     furthest: dict[tuple[Epoch, bool], Sent] = {}
     before: set[tuple[int, Key]] = set()
     #: From each row on: the furthest that is still applied, exclusive and shared.
@@ -58,11 +55,10 @@ def _still_to_come(group: list[tuple[Sent, bool]]) -> list[dict[bool, int]]:
 def _judge_pair(
     case: Case, one: Sent, far: Sent, epoch: Epoch, *, repeated: bool, again: bool
 ) -> bool:
-    """``one`` was applied after ``far``, which stands behind it in the partition.
+    """Judge ``one``, applied after ``far``, which stands behind it in the partition.
 
-    Whether that is an inversion.
-
-    ``again``: ``far``, or a later one, was applied after it once more.
+    Return whether that is an inversion. ``again``: ``far``, or a later one, was applied after it
+    once more.
     """
     own = one.epoch
     if own.place > epoch.place and repeated and again:

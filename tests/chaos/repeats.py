@@ -55,7 +55,7 @@ def _judge_repeat(case: Case, one: Sent, again: Sent) -> None:
 
 
 def _why_repeated(case: Case, one: Sent, again: Sent) -> str:
-    """The explanation; empty: there is none."""
+    """Return the explanation; empty: there is none."""
     lost = case.answer_lost(one)
     if one.epoch == again.epoch:
         return LOST_ANSWER if lost else ""
@@ -90,8 +90,9 @@ def _why_repeated(case: Case, one: Sent, again: Sent) -> str:
 
 
 def _left_out(case: Case, one: Sent, until: Epoch, settled: float) -> bool:
-    """Whether a commit of its member was built when the record was settled, was taken, and does
-    not say so.
+    """Return whether a commit was taken that should name a record and does not.
+
+    It is one of its member, built when the record was settled.
     """
     partition, offset = place_of(one)
     for commit in case.ownership.commits_of(one.epoch.member, one.epoch.place, until.place):

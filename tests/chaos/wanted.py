@@ -1,4 +1,4 @@
-"""What is to become of each record, by the events page: a second reading of it."""
+"""The wanted outcome of each record, by the events page: a second reading of it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ Key = tuple[str, str]  #: data key and key value
 
 
 class Row(NamedTuple):
-    """A row that a record asks for.
-
-    What is to be applied, or the reason for which it is dead-lettered.
-    """
+    """A row that a record asks for: what is to be applied, or why it is dead-lettered."""
 
     data_key: str
     key_value: str
@@ -28,9 +25,9 @@ class Row(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What is to become of a record.
+    """The wanted outcome of a record.
 
-    Its rows, or a letter with this reason; neither: skipped by rule.
+    Its rows, or a dead letter with this reason; neither: skipped by rule.
     """
 
     number: str = ""
@@ -39,7 +36,7 @@ class Wanted(NamedTuple):
 
 
 def wanted(record: Record) -> Wanted:
-    """What is to become of a record, by the events page."""
+    """Return what is to become of a record, by the events page."""
     if record.value is None:
         return Wanted()
     try:
@@ -76,7 +73,7 @@ def _row(data_key: str, key_value: str, fields: Mapping[str, str]) -> Row:
 
 
 def deserved(reason: str) -> tuple[str, ...]:
-    """The reasons with which it may be dead-lettered.
+    """Return the reasons with which it may be dead-lettered.
 
     A 400 that names no row does not tell of an unknown key.
     """
@@ -84,5 +81,5 @@ def deserved(reason: str) -> tuple[str, ...]:
 
 
 def sent_of(row: Row) -> dict[str, str]:
-    """The fields of a row as they are sent."""
+    """Return the fields of a row as they are sent."""
     return {name: value for name, value in row.fields.items() if value is not None}

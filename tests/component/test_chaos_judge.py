@@ -347,9 +347,7 @@ def test_an_answer_that_no_commit_held_for_half_a_minute_though_nothing_happened
         assert run.verdict().unexplained == unexplained
 
 
-def test_a_commit_that_comes_late_after_a_restart_of_the_broker_says_nothing_of_what_was_answered_meanwhile() -> (
-    None
-):
+def test_a_late_commit_after_a_broker_restart_says_nothing_of_answers_meanwhile() -> None:
     """Nineteen rows were called unexplained.
 
     The commit came 9 ms after their answer, and then the member was out.
@@ -461,9 +459,7 @@ def test_a_record_goes_again_whole_as_long_as_one_of_its_rows_is_not_settled() -
         assert run.verdict().repeats == ({why: 1} if why else {})
 
 
-def test_an_older_row_that_a_new_owner_repeats_over_a_newer_one_for_good_is_an_inversion_and_a_wrong_state() -> (
-    None
-):
+def test_a_new_owners_repeat_over_a_newer_row_for_good_is_an_inversion_and_a_wrong_state() -> None:
     """The worst of all: the older record is half settled, the newer one is in the map, and is not
     sent again.
     """
@@ -505,9 +501,7 @@ def test_a_task_that_outlasts_a_handover_goes_again_and_may_end_late() -> None:
     assert verdict.late == {"a task that outlasted a hand-over (stop)": 1}
 
 
-def test_a_letter_for_a_row_whose_task_the_api_called_failed_is_no_fault_and_the_row_is_not_awaited() -> (
-    None
-):
+def test_a_dead_letter_of_a_row_whose_task_failed_is_no_fault_and_its_row_not_awaited() -> None:
     run = Run()
     unit = run.publish_unit("U")
     headers = [
@@ -638,9 +632,7 @@ def test_members_of_the_consumer_protocol_are_known_by_what_is_written_of_each()
     assert {one.protocol for one in generations} == {"consumer"}
 
 
-def test_a_static_member_is_the_newest_life_of_its_slot_although_the_group_keeps_the_name_of_the_one_before() -> (
-    None
-):
+def test_a_static_member_is_the_newest_life_of_its_slot_whatever_name_the_group_keeps() -> None:
     assigned = (
         struct.pack(">hi", 0, 1) + text("topic") + struct.pack(">ii", 1, 0) + struct.pack(">i", -1)
     )

@@ -119,7 +119,7 @@ def _said(image: Image, command: list[str]) -> str:
 
 
 def _pinned(lock: str) -> dict[str, str]:
-    """Name to version of the requirements of a lock that hold for this machine."""
+    """Return name to version of the requirements of a lock that hold for this machine."""
     found = re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==(\S+)(?: ; (.+?))? \\$", lock, re.MULTILINE)
     return {
         canonicalize_name(name): release

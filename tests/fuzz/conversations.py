@@ -1,5 +1,5 @@
-"""Seeded conversations of the HTTP client with a server that does everything a server may do, and
-may not.
+"""Seeded conversations of the HTTP client with a server that does all a server may, and may not,
+do.
 
 For each request the server draws what it does: interim answers of every kind, every way to say
 where an answer ends (rightly, twice, wrongly), answers that are cut off, too late, too early, sent
@@ -15,8 +15,8 @@ Each request names a key of its own, and so does its answer. What must hold:
 * what is a whole answer is taken, and after one that leaves no doubt the connection is used again.
 
 One thing no client can tell (``adapters/scantrust/transport.py``): an answer that nobody asked for
-and that arrives while the next request is being written. So what the server sends unasked it
-sends with an answer, or while the client rests.
+and that arrives while the next request is being written. So what the server sends unasked it sends
+with an answer, or while the client rests.
 """
 
 from __future__ import annotations
@@ -73,16 +73,58 @@ STATUSES = {
 #: How the end of an answer is said; those that a client must understand, and those after which
 #: nothing is in doubt.
 FRAMES = {
-    "length": 40, "chunked": 14, "gzip": 4, "no length": 3, "HTTP/1.0": 2, "HTTP/1.0, kept": 2, "says close": 3,
-    "bare LF": 2, "folded": 2, "no colon": 2, "length twice": 2, "length beside chunked": 2, "identity": 1,
-    "space before the colon": 1, "two lengths": 2, "short": 3, "long": 2, "no number": 2, "odd coding": 2,
-    "odd chunk": 3, "chunk too long": 2, "no last chunk": 1, "another protocol": 1, "not HTTP": 1,
-}  # fmt: skip
+    "length": 40,
+    "chunked": 14,
+    "gzip": 4,
+    "no length": 3,
+    "HTTP/1.0": 2,
+    "HTTP/1.0, kept": 2,
+    "says close": 3,
+    "bare LF": 2,
+    "folded": 2,
+    "no colon": 2,
+    "length twice": 2,
+    "length beside chunked": 2,
+    "identity": 1,
+    "space before the colon": 1,
+    "two lengths": 2,
+    "short": 3,
+    "long": 2,
+    "no number": 2,
+    "odd coding": 2,
+    "odd chunk": 3,
+    "chunk too long": 2,
+    "no last chunk": 1,
+    "another protocol": 1,
+    "not HTTP": 1,
+}
 EXACT = ("length", "chunked", "gzip")
-UNDERSTOOD = (*EXACT, "no length", "HTTP/1.0", "HTTP/1.0, kept", "says close", "bare LF", "folded", "no colon",
-              "length twice", "length beside chunked", "identity", "space before the colon")  # fmt: skip
-ENDS = {"nothing": 70, "stray": 8, "half a stray": 2, "line": 2, "interim": 2, "stray while it rests": 5,
-        "close": 4, "reset": 2, "half-close": 3, "refuse the next": 2}  # fmt: skip
+UNDERSTOOD = (
+    *EXACT,
+    "no length",
+    "HTTP/1.0",
+    "HTTP/1.0, kept",
+    "says close",
+    "bare LF",
+    "folded",
+    "no colon",
+    "length twice",
+    "length beside chunked",
+    "identity",
+    "space before the colon",
+)
+ENDS = {
+    "nothing": 70,
+    "stray": 8,
+    "half a stray": 2,
+    "line": 2,
+    "interim": 2,
+    "stray while it rests": 5,
+    "close": 4,
+    "reset": 2,
+    "half-close": 3,
+    "refuse the next": 2,
+}
 #: What a server does that answers when it has read the head only.
 EARLY = {"": 94, "reads on": 2, "takes the rest for a request": 2, "closes unread": 2}
 CUTS = ("close", "reset", "half-close", "hang")
@@ -103,7 +145,7 @@ def drawn(draw: random.Random, weights: dict[str, int]) -> str:
 
 @dataclass
 class Sent:
-    """What the server has done about a key."""
+    """The server's doings about a key."""
 
     seen: int = 0
     status: int = 0  #: of the answer for it; 0: none was begun
@@ -163,9 +205,8 @@ class Server:
             talk.connections += 1
             try:
                 sock.settimeout(10)
-                sock.setsockopt(
-                    socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-                )  # what is sent is on its way
+                # what is sent is on its way
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock = self._tunnelled(sock) if talk.way == "tunnel" else sock
                 if talk.way in ("tls", "tunnel"):
                     sock = self._tls.wrap_socket(sock, server_side=True)
@@ -220,7 +261,7 @@ class Connection:
             pass
 
     def _one(self) -> bool:
-        """Read a request and do something about it; False: the connection is over."""
+        """Read a request and do something about it; return False when the connection is over."""
         draw = self._draw
         early = drawn(draw, EARLY)
         key = self._early_request() if early else self._request()
@@ -362,15 +403,19 @@ class Connection:
     def _unasked(self, end: str) -> bytes:
         stray = self._stray()
         again = b"HTTP/1.1 100 Continue\r\n\r\n"
-        return {"stray": stray, "half a stray": stray[: self._draw.randrange(1, len(stray))], "line": b"\r\n",
-                "interim": again}.get(end, b"")  # fmt: skip
+        return {
+            "stray": stray,
+            "half a stray": stray[: self._draw.randrange(1, len(stray))],
+            "line": b"\r\n",
+            "interim": again,
+        }.get(end, b"")
 
     def _stray(self) -> bytes:
         body = b'{"for": "nobody", "items": {}}' + b" " * self._draw.choice((0, 0, 5_000, 100_000))
         return b"HTTP/1.1 %d Stray\r\nContent-Length: %d\r\n\r\n" % (STRAY, len(body)) + body
 
     def _send(self, data: bytes, unasked: bytes = b"") -> None:
-        """In one piece or in several; what is unasked comes with the end of what is asked."""
+        """Send in one piece or in several; what is unasked comes with the end of what is asked."""
         draw = self._draw
         if draw.random() < 0.25 and data:
             for _ in range(draw.randrange(1, 4)):
@@ -398,7 +443,7 @@ class Connection:
         return True
 
     def _answer_early(self, data: bytes, how: str, sent: Sent, *, understood: bool) -> bool:
-        """The answer comes before the request is read.
+        """Answer before the request is read.
 
         Then it is read, or taken for something else, or not read.
         """
@@ -441,7 +486,7 @@ class Connection:
         return False
 
     def _gone(self, seconds: float) -> bool:
-        """Whether the client closed within these seconds.
+        """Return whether the client closed within these seconds.
 
         Requests that it sends meanwhile count as seen.
         """
@@ -474,7 +519,7 @@ class Connection:
         return key
 
     def _early_request(self) -> str | None:
-        """The head, and so much of the body that its key is in it."""
+        """Read the head, and so much of the body that its key is in it."""
         while not (found := re.search(rb'"extended_id":"([^"]+)"', self._buffer)):
             if not self._receive(4_096):
                 return None
@@ -530,9 +575,13 @@ class Judge:
             "tls": f"https://{address}",
         }
         return Client(
-            url.get(way, f"http://{address}"), TOKEN, connect_timeout=self._timeout, timeout=self._timeout,
-            proxy=f"http://{address}" if way in ("proxy", "tunnel") else "", ca_file=str(self._certificate),
-        )  # fmt: skip
+            url.get(way, f"http://{address}"),
+            TOKEN,
+            connect_timeout=self._timeout,
+            timeout=self._timeout,
+            proxy=f"http://{address}" if way in ("proxy", "tunnel") else "",
+            ca_file=str(self._certificate),
+        )
 
     def _call(self, client: Client, talk: Talk, key: str, draw: random.Random) -> None:
         items = [{"extended_id": key, "line": "x" * draw.choice((1, 1, 1, 3_000, 300_000))}]
@@ -566,5 +615,8 @@ class Judge:
             kept = sent.connection == before.connection
             assert kept or self._timed_out, f"a good connection is not used again: {told}"
         self._timed_out = response.status is None
-        self.made[f"{talk.way}: {'no answer' if response.sent else 'not sent'}" if response.status is None else
-                  f"{talk.way}: answered"] += 1  # fmt: skip
+        self.made[
+            f"{talk.way}: {'no answer' if response.sent else 'not sent'}"
+            if response.status is None
+            else f"{talk.way}: answered"
+        ] += 1

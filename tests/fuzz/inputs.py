@@ -1,6 +1,4 @@
-"""Inputs for the decoders.
-
-Events of every format as they should be, and what becomes of them in a cruel world.
+"""Inputs for the decoders: events of every format as they should be, and in a cruel world.
 
 An input depends on its number alone, so that one that fails is found again by it.
 """
@@ -98,7 +96,7 @@ OBJECTS: list[Any] = [
 
 
 class Raw(str):
-    """Written into JSON as it stands, whatever it is."""
+    """A value written into JSON as it stands."""
 
     __slots__ = ()
 
@@ -196,7 +194,7 @@ def _written(value: Any, draw: random.Random) -> str:
 
 
 def _changed(value: Any, draw: random.Random, depth: int = 0) -> Any:
-    """The value with one thing in it that is different, somewhere."""
+    """Return the value with one thing in it that is different, somewhere."""
     if depth and (draw.random() < 0.3 or not isinstance(value, dict | list) or not value):
         return draw.choice(ODD) if draw.random() < 0.8 else draw.choice(OBJECTS)
     if isinstance(value, list):
@@ -258,7 +256,7 @@ def _framed(draw: random.Random) -> bytes:
 
 
 def _bent(raw: bytes, draw: random.Random) -> bytes:
-    """The bytes with some of them different."""
+    """Return the bytes with some of them different."""
     for _ in range(draw.choice((1, 1, 1, 2, 4, 12))):
         at, way = draw.randrange(len(raw) + 1), draw.randrange(6)
         if way == 0:
@@ -281,7 +279,7 @@ def _bytes(draw: random.Random) -> bytes:
 
 
 def _huge(draw: random.Random) -> bytes:
-    """Few and small words that say much."""
+    """Return few and small words that say much."""
     count = draw.choice((1_000, 10_000, 100_000))
     return draw.choice(HUGE)(count)
 
@@ -332,7 +330,7 @@ HUGE_EVERY = 2_003
 
 
 def input_of(number: int) -> bytes:
-    """The input of this number."""
+    """Return the input of this number."""
     draw = random.Random(number)
     if number % HUGE_EVERY == HUGE_EVERY - 1:
         return _huge(draw)

@@ -1,4 +1,4 @@
-"""What the tests of this folder share: a Kafka that they may break, a sandbox, a job."""
+"""The fixtures of this folder: a Kafka that tests may break, a sandbox, a job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.kafka_witness import Kafka
 
 @pytest.fixture
 def own_broker() -> Iterator[JvmBroker]:
-    """A broker for one test alone, running: to stop, kill, pause and restart."""
+    """Yield a broker for one test alone, running: to stop, kill, pause and restart."""
     with closing(JvmBroker()) as broker:
         try:
             broker.start()

@@ -1,6 +1,5 @@
-"""``check`` as a user runs it, against real brokers.
-
-Each trouble is one line that says what to do.
+"""``check`` as a user runs it, against real brokers: each trouble is one line that says
+what to do.
 """
 
 from __future__ import annotations
@@ -42,20 +41,20 @@ Line = tuple[str, str]  # state, and all that follows the name
 
 @dataclass
 class Checked:
-    """What one ``check`` printed: the lines of each name."""
+    """The lines that one ``check`` printed, by name."""
 
     code: int
     out: str
     lines: dict[str, list[Line]]
 
     def one(self, name: str) -> Line:
-        """The only line of this name."""
+        """Return the only line of this name."""
         (line,) = self.lines[name]
         return line
 
     @property
     def failed(self) -> list[str]:
-        """The names of what failed, in order."""
+        """Return the names of what failed, in order."""
         return [
             name for name, lines in self.lines.items() for state, _ in lines if state == "FAILED"
         ]
@@ -102,12 +101,12 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
 
 @pytest.fixture
 def guarded(secure: SecureBroker, job: Job) -> Job:
-    """A job on the secure broker; its settings still name the other one."""
+    """Yield a job on the secure broker; its settings still name the other one."""
     return Job(Kafka(secure.broker.bootstrap, "secure"), job.sandbox, job.folder, partitions=2)
 
 
 def at(secure: SecureBroker, **properties: str) -> dict[str, dict[str, Any]]:
-    """The settings that lead to the secure listener, those given laid over."""
+    """Return the settings that lead to the secure listener, those given laid over."""
     return {
         "kafka": {"bootstrap_servers": secure.bootstrap},
         "kafka.client": secure.client(**properties),
@@ -229,7 +228,9 @@ def test_one_broker_of_two_that_is_down_fails_only_what_it_leads(job: Job) -> No
     )
     cluster = str(uuid.uuid4())
     shared = {
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": (
+            "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT"
+        ),
         "inter.broker.listener.name": "INSIDE",
         "controller.quorum.voters": f"1@{controller}",
     }
@@ -239,9 +240,8 @@ def test_one_broker_of_two_that_is_down_fails_only_what_it_leads(job: Job) -> No
     first |= {"advertised.listeners": f"PLAINTEXT://{one},INSIDE://{one_inside}"}
     second = shared | {"node.id": "2", "process.roles": "broker"}
     second |= {"listeners": f"PLAINTEXT://{two},INSIDE://{two_inside}"}
-    second |= {
-        "advertised.listeners": f"PLAINTEXT://{nowhere},INSIDE://{two_inside}"
-    }  # as good as down, for clients
+    # as good as down, for clients
+    second |= {"advertised.listeners": f"PLAINTEXT://{nowhere},INSIDE://{two_inside}"}
     with (
         closing(JvmBroker(first, cluster=cluster)) as reached,
         closing(JvmBroker(second, cluster=cluster)) as lost,
@@ -392,7 +392,10 @@ def test_without_any_right_each_missing_one_is_a_line_with_the_command_that_give
 ) -> None:
     found = check(guarded, **at(secure))
     assert found.failed == ["topics", "dead letters", "rights"]
-    give = f"kafka-acls --bootstrap-server {secure.bootstrap} --add --allow-principal User:{USER} --operation"
+    give = (
+        f"kafka-acls --bootstrap-server {secure.bootstrap} --add "
+        f"--allow-principal User:{USER} --operation"
+    )
     assert f"{give} Read --topic {guarded.topic}" in found.one("topics")[1]
     assert f"{give} Write --topic {guarded.letters}" in found.one("dead letters")[1]
     assert f"{give} Read --group {guarded.group}" in found.one("rights")[1]

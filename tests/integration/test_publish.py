@@ -1,7 +1,4 @@
-"""``scm-consumer publish`` on a real Kafka.
-
-What arrives, where and in which order, and what is said of the rest.
-"""
+"""``scm-consumer publish`` on a real Kafka: what arrives, where, in which order, and the rest."""
 
 from __future__ import annotations
 
@@ -55,9 +52,8 @@ class Publish:
         self.kafka: dict[str, Any] = {"bootstrap_servers": bootstrap, "topics": [topic]}
         self.client: dict[str, Any] = {"compression.type": "none"}  # the witness reads no lz4
         self.events: dict[str, Any] = {}
-        self.patience_ms: int | None = (
-            None  #: how long a broker may be gone; None: as long as usual
-        )
+        #: How long a broker may be gone; None: as long as usual.
+        self.patience_ms: int | None = None
 
     def file(self, name: str, content: str | bytes) -> Path:
         path = self.folder / name
@@ -88,7 +84,7 @@ class Publish:
 
     @contextmanager
     def fed(self) -> Iterator[Fed]:
-        """The command while it reads a pipe that stays open."""
+        """Yield the command while it reads a pipe that stays open."""
         out, err = self.folder / "fed.out", self.folder / "fed.err"
         with (
             out.open("wb") as to_out,
@@ -142,7 +138,7 @@ class Fed:
         return int(count)
 
     def _waits(self) -> bool:
-        """Whether its main thread stands in a read of file descriptor 0."""
+        """Return whether its main thread stands in a read of file descriptor 0."""
         assert self.process.poll() is None, self.err
         call = Path(f"/proc/{self.process.pid}/syscall").read_text().split()
         return call[0] in READ_CALLS and call[1] == "0x0"
@@ -175,12 +171,12 @@ def publish(kafka: Kafka, topic: str, tmp_path: Path) -> Publish:
 
 
 def table(count: int) -> str:
-    """A table of events of a hundred codes, each code's steps rising."""
+    """Return a table of events of a hundred codes, each code's steps rising."""
     return HEADER + "".join(f"CODE{n % 100:03d},{n},C{n % 7}\n" for n in range(count))
 
 
 def steps(records: list[Witnessed]) -> dict[str, list[int]]:
-    """The steps of each code in the order of its partition."""
+    """Return the steps of each code in the order of its partition."""
     found = defaultdict(list)
     for record in records:
         event = READ_EVENT(record.value or b"")
@@ -199,7 +195,8 @@ def test_a_table_arrives_in_order_by_code_in_the_partitions_that_java_would_choo
     done = publish("codes.csv")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(
-        rf"published 5,000 of 5,000 lines to {re.escape(topic)} in [\d.]+ s \([\d,]+ lines/s\); 0 refused\n",
+        rf"published 5,000 of 5,000 lines to {re.escape(topic)} in [\d.]+ s "
+        r"\([\d,]+ lines/s\); 0 refused\n",
         done.stdout,
     )
     records = kafka.read_all(topic)
@@ -270,7 +267,8 @@ def test_a_unit_and_its_children_share_a_partition_with_key(
     done = publish("shift.ndjson", "--key", "case_code")
     assert done.returncode == 1
     assert done.stderr == (
-        'line 106: key_missing: "case_code" is missing or empty, which is to be the record\'s key (--key)\n'
+        'line 106: key_missing: "case_code" is missing or empty, '
+        "which is to be the record's key (--key)\n"
     )
     records = kafka.read_all(topic)
     assert in_java_s_partitions(records, 8)
@@ -548,7 +546,7 @@ def test_what_is_published_is_what_the_consumer_brings_to_the_api(job: Job, tmp_
 def measured(
     publish: Publish, *arguments: str
 ) -> tuple[subprocess.CompletedProcess[str], list[float]]:
-    """The command's end, and its resident memory in MiB, looked at all along."""
+    """Return the command's end, and its resident memory in MiB, looked at all along."""
     sizes = []
     with subprocess.Popen(
         publish.command(*arguments),

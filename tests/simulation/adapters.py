@@ -1,7 +1,4 @@
-"""The simulated upload pool and the simulated dead-letter producer.
-
-Threads of a process that talk to the outside.
-"""
+"""The simulated upload pool and dead-letter producer: a process's threads to the outside."""
 
 from __future__ import annotations
 
@@ -88,7 +85,7 @@ class Results(Queue[Result]):
 
 @dataclass
 class Pace:
-    """How the threads of a process get on; shares from 0 to 1, times in seconds."""
+    """The pace of a process's threads; shares from 0 to 1, times in seconds."""
 
     timeout: float = 75.0  #: of a whole call
     start: tuple[float, float] = (0.0, 0.001)  #: until a worker begins a call
@@ -121,7 +118,7 @@ class SimApi:
         self._calls = 0
 
     def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None:
-        """A worker makes the call, if it is not too late when it comes to it."""
+        """Let a worker make the call, if it is not too late when it comes to it."""
         self._process.step("send")
         self._started()
         items = [dict(item) for item in attempt.items]
@@ -136,7 +133,7 @@ class SimApi:
         self._process.step("sent")
 
     def question(self, task: Task) -> None:
-        """A worker asks how a task is."""
+        """Let a worker ask for a task's state."""
         self._process.step("question")
         self._started(small=True)
         began, open_ = self._scheduler.now, [True]
@@ -153,7 +150,7 @@ class SimApi:
         self._process.thread(self._pace.timeout, lambda: end(Answer(None)))
 
     def ask(self) -> None:
-        """``GET /me``."""
+        """Let a worker call ``GET /me``."""
         self._process.step("ask")
         self._started(small=True)
         if self._pace.refused:
@@ -168,7 +165,7 @@ class SimApi:
             self._watch.requested(self._process, small=small)
 
     def _refuse(self, done: Done) -> None:
-        """There is no connection to be had."""
+        """Say that there is no connection to be had."""
         began = self._scheduler.now
         self._process.thread(CONNECT, lambda: self._give(done, Answer(None, sent=False), began))
 
@@ -238,7 +235,7 @@ class SimApi:
 
 @dataclass
 class PendingWrite:
-    """How writing to the dead-letter topic goes."""
+    """The writing to the dead-letter topic; shares from 0 to 1, times in seconds."""
 
     latency: tuple[float, float] = (0.002, 0.05)
     acks_lost: float = 0.0  #: letters that are written, and written again because nobody said so
@@ -266,7 +263,7 @@ class SimLetters:
         self._witness = witness
 
     def send(self, letter: DeadLetter) -> None:
-        """Hand in a letter."""
+        """Hand in a dead letter."""
         self._process.step("letter")
         self._process.thread(
             self._draw.uniform(*self._writing.latency) / 2, lambda: self._produce(letter, 0)

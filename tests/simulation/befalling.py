@@ -1,4 +1,4 @@
-"""What befalls a run: processes that end or stand still, and services that are away."""
+"""Trouble of a run: processes that end or stand still, and services that are away."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Befalling:
             self._world.count("shuffle")
 
     def _another(self, seconds: float) -> None:
-        """One more member, for a while."""
+        """Run one more member, for a while."""
         self._world.count("another")
         place = len(self._world.members)
         self._world.members.append(None)

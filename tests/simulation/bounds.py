@@ -1,4 +1,4 @@
-"""How long the end of a run may take: what is at fault, and what waits for the rate or for tasks."""
+"""Bounds of a run's end: rows at fault, and what waits for the rate or for tasks, take longer."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ PACE_COMES_BACK = 300.0
 
 
 def plan_session(plan: Scenario) -> float:
-    """How long the group may take until all partitions have owners that upload, more than with
-    short sessions.
+    """Return how long the group may take until all partitions have owners that upload.
+
+    It is what comes on top of the time that short sessions take, seconds.
     """
     return max(0.0, plan.session - 10.0) + plan.commit_interval
 
@@ -47,7 +48,7 @@ class Bounds:
         self._logs = world.logs
 
     def seconds(self, open_: list[Tag], at_fault: int) -> float:
-        """How long rows may take that wait for no row at fault, seconds."""
+        """Return how long rows may take that wait for no row at fault, seconds."""
         rules = self._plan.rules
         questions = 2.0 if self._plan.tasks else 1.0  #: about tasks, they and uploads take turns
         each = max(0.3 / rules.concurrency, questions / rules.rate if rules.rate else 0.0)
@@ -67,8 +68,9 @@ class Bounds:
         return group + GOING_ON + taken + GOING_ON_AT_FAULT * at_fault + GOING_ON_TASK * chain
 
     def at_fault(self, row: PublishedRow) -> bool:
-        """Whether a row, and what waits for it, may take long by what the API has against it, or by
-        its task.
+        """Return whether a row, and what waits for it, may take long.
+
+        The reason is what the API has against it, or its task.
         """
         plan, kind = self._plan, self._publisher.kinds.get(row.tag)
         if plan.ending.stuck and (row.key[0] == UNIT or self._oracle.may_go_by_task(row.tag)):
@@ -85,7 +87,7 @@ class Bounds:
         return kind in slow or plan.rules.pause_after_rejections == 10
 
     def tasks_at_fault(self) -> int:
-        """The most rows of one unit that go by tasks, and fail.
+        """Return the most rows of one unit that go by tasks, and fail.
 
         Each is tried for a while before the next.
         """
@@ -97,9 +99,7 @@ class Bounds:
 
     @property
     def tasks_tell_nothing(self) -> bool:
-        """Whether so many rows fail as tasks that, without others, nothing tells them from broken
-        workers.
-        """
+        """Return whether so many rows fail as tasks that nothing tells them from broken workers."""
         records = self._publisher.records.values() if self._plan.tasks else ()
         rows = (row for record in records for row in record.rows if row.key[0] == UNIT)
         return (

@@ -62,7 +62,7 @@ class Assignment(ClientPart):
             self._count()
 
     def on_assign(self, numbers: list[int], *, begun: bool = False) -> None:
-        """The group gives partitions.
+        """Take in partitions that the group gives.
 
         ``begun``: it gave them before, and it was not known where they begin.
         """
@@ -70,9 +70,8 @@ class Assignment(ClientPart):
         if not numbers:
             self._listener.on_assigned([])
             return
-        numbers = [
-            number for number in numbers if number not in self._reading.owned
-        ]  # what is new to the client
+        # what is new to the client
+        numbers = [number for number in numbers if number not in self._reading.owned]
         found = self._look_up(numbers)
         if found is None:
             return  # the process is about to end
@@ -123,7 +122,9 @@ class Assignment(ClientPart):
             )
 
     def _look_up(self, numbers: list[int]) -> dict[int, tuple[int, str] | None] | None:
-        """What is committed, as it was when the broker answered; None: the process stops first."""
+        """Return what is committed, as it was when the broker answered; None: the process stops
+        first.
+        """
         pause, longest = LOOK_UP_PAUSE
         while not self._listener.stopping:
             self._process.step("look-up")
@@ -141,7 +142,7 @@ class Assignment(ClientPart):
         return None
 
     def _unknown(self, number: int) -> bool:
-        """Whether the broker cannot say where a partition is to begin."""
+        """Return whether the broker cannot say where a partition is to begin."""
         now, link = self._scheduler.now, self._link
         if number in self._broker.deleted or now < link.no_commit_until.get(number, 0.0):
             return True
@@ -204,9 +205,8 @@ class Assignment(ClientPart):
         self._witness.gone(self._process, partitions)
 
     def begin_anew(self, partition: Partition, start: int) -> None:
-        """What was read cannot be committed any more.
-
-        The partition is lost, and comes again at an offset.
+        """Lose a partition and get it again at an offset: what was read cannot be committed any
+        more.
         """
         number = partition.number
         awaited = set(self._starts_awaited)
@@ -217,7 +217,7 @@ class Assignment(ClientPart):
         self._begun([fresh])
 
     def _begun(self, partitions: list[Partition]) -> None:
-        """What the group gave before begins now.
+        """Tell that partitions of the group begin now, which it gave before.
 
         The share of the requests has changed; it is no sign of the group.
         """

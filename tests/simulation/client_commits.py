@@ -49,7 +49,7 @@ class Commits(ClientPart):
         return bool(self._committing) and self._scheduler.now - self._committing_since < COMMIT_LOST
 
     def send(self, commits: list[Commit]) -> Sent:
-        """Commits go one behind the other over one connection."""
+        """Send commits, one behind the other over one connection."""
         now = self._scheduler.now
         if any(
             {c.partition.number: (c.offset, c.metadata) for c in commits} == sent.says
@@ -69,7 +69,7 @@ class Commits(ClientPart):
         return sent
 
     def send_and_wait(self, commits: list[Commit]) -> bool:
-        """Commit, and ask until the group has it, five seconds at most; whether it has."""
+        """Commit, and ask until the group has it, five seconds at most; return whether it has."""
         now = self._scheduler.now
         # Each that is on its way for so long may be sent once more, and put the group back: then
         # this one is, too.
@@ -129,14 +129,16 @@ class Commits(ClientPart):
         self._compare(answered, errors)
 
     def _group_has(self, taken: list[Commit], sent: list[Commit]) -> None:
-        """What the group has is what it took last, also where the owned partition did not say it."""
+        """Keep what the group took last, also where the owned partition did not say it."""
         for commit in taken:
             partition = self._reading.owned.get(commit.partition.number)
             if partition is not None and not any(other.partition is partition for other in sent):
                 partition.committed, partition.metadata = commit.offset, commit.metadata
 
     def _compare(self, answered: Sent, errors: list[str | None]) -> None:
-        """With nothing on its way, the program knows what the group has."""
+        """Compare what the program takes for committed with the group's, when nothing is on its
+        way.
+        """
         if (
             self._watch is None
             or any(errors)
@@ -164,7 +166,7 @@ class Commits(ClientPart):
 
 
 def _has(committed: tuple[int, str] | None, wanted: Commit) -> bool:
-    """Whether the group has this commit, whatever its number."""
+    """Return whether the group has this commit, whatever its number."""
     return committed is not None and (committed[0], content(committed[1])) == (
         wanted.offset,
         content(wanted.metadata),

@@ -1,4 +1,4 @@
-"""The connection that a simulated client's commits go over, one behind the other; it may break."""
+"""The connection of a simulated client's commits: one behind the other, and it may break."""
 
 from __future__ import annotations
 
@@ -30,15 +30,14 @@ class Sent:
     at: float
     fate: float  #: what becomes of it on its way, from 0 to 1
     line: int  #: the connection that it went over last; NO_LINE: none yet
-    topics: dict[
-        int, int
-    ]  #: by partition: the id of the topic that it is about, as its metadata would name it
+    #: By partition: the id of the topic that it is about, as its metadata would name it.
+    topics: dict[int, int]
     arrived: bool = False
     again: bool = False  #: it was on a connection that broke
 
     @property
     def says(self) -> dict[int, tuple[int, str]]:
-        """What its answer names, by partition, as far as the program looks at it."""
+        """Return what its answer names, by partition, as far as the program looks at it."""
         return {c.partition.number: (c.offset, c.metadata) for c in self.commits}
 
 
@@ -92,13 +91,13 @@ class CommitConnection(ClientPart):
             self._process.thread(self._answers_at - self._scheduler.now, do)
 
     def joined(self) -> None:
-        """The joining is answered: what waited behind it on the connection arrives."""
+        """Let arrive what waited on the connection behind the joining."""
         behind, self.behind[:] = list(self.behind), []
         for sent in behind:
             self._arrive(sent, sent.line)
 
     def disconnected(self) -> None:
-        """The connection to the coordinator breaks.
+        """Break the connection to the coordinator.
 
         What was on its way is sent once more when there is another.
         """
@@ -108,10 +107,7 @@ class CommitConnection(ClientPart):
             self._give_up_later(sent)
 
     def connected(self) -> None:
-        """There is a connection again.
-
-        What waits for it goes at once, what is sent once more goes a while later.
-        """
+        """Connect again: what waits goes at once, what is sent once more goes a while later."""
         if not self._client.reachable:
             return
         at = again_at = self._scheduler.now
@@ -129,9 +125,8 @@ class CommitConnection(ClientPart):
         self._line_free_at = at
 
     def _socket(self, do: Callable[[], object]) -> None:
-        """Something arrives at this client.
-
-        It stays in the socket while the process stands still.
+        """Let something arrive at this client; it stays in the socket while the process stands
+        still.
         """
         if self._process.frozen:
             self._buffered.append(do)
@@ -139,12 +134,12 @@ class CommitConnection(ClientPart):
             self._process.thread(0.0, do)
 
     def _put(self, sent: Sent, at: float) -> None:
-        """It goes over the connection that there is now, and arrives then."""
+        """Send a commit over the connection that there is now."""
         line = sent.line = self._line
         self._scheduler.at(at, lambda: self._arrive(sent, line))
 
     def _give_up_later(self, sent: Sent) -> None:
-        """The client keeps a commit until there is a connection, for one session at most."""
+        """Keep a commit until there is a connection, for one session at most."""
 
         def give_up() -> None:
             if sent.line != self._line:
@@ -175,7 +170,7 @@ class CommitConnection(ClientPart):
         self._taken_in(sent, fate - link.commits_forgotten, line)
 
     def _taken_in(self, sent: Sent, fate: float, line: int) -> None:
-        """The broker takes or refuses it, and answers."""
+        """Let the broker take or refuse a commit, and answer."""
         link = self._link
         if sent.again and self._watch is not None:
             self._watch.sent_again(self._process)
@@ -196,9 +191,8 @@ class CommitConnection(ClientPart):
             self._witness.committed(
                 self._process, commit.partition, commit.offset, commit.metadata, error, worst
             )
-        if (
-            worst is not None
-        ):  # librdkafka does not tell which partition it was: all of the commit count as failed
+        # librdkafka does not tell which partition it was: all of the commit count as failed
+        if worst is not None:
             errors = [worst] * len(errors)
         if 0.0 <= fate < link.answers_vanish:
             self._process.thread(
@@ -209,9 +203,8 @@ class CommitConnection(ClientPart):
         self._scheduler.at(at, lambda: self._socket(lambda: self._answer_comes(sent, errors, line)))
 
     def _answer_comes(self, sent: Sent, errors: list[str | None], line: int) -> None:
-        if (
-            line == self._line or self._membership.closed
-        ):  # else the connection broke before it came
+        # else the connection broke before it came
+        if line == self._line or self._membership.closed:
             self._commit_answered(sent, errors)
 
     def _commit_answered(self, sent: Sent, errors: list[str | None]) -> None:

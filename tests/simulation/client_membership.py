@@ -59,7 +59,7 @@ class Membership(ClientPart):
         self.closed = True
 
     def told(self, member: str, what: str, numbers: list[int], generation: int) -> None:
-        """The coordinator says something; librdkafka's thread hears it, the next poll serves it."""
+        """Let librdkafka's thread hear the coordinator; the next poll serves what it says."""
         if self._client.cut:
             self._unheard.append((member, what, numbers, generation))
         else:
@@ -93,7 +93,9 @@ class Membership(ClientPart):
         self.member = ""
 
     def lost(self, member: str) -> None:
-        """It is this member no more, or cannot know that it is: the next poll tells the owner."""
+        """Let the next poll tell the owner that it is this member no more, or cannot know that it
+        is.
+        """
         if member and member == self.member and not self.closed:
             self.member = ""
             self._client.queue("lost", None)
@@ -103,7 +105,7 @@ class Membership(ClientPart):
         self._process.thread(self._draw.uniform(0.0, 0.05), self._beat)  # it is overdue
 
     def _beat(self) -> None:
-        """A heartbeat after a silence; its answer says whether this is a member still."""
+        """Send a heartbeat after a silence; its answer says whether this is a member still."""
         if not self.member:
             return
         if not self._client.reachable:
@@ -115,7 +117,7 @@ class Membership(ClientPart):
             self._process.thread(self._client.latency(), lambda: self.lost(member))
 
     def replaced(self) -> None:
-        """Another member has its instance id: the answer to its next heartbeat tells it."""
+        """Learn with the next heartbeat that another member has this instance id."""
         if self._watch is not None:
             self._watch.replaced(self._process)
         self._process.thread(self._draw.uniform(0.0, self._group.heartbeat), self._beat)
@@ -132,7 +134,7 @@ class Membership(ClientPart):
         )
 
     def _since_heartbeat(self) -> float:
-        """How long ago the last heartbeat was."""
+        """Draw how long ago the last heartbeat was."""
         return self._draw.uniform(0.0, self._group.heartbeat)
 
     def _silence(self) -> None:
@@ -150,9 +152,7 @@ class Membership(ClientPart):
             self.thawed()
 
     def watch_polls(self) -> None:
-        """An owner that does not poll for ``max_poll`` seconds is taken out of the group by its own
-        client.
-        """
+        """Take an owner that does not poll for ``max_poll`` seconds out of the group."""
         if self.closed:
             return
         quiet = self._scheduler.now - self.polled_at

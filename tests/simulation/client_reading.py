@@ -109,9 +109,9 @@ class Reading(ClientPart):
         return batches
 
     def _at_end(self, fetch: Fetch, log: Any, *, told_with_records: bool) -> bool:
-        """Whether the client tells of the partition's end now.
+        """Return whether the client tells of the partition's end now.
 
-        At times together with its last records, or later.
+        It does at times together with its last records, or later.
         """
         if fetch.eof >= fetch.known_end or not self._client.reachable:
             return False
@@ -130,7 +130,7 @@ class Reading(ClientPart):
         self._process.thread(self._link.resume, self._process.wake)
 
     def _out_of_range(self, partition: Partition) -> None:
-        """The broker has nothing at the position.
+        """Go on by the setting where the broker has nothing at the position.
 
         Retention removed it, or what was read is no more.
         """

@@ -1,4 +1,4 @@
-"""What the parts of one simulated client share: its way to the broker, and what a poll serves."""
+"""The state that the parts of one simulated client share: its way to the broker, and its polls."""
 
 from __future__ import annotations
 
@@ -16,24 +16,19 @@ from tests.simulation.witness import Witness
 
 @dataclass
 class Link:
-    """How the way to the broker is.
-
-    All of it decided by a seed. Times in seconds, shares from 0 to 1.
-    """
+    """The way to the broker, decided by a seed; times in seconds, shares from 0 to 1."""
 
     latency: tuple[float, float] = (0.001, 0.02)
     commit_latency: tuple[float, float] = (0.001, 0.02)
     commits_fail: float = 0.0  #: commits that the broker refuses with a passing error
     commits_vanish: float = 0.0  #: commits that never arrive
     answers_vanish: float = 0.0  #: commits that are taken, and whose answer is lost
-    commits_forgotten: float = (
-        0.0  #: commits that never arrive, and of which the client never tells
-    )
+    #: Commits that never arrive, and of which the client never tells.
+    commits_forgotten: float = 0.0
     resume: float = 0.2  #: before a partition is read (on) after it was assigned or resumed
     no_count_until: float = 0.0  #: the partitions cannot be counted until then
-    no_start_until: dict[int, float] = field(
-        default_factory=dict
-    )  #: where it begins and ends is not told until then
+    #: Where it begins and ends is not told until then.
+    no_start_until: dict[int, float] = field(default_factory=dict)
     no_commit_until: dict[int, float] = field(default_factory=dict)  #: nor what is committed of it
 
 

@@ -1,6 +1,4 @@
-"""What befalls the cluster and the group's make-up.
-
-Topics, logs, protocols, who runs how; decided by a seed.
+"""Trouble of the cluster, and the group's make-up: topics, logs, protocols, decided by a seed.
 
 ``shape`` decides it before the run, ``Cluster`` lets it happen in a world.
 """
@@ -114,7 +112,7 @@ def _happen(plan: Scenario, at: float, what: str, more: object, draw: random.Ran
 
 
 def _several(plan: Scenario, draw: random.Random) -> None:
-    """Several members that share a rate; for a while the partitions cannot be counted."""
+    """Let several members share a rate; for a while the partitions cannot be counted."""
     plan.members = draw.choice((2, 3))
     plan.partitions = max(plan.partitions, plan.members)
     plan.rules = msgspec.structs.replace(
@@ -142,9 +140,8 @@ def _log(plan: Scenario, draw: random.Random) -> None:
 
 def _until_end(plan: Scenario, draw: random.Random) -> None:
     plan.until_end = True
-    if (
-        plan.on_out_of_range == "stop"
-    ):  # it would end at once, and be started again, until somebody sets the offsets
+    # it would end at once, and be started again, until somebody sets the offsets
+    if plan.on_out_of_range == "stop":
         plan.on_out_of_range = "earliest"
     if draw.random() < 0.6:
         plan.members = 1
@@ -166,12 +163,12 @@ class Cluster:
 
     @property
     def busy(self) -> bool:
-        """Whether something is under way."""
+        """Return whether something is under way."""
         world = self._world
         return bool(self._stops or world.broker.deleted) or any(log.unseen for log in world.logs)
 
     def acts(self, what: str, more: object, place: int) -> bool:
-        """Let something happen, if it is one of these."""
+        """Let something happen, if it is one of these; return whether it is."""
         world, link = self._world, self._world.link
         now = world.scheduler.now
         seconds = more if isinstance(more, float) else 0.0
@@ -199,7 +196,7 @@ class Cluster:
         return True
 
     def end(self) -> None:
-        """Nothing goes wrong any more."""
+        """Let nothing go wrong any more."""
         world = self._world
         world.link.no_count_until = 0.0
         world.link.no_start_until.clear()
@@ -216,7 +213,7 @@ class Cluster:
             self._nobody(acts[what])
 
     def _trim(self, tries: int = 40) -> None:
-        """Retention removes records, among them some that nobody has read."""
+        """Remove records by retention, among them some that nobody has read."""
         world = self._world
         numbers = [
             number
@@ -236,14 +233,14 @@ class Cluster:
         world.tell("", f"retention: {number} begins at {begin}")
 
     def _unread(self, number: int) -> int:
-        """From where on nobody who lives has read a partition."""
+        """Return from where on nobody who lives has read a partition."""
         world = self._world
         positions = [life.source.position(number) for life in world.living()]
         committed = world.broker.committed.get(number, (world.logs[number].begin, ""))[0]
         return max([committed, world.logs[number].begin, *(p for p in positions if p is not None)])
 
     def _cut(self) -> None:
-        """A copy that lags behind takes over a partition.
+        """Let a copy that lags behind take over a partition.
 
         Its end lies before what was read or committed.
         """
@@ -275,16 +272,16 @@ class Cluster:
         )
 
     def _mapped(self, number: int) -> tuple[int, int] | None:
-        """Between what the committed offset and its map's last position lie, if there is a map.
+        """Return the committed offset and its map's last position, if there is a map.
 
-        Even numbers apart.
+        They are an even number apart.
         """
         offset, metadata = self._world.broker.committed.get(number, (0, ""))
         ranges = covered_by(metadata, number, offset)
         return (offset, ranges[-1][1] - 2) if ranges and ranges[-1][1] - offset >= 4 else None
 
     def _delete(self) -> None:
-        """The topic is deleted, and a while later made anew.
+        """Delete the topic, and make it anew a while later.
 
         The broker removes the group's offsets with it.
         """
@@ -340,7 +337,7 @@ class Cluster:
         look()
 
     def operate(self) -> None:
-        """A person looks after partitions that were stopped.
+        """Look after partitions that were stopped, as a person does.
 
         The group's offset is set to where they begin.
         """
@@ -366,9 +363,8 @@ class Cluster:
     # -- what befalls the group ------------------------------------------------------------------
 
     def _add(self, topic: str) -> None:
-        """One more partition, of the topic or of one that newly matches.
-
-        The group hears of it later.
+        """Add one more partition, of the topic or of one that newly matches; the group hears of it
+        later.
         """
         world = self._world
         number = len(world.logs)
@@ -390,7 +386,7 @@ class Cluster:
         )
 
     def _replace(self, place: int, seconds: float) -> None:
-        """A process stands still, and another is started with its instance id."""
+        """Let a process stand still, and start another with its instance id."""
         world = self._world
         life = world.members[place]
         if life is None or not life.process.running:

@@ -52,7 +52,7 @@ class Ending:
         self.went_on = 0.0
 
     def finish(self) -> None:
-        """Nothing goes wrong any more: everything is settled, committed and judged."""
+        """Make all well, wait until everything is settled and committed, and judge."""
         self._world.tell("", "from now on nothing goes wrong")
         self._world.troubled = False
         self._world.befalling.end()
@@ -78,9 +78,8 @@ class Ending:
         asked = self._api.asked
         self._let_go_on()
         if self._plan.ending.quiet:
-            asked = (
-                self._api.asked
-            )  # with nothing else to try, a refused row pauses uploading until others come
+            # with nothing else to try, a refused row pauses uploading until others come
+            asked = self._api.asked
             self._beat(0)
         bound = PROGRESS_BOUND + TASK_AT_FAULT * self._bounds.tasks_at_fault()
         until = self._scheduler.now + bound
@@ -110,9 +109,7 @@ class Ending:
         self._oracle.judge(self._world.broker.committed, [log.end for log in self._logs])
 
     def _let_go_on(self) -> None:
-        """Whatever waits for no row at fault, and for no task that is stuck, is settled in bounded
-        time (I8).
-        """
+        """Raise Violation unless what waits for no row at fault, nor for a stuck task, goes on."""
         ending, api = self._plan.ending, self._api
         if ending.stuck:
             api.tasks_stuck = True
@@ -156,7 +153,7 @@ class Ending:
         self.went_on = max(self.went_on, (self._scheduler.now - began) / bound)
 
     def _fill_last_window(self) -> None:
-        """Good rows arrive, with one among them that tells nothing, and nothing else after them."""
+        """Publish good rows with one among them that tells nothing, and nothing else after them."""
         now, most = EPOCH + self._scheduler.now, self._plan.rules.max_rows
         odd = self._world.draw.randrange(most)
         for place in range(most):
@@ -166,7 +163,7 @@ class Ending:
         self._world.arrived(0)
 
     def _fill_windows(self) -> None:
-        """Many good rows arrive at once: the API takes large windows again, and gets them."""
+        """Publish many good rows at once: the API takes large windows again, and gets them."""
         burst, scheduler = self._plan.ending.burst, self._scheduler
         self._world.count("burst")
         scheduler.run(lambda: False, scheduler.now + AFTER_SMALL_WINDOWS)
@@ -186,7 +183,9 @@ class Ending:
             )
 
     def _check_pauses(self, asked: int) -> None:
-        """The API is well: a row that is refused pauses uploading a few times, not again and again."""
+        """Raise Violation when a refused row pauses uploading again and again, with the
+        API well.
+        """
         kinds = self._publisher.kinds
         rows = (
             row
@@ -207,8 +206,8 @@ class Ending:
             )
 
     def _fill_tasks(self) -> None:
-        """More windows go by tasks than may be at work and in stock, and behind them good rows that
-        do not.
+        """Publish more windows of tasks than may be open and in stock, and behind them other good
+        rows.
         """
         plan, most = self._plan, self._plan.rules.max_rows
         for place in range(most * (5 * plan.rules.concurrency + 12)):
@@ -229,7 +228,7 @@ class Ending:
             self._world.arrived(number)
 
     def _beat(self, count: int) -> None:
-        """While something is left to settle, others come.
+        """Let other rows come while something is left to settle.
 
         Only then can a row's own fault be told from the API's.
         """
@@ -247,7 +246,9 @@ class Ending:
             )
 
     def _undone(self, goal: list[int]) -> dict[int, tuple[int, int]]:
-        """Partitions whose committed offset has not reached their goal: that, and the goal."""
+        """Return the partitions whose committed offset has not reached their goal: that, and the
+        goal.
+        """
         return NOT_LOOKED if self._scheduler.events % 32 else self._left(goal)
 
     def _left(self, goal: list[int]) -> dict[int, tuple[int, int]]:

@@ -124,9 +124,9 @@ class Life:
             self.process.thread(0.3, lambda: self._look_for_the_end(goal))
 
     def _look_for_the_end(self, goal: dict[int, int]) -> None:
-        """As ``consumer.adapters.kafka.ends``.
+        """Stop when the group has committed what there was at the start.
 
-        Stop when the group has committed what there was at the start.
+        It is what ``consumer.adapters.kafka.ends`` does.
         """
         broker = self.world.broker
         if not broker.away and all(
@@ -160,7 +160,7 @@ class Life:
     # -- a turn's wait ---------------------------------------------------------------------------
 
     def _pause(self, timeout: float) -> None:
-        """The owner waits for results.
+        """Let the owner wait for results.
 
         As long as nothing else can matter to it, its turns are not taken one by one.
         """

@@ -15,7 +15,7 @@ from tests.simulation.witness import Tag, Witness
 
 @dataclass
 class ReceiptsTopic:
-    """The topic of receipts; while it is not writable nothing is written, and nobody is told so."""
+    """The topic of receipts; while it is not writable nothing is written, and no error is told."""
 
     writable: bool = True
     written: list[Tag] = field(default_factory=list)

@@ -1,7 +1,4 @@
-"""From one integer to everything that a run is.
-
-Settings, what is published and when, and what goes wrong.
-"""
+"""Scenarios: from one integer to settings, what is published and when, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -77,10 +74,7 @@ TASKS = 0.35
 
 @dataclass
 class Scenario:
-    """All that a seed decides before the run.
-
-    What is left to chance is drawn in the run, from the same seed.
-    """
+    """All that a seed decides before the run; the rest is drawn from the same seed."""
 
     seed: int
     partitions: int = 3
@@ -93,9 +87,8 @@ class Scenario:
     refuses: bool = False  #: the API refuses connections for longer than a run with an end waits
     stride: int = 1  #: offsets that a record takes (broker.ListLog)
     log_trouble: str = ""
-    fault_at: dict[int, int] = field(
-        default_factory=dict
-    )  #: by life: its how manieth last commit is a fault
+    #: By life: its how manieth last commit is a fault.
+    fault_at: dict[int, int] = field(default_factory=dict)
     start_from: str = "earliest"
     session: float = 10.0
     heartbeat: float = 1.0
@@ -118,16 +111,15 @@ class Scenario:
     publish_for: float = 20.0
     trouble_for: float = 40.0
     happenings: list[Happening] = field(default_factory=list)
-    strikes: dict[int, list[Strike]] = field(
-        default_factory=dict
-    )  #: by life of the whole run, from 0
+    #: By life of the whole run, from 0.
+    strikes: dict[int, list[Strike]] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
     me_status: int | None = None  #: what ``GET /me`` says as long as the API is well
     ending: Ending = field(default_factory=Ending)
 
 
 def scenario(seed: int) -> Scenario:
-    """The scenario of a seed."""
+    """Return the scenario of a seed."""
     draw = random.Random(f"scenario {seed}")
     troubles = [name for name, share in TROUBLES.items() if draw.random() < share]
     max_processing = draw.choice((4.0, 7.0, 12.0))

@@ -1,5 +1,4 @@
-"""The simulated source: what ``consumer.adapters.kafka.source`` does, as far as the owner loop can
-tell.
+"""The simulated source: ``consumer.adapters.kafka.source``, as far as the owner loop can tell.
 
 It is all in the owner's hands but what a background thread of librdkafka does, which is in the
 parts: ``client_membership`` and ``client_connection``.
@@ -87,8 +86,9 @@ class SimSource(ClientPart):
         self._membership.subscribe()
 
     def poll(self, count: int) -> list[tuple[Partition, list[Message]]]:
-        """Serve the callbacks; then what has arrived, at most ``count`` records, by partition and
-        in order.
+        """Serve the callbacks; then return what has arrived, at most ``count`` records.
+
+        They come by partition and in order.
         """
         self._process.step("poll")
         self._witness.polled(self._process)
@@ -169,16 +169,16 @@ class SimSource(ClientPart):
 
     @property
     def closed(self) -> bool:
-        """Whether it has left the group, or has tried to."""
+        """Return whether it has left the group, or has tried to."""
         return self._membership.closed
 
     def position(self, number: int) -> int | None:
-        """Where it reads a partition on; None: it does not."""
+        """Return where it reads a partition on; None: it does not."""
         fetch = self._reading.fetches.get(number)
         return None if fetch is None else fetch.position
 
     def arrived(self, number: int) -> None:
-        """Something was written to a partition: a client that waits for it gets it."""
+        """Let a client that waits for a partition get what was written to it."""
         if number in self._reading.fetches:
             self._process.wake(self._draw.uniform(0.0, 0.005))
 

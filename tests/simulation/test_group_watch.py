@@ -1,4 +1,4 @@
-"""The group's judge sees what it is there for, and excuses what is promised to nobody."""
+"""The group's judge finds what it is there for, and excuses what is promised to nobody."""
 
 from __future__ import annotations
 

@@ -285,11 +285,8 @@ def test_a_good_row_that_a_wrong_line_names_has_no_reason_for_a_letter() -> None
     rows = [rows_at(0, code("A"))[0], rows_at(1, code("B"))[0]]
     site = Site([rows[0]], [rows[1]], kinds={rows[0].tag: "refused"}, first_line=2)
     owner = site.owner("A1")
-    error = {
-        "line": 2,
-        "field": "intended_market",
-        "message": "no",
-    }  # it counts from 2, and means the first
+    # it counts from 2, and means the first
+    error = {"line": 2, "field": "intended_market", "message": "no"}
     site.answer(site.send(owner, *rows), 400, {"errors": [error]})
     with pytest.raises(Violation, match=r"I1: .* lines are not counted from 1"):
         site.oracle.lettered(owner[0], rows[1].tag, "rejected_by_api")

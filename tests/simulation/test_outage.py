@@ -104,7 +104,7 @@ class Outage:
         self.process.rest(wait)
 
     def rows_a_second(self, begin: int, end: int) -> float:
-        """Rows applied, on average between two times since the start."""
+        """Return the rows applied a second, between two times since the start."""
         return sum(self.watch.rows_by_second[second] for second in range(begin, end)) / (
             end - begin
         )
@@ -113,9 +113,7 @@ class Outage:
         self.scheduler.run(lambda: False, self.scheduler.now + seconds)
 
 
-def test_an_hour_without_the_api_stays_within_the_limits_and_the_group_and_all_goes_on_at_full_speed() -> (
-    None
-):
+def test_an_hour_without_the_api_stays_within_the_limits_and_ends_at_full_speed() -> None:
     outage = Outage()
     outage.pass_time(40)
     speed = outage.rows_a_second(30, 40)

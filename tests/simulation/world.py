@@ -1,6 +1,4 @@
-"""One run: the members of a group over simulated surroundings, through everything that their
-scenario says.
-"""
+"""One run: the members of a group in simulated surroundings, through all of their scenario."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ from tests.simulation.trace import Trace
 
 @contextmanager
 def scaled(plan: Scenario) -> Iterator[None]:
-    """The program's measures for settled maps as the scenario wants them.
+    """Set the program's measures for settled maps as the scenario wants them.
 
     Else no map would ever be near its room.
     """
@@ -46,7 +44,7 @@ def scaled(plan: Scenario) -> Iterator[None]:
 
 
 def times_end(plan: Scenario) -> float:
-    """When the last thing that lasts is over, seconds from the start."""
+    """Return when the last thing that lasts is over, seconds from the start."""
     return max((h.at + h.more for h in plan.happenings if h.what == "refuse"), default=0.0)
 
 
@@ -134,16 +132,16 @@ class World:
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Return the time since the start."""
         return self.scheduler.now - BEGIN
 
     def tell(self, who: str, what: str) -> None:
-        """A line of the trace."""
+        """Add a line to the trace."""
         if self.trace is not None:
             self.trace.tell(who, what)
 
     def _owns(self, process: Process, number: int) -> bool:
-        """Whether the group has a partition with a process."""
+        """Return whether the group has a partition with a process."""
         owner = self.group.owner(number)
         return any(
             life.process is process and life.source.member == owner
@@ -154,7 +152,7 @@ class World:
     # -- a run -----------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """All of it; raises Violation when the oracle finds something."""
+        """Do all of it; raise Violation when the oracle finds something."""
         try:
             with scaled(self.plan):
                 self._run()
@@ -199,7 +197,7 @@ class World:
         self.arrived(number)
 
     def living(self) -> list[Life]:
-        """The processes that are not dead, also those that stand still."""
+        """Return the processes that are not dead, also those that stand still."""
         return [life for life in self.members if life is not None and life.process.alive]
 
     def begin(self, place: int) -> None:
@@ -216,12 +214,10 @@ class World:
         self.seen[what] += 1
 
     def unwritable(self, number: int) -> bool:
-        """Whether nothing is written to a partition.
+        """Return whether nothing is written to a partition now.
 
-        It is not there, or no client has seen yet that it was cut.
-
-        Behind a cut, what is written before a client looks takes the place of what was there, and
-        nobody can tell.
+        It is not there, or no client has seen yet that it was cut. Behind a cut, what is written
+        before a client looks takes the place of what was there, and nobody can tell.
         """
         return number in self.broker.deleted or self.logs[number].unseen
 
@@ -245,7 +241,7 @@ class World:
             life.process.start()
 
     def ended(self, life: Life, code: object) -> None:
-        """A process ended by itself."""
+        """Take in that a process ended by itself."""
         self.tell(life.process.name, f"ended: {code}")
         self.oracle.ended(life.process)
         self.watch.forget(life.process)
@@ -258,7 +254,7 @@ class World:
             self.scheduler.after(self.draw.uniform(0.1, 12.0), lambda: self._start(place))
 
     def buried(self, life: Life) -> None:
-        """A process was killed."""
+        """Take in that a process was killed."""
         if life.pipeline.uploads.tasks:
             self.count("killed with tasks at work")
         life.ended = True

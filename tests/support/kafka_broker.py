@@ -102,26 +102,24 @@ class JvmBroker:
 
     @property
     def bootstrap(self) -> str:
-        """Address for clients, host:port."""
+        """Return the address for clients, host:port."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
-        """Process id of the running broker."""
+        """Return the process id of the running broker."""
         return self._running().pid
 
     @property
     def runs(self) -> bool:
-        """Whether it was started and not ended since."""
+        """Return whether it was started and not ended since."""
         return self._process is not None
 
     def start(self) -> JvmBroker:
         """Start the node and wait until it answers a metadata request.
 
-        Format its folder the first time.
-
-        Raises BrokerUnavailable with the end of its log when it ends early or is not ready within a
-        minute.
+        Its folder is formatted the first time. Raises BrokerUnavailable with the end of its log
+        when it ends early or is not ready within a minute.
         """
         if self._process is not None:
             raise RuntimeError("the broker runs already")
@@ -173,7 +171,7 @@ class JvmBroker:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self) -> str:
-        """What the broker logged so far."""
+        """Return what the broker logged so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def _format(self, classpath: str) -> None:
@@ -229,7 +227,7 @@ class JvmBroker:
 
 
 def broker_jars() -> Path:
-    """The folder with the broker's jars, fetched once with Maven into the project's cache.
+    """Return the folder with the broker's jars, fetched once with Maven into the project's cache.
 
     Raises BrokerUnavailable, saying what to install, when Java or (for the first time) Maven is not
     there.
@@ -244,7 +242,7 @@ def broker_jars() -> Path:
 
 
 def jars() -> Path:
-    """Return where the jars are once they were fetched."""
+    """Return the folder where jars are once they were fetched."""
     # The pom's content is the version: a changed pom is a new folder.
     return CACHE / f"jars-{uuid.uuid5(uuid.NAMESPACE_OID, POM.read_text()).hex[:12]}"
 
@@ -258,9 +256,8 @@ def wait_until_ready(
     """
     deadline = time.monotonic() + seconds
     host, _, port = bootstrap.split(",")[0].rpartition(":")
-    while not _accepts(
-        host, int(port)
-    ):  # librdkafka's own back-off after a refused connection is much longer
+    # librdkafka's own back-off after a refused connection is much longer
+    while not _accepts(host, int(port)):
         check()
         if time.monotonic() > deadline:
             raise BrokerUnavailable(
@@ -290,10 +287,7 @@ def _accepts(host: str, port: int) -> bool:
 
 
 def free_port() -> int:
-    """A free port, below the range of outgoing connections.
-
-    So that it is still free at a restart.
-    """
+    """Return a free port below the range of outgoing connections, so still free at a restart."""
     while True:
         port = random.randrange(15_000, 32_000)
         with socket.socket() as probe:
@@ -305,11 +299,10 @@ def free_port() -> int:
 
 
 def _watch(pid: int, folder: Path) -> subprocess.Popen[bytes]:
-    """Start a process that kills ``pid`` and removes ``folder`` once this process is gone, however
-    it went.
+    """Start a process that kills ``pid`` and removes ``folder`` once this process is gone.
 
-    It notices by the end of its standard input. The kernel's parent-death signal would follow the
-    starting thread instead, and exists on Linux only.
+    It notices by the end of its standard input, however this one went. The kernel's parent-death
+    signal would follow the starting thread instead, and exists on Linux only.
     """
     return subprocess.Popen(
         ["/bin/sh", "-c", 'read _; kill -KILL "$1"; rm -rf "$2"', "sh", str(pid), str(folder)],

@@ -1,9 +1,9 @@
-"""Which Kafka the tests run against: the first of four that can be had.
+"""The Kafka that the tests run against: the first of four that can be had.
 
-1. the address in SCM_TEST_KAFKA (host:port); 2. a container, where an engine answers; 3. a broker
-   in a JVM,
-from Maven Central's jars; 4. outside CI only, librdkafka's mock cluster, which is no Kafka: the run
-says so.
+1. the address in SCM_TEST_KAFKA (host:port);
+2. a container, where an engine answers;
+3. a broker in a JVM, from Maven Central's jars;
+4. outside CI only, librdkafka's mock cluster, which is no Kafka: the run says so.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ USED = pytest.StashKey[tuple[str, str]]()
 
 @contextmanager
 def open_kafka() -> Iterator[Kafka]:
-    """The first Kafka that can be had, for as long as the context is open.
+    """Yield the first Kafka that can be had, for as long as the context is open.
 
     Raises BrokerUnavailable when SCM_TEST_KAFKA names a broker that does not answer, and when CI is
-    ``true`` and no real Kafka can be had; the message says what was tried and what to install.
+    ``true`` and no real Kafka can be had. The message says what was tried and what to install.
     """
     with ExitStack() as stack:
         yield _first(stack)
@@ -84,9 +84,8 @@ def _container() -> Iterator[Kafka]:
 
     silent = ""
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ResourceWarning
-        )  # a failed attempt leaves its socket to the collector
+        # a failed attempt leaves its socket to the collector
+        warnings.simplefilter("ignore", ResourceWarning)
         try:
             DockerClient().client.ping()
         except DockerException as error:  # the docker command may be there without its engine
@@ -116,7 +115,7 @@ def _container() -> Iterator[Kafka]:
 
 
 def kafka_version() -> str:
-    """The version of Apache Kafka the tests use, as pom.xml names it."""
+    """Return the version of Apache Kafka the tests use, as pom.xml names it."""
     found = re.search(r"kafka_2\.13</artifactId>\s*<version>([^<]+)", POM.read_text())
     if found is None:
         raise RuntimeError(f"{POM} names no version of kafka_2.13")

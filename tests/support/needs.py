@@ -1,9 +1,8 @@
-"""What the tests need of the machine beside Python, looked for before anything runs.
+"""The tests' needs of the machine beside Python, looked for before anything runs.
 
-``python -m tests.support.needs``.
-
-Without a Kafka, those tests run that need none, and the others are skipped: hundreds of errors
-would say no more. In CI (``CI=true``) nothing is skipped, and what is missing ends the run at once.
+``python -m tests.support.needs`` says what is missing. Without a Kafka, those tests run that need
+none, and the others are skipped: hundreds of errors would say no more. In CI (``CI=true``) nothing
+is skipped, and what is missing ends the run at once.
 """
 
 from __future__ import annotations

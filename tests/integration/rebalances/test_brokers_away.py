@@ -18,7 +18,7 @@ from tests.support.process import ConsumerProcess, wait_until
 
 
 def nothing_to_send(*members: ConsumerProcess) -> bool:
-    """Whether everything that was read is settled.
+    """Return whether everything that was read is settled.
 
     Who waits for the broker inside a callback does not answer.
     """

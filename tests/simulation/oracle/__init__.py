@@ -198,7 +198,7 @@ class Oracle(Witness):
     # -- committing ------------------------------------------------------------------------------
 
     def committing(self, process: Process, commits: Sequence[tuple[object, int, str]]) -> None:
-        """I3 and I7: a commit tells of what is settled, of all of it, and of nothing else."""
+        """Check commits: each tells of what is settled, all of it, and nothing else (I3, I7)."""
         for key, offset, metadata in commits:
             epoch = self._books.epochs.get(key)
             if epoch is None or epoch.ended:
@@ -227,8 +227,8 @@ class Oracle(Witness):
     # -- questions -------------------------------------------------------------------------------
 
     def lost_until(self, process: Process) -> float:
-        """Until when a call of a process whose answer was lost may take effect, and could have been
-        waited for.
+        """Return until when a lost call of a process may take effect, and could have been waited
+        for.
 
         One of a partition that went before, when the bound of its revocation was over, could not.
         """
@@ -237,19 +237,19 @@ class Oracle(Witness):
         return self._sending.lost_until(process, waited)
 
     def has_share(self, process: Process) -> bool:
-        """Whether a process has partitions, and no other with its instance id has them meanwhile."""
+        """Return whether a process has partitions, and nobody else has its instance id."""
         return process not in self._effects.fenced and any(
             not epoch.ended for epoch in self._books.of[process]
         )
 
     def works(self, process: Process) -> bool:
-        """Whether a process has records to settle."""
+        """Return whether a process has records to settle."""
         return self.load.unsettled[process] > 0
 
     def is_done(self, tag: Tag) -> bool:
-        """Whether a row was ever settled, or cannot be.
+        """Return whether a row was ever settled, or cannot be.
 
-        It was written before the group's time, or rejected.
+        It cannot where it was written before the group's time, or was removed.
         """
         done = (
             tag in self._books.settled_ever
@@ -259,7 +259,7 @@ class Oracle(Witness):
         return done or tag[1] < self._books.floor.get(tag[0], 0)
 
     def may_go_by_task(self, tag: Tag) -> bool:
-        """Whether a row went by a task, or failed so often alone that it may go by one.
+        """Return whether a row went by a task, or failed so often alone that it may go by one.
 
         It waits for room there.
         """
@@ -278,7 +278,7 @@ class Oracle(Witness):
 
 
 def _asks_for(row: PublishedRow, data_key: str, item: Mapping[str, str]) -> bool:
-    """Whether a row is about the key of an item and sets what it sets."""
+    """Return whether a row is about the key of an item and sets what it sets."""
     if row.key[0] != data_key or row.key[1] != item.get(data_key):
         return False
     return len(item) == len(row.fields) + 1 and all(

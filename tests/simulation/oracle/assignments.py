@@ -1,4 +1,4 @@
-"""What processes are assigned, and what befalls the log below them."""
+"""Assignments of partitions to processes, and what befalls the log below them."""
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ class Assignments:
         self._said[number, offset, metadata] = self._books.scheduler.now
 
     def removed(self, number: int, begin: int, end: int, *, replaced: bool = False) -> None:
-        """Records are no more: nothing is promised of them.
-
-        The oracle excuses each, and counts those not settled.
+        """Excuse records that are no more, and count those not settled.
 
         ``replaced``: others are written in their place, between which and them there is no order.
         """
@@ -60,21 +58,19 @@ class Assignments:
             self._effects.set_apart()
 
     def cut(self, number: int, end: int) -> None:
-        """A copy that lags behind has taken over a partition, which ends there."""
+        """Take in that a copy that lags behind has taken over a partition, which ends there."""
         self._cut[number] = (self._books.scheduler.now, end)
         for book in self._books.epochs.values():
             if book.number == number:
                 book.cut_at = end
 
     def map_cut(self, epoch: object, end: int) -> None:
-        """What the map of an assignment's commit says of offsets from ``end`` on is about other
-        records.
-        """
+        """Take in that a commit's map is about other records from ``end`` on."""
         book = self._books.epochs[epoch]
         book.map = [(begin, min(after, end)) for begin, after in book.map if begin < end]
 
     def ended(self, process: Process) -> None:
-        """A process is no more."""
+        """Take in that a process is no more."""
         for epoch in self._books.of[process]:
             if any(
                 len(places) < len(self._books.rows[epoch.number, o])
@@ -108,9 +104,8 @@ class Assignments:
             self._hide(
                 (n, o) for n, o in list(self._books.records) if n == number and end <= o < start
             )
-        if self._owns(
-            process, number
-        ):  # else it was thrown out meanwhile, and does not know it yet
+        # else it was thrown out meanwhile, and does not know it yet
+        if self._owns(process, number):
             self._sending.owners[number] = book
         self._books.of[process].append(book)
         self._books.tell(process, f"is assigned {number} from {start}, committed {committed}")
@@ -118,7 +113,7 @@ class Assignments:
     def _hide(self, records: Iterable[tuple[int, int]]) -> None:
         """Excuse records that lie before a commit from before a cut, as others that are gone did.
 
-        Whoever begins with a cut partition commits so at once; but it may die before, or its commit
+        Whoever begins with a cut partition commits so at once. But it may die before, or its commit
         be lost.
         """
         for at in records:
@@ -135,10 +130,8 @@ class Assignments:
             book.leaving, book.lost, book.left_at = True, lost, self._books.scheduler.now
         if epochs:
             self._books.seen["lost" if lost else "revoked"] += 1
-        self._books.tell(
-            process,
-            f"{'loses' if lost else 'is to give up'} {[self._books.epochs[e].number for e in epochs]}",
-        )
+        numbers = [self._books.epochs[e].number for e in epochs]
+        self._books.tell(process, f"{'loses' if lost else 'is to give up'} {numbers}")
 
     def gone(self, process: Process, epochs: Sequence[object]) -> None:
         """Close the books of assignments: what is open is released."""

@@ -62,7 +62,7 @@ class Blame:
             self._blame(call, "api_error")
 
     def condemn(self, call: Call, status: int | None, document: object) -> None:
-        """What the answer justifies dead letters with."""
+        """Note the reasons for dead letters that a response gives."""
         documented = isinstance(document, dict) and isinstance(document.get("items"), dict)
         if status == 200 and documented:
             return
@@ -102,7 +102,7 @@ class Blame:
             self.unpause(call)
 
     def _blame(self, call: Call, reason: str) -> None:
-        """The only row of a call was at fault, or may have been."""
+        """Note that the only row of a call was at fault, or may have been."""
         tag = call.tags[0]
         self._condemned.setdefault(tag, set()).add(reason)
         self._failing.setdefault((call.process, tag), self._books.scheduler.now)
@@ -114,7 +114,7 @@ class Blame:
                 self._failing.setdefault((call.process, tag), self._books.scheduler.now)
 
     def _meant(self, call: Call, line: int) -> Tag | None:
-        """The row that the API means by a line, however it counts."""
+        """Return the row that the API means by a line, however it counts."""
         if line - 1 < len(call.tags) and self._first_line != 1:
             named = call.tags[line - 1]
             if named not in self._kinds:
@@ -124,15 +124,15 @@ class Blame:
         return call.tags[place] if 0 <= place < len(call.tags) else None
 
     def _holds_back(self, call: Call) -> bool:
-        """Whether uploading is paused by a 401 that came after a call was sent.
+        """Return whether uploading is paused by a 401 that came after a call was sent.
 
-        Its answer rejects what it names.
+        Its response still rejects the rows it names.
         """
         since = self._paused.get(call.process)
         return since is not None and call.sent_at <= since
 
     def unpause(self, call: Call) -> None:
-        """A call that was sent in a pause, as its trial, shows that uploading may go on."""
+        """End a pause by a call that was sent in it, as its half-open probe."""
         if not self._holds_back(call):
             self._paused.pop(call.process, None)
 
@@ -141,7 +141,7 @@ class Blame:
         self._blameless.add(call)
 
     def lettered(self, process: Process, tag: Tag, reason: str) -> None:
-        """I1: a row is dead-lettered for a reason only."""
+        """Raise Violation when a row is dead-lettered without a reason (I1)."""
         rows = self._books.rows_of(tag)
         if tag not in rows:
             raise Violation(f"I1: a dead letter of {tag}, which was not published")

@@ -1,4 +1,4 @@
-"""The books of a run, which all checks of the oracle read: assignments, and what became of rows."""
+"""The books of a run, which all checks of the oracle read: assignments, and the rows' outcomes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Violation(AssertionError):  # noqa: N818 - it names what does not hold
 
 @dataclass(frozen=True)
 class Limits:
-    """What the oracle must know of the settings; seconds, characters."""
+    """The settings that the oracle must know; seconds, characters."""
 
     rows: int
     bytes: float
@@ -54,9 +54,8 @@ class Epoch:
         self.given = committed
         self.map = covered_by(committed[1], number, committed[0]) if committed is not None else []
         self.map_epoch = epoch_of(committed[1]) if committed is not None else -1
-        self.cut_at: int | None = (
-            None  #: a later leader has written others from this offset on than the map names
-        )
+        #: A later leader has written others from this offset on than the map names.
+        self.cut_at: int | None = None
         self.position = start
         self.read: deque[int] = deque()  #: offsets from the first that is not settled on
         self.open: dict[int, set[int]] = {}  #: by offset: places of rows that are not settled
@@ -72,36 +71,34 @@ class Epoch:
         self.receipting: set[Tag] = set()  #: accepted rows whose receipts are not acknowledged
         self.receipted: set[Tag] = set()  #: rows with a receipt
         self.refusals = 0  #: commits whose metadata the broker did not take
-        self.sparse = (
-            False  #: one read brought more positions than records that can be read at once
-        )
+        #: One read brought more positions than records that can be read at once.
+        self.sparse = False
 
     def __repr__(self) -> str:
         return f"partition {self.number} of {self.process.name} from {self.start}"
 
     def mapped(self, offset: int) -> bool:
-        """Whether the commit that it began with says that an offset is settled."""
+        """Return whether the commit that it began with says that an offset is settled."""
         return in_ranges(self.map, offset) and (self.cut_at is None or offset < self.cut_at)
 
     def settled(self, tag: Tag) -> bool:
-        """Whether a row is settled, as far as this assignment can know."""
+        """Return whether a row is settled, as far as this assignment can know."""
         offset = tag[1]
         return self.settled_before(offset) or tag[2] not in self.open.get(offset, ())
 
     def settled_before(self, offset: int) -> bool:
-        """Return whether a record is settled by what the assignment began with.
-
-        It will never be sent in it.
+        """Return whether a record is settled by what the assignment began with, and never sent in
+        it.
         """
         return offset < self.start or self.mapped(offset)
 
     def undecided(self, offset: int) -> bool:
-        """Whether a record is open only for rows that a 200 left out."""
+        """Return whether a record is open only for rows that a 200 left out."""
         return all((self.number, offset, place) in self.maybe for place in self.open[offset])
 
 
 class Books:
-    """What all checks share; each check keeps beside it what it alone needs."""
+    """The state that all checks share; each check keeps beside it what it alone needs."""
 
     def __init__(
         self,
@@ -143,6 +140,6 @@ class Books:
 
 
 def in_ranges(ranges: Sequence[tuple[int, int]], offset: int) -> bool:
-    """Whether an offset lies in one of the half-open ranges, which are in order."""
+    """Return whether an offset lies in one of the half-open ranges, which are in order."""
     place = bisect.bisect_right(ranges, (offset, 1 << 62)) - 1
     return place >= 0 and ranges[place][0] <= offset < ranges[place][1]

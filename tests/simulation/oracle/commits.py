@@ -57,8 +57,7 @@ class Commits:
             raise Violation(f"I7: a map of {len(metadata)} characters, {room} are allowed")
 
     def _check_unread(self, epoch: Epoch, ranges: Sequence[tuple[int, int]], leader: int) -> None:
-        """Of positions that were not read yet, a map tells what the one that the assignment began
-        with told.
+        """Raise Violation unless a map tells of unread positions what the first commit told.
 
         ``leader``: the epoch that it names. Until a record of a later one is read, it may name what
         is no more.
@@ -79,5 +78,5 @@ class Commits:
 
 
 def _from(position: int, ranges: Sequence[tuple[int, int]]) -> set[int]:
-    """The offsets from a position on that a map names."""
+    """Return the offsets from a position on that a map names."""
     return {offset for start, end in ranges for offset in range(max(start, position), end)}

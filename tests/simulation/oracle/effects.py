@@ -53,9 +53,7 @@ class Effects:
         self._set_apart(self._receipts)
 
     def _set_apart(self, latest: dict[Any, tuple[Tag, Epoch]]) -> None:
-        """Keep what is the latest of a key by a record that was replaced for others of its life
-        alone.
-        """
+        """Move the latest of a key, where its record was replaced, to the others of its life."""
         for key in [
             key
             for key, (tag, _) in latest.items()
@@ -72,8 +70,9 @@ class Effects:
         self._stopping.setdefault(process, self._books.scheduler.now)
 
     def applied(self, call: Call, rows: Sequence[int]) -> None:
-        """I9: the API sees a key's rows in their order, but for what nobody could hold back or keep
-        from a repeat.
+        """Check that the API sees a key's rows in their order (I9).
+
+        Excused is what nobody could hold back or keep from a repeat.
         """
         self._effects.setdefault(call, set()).update(rows)
         self._books.tell(call.process, f"#{call.number} is applied")
@@ -92,9 +91,9 @@ class Effects:
                     )
 
     def _takes_effect_late(self, call: Call, epoch: Epoch, row: PublishedRow) -> bool:
-        """Whether a later row of a key has taken effect by another owner.
+        """Return whether a later row of a key has taken effect by another owner.
 
-        Violation where that must not be.
+        Raises Violation where that must not be.
         """
         late = False
         for key, exclusive in claims(row):
@@ -129,7 +128,7 @@ class Effects:
         return late
 
     def _check_repeat(self, epoch: Epoch, key: Key, tag: Tag, latest: Tag) -> None:
-        """A new owner's repeat sets a key back only where it will catch up.
+        """Raise Violation where a new owner's repeat sets a key back and will not catch up.
 
         What it undoes is to be repeated, too.
         """
@@ -142,9 +141,9 @@ class Effects:
         self._books.seen["set back by a repeat"] += 1
 
     def why_late(self, epoch: Epoch) -> str:
-        """What excuses that a call of an assignment takes effect after its time.
+        """Return what excuses that a call of an assignment takes effect after its time.
 
-        Nothing: it could have waited.
+        Empty: it could have waited.
         """
         if epoch.killed:
             return "was killed"

@@ -19,7 +19,7 @@ def check_end(
     committed: Mapping[int, tuple[int, str]],
     ends: Sequence[int],
 ) -> None:
-    """All is over: I1, and that nothing is left."""
+    """Raise Violation when something is left or lost when all is over (I1)."""
     for number, end in enumerate(ends):
         if committed[number][0] != end or not names_nothing(committed[number][1]):
             raise Violation(
@@ -42,9 +42,7 @@ def check_end(
 
 
 def _check_final_state(books: Books, effects: Effects) -> None:
-    """I9: in the end each code stands as what was published says, whatever was repeated on the
-    way.
-    """
+    """Raise Violation unless each code stands as was published, whatever was repeated (I9)."""
     fate = Fate(
         lambda number: books.floor.get(number, 0),
         books.lettered.__contains__,

@@ -41,7 +41,9 @@ class Load:
         self._bytes[process] -= record.size
 
     def polled(self, process: Process) -> None:
-        """I5 and I6, and that the loop does not spin."""
+        """Check the counts (I5), note the room for the next poll (I6), and that the loop does not
+        spin.
+        """
         now, turns = self._turns
         self._turns = (
             (now, turns + 1) if now == self._books.scheduler.now else (self._books.scheduler.now, 0)
@@ -55,7 +57,7 @@ class Load:
             self._room[process] = 0
 
     def check_read(self, process: Process, records: int) -> None:
-        """I6: a poll brings no more than there was room for."""
+        """Raise Violation when a poll brings more than there was room for (I6)."""
         self._room[process] -= records
         if self._room[process] < 0:
             raise Violation(

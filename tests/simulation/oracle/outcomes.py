@@ -92,7 +92,7 @@ class Outcomes:
     def told_of_task(
         self, process: Process, task_id: str, status: int | None, document: object
     ) -> None:
-        """A task that is complete settles its rows.
+        """Take in the response to a poll: a task that is complete settles its rows.
 
         One that nobody can tell of may take effect still.
         """
@@ -139,7 +139,7 @@ class Outcomes:
                 self._settle(epoch, tag)
 
     def _accept(self, call: Call, epoch: Epoch, tag: Tag) -> None:
-        """A row is accepted: settled, or where receipts are written once its own is acknowledged."""
+        """Settle a row that is accepted; where receipts are written, once its own is safe."""
         self._effects.accepted(call, tag)
         self._books.accepted.add(tag)
         if not self._books.limits.receipts or epoch.ended:
@@ -151,7 +151,7 @@ class Outcomes:
         epoch.receipting.add(tag)
 
     def receipted(self, process: Process, epoch: object, tag: Tag) -> None:
-        """I1 and I9: a receipt is that of an accepted row, and those of a key are in order."""
+        """Raise Violation unless a receipt is that of an accepted row (I1), in order (I9)."""
         book = self._books.epochs[epoch]
         row = self._books.rows_of(tag).get(tag)
         if row is None or (

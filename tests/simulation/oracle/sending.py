@@ -108,9 +108,10 @@ class Sending:
                 held.append((call, tag, exclusive))
 
     def _check_content(self, call: Call) -> None:
-        """Each row goes under its own key.
+        """Raise Violation unless each row goes under its own key, and those of a task have the same
+        data.
 
-        Those of a task have the same data, as a task sets one set of it.
+        A task sets one set of data.
         """
         for tag, item in zip(call.tags, call.items, strict=True):
             row = self._books.rows_of(tag).get(tag)
@@ -128,7 +129,7 @@ class Sending:
             self._books.seen["several rows in a task"] += 1
 
     def _check_fence(self, call: Call, epoch: Epoch) -> None:
-        """Nothing leaves a member whose partition another one has begun with."""
+        """Raise Violation when a member sends of a partition that another one has begun with."""
         latest = self.owners.get(epoch.number, epoch)
         if latest is not epoch and latest.process is not epoch.process:
             raise Violation(
@@ -139,7 +140,7 @@ class Sending:
             self._books.seen["sent of what was given up"] += 1
 
     def _check_order(self, epoch: Epoch, key: Key, tag: Tag, *, exclusive: bool) -> None:
-        """I2: every earlier row of the key is settled, and its record with it."""
+        """Raise Violation unless every earlier row of the key, and its record, is settled (I2)."""
         number = epoch.number
         for offset, place, other in self._claims.get((number, key), ()):
             if offset >= tag[1]:
@@ -158,7 +159,7 @@ class Sending:
                 )
 
     def land(self, call: Call, *, lost: bool, sent_at: float | None = None) -> None:
-        """Its rows are in flight no more; if it was lost, it may take effect still."""
+        """Take a call's rows out of flight; if it was lost, it may take effect still."""
         process = call.process
         flight = self._in_flight[process]
         until = (call.sent_at if sent_at is None else sent_at) + self._books.limits.max_processing
