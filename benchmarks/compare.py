@@ -24,7 +24,7 @@ from benchmarks.run import (
     prepare,
     run_product,
 )
-from tests.support.kafka_broker import BrokerUnavailable
+from tests.support.kafka_jars import BrokerUnavailable
 
 #: Figures that are compared, with how they are told.
 FIGURES = {"cpu_us_per_row": "CPU us/row", "rows_per_second": "rows/s", "peak_mib": "peak MiB"}

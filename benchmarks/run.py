@@ -17,7 +17,8 @@ from benchmarks import report
 from benchmarks.backlog import PARTITIONS, Backlog, produce
 from benchmarks.measure import Cost, measure
 from benchmarks.standin import StandIn, Stats
-from tests.support.kafka_broker import BrokerUnavailable, JvmBroker
+from tests.support.kafka_broker import JvmBroker
+from tests.support.kafka_jars import BrokerUnavailable
 from tests.support.kafka_witness import Kafka, unique
 
 PROJECT = Path(__file__).parents[1]

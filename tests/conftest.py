@@ -17,7 +17,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
 from tests.support import needs
-from tests.support.kafka_broker import BrokerUnavailable
+from tests.support.kafka_jars import BrokerUnavailable
 from tests.support.kafka_sources import USED, open_kafka
 from tests.support.kafka_witness import Kafka
 from tests.support.surroundings import settle

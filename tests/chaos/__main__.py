@@ -18,7 +18,7 @@ from tests.chaos.judge import judge
 from tests.chaos.report import report
 from tests.chaos.run import EVIDENCE, run
 from tests.chaos.toxiproxy import ToxiproxyUnavailableError
-from tests.support.kafka_broker import BrokerUnavailable
+from tests.support.kafka_jars import BrokerUnavailable
 from tests.support.surroundings import settle
 
 

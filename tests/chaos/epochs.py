@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tests.chaos.evidence import CommitEntry, Generation
-from tests.chaos.offsets_topic import newly_named
+from tests.chaos.settled_map import newly_named
 
 #: How long a member that is cut off may take to give itself up: the session of each protocol.
 SESSION_SECONDS = {"classic": 6.0, "consumer": 45.0}

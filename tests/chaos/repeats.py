@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from tests.chaos.case import SLACK_SECONDS, Case, Sent, key_of, place_of
 from tests.chaos.epochs import Epoch
-from tests.chaos.offsets_topic import names
 from tests.chaos.order import WAITED_SECONDS
+from tests.chaos.settled_map import names
 from tests.chaos.wanted import Key, Place
 
 #: A member that stops or hands over waits for its answers: no time passes, but that of two clocks'

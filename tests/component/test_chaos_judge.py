@@ -26,8 +26,9 @@ from tests.chaos.evidence import (
     Trouble,
 )
 from tests.chaos.judge import judge
-from tests.chaos.offsets_topic import decode, names, settled_beyond
+from tests.chaos.offsets_topic import decode
 from tests.chaos.repeats import OTHER_ROW
+from tests.chaos.settled_map import names, settled_beyond
 from tests.chaos.wanted import wanted
 from tests.support.kafka_witness import Witnessed
 

@@ -18,7 +18,8 @@ from typing import Self
 
 from tests.deploy import compose
 from tests.deploy.dockerfile import Image
-from tests.support.kafka_broker import FIRST_COMPILER_ONLY, JVM_OPTIONS, _watch, broker_jars
+from tests.support.kafka_broker import FIRST_COMPILER_ONLY, JVM_OPTIONS, _watch
+from tests.support.kafka_jars import broker_jars
 from tests.support.process import wait_until
 
 HEALTHY_SECONDS = 60.0

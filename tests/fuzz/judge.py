@@ -20,7 +20,7 @@ from consumer.core.rows.maker import MAX_ROWS, RowMaker
 from consumer.core.rows.validation import MAX_VALUE, REASONS
 from consumer.formats import FORMATS, EpcisRules, Schemas, decoder
 from consumer.loop.intake import Intake
-from tests.fuzz.inputs import SCHEMAS
+from tests.fuzz.samples import SCHEMAS
 from tests.unit.builders import accepted
 from tests.unit.runner_fakes import Message
 

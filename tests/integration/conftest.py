@@ -10,7 +10,8 @@ import pytest
 
 from consumer.sandbox import Sandbox
 from tests.support.job import Job
-from tests.support.kafka_broker import BrokerUnavailable, JvmBroker
+from tests.support.kafka_broker import JvmBroker
+from tests.support.kafka_jars import BrokerUnavailable
 from tests.support.kafka_witness import Kafka
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.simulation.api import TELLING_NOTHING
+from tests.simulation.api_faults import TELLING_NOTHING
 from tests.simulation.documents import UNIT, PublishedRow
-from tests.simulation.scenario import Scenario
+from tests.simulation.plan import Scenario
 from tests.simulation.witness import Tag
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.simulation.client_state import ClientPart, ClientState
-from tests.simulation.group import Client as Contact
+from tests.simulation.group_member import Client as Contact
 from tests.simulation.scheduler import Event
 
 #: Between two tries to join with an id that is not released, as the real one, seconds.

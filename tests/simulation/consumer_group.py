@@ -9,7 +9,8 @@ keeps its id until its session has ended.
 
 from __future__ import annotations
 
-from tests.simulation.group import Client, Group, Member
+from tests.simulation.group import Group
+from tests.simulation.group_member import Client, Member
 
 #: How long an answer to a heartbeat is on its way, seconds.
 ANSWER = (0.001, 0.05)

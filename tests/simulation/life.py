@@ -11,7 +11,8 @@ from consumer.errors import UserError
 from consumer.formats import decoder
 from consumer.loop.intake import Intake
 from consumer.loop.runner import Runner
-from tests.simulation.adapters import Results, SimApi, SimLetters
+from tests.simulation.adapters import Results, SimApi
+from tests.simulation.dead_letters import SimLetters
 from tests.simulation.documents import RULES, UNIT
 from tests.simulation.oracle import Violation
 from tests.simulation.process import Process

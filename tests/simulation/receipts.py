@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from consumer.core.effects import Receipt
 from consumer.core.model import Row, Stage
-from tests.simulation.adapters import PendingWrite, Results, tag_of_row
+from tests.simulation.adapters import Results, tag_of_row
 from tests.simulation.broker import Broker
+from tests.simulation.dead_letters import PendingWrite
 from tests.simulation.process import Process
 from tests.simulation.witness import Tag, Witness
 

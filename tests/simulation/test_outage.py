@@ -13,9 +13,11 @@ from consumer.core.rows.maker import RowMaker
 from consumer.formats import decoder
 from consumer.loop.intake import Intake
 from consumer.loop.runner import Runner
-from tests.simulation.adapters import Pace, PendingWrite, Results, SimApi, SimLetters
-from tests.simulation.api import Api, Faults
+from tests.simulation.adapters import Pace, Results, SimApi
+from tests.simulation.api import Api
+from tests.simulation.api_faults import Faults
 from tests.simulation.broker import Broker, LazyLog
+from tests.simulation.dead_letters import PendingWrite, SimLetters
 from tests.simulation.group import Group
 from tests.simulation.process import Process
 from tests.simulation.scheduler import BEGIN, Scheduler

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tests.simulation.api import TELLING_NOTHING
+from tests.simulation.api_faults import TELLING_NOTHING
 from tests.simulation.happening import Happening
 
 if TYPE_CHECKING:
-    from tests.simulation.scenario import Scenario
+    from tests.simulation.plan import Scenario
 
 #: The share of the seeds in which each is so.
 SHARES = {

@@ -20,10 +20,10 @@ from tests.simulation.group import Group
 from tests.simulation.group_watch import GroupWatch
 from tests.simulation.life import EPOCH, Life
 from tests.simulation.oracle import Limits, Oracle
+from tests.simulation.plan import Scenario
 from tests.simulation.process import Process
 from tests.simulation.published import Publisher
 from tests.simulation.receipts import ReceiptsTopic
-from tests.simulation.scenario import Scenario
 from tests.simulation.scheduler import BEGIN, Scheduler
 from tests.simulation.trace import Trace
 

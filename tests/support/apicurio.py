@@ -22,8 +22,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.kafka_broker import CACHE as KAFKA_CACHE
-from tests.support.kafka_broker import _locked, _watch, free_port
+from tests.support.kafka_broker import _watch, free_port
+from tests.support.kafka_jars import CACHE as KAFKA_CACHE
+from tests.support.kafka_jars import _locked
 
 VERSION = "3.3.3"
 ARTIFACT = f"io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 
-from tests.support.kafka_broker import BrokerUnavailable
+from tests.support.kafka_jars import BrokerUnavailable
 from tests.support.kafka_witness import Kafka
 
 NOTICE = (

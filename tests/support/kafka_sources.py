@@ -17,14 +17,8 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from tests.support.kafka_broker import (
-    BROKER_PROPERTIES,
-    POM,
-    BrokerUnavailable,
-    JvmBroker,
-    free_port,
-    wait_until_ready,
-)
+from tests.support.kafka_broker import BROKER_PROPERTIES, JvmBroker, free_port, wait_until_ready
+from tests.support.kafka_jars import POM, BrokerUnavailable
 from tests.support.kafka_mock import open_mock
 from tests.support.kafka_witness import Kafka
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kafka_broker import jars
+from tests.support.kafka_jars import jars
 from tests.support.kafka_sources import ADDRESS_VARIABLE
 
 #: Commands, and Debian's packages of them.

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.simulation.api import state_told
+from tests.simulation.api_faults import state_told
 from tests.simulation.oracle.blame import Blame
 from tests.simulation.oracle.books import Books, Epoch, Violation
 from tests.simulation.oracle.effects import Effects
