@@ -1,4 +1,4 @@
-"""A seeded backlog: events as a packaging line would leave them, the same bytes for the same seed."""
+"""A seeded backlog: events as a packaging line would leave them; the same seed, the same bytes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ MARKETS = ("cn", "de", "fr", "gb", "jp", "nl", "us", "za")
 
 @dataclass(frozen=True)
 class Backlog:
-    """What was produced. ``keys_hash`` is the stand-in's hash of the set of distinct keys,
-    hexadecimal.
+    """The events that were produced.
+
+    ``keys_hash``: the stand-in's hash of the set of distinct keys, hexadecimal.
     """
 
     events: int
@@ -28,9 +29,10 @@ class Backlog:
 
 
 def events(count: int, seed: int, repeats: float = 0.0) -> Iterator[tuple[bytes, bytes]]:
-    """Record key and value of each event: flat JSON of about 230 bytes, a key and four fields.
+    """Yield record key and value of each event: flat JSON of about 230 bytes, a key and four
+    fields.
 
-    ``repeats`` is the share of events (0..1) that update the key of an earlier one; other keys are
+    ``repeats``: the share of events (0..1) that update the key of an earlier one; other keys are
     distinct.
     """
     draw = random.Random(seed)
@@ -92,7 +94,7 @@ def produce(bootstrap: str, topic: str, count: int, seed: int, repeats: float = 
 
 
 def key_hash(key: bytes) -> int:
-    """The stand-in's 64-bit hash of a key: CRC-32, then Adler-32."""
+    """Return the stand-in's 64-bit hash of a key: CRC-32, then Adler-32."""
     return zlib.crc32(key) << 32 | zlib.adler32(key)
 
 

@@ -2,7 +2,7 @@
 
 OTHER is a folder with another version of this project, such as ``git worktree add FOLDER COMMIT``
 makes. Both run with this environment's interpreter and libraries, so that only the code differs. A
-machine's pace changes while it measures: so each round has both, who begins alternates, and what
+machine's pace changes while it measures. So each round has both, who begins alternates, and what
 counts is the ratio within a round.
 """
 
@@ -24,14 +24,14 @@ from benchmarks.run import (
     prepare,
     run_product,
 )
-from tests.support.kafka_broker import BrokerUnavailable
+from tests.support.kafka_jars import BrokerUnavailable
 
 #: Figures that are compared, with how they are told.
 FIGURES = {"cpu_us_per_row": "CPU us/row", "rows_per_second": "rows/s", "peak_mib": "peak MiB"}
 
 
 def code_of(checkout: Path) -> Program:
-    """The command that runs the code of a checkout, and its variables."""
+    """Return the command that runs the code of a checkout, and its variables."""
     # Before the interpreter's own packages, in which this checkout is installed.
     return [sys.executable, "-m", "consumer.cli"], own_variables() | {
         "PYTHONPATH": str(checkout.resolve())
@@ -39,7 +39,7 @@ def code_of(checkout: Path) -> Program:
 
 
 def rounds(bench: Bench, other: Path, number: int, concurrency: int) -> list[tuple[Run, Run]]:
-    """(this checkout, the other) of each round."""
+    """Yield (this checkout, the other) of each round."""
     found = []
     for turn in range(number):
         pair: dict[Path, Run] = {}
@@ -51,7 +51,7 @@ def rounds(bench: Bench, other: Path, number: int, concurrency: int) -> list[tup
 
 
 def line(this: Run, other: Run) -> str:
-    """One round: each figure of both, and this one's over the other's."""
+    """Return one round: each figure of both, and this one's over the other's."""
     pairs = (
         (name, this.figures[figure], other.figures[figure]) for figure, name in FIGURES.items()
     )
@@ -61,7 +61,7 @@ def line(this: Run, other: Run) -> str:
 
 
 def summary(pairs: list[tuple[Run, Run]]) -> list[str]:
-    """Of each figure the ratios of the rounds: median, least and most."""
+    """Return the ratios of the rounds for each figure: median, least and most."""
     lines = []
     for figure, name in FIGURES.items():
         ratios = sorted(this.figures[figure] / other.figures[figure] for this, other in pairs)

@@ -24,8 +24,9 @@ Post = Callable[[bytes], None]
 
 
 def poster(url: str) -> Post:
-    """A function that posts one body over a connection of its own, raising unless it is answered
-    with 200.
+    """Return a function that posts one body over a connection of its own.
+
+    It raises unless the response is a 200.
     """
     session = requests.Session()
     session.trust_env = False
@@ -76,7 +77,7 @@ class Pool:
 
 
 def pump(bootstrap: str, topic: str, post: Post) -> int:
-    """Send the topic from its beginning to its present end; returns the number of rows."""
+    """Send the topic from its beginning to its present end; return the number of rows."""
     consumer = Consumer(
         {"bootstrap.servers": bootstrap, "group.id": "floor", "enable.auto.commit": False}
     )

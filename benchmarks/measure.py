@@ -1,6 +1,5 @@
-"""What a program cost, as the kernel counted it.
-
-CPU of all its threads, peak memory, time from start to end.
+"""The cost of a program, as the kernel counted it: CPU of all threads, peak memory, time to the
+end.
 
 Run as a script it is a small process between the benchmark and the program: a child's peak memory
 begins at its parent's, and the benchmark itself is not small.
@@ -21,9 +20,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Cost:
-    """``peak_mib`` is the largest resident set.
+    """The cost of a program, in seconds and MiB.
 
-    Seconds; ``exit_code`` negative when a signal ended it.
+    ``peak_mib``: the largest resident set. ``exit_code``: negative when a signal ended it.
     """
 
     exit_code: int

@@ -1,13 +1,13 @@
-"""The API away for minutes with a million events behind it.
+"""The API away for minutes with a million events behind it: ``make outage``.
 
-``python -m benchmarks.outage`` (``make outage``).
+``python -m benchmarks.outage`` runs the product twice over one backlog on a real Kafka, with the
+same limits: once undisturbed, and once while the API refuses every connection (toxiproxy, down) for
+``--seconds`` after a fifth of the backlog. It exits 1 unless
 
-Two runs of the product over one backlog on a real Kafka, with the same limits: one undisturbed, one
-in which the API refuses every connection (toxiproxy, down) for ``--seconds`` after a fifth of the
-backlog. It shows, and exits 1 unless: the peak memory is within 20 % of the undisturbed run's; the
-group had one generation with members, by the broker's own log (no rebalance); full speed, nine
-tenths of the median before the outage, is reached within five seconds; every key arrived, and
-everything is committed.
+* the peak memory is within 20 % of the undisturbed run's,
+* the group had one generation with members, by the broker's own log (no rebalance),
+* full speed, nine tenths of the median before the outage, is reached within five seconds, and
+* every key arrived, and everything is committed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ RUN_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Bench:
-    """What both runs share."""
+    """The parts that both runs share."""
 
     kafka: Kafka
     standin: StandIn
@@ -53,7 +53,7 @@ class Bench:
 
 @dataclass
 class Run:
-    """What was measured in one."""
+    """The figures of one run."""
 
     peak_mib: float
     peak_before_mib: float  #: until the outage began
@@ -140,19 +140,19 @@ def measure(bench: Bench, name: str, outage: float) -> Run:
 
 
 def _sample_to_end(consumer: ConsumerProcess, rows: Callable[[], int], events: int) -> float:
-    """Sample until all is done; the peak of memory then."""
+    """Sample until all is done; return the peak of memory then."""
     wait_until(lambda: rows() >= events, RUN_SECONDS, lambda: consumer.err[-3000:])
     return _peak_mib(consumer.running.pid)
 
 
 def _rates(samples: list[tuple[float, int]]) -> list[float]:
-    """Rows a second over each window of samples."""
+    """Return rows a second over each window of samples."""
     pairs = zip(samples, samples[WINDOW:], strict=False)
     return [(after - before) / (end - begin) for (begin, before), (end, after) in pairs]
 
 
 def _peak_mib(pid: int) -> float:
-    """The largest resident set of a process so far."""
+    """Return the largest resident set of a process so far."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
@@ -160,7 +160,7 @@ def _peak_mib(pid: int) -> float:
 
 
 def judge(plain: Run, away: Run) -> list[str]:
-    """What is not as it has to be."""
+    """Return what is not as it has to be."""
     problems = [f"undisturbed: {problem}" for problem in plain.problems] + [
         f"outage: {p}" for p in away.problems
     ]
@@ -196,17 +196,20 @@ def main() -> int:
         away = measure(bench, "outage", options.seconds)
     print(f"{options.events} events; the API away for {options.seconds:g} s after a fifth of them")
     print(
-        f"peak memory: {away.peak_mib:.1f} MiB ({away.peak_before_mib:.1f} before the outage), undisturbed ",
+        f"peak memory: {away.peak_mib:.1f} MiB ({away.peak_before_mib:.1f} before the outage), "
+        "undisturbed ",
         end="",
     )
     print(f"{plain.peak_mib:.1f} MiB: {away.peak_mib / plain.peak_mib:.2f}")
     print(
-        f"speed: {away.steady:.0f} rows/s before, nine tenths of it {away.back_after or -1:.1f} s after the API's ",
+        f"speed: {away.steady:.0f} rows/s before, nine tenths of it {away.back_after or -1:.1f} s "
+        "after the API's ",
         end="",
     )
     print(f"return, {away.afterwards:.0f} rows/s later; undisturbed {plain.steady:.0f} rows/s")
     print(
-        f"generations of the group with members: {away.generations}; rows sent more than once: {away.repeated}"
+        f"generations of the group with members: {away.generations}; rows sent more than once: "
+        f"{away.repeated}"
     )
     problems = judge(plain, away)
     print("\n".join(f"FAILED: {problem}" for problem in problems) or "PASSED")

@@ -31,7 +31,7 @@ class Run:
 
     @property
     def figures(self) -> dict[str, float]:
-        """What is compared: rates per second, CPU in microseconds, memory in MiB."""
+        """Return what is compared: rates per second, CPU in microseconds, memory in MiB."""
         rows, cpu = self.stats.rows, self.cost.user_seconds + self.cost.system_seconds
         return {
             "rows_per_second": rows / self.stats.busy_seconds,
@@ -45,7 +45,7 @@ class Run:
 
 
 def medians(runs: Sequence[Run]) -> dict[tuple[str, int, int], dict[str, float]]:
-    """The median of every figure over the rounds of each (program, latency in ms, concurrency)."""
+    """Return the median of every figure over the rounds of each (program, latency, concurrency)."""
     grouped: dict[tuple[str, int, int], list[dict[str, float]]] = {}
     for run in runs:
         grouped.setdefault((run.program, run.latency_ms, run.concurrency), []).append(run.figures)
@@ -56,11 +56,10 @@ def medians(runs: Sequence[Run]) -> dict[tuple[str, int, int], dict[str, float]]
 
 
 def ratios(runs: Sequence[Run]) -> list[str]:
-    """Product over floor at each latency, and the product at each latency over itself at 0 ms.
+    """Return ratios of medians: product over floor, and the product over itself at 0 ms.
 
-    Of medians.
-
-    Of floors with several numbers of threads the best counts, for each figure by itself.
+    There is one of the first kind for each latency. Of floors with several numbers of threads the
+    best counts, for each figure by itself.
     """
     found = medians(runs)
     products = {
@@ -88,7 +87,7 @@ def ratios(runs: Sequence[Run]) -> list[str]:
 
 
 def line(run: Run, number: int) -> str:
-    """One run as a line of progress."""
+    """Return one run as a line of progress."""
     figures = run.figures
     return (
         f"round {number}: {run.program} at {run.latency_ms} ms with {run.concurrency}: "
@@ -97,7 +96,7 @@ def line(run: Run, number: int) -> str:
 
 
 def table(runs: Sequence[Run], ceilings: Sequence[Ceiling]) -> str:
-    """Medians for people."""
+    """Return the medians for people."""
     columns: tuple[tuple[str, str, Callable[[float], str]], ...] = (
         ("rows/s", "rows_per_second", lambda value: f"{value:,.0f}"),
         ("with start", "rows_per_second_with_start", lambda value: f"{value:,.0f}"),
@@ -125,7 +124,7 @@ def table(runs: Sequence[Run], ceilings: Sequence[Ceiling]) -> str:
 
 
 def figures(runs: Sequence[Run], ceilings: Sequence[Ceiling]) -> dict[str, Any]:
-    """Everything for programs: each run with its cost and stats, medians, ratios, ceilings."""
+    """Return everything for programs: each run with cost and stats, medians, ratios, ceilings."""
     return {
         "ceilings": [msgspec.to_builtins(found) for found in ceilings],
         "medians": [
@@ -146,7 +145,7 @@ def figures(runs: Sequence[Run], ceilings: Sequence[Ceiling]) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Where the figures come from: processor, Python, libraries, and how busy the machine is."""
+    """Return where the figures come from: processor, Python, libraries, how busy the machine is."""
     cpuinfo = Path("/proc/cpuinfo")
     models = (
         [text for text in cpuinfo.read_text().splitlines() if "model name" in text]

@@ -17,17 +17,16 @@ from benchmarks import report
 from benchmarks.backlog import PARTITIONS, Backlog, produce
 from benchmarks.measure import Cost, measure
 from benchmarks.standin import StandIn, Stats
-from tests.support.kafka_broker import BrokerUnavailable, JvmBroker
+from tests.support.kafka_broker import JvmBroker
+from tests.support.kafka_jars import BrokerUnavailable
 from tests.support.kafka_witness import Kafka, unique
 
 PROJECT = Path(__file__).parents[1]
 PARTS = ("ceiling", "floor", "product")
 CEILING_SECONDS = 4.0
 CEILING_CONNECTIONS = (1, 2, 4, 8)
-FLOOR_THREADS = (
-    1,
-    4,
-)  #: at 0 ms: posting inline costs least, a few threads are fastest; the better one counts
+#: At 0 ms: posting inline costs least, a few threads are fastest; the better one counts.
+FLOOR_THREADS = 1, 4
 
 #: A command, and its variables.
 Program = tuple[list[str], dict[str, str]]
@@ -39,7 +38,7 @@ class BenchmarkError(Exception):
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything a run needs: the parts that are running, and the backlog."""
+    """The parts that are running, and the backlog."""
 
     kafka: Kafka
     standin: StandIn
@@ -49,7 +48,7 @@ class Bench:
 
 
 def run_floor(bench: Bench, latency_ms: int, threads: int) -> report.Run:
-    """One run of the floor; ``threads`` as floor.py understands it."""
+    """Run the floor once; ``threads`` as floor.py understands it."""
     bench.standin.reset(latency_ms)
     where = [
         "--bootstrap",
@@ -70,8 +69,7 @@ def run_floor(bench: Bench, latency_ms: int, threads: int) -> report.Run:
 def run_product(
     bench: Bench, latency_ms: int, concurrency: int, program: Program | None = None
 ) -> report.Run:
-    """One run of the product with a group of its own, from the beginning to the end, checked to be
-    whole.
+    """Run the product once, with a group of its own, and check that its run is whole.
 
     ``program``: another one than what is installed.
     """
@@ -115,12 +113,12 @@ topic = "{letters}"
 
 
 def own_variables() -> dict[str, str]:
-    """This process's variables without settings of the product."""
+    """Return this process's variables without settings of the product."""
     return {name: value for name, value in os.environ.items() if not name.startswith("SCM_")}
 
 
 def product() -> Path:
-    """The installed command, beside this interpreter."""
+    """Return the installed command, beside this interpreter."""
     return Path(sys.executable).with_name("scm-consumer")
 
 
@@ -140,7 +138,7 @@ def _check(name: str, cost: Cost, stats: Stats, backlog: Backlog, log: Path) -> 
 
 
 def rounds(bench: Bench, options: argparse.Namespace) -> list[report.Run]:
-    """Every wanted program at every latency, ``--rounds`` times; who begins alternates."""
+    """Yield every wanted program at every latency, ``--rounds`` times; who begins alternates."""
     turns: list[Callable[[], report.Run]] = []
     for latency in options.latency_ms:
         if "floor" in options.only:

@@ -1,4 +1,4 @@
-"""How the tests run beside each other, the Kafka that they share, and what their summary tells.
+"""The test run: how files run beside each other, the Kafka that they share, and the summary.
 
 ``make test`` runs two parts: the files side by side, then by themselves the tests that measure time
 or processor time (the marker ``alone``), which other work would disturb. What they rely on of the
@@ -18,7 +18,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from tests.promises.names import unknown
 from tests.support import needs
-from tests.support.kafka_broker import BrokerUnavailable
+from tests.support.kafka_jars import BrokerUnavailable
 from tests.support.kafka_sources import USED, open_kafka
 from tests.support.kafka_witness import Kafka
 from tests.support.surroundings import settle
@@ -32,7 +32,7 @@ WHOLE = "tests/deploy/"
 
 
 def pytest_configure() -> None:
-    """In every worker, too."""
+    """Set what every worker needs, too."""
     settle()
     if settings.default is not None and settings.default.deadline is not None:
         # How long an example takes on a busy machine says nothing.
@@ -41,9 +41,9 @@ def pytest_configure() -> None:
 
 
 class ByFile(LoadFileScheduling):  # type: ignore[misc]  # the library has no types
-    """One file goes to one worker, as its fixtures are made once.
+    """Give one file to one worker, as its fixtures are made once.
 
-    So does one folder that is a piece of work.
+    One folder that is a piece of work goes to one worker, too.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -52,7 +52,7 @@ class ByFile(LoadFileScheduling):  # type: ignore[misc]  # the library has no ty
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
-    """How xdist deals out the tests."""
+    """Return how xdist deals out the tests."""
     return ByFile(config, log)
 
 
@@ -63,7 +63,7 @@ def pytest_report_header() -> str | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side, what takes longest begins; one after the other, the order stays as it is.
+    """Begin with what takes longest, side by side; one after the other, the order stays.
 
     What cannot run on this machine is skipped, but not in CI. A mark that names no promise is an
     error.
@@ -88,7 +88,7 @@ def _rank(item: pytest.Item) -> int:
 
 @pytest.fixture(scope="session")
 def kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
-    """The Kafka that all tests share: use topics and groups of your own (``unique``)."""
+    """Yield the Kafka that all tests share: use topics and groups of your own (``unique``)."""
     with ExitStack() as stack:
         try:
             found = stack.enter_context(open_kafka())
@@ -102,7 +102,7 @@ def kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker tells the controller."""
+    """Tell the controller, as a worker."""
     output = getattr(session.config, "workeroutput", None)
     used = session.config.stash.get(USED, None)
     if output is not None and used is not None:
@@ -111,7 +111,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """The controller hears it.
+    """Hear a worker, as the controller.
 
     One worker's word stands for all, as they look for it in the same places.
     """

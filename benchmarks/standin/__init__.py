@@ -14,7 +14,7 @@ ANSWER_SECONDS = 10.0
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """What the stand-in saw since its last reset."""
+    """The stand-in's counts since its last reset."""
 
     requests: int
     rows: int  #: of accepted requests
@@ -28,7 +28,7 @@ class Stats(msgspec.Struct, frozen=True):
 
 
 class Ceiling(msgspec.Struct, frozen=True):
-    """What the stand-in can do at most, loaded by a native client on the same machine."""
+    """The most that the stand-in can do, loaded by a native client on the same machine."""
 
     connections: int
     requests_per_second: float
@@ -37,7 +37,7 @@ class Ceiling(msgspec.Struct, frozen=True):
 
 
 class StandIn:
-    """The stand-in, running in a process of its own until ``close`` or until this process is gone."""
+    """The stand-in in a process of its own, until ``close`` or until this process is gone."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -58,13 +58,13 @@ class StandIn:
         self._ask("POST", f"/reset?latency_ms={latency_ms}")
 
     def stats(self) -> Stats:
-        """What was seen since the last reset."""
+        """Return what was seen since the last reset."""
         return msgspec.convert(self._ask("GET", "/stats"), Stats)
 
     def ceiling(
         self, seconds: float, connections: int, rows: int = 100, row_bytes: int = 230
     ) -> Ceiling:
-        """Load it as fast as a native client can, and say what it did."""
+        """Load it as fast as a native client can, and return what it did."""
         self.reset()
         arguments = (self.port, seconds, connections, rows, row_bytes)
         done = subprocess.run(

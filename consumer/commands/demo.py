@@ -12,7 +12,7 @@ from consumer.commands.options import SIGNAL_EXIT
 from consumer.demo.signals import ENDING, handling
 
 if TYPE_CHECKING:
-    from consumer.demo.evidence import Evidence
+    from consumer.demo.evidence import DemoEvidence
 
 
 @click.command(
@@ -58,7 +58,7 @@ def command(*, stay: bool) -> None:
         sys.exit(1)
 
 
-def _judged(evidence: Evidence) -> bool:
+def _judged(evidence: DemoEvidence) -> bool:
     """Judge and report. Return whether all is as it must be."""
     from consumer.demo import report
     from consumer.demo.judge import judge

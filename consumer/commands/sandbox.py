@@ -10,7 +10,7 @@ from typing import Any
 import click
 import orjson
 
-from consumer.sandbox import Pace, Sandbox
+from consumer.sandbox import Sandbox, SandboxPace
 from consumer.sandbox.faults import parse_fault
 from consumer.sandbox.kinds import KINDS, FaultError
 from consumer.sandbox.store import codes_from
@@ -104,21 +104,21 @@ Examples:
 @click.option(
     "--sync-codes",
     type=click.IntRange(min=0),
-    default=Pace().sync_codes,
+    default=SandboxPace().sync_codes,
     show_default=True,
     help="A synchronous upload that selects more codes is given up: 504, nothing applied.",
 )
 @click.option(
     "--sync-seconds",
     type=click.FloatRange(min=0),
-    default=Pace().sync_seconds,
+    default=SandboxPace().sync_seconds,
     show_default=True,
     help="After how long it is given up.",
 )
 @click.option(
     "--task-seconds",
     type=click.FloatRange(min=0),
-    default=Pace().task_seconds,
+    default=SandboxPace().task_seconds,
     show_default=True,
     help="How long an asynchronous upload takes to have its effect.",
 )
@@ -169,7 +169,7 @@ def command(
         products=products or None,
         accept_empty_units=accept_empty_units,
     )
-    sandbox.pace = Pace(sync_codes, sync_seconds, task_seconds)
+    sandbox.pace = SandboxPace(sync_codes, sync_seconds, task_seconds)
     for fault in faults:
         sandbox.faults.add(**fault)
     _serve(sandbox, listen)

@@ -1,6 +1,6 @@
-"""What the judge is given.
+"""The evidence for the judge: what was published, and what became of it.
 
-What was published, and what became of it. Plain data, from any source.
+Plain data, from any source.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Fields = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class TopicRecord:
     """A Kafka record as it lies in its topic."""
 
     topic: str
@@ -26,12 +26,11 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """What exists before anything is published, and how events are to be read."""
+class FactoryWorld:
+    """The world before anything is published, and how events are to be read."""
 
-    codes: Mapping[
-        str, Fields
-    ]  #: every code by its extended_id, with the fields that it has already
+    #: Every code by its extended_id, with the fields that it has already.
+    codes: Mapping[str, Fields]
     products: Collection[str]
     schema: Mapping[str, Any]  #: the Avro schema of an event
     data_key: str  #: of events that name none
@@ -39,7 +38,7 @@ class World:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedRow:
     """A row that the API applied; ``fields`` as sent, without the key."""
 
     data_key: str
@@ -48,7 +47,7 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class UploadRequest:
     """An upload as the API saw it; ``status`` None: the sender never got an answer."""
 
     status: int | None
@@ -58,17 +57,16 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class DemoEvidence:
     """All of it, read back from the topics and from the API after everything was committed."""
 
-    world: World
-    published: Sequence[Record]
-    letters: Sequence[Record]  #: the dead-letter topic
+    world: FactoryWorld
+    published: Sequence[TopicRecord]
+    letters: Sequence[TopicRecord]  #: the dead-letter topic
     state: Mapping[str, Fields]  #: extended_id → fields, at the API
-    applied: Sequence[Applied]  #: in the order in which the API applied them
-    requests: Sequence[Request]  #: uploads, in the order in which they were answered
-    broken_rules: Mapping[
-        str, int
-    ]  #: rules of the API that could have been kept, and how often they were not
+    applied: Sequence[AppliedRow]  #: in the order in which the API applied them
+    requests: Sequence[UploadRequest]  #: uploads, in the order in which they were answered
+    #: Rules of the API that could have been kept, and how often they were not.
+    broken_rules: Mapping[str, int]
     ledger: Mapping[str, int]  #: the consumer's own counts of records, "consumed" first
     seconds: float  #: from the consumer's start until everything was committed

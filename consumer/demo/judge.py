@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from consumer.demo.evidence import Applied, Evidence, Fields, Headers, Record
+from consumer.demo.evidence import AppliedRow, DemoEvidence, Fields, Headers, TopicRecord
 from consumer.demo.replay import Expected, Key, Letter, replay
 
 NOTHING = "(nothing)"
@@ -42,26 +42,26 @@ class Difference:
 
 
 @dataclass
-class Verdict:
-    """What was expected, and every difference from it."""
+class DemoVerdict:
+    """The judgement: what was expected, and every difference from it."""
 
     expected: Expected
     differences: list[Difference] = field(default_factory=list)
 
     @property
     def equal(self) -> bool:
-        """Whether all is as it must be."""
+        """Return whether all is as it must be."""
         return not self.differences
 
     def counts(self) -> Counter[str]:
-        """Differences by kind."""
+        """Return the differences by kind."""
         return Counter(difference.kind for difference in self.differences)
 
 
-def judge(evidence: Evidence) -> Verdict:
+def judge(evidence: DemoEvidence) -> DemoVerdict:
     """Work out what must have come of the published records, and compare."""
     expected = replay(evidence.world, evidence.published)
-    verdict = Verdict(expected)
+    verdict = DemoVerdict(expected)
     verdict.differences += compare_states(expected.state, evidence.state)
     verdict.differences += compare_updates(expected.updates, evidence.applied)
     verdict.differences += compare_letters(expected.letters, evidence.letters)
@@ -78,7 +78,7 @@ def judge(evidence: Evidence) -> Verdict:
 def compare_states(
     wanted: Mapping[str, Fields], found: Mapping[str, Fields]
 ) -> Iterator[Difference]:
-    """Every code's every field."""
+    """Compare every field of every code."""
     for code in sorted(wanted.keys() | found.keys()):
         if code not in found:
             yield Difference("lost", "the API's state", code, "", "the code", NOTHING)
@@ -101,11 +101,11 @@ def _compare_fields(where: str, key: str, wanted: Fields, found: Fields) -> Iter
 
 
 def compare_updates(
-    wanted: Mapping[Key, Sequence[Fields]], applied: Sequence[Applied]
+    wanted: Mapping[Key, Sequence[Fields]], applied: Sequence[AppliedRow]
 ) -> Iterator[Difference]:
-    """For each key, the rows that the API applied, in order.
+    """Compare, for each key, the rows that the API applied, in order.
 
-    A row may come again directly after itself (at least once); an older row after a newer one may
+    A row may come again directly after itself (at least once). An older row after a newer one may
     not.
     """
     found: dict[Key, list[Fields]] = defaultdict(list)
@@ -150,9 +150,9 @@ def _compare_sequence(
 # -- dead letters --------------------------------------------------------------------------------
 
 
-def compare_letters(wanted: Sequence[Letter], found: Sequence[Record]) -> Iterator[Difference]:
-    """Every dead letter once, with its reason and the record as it was published."""
-    positions: dict[str, list[Record]] = defaultdict(list)
+def compare_letters(wanted: Sequence[Letter], found: Sequence[TopicRecord]) -> Iterator[Difference]:
+    """Compare the dead letters: each once, with its reason and the record as it was published."""
+    positions: dict[str, list[TopicRecord]] = defaultdict(list)
     for record in found:
         added = _added(record.headers)
         place = (
@@ -178,8 +178,8 @@ def compare_letters(wanted: Sequence[Letter], found: Sequence[Record]) -> Iterat
             )
 
 
-def _is_about(record: Record, letter: Letter) -> bool:
-    """Whether a dead letter of the right record is about the right row of it."""
+def _is_about(record: TopicRecord, letter: Letter) -> bool:
+    """Return whether a dead letter of the right record is about the right row of it."""
     if letter.row is None:
         return True
     added = _added(record.headers)
@@ -189,7 +189,7 @@ def _is_about(record: Record, letter: Letter) -> bool:
     )
 
 
-def _compare_letter(position: str, letter: Letter, record: Record) -> Iterator[Difference]:
+def _compare_letter(position: str, letter: Letter, record: TopicRecord) -> Iterator[Difference]:
     added = _added(record.headers)
     own = tuple(
         (name, value) for name, value in record.headers if not name.startswith(ADDED_HEADERS)

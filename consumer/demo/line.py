@@ -18,7 +18,7 @@ from typing import Any
 from fastavro import parse_schema, schemaless_writer
 
 from consumer.demo.evidence import Headers
-from consumer.demo.factory import PRODUCTS, Code, Factory
+from consumer.demo.factory import PRODUCTS, Factory, FactoryCode
 
 #: A night shift in Shanghai: its date is a day ahead of UTC's.
 START = datetime(2024, 5, 1, 16, 5, tzinfo=UTC)
@@ -38,11 +38,11 @@ STATIONS = (CODER, SCALE, LABELLER, GATE, DOCK, HANDHELD) = (
 #: Characters of a code that are enough for a person.
 SHOWN = 6
 
-Encoder = Callable[["Happening"], bytes]
+Encoder = Callable[["LineEvent"], bytes]
 
 
 @dataclass(slots=True)
-class Happening:
+class LineEvent:
     """One thing that happened to a code or a case."""
 
     at: datetime
@@ -74,24 +74,24 @@ class Formats:
     def __post_init__(self) -> None:
         self.schema = parse_schema(self.schema)
 
-    def envelope(self, event: Happening) -> bytes:
-        """JSON with every member of the schema."""
+    def envelope(self, event: LineEvent) -> bytes:
+        """Return JSON with every member of the schema."""
         members = self._members(event) | {"occurred_at": event.at.isoformat()}
         return json.dumps(members, ensure_ascii=False, default=date.isoformat).encode()
 
-    def flat(self, event: Happening) -> bytes:
-        """JSON as the API's own upload item; only for the default data key."""
+    def flat(self, event: LineEvent) -> bytes:
+        """Return JSON as the API's own upload item; only for the default data key."""
         return json.dumps(
             {event.data_key: event.key_value} | event.data, default=date.isoformat
         ).encode()
 
-    def avro(self, event: Happening) -> bytes:
-        """The bare Avro datum."""
+    def avro(self, event: LineEvent) -> bytes:
+        """Return the bare Avro datum."""
         out = BytesIO()
         schemaless_writer(out, self.schema, self._members(event) | {"occurred_at": event.at})
         return out.getvalue()
 
-    def _members(self, event: Happening) -> dict[str, Any]:
+    def _members(self, event: LineEvent) -> dict[str, Any]:
         self._number += 1
         also = dict(zip(("data_key", "key_value"), event.also, strict=True)) if event.also else None
         return {
@@ -105,7 +105,7 @@ class Formats:
 
 
 def shift(factory: Factory, formats: Formats, rng: random.Random) -> list[Message]:
-    """Everything good that the line tells in one shift, in the order in which it happens."""
+    """Yield everything good that the line tells in one shift, in the order in which it happens."""
     messages: list[Message] = []
     for code in factory.codes:
         begin = START + timedelta(seconds=rng.uniform(0, 3600))
@@ -119,15 +119,17 @@ def shift(factory: Factory, formats: Formats, rng: random.Random) -> list[Messag
             begin += timedelta(seconds=rng.uniform(60, 600))
             day = (begin + timedelta(days=rng.randrange(1, 30))).date()
             data = {"ship_date": day.isoformat(), "carrier": rng.choice(CARRIERS)}
-            shipped = Happening(begin, case, data, "case_code", also)
+            shipped = LineEvent(begin, case, data, "case_code", also)
             encode = rng.choice((formats.envelope, formats.avro))
             about = f"{case} ships {data['ship_date']}"
             messages.append(Message(begin, case, encode(shipped), station=DOCK, about=about))
     return sorted(messages, key=lambda message: message.at)
 
 
-def _life(code: Code, begin: datetime, formats: Formats, rng: random.Random) -> Iterable[Message]:
-    """What happens to one code, the later the more likely to be left out."""
+def _life(
+    code: FactoryCode, begin: datetime, formats: Formats, rng: random.Random
+) -> Iterable[Message]:
+    """Yield what happens to one code, the later the more likely to be left out."""
     key = code.case or code.extended_id
     at = begin
 
@@ -137,7 +139,7 @@ def _life(code: Code, begin: datetime, formats: Formats, rng: random.Random) -> 
         headers: Headers = (
             (("station", station.encode()), ("batch", None)) if rng.random() < 0.1 else ()
         )
-        value = encode(Happening(at, code.extended_id, data))
+        value = encode(LineEvent(at, code.extended_id, data))
         return Message(at, key, value, headers, station, f"{code.extended_id[:SHOWN]}.. {about}")
 
     def labelled() -> Message:
@@ -172,9 +174,8 @@ def _commissioning(begin: datetime, rng: random.Random, *, in_json: bool) -> dic
         "production_date": begin.date(),
         "line": f"L{rng.randrange(1, 5)}",
     }
-    if (
-        in_json and rng.random() < 0.3
-    ):  # a timestamp in a date field: its date at its own offset counts
+    # a timestamp in a date field: its date at its own offset counts
+    if in_json and rng.random() < 0.3:
         data["production_date"] = begin.astimezone(LOCAL).isoformat()
     if rng.random() < 0.05:
         data["status"] = "0"  # beside activation_status it says nothing

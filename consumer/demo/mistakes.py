@@ -1,4 +1,4 @@
-"""What goes wrong on a packaging line: bad rows, for every reason that a dead letter can have."""
+"""Mistakes on a packaging line: bad rows, for every reason that a dead letter can have."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from consumer.demo.factory import Factory
-from consumer.demo.line import START, Formats, Happening, Message
+from consumer.demo.line import START, Formats, LineEvent, Message
 
 #: How often each mistake happens; the ones that only the API can see, more often.
 TIMES = 2
@@ -16,7 +16,7 @@ TIMES_AT_API = 12
 
 
 def mistakes(factory: Factory, formats: Formats, rng: random.Random) -> list[Message]:
-    """Records that end in the dead-letter topic, at any time of the shift."""
+    """Yield records that end in the dead-letter topic, at any time of the shift."""
     made: list[Message] = []
 
     def somewhen() -> datetime:
@@ -30,11 +30,11 @@ def mistakes(factory: Factory, formats: Formats, rng: random.Random) -> list[Mes
         for encode, data in _bad_fields(formats):
             code = rng.choice(factory.codes)
             at = somewhen()
-            value = encode(Happening(at, code.extended_id, data))
+            value = encode(LineEvent(at, code.extended_id, data))
             made.append(Message(at, code.case or code.extended_id, value))
         for key in ("", "   ", "\u3000\u2003"):
             at = somewhen()
-            made.append(Message(at, None, formats.envelope(Happening(at, key, {"line": "L1"}))))
+            made.append(Message(at, None, formats.envelope(LineEvent(at, key, {"line": "L1"}))))
     for number in range(TIMES_AT_API):
         code = rng.choice(factory.codes)
         at = somewhen()
@@ -49,22 +49,22 @@ def mistakes(factory: Factory, formats: Formats, rng: random.Random) -> list[Mes
             Message(
                 at,
                 code.case or code.extended_id,
-                formats.avro(Happening(at, code.extended_id, row)),
+                formats.avro(LineEvent(at, code.extended_id, row)),
             ),
-            Message(at, stranger, formats.flat(Happening(at, stranger, {"lot": number}))),
+            Message(at, stranger, formats.flat(LineEvent(at, stranger, {"lot": number}))),
             Message(
                 at,
                 stranger,
-                formats.avro(Happening(at, stranger, {"carrier": "none"}, "case_code")),
+                formats.avro(LineEvent(at, stranger, {"carrier": "none"}, "case_code")),
             ),
         ]
     return made
 
 
 def _unreadable(formats: Formats, rng: random.Random) -> Iterator[bytes]:
-    """Values from which no row can be made."""
+    """Return values from which no row can be made."""
     at = START
-    good = Happening(at, "SOME-CODE-1", {"line": "L1"})
+    good = LineEvent(at, "SOME-CODE-1", {"line": "L1"})
     yield bytes([0xFF, 0xFE]) + rng.randbytes(40)  # undecodable: another program's bytes
     yield formats.avro(good)[:-4]  # undecodable: cut off
     yield formats.flat(good)[:-1]  # undecodable: a JSON object without its end
@@ -72,20 +72,18 @@ def _unreadable(formats: Formats, rng: random.Random) -> Iterator[bytes]:
     yield b"[1, 2, 3]"  # invalid_event: JSON, but no object
     # invalid_event: the key of an envelope is text
     yield b'{"key_value": 5, "scm_data": {"line": "L1"}}'
-    yield formats.flat(
-        Happening(at, "SOME-CODE-1", {"line": ["L1", "L2"]})
-    )  # invalid_event: a list
-    yield formats.flat(Happening(at, "SOME-CODE-1", {"weight_g": float("nan")}))  # invalid_event
-    yield formats.avro(Happening(at, "SOME-CODE-1", {"weight_g": float("inf")}))  # invalid_event
-    yield formats.envelope(
-        Happening(at, "C-1", {"line": "L1"}, "case_code", ("case_code", "C-1"))
-    )  # invalid_event
+    # invalid_event: a list
+    yield formats.flat(LineEvent(at, "SOME-CODE-1", {"line": ["L1", "L2"]}))
+    yield formats.flat(LineEvent(at, "SOME-CODE-1", {"weight_g": float("nan")}))  # invalid_event
+    yield formats.avro(LineEvent(at, "SOME-CODE-1", {"weight_g": float("inf")}))  # invalid_event
+    # invalid_event
+    yield formats.envelope(LineEvent(at, "C-1", {"line": "L1"}, "case_code", ("case_code", "C-1")))
     yield b'{"intended_market": "cn"}'  # key_missing
     yield b'{"scm_data": {"line": "L1"}}'  # key_missing
 
 
-def _bad_fields(formats: Formats) -> Iterator[tuple[Callable[[Happening], bytes], dict[str, Any]]]:
-    """Rows that break one of the API's rules, each with the format it is told in."""
+def _bad_fields(formats: Formats) -> Iterator[tuple[Callable[[LineEvent], bytes], dict[str, Any]]]:
+    """Return rows that break one of the API's rules, each with the format it is told in."""
     yield formats.envelope, {"carrier": "x" * 51}  # value_too_long
     yield formats.avro, {"lot": "長" * 51}  # value_too_long
     yield formats.flat, {"date_consumed": "2024-05-02"}  # forbidden_field

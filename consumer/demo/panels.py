@@ -1,4 +1,4 @@
-"""What stands in each frame of the live view."""
+"""The frames of the live view, and what stands in each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from consumer.demo.line import LOCAL
-from consumer.demo.watch import Answer, Progress
+from consumer.demo.watch import Progress, SeenUpload
 
 
 class Signs(NamedTuple):
@@ -22,7 +22,7 @@ class Signs(NamedTuple):
     ascii_only: bool
 
     def clean(self, text: str) -> str:
-        """Printable text as this screen can show it."""
+        """Return printable text as this screen can show it."""
         return text.encode("ascii", "replace").decode() if self.ascii_only else text
 
 
@@ -53,7 +53,7 @@ MIN_BAR, MAX_BAR, LANE_BAR = 6, 24, 10
 
 
 def title(progress: Progress, signs: Signs) -> Table:
-    """Which way everything goes, how long it took so far, and what is going on."""
+    """Return which way everything goes, how long it took so far, and what is going on."""
     way = f" {signs.arrow} ".join(("packaging line", "Kafka", "scm-consumer", "Scantrust API"))
     table = Table.grid(expand=True)
     table.add_column(no_wrap=True, overflow="crop")
@@ -64,7 +64,7 @@ def title(progress: Progress, signs: Signs) -> Table:
 
 
 def phase(progress: Progress) -> str:
-    """What is going on."""
+    """Return what is going on."""
     if progress.done:
         return (
             "all is committed; it is now compared with an independent replay of what was published"
@@ -77,7 +77,7 @@ def phase(progress: Progress) -> str:
 
 
 def stations(progress: Progress, signs: Signs) -> Table:
-    """The line: what each station told last."""
+    """Return the line: what each station told last."""
     table = _rows((8, "left"), (5, "right"), (0, "left"))
     for name, told in progress.line.stations.items():
         table.add_row(name, Text(f"{told.events:,}", "cyan"), Text(signs.clean(told.last), "dim"))
@@ -85,13 +85,13 @@ def stations(progress: Progress, signs: Signs) -> Table:
 
 
 def stations_title(progress: Progress) -> str:
-    """Where and when, by the line's own clock."""
+    """Return where and when, by the line's own clock."""
     clock = progress.line.clock
     return f"packaging line{f', {clock.astimezone(LOCAL):%d %b %H:%M}' if clock else ''}"
 
 
 def partitions(progress: Progress, width: int, signs: Signs) -> Table:
-    """Kafka: how far each partition is published, read and committed."""
+    """Return Kafka: how far each partition is published, read and committed."""
     read = {
         entry["partition"]: entry["position"]
         for entry in (progress.status or {}).get("partitions", ())
@@ -108,7 +108,7 @@ def partitions(progress: Progress, width: int, signs: Signs) -> Table:
 
 
 def windows(progress: Progress, rows: int, width: int, signs: Signs) -> Table:
-    """Windows: those that fill, and at the bottom the rows that are in flight and those that wait."""
+    """Return the windows that fill, and below them the rows in flight and those that wait."""
     room = max(LANE_BAR, width // 3)
     table = _rows((width - room - 6, "left"), (room, "left"), (4, "right"))
     status = progress.status or {}
@@ -142,7 +142,7 @@ def windows(progress: Progress, rows: int, width: int, signs: Signs) -> Table:
 
 
 def answers(progress: Progress, rows: int) -> Table:
-    """The API: its last answers, the latest at the bottom."""
+    """Return the API's last answers, the latest at the bottom."""
     table = _rows((4, "left"), (4, "right"), (0, "left"))
     for answer in progress.answers[-rows:]:
         colour = COLOURS.get(answer.status, "red")
@@ -151,13 +151,13 @@ def answers(progress: Progress, rows: int) -> Table:
     return table
 
 
-def _told(answer: Answer, colour: str) -> Text:
+def _told(answer: SeenUpload, colour: str) -> Text:
     again = f", {answer.again} sent again" if answer.again else ""
     return Text.assemble((answer.word, "" if answer.status == 200 else colour), (again, "dim"))
 
 
 def answers_title(progress: Progress) -> str:
-    """How often the API answered what."""
+    """Return how often the API answered what."""
     counts = progress.requests
     told = [
         f"{LOST if status == 'none' else status}:{counts[status]}"
@@ -168,7 +168,7 @@ def answers_title(progress: Progress) -> str:
 
 
 def letters(progress: Progress, rows: int, signs: Signs) -> Table:
-    """Dead letters, the latest at the bottom."""
+    """Return the dead letters, the latest at the bottom."""
     table = _rows((15, "left"), (18, "left"), (0, "left"))
     for letter in progress.last_letters[-rows:]:
         subject = letter.key if letter.key.strip() else letter.place
@@ -181,7 +181,7 @@ def letters(progress: Progress, rows: int, signs: Signs) -> Table:
 
 
 def letters_title(progress: Progress) -> str:
-    """How many there are, and the most frequent reasons."""
+    """Return how many dead letters there are, and the most frequent reasons."""
     most = sorted(progress.reasons.items(), key=lambda pair: -pair[1])[:3]
     return f"dead letters: {progress.letters}" + "".join(
         f", {reason} {count}" for reason, count in most
@@ -189,7 +189,7 @@ def letters_title(progress: Progress) -> str:
 
 
 def totals(progress: Progress, width: int, signs: Signs) -> Table:
-    """One bar over everything: settled, published, to come."""
+    """Return one bar over everything: settled, published, to come."""
     published, settled = progress.line.events, progress.settled
     parts = [(settled, "green"), (published - settled, "cyan")]
     table = Table.grid(expand=True)
@@ -209,7 +209,7 @@ def totals(progress: Progress, width: int, signs: Signs) -> Table:
 
 
 def _rows(*columns: tuple[int, JustifyMethod]) -> Table:
-    """A table without lines.
+    """Return a table without lines.
 
     Columns have fixed widths, so that nothing jumps; one of width 0 takes what is left.
     """
@@ -226,7 +226,7 @@ def _rows(*columns: tuple[int, JustifyMethod]) -> Table:
 
 
 def _bar(width: int, parts: Iterable[tuple[int, str]], whole: int, signs: Signs) -> Text:
-    """A bar of coloured parts; the rest up to the whole is empty."""
+    """Return a bar of coloured parts; the rest up to the whole is empty."""
     bar = Text(no_wrap=True)
     done = 0
     for size, colour in parts:

@@ -26,7 +26,7 @@ TAIL = 15
 
 
 def free_address() -> str:
-    """A free address of this machine, host:port."""
+    """Return a free address of this machine, host:port."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{taken.getsockname()[1]}"
@@ -69,30 +69,30 @@ class ConsumerProcess:
 
     @property
     def ended(self) -> int | None:
-        """Its exit code, if it has ended: 128 + the number of a signal that killed it."""
+        """Return its exit code if it has ended: 128 + the number of a signal that killed it."""
         assert self._process is not None
         code = self._process.poll()
         return 128 - code if code is not None and code < 0 else code
 
     def check(self) -> None:
-        """Raises UserError, with its own words, when it has ended."""
+        """Raise UserError, with the process's own words, when it has ended."""
         if self.ended is not None:
             raise UserError(self.failure(f"the consumer ended with exit code {self.ended}"))
 
     def stop(self) -> None:
-        """Stop it as a user does; raises UserError when it fails in that."""
+        """Stop it as a user does; raise UserError when it fails in that."""
         self.check()
         self._end()
         if self.ended:
             self.check()
 
     def failure(self, text: str) -> str:
-        """That text, with the end of its log."""
+        """Return that text, with the end of its log."""
         tail = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
         return "\n".join([f"{text}; the end of its log:", *tail])
 
     def status(self) -> dict[str, Any] | None:
-        """What it tells at its ops address; None: it does not, or not yet."""
+        """Return what it tells at its ops address; None: it does not, or not yet."""
         connection = http.client.HTTPConnection(self._ops, timeout=CALL_SECONDS)
         try:
             connection.request("GET", "/status")
@@ -105,7 +105,7 @@ class ConsumerProcess:
         return document if isinstance(document, dict) else None
 
     def ledger(self) -> dict[str, int]:
-        """Its counts of records. Raises UserError when it does not tell them."""
+        """Return its counts of records; raise UserError when it does not tell them."""
         deadline = time.monotonic() + LEDGER_SECONDS
         while True:
             status = self.status()

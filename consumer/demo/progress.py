@@ -1,7 +1,4 @@
-"""Live progress on stderr.
-
-A view on a terminal, else a plain line about every second and what is new in words.
-"""
+"""Live progress on stderr: a view on a terminal, else a line about every second."""
 
 from __future__ import annotations
 
@@ -55,7 +52,7 @@ class Plain:
 
 
 def line(progress: Progress) -> str:
-    """How far it is, in a line."""
+    """Return how far it is, in a line."""
     answers = ", ".join(f"{status} {count}" for status, count in sorted(progress.requests.items()))
     of = f" of {progress.total:,}" if progress.total else ""
     return (

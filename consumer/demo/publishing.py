@@ -21,8 +21,8 @@ TICK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a station has told: how many events, and the last one in words."""
+class StationReport:
+    """The word of a station: how many events, and the last one in words."""
 
     events: int = 0
     last: str = ""
@@ -30,23 +30,23 @@ class Told:
 
 @dataclass(slots=True)
 class Published:
-    """How far the line is."""
+    """The line's progress."""
 
     events: int = 0  #: acknowledged by Kafka
-    ends: dict[int, int] = field(
-        default_factory=dict
-    )  #: offset after the last acknowledged record, by partition
-    stations: dict[str, Told] = field(default_factory=lambda: {name: Told() for name in STATIONS})
+    #: Offset after the last acknowledged record, by partition.
+    ends: dict[int, int] = field(default_factory=dict)
+    stations: dict[str, StationReport] = field(
+        default_factory=lambda: {name: StationReport() for name in STATIONS}
+    )
     clock: datetime | None = None  #: of the line, at its last event
     finished: bool = False
 
 
-class Publisher:
-    """Publishes messages in order, so many a second, in a thread of its own as long as the context
-    is open.
+class LinePublisher:
+    """Publish messages in order, so many a second, in a thread of its own.
 
-    The partitioner is the one of Java's producers, so that every producer puts a code on the same
-    partition.
+    The thread works as long as the context is open. The partitioner is the one of Java's producers,
+    so that every producer puts a code on the same partition.
     """
 
     def __init__(
@@ -84,11 +84,14 @@ class Publisher:
         self._thread.join()
 
     def progress(self) -> Published:
-        """How far the line is, as of now. Raises UserError when an event was not acknowledged."""
+        """Return how far the line is, as of now; raise UserError when an event was not
+        acknowledged.
+        """
         with self._lock:
             if self._failures:
                 raise UserError(
-                    f"the line could not publish {len(self._failures)} of {self._produced} events: {self._failures[0]}"
+                    f"the line could not publish {len(self._failures)} of {self._produced} "
+                    f"events: {self._failures[0]}"
                 )
             state = self._state
             return Published(
@@ -113,7 +116,7 @@ class Publisher:
             self._state.finished = True
 
     def _publish_next(self) -> bool:
-        """Publish the next event; False: there is none."""
+        """Publish the next event; return False when there is none."""
         message = next(self._messages, None)
         if message is None:
             return False
@@ -127,7 +130,7 @@ class Publisher:
         self._produced += 1
         with self._lock:
             state = self._state
-            state.stations[message.station] = Told(
+            state.stations[message.station] = StationReport(
                 state.stations[message.station].events + 1, message.about
             )
             state.clock = message.at

@@ -1,4 +1,4 @@
-"""What must come of published records, worked out one by one from the guides and the contract.
+"""The replay: what must come of published records, one by one, from the guides and the contract.
 
 Slow and plain on purpose: it reads every record by itself, with nothing of the consumer that it
 checks.
@@ -18,7 +18,7 @@ from typing import Any
 
 from fastavro import parse_schema, schemaless_reader
 
-from consumer.demo.evidence import Fields, Record, World
+from consumer.demo.evidence import FactoryWorld, Fields, TopicRecord
 
 Key = tuple[str, str]  #: data key and key value
 
@@ -26,7 +26,7 @@ MAX_CHARACTERS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ExpectedRow:
     """One item of an upload: what a record asks for."""
 
     data_key: str
@@ -35,28 +35,23 @@ class Row:
 
     @property
     def item(self) -> dict[str, str]:
-        """As it is sent."""
+        """Return it as it is sent."""
         return {self.data_key: self.key_value} | dict(self.fields)
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter that must be there, of a record or a row of it.
+    """A dead letter that must be there, of a record or a row; ``sent``: the API rejected it."""
 
-    ``sent``: the API rejected it.
-    """
-
-    record: Record
+    record: TopicRecord
     reason: str
-    row: Row | None = None
+    row: ExpectedRow | None = None
     sent: bool = False
 
 
 @dataclass
 class Expected:
-    """The end: every code's fields, the rows accepted for each key in their order, the dead
-    letters.
-    """
+    """The end: every code's fields, the rows accepted for each key in order, the dead letters."""
 
     state: dict[str, dict[str, str]]
     updates: dict[Key, list[Fields]] = field(default_factory=lambda: defaultdict(list))
@@ -65,15 +60,16 @@ class Expected:
 
 
 class Bad(Exception):  # noqa: N818 - a finding, not a fault
-    """Why there is no row; ``args[0]`` is the reason."""
+    """The reason for which there is no row, in ``args[0]``."""
 
 
-def replay(world: World, published: Sequence[Record]) -> Expected:
-    """Everything that must come of these records, partition by partition in the order of their
-    offsets.
+def replay(world: FactoryWorld, published: Sequence[TopicRecord]) -> Expected:
+    """Return everything that must come of these records.
+
+    They are taken partition by partition, in the order of their offsets.
     """
     expected = Expected({code: dict(fields) for code, fields in world.codes.items()})
-    reader = _Reader(world)
+    reader = _ValueReader(world)
     for record in sorted(
         published, key=lambda record: (record.topic, record.partition, record.offset)
     ):
@@ -90,12 +86,12 @@ def replay(world: World, published: Sequence[Record]) -> Expected:
     return expected
 
 
-def _settle(expected: Expected, world: World, record: Record, row: Row) -> None:
+def _settle(expected: Expected, world: FactoryWorld, record: TopicRecord, row: ExpectedRow) -> None:
     reason = broken_rule(row, world)
     if reason:
         expected.letters.append(Letter(record, reason, row))
         return
-    row = Row(
+    row = ExpectedRow(
         row.data_key, row.key_value, {n: v for n, v in row.fields.items() if n != row.data_key}
     )
     codes = _selected(expected.state, row.data_key, row.key_value)
@@ -111,7 +107,7 @@ def _settle(expected: Expected, world: World, record: Record, row: Row) -> None:
 
 
 def _selected(state: Mapping[str, Fields], data_key: str, value: str) -> list[str]:
-    """The codes a key stands for: one by its id, or all whose field has exactly that value."""
+    """Return the codes of a key: one by its id, or all whose field has exactly that value."""
     if data_key == "extended_id":
         return [value] if value in state else []
     return [code for code, fields in state.items() if fields.get(data_key) == value]
@@ -126,8 +122,8 @@ def _store(code: dict[str, str], fields: Fields) -> None:
             code.pop(stored, None)  # empty text erases
 
 
-def broken_rule(row: Row, world: World) -> str | None:
-    """The reason for which a row must not be sent, or None."""
+def broken_rule(row: ExpectedRow, world: FactoryWorld) -> str | None:
+    """Return the reason for which a row must not be sent, or None."""
     fields = row.fields
     if not row.key_value.strip():
         return "key_blank"
@@ -142,7 +138,7 @@ def broken_rule(row: Row, world: World) -> str | None:
     return None if fields.keys() - {row.data_key} else "no_fields"
 
 
-def _allowed(name: str, value: str, world: World) -> bool:
+def _allowed(name: str, value: str, world: FactoryWorld) -> bool:
     if name in ("activation_status", "status"):
         return value in ("0", "1", "2")
     if name == "product":
@@ -161,15 +157,15 @@ def _is_day(text: str) -> bool:
         return False
 
 
-class _Reader:
+class _ValueReader:
     """From bytes to rows."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: FactoryWorld) -> None:
         self._world = world
         self._schema = parse_schema(dict(world.schema))
 
-    def rows(self, value: bytes) -> list[Row]:
-        """The rows of a record's value. Raises Bad."""
+    def rows(self, value: bytes) -> list[ExpectedRow]:
+        """Return the rows of a record's value; raise Bad."""
         if value.lstrip(b" \t\r\n")[:1] in (b"{", b"["):
             event = self._json(value)
             if "scm_data" not in event:
@@ -197,16 +193,18 @@ class _Reader:
             raise Bad("undecodable")
         return dict(event)
 
-    def _flat(self, item: dict[str, Any]) -> Row:
+    def _flat(self, item: dict[str, Any]) -> ExpectedRow:
         data_key = self._world.data_key
         key = item.get(data_key)
         if key is None:
             raise Bad("key_missing")
         if not isinstance(key, str):
             raise Bad("invalid_event")  # the line writes keys as text only
-        return Row(data_key, key, self._texts({n: v for n, v in item.items() if n != data_key}))
+        return ExpectedRow(
+            data_key, key, self._texts({n: v for n, v in item.items() if n != data_key})
+        )
 
-    def _event(self, event: dict[str, Any]) -> list[Row]:
+    def _event(self, event: dict[str, Any]) -> list[ExpectedRow]:
         data, key = event["scm_data"], event.get("key_value")
         data_key = event.get("data_key") or self._world.data_key
         if not isinstance(data, dict) or not isinstance(key, str | None):
@@ -216,13 +214,16 @@ class _Reader:
         fields = self._texts(data)
         also = event.get("also_update")
         if not also:
-            return [Row(data_key, key, fields)]
+            return [ExpectedRow(data_key, key, fields)]
         if (also["data_key"], also["key_value"]) == (data_key, key):
             raise Bad("invalid_event")
-        return [Row(data_key, key, fields), Row(also["data_key"], also["key_value"], fields)]
+        return [
+            ExpectedRow(data_key, key, fields),
+            ExpectedRow(also["data_key"], also["key_value"], fields),
+        ]
 
     def _texts(self, data: dict[str, Any]) -> dict[str, str]:
-        """The fields that are sent, as the strings the API takes."""
+        """Return the fields that are sent, as the strings the API takes."""
         fields = {
             name: self._text(name, value) for name, value in data.items() if value is not None
         }
@@ -233,9 +234,8 @@ class _Reader:
     def _text(self, name: str, value: Any) -> str:
         if isinstance(value, str):
             if name in self._world.date_fields and "T" in value:
-                return (
-                    datetime.fromisoformat(value).date().isoformat()
-                )  # the date at the event's own offset
+                # the date at the event's own offset
+                return datetime.fromisoformat(value).date().isoformat()
             return value
         if isinstance(value, bool):
             return "true" if value else "false"

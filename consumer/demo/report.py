@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
-from consumer.demo.evidence import Evidence, Request
-from consumer.demo.judge import Difference, Verdict
+from consumer.demo.evidence import DemoEvidence, UploadRequest
+from consumer.demo.judge import DemoVerdict, Difference
 from consumer.demo.replay import Expected, Key
 from consumer.demo.watch import WORDS
 
@@ -19,8 +19,8 @@ SHOWN = 3
 WIDTH = 14
 
 
-def lines(evidence: Evidence, verdict: Verdict, width: int = 0) -> Iterator[str]:
-    """The report, line by line, with colours for a terminal; ``width``: of the terminal, 0: any."""
+def lines(evidence: DemoEvidence, verdict: DemoVerdict, width: int = 0) -> Iterator[str]:
+    """Yield the report by lines, with colours for a terminal; ``width``: its columns, 0: any."""
     for name, text in _happened(evidence, verdict.expected):
         yield _named(name, text, width)
     yield ""
@@ -31,25 +31,29 @@ def lines(evidence: Evidence, verdict: Verdict, width: int = 0) -> Iterator[str]
         )
         return
     yield from _shown(verdict.differences)
-    told = f"DIFFERENT: {len(verdict.differences):,} differences from an independent replay of the events."
-    yield click.style(told, fg="red", bold=True)
+    text = (
+        f"DIFFERENT: {len(verdict.differences):,} differences "
+        "from an independent replay of the events."
+    )
+    yield click.style(text, fg="red", bold=True)
 
 
-def _happened(evidence: Evidence, expected: Expected) -> Iterator[tuple[str, str]]:
-    """What was published, and how it was uploaded, by name."""
+def _happened(evidence: DemoEvidence, expected: Expected) -> Iterator[tuple[str, str]]:
+    """Return what was published, and how it was uploaded, by name."""
     updates = sum(map(len, expected.updates.values()))
     rows = updates + len(expected.letters)
     repeats = sum(len(rows) - 1 for rows in expected.updates.values())
     partitions = len({record.partition for record in evidence.published})
     yield (
         "published",
-        f"{len(evidence.published):,} records on {partitions} partitions = {expected.skipped:,} tombstones + "
+        f"{len(evidence.published):,} records on {partitions} partitions = "
+        f"{expected.skipped:,} tombstones + "
         f"{len(evidence.published) - expected.skipped:,} events, which make {rows:,} rows",
     )
     yield (
         "rows",
-        f"{rows:,} = {updates:,} good ones for {len(expected.updates):,} keys ({repeats:,} of them update an earlier "
-        f"one) + {len(expected.letters):,} bad ones",
+        f"{rows:,} = {updates:,} good ones for {len(expected.updates):,} keys "
+        f"({repeats:,} of them update an earlier one) + {len(expected.letters):,} bad ones",
     )
     yield "consumer", f"{_ledger(evidence.ledger)}; {evidence.seconds:.1f} s"
     windows = [request for request in evidence.requests if request.applied]
@@ -58,8 +62,10 @@ def _happened(evidence: Evidence, expected: Expected) -> Iterator[tuple[str, str
     applied = sum(request.applied for request in windows)
     yield (
         "uploaded",
-        f"{len(windows):,} windows accepted = {answered:,} answered + {len(windows) - answered:,} whose answer was "
-        f"lost; {mean:.1f} rows a window on average; {applied:,} rows applied = {updates:,} good ones + "
+        f"{len(windows):,} windows accepted = {answered:,} answered + "
+        f"{len(windows) - answered:,} whose answer was lost; "
+        f"{mean:.1f} rows a window on average; "
+        f"{applied:,} rows applied = {updates:,} good ones + "
         f"{applied - updates:,} applied once more after a lost answer",
     )
     answers = Counter(_answer(request) for request in evidence.requests)
@@ -75,7 +81,7 @@ def _happened(evidence: Evidence, expected: Expected) -> Iterator[tuple[str, str
     yield "dead letters", f"{len(evidence.letters):,}: {_counted(reasons)}"
 
 
-def _compared(evidence: Evidence, verdict: Verdict) -> str:
+def _compared(evidence: DemoEvidence, verdict: DemoVerdict) -> str:
     if not verdict.equal:
         return _counted(verdict.counts())
     expected = verdict.expected
@@ -85,8 +91,8 @@ def _compared(evidence: Evidence, verdict: Verdict) -> str:
     )
 
 
-def sent_again(evidence: Evidence) -> Counter[str]:
-    """Rows that were sent once more, by what came of them the time before."""
+def sent_again(evidence: DemoEvidence) -> Counter[str]:
+    """Return the rows that were sent once more, by what came of them the time before."""
     rejected = _rejected(evidence)
     causes: dict[Key, str] = {}
     counts: Counter[str] = Counter()
@@ -100,8 +106,8 @@ def sent_again(evidence: Evidence) -> Counter[str]:
     return counts
 
 
-def _rejected(evidence: Evidence) -> set[Key]:
-    """The keys of which the API rejected a row."""
+def _rejected(evidence: DemoEvidence) -> set[Key]:
+    """Return the keys of which the API rejected a row."""
     found: set[Key] = set()
     for letter in evidence.letters:
         headers = {
@@ -112,13 +118,13 @@ def _rejected(evidence: Evidence) -> set[Key]:
     return found
 
 
-def _answer(request: Request) -> str:
+def _answer(request: UploadRequest) -> str:
     word = "answer lost" if request.status is None else WORDS.get(request.status, "failed")
     return f"{word} ({request.status})" if request.status else word
 
 
 def _shown(differences: Sequence[Difference]) -> Iterator[str]:
-    """The first differences of each kind and place."""
+    """Return the first differences of each kind and place."""
     groups: dict[tuple[str, str], list[Difference]] = defaultdict(list)
     for difference in differences:
         groups[difference.kind, difference.where].append(difference)
@@ -132,14 +138,15 @@ def _shown(differences: Sequence[Difference]) -> Iterator[str]:
 
 
 def _named(name: str, text: str, width: int) -> str:
-    """A line, folded under itself where it is wider than the terminal."""
+    """Return a line, folded under itself where it is wider than the terminal."""
     folded = textwrap.wrap(text, width - WIDTH) if width > 2 * WIDTH else [text]
     return click.style(f"{name:<{WIDTH}}", bold=True) + f"\n{'':<{WIDTH}}".join(folded)
 
 
 def _ledger(ledger: Mapping[str, int]) -> str:
-    consumed, *rest = ledger
-    return f"{ledger[consumed]:,} records {consumed} = {' + '.join(f'{ledger[name]:,} {name}' for name in rest)}"
+    consumed, *others = ledger
+    parts = " + ".join(f"{ledger[name]:,} {name}" for name in others)
+    return f"{ledger[consumed]:,} records {consumed} = {parts}"
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -1,4 +1,4 @@
-"""What the line has to tell, as a whole: good events and mistakes, in their order."""
+"""A shift: all that the line tells, good events and mistakes, in their order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from consumer.demo.mistakes import mistakes
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much happens, and the seed that decides what."""
+    """The size of a shift, and the seed that decides what happens."""
 
     cases: int = 100
     per_case: int = 12
@@ -21,7 +21,7 @@ class Size:
 
 
 class Shift:
-    """What the line has to tell; the same for the same size and seed."""
+    """All that the line tells in a shift; the same for the same size and seed."""
 
     def __init__(self, size: Size) -> None:
         self._rng = random.Random(size.seed)
@@ -30,13 +30,13 @@ class Shift:
         self._formats = line.Formats(self.world.schema)
 
     def messages(self) -> list[line.Message]:
-        """A shift, in the order in which it happens; each call gives the next one."""
+        """Yield a shift's messages in the order in which they happen."""
         told = line.shift(self._plant, self._formats, self._rng) + mistakes(
             self._plant, self._formats, self._rng
         )
         return sorted(told, key=lambda message: message.at)
 
     def on_and_on(self) -> Iterator[line.Message]:
-        """Shift after shift."""
+        """Yield shift after shift."""
         while True:
             yield from self.messages()

@@ -1,9 +1,9 @@
 """Signals while the demo runs.
 
-SIGINT and SIGTERM end it wherever it was started, as they end ``run``: also in a background job of
-a script, which a shell starts with SIGINT ignored, and which would else go on when the script has
-been interrupted. SIGHUP ends it with its terminal, unless it was ignored at the start: that is what
-``nohup`` is for.
+SIGINT and SIGTERM end it wherever it was started, as they end ``run``. That includes a background
+job of a script: a shell starts that with SIGINT ignored, and the demo would go on when the script
+has been interrupted. SIGHUP ends it with its terminal, unless it was ignored at the start: that is
+what ``nohup`` is for.
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def handling(
     numbers: Sequence[signal.Signals], handler: Callable[[int, object], object]
 ) -> Iterator[None]:
-    """Have these signals handled so in this block, but for an ignored SIGHUP.
-
-    Only on the main thread.
-    """
+    """Have these signals handled so in this block, but for an ignored SIGHUP; main thread only."""
     heard = [
         number
         for number in numbers

@@ -16,11 +16,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from consumer.adapters.kafka.embedded import EmbeddedKafka
-from consumer.demo.evidence import Applied, Evidence, Request, World
+from consumer.demo.evidence import AppliedRow, DemoEvidence, FactoryWorld, UploadRequest
 from consumer.demo.process import ConsumerProcess, free_address
-from consumer.demo.publishing import Publisher
+from consumer.demo.publishing import LinePublisher
 from consumer.demo.shift import Shift, Size
-from consumer.demo.topics import Tail, Topics
+from consumer.demo.topics import Tail, TopicReader
 from consumer.demo.watch import Progress, Watch
 from consumer.errors import UserError
 from consumer.sandbox import Sandbox
@@ -91,25 +91,24 @@ listen = "{ops}"
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class DemoStage:
     """Everything that runs; see ``set_up``."""
 
     shift: Shift
     kafka: EmbeddedKafka
     api: Sandbox
-    topics: Topics
+    topics: TopicReader
     consumer: ConsumerProcess
     watch: Watch
     configuration: Path
     ops: str  #: address of the consumer's page, host:port
 
-    def play(self, tell: Callable[[Progress], None], *, stay: bool = False) -> Evidence:
-        """Let the line publish a shift while the consumer works, until all is committed.
+    def play(self, tell: Callable[[Progress], None], *, stay: bool = False) -> DemoEvidence:
+        """Let the line publish a shift while the consumer works; return what there is to judge.
 
-        What there is to judge.
-
-        ``tell`` is told about five times a second. The consumer is stopped then, unless everything
-        is to ``stay``. Raises UserError when the consumer fails or does not get there.
+        It ends when all is committed. ``tell`` is called about five times a second. The consumer is
+        stopped then, unless everything is to ``stay``. Raises UserError when the consumer fails or
+        does not get there.
         """
         seconds = self._bring_to_end(tell)
         ledger = self.consumer.ledger()
@@ -119,7 +118,7 @@ class Stage:
 
     def _bring_to_end(self, tell: Callable[[Progress], None]) -> float:
         messages = self.shift.messages()
-        with Publisher(
+        with LinePublisher(
             self.kafka.bootstrap_servers, TOPIC, messages, EVENTS_PER_SECOND
         ) as publisher:
             while True:
@@ -129,27 +128,31 @@ class Stage:
                     return progress.seconds
                 self.consumer.check()
                 if progress.seconds > PATIENCE_SECONDS:
-                    text = f"the consumer did not bring everything to its end within {PATIENCE_SECONDS:g} s"
+                    text = (
+                        "the consumer did not bring everything to its end "
+                        f"within {PATIENCE_SECONDS:g} s"
+                    )
                     raise UserError(self.consumer.failure(text))
                 time.sleep(LOOK_EVERY_SECONDS)
 
-    def trickle(self) -> AbstractContextManager[Publisher]:
-        """The line goes on, slowly, as long as the context is open."""
+    def trickle(self) -> AbstractContextManager[LinePublisher]:
+        """Let the line go on, slowly, as long as the context is open."""
         messages = islice(self.shift.on_and_on(), TRICKLE_EVENTS)
-        return Publisher(self.kafka.bootstrap_servers, TOPIC, messages, TRICKLE_PER_SECOND)
+        return LinePublisher(self.kafka.bootstrap_servers, TOPIC, messages, TRICKLE_PER_SECOND)
 
-    def _evidence(self, ledger: Mapping[str, int], seconds: float) -> Evidence:
+    def _evidence(self, ledger: Mapping[str, int], seconds: float) -> DemoEvidence:
         journal = self.api.journal()
-        return Evidence(
+        return DemoEvidence(
             world=self.shift.world,
             published=self.topics.read(TOPIC),
             letters=self.topics.read(DEAD_LETTERS),
             state=self.api.state()["codes"],
             applied=[
-                Applied(row["data_key"], row["key_value"], row["fields"]) for row in journal["rows"]
+                AppliedRow(row["data_key"], row["key_value"], row["fields"])
+                for row in journal["rows"]
             ],
             requests=[
-                Request(entry["status"], entry["data_key"], entry["keys"], entry["applied"])
+                UploadRequest(entry["status"], entry["data_key"], entry["keys"], entry["applied"])
                 for entry in journal["requests"]
                 if entry["method"] == "POST"
             ],
@@ -162,7 +165,7 @@ class Stage:
 
 
 @contextmanager
-def set_up(size: Size) -> Iterator[Stage]:
+def set_up(size: Size) -> Iterator[DemoStage]:
     """Start Kafka, the API and the consumer; all of it is stopped and removed at the end."""
     shift = Shift(size)
     world = shift.world
@@ -170,7 +173,7 @@ def set_up(size: Size) -> Iterator[Stage]:
         TemporaryDirectory(prefix="scm-consumer-demo-") as folder,
         EmbeddedKafka() as kafka,
         Sandbox(token=TOKEN, codes=world.codes, products=world.products) as api,
-        Topics(kafka.bootstrap_servers, GROUP) as topics,
+        TopicReader(kafka.bootstrap_servers, GROUP) as topics,
     ):
         for fault in FAULTS:
             api.faults.add(**fault)
@@ -187,10 +190,10 @@ def set_up(size: Size) -> Iterator[Stage]:
             ConsumerProcess(file, ops) as consumer,
         ):
             watch = Watch(TOPIC, topics, letters, api, consumer.status)
-            yield Stage(shift, kafka, api, topics, consumer, watch, file, ops)
+            yield DemoStage(shift, kafka, api, topics, consumer, watch, file, ops)
 
 
-def _configuration(world: World, bootstrap_servers: str, url: str, ops: str) -> str:
+def _configuration(world: FactoryWorld, bootstrap_servers: str, url: str, ops: str) -> str:
     return CONFIGURATION.format(
         bootstrap_servers=bootstrap_servers,
         group=GROUP,

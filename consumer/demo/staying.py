@@ -1,4 +1,4 @@
-"""After the report: everything keeps running, to look at, until a signal."""
+"""The demo after its report: everything keeps running, to look at, until a signal."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rich.text import Text
 
 from consumer.demo import stage
 from consumer.demo.signals import ENDING, handling
-from consumer.demo.stage import Stage
+from consumer.demo.stage import DemoStage
 from consumer.demo.watch import Progress
 
 LOOK_EVERY_SECONDS = 1.0
 OUTAGE = '{"kind": "status", "code": 503, "first": 20}'
 
 
-def stay(running: Stage) -> None:
+def stay(running: DemoStage) -> None:
     """Tell the addresses and let the line go on, slowly, until SIGINT, SIGTERM or SIGHUP."""
     console = Console(stderr=True)
     on_screen = console.is_terminal and not console.is_dumb_terminal
@@ -52,7 +52,7 @@ def stay(running: Stage) -> None:
 
 
 def since(progress: Progress) -> str:
-    """How far the line and the consumer are, in a line, while everything stays."""
+    """Return how far the line and the consumer are, in a line, while everything stays."""
     behind = sum(
         end - progress.committed.get(number, 0) for number, end in progress.line.ends.items()
     )
@@ -62,16 +62,22 @@ def since(progress: Progress) -> str:
     )
 
 
-def addresses(running: Stage) -> Iterator[str]:
-    """Where everything is, and what to try."""
+def addresses(running: DemoStage) -> Iterator[str]:
+    """Yield where everything is, and what to try."""
     file = shlex.quote(str(running.configuration))
     page, api = f"http://{running.ops}", running.api.url
     own = _own_command()
     code = next(iter(running.shift.world.codes))
     yield ""
-    yield f"Everything keeps running, and the line goes on: {stage.TRICKLE_PER_SECOND:g} events a second."
+    yield (
+        "Everything keeps running, and the line goes on: "
+        f"{stage.TRICKLE_PER_SECOND:g} events a second."
+    )
     yield ""
-    yield f"  Kafka        {running.kafka.bootstrap_servers}   topics {stage.TOPIC}, {stage.DEAD_LETTERS}"
+    yield (
+        f"  Kafka        {running.kafka.bootstrap_servers}   "
+        f"topics {stage.TOPIC}, {stage.DEAD_LETTERS}"
+    )
     yield f"  page         {page}/"
     yield f"  API          {api}/sandbox/state"
     yield f"  settings     {running.configuration}"
@@ -100,7 +106,7 @@ def _own_command() -> str:
     )
 
 
-def _another(running: Stage) -> str:
+def _another(running: DemoStage) -> str:
     return (
         f"to start another one: {_own_command()} -c {shlex.quote(str(running.configuration))} run"
     )

@@ -1,7 +1,4 @@
-"""Looking at topics without being part of the group.
-
-What lies in them, how far the group has come.
-"""
+"""Topics read from outside the group: what lies in them, and how far the group has come."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import Any, Self
 
 from confluent_kafka import Consumer, TopicPartition
 
-from consumer.demo.evidence import Record
+from consumer.demo.evidence import TopicRecord
 from consumer.errors import UserError
 
 CALL_SECONDS = 10.0
@@ -20,7 +17,7 @@ READ_SECONDS = 30.0
 BATCH = 500
 
 
-class Topics:
+class TopicReader:
     """A client that reads and never commits.
 
     ``group_id``: the group whose progress is looked at.
@@ -41,7 +38,7 @@ class Topics:
         self._client.close()
 
     def ends(self, topic: str) -> dict[int, int]:
-        """The offset after the last record, by partition."""
+        """Return the offset after the last record, by partition."""
         return {
             number: self._client.get_watermark_offsets(
                 TopicPartition(topic, number), timeout=CALL_SECONDS, cached=False
@@ -52,7 +49,7 @@ class Topics:
         }
 
     def committed(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
-        """The offset that the group has committed, by partition; 0: none yet."""
+        """Return the offset that the group has committed, by partition; 0: none yet."""
         asked = [TopicPartition(topic, number) for number in partitions]
         if not asked:
             return {}
@@ -61,19 +58,19 @@ class Topics:
             for tp in self._client.committed(asked, timeout=CALL_SECONDS)
         }
 
-    def read(self, topic: str) -> list[Record]:
-        """Every record, in the order of partition and offset.
-
-        Raises UserError when they cannot be read.
+    def read(self, topic: str) -> list[TopicRecord]:
+        """Return every record, in the order of partition and offset; raise UserError if they cannot
+        be read.
         """
         ends = {number: end for number, end in self.ends(topic).items() if end}
         self._client.assign([TopicPartition(topic, number, 0) for number in ends])
-        records: list[Record] = []
+        records: list[TopicRecord] = []
         deadline = time.monotonic() + READ_SECONDS
         while len(records) < sum(ends.values()):
             if time.monotonic() > deadline:
                 raise UserError(
-                    f"{topic}: only {len(records)} of {sum(ends.values())} records could be read back"
+                    f"{topic}: only {len(records)} of {sum(ends.values())} records could be read "
+                    "back"
                 )
             for message in self._client.consume(BATCH, timeout=0.1):
                 error = message.error()
@@ -85,7 +82,7 @@ class Topics:
 
 
 class Tail:
-    """What is new in a topic, from its beginning on; reads and never commits."""
+    """The new records of a topic, from its beginning on; reads and never commits."""
 
     def __init__(self, bootstrap_servers: str, topic: str, partitions: int) -> None:
         self._client = Consumer(_config(bootstrap_servers, "not-a-group"))
@@ -102,8 +99,8 @@ class Tail:
     ) -> None:
         self._client.close()
 
-    def new(self) -> list[Record]:
-        """The records that have arrived since the last call, without waiting for any."""
+    def new(self) -> list[TopicRecord]:
+        """Return the records that have arrived since the last call, without waiting for any."""
         return [
             _record(message)
             for message in self._client.consume(BATCH, timeout=0)
@@ -121,9 +118,9 @@ def _config(bootstrap_servers: str, group_id: str) -> dict[str, Any]:
     }
 
 
-def _record(message: Any) -> Record:
+def _record(message: Any) -> TopicRecord:
     headers = tuple(message.headers() or ())
-    return Record(
+    return TopicRecord(
         message.topic(),
         message.partition(),
         message.offset(),

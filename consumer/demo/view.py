@@ -1,7 +1,6 @@
-"""The live view: the line, Kafka, windows that fill, the API's answers and dead letters, on one
-screen.
+"""The live view: line, Kafka, windows that fill, the API's answers, dead letters, on one screen.
 
-Made for 100 columns and 30 rows; on 80 by 24 there are fewer lines of each, on a smaller terminal
+Made for 100 columns and 30 rows. On 80 by 24 there are fewer lines of each, on a smaller terminal
 the totals only.
 """
 
@@ -25,7 +24,7 @@ FRAME = 2
 
 
 def frame(progress: Progress, console: Console) -> RenderableType:
-    """What the screen shows at this moment."""
+    """Return what the screen shows at this moment."""
     width, height = console.size
     signs = panels.PLAIN_SIGNS if console.options.ascii_only else panels.SIGNS
     if width < MIN_WIDTH or height < MIN_HEIGHT:

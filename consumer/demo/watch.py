@@ -1,7 +1,4 @@
-"""Watching from outside while the consumer works.
-
-Everything there is to show, gathered a few times a second.
-"""
+"""Watching from outside while the consumer works: all there is to show, a few times a second."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from consumer.demo.publishing import Published
-from consumer.demo.topics import Tail, Topics
+from consumer.demo.topics import Tail, TopicReader
 from consumer.sandbox import Sandbox
 
 #: Answers and dead letters that are remembered to be shown.
@@ -25,7 +22,7 @@ WORDS = {200: "accepted", 400: "bad rows", 429: "throttled", 503: "unavailable"}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SeenUpload:
     """An upload and what the API made of it; ``status`` None: no answer was sent."""
 
     status: int | None
@@ -36,14 +33,14 @@ class Answer:
 
     @property
     def word(self) -> str:
-        """What it means, in a few words."""
+        """Return what it means, in a few words."""
         if self.status is None:
             return "applied, answer lost" if self.applied else "no answer: applied?"
         return WORDS.get(self.status, "failed")
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
+class SeenDeadLetter:
     """A dead letter, as a person reads it; ``key`` may be empty."""
 
     reason: str
@@ -54,7 +51,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far everything is."""
+    """The progress of everything."""
 
     seconds: float  #: since the consumer's start
     line: Published
@@ -62,16 +59,16 @@ class Progress:
     committed: Mapping[int, int] = field(default_factory=dict)  #: by partition
     applied: int = 0  #: rows at the API, those sent again included
     requests: Mapping[str, int] = field(default_factory=dict)  #: by status; "none": no answer
-    answers: Sequence[Answer] = ()  #: the last ones, the latest last
+    answers: Sequence[SeenUpload] = ()  #: the last ones, the latest last
     letters: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)  #: dead letters by reason
-    last_letters: Sequence[DeadLetter] = ()  #: the latest last
+    last_letters: Sequence[SeenDeadLetter] = ()  #: the latest last
     notable: Sequence[str] = ()  #: what happened for the first time so far, in words, in its order
     status: Mapping[str, Any] | None = None  #: the consumer's own, from its ops address
 
     @property
     def settled(self) -> int:
-        """Records that are accepted, dead-lettered or skipped, by the consumer's own count."""
+        """Return the records accepted, dead-lettered or skipped, by the consumer's own count."""
         ledger: Mapping[str, int] = (self.status or {}).get("ledger", {})
         return min(
             self.line.events,
@@ -80,7 +77,7 @@ class Progress:
 
     @property
     def done(self) -> bool:
-        """Whether the line has finished and everything of it is committed."""
+        """Return whether the line has finished and everything of it is committed."""
         ends = self.line.ends
         return self.line.finished and all(
             self.committed.get(number, 0) >= end for number, end in ends.items()
@@ -93,7 +90,7 @@ class Watch:
     def __init__(
         self,
         topic: str,
-        topics: Topics,
+        topics: TopicReader,
         dead_letters: Tail,
         api: Sandbox,
         status: Callable[[], dict[str, Any] | None],
@@ -106,13 +103,13 @@ class Watch:
         self._status = status
         self._journal_at = 0
         self._pending: dict[tuple[str, str], None] = {}  # rows that failed and will be sent again
-        self._answers: deque[Answer] = deque(maxlen=REMEMBERED)
-        self._letters: deque[DeadLetter] = deque(maxlen=REMEMBERED)
+        self._answers: deque[SeenUpload] = deque(maxlen=REMEMBERED)
+        self._letters: deque[SeenDeadLetter] = deque(maxlen=REMEMBERED)
         self._reasons: Counter[str] = Counter()
         self._notable: dict[str, str] = {}
 
     def look(self, line: Published, total: int) -> Progress:
-        """How far everything is.
+        """Return how far everything is.
 
         Raises UserError or KafkaException when Kafka cannot be looked at.
         """
@@ -152,7 +149,7 @@ class Watch:
                 self._pending[key] = None
         for key in list(islice(self._pending, max(0, len(self._pending) - MAX_PENDING))):
             del self._pending[key]
-        answer = Answer(entry["status"], data_key, entry["rows"], entry["applied"], again)
+        answer = SeenUpload(entry["status"], data_key, entry["rows"], entry["applied"], again)
         self._answers.append(answer)
         if answer.status != 200:
             self._note(answer.word, f"the API: {_told(answer)}")
@@ -174,22 +171,22 @@ class Watch:
         self._notable.setdefault(kind, text)
 
 
-def _told(answer: Answer) -> str:
+def _told(answer: SeenUpload) -> str:
     return f"{f'{answer.status}, ' if answer.status else ''}{answer.word} ({answer.rows} rows)"
 
 
 def _printable(text: bytes) -> str:
-    """Text of any origin, without anything that would move a cursor."""
+    """Return text of any origin, without anything that would move a cursor."""
     return "".join(
         letter if letter.isprintable() else "?" for letter in text.decode("utf-8", "replace")
     )
 
 
-def _letter(headers: Mapping[str, str]) -> DeadLetter:
+def _letter(headers: Mapping[str, str]) -> SeenDeadLetter:
     topic, partition, offset = (
         headers.get(f"__connect.errors.{name}", "?") for name in ("topic", "partition", "offset")
     )
-    return DeadLetter(
+    return SeenDeadLetter(
         reason=headers.get("scm.reason", "?"),
         place=f"{topic}[{partition}]@{offset}",
         key=headers.get("scm.key_value", ""),

@@ -1,5 +1,5 @@
-"""A strict Scantrust SCM API for development and tests, on a real HTTP server, with faults to
-switch on.
+"""A strict Scantrust SCM API for development and tests: a real HTTP server, with faults to switch
+on.
 
 It is a second opinion: written from the provider's guides alone, it shares no code with what it
 judges.
@@ -13,26 +13,26 @@ from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from consumer.sandbox.api import PERMISSIONS, Pace
+from consumer.sandbox.api import PERMISSIONS, SandboxPace
 from consumer.sandbox.faults import Faults
 from consumer.sandbox.kinds import FaultError
 from consumer.sandbox.server import Server
-from consumer.sandbox.store import Store, World
+from consumer.sandbox.store import InitialState, Store
 
-__all__ = ["FaultError", "Faults", "Pace", "Sandbox"]
+__all__ = ["FaultError", "Faults", "Sandbox", "SandboxPace"]
 
 
 class Sandbox:
     """The sandbox, from Python: ``with Sandbox() as sandbox: ...sandbox.url...``.
 
-    ``codes``: an explicit set of codes with their fields; without it a code exists when it begins
+    ``codes``: an explicit set of codes with their fields. Without it a code exists when it begins
     with one of ``known_prefixes``, by default when it does not begin with UNKNOWN. ``products``:
     all products there are; by default every one that does not begin with UNKNOWN.
     ``accept_empty_units``: a key value other than an extended_id that selects no code is accepted
     and changes nothing, instead of a 400 as an unknown key (the guide's "key field not found").
 
-    ``pace`` says how long it takes: a synchronous call that selects very many codes is given up as
-    the real API does (504 near 60 s, nothing applied), an asynchronous one may select any number.
+    ``pace`` says how long it takes. A synchronous call that selects very many codes is given up as
+    the real API does (504 near 60 s, nothing applied); an asynchronous one may select any number.
     What the constraints of an asynchronous upload do not find is passed over in silence; a product
     that does not exist fails its task.
 
@@ -56,19 +56,19 @@ class Sandbox:
         self.port = port  #: 0 until started: any free one
         self.token = token
         self.permissions: Collection[str] = PERMISSIONS
-        self.pace = Pace()
+        self.pace = SandboxPace()
         self.faults = Faults()
-        self.store = Store(World(codes, known_prefixes, products, accept_empty_units))
+        self.store = Store(InitialState(codes, known_prefixes, products, accept_empty_units))
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
-        """Root address of the API, without a slash at the end; final once started."""
+        """Return the root address of the API, without a slash at the end; final once started."""
         return f"http://{self.host}:{self.port}"
 
     def start(self) -> Self:
-        """Listen, and serve in the background. Raises OSError when the address cannot be used."""
+        """Listen, and serve in the background; raise OSError when the address cannot be used."""
         if self._server is None:
             self._server = Server(self.host, self.port, self)
             self.port = self._server.server_port
@@ -115,11 +115,10 @@ class Sandbox:
         codes: int,
         fields: Mapping[str, str] | None = None,
     ) -> int:
-        """Put so many new codes into each unit, ``UNIT-1``, ``UNIT-2``, ....
+        """Put so many new codes into each unit, ``UNIT-1``, ``UNIT-2``, ...; return how many in
+        all.
 
-        How many there are now in all.
-
-        ``field``: the logistic unit, such as ``pallet_code``; ``fields``: what else each code
+        ``field``: the logistic unit, such as ``pallet_code``. ``fields``: what else each code
         carries.
         """
         new = {
@@ -133,52 +132,53 @@ class Sandbox:
             return len(self.store.codes.data)
 
     def reset(self) -> None:
-        """Back to the start: its first codes, an empty journal, no broken rules, no faults."""
+        """Go back to the start: its first codes, an empty journal, no broken rules, no faults."""
         self.faults.clear()
         self.store.reset()
 
     def state(self) -> dict[str, Any]:
-        """``{"codes": {extended_id: {field: value}}}``; a code may have no fields."""
+        """Return ``{"codes": {extended_id: {field: value}}}``; a code may have no fields."""
         return self.store.state()
 
     def journal(self, after: int = 0, limit: int | None = None) -> dict[str, Any]:
-        """``{"rows", "requests", "next", "last"}``.
+        """Return ``{"rows", "requests", "next", "last"}``.
 
-        Entries with ``seq`` above ``after``, at most ``limit``.
+        They are the entries with ``seq`` above ``after``, at most ``limit``. A row has seq,
+        request, data_key, key_value, fields (as sent, without the key), codes, at, task. A request
+        has seq, request (its number in the order of arrival), method, path, status (None: no
+        answer), data_key, rows, keys, applied, fault, bytes, at, task. ``at`` is in seconds since
+        the epoch.
 
-        A row has seq, request, data_key, key_value, fields (as sent, without the key), codes, at,
-        task. A request has seq, request (its number in the order of arrival), method, path, status
-        (None: no answer), data_key, rows, keys, applied, fault, bytes, at, task. ``at`` is in
-        seconds since the epoch. Both share one sequence; a row is entered at the instant it is
-        applied, a request when its answer is decided. ``task`` is a task's id, or None; a row that
-        a task applied has the number of the request that began it, numbers as text, and ``codes`` 0
-        where its value selected nothing.
+        Both share one sequence. A row is entered at the instant it is applied, a request when its
+        answer is decided. ``task`` is a task's id, or None. A row that a task applied has the
+        number of the request that began it, numbers as text, and ``codes`` 0 where its value
+        selected nothing.
         """
         with self.store.lock:
             self.store.catch_up()
             return self.store.journal.page(after, limit)
 
     def rules(self) -> dict[str, Any]:
-        """``{"broken": {rule: {"count", "example"}}, "advice".
+        """Return what clients could have known: rules broken and advice not followed.
 
-        {...}}``: what clients could have known.
+        ``{"broken": {rule: {"count", "example"}}, "advice": {...}}``
         """
         with self.store.lock:
             return self.store.journal.rules()
 
     def stats(self) -> dict[str, Any]:
-        """Requests by status, rows, tasks, concurrency, peak of requests in any one second,
-        connections.
+        """Return requests by status, rows, tasks, concurrency, the peak of requests in any one
+        second, and connections.
         """
         with self.store.lock:
             self.store.catch_up()
             return {**self.store.journal.stats(), "tasks": self.store.tasks.counts()}
 
     def tasks(self) -> list[dict[str, Any]]:
-        """The tasks in the order they were begun.
+        """Return the tasks in the order they were begun.
 
-        Task_id, request, state (as a poll is told, None: 404), ended (what really is), data_key,
-        keys, codes (how many it selected), message (of a failed one).
+        Each has task_id, request, state (as a poll is told, None: 404), ended (what really is),
+        data_key, keys, codes (how many it selected), and message (of a failed one).
         """
         with self.store.lock:
             self.store.catch_up()

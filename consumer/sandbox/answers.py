@@ -1,4 +1,4 @@
-"""What the API says: the answers' statuses and bodies, in the forms that are known of it."""
+"""The API's answers: statuses and bodies, in the forms that are known of it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import orjson
 
 from consumer.sandbox.faults import Fault
 from consumer.sandbox.rules import Mistake
-from consumer.sandbox.store import Applied
-from consumer.sandbox.tasks import COMPLETE, FAILED, PENDING, RUNNING, Task
+from consumer.sandbox.store import UploadEffect
+from consumer.sandbox.tasks import COMPLETE, FAILED, PENDING, RUNNING, SandboxTask
 
 SEND, CLOSE, RESET, CUT, TRICKLE = "send", "close", "reset", "cut", "trickle"
 
 
 @dataclass(slots=True)
-class Reply:
-    """What goes over the wire.
+class SandboxResponse:
+    """The answer on the wire.
 
     A status with a body, or (``status`` None) only the end of the connection.
     """
@@ -37,27 +37,32 @@ class Reply:
     afterwards: Callable[[], None] | None = None  #: done when the connection has ended
 
 
-def as_json(status: int, document: object, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
-    """An answer in JSON."""
-    return Reply(status, orjson.dumps(document), headers=headers)
+def as_json(
+    status: int, document: object, headers: tuple[tuple[str, str], ...] = ()
+) -> SandboxResponse:
+    """Return an answer in JSON."""
+    return SandboxResponse(status, orjson.dumps(document), headers=headers)
 
 
-def as_html(status: int, text: str = "") -> Reply:
-    """An answer in HTML, as something in front of the API gives it."""
+def as_html(status: int, text: str = "") -> SandboxResponse:
+    """Return an answer in HTML, as something in front of the API gives it."""
     title = f"{status} {responses.get(status, '')}"
-    page = f"<html><head><title>{title}</title></head><body><h1>{title}</h1><p>{text}</p></body></html>\n"
-    return Reply(status, page.encode(), content_type="text/html")
+    page = (
+        f"<html><head><title>{title}</title></head>"
+        f"<body><h1>{title}</h1><p>{text}</p></body></html>\n"
+    )
+    return SandboxResponse(status, page.encode(), content_type="text/html")
 
 
-def detail(status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
-    """An error in Django REST Framework's usual form."""
+def detail(status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> SandboxResponse:
+    """Return an error in Django REST Framework's usual form."""
     return as_json(status, {"detail": text}, headers)
 
 
-def accepted(applied: Applied, *, only_changed: bool) -> Reply:
-    """200 of an upload (guide, "API Design").
+def accepted(applied: UploadEffect, *, only_changed: bool) -> SandboxResponse:
+    """Return the 200 of an upload (guide, "API Design").
 
-    Fields by key value, and how many codes were selected.
+    It has the fields by key value, and how many codes were selected.
     """
     return as_json(
         200,
@@ -70,15 +75,15 @@ def accepted(applied: Applied, *, only_changed: bool) -> Reply:
     )
 
 
-def begun(task: Task) -> Reply:
-    """200 of an asynchronous upload: it was taken, and has its effect later."""
+def begun(task: SandboxTask) -> SandboxResponse:
+    """Return the 200 of an asynchronous upload: it was taken, and has its effect later."""
     return as_json(200, {"task_id": task.id})
 
 
-def told(task: Task, state: str, shape: Fault | None) -> Reply:
-    """200 of a poll. Its form is not documented.
+def told(task: SandboxTask, state: str, shape: Fault | None) -> SandboxResponse:
+    """Return the 200 of a poll, whose form is not documented.
 
-    ``shape`` is a fault ``task_shape``, which makes it another one.
+    ``shape``: of the fault ``task_shape``, which makes it another one.
     """
     words = {PENDING: "waiting", RUNNING: "working", COMPLETE: "done", FAILED: "failed"}
     document: dict[str, Any] = {
@@ -92,10 +97,10 @@ def told(task: Task, state: str, shape: Fault | None) -> Reply:
     return as_json(200, {shape["inside"]: document} if shape and shape["inside"] else document)
 
 
-def refused(mistakes: Sequence[Mistake], style: str = "all") -> Reply:
-    """400 of an upload (guide, "Invalid Data Format").
+def refused(mistakes: Sequence[Mistake], style: str = "all") -> SandboxResponse:
+    """Return the 400 of an upload (guide, "Invalid Data Format").
 
-    ``style`` is one of the fault ``bad_request``.
+    ``style``: one of the fault ``bad_request``.
     """
     if style == "html":
         return as_html(400, "The request could not be understood.")
@@ -125,8 +130,8 @@ def _error(mistake: Mistake, left_out: str | None) -> dict[str, Any]:
     return {name: value for name, value in error.items() if value is not None and name != left_out}
 
 
-def throttled(fault: Fault) -> Reply:
-    """429 in Django REST Framework's words (it says "1 second" in the singular)."""
+def throttled(fault: Fault) -> SandboxResponse:
+    """Return a 429 in Django REST Framework's words (it says "1 second" in the singular)."""
     wait = math.ceil(fault["retry_after"])
     text = "Request was throttled."
     if fault["form"] == "body":
@@ -134,13 +139,13 @@ def throttled(fault: Fault) -> Reply:
     return as_json(429, {"detail": text, "code": "throttled"}, _retry_after(fault))
 
 
-def failed(fault: Fault) -> Reply:
-    """Any error status; with ``retry_after`` the header in the wanted form."""
-    reply = as_html(fault["code"], "The sandbox was told to fail.")
-    reply.hold = fault["seconds"]
+def failed(fault: Fault) -> SandboxResponse:
+    """Return any error status; with ``retry_after`` the header in the wanted form."""
+    response = as_html(fault["code"], "The sandbox was told to fail.")
+    response.hold = fault["seconds"]
     if fault["retry_after"] is not None:
-        reply.headers = _retry_after(fault)
-    return reply
+        response.headers = _retry_after(fault)
+    return response
 
 
 def _retry_after(fault: Fault) -> tuple[tuple[str, str], ...]:

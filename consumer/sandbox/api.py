@@ -1,4 +1,4 @@
-"""One call to the API, from what arrived to what is answered; it knows no sockets."""
+"""One call to the API, from what arrived to what is answered; no sockets here."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from consumer.sandbox import answers, async_rules, rules
-from consumer.sandbox.answers import Reply
+from consumer.sandbox.answers import SandboxResponse
 from consumer.sandbox.async_rules import AsyncUpload
 from consumer.sandbox.faults import Facts, Fault, Faults
 from consumer.sandbox.journal import Journal, RequestEntry
 from consumer.sandbox.rules import Upload
 from consumer.sandbox.store import Store
-from consumer.sandbox.tasks import Fate
+from consumer.sandbox.tasks import TaskOutcome
 
 ME = "/api/v2/me/"
 UPLOAD = "/api/v2/scm/upload/"
@@ -30,18 +30,17 @@ PERMISSIONS = ("codes_view", "scm_bulk_edit", "scm_code_edit", "product_view")
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How long the API takes, as far as no fault says otherwise."""
+class SandboxPace:
+    """The times that the API takes, as far as no fault says otherwise."""
 
-    sync_codes: int = (
-        3000  #: a synchronous call that selects more codes is given up: 504, nothing applied
-    )
+    #: A synchronous call that selects more codes is given up: 504, nothing applied.
+    sync_codes: int = 3000
     sync_seconds: float = 60.0  #: after this time
     task_seconds: float = 0.2  #: from the answer to an asynchronous call until it has its effect
 
 
 @dataclass(slots=True)
-class Call:
+class SandboxCall:
     """A request and what became of it."""
 
     number: int
@@ -59,7 +58,7 @@ class Call:
     applied: int = 0
 
     def entry(self, status: int | None) -> RequestEntry:
-        """As it stands in the journal."""
+        """Return it as it stands in the journal."""
         return RequestEntry(
             request=self.number,
             method=self.method,
@@ -76,10 +75,10 @@ class Call:
         )
 
 
-class Api:
-    """Answers calls. ``pause(seconds)`` waits, and tells whether to go on (False.
+class SandboxApi:
+    """Answer calls.
 
-    The server stops).
+    ``pause(seconds)`` waits, and returns whether to go on (False: the server stops).
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class Api:
         token: Callable[[], str],
         permissions: Callable[[], Collection[str]],
         pause: Callable[[float], bool],
-        pace: Callable[[], Pace],
+        pace: Callable[[], SandboxPace],
     ) -> None:
         self._store = store
         self._faults = faults
@@ -98,37 +97,37 @@ class Api:
         self._pause = pause
         self._pace = pace
 
-    def unread(self, call: Call) -> Reply | None:
-        """What happens before the body is read, if anything does."""
+    def unread(self, call: SandboxCall) -> SandboxResponse | None:
+        """Return the answer that is given before the body is read, if one is."""
         if about := TASK.fullmatch(call.path):
             call.task = about[1]
             call.route = ("task", "GET")
         else:
             call.route = ROUTES.get(call.path, call.route)
         call.facts.route = call.route[0]
-        return Reply(None, wire=answers.RESET) if self._strike("arrive", call) else None
+        return SandboxResponse(None, wire=answers.RESET) if self._strike("arrive", call) else None
 
-    def answer(self, call: Call, body: bytes) -> Reply:
-        """The answer to a call whose body has been read."""
+    def answer(self, call: SandboxCall, body: bytes) -> SandboxResponse:
+        """Return the answer to a call whose body has been read."""
         self._examine(call, body)
         if delay := self._strike("delay", call):
             self._pause(delay["seconds"])
         if fault := self._strike("answer", call):
             return self._instead(fault, call)
-        reply = self._routed(call)
-        if reply.status == 200 and (fault := self._strike("body", call)):
-            reply = _other_body(fault, reply)
-        if reply.status in (200, 400) and (fault := self._strike("wire", call)):
-            _other_wire(fault, reply)
-        return reply
+        response = self._routed(call)
+        if response.status == 200 and (fault := self._strike("body", call)):
+            response = _other_body(fault, response)
+        if response.status in (200, 400) and (fault := self._strike("wire", call)):
+            _other_wire(fault, response)
+        return response
 
-    def _strike(self, stage: str, call: Call) -> Fault | None:
+    def _strike(self, stage: str, call: SandboxCall) -> Fault | None:
         fault = self._faults.strike(stage, call.facts)
         if fault:
             call.faults.append(fault.kind)
         return fault
 
-    def _examine(self, call: Call, body: bytes) -> None:
+    def _examine(self, call: SandboxCall, body: bytes) -> None:
         call.facts.body = body
         if call.task and (task := self._store.tasks.find(call.task)):
             call.facts.keys = task.upload.keys
@@ -149,39 +148,39 @@ class Api:
             with self._store.lock:
                 call.journal.judge(call.number, [*upload.refusals, *upload.mistakes], upload.advice)
 
-    def _instead(self, fault: Fault, call: Call) -> Reply:
-        """An answer fault: nothing is applied, or (late) not now."""
+    def _instead(self, fault: Fault, call: SandboxCall) -> SandboxResponse:
+        """Return the answer of a fault: nothing is applied, or (late) not now."""
         kind = fault.kind
         if kind in ("throttle", "rate_limit"):
             return answers.throttled(fault)
         if kind == "status":
             return answers.failed(fault)
         if kind == "redirect":
-            reply = answers.as_html(fault["code"])
-            reply.headers = (("Location", fault["location"]),)
-            return reply
+            response = answers.as_html(fault["code"])
+            response.headers = (("Location", fault["location"]),)
+            return response
         if kind == "too_large":
             return answers.as_html(413)
         if kind == "firewall":
             return answers.as_html(fault["code"], "Request blocked.")
         if kind == "late":
             generation = self._store.generation
-            return Reply(
+            return SandboxResponse(
                 None,
                 wire=answers.CLOSE,
                 afterwards=lambda: self._later(fault["seconds"], generation, call),
             )
         if kind == "timeout_before":
-            return Reply(None, wire=answers.CLOSE, hold=fault["seconds"])
-        return Reply(None, wire=answers.RESET)
+            return SandboxResponse(None, wire=answers.CLOSE, hold=fault["seconds"])
+        return SandboxResponse(None, wire=answers.RESET)
 
-    def _later(self, seconds: float, generation: int, call: Call) -> None:
+    def _later(self, seconds: float, generation: int, call: SandboxCall) -> None:
         if self._pause(seconds):
             with self._store.lock:
                 if self._store.generation == generation:
                     self._routed(call)
 
-    def _routed(self, call: Call) -> Reply:
+    def _routed(self, call: SandboxCall) -> SandboxResponse:
         name, method = call.route
         if name == "other":
             return answers.detail(404, "Not found.")
@@ -212,32 +211,32 @@ class Api:
                 return self._uploaded(call, call.upload)
             return self._begun(call, call.upload)
 
-    def _polled(self, call: Call) -> Reply:
+    def _polled(self, call: SandboxCall) -> SandboxResponse:
         task = self._store.tasks.find(call.task or "")
         state = task.state(time.monotonic()) if task else None
         if task is None or state is None:
             return answers.detail(404, "Not found.")
         return answers.told(task, state, self._strike("shape", call))
 
-    def _begun(self, call: Call, upload: AsyncUpload) -> Reply:
+    def _begun(self, call: SandboxCall, upload: AsyncUpload) -> SandboxResponse:
         campaign = self._strike("fields", call)
         slow = self._strike("task_time", call)
-        fate = Fate()
+        outcome = TaskOutcome()
         if fault := self._strike("task_fate", call):
             failed = fault.kind == "task_fails"
-            fate = Fate(
+            outcome = TaskOutcome(
                 fault["applied"],
                 fault["message"] if failed else None,
                 hidden=None if failed else fault["answer"],
             )
         seconds = self._pace().task_seconds + (slow["seconds"] if slow else 0.0)
         task = self._store.begin(
-            call.number, upload, campaign["fields"] if campaign else None, fate, seconds
+            call.number, upload, campaign["fields"] if campaign else None, outcome, seconds
         )
         call.task = task.id
         return answers.begun(task)
 
-    def _uploaded(self, call: Call, upload: Upload) -> Reply:
+    def _uploaded(self, call: SandboxCall, upload: Upload) -> SandboxResponse:
         mistakes = self._store.mistakes(upload)
         if mistakes:
             fault = self._strike("refuse", call)
@@ -245,16 +244,18 @@ class Api:
                 self._apply(call, upload.data_key, upload.items[: (mistakes[0].line or 1) - 1])
             return answers.refused(mistakes, fault["style"] if fault else "all")
         if self._store.touched(upload) > self._pace().sync_codes:
-            reply = answers.as_html(504, "The upload took too long.")
-            reply.hold = self._pace().sync_seconds
-            return reply
+            response = answers.as_html(504, "The upload took too long.")
+            response.hold = self._pace().sync_seconds
+            return response
         items = upload.items
         if omit := self._strike("omit", call):
             keys = omit["keys"] or upload.keys[-omit["rows"] :]
             items = [item for item in items if item[upload.data_key] not in keys]
         return self._apply(call, upload.data_key, items)
 
-    def _apply(self, call: Call, data_key: str, items: list[dict[str, str]]) -> Reply:
+    def _apply(
+        self, call: SandboxCall, data_key: str, items: list[dict[str, str]]
+    ) -> SandboxResponse:
         campaign = self._strike("fields", call)
         applied = self._store.apply(
             call.number, data_key, items, campaign["fields"] if campaign else None
@@ -263,19 +264,19 @@ class Api:
         return answers.accepted(applied, only_changed=self._strike("listing", call) is not None)
 
 
-def _other_body(fault: Fault, reply: Reply) -> Reply:
+def _other_body(fault: Fault, response: SandboxResponse) -> SandboxResponse:
     if fault.kind == "garbage":
         return answers.as_html(200, "It works!")
-    body = b"" if fault.kind == "empty" else reply.body.ljust(fault["bytes"])
-    return Reply(200, body)
+    body = b"" if fault.kind == "empty" else response.body.ljust(fault["bytes"])
+    return SandboxResponse(200, body)
 
 
-def _other_wire(fault: Fault, reply: Reply) -> None:
+def _other_wire(fault: Fault, response: SandboxResponse) -> None:
     if fault.kind == "trickle":
-        reply.wire, reply.interval = answers.TRICKLE, fault["seconds"]
+        response.wire, response.interval = answers.TRICKLE, fault["seconds"]
     elif fault.kind == "reset_midway":
-        reply.wire = answers.CUT
+        response.wire = answers.CUT
     else:
-        reply.status = None
-        reply.wire = answers.CLOSE if fault.kind == "timeout_after" else answers.RESET
-        reply.hold = fault["seconds"] if fault.kind == "timeout_after" else 0.0
+        response.status = None
+        response.wire = answers.CLOSE if fault.kind == "timeout_after" else answers.RESET
+        response.hold = fault["seconds"] if fault.kind == "timeout_after" else 0.0

@@ -1,10 +1,10 @@
-"""What a well-formed asynchronous upload is: the rules that need no knowledge of codes.
+"""Well-formed asynchronous uploads: the rules that need no knowledge of codes.
 
-Source: the guide on special fields; its examples show
-``{"constraints": {key: [values]}, "scm_data": {field: value}}``. Every mistake refuses the request
-as a whole: it has no rows that could be named. Not documented and decided here: several constraints
-all have to hold for a code; values are texts as in synchronous uploads, except
-``activation_status``, which the guide shows as a number; any number of values may be given.
+Source: the guide on special fields; its examples show ``{"constraints": {key: [values]},
+"scm_data": {field: value}}``. Every mistake refuses the request as a whole: it has no rows that
+could be named. Not documented and decided here: several constraints all have to hold for a code;
+values are texts as in synchronous uploads, except ``activation_status``, which the guide shows as a
+number; any number of values may be given.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class AsyncUpload:
 
     @property
     def data_key(self) -> str:
-        """The field that selects the codes; several are joined by "+"."""
+        """Return the field that selects the codes; several are joined by "+"."""
         return "+".join(self.constraints)
 
     @property
     def keys(self) -> list[str]:
-        """All values of all constraints."""
+        """Return all values of all constraints."""
         return [value for values in self.constraints.values() for value in values]
 
 
@@ -106,7 +106,7 @@ def _data(given: Any, upload: AsyncUpload) -> Iterator[Mistake]:
 
 
 def _wrong(name: str, value: Any) -> tuple[str, str] | None:
-    """The rule that a field breaks, and what is said of it."""
+    """Return the rule that a field breaks, and what is said of it."""
     if name in FORBIDDEN_FIELDS:
         return "forbidden_field", f"{name} is set by the system only."
     if name == "status":

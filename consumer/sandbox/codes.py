@@ -1,6 +1,6 @@
 """The codes of the company: which exist, what data each holds, and which ones a key selects.
 
-Not thread-safe: the store's lock is held by every caller.
+Not thread-safe: every caller holds the store's lock.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from collections.abc import Collection, Mapping
 
 from consumer.sandbox.rules import DEFAULT_DATA_KEY
 
-UNKNOWN_PREFIX = (
-    "UNKNOWN"  #: key values and products that begin with it exist only when they were loaded
-)
+#: Key values and products that begin with it exist only when they were loaded.
+UNKNOWN_PREFIX = "UNKNOWN"
 
 #: Fields of the system rather than of a campaign: never discarded.
 SYSTEM_FIELDS = frozenset({"product", "activation_status", "status", "blacklist_reason"})
@@ -20,11 +19,12 @@ SYSTEM_FIELDS = frozenset({"product", "activation_status", "status", "blacklist_
 class Codes:
     """Codes by extended_id, each with its fields.
 
-    A code named by ``extended_id`` exists when it was loaded, or, unless a loaded set is the whole
-    truth (``only``), when its id begins with one of ``known_prefixes``; without any, when it does
-    not begin with UNKNOWN. It is created by its first upload. Every other data key selects the
-    codes whose stored field has exactly that value (guide, "Data key"). A value that no code has is
-    a key not found; with ``accept_empty_units`` it is accepted and changes nothing.
+    A code named by ``extended_id`` exists when it was loaded. Unless a loaded set is the whole
+    truth (``only``), it also exists when its id begins with one of ``known_prefixes``, or, without
+    any, when it does not begin with UNKNOWN. It is created by its first upload. Every other data
+    key selects the codes whose stored field has exactly that value (guide, "Data key"). A value
+    that no code has is a key not found; with ``accept_empty_units`` it is accepted and changes
+    nothing.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Codes:
         self.only = only
 
     def knows(self, data_key: str, value: str) -> bool:
-        """Whether the key value selects a code, now or by creating it."""
+        """Return whether the key value selects a code, now or by creating it."""
         if data_key == DEFAULT_DATA_KEY:
             if value in self.data:
                 return True
@@ -60,27 +60,24 @@ class Codes:
         return self._accept_empty_units and self._may_exist(value)
 
     def knows_product(self, product: str) -> bool:
-        """Whether the company has this product (by id or SKU)."""
+        """Return whether the company has this product (by id or SKU)."""
         if self._products is not None:
             return product in self._products
         return not product.startswith(UNKNOWN_PREFIX)
 
     def select(self, data_key: str, value: str) -> list[str]:
-        """The codes of a key value that ``knows`` said is there.
-
-        A new code comes into being here.
-        """
+        """Return the codes of a key value that ``knows`` said is there; a new one is created."""
         if data_key == DEFAULT_DATA_KEY:
             self.data.setdefault(value, {})
             return [value]
         return list(self._index(data_key).get(value, ()))
 
     def count(self, data_key: str, value: str) -> int:
-        """How many codes ``select`` would give."""
+        """Return how many codes ``select`` would give."""
         return 1 if data_key == DEFAULT_DATA_KEY else len(self._index(data_key).get(value, ()))
 
     def meeting(self, constraints: Mapping[str, Collection[str]]) -> list[str]:
-        """The codes that meet all of several constraints; none comes into being."""
+        """Return the codes that meet all of several constraints; none comes into being."""
         found: dict[str, None] | None = None
         for name, values in constraints.items():
             if name == DEFAULT_DATA_KEY:
@@ -91,10 +88,7 @@ class Codes:
         return list(found or ())
 
     def write(self, code: str, fields: Mapping[str, str]) -> dict[str, None]:
-        """Set the fields of a code ("" erases).
-
-        The names of those whose value is another one than before.
-        """
+        """Set the fields of a code ("" erases); return the names of those that changed."""
         data = self.data[code]
         changed: dict[str, None] = {}
         for name, value in fields.items():
@@ -130,12 +124,10 @@ class Codes:
 
 
 def stored_fields(sent: dict[str, str], campaign: Collection[str] | None) -> dict[str, str]:
-    """A row's fields (without the key) as they are stored.
+    """Return a row's fields, without the key, as they are stored.
 
-    Without those that the campaign does not have.
-
-    A lone ``status`` (the older name) is stored as ``activation_status``, which overrides it
-    (guide, "Activate Codes").
+    Fields that the campaign does not have are left out. A lone ``status`` (the older name) is
+    stored as ``activation_status``, which overrides it (guide, "Activate Codes").
     """
     if campaign is not None:
         sent = {

@@ -1,7 +1,4 @@
-"""The sandbox's own addresses, under ``/sandbox/``.
-
-What to look at, what to switch; without a token.
-"""
+"""The sandbox's own addresses, under ``/sandbox/``: what to look at and to switch; no token."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from consumer.sandbox.answers import Reply, as_json, detail
+from consumer.sandbox.answers import SandboxResponse, as_json, detail
 from consumer.sandbox.faults import checked
 from consumer.sandbox.kinds import FaultError
 from consumer.sandbox.store import codes_from
@@ -23,7 +20,7 @@ MOST_CODES = 1_000_000  #: of one call that fills units
 PAGE = 10_000  #: journal entries of one answer, unless ``limit`` says otherwise
 
 
-def control(sandbox: Sandbox, method: str, path: str, query: str, body: bytes) -> Reply:
+def control(sandbox: Sandbox, method: str, path: str, query: str, body: bytes) -> SandboxResponse:
     """Answer a call to the sandbox itself."""
     name, _, rest = path.removeprefix(PREFIX).strip("/").partition("/")
     try:
@@ -40,7 +37,7 @@ def control(sandbox: Sandbox, method: str, path: str, query: str, body: bytes) -
     return detail(405, f"{method} is not for {path}.")
 
 
-def _look(sandbox: Sandbox, name: str, query: str) -> Reply:
+def _look(sandbox: Sandbox, name: str, query: str) -> SandboxResponse:
     if name == "journal":
         asked = {key: values[-1] for key, values in parse_qs(query).items()}
         after, limit = (
@@ -63,7 +60,7 @@ def _count(asked: dict[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def _change(sandbox: Sandbox, name: str, body: bytes) -> Reply:
+def _change(sandbox: Sandbox, name: str, body: bytes) -> SandboxResponse:
     if name == "reset":
         sandbox.reset()
         return as_json(200, {})
@@ -98,11 +95,12 @@ def _units(document: object) -> tuple[str, list[str], int, dict[str, str]]:
                     raise ValueError(f"at most {MOST_CODES:,} codes at once")
                 return field, units, codes, fields
     raise ValueError(
-        'the body must be {"field": "pallet_code", "units": [names], "codes": how many in each, "fields": {}}'
+        'the body must be {"field": "pallet_code", "units": [names], '
+        '"codes": how many in each, "fields": {}}'
     )
 
 
-def _faults(sandbox: Sandbox, method: str, rest: str, body: bytes) -> Reply:
+def _faults(sandbox: Sandbox, method: str, rest: str, body: bytes) -> SandboxResponse:
     if method == "POST" and not rest:
         document = orjson.loads(body)
         # all or none: a list with one wrong fault switches nothing on

@@ -1,6 +1,6 @@
-"""Faults to switch on: what each kind is, how often it strikes, and which requests it strikes.
+"""Faults to switch on: how often each strikes, and which requests.
 
-A kind belongs to a stage of a call; of each stage, the first fault (in the order they were added)
+A kind belongs to a stage of a call. Of each stage, the first fault (in the order they were added)
 that matches and is due takes part. Only a fault that is asked counts the request, so "the first 2"
 of a kind that changes a 400 means the first two 400s.
 """
@@ -22,7 +22,7 @@ from consumer.sandbox.kinds import KINDS, FaultError, read_parameters
 
 @dataclass(slots=True)
 class Facts:
-    """What a fault can see of a request."""
+    """The request as a fault can see it."""
 
     route: str  #: upload, async, task, me, or other
     body: bytes = b""
@@ -46,7 +46,7 @@ class Fault:
         return self._values[name]
 
     def strikes(self, facts: Facts) -> bool:
-        """Whether this request gets it; counts the request when it matches."""
+        """Return whether this request gets it; count the request when it matches."""
         if not self._matches(facts):
             return False
         self.seen += 1
@@ -56,7 +56,7 @@ class Fault:
         return True
 
     def described(self) -> dict[str, Any]:
-        """As it is listed over HTTP."""
+        """Return it as it is listed over HTTP."""
         return {
             "id": self.number,
             "kind": self.kind,
@@ -109,7 +109,7 @@ class Faults:
         self._last = 0
 
     def add(self, kind: str, **parameters: object) -> int:
-        """Switch a fault on; its id. Raises FaultError for one that is not described rightly."""
+        """Switch a fault on and return its id; raise FaultError for one not described rightly."""
         with self._lock:
             fault = Fault(self._last + 1, kind, parameters)
             self._last = fault.number
@@ -117,7 +117,7 @@ class Faults:
             return fault.number
 
     def remove(self, number: int) -> bool:
-        """Switch one off; whether it was on."""
+        """Switch one off; return whether it was on."""
         with self._lock:
             before = len(self._faults)
             self._faults = [fault for fault in self._faults if fault.number != number]
@@ -129,12 +129,12 @@ class Faults:
             self._faults = []
 
     def listed(self) -> list[dict[str, Any]]:
-        """All that are on, with how many requests each saw and struck."""
+        """Return all that are on, with how many requests each saw and struck."""
         with self._lock:
             return [fault.described() for fault in self._faults]
 
     def strike(self, stage: str, facts: Facts) -> Fault | None:
-        """The fault of this stage that this request gets, if any."""
+        """Return the fault of this stage that this request gets, if any."""
         if not self._faults:
             return None
         with self._lock:
@@ -145,8 +145,9 @@ class Faults:
 
 
 def parse_fault(text: str) -> dict[str, Any]:
-    """A flag's text, ``KIND[:name=value,...]`` or a JSON object, as the parameters of
-    ``Faults.add``.
+    """Return the parameters of ``Faults.add`` from a flag's text.
+
+    The text is ``KIND[:name=value,...]`` or a JSON object.
     """
     if text.lstrip().startswith("{"):
         try:
@@ -165,7 +166,7 @@ def parse_fault(text: str) -> dict[str, Any]:
 
 
 def checked(document: object) -> dict[str, Any]:
-    """A fault's description from outside, if ``Faults.add`` will take it. Raises FaultError."""
+    """Return a fault's description, if ``Faults.add`` takes it; else raise FaultError."""
     if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
         raise FaultError(
             "a fault is an object with a kind, such as {'kind': 'throttle', 'first': 2}"

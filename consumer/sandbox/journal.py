@@ -1,6 +1,6 @@
-"""What happened, in order: applied rows, requests, broken rules, and figures over all of them.
+"""The journal: applied rows, requests, broken rules, in order, and figures over all of them.
 
-Not thread-safe: the store's lock is held by every caller.
+Not thread-safe: every caller holds the store's lock.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Journal:
         self.connections = 0
 
     def arrive(self) -> int:
-        """Count a request in; its number, from 1 in the order of arrival."""
+        """Count a request in; return its number, from 1 in the order of arrival."""
         now = time.monotonic()
         self._recent.append(now)
         while self._recent[0] <= now - 1.0:
@@ -92,9 +92,8 @@ class Journal:
                 about["count"] += 1
 
     def page(self, after: int = 0, limit: int | None = None) -> dict[str, Any]:
-        """At most ``limit`` entries after the one numbered ``after``.
-
-        ``next`` asks for the next page.
+        """Return at most ``limit`` entries after the one numbered ``after``; ``next`` asks for
+        more.
         """
         after = max(0, after)
         end = len(self._entries) if limit is None else min(len(self._entries), after + limit)
@@ -112,11 +111,11 @@ class Journal:
         }
 
     def rules(self) -> dict[str, Any]:
-        """Rules broken and advice not followed: name → count and the first example."""
+        """Return rules broken and advice not followed: name → count and the first example."""
         return {"broken": _copied(self._broken), "advice": _copied(self._advice)}
 
     def stats(self) -> dict[str, Any]:
-        """Figures over every call to the API.
+        """Return figures over every call to the API.
 
         ``requests`` is by status, "none" where no answer was sent.
         """

@@ -172,8 +172,8 @@ KINDS: dict[str, Kind] = {
     "reset_before": Kind("answer", "connection reset after the body was read, nothing applied"),
     "bad_request": Kind(
         "refuse",
-        "how a 400 for bad rows is told: all of them, the first, by line only, by key only, none, a foreign"
-        " row, html; partial: the rows before the first bad one are applied",
+        "how a 400 for bad rows is told: all of them, the first, by line only, by key only, none, "
+        "a foreign row, html; partial: the rows before the first bad one are applied",
         {"style": "all", "partial": False},
     ),
     "campaign_fields": Kind(
@@ -206,7 +206,8 @@ KINDS: dict[str, Kind] = {
     ),
     "task_lost": Kind(
         "task_fate",
-        "polls of a task are told 404, or pending or running for ever; applied: it takes effect all the same",
+        "polls of a task are told 404, or pending or running for ever; "
+        "applied: it takes effect all the same",
         {"answer": "404", "applied": False},
         path="async",
     ),
@@ -230,7 +231,7 @@ KINDS: dict[str, Kind] = {
 
 
 def read_parameters(kind: str, given: Mapping[str, object]) -> dict[str, Any]:
-    """The parameters that were given for a fault, checked and converted. Raises FaultError."""
+    """Return the parameters given for a fault, checked and converted; raise FaultError."""
     if kind not in KINDS:
         raise FaultError(f"unknown fault {kind!r}: one of {', '.join(KINDS)}")
     about = KINDS[kind]

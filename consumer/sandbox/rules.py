@@ -1,9 +1,9 @@
-"""What a well-formed upload is: the rules that need no knowledge of codes, as tables.
+"""Well-formed uploads: the rules that need no knowledge of codes, as tables.
 
-Source: the provider's guides on synchronous uploads and on special fields. Two kinds of mistakes: a
-*refusal* is about the request as a whole, a *mistake* about one row; both are a 400. All of them
-can be known before sending, so they are also remembered as rules that a client broke. *Advice* is
-what the guide recommends and the API lets pass.
+Source: the provider's guides on synchronous uploads and on special fields. There are two kinds of
+mistakes: a *refusal* is about the request as a whole, a *mistake* about one row; both are a 400.
+All of them can be known before sending, so they are also remembered as rules that a client broke.
+*Advice* is what the guide recommends and the API lets pass.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Upload:
 
     @property
     def keys(self) -> list[str]:
-        """Key values in the order of the rows; "" where a row has none."""
+        """Return the key values in the order of the rows; "" where a row has none."""
         return [item.get(self.data_key, "") for item in self.items]
 
 
@@ -93,9 +93,8 @@ FIELD_RULES: dict[str, Callable[[str], str | None]] = {
 #: Fields that only the system sets.
 FORBIDDEN_FIELDS = frozenset({"date_consumed"})
 
-_PLAIN = FORBIDDEN_FIELDS.union(
-    FIELD_RULES
-).isdisjoint  #: whether an item has only fields without a rule
+#: Whether an item has only fields without a rule.
+_PLAIN = FORBIDDEN_FIELDS.union(FIELD_RULES).isdisjoint
 
 
 def examine(body: bytes) -> Upload:

@@ -14,8 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any
 
-from consumer.sandbox.answers import CLOSE, CUT, RESET, TRICKLE, Reply
-from consumer.sandbox.api import Api, Call
+from consumer.sandbox.answers import CLOSE, CUT, RESET, TRICKLE, SandboxResponse
+from consumer.sandbox.api import SandboxApi, SandboxCall
 from consumer.sandbox.control import PREFIX, control
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, host: str, port: int, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self.stopping = threading.Event()
-        self.api = Api(
+        self.api = SandboxApi(
             sandbox.store,
             sandbox.faults,
             lambda: sandbox.token,
@@ -51,7 +51,7 @@ class Server(ThreadingHTTPServer):
         super().__init__((host, port), Handler)
 
     def pause(self, seconds: float) -> bool:
-        """Wait; False when the server stops meanwhile."""
+        """Wait; return False when the server stops meanwhile."""
         return not self.stopping.wait(seconds)
 
     def server_bind(self) -> None:
@@ -121,7 +121,7 @@ class Handler(BaseHTTPRequestHandler):
         with store.lock:
             journal = store.journal
             number = journal.arrive()
-        call = Call(
+        call = SandboxCall(
             number,
             journal,
             self.command,
@@ -130,64 +130,66 @@ class Handler(BaseHTTPRequestHandler):
             self.headers.get("Content-Type", ""),
             time.time(),
         )
-        reply: Reply | None = None
+        response: SandboxResponse | None = None
         try:
-            reply = self.server.api.unread(call) or self.server.api.answer(call, self._body())
+            response = self.server.api.unread(call) or self.server.api.answer(call, self._body())
         finally:
             # entered before anything is sent: whoever has the answer finds the call in the journal,
             # and no longer in progress
             with store.lock:
-                journal.add_request(call.entry(reply.status if reply else None))
-            if reply and reply.hold and not self.server.pause(reply.hold):
-                reply.wire = CLOSE
+                journal.add_request(call.entry(response.status if response else None))
+            if response and response.hold and not self.server.pause(response.hold):
+                response.wire = CLOSE
             with store.lock:
                 journal.leave()
-        self._transmit(reply)
-        if reply.afterwards:
-            reply.afterwards()
+        self._transmit(response)
+        if response.afterwards:
+            response.afterwards()
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the base class names them so
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not length.isdigit() or int(length) > MAX_BODY:
-            self._send(Reply(411, b"Content-Length is needed, up to 64 MiB.", "text/plain"))
+            self._send(
+                SandboxResponse(411, b"Content-Length is needed, up to 64 MiB.", "text/plain")
+            )
             raise ConnectionAbortedError
         body = self.rfile.read(int(length))
         if len(body) < int(length):
             raise ConnectionAbortedError
         return body
 
-    def _transmit(self, reply: Reply) -> None:
-        if reply.wire == RESET:
+    def _transmit(self, response: SandboxResponse) -> None:
+        if response.wire == RESET:
             self._reset()
-        elif reply.wire == CLOSE:
+        elif response.wire == CLOSE:
             self.close_connection = True
             end(self.connection)
-        elif reply.wire == CUT:
-            self.wfile.write(self._head(reply) + reply.body[: len(reply.body) // 2])
+        elif response.wire == CUT:
+            self.wfile.write(self._head(response) + response.body[: len(response.body) // 2])
             self._reset()
-        elif reply.wire == TRICKLE:
-            self.wfile.write(self._head(reply))
-            for number in range(len(reply.body)):
-                if not self.server.pause(reply.interval):
+        elif response.wire == TRICKLE:
+            self.wfile.write(self._head(response))
+            for number in range(len(response.body)):
+                if not self.server.pause(response.interval):
                     return
-                self.wfile.write(reply.body[number : number + 1])
+                self.wfile.write(response.body[number : number + 1])
         else:
-            self._send(reply)
+            self._send(response)
 
-    def _send(self, reply: Reply) -> None:
-        self.wfile.write(self._head(reply) + reply.body)
+    def _send(self, response: SandboxResponse) -> None:
+        self.wfile.write(self._head(response) + response.body)
 
-    def _head(self, reply: Reply) -> bytes:
-        status = reply.status or 0
+    def _head(self, response: SandboxResponse) -> bytes:
+        status = response.status or 0
         lines = [
             f"HTTP/1.1 {status} {responses.get(status, 'Unknown')}",
             "Server: scm-sandbox",
             f"Date: {formatdate(usegmt=True)}",
-            f"Content-Type: {reply.content_type}",
-            f"Content-Length: {len(reply.body)}",
-            *(f"{name}: {value}" for name, value in reply.headers),
+            f"Content-Type: {response.content_type}",
+            f"Content-Length: {len(response.body)}",
+            *(f"{name}: {value}" for name, value in response.headers),
             "\r\n",
         ]
         return "\r\n".join(lines).encode()

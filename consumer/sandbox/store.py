@@ -1,7 +1,4 @@
-"""Codes and journal under one lock.
-
-A row's sequence number is given at the instant it is applied.
-"""
+"""Codes and journal under one lock: a row gets its number at the instant it is applied."""
 
 from __future__ import annotations
 
@@ -17,28 +14,26 @@ from consumer.sandbox.async_rules import AsyncUpload
 from consumer.sandbox.codes import Codes, stored_fields
 from consumer.sandbox.journal import Journal, RowEntry
 from consumer.sandbox.rules import DEFAULT_DATA_KEY, Mistake, Upload
-from consumer.sandbox.tasks import Fate, Task, Tasks
+from consumer.sandbox.tasks import SandboxTask, SandboxTasks, TaskOutcome
 
 
 @dataclass(slots=True)
-class Applied:
-    """What an upload did; the material of a 200's body."""
+class UploadEffect:
+    """The effect of an upload; the material of a 200's body."""
 
     rows: int = 0
-    items: dict[str, list[str]] = field(
-        default_factory=dict
-    )  #: key value → fields that were accepted, as sent
-    changed: dict[str, list[str]] = field(
-        default_factory=dict
-    )  #: only rows and fields that got another value
+    #: Key value → fields that were accepted, as sent.
+    items: dict[str, list[str]] = field(default_factory=dict)
+    #: Only rows and fields that got another value.
+    changed: dict[str, list[str]] = field(default_factory=dict)
     changes: list[dict[str, str]] = field(default_factory=list)  #: what was stored, a row each
     codes: set[str] = field(default_factory=set)
     updates: int = 0  #: field values written, over all codes
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """What exists at the start, and again after a reset. ``codes`` None: no explicit set."""
+class InitialState:
+    """The world at the start, and again after a reset; ``codes`` None: no explicit set."""
 
     codes: Mapping[str, Mapping[str, str]] | None = None
     known_prefixes: Collection[str] = ()
@@ -47,14 +42,13 @@ class World:
 
 
 class Store:
-    """The shared state; hold ``lock`` (re-entrant) around anything that has to be seen as one step."""
+    """The shared state; hold ``lock`` (re-entrant) around all that must be seen as one step."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: InitialState) -> None:
         self.lock = threading.RLock()
         self._world = world
-        self.generation = (
-            0  #: grows with each reset: what was begun before it must not be applied after it
-        )
+        #: Grows with each reset: what was begun before it must not be applied after it.
+        self.generation = 0
         self.reset()
 
     def reset(self) -> None:
@@ -67,11 +61,11 @@ class Store:
             if world.codes is not None:
                 self.codes.load(world.codes, only=True)
             self.journal = Journal()
-            self.tasks = Tasks()
+            self.tasks = SandboxTasks()
             self.generation += 1
 
     def mistakes(self, upload: Upload) -> list[Mistake]:
-        """All row mistakes in the order of the rows, those included that only the API can know."""
+        """Return all row mistakes in the order of the rows, also those only the API can know."""
         found = list(upload.mistakes)
         data_key = upload.data_key
         for line, item in enumerate(upload.items, 1):
@@ -90,9 +84,9 @@ class Store:
         data_key: str,
         items: Sequence[dict[str, str]],
         campaign: Collection[str] | None,
-    ) -> Applied:
+    ) -> UploadEffect:
         """Apply rows that are known to be good, in their order."""
-        applied = Applied(rows=len(items))
+        applied = UploadEffect(rows=len(items))
         entries: list[RowEntry] = []
         now = time.time()
         for item in items:
@@ -120,7 +114,7 @@ class Store:
         return applied
 
     def touched(self, upload: Upload) -> int:
-        """How many codes a good upload selects."""
+        """Return how many codes a good upload selects."""
         return sum(self.codes.count(upload.data_key, key) for key in upload.keys)
 
     def begin(
@@ -128,12 +122,12 @@ class Store:
         request: int,
         upload: AsyncUpload,
         campaign: list[str] | None,
-        fate: Fate,
+        outcome: TaskOutcome,
         seconds: float,
-    ) -> Task:
+    ) -> SandboxTask:
         """Begin a task that takes so many seconds."""
         now = time.monotonic()
-        task = self.tasks.begin(request, upload, campaign, fate, now, seconds)
+        task = self.tasks.begin(request, upload, campaign, outcome, now, seconds)
         self.catch_up(now)
         return task
 
@@ -143,17 +137,18 @@ class Store:
         for task in self.tasks.due(now):
             self._end(task, time.time() - (now - task.due))
 
-    def _end(self, task: Task, at: float) -> None:
-        """A task ends: values that select nothing are passed over in silence, an unknown product
-        fails it all.
+    def _end(self, task: SandboxTask, at: float) -> None:
+        """End a task.
+
+        Values that select nothing are passed over in silence; an unknown product fails it all.
         """
-        upload, fate = task.upload, task.fate
+        upload, outcome = task.upload, task.outcome
         task.ended = True
-        task.failure = fate.failure
+        task.failure = outcome.failure
         product = upload.data.get("product", "")
         if product and not self.codes.knows_product(product):
             task.failure = task.failure or "Invalid Product"
-        elif fate.applies:
+        elif outcome.applies:
             stored = stored_fields(upload.data, task.campaign)
             entries = []
             for key, value, codes in self._selected(upload):
@@ -167,10 +162,7 @@ class Store:
             self.journal.add_rows(entries)
 
     def _selected(self, upload: AsyncUpload) -> Iterator[tuple[str, str, list[str]]]:
-        """Each key value with its codes.
-
-        Of several constraints all together, the values as JSON.
-        """
+        """Return each key value with its codes; several constraints as one, the values as JSON."""
         if len(upload.constraints) > 1:
             text = orjson.dumps(upload.constraints).decode()
             yield upload.data_key, text, self.codes.meeting(upload.constraints)
@@ -184,17 +176,16 @@ class Store:
                 )
 
     def state(self) -> dict[str, Any]:
-        """Every code that was loaded or uploaded to, with its fields."""
+        """Return every code that was loaded or uploaded to, with its fields."""
         with self.lock:
             self.catch_up()
             return {"codes": {code: dict(data) for code, data in self.codes.data.items()}}
 
 
 def codes_from(document: object) -> dict[str, dict[str, str]]:
-    """Known codes from JSON.
+    """Return known codes from JSON.
 
-    A list of extended_ids and of objects with an ``extended_id``, or an object id → fields.
-
+    It is a list of extended_ids and of objects with an ``extended_id``, or an object id → fields.
     Raises ValueError that says which entry is wrong.
     """
     if isinstance(document, dict):
@@ -203,7 +194,8 @@ def codes_from(document: object) -> dict[str, dict[str, str]]:
         pairs = [_pair(entry) for entry in document]
     else:
         raise ValueError(  # noqa: TRY004 - one kind of error for whatever is wrong with them
-            "codes must be a list of ids, a list of objects with extended_id, or an object id → fields"
+            "codes must be a list of ids, a list of objects with extended_id, "
+            "or an object id → fields"
         )
     codes = {}
     for number, (code, fields) in enumerate(pairs, 1):

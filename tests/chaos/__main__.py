@@ -1,7 +1,4 @@
-"""``python -m tests.chaos --seed N --minutes M``.
-
-Exit 1 with the seed and a list of findings if anything is wrong.
-"""
+"""``python -m tests.chaos --seed N --minutes M``: exit 1 with the seed and findings if any."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from tests.chaos.judge import judge
 from tests.chaos.report import report
 from tests.chaos.run import EVIDENCE, run
 from tests.chaos.toxiproxy import ToxiproxyUnavailableError
-from tests.support.kafka_broker import BrokerUnavailable
+from tests.support.kafka_jars import BrokerUnavailable
 from tests.support.surroundings import settle
 
 

@@ -1,7 +1,4 @@
-"""Who owned which partition when, and what was committed of it.
-
-The group's history, made easy to ask.
-"""
+"""The group's history: who owned which partition when, and what was committed of it."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tests.chaos.evidence import CommitEntry, Generation
-from tests.chaos.offsets_topic import newly_named
+from tests.chaos.settled_map import newly_named
 
 #: How long a member that is cut off may take to give itself up: the session of each protocol.
 SESSION_SECONDS = {"classic": 6.0, "consumer": 45.0}
@@ -36,9 +33,8 @@ class Commit:
     life: str
     member: str
     entries: dict[int, CommitEntry] = field(default_factory=dict)
-    built: float = (
-        0.0  #: it was built at that time or later, as its content shows; 0: it shows nothing
-    )
+    #: It was built at that time or later, as its content shows; 0: it shows nothing.
+    built: float = 0.0
     #: it holds all that was due of all partitions of its member: it is not one of a hand-over
     whole: bool = True
 
@@ -74,29 +70,29 @@ class Ownership:
             self._commits[commit.member].append(commit)
 
     def epoch(self, partition: int, life: str, at: float) -> Epoch | None:
-        """The epoch in which this life could send rows of the partition at that time."""
+        """Return the epoch in which this life could send rows of the partition at that time."""
         return next(
             (e for e in reversed(self._epochs[partition]) if e.life == life and e.begin <= at), None
         )
 
     def newest(self, partition: int, at: float) -> Epoch | None:
-        """Whose the partition was at that time, as far as the group's coordinator is concerned."""
+        """Return whose the partition was at that time, by the group's coordinator."""
         epochs = self._epochs[partition]
         index = bisect_right(epochs, at, key=lambda epoch: epoch.begin)
         return epochs[index - 1] if index else None
 
     def base(self, partition: int, place: int) -> CommitEntry | None:
-        """The commit of the partition that stood at this place of the log."""
+        """Return the commit of the partition that stood at this place of the log."""
         entries = self._entries[partition]
         index = bisect_right(entries, place, key=lambda commit: commit.place)
         return entries[index - 1] if index else None
 
     def commits_of(self, member: str, after: int, before: int) -> list[Commit]:
-        """What this member got through between two places of the log."""
+        """Return what this member got through between two places of the log."""
         return [commit for commit in self._commits[member] if after < commit.place < before]
 
     def of_life(self, life: str) -> list[Commit]:
-        """What this life got through, in order."""
+        """Return what this life got through, in order."""
         found = [
             commit
             for commits in self._commits.values()
@@ -106,31 +102,30 @@ class Ownership:
         return sorted(found, key=lambda commit: commit.place)
 
     def holds(self, commit: Commit, partition: int) -> bool:
-        """Whether the partition was in the hands of the commit's member when it was written down."""
+        """Return whether the commit's member had the partition when it was written down."""
         holder = self._before(self._epochs[partition], commit.place)
         return holder is not None and holder.member == commit.member
 
     def entries(self, partition: int) -> list[CommitEntry]:
-        """Every commit of the partition, in order."""
+        """Return every commit of the partition, in order."""
         return self._entries[partition]
 
     def holder(self, entry: CommitEntry) -> Epoch | None:
-        """In whose hands the partition was when that was written down."""
+        """Return in whose hands the partition was when that was written down."""
         return self._before(self._epochs[entry.partition], entry.place)
 
     def stayed(self, epoch: Epoch, until: int) -> bool:
-        """Whether its member was in the group, by the same id, all the time up to that place of the
-        log.
+        """Return whether its member was in the group, by the same id, up to that place
+        of the log.
         """
         between = (g for g in self._generations if epoch.place <= g.place <= until)
         return all(g.ids is None or epoch.member in g.ids for g in between)
 
     def date(self, could: Callable[[int, int], float]) -> None:
-        """Find out when each commit was built, at the earliest, by what it names that the one
-        before it did not.
+        """Find out when each commit was built, at the earliest.
 
-        ``could(partition, offset)``: when a record can have been settled at the earliest; 0 if that
-        is not known.
+        It is known by what it names that the one before it did not. ``could(partition, offset)``:
+        when a record can have been settled at the earliest; 0 if that is not known.
         """
         told: dict[int, CommitEntry] = {}
         for commit in sorted(
@@ -169,7 +164,7 @@ class Ownership:
         return epochs[index - 1] if index else None
 
     def _may_be_of_a_handover(self, commit: Commit) -> bool:
-        """Whether all its partitions are given away next: then it may hold nothing else."""
+        """Return whether all its partitions are given away next: it may hold nothing else then."""
         for generation in self._generations:
             if generation.place > commit.place:
                 kept = [p for p, owner in generation.owners.items() if owner[1] == commit.member]

@@ -1,6 +1,5 @@
-"""What is known of a run when it is over.
-
-The material of the judge, plain values and nothing of the consumer's code.
+"""The evidence: plain values that are known of a run when it is over; nothing of the consumer's
+code.
 
 Times are seconds since the epoch, of this machine's one clock: the driver's, the sandbox's and the
 broker's alike.
@@ -28,7 +27,7 @@ class Life:
 
 
 class Trouble(NamedTuple):
-    """A time in which something was broken on purpose. ``where``: a life, or "" for all of them."""
+    """A time in which something was broken on purpose; ``where``: a life, or "" for all of them."""
 
     kind: str  #: suspended, kafka, api
     where: str
@@ -37,7 +36,7 @@ class Trouble(NamedTuple):
     what: str  #: for a reader
 
     def touches(self, life: str, begin: float, end: float) -> bool:
-        """Whether it concerned this life at some time from ``begin`` to ``end``."""
+        """Return whether it concerned this life at some time from ``begin`` to ``end``."""
         return self.where in ("", life) and self.begin <= end and begin <= self.end
 
 
@@ -90,10 +89,10 @@ class CommitEntry(NamedTuple):
 
 
 class Generation(NamedTuple):
-    """A generation of the group, or with the ``consumer`` protocol any change of it: who owns what.
+    """A generation of the group: who owns what.
 
-    ``owners``: partition → (life, member id). ``ids``: of all its members; None: not known, and
-    taken for unchanged.
+    With the ``consumer`` protocol it is any change of that. ``owners``: partition → (life, member
+    id). ``ids``: of all its members; None: not known, and taken for unchanged.
     """
 
     place: int
@@ -107,7 +106,7 @@ class Generation(NamedTuple):
 
 @dataclass
 class Evidence:
-    """Everything about one run."""
+    """All that is known of one run."""
 
     seed: int
     max_processing: float

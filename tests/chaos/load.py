@@ -1,14 +1,14 @@
-"""What the line publishes during the run, and what is to become of each record.
+"""The load: what the line publishes during the run, and what is to become of each record.
 
 Every event carries its own number, so that each row the API applies tells which record it came
 from. A group (a unit with its codes) is one record key and so one partition. A code joins one unit
-and never leaves it, and every unit is updated a last time at the end: so what the API has to hold
+and never leaves it, and every unit is updated a last time at the end. So what the API has to hold
 in the end follows from the topic alone.
 
-Records of several rows: a *label* is a code that is in no unit, and is updated together with its
-unit (``also_update``) and alone; documents of EPCIS update up to six codes of a group, one of which
-may be unknown, and pack some of them. Order between a label and the codes of its unit is not
-promised, so none of them is reached in both ways.
+There are two records of several rows. A *label* is a code that is in no unit; it is updated
+together with its unit (``also_update``) and alone. Documents of EPCIS update up to six codes of a
+group, one of which may be unknown, and pack some of them. Order between a label and the codes of
+its unit is not promised, so none of them is reached in both ways.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PATIENCE_MS = 3_600_000
 
 
 def partition_of(key: bytes) -> int:
-    """The partition of a group."""
+    """Return the partition of a group."""
     return zlib.crc32(key) % PARTITIONS
 
 
@@ -73,12 +73,12 @@ class Line:
         }
 
     def events(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """Record key and value, one after the other."""
+        """Yield record key and value, one after the other."""
         while True:
             yield self._next()
 
     def closing(self) -> list[tuple[bytes, bytes | None]]:
-        """A last update of every unit."""
+        """Yield a last update of every unit."""
         return [self._unit_update(unit) for unit in self._units]
 
     def _next(self) -> tuple[bytes, bytes | None]:
@@ -126,21 +126,19 @@ class Line:
         self._units.append(unit)
         self._codes += codes
         self._packing += codes[1:]
-        return self._item(
-            unit, codes[0][1], {UNIT: unit}
-        )  # no update of a unit comes before its first code
+        # no update of a unit comes before its first code
+        return self._item(unit, codes[0][1], {UNIT: unit})
 
     def _some_hot(self) -> str:
         return self._draw.choice(self._units[:HOT_GROUPS])
 
     def _some_unit(self) -> str:
-        """A hot one as often as any."""
+        """Return any unit, a hot one as often as any."""
         return self._some_hot() if self._draw.random() < 0.5 else self._draw.choice(self._units)
 
     def _pack(self) -> tuple[bytes, bytes | None]:
-        """The next code goes into its unit.
-
-        Now and then up to four that go into the same one, in a document.
+        """Put the next code into its unit; now and then up to four into the same one, in a
+        document.
         """
         if not self._packing:
             return self._code()
@@ -160,7 +158,7 @@ class Line:
         )
 
     def _label(self) -> tuple[bytes, bytes | None]:
-        """An update of a unit's label alone."""
+        """Update a unit's label alone."""
         unit = self._some_unit()
         self._number += 1
         return unit.encode(), json.dumps(
@@ -168,7 +166,7 @@ class Line:
         ).encode()
 
     def _label_and_unit(self) -> tuple[bytes, bytes | None]:
-        """One record that updates a unit and its label."""
+        """Update a unit and its label by one record."""
         unit = self._some_unit()
         self._number += 1
         event = {
@@ -180,7 +178,7 @@ class Line:
         return unit.encode(), json.dumps(event).encode()
 
     def _inspection(self) -> tuple[bytes, bytes | None]:
-        """Some codes of a group in one document, now and then an unknown one among them."""
+        """Update some codes of a group by one document, now and then an unknown one among them."""
         unit = self._some_unit()
         some = self._draw.sample(range(CODES_OF_A_UNIT), self._draw.randint(2, MOST_ROWS))
         codes = [f"CODE-{unit}-{child}" for child in some]
@@ -210,10 +208,9 @@ class Line:
 
 
 class Publisher:
-    """Publishes a line at a steady pace from a thread of its own, through broker restarts, nothing
-    twice.
+    """Publish a line at a steady pace from a thread of its own, through restarts, nothing twice.
 
-    With kafka-python: librdkafka's idempotent producer was seen to stand still for ever after a
+    It uses kafka-python: librdkafka's idempotent producer was seen to stand still for ever after a
     broker was back.
     """
 

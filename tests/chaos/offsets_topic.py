@@ -1,25 +1,21 @@
-"""The history of a group as the broker keeps it.
-
-``__consumer_offsets``, read with kafka-python and decoded by hand.
+"""The history of a group as the broker keeps it: ``__consumer_offsets``, decoded by hand.
 
 Formats: OffsetCommitKey/Value and GroupMetadataKey/Value of Kafka's group coordinator, and
 ConsumerProtocolAssignment; for the ``consumer`` protocol ConsumerGroupMemberMetadata and
-ConsumerGroupCurrentMemberAssignment, which the coordinator writes for each member by itself: each
+ConsumerGroupCurrentMemberAssignment. The coordinator writes those for each member by itself: each
 such record is a generation here. The group reads one topic only, so the topic's id, by which they
 name it, is not looked at.
 
 A static member of the classic protocol that joins again gets a new member id, but the group keeps
 the client id of the one before it. So whose it is tells the instance id, which is its slot's, and
 the time: the newest life of the slot then.
+
 The settled map in the commits' metadata is decoded here a second time, from its description alone.
 """
 
 from __future__ import annotations
 
-import base64
-import functools
 import struct
-import zlib
 from collections.abc import Iterable, Sequence
 
 from tests.chaos.evidence import CommitEntry, Generation, Life
@@ -34,9 +30,8 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
-        self.flexible = (
-            False  #: lengths are varints, one more than they are; tagged fields end each structure
-        )
+        #: Lengths are varints, one more than they are; tagged fields end each structure.
+        self.flexible = False
 
     def number(self, form: str) -> int:
         (value,) = struct.unpack_from(f">{form}", self._data, self._at)
@@ -78,8 +73,8 @@ class _Reader:
 def history(
     kafka: Kafka, group: str, topic: str, lives: Sequence[Life] = ()
 ) -> tuple[list[CommitEntry], list[Generation]]:
-    """Every commit of the group for the topic and every generation of the group, in the order of
-    the log.
+    """Return every commit of the group for the topic and every generation, in the order
+    of the log.
     """
     return decode(kafka.read_all(TOPIC, committed_only=False), group, topic, lives)
 
@@ -87,10 +82,7 @@ def history(
 def decode(
     records: Iterable[Witnessed], group: str, topic: str, lives: Sequence[Life] = ()
 ) -> tuple[list[CommitEntry], list[Generation]]:
-    """The same, of records that were read.
-
-    All that concerns one group is in one partition, so its order is total.
-    """
+    """Decode records that were read; all that concerns one group is in one partition, in order."""
     commits: list[CommitEntry] = []
     generations: list[Generation] = []
     group_state = _ConsumerGroup()
@@ -158,7 +150,7 @@ def _generation(
 
 
 def _life_of(instance: str, at: float, lives: Sequence[Life]) -> str:
-    """The newest life of a static member's slot at that time."""
+    """Return the newest life of a static member's slot at that time."""
     slot = int(instance.rpartition("-")[2])
     return max(
         (life for life in lives if life.slot == slot and life.began <= at),
@@ -171,9 +163,8 @@ class _ConsumerGroup:
 
     def __init__(self) -> None:
         self._clients: dict[str, str] = {}
-        self._members: dict[
-            str, list[int]
-        ] = {}  # the partitions of each; of one that is to give some up, those, too
+        # the partitions of each; of one that is to give some up, those, too
+        self._members: dict[str, list[int]] = {}
         self._epoch = 0
 
     def take(self, kind: int, member: str, data: bytes | None) -> None:
@@ -197,7 +188,7 @@ class _ConsumerGroup:
         self._members[member] = [*self._partitions(value), *self._partitions(value)]
 
     def generation(self, place: int, at: float) -> Generation:
-        """The group as it is now."""
+        """Return the group as it is now."""
         owners = {
             partition: (self._clients[member], member)
             for member, partitions in self._members.items()
@@ -237,73 +228,3 @@ def _assigned(assignment: bytes, topic: str) -> list[int]:
         if name == topic:
             found += partitions
     return found
-
-
-@functools.lru_cache(maxsize=4096)
-def settled_beyond(commit: CommitEntry) -> list[tuple[int, int]]:
-    """What the commit's settled map names, as half-open ranges.
-
-    Nothing for a map that cannot be trusted.
-
-    ``v1 PARTITION BASE DATA CHECKSUM``, or ``v2`` with three words about the log before DATA, which
-    may be ``-``: base64 of LEB128 numbers (a count of runs; for each its unsettled, then its
-    settled positions), and of a bitmap from there on, lowest bit first.
-    """
-    parts = commit.metadata.split(" ")
-    whole = commit.metadata.rpartition(" ")[0]
-    if (
-        (parts[0], len(parts)) not in (("v1", 5), ("v2", 8), ("v2", 9))
-        or parts[1:3] != [str(commit.partition), str(commit.offset)]
-        or int(parts[-1], 16) != zlib.crc32(whole.encode())
-        or parts[-2] == "-"
-    ):
-        return []
-    data = base64.b64decode(parts[-2] + "==")
-    at = commit.offset
-    place = 0
-
-    def number() -> int:
-        nonlocal place
-        value = shift = 0
-        while True:
-            byte = data[place]
-            place += 1
-            value += (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    found: list[tuple[int, int]] = []
-    for _ in range(number()):
-        at += number()
-        length = number()
-        found.append((at, at + length))
-        at += length
-    for byte in data[place:]:
-        for bit in range(8):
-            if byte >> bit & 1:
-                found.append((at, at + 1))
-            at += 1
-    return found
-
-
-@functools.lru_cache(maxsize=4096)
-def settled_set(commit: CommitEntry) -> frozenset[int]:
-    """The same, as single offsets."""
-    if not commit.metadata:
-        return frozenset()
-    return frozenset(
-        offset for begin, end in settled_beyond(commit) for offset in range(begin, end)
-    )
-
-
-def names(commit: CommitEntry, offset: int) -> bool:
-    """Whether this commit says that the record at ``offset`` is settled."""
-    return offset < commit.offset or offset in settled_set(commit)
-
-
-def newly_named(before: CommitEntry | None, commit: CommitEntry) -> Iterable[int]:
-    """Offsets that this commit says are settled, and the one before it did not."""
-    if before is None:
-        return {*range(commit.offset), *settled_set(commit)}
-    return {*range(before.offset, commit.offset), *settled_set(commit)} - settled_set(before)

@@ -1,31 +1,34 @@
-"""What a run was, and what the judge says of it, for a reader."""
+"""The report of a run: what it was, and what the judge says of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tests.chaos.case import Verdict
 from tests.chaos.evidence import Evidence
-from tests.chaos.judge import Verdict
 
 #: Findings of one kind that are shown in full.
 SHOWN = 5
 
 
 def report(evidence: Evidence, verdict: Verdict) -> str:
-    """Figures first, then every finding."""
+    """Return the figures, then every finding."""
     ends = [life.end for life in evidence.lives]
     kills = list(verdict.repeats_by_kill.values())
     by_end = verdict.repeats_of_end
     lines = [
         f"seed {evidence.seed}, {evidence.seconds:.0f} s",
         f"done: {listed(evidence.actions)}",
-        f"members: {len(ends)} lives, {ends.count('kill')} killed, {ends.count('stop')} stopped in order",
+        f"members: {len(ends)} lives, {ends.count('kill')} killed, "
+        f"{ends.count('stop')} stopped in order",
         f"group: {generations(evidence)}; {len(evidence.commits)} commits",
         f"API faults that struck: {listed(evidence.faults)}",
         f"records {len(evidence.records)}, requests {len(evidence.requests)}, rows applied "
-        f"{len(evidence.applications)}, letters {verdict.letters} ({verdict.letters_repeated} repeated)",
+        f"{len(evidence.applications)}, letters {verdict.letters} ({verdict.letters_repeated} "
+        "repeated)",
         f"records of several rows {verdict.records_of_several_rows}, tasks {verdict.tasks}",
-        f"drained in {evidence.drain_seconds:.1f} s; /status looked at {evidence.looks} times, at most "
+        f"drained in {evidence.drain_seconds:.1f} s; "
+        f"/status looked at {evidence.looks} times, at most "
         f"{evidence.most_unsettled} of {evidence.max_unsettled_rows} rows unsettled",
         f"lost: {verdict.lost}",
         f"order inversions: {verdict.inversions}",
@@ -37,7 +40,8 @@ def report(evidence: Evidence, verdict: Verdict) -> str:
         f"unexplained repeats: {verdict.unexplained}",
         f"  explained: {listed(verdict.repeats)}",
         f"  of answered calls, by how their epoch ended: {listed(+by_end)}",
-        f"  after {len(kills)} kills: {sum(kills)} repeats, at most {max(kills, default=0)} of one; the oldest "
+        f"  after {len(kills)} kills: {sum(kills)} repeats, "
+        f"at most {max(kills, default=0)} of one; the oldest "
         f"answer that was not committed was {verdict.oldest_repeat:.2f} s old",
         f"  after a stop in order: {by_end['stop']} repeats of answered calls",
     ]
@@ -50,7 +54,7 @@ def report(evidence: Evidence, verdict: Verdict) -> str:
 
 
 def generations(evidence: Evidence) -> str:
-    """How often the group was divided anew, and among how many members of which kind."""
+    """Return how often the group was divided anew, and among how many members of which kind."""
     found: dict[str, set[tuple[int, frozenset[str] | None]]] = {}
     for generation in evidence.generations:
         found.setdefault(generation.protocol, set()).add((generation.number, generation.ids))
@@ -62,7 +66,9 @@ def generations(evidence: Evidence) -> str:
 
 
 def shortened(findings: Sequence[str]) -> list[str]:
-    """The first findings of each kind (the word before the colon), and how many more there are."""
+    """Return the first findings of each kind (the word before the colon), and the
+    number of others.
+    """
     kinds: dict[str, list[str]] = {}
     for finding in findings:
         kinds.setdefault(finding.partition(":")[0], []).append(finding)
@@ -75,7 +81,7 @@ def shortened(findings: Sequence[str]) -> list[str]:
 
 
 def listed(counts: Mapping[str, int]) -> str:
-    """``name count``, the largest first."""
+    """Return ``name count``, the largest first."""
     return (
         ", ".join(f"{name} {n}" for name, n in sorted(counts.items(), key=lambda item: -item[1]))
         or "none"

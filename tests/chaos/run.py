@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from consumer.sandbox import Sandbox
-from tests.chaos.driver import Driver, say
+from tests.chaos.actions import say
+from tests.chaos.driver import Driver
 from tests.chaos.evidence import Application, Evidence, Record, Request
 from tests.chaos.load import Line, Publisher
 from tests.chaos.offsets_topic import history
@@ -73,7 +74,9 @@ def run(seed: int, plan: Callable[[Driver], None], members: int, folder: Path) -
 
 
 def _drain(stage: Stage, driver: Driver) -> float:
-    """Until everything is committed; how long that took. What does not end is a finding."""
+    """Wait until everything is committed; return how long that took. What does not end is a
+    finding.
+    """
     began = moved = time.monotonic()
     ends = {partition: end for partition, end in stage.kafka.end_offsets(TOPIC).items() if end}
     last: dict[int, tuple[int, str]] = {}
@@ -161,7 +164,7 @@ def _requests(stage: Stage) -> list[Request]:
 
 
 def _of_a_task(request: Request, task: str, told: dict[str, Any] | None, stage: Stage) -> Request:
-    """The call that began a task, with the answer that told of its end.
+    """Return the call that began a task, with the answer that told of its end.
 
     With none, nobody knows what became of it.
     """

@@ -1,10 +1,8 @@
 """The parts of a run: a real broker, toxiproxy, the sandbox, and consumer processes.
 
-Each can be broken by itself.
-
-Each member reaches Kafka through a listener that advertises a proxy of its slot's own, and the API
-through a proxy and a server of its own (all servers stand on one sandbox): so each can be cut off
-alone, and the journal tells who sent what.
+Each can be broken by itself. Each member reaches Kafka through a listener that advertises a proxy
+of its slot's own, and the API through a proxy and a server of its own (all servers stand on one
+sandbox). So each can be cut off alone, and the journal tells who sent what.
 """
 
 from __future__ import annotations
@@ -19,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from consumer.sandbox import Sandbox
-from consumer.sandbox.answers import Reply
-from consumer.sandbox.api import Api, Call
+from consumer.sandbox.answers import SandboxResponse
+from consumer.sandbox.api import SandboxApi, SandboxCall
 from consumer.sandbox.server import Server
 from tests.chaos.epochs import SESSION_SECONDS
 from tests.chaos.evidence import Life
@@ -44,31 +42,33 @@ MAX_UNSETTLED_ROWS = 3000
 
 @dataclass
 class Seen:
-    """Of one call: whose it was, and when."""
+    """The times of one call, and whose it was."""
 
     life: str
     received: float
     answered: float = 0.0
 
 
-class _NotingApi(Api):
+class _NotingApi(SandboxApi):
     """The sandbox's API for one life: notes whose each call is, and when its answer was decided."""
 
     life: str
     seen: dict[int, Seen]
 
-    def unread(self, call: Call) -> Reply | None:
+    def unread(self, call: SandboxCall) -> SandboxResponse | None:
         self.seen[call.number] = Seen(self.life, call.at)
         return self._noting(call, super().unread(call))
 
-    def answer(self, call: Call, body: bytes) -> Reply:
-        reply = super().answer(call, body)
-        self._noting(call, reply)
-        return reply
+    def answer(self, call: SandboxCall, body: bytes) -> SandboxResponse:
+        response = super().answer(call, body)
+        self._noting(call, response)
+        return response
 
-    def _noting(self, call: Call, reply: Reply | None) -> Reply | None:
+    def _noting(
+        self, call: SandboxCall, response: SandboxResponse | None
+    ) -> SandboxResponse | None:
         self.seen[call.number].answered = time.time()
-        return reply
+        return response
 
 
 @dataclass
@@ -84,9 +84,8 @@ class Member:
     suspended: bool = False
     ending: float | None = None  #: since when it was asked to stop
     stays_away: bool = False  #: once stopped, nobody takes its place
-    disturbed: int = (
-        0  #: how often it was suspended or ended: what was asked of it meanwhile counts for nothing
-    )
+    #: How often it was suspended or ended: what was asked of it meanwhile counts for nothing.
+    disturbed: int = 0
 
     @property
     def name(self) -> str:
@@ -94,7 +93,7 @@ class Member:
 
     @property
     def alive(self) -> bool:
-        """Whether the process has not ended."""
+        """Return whether the process has not ended."""
         return self.process.running.poll() is None
 
 
@@ -123,11 +122,11 @@ class Stage:
 
     @property
     def session(self) -> float:
-        """How long the group waits for a member, in seconds."""
+        """Return how long the group waits for a member, in seconds."""
         return SESSION_SECONDS[self.protocol]
 
     def start_member(self, slot: int) -> Member:
-        """A new life in this slot."""
+        """Start a new life in this slot."""
         name = f"m{slot}.{sum(life.slot == slot for life in self.lives) + 1}"
         server = self._serve(name)
         to_api = self.toxiproxy.proxy(f"api-{name}", f"127.0.0.1:{server.server_port}")
@@ -231,7 +230,7 @@ def set_up(folder: Path) -> Iterator[Stage]:
 
 
 def _broker(listeners: list[int], proxies: list[Proxy]) -> JvmBroker:
-    """A broker with a plain listener, and one for each slot that advertises the slot's proxy."""
+    """Return a broker with a plain listener, and one for each slot, at the slot's proxy."""
     plain, controller = free_port(), free_port()
     own = {f"SLOT{slot}": f"127.0.0.1:{port}" for slot, port in enumerate(listeners)}
     advertised = {f"SLOT{slot}": proxy.listen for slot, proxy in enumerate(proxies)}

@@ -1,6 +1,5 @@
-"""The short round of chaos, for CI.
-
-A fixed seed, everything at least once, three kills, both protocols.
+"""The short round of chaos, for CI: a fixed seed, everything once at least, three kills, both
+protocols.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Toxiproxy, the TCP proxy that can be told to misbehave.
-
-Built once with Go, driven over its HTTP API.
-"""
+"""Toxiproxy, the TCP proxy that can be told to misbehave: built once with Go, driven over HTTP."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ class ToxiproxyUnavailableError(Exception):
 
 
 def binary() -> Path:
-    """The program, built into the project's cache the first time."""
+    """Return the program, built into the project's cache the first time."""
     program = CACHE / "server"
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("a") as lock:
@@ -83,13 +80,13 @@ class Toxiproxy:
         self._process.wait()
 
     def proxy(self, name: str, upstream: str) -> Proxy:
-        """A new proxy to ``upstream`` (host:port), on any free port."""
+        """Return a new proxy to ``upstream`` (host:port), on any free port."""
         asked = {"name": name, "listen": "127.0.0.1:0", "upstream": upstream, "enabled": True}
         made = self.ask("POST", "/proxies", asked)
         return Proxy(self, name, str(made["listen"]))
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """One call of its API; raises requests' HTTPError for a refusal."""
+        """Call its API; raise requests' HTTPError for a refusal."""
         answer = self._http.request(method, self._url + path, json=body, timeout=ANSWER_SECONDS)
         answer.raise_for_status()
         return answer.json() if answer.content else None
@@ -128,7 +125,7 @@ class Proxy:
         self._toxiproxy.ask("POST", f"{self._path}/toxics", toxic)
 
     def mend(self) -> None:
-        """Everything as it should be."""
+        """Set everything as it should be."""
         for toxic in self._toxiproxy.ask("GET", self._path)["toxics"]:
             self._toxiproxy.ask("DELETE", f"{self._path}/toxics/{toxic['name']}")
         self._toxiproxy.ask("POST", self._path, {"enabled": True})

@@ -1,6 +1,5 @@
-"""Looks at every member all the time.
-
-/status must balance and keep to its bounds, /healthz must not fail.
+"""A look at every member all the time: /status must balance and keep its bounds,
+/healthz not fail.
 """
 
 from __future__ import annotations

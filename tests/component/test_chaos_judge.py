@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from consumer.core.offsets.settled_map import encode
+from tests.chaos.case import Verdict
 from tests.chaos.evidence import (
     Application,
     CommitEntry,
@@ -21,8 +22,11 @@ from tests.chaos.evidence import (
     Request,
     Trouble,
 )
-from tests.chaos.judge import OTHER_ROW, Verdict, judge, wanted
-from tests.chaos.offsets_topic import decode, names, settled_beyond
+from tests.chaos.judge import judge
+from tests.chaos.offsets_topic import decode
+from tests.chaos.repeats import OTHER_ROW
+from tests.chaos.settled_map import names, settled_beyond
+from tests.chaos.wanted import wanted
 from tests.support.kafka_witness import Witnessed
 
 A, B = ("a", "a-1"), ("b", "b-1")

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from consumer.cli import group
 from consumer.demo import stage
-from consumer.demo.evidence import Applied, Evidence, Record
+from consumer.demo.evidence import AppliedRow, DemoEvidence, TopicRecord
 from consumer.demo.judge import compare_updates
 from consumer.demo.replay import replay
 from consumer.demo.shift import Size
@@ -24,7 +24,7 @@ SMALL = Size(cases=20, per_case=10, loose=100, seed=3)
 
 
 @pytest.fixture(scope="module")
-def real() -> Evidence:
+def real() -> DemoEvidence:
     with stage.set_up(SMALL) as running:
         return running.play(lambda _: None)
 
@@ -32,21 +32,21 @@ def real() -> Evidence:
 class Played:
     """In place of a stage: a run with this evidence."""
 
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, evidence: DemoEvidence) -> None:
         self._evidence = evidence
 
-    def play(self, *_: object, **__: object) -> Evidence:
+    def play(self, *_: object, **__: object) -> DemoEvidence:
         """Return the evidence."""
         return self._evidence
 
 
-def demo(monkeypatch: pytest.MonkeyPatch, evidence: Evidence) -> Result:
+def demo(monkeypatch: pytest.MonkeyPatch, evidence: DemoEvidence) -> Result:
     """Run the command with this evidence in place of a run's."""
     monkeypatch.setattr(stage, "set_up", lambda _: nullcontext(Played(evidence)))
     return CliRunner().invoke(group, ["demo"])
 
 
-def updated_code(evidence: Evidence) -> tuple[str, list[int]]:
+def updated_code(evidence: DemoEvidence) -> tuple[str, list[int]]:
     """Return a code with several rows, and where the journal has their first applications."""
     for (data_key, value), rows in replay(evidence.world, evidence.published).updates.items():
         places = [
@@ -59,25 +59,31 @@ def updated_code(evidence: Evidence) -> tuple[str, list[int]]:
     raise AssertionError("no code with three rows")
 
 
-def with_applied(evidence: Evidence, change: Callable[[list[Applied]], None]) -> Evidence:
+def with_applied(
+    evidence: DemoEvidence, change: Callable[[list[AppliedRow]], None]
+) -> DemoEvidence:
     applied = list(evidence.applied)
     change(applied)
     return replace(evidence, applied=applied)
 
 
-def with_letters(evidence: Evidence, change: Callable[[list[Record]], None]) -> Evidence:
+def with_letters(
+    evidence: DemoEvidence, change: Callable[[list[TopicRecord]], None]
+) -> DemoEvidence:
     letters = list(evidence.letters)
     change(letters)
     return replace(evidence, letters=letters)
 
 
-def test_the_evidence_of_a_real_run_passes(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> None:
+def test_the_evidence_of_a_real_run_passes(
+    monkeypatch: pytest.MonkeyPatch, real: DemoEvidence
+) -> None:
     result = demo(monkeypatch, real)
     assert "EQUAL" in result.stdout
     assert result.exit_code == 0
 
 
-def test_a_lost_row(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> None:
+def test_a_lost_row(monkeypatch: pytest.MonkeyPatch, real: DemoEvidence) -> None:
     code, places = updated_code(real)
     lost = real.applied[places[1]]
     result = demo(monkeypatch, with_applied(real, lambda applied: applied.remove(lost)))
@@ -89,7 +95,7 @@ def test_a_lost_row(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> None:
     assert "DIFFERENT: 1 differences" in result.stdout
 
 
-def test_a_code_that_the_api_lost(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> None:
+def test_a_code_that_the_api_lost(monkeypatch: pytest.MonkeyPatch, real: DemoEvidence) -> None:
     code, _ = updated_code(real)
     state = {key: fields for key, fields in real.state.items() if key != code}
     result = demo(monkeypatch, replace(real, state=state))
@@ -97,10 +103,10 @@ def test_a_code_that_the_api_lost(monkeypatch: pytest.MonkeyPatch, real: Evidenc
     assert f"lost, in the API's state: {code}" in result.stdout
 
 
-def test_a_reordered_pair(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> None:
+def test_a_reordered_pair(monkeypatch: pytest.MonkeyPatch, real: DemoEvidence) -> None:
     code, (first, second, _) = updated_code(real)
 
-    def swap(applied: list[Applied]) -> None:
+    def swap(applied: list[AppliedRow]) -> None:
         applied[first], applied[second] = applied[second], applied[first]
 
     result = demo(monkeypatch, with_applied(real, swap))
@@ -110,7 +116,7 @@ def test_a_reordered_pair(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> No
 
 
 def test_an_older_row_that_comes_back_after_a_newer_one(
-    monkeypatch: pytest.MonkeyPatch, real: Evidence
+    monkeypatch: pytest.MonkeyPatch, real: DemoEvidence
 ) -> None:
     code, (first, second, _) = updated_code(real)
     older = real.applied[first]
@@ -121,7 +127,7 @@ def test_an_older_row_that_comes_back_after_a_newer_one(
     assert f"reordered, in the API's journal: extended_id={code}" in result.stdout
 
 
-def test_an_altered_value_in_the_state(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> None:
+def test_an_altered_value_in_the_state(monkeypatch: pytest.MonkeyPatch, real: DemoEvidence) -> None:
     code, _ = updated_code(real)
     product = real.state[code]["product"]
     state = dict(real.state) | {code: {**real.state[code], "product": "SOMETHING-ELSE"}}
@@ -134,14 +140,14 @@ def test_an_altered_value_in_the_state(monkeypatch: pytest.MonkeyPatch, real: Ev
 
 
 def test_an_altered_value_that_was_overwritten_later(
-    monkeypatch: pytest.MonkeyPatch, real: Evidence
+    monkeypatch: pytest.MonkeyPatch, real: DemoEvidence
 ) -> None:
     """The state does not show it; the journal does."""
     code, (first, _, _) = updated_code(real)
     row = real.applied[first]
     name = next(iter(row.fields))
 
-    def alter(applied: list[Applied]) -> None:
+    def alter(applied: list[AppliedRow]) -> None:
         applied[first] = replace(row, fields={**row.fields, name: "OTHER"})
 
     result = demo(monkeypatch, with_applied(real, alter))
@@ -150,9 +156,9 @@ def test_an_altered_value_that_was_overwritten_later(
 
 
 def test_a_row_for_a_key_that_nobody_published_twice(
-    monkeypatch: pytest.MonkeyPatch, real: Evidence
+    monkeypatch: pytest.MonkeyPatch, real: DemoEvidence
 ) -> None:
-    foreign = Applied("extended_id", "FOREIGN-CODE", {"product": "GREEN-TEA-100"})
+    foreign = AppliedRow("extended_id", "FOREIGN-CODE", {"product": "GREEN-TEA-100"})
     result = demo(
         monkeypatch, with_applied(real, lambda applied: applied.extend([foreign, foreign]))
     )
@@ -161,7 +167,7 @@ def test_a_row_for_a_key_that_nobody_published_twice(
     assert "unexpected, in the API's journal: extended_id=FOREIGN-CODE" in result.stdout
 
 
-def test_a_row_of_another_code(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> None:
+def test_a_row_of_another_code(monkeypatch: pytest.MonkeyPatch, real: DemoEvidence) -> None:
     code, (first, _, third) = updated_code(real)
     foreign = replace(real.applied[first], fields={"never": "published"})
     result = demo(monkeypatch, with_applied(real, lambda applied: applied.insert(third, foreign)))
@@ -169,20 +175,22 @@ def test_a_row_of_another_code(monkeypatch: pytest.MonkeyPatch, real: Evidence) 
     assert f"unexpected, in the API's journal: extended_id={code}" in result.stdout
 
 
-def test_a_missing_dead_letter(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> None:
+def test_a_missing_dead_letter(monkeypatch: pytest.MonkeyPatch, real: DemoEvidence) -> None:
     result = demo(monkeypatch, with_letters(real, lambda letters: letters.remove(letters[0])))
     assert result.exit_code == 1
     assert "missing dead letter, in the dead-letter topic: scm.events[" in result.stdout
     assert "DIFFERENT: 1 differences" in result.stdout
 
 
-def test_a_doubled_dead_letter(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> None:
+def test_a_doubled_dead_letter(monkeypatch: pytest.MonkeyPatch, real: DemoEvidence) -> None:
     result = demo(monkeypatch, with_letters(real, lambda letters: letters.append(letters[0])))
     assert result.exit_code == 1
     assert "extra dead letter 1" in result.stdout
 
 
-def test_a_dead_letter_of_a_good_record(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> None:
+def test_a_dead_letter_of_a_good_record(
+    monkeypatch: pytest.MonkeyPatch, real: DemoEvidence
+) -> None:
     first = real.letters[0]
     bad = {letter.record for letter in replay(real.world, real.published).letters}
     good = next(r.offset for r in real.published if r.partition == 0 and r not in bad)
@@ -197,9 +205,9 @@ def test_a_dead_letter_of_a_good_record(monkeypatch: pytest.MonkeyPatch, real: E
 
 
 def test_a_dead_letter_whose_bytes_are_not_the_records(
-    monkeypatch: pytest.MonkeyPatch, real: Evidence
+    monkeypatch: pytest.MonkeyPatch, real: DemoEvidence
 ) -> None:
-    def alter(letters: list[Record]) -> None:
+    def alter(letters: list[TopicRecord]) -> None:
         letters[0] = replace(letters[0], value=(letters[0].value or b"") + b" ")
 
     result = demo(monkeypatch, with_letters(real, alter))
@@ -211,9 +219,9 @@ def test_a_dead_letter_whose_bytes_are_not_the_records(
     "header", ["scm.reason", "scm.message", "scm.consumer", "__connect.errors.stage"]
 )
 def test_a_dead_letter_without_one_of_its_headers(
-    monkeypatch: pytest.MonkeyPatch, real: Evidence, header: str
+    monkeypatch: pytest.MonkeyPatch, real: DemoEvidence, header: str
 ) -> None:
-    def remove(letters: list[Record]) -> None:
+    def remove(letters: list[TopicRecord]) -> None:
         kept = tuple(pair for pair in letters[0].headers if pair[0] != header)
         letters[0] = replace(letters[0], headers=kept)
 
@@ -222,14 +230,16 @@ def test_a_dead_letter_without_one_of_its_headers(
     assert f" {header}\n" in result.stdout
 
 
-def test_a_rule_of_the_api_that_was_broken(monkeypatch: pytest.MonkeyPatch, real: Evidence) -> None:
+def test_a_rule_of_the_api_that_was_broken(
+    monkeypatch: pytest.MonkeyPatch, real: DemoEvidence
+) -> None:
     result = demo(monkeypatch, replace(real, broken_rules={"key_repeated": 1}))
     assert result.exit_code == 1
     assert "rule broken, in the API's rules: key_repeated" in result.stdout
 
 
 def test_only_the_first_differences_are_shown_and_the_others_counted(
-    monkeypatch: pytest.MonkeyPatch, real: Evidence
+    monkeypatch: pytest.MonkeyPatch, real: DemoEvidence
 ) -> None:
     result = demo(monkeypatch, replace(real, letters=[]))
     place = "  missing dead letter, in the dead-letter topic: "
@@ -257,14 +267,14 @@ A, B, C = {"a": "1"}, {"a": "2"}, {"b": "1"}
 )
 def test_the_order_of_one_keys_rows(applied: list[dict[str, str]], kinds: list[str]) -> None:
     key = ("extended_id", "K")
-    found = compare_updates({key: [A, B, C]}, [Applied(*key, fields) for fields in applied])
+    found = compare_updates({key: [A, B, C]}, [AppliedRow(*key, fields) for fields in applied])
     assert [difference.kind for difference in found] == kinds
 
 
 def test_the_order_of_a_row_that_is_published_twice() -> None:
     key = ("extended_id", "K")
     wanted = {key: [A, B, A]}
-    assert list(compare_updates(wanted, [Applied(*key, fields) for fields in (A, B, A)])) == []
+    assert list(compare_updates(wanted, [AppliedRow(*key, fields) for fields in (A, B, A)])) == []
     assert [
-        d.kind for d in compare_updates(wanted, [Applied(*key, fields) for fields in (A, B)])
+        d.kind for d in compare_updates(wanted, [AppliedRow(*key, fields) for fields in (A, B)])
     ] == ["lost"]

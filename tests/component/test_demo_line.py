@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 from consumer.demo import factory, line
-from consumer.demo.evidence import Record, World
+from consumer.demo.evidence import FactoryWorld, TopicRecord
 from consumer.demo.mistakes import mistakes
 from consumer.demo.replay import replay
 
@@ -16,7 +16,7 @@ REASONS = {
 }  # fmt: skip
 
 
-def shift(seed: int) -> tuple[World, list[line.Message], list[line.Message]]:
+def shift(seed: int) -> tuple[FactoryWorld, list[line.Message], list[line.Message]]:
     rng = random.Random(seed)
     plant = factory.build(rng, cases=20, per_case=10, loose=100)
     world = plant.world()
@@ -24,8 +24,10 @@ def shift(seed: int) -> tuple[World, list[line.Message], list[line.Message]]:
     return world, line.shift(plant, formats, rng), mistakes(plant, formats, rng)
 
 
-def as_records(messages: list[line.Message]) -> list[Record]:
-    return [Record("t", 0, offset, None, message.value) for offset, message in enumerate(messages)]
+def as_records(messages: list[line.Message]) -> list[TopicRecord]:
+    return [
+        TopicRecord("t", 0, offset, None, message.value) for offset, message in enumerate(messages)
+    ]
 
 
 def test_one_seed_gives_one_shift_and_another_seed_another() -> None:

@@ -12,8 +12,8 @@ import pytest
 from consumer.adapters.kafka.embedded import EmbeddedKafka
 from consumer.demo import publishing
 from consumer.demo.line import CODER, GATE, START, Message
-from consumer.demo.publishing import Published, Publisher
-from consumer.demo.topics import Topics
+from consumer.demo.publishing import LinePublisher, Published
+from consumer.demo.topics import TopicReader
 from consumer.errors import UserError
 from tests.support.process import wait_until
 
@@ -41,7 +41,7 @@ def messages(count: int) -> list[Message]:
     ]
 
 
-def finished(publisher: Publisher) -> Published:
+def finished(publisher: LinePublisher) -> Published:
     def look() -> Published | None:
         progress = publisher.progress()
         return progress if progress.finished else None
@@ -55,10 +55,10 @@ def test_all_messages_in_the_order_of_their_keys_and_not_faster_than_the_pace(
     kafka: EmbeddedKafka,
 ) -> None:
     begun = time.monotonic()
-    with Publisher(kafka.bootstrap_servers, TOPIC, messages(100), 200.0) as publisher:
+    with LinePublisher(kafka.bootstrap_servers, TOPIC, messages(100), 200.0) as publisher:
         done = finished(publisher)
     assert time.monotonic() - begun >= 0.5
-    with Topics(kafka.bootstrap_servers, "standalone-reader") as topics:
+    with TopicReader(kafka.bootstrap_servers, "standalone-reader") as topics:
         records = topics.read(TOPIC)
         ends = topics.ends(TOPIC)
     assert done.events == len(records) == 100
@@ -72,7 +72,7 @@ def test_all_messages_in_the_order_of_their_keys_and_not_faster_than_the_pace(
 
 
 def test_a_line_without_an_end_stops_when_it_is_closed(kafka: EmbeddedKafka) -> None:
-    with Publisher(
+    with LinePublisher(
         kafka.bootstrap_servers, TOPIC, itertools.cycle(messages(10)), 100.0
     ) as publisher:
         wait_until(lambda: publisher.progress().events >= 5, 20.0)
@@ -81,7 +81,7 @@ def test_a_line_without_an_end_stops_when_it_is_closed(kafka: EmbeddedKafka) -> 
     assert time.monotonic() - closing < 5
     closed = publisher.progress()
     assert closed.finished
-    with Topics(kafka.bootstrap_servers, "standalone-reader") as topics:
+    with TopicReader(kafka.bootstrap_servers, "standalone-reader") as topics:
         assert sum(topics.ends(TOPIC).values()) >= closed.events
 
 
@@ -90,7 +90,7 @@ def test_events_that_kafka_does_not_take_are_told(
 ) -> None:
     monkeypatch.setattr(publishing, "FLUSH_SECONDS", 0.5)
     kafka.close()
-    with Publisher(kafka.bootstrap_servers, TOPIC, messages(3), 1000.0) as publisher:
+    with LinePublisher(kafka.bootstrap_servers, TOPIC, messages(3), 1000.0) as publisher:
 
         def failure() -> str:
             try:

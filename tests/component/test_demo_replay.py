@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from fastavro import parse_schema, schemaless_writer
 
-from consumer.demo.evidence import Record, World
+from consumer.demo.evidence import FactoryWorld, TopicRecord
 from consumer.demo.replay import Expected, replay
 from consumer.formats.schemas import read_schema
 
 SCHEMA = read_schema("scm_event.avsc")
-WORLD = World(
+WORLD = FactoryWorld(
     codes={
         "CODE-A": {"case_code": "C-1"},
         "CODE-B": {"case_code": "C-1"},
@@ -31,8 +31,8 @@ WORLD = World(
 )
 
 
-def records(values: Iterable[bytes | None], partition: int = 0) -> list[Record]:
-    return [Record("t", partition, offset, b"k", value) for offset, value in enumerate(values)]
+def records(values: Iterable[bytes | None], partition: int = 0) -> list[TopicRecord]:
+    return [TopicRecord("t", partition, offset, b"k", value) for offset, value in enumerate(values)]
 
 
 def outcome(*values: bytes | None) -> Expected:

@@ -14,9 +14,9 @@ from rich.live import Live
 
 from consumer.demo import progress as shown
 from consumer.demo.line import STATIONS
-from consumer.demo.publishing import Published, Told
+from consumer.demo.publishing import Published, StationReport
 from consumer.demo.view import frame
-from consumer.demo.watch import Answer, DeadLetter, Progress
+from consumer.demo.watch import Progress, SeenDeadLetter, SeenUpload
 
 SIZES = [(80, 24), (100, 30), (110, 32), (200, 60)]
 
@@ -53,7 +53,7 @@ JOINING = Progress(
     Published(
         900,
         {0: 500, 1: 400},
-        {name: Told() for name in STATIONS},
+        {name: StationReport() for name in STATIONS},
         datetime(2024, 5, 1, 17, 5, tzinfo=UTC),
     ),
     5125,
@@ -63,7 +63,7 @@ RUNNING = Progress(
     line=Published(
         1500,
         {0: 800, 1: 700},
-        {name: Told(321, f"AB2C4DEFGH7JKLMN at the {name}") for name in STATIONS},
+        {name: StationReport(321, f"AB2C4DEFGH7JKLMN at the {name}") for name in STATIONS},
         datetime(2024, 5, 1, 18, 12, tzinfo=UTC),
     ),
     total=5125,
@@ -71,21 +71,21 @@ RUNNING = Progress(
     applied=1234,
     requests={"200": 12, "400": 3, "429": 1, "503": 2, "none": 2},
     answers=(
-        Answer(200, "extended_id", 100, 100),
-        Answer(400, "extended_id", 100, 0),
-        Answer(503, "extended_id", 100, 0, again=62),
-        Answer(429, "extended_id", 98, 0),
-        Answer(None, "extended_id", 40, 0),
-        Answer(None, "extended_id", 41, 41),
-        Answer(418, "case_code", 1, 0),
-        Answer(200, "extended_id", 98, 98, again=98),
+        SeenUpload(200, "extended_id", 100, 100),
+        SeenUpload(400, "extended_id", 100, 0),
+        SeenUpload(503, "extended_id", 100, 0, again=62),
+        SeenUpload(429, "extended_id", 98, 0),
+        SeenUpload(None, "extended_id", 40, 0),
+        SeenUpload(None, "extended_id", 41, 41),
+        SeenUpload(418, "case_code", 1, 0),
+        SeenUpload(200, "extended_id", 98, 98, again=98),
     ),
     letters=3,
     reasons={"unknown_key": 2, "key_blank": 1},
     last_letters=(
-        DeadLetter("unknown_key", "scm.events[1]@7", "NOT-OURS-1", "Invalid value passed"),
-        DeadLetter("key_blank", "scm.events[0]@9", "  \u3000", "the key is blank"),
-        DeadLetter(
+        SeenDeadLetter("unknown_key", "scm.events[1]@7", "NOT-OURS-1", "Invalid value passed"),
+        SeenDeadLetter("key_blank", "scm.events[0]@9", "  \u3000", "the key is blank"),
+        SeenDeadLetter(
             "value_too_long", "scm.events[0]@12", "長" * 60, "長い " * 200 + "[red]no markup[/red]"
         ),
     ),

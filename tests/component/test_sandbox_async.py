@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import requests
 
-from consumer.sandbox import Pace, Sandbox
+from consumer.sandbox import Sandbox, SandboxPace
 from consumer.sandbox.async_rules import AsyncUpload
-from consumer.sandbox.tasks import Fate, Tasks
+from consumer.sandbox.tasks import SandboxTasks, TaskOutcome
 from tests.support.sandbox_client import ASYNC, Client, StandingClock, rows, wait_until
 
 GOOD: dict[str, Any] = {"constraints": {"extended_id": ["A", "B"]}, "scm_data": {"market": "cn"}}
@@ -22,7 +22,7 @@ LONG = 3600.0  # seconds: a task that does not end within a test
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox() as running:
-        running.pace = Pace(task_seconds=0.0)
+        running.pace = SandboxPace(task_seconds=0.0)
         yield running
 
 
@@ -50,7 +50,7 @@ def test_a_task_takes_effect_and_is_complete(sandbox: Sandbox, client: Client) -
 def test_a_task_waits_then_runs_and_nothing_is_changed_before_it_is_complete(
     sandbox: Sandbox, client: Client
 ) -> None:
-    sandbox.pace = Pace(task_seconds=0.3)
+    sandbox.pace = SandboxPace(task_seconds=0.3)
     begun = time.monotonic()
     task_id = client.began({"extended_id": ["A"]}, market="cn")
     seen: list[str] = []
@@ -65,7 +65,9 @@ def test_a_task_waits_then_runs_and_nothing_is_changed_before_it_is_complete(
 
 
 def test_a_task_is_told_as_waiting_for_the_first_half_of_its_time_and_then_as_running() -> None:
-    task = Tasks().begin(1, AsyncUpload(IDS, {"x": "1"}), None, Fate(), now=100.0, seconds=10.0)
+    task = SandboxTasks().begin(
+        1, AsyncUpload(IDS, {"x": "1"}), None, TaskOutcome(), now=100.0, seconds=10.0
+    )
     assert [task.state(now) for now in (100.0, 104.9, 105.0, 109.9)] == [
         "pending",
         "pending",
@@ -77,7 +79,7 @@ def test_a_task_is_told_as_waiting_for_the_first_half_of_its_time_and_then_as_ru
 def test_the_effect_is_in_the_journal_with_the_task_and_the_time_at_which_it_was_due(
     sandbox: Sandbox, client: Client
 ) -> None:
-    sandbox.pace = Pace(task_seconds=0.2)
+    sandbox.pace = SandboxPace(task_seconds=0.2)
     begun = time.time()
     task_id = client.began({"case_code": ["C1", "C2"]}, activation_status=1, product="P1")
     answered = time.time()
@@ -191,7 +193,7 @@ def test_tasks_and_their_true_ends_are_listed(sandbox: Sandbox, client: Client) 
 def test_tasks_go_on_while_the_api_is_away_and_a_reset_forgets_them(
     sandbox: Sandbox, client: Client
 ) -> None:
-    sandbox.pace = Pace(task_seconds=0.05)
+    sandbox.pace = SandboxPace(task_seconds=0.05)
     task_id = client.began({"extended_id": ["A"]}, market="cn")
     sandbox.stop()
     wait_until(lambda: bool(sandbox.state()["codes"]), "the task has its effect")
@@ -449,7 +451,7 @@ def pallets(client: Client, count: int, each: int) -> list[str]:
 def test_a_synchronous_call_that_selects_too_many_codes_is_a_504_after_its_time_and_changes_nothing(
     sandbox: Sandbox, client: Client
 ) -> None:
-    sandbox.pace = Pace(sync_codes=99, sync_seconds=0.3)
+    sandbox.pace = SandboxPace(sync_codes=99, sync_seconds=0.3)
     first, second = pallets(client, 2, 50)
     begun = time.monotonic()
     both = [{"pallet_code": name, "ship_date": "2026-11-22"} for name in (first, second)]
@@ -464,7 +466,7 @@ def test_a_synchronous_call_that_selects_too_many_codes_is_a_504_after_its_time_
 def test_other_calls_are_served_while_a_large_one_is_on_its_way_to_a_504(
     sandbox: Sandbox, client: Client
 ) -> None:
-    sandbox.pace = Pace(sync_codes=1, sync_seconds=LONG)
+    sandbox.pace = SandboxPace(sync_codes=1, sync_seconds=LONG)
     pallets(client, 1, 2)
     with Client(sandbox, timeout=0.2) as slow, pytest.raises(requests.ReadTimeout):
         slow.upload({"pallet_code": "P0", "x": "1"}, data_key="pallet_code")
@@ -475,7 +477,7 @@ def test_ten_pallets_of_five_thousand_codes_are_too_many_at_once_and_none_for_a_
     sandbox: Sandbox, client: Client
 ) -> None:
     """At the pace of the real API, but for the sixty seconds."""
-    sandbox.pace = Pace(sync_seconds=0.0, task_seconds=0.0)
+    sandbox.pace = SandboxPace(sync_seconds=0.0, task_seconds=0.0)
     begun = time.monotonic()
     names = pallets(client, 10, 5_000)
     assert client.upload({"pallet_code": "P3", "x": "1"}, data_key="pallet_code").status_code == 504

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from consumer.sandbox import Pace, Sandbox
+from consumer.sandbox import Sandbox, SandboxPace
 from tests.support.sandbox_client import ME, UPLOAD, Client, rows, wait_until
 
 
@@ -267,7 +267,7 @@ def test_fifty_thousand_rows_stay_cheap_to_apply_and_to_read(
         pages.append(client.look(f"journal?after={pages[-1]['next'] if pages else 0}"))
     assert len(pages) == 6
     assert sum(len(page["rows"]) for page in pages) == 50_000
-    sandbox.pace = Pace(sync_codes=10_000)
+    sandbox.pace = SandboxPace(sync_codes=10_000)
     units = [{"case_code": f"K{number}", "x": "1"} for number in range(100)]
     assert client.upload(*units, data_key="case_code").json()["codes_affected"] == 10_000
     assert time.monotonic() - begun < 30

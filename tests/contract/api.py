@@ -20,7 +20,8 @@ from consumer.core.offsets.partition import Partition
 from consumer.core.uploading.response import Response
 from consumer.sandbox import Sandbox
 from tests.simulation.adapters import Pace, Results, SimApi
-from tests.simulation.api import Api, Faults
+from tests.simulation.api import Api
+from tests.simulation.api_faults import Faults
 from tests.simulation.process import Process
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.witness import Call, Tag, Witness

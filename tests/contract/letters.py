@@ -13,8 +13,9 @@ from consumer.adapters.kafka.dead_letter import DeadLetters
 from consumer.core.effects import DeadLetter
 from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets.partition import Partition
-from tests.simulation.adapters import PendingWrite, Results, SimLetters
+from tests.simulation.adapters import Results
 from tests.simulation.broker import Broker, Message
+from tests.simulation.dead_letters import PendingWrite, SimLetters
 from tests.simulation.process import Process
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.witness import Witness

@@ -1,5 +1,5 @@
-"""docker-compose.yml as the tests read it, and its text with this machine's addresses in place of
-the containers'.
+"""docker-compose.yml as the tests read it, also with this machine's addresses in place of
+containers'.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ Service = dict[str, Any]
 
 
 def services() -> dict[str, Service]:
-    """The services, merge keys resolved and ``$$`` read as ``$``, as Compose does it."""
+    """Return the services, merge keys resolved and ``$$`` read as ``$``, as Compose does it."""
     document = YAML(typ="safe").load(FILE.read_text(encoding="utf-8"))
     found: dict[str, Service] = _unescaped(document["services"])
     return found
 
 
 def environment(name: str) -> dict[str, str]:
-    """The variables that a service's process gets."""
+    """Return the variables that a service's process gets."""
     return {key: str(value) for key, value in services()[name]["environment"].items()}
 
 
 def published(name: str) -> dict[int, tuple[str, int]]:
-    """Container port to (address, port) of the machine."""
+    """Return container port to (address, port) of the machine."""
     mappings = (str(mapping).rsplit(":", 2) for mapping in services()[name]["ports"])
     return {int(container): (address, int(host)) for address, host, container in mappings}
 
 
 def seconds(duration: str) -> int:
-    """A duration of whole seconds, such as 90s."""
+    """Return a duration of whole seconds, such as 90s."""
     return int(duration.removesuffix("s"))
 
 
@@ -54,8 +54,7 @@ def _unescaped(value: Any) -> Any:
 
 
 class Addresses:
-    """Gives every (service, container port) a free port of this machine, the same wherever it is
-    named.
+    """Give every (service, container port) a free port of this machine, wherever it is named.
 
     So an address that two services spell differently stays different here, and whoever asks for it
     finds nobody.
@@ -70,11 +69,11 @@ class Addresses:
         self._ports: defaultdict[tuple[str, int], int] = defaultdict(free_port)
 
     def port(self, service: str, port: int) -> int:
-        """This machine's port for a container's."""
+        """Return this machine's port for a container's."""
         return self._ports[service, port]
 
     def here(self, text: str, service: str) -> str:
-        """A text of ``service`` with each address in it replaced.
+        """Return a text of ``service`` with each address in it replaced.
 
         One without a service's name is its own.
         """

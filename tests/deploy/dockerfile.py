@@ -1,5 +1,5 @@
-"""deploy/Dockerfile as the tests read it, and its steps carried out below a folder, where no engine
-runs.
+"""deploy/Dockerfile as the tests read it, and its steps carried out below a folder, without an
+engine.
 
 Only what the file uses is understood: anything else is an error, never passed over.
 """
@@ -40,22 +40,22 @@ class Stage:
     steps: list[tuple[str, str]] = field(default_factory=list)
 
     def all(self, name: str) -> list[str]:
-        """The arguments of every instruction of that name."""
+        """Return the arguments of every instruction of that name."""
         return [arguments for step, arguments in self.steps if step == name]
 
     def only(self, name: str) -> str:
-        """The arguments of the one instruction of that name."""
+        """Return the arguments of the one instruction of that name."""
         (found,) = self.all(name)
         return found
 
     def pairs(self, name: str) -> dict[str, str]:
-        """The NAME=value pairs of all instructions of that name, ENV or LABEL."""
+        """Return the NAME=value pairs of all instructions of that name, ENV or LABEL."""
         words = (word for arguments in self.all(name) for word in shlex.split(arguments))
         return dict(word.split("=", 1) for word in words)
 
 
 def stages() -> list[Stage]:
-    """The file's stages."""
+    """Return the file's stages."""
     found: list[Stage] = []
     lines = (
         line
@@ -75,7 +75,7 @@ def stages() -> list[Stage]:
 
 
 def context() -> set[str]:
-    """The files that the build can copy: what .dockerignore leaves of the project's root."""
+    """Return the files that the build can copy: what .dockerignore leaves of the project's root."""
     patterns = [
         line for line in IGNORE.read_text().splitlines() if line and not line.startswith("#")
     ]
@@ -85,7 +85,7 @@ def context() -> set[str]:
 
 
 class Image:
-    """What the last stage ships, below ``root``: how its processes are started."""
+    """The image that the last stage ships, below ``root``: how its processes are started."""
 
     def __init__(self, root: Path, stage: Stage, path: str) -> None:
         self._root = root
@@ -95,11 +95,11 @@ class Image:
         self.default: list[str] = json.loads(stage.only("CMD"))
 
     def command(self, arguments: list[str]) -> list[str]:
-        """The entry point with arguments, found as the engine finds it: on the image's PATH."""
+        """Return the entry point with arguments, found as the engine does: on the image's PATH."""
         return self.program([*self._entrypoint, *arguments])
 
     def program(self, command: list[str]) -> list[str]:
-        """Another program of the image."""
+        """Return another program of the image."""
         found = shutil.which(command[0], path=self.environment["PATH"])
         assert found is not None, f"{command[0]} is not in the image"
         return [found, *command[1:]]
@@ -111,8 +111,7 @@ def mapped(text: str, root: Path) -> str:
 
 
 def build(root: Path) -> Image:
-    """Carry out the build stage's steps below ``root``, then leave there only what the last stage
-    copies.
+    """Carry out the build stage's steps below ``root``, then leave only what the last stage copies.
 
     The steps see the files of the build context, an interpreter called python, the system's tools,
     and no variable of this process but those that say how to reach the network. Fails with the

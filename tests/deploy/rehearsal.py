@@ -1,6 +1,4 @@
-"""What docker-compose.yml starts, started without an engine.
-
-Its variables, commands and health checks, as processes.
+"""A rehearsal of docker-compose.yml: its variables, commands and health checks, as processes.
 
 Only addresses are replaced (see ``Addresses``), and paths. Kafka is set up by the class that its
 image starts with, from the service's variables alone; the project's services run from the image's
@@ -20,7 +18,8 @@ from typing import Self
 
 from tests.deploy import compose
 from tests.deploy.dockerfile import Image
-from tests.support.kafka_broker import FIRST_COMPILER_ONLY, JVM_OPTIONS, _watch, broker_jars
+from tests.support.kafka_broker import FIRST_COMPILER_ONLY, JVM_OPTIONS, _watch
+from tests.support.kafka_jars import broker_jars
 from tests.support.process import wait_until
 
 HEALTHY_SECONDS = 60.0
@@ -56,8 +55,8 @@ class Rehearsal:
             watcher.communicate()
 
     def start_kafka(self) -> None:
-        """Write the broker's configuration and format its folder as the image does at every start,
-        and run it.
+        """Write the broker's configuration, format its folder as the image does at every start, and
+        run it.
         """
         java = ["java", "-Xmx512m", *JVM_OPTIONS, FIRST_COMPILER_ONLY, "-cp", f"{broker_jars()}/*"]
         tool = self._folder / "kafka-topics.sh"
@@ -65,9 +64,8 @@ class Rehearsal:
             f'#!/bin/sh\nexec {shlex.join(java)} org.apache.kafka.tools.TopicCommand "$@"\n'
         )
         tool.chmod(0o755)
-        folders = {
-            letter: self._folder / f"kafka-{letter}" for letter in "DMF"
-        }  # default, mounted, final
+        # default, mounted, final
+        folders = {letter: self._folder / f"kafka-{letter}" for letter in "DMF"}
         for folder in folders.values():
             folder.mkdir()
         options = [
@@ -92,9 +90,8 @@ class Rehearsal:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def start_from_image(self, name: str) -> None:
-        """Start a service of the project.
-
-        Its command with the image's entry point, in an empty folder.
+        """Start a service of the project: its command with the image's entry point, in an empty
+        folder.
         """
         command = [self._local(word, name) for word in self._services[name]["command"]]
         self._start(
@@ -102,7 +99,7 @@ class Rehearsal:
         )
 
     def start_prometheus(self) -> str:
-        """Start Prometheus with deploy/prometheus.yml; gives its address."""
+        """Start Prometheus with deploy/prometheus.yml; return its address."""
         source, *_ = self._services["prometheus"]["volumes"][0].split(":")
         file = self._folder / "prometheus.yml"
         file.write_text(self.addresses.here((compose.ROOT / source).read_text(), "prometheus"))
@@ -116,7 +113,7 @@ class Rehearsal:
         return f"http://{address}"
 
     def healthy(self, name: str) -> bool:
-        """The answer of the service's own health check, in its own time."""
+        """Run the service's own health check, in its own time; return its answer."""
         check = self._services[name]["healthcheck"]
         kind, *words = check["test"]
         assert kind == "CMD"
@@ -136,9 +133,8 @@ class Rehearsal:
         return done.returncode == 0
 
     def wait_healthy(self, name: str) -> None:
-        """Wait until the service is healthy by its own check.
-
-        Fails at once when its process has ended.
+        """Wait until the service is healthy by its own check; fail at once when its process has
+        ended.
         """
 
         def look() -> bool:
@@ -148,13 +144,13 @@ class Rehearsal:
         wait_until(look, HEALTHY_SECONDS, lambda: f"{name}: {self._said[name]}\n{self.log(name)}")
 
     def stop(self, name: str) -> int:
-        """Stop a service as the engine does, within its grace period; gives its exit code."""
+        """Stop a service as the engine does, within its grace period; return its exit code."""
         process = self._processes[name]
         process.send_signal(signal.SIGTERM)
         return process.wait(compose.seconds(self._services[name].get("stop_grace_period", "10s")))
 
     def log(self, name: str) -> str:
-        """What a service wrote so far."""
+        """Return what a service wrote so far."""
         return (self._folder / f"{name}.log").read_text(errors="replace")[-5000:]
 
     def _start(self, name: str, command: list[str], variables: Mapping[str, str]) -> None:

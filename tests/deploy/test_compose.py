@@ -1,7 +1,4 @@
-"""docker-compose.yml against the compose schema, and against the code.
-
-Names, ports, versions and settings agree.
-"""
+"""docker-compose.yml agrees with the compose schema and with the code: names, ports, settings."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ PROMETHEUS = compose.ROOT / "deploy" / "prometheus.yml"
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
-    """What the consumer makes of its service's variables."""
+    """Return what the consumer makes of its service's variables."""
     return _loaded(compose.environment("consumer"), monkeypatch, tmp_path)
 
 

@@ -98,7 +98,8 @@ def test_the_installed_command_works(image: Image) -> None:
 def test_the_schemas_are_in_the_image(image: Image) -> None:
     script = (
         "import consumer, pathlib;"
-        "print(*sorted(path.name for path in pathlib.Path(consumer.__file__).parent.glob('schemas/*')))"
+        "print(*sorted(path.name for path in "
+        "pathlib.Path(consumer.__file__).parent.glob('schemas/*')))"
     )
     assert _said(image, ["python", "-c", script]).split() == sorted(
         path.name for path in (ROOT / "schemas").iterdir()
@@ -118,7 +119,7 @@ def _said(image: Image, command: list[str]) -> str:
 
 
 def _pinned(lock: str) -> dict[str, str]:
-    """Name to version of the requirements of a lock that hold for this machine."""
+    """Return name to version of the requirements of a lock that hold for this machine."""
     found = re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==(\S+)(?: ; (.+?))? \\$", lock, re.MULTILINE)
     return {
         canonicalize_name(name): release

@@ -1,6 +1,5 @@
-"""docker-compose.yml carried out on this machine without an engine.
-
-What it starts works together.
+"""docker-compose.yml carried out on this machine without an engine: what it starts
+works together.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ OUTSIDE, INSIDE = 9092, 19092
 
 @pytest.fixture(scope="module")
 def stand(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
-    """Everything, started in the order that the file asks for."""
+    """Yield everything, started in the order that the file asks for."""
     with Rehearsal(tmp_path_factory.mktemp("rehearsal"), image) as stand:
         stand.start_kafka()
         stand.start_from_image("sandbox")
@@ -47,7 +46,7 @@ def stand(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Re
 
 
 def _outside(stand: Rehearsal) -> str:
-    """Where this machine reaches Kafka: what is published as localhost:9092."""
+    """Return where this machine reaches Kafka: what is published as localhost:9092."""
     return f"localhost:{stand.addresses.port('kafka', OUTSIDE)}"
 
 
@@ -192,7 +191,7 @@ def test_a_health_check_fails_when_nobody_answers_or_the_answer_is_no(
 
 
 class _answering:  # noqa: N801 - reads as what it does
-    """A server that gives every request one status."""
+    """Yield a server that gives every request one status."""
 
     def __init__(self, port: int, status: int) -> None:
         class Handler(BaseHTTPRequestHandler):

@@ -24,7 +24,7 @@ class Block(NamedTuple):
 
 
 def blocks(page: str) -> list[Block]:
-    """The fenced blocks of a page, by its path from the project's root."""
+    """Return the fenced blocks of a page, by its path from the project's root."""
     text = (ROOT / page).read_text(encoding="utf-8")
     return [
         Block(
@@ -39,7 +39,7 @@ def blocks(page: str) -> list[Block]:
 
 
 def pages() -> list[str]:
-    """Every Markdown page of the project that a user, or who works on it, reads."""
+    """Return every Markdown page of the project that a user, or who works on it, reads."""
     found = [
         *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
         ROOT / "benchmarks" / "README.md",

@@ -86,7 +86,7 @@ def test_what_contributors_are_sent_to_is_in_the_code() -> None:
 
 
 def _anchors(page: Path) -> set[str]:
-    """The names that GitHub gives the headings of a page."""
+    """Return the names that GitHub gives the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -13,7 +13,7 @@ from tests.docs.blocks import ROOT
 
 
 def _first_cells(heading: str) -> list[str]:
-    """The names in the first column of the table below a heading."""
+    """Return the names in the first column of the table below a heading."""
     page = (ROOT / "docs" / "dead-letters.md").read_text(encoding="utf-8")
     section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| ")]

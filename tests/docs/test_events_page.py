@@ -1,7 +1,4 @@
-"""docs/events.md and docs/epcis.md.
-
-Every example event makes the rows that the page shows, in every format shown.
-"""
+"""docs/events.md and docs/epcis.md: every example event makes the rows shown, in every format."""
 
 from __future__ import annotations
 
@@ -56,7 +53,7 @@ def _rows(raw: bytes, form: str = "auto", told: dict[str, Any] | None = None) ->
 
 @pytest.mark.parametrize(("event", "rows"), SHOWN, ids=[_name(event) for event, _ in SHOWN])
 def test_an_example_event_makes_the_rows_shown_below_it(event: Block, rows: Block) -> None:
-    """By the format that is named on its first line, if any, as by ``auto``."""
+    """It does so by the format that is named on its first line, if any, as by ``auto``."""
     assert rows.tag == "rows", f"{_name(rows)}: no rows below the event"
     for form in {"auto", *event.tag.split()[1:]}:
         made = _rows(event.text.encode(), form, SETTINGS.get(event))
@@ -74,9 +71,8 @@ def test_an_example_envelope_is_the_same_event_in_avro(event: Block, rows: Block
     for item in shown:
         for name, text in item.items():
             if type(members["scm_data"].get(name)) is float:
-                item[name] = text.removesuffix(
-                    ".0"
-                )  # an Avro double has no other digits than it needs
+                # an Avro double has no other digits than it needs
+                item[name] = text.removesuffix(".0")
     assert [row.item for row in _rows(encoder("avro")(members), "avro")] == shown
 
 

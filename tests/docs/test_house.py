@@ -23,13 +23,13 @@ _UNBREAKABLE = re.compile(r"\]\([^)\s]+\)|<?https?://\S+")
 
 
 def every_page() -> list[Path]:
-    """All Markdown of the repository that is written by hand."""
+    """Return all Markdown of the repository that is written by hand."""
     found = (path.relative_to(ROOT) for path in sorted(ROOT.rglob("*.md")))
     return [path for path in found if not _strange(path) and path.as_posix() not in GENERATED]
 
 
 def prose(text: str) -> Iterator[tuple[int, str]]:
-    """Its lines with their numbers, without tables and blocks of code."""
+    """Yield a text's lines with their numbers, without tables and blocks of code."""
     fence = ""
     for number, line in enumerate(text.splitlines(), 1):
         marks = _FENCE.match(line)
@@ -43,7 +43,7 @@ def prose(text: str) -> Iterator[tuple[int, str]]:
 
 
 def too_wide(line: str) -> bool:
-    """Whether it could be broken, and is not: what a link or an address takes does not count."""
+    """Return whether a line could be broken, and is not; a link or an address does not count."""
     return len(line) > WIDTH and len(_UNBREAKABLE.sub("", line)) > WIDTH
 
 

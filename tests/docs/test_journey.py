@@ -60,13 +60,15 @@ def named_in(text: str) -> list[Named]:
 
 
 def ways() -> list[list[Named]]:
-    """What each step of the journey names as its way, in order; the last is the other road."""
+    """Return what each step of the journey names as its way, in order; the last is the
+    other road.
+    """
     return [named_in(way) for way in _WAY.findall(text_of(JOURNEY))]
 
 
 @cache
 def defined(file: str) -> frozenset[str]:
-    """Classes, functions, methods and constants of a file, as ``name`` or ``Class.name``."""
+    """Return classes, functions, methods and constants of a file, as ``name`` or ``Class.name``."""
     found: set[str] = set()
 
     def look(body: Iterable[ast.stmt], within: str) -> None:
@@ -141,7 +143,7 @@ def test_every_layer_and_room_has_its_line() -> None:
 
 
 def calls_of(run: Callable[[], None]) -> list[Named]:
-    """The consumer's functions that are called, in order; an inner one as the one around it."""
+    """Return the consumer's functions that are called, in order; an inner one as its outer one."""
     names: dict[CodeType, Named | None] = {}
     calls: list[Named] = []
     root = f"{ROOT}/"
@@ -171,20 +173,20 @@ def calls_of(run: Callable[[], None]) -> list[Named]:
 
 
 def passes(calls: list[Named], way: list[Named]) -> Named | None:
-    """The first of the way that is not called after those before it; None: all are."""
+    """Return the first of the way that is not called after those before it; None: all are."""
     left = iter(calls)
     return next((each for each in way if each not in left), None)
 
 
 def by_fakes(way: list[Named]) -> list[Named]:
-    """Without what fakes stand for."""
+    """Leave out what fakes stand for."""
     return [
         each for each in way if not each.file.startswith(("consumer/adapters/", "consumer/app.py"))
     ]
 
 
 def journey(*, rejected: bool = False) -> list[Named]:
-    """The calls from the turn that reads one record to the acknowledgement of its commit."""
+    """Return the calls from the turn that reads one record to the acknowledgement of its commit."""
     world = World(intake=Intake(decoder("flat"), RowMaker("extended_id")))
     partition = world.partition(0)
     if rejected:

@@ -13,6 +13,7 @@ def test_the_page_shows_the_table_of_special_fields() -> None:
     shown = [line for line in section.splitlines() if line.startswith("| ")][2:]
     assert shown == [
         f"| {'fields in ' * field.setting}`{field.name}` | {field.meaning} | "
-        f"{field.rule.allowed if field.rule else 'any text of at most 50 characters'} | {field.source} |"
+        f"{field.rule.allowed if field.rule else 'any text of at most 50 characters'} | "
+        f"{field.source} |"
         for field in SPECIAL_FIELDS
     ]

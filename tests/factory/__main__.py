@@ -1,7 +1,4 @@
-"""``python -m tests.factory``.
-
-The factory's day in every format and mode, on a real Kafka and the sandbox.
-"""
+"""``python -m tests.factory``: the factory's day in every format and mode, on a real Kafka."""
 
 from __future__ import annotations
 
@@ -15,13 +12,13 @@ from tests.support.kafka_sources import open_kafka
 
 
 def say(text: str) -> None:
-    """A line of the report, at once."""
+    """Print a line of the report, at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def main() -> int:
-    """The exit code: 1 if anything differs."""
+    """Return the exit code: 1 if anything differs."""
     parser = argparse.ArgumentParser(prog="python -m tests.factory", description=__doc__)
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument(
@@ -35,7 +32,8 @@ def main() -> int:
     with open_kafka() as kafka, tempfile.TemporaryDirectory() as folder:
         say(f"{options.items:,} items; {kafka.source}")
         say(
-            "| format | mode | records | rows | rows applied | requests | tasks | seconds | differences |"
+            "| format | mode | records | rows | rows applied | requests | tasks | seconds | "
+            "differences |"
         )
         say("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
         for form in options.format or FORMATS:

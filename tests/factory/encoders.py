@@ -1,4 +1,4 @@
-"""How each format tells what happens: bytes of records, made here and not by the product.
+"""The formats' encoders: bytes of records, made here and not by the product.
 
 Flat events know one data key for a whole topic. So the day in flat events is four topics, one for
 each data key, read one after the other: no order is promised between topics. ``FLAT_KEYS`` says in
@@ -64,7 +64,7 @@ class Update:
 
 
 def updates(what: What) -> Iterator[Update]:
-    """What happens, code by code and unit by unit."""
+    """Return what happens, code by code and unit by unit."""
     match what:
         case Commissioned(items, made_on, sell_by):
             for item in items:
@@ -89,7 +89,7 @@ def updates(what: What) -> Iterator[Update]:
 
 
 def as_json(what: What) -> Iterator[bytes]:
-    """Envelopes."""
+    """Return envelopes."""
     for update in updates(what):
         event: dict[str, Any] = {
             "data_key": update.data_key,
@@ -102,7 +102,7 @@ def as_json(what: What) -> Iterator[bytes]:
 
 
 def as_avro(what: What) -> Iterator[bytes]:
-    """Raw Avro by the published schema."""
+    """Return raw Avro by the published schema."""
     for update in updates(what):
         out = io.BytesIO()
         event = {
@@ -121,7 +121,7 @@ def as_avro(what: What) -> Iterator[bytes]:
 
 
 def as_epcis(what: What) -> Iterator[bytes]:
-    """One EPCIS event for all that happens at once."""
+    """Return one EPCIS event for all that happens at once."""
     event: dict[str, Any] = {
         "@context": ["https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld"]
     }
@@ -177,7 +177,7 @@ ENCODERS: dict[str, Callable[[What], Iterator[bytes]]] = {
 
 
 def flat_topics(happenings: Iterable[Happening]) -> dict[str, list[tuple[bytes, bytes]]]:
-    """The records of each data key's topic: key and value."""
+    """Return the records of each data key's topic: key and value."""
     topics: dict[str, list[tuple[bytes, bytes]]] = {data_key: [] for data_key in FLAT_KEYS}
     for happening in happenings:
         for update in updates(happening.what):
@@ -189,7 +189,7 @@ def flat_topics(happenings: Iterable[Happening]) -> dict[str, list[tuple[bytes, 
 
 
 def in_flat_order(happenings: list[Happening]) -> list[Happening]:
-    """The script as the topics of flat events are read."""
+    """Return the script as the topics of flat events are read."""
 
     def topic(happening: Happening) -> int:
         match happening.what:

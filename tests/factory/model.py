@@ -1,4 +1,4 @@
-"""What must come of the day: the script replayed, one thing after the other."""
+"""The model: the script replayed, one thing after the other, and what must come of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Warehouse:
         self.rows = 0  #: updates that the day asks for
 
     def replay(self, happenings: Iterable[Happening]) -> None:
-        """All of it happens."""
+        """Let all of it happen."""
         for happening in happenings:
             match happening.what:
                 case Commissioned(items, made_on, sell_by):

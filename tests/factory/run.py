@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from consumer.sandbox import Pace, Sandbox
+from consumer.sandbox import Sandbox, SandboxPace
 from tests.factory.encoders import ENCODERS, EPCIS_SETTINGS, FLAT_KEYS, flat_topics, in_flat_order
 from tests.factory.model import Warehouse, differences
 from tests.factory.script import day, labels
@@ -27,7 +27,7 @@ SYNC_CODES = 1_000_000
 
 @dataclass
 class Told:
-    """What came of a day."""
+    """The outcome of a day."""
 
     format: str
     mode: str
@@ -50,7 +50,7 @@ def run_day(
     warehouse.replay(in_flat_order(happenings) if form == "flat" else happenings)
     with Sandbox() as sandbox:
         sandbox.load({code: {"serial_number": case} for code, case in names.items()}, only=False)
-        sandbox.pace = Pace(sync_codes=SYNC_CODES) if mode == "sync" else Pace()
+        sandbox.pace = SandboxPace(sync_codes=SYNC_CODES) if mode == "sync" else SandboxPace()
         parts: list[tuple[Job, str, list[tuple[bytes, bytes]]]] = []
         if form == "flat":
             topics = flat_topics(happenings)
@@ -84,7 +84,7 @@ def run_day(
 
 
 def _consume(job: Job, form: str, mode: str, data_key: str, seconds: float) -> list[str]:
-    """Run the consumer to the end; what must not be."""
+    """Run the consumer to the end; return what must not be."""
     sections: dict[str, dict[str, Any]] = {
         "events": {"format": form, "data_key": data_key, "logistic_units": UNITS},
         "api": {"mode": mode},
@@ -103,5 +103,5 @@ def _consume(job: Job, form: str, mode: str, data_key: str, seconds: float) -> l
 
 
 def dict_of(headers: list[tuple[str, bytes]]) -> dict[str, str]:
-    """A letter's headers as text."""
+    """Return a dead letter's headers as text."""
     return {name: value.decode("utf-8", "replace") for name, value in headers}

@@ -1,6 +1,4 @@
-"""What happens on the day.
-
-Items are commissioned, packed into cases and boxes, loaded onto pallets, shipped.
+"""The script of the day: items are commissioned, packed into cases and boxes, loaded, and shipped.
 
 Cases are codes themselves (they carry a label), boxes are not. An order is what one packing station
 works off: its pallets, their cases and items. Orders are worked off side by side, each in its own
@@ -88,7 +86,7 @@ class Happening:
 
 
 def day(items: int) -> list[Happening]:
-    """So many items' day, the orders side by side."""
+    """Return so many items' day, the orders side by side."""
     rng = random.Random(1)
     per_order = ITEMS_OF_A_CASE * CASES_OF_A_PALLET * PALLETS_OF_AN_ORDER
     orders = [
@@ -105,7 +103,7 @@ def day(items: int) -> list[Happening]:
 
 
 def labels(happenings: list[Happening]) -> dict[str, str]:
-    """The codes that cases carry: code → the case's name, which is its serial number."""
+    """Return the codes that cases carry: code → the case's name, which is its serial number."""
     units = {happening.what.into for happening in happenings if isinstance(happening.what, Packed)}
     return {f"LABEL-{unit.name}": unit.name for unit in units if unit.kind == "case"}
 
@@ -137,9 +135,8 @@ def _pallet(
         )
         units.append(unit)
         yield Commissioned(tuple(items), made_on, sell_by)
-        missed = (
-            items[-1:] if place == 0 and len(items) > 1 else []
-        )  # it is put in when its pallet is gone already
+        # it is put in when its pallet is gone already
+        missed = items[-1:] if place == 0 and len(items) > 1 else []
         late += [(item, unit) for item in missed]
         yield Packed(tuple(item for item in items if item not in missed), unit)
         if place and place % 3 == 0:
@@ -158,7 +155,7 @@ def _blacklisted(codes: list[str], rng: random.Random) -> Iterator[Blacklisted]:
 
 
 def sscc(number: int) -> str:
-    """An SSCC: 17 digits that begin with 1, and their check digit."""
+    """Return an SSCC: 17 digits that begin with 1, and their check digit."""
     digits = f"19506000{number:09d}"
     total = sum(int(digit) * (3 if place % 2 == 0 else 1) for place, digit in enumerate(digits))
     return f"{digits}{-total % 10}"

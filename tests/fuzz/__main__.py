@@ -1,7 +1,4 @@
-"""``python -m tests.fuzz --inputs 1000000``.
-
-Reads so many inputs, on every core, and says what became of them.
-"""
+"""``python -m tests.fuzz --inputs 1000000``: read so many inputs, and say what became of them."""
 
 from __future__ import annotations
 
@@ -44,7 +41,7 @@ def _part(numbers: range) -> tuple[Counter[str], tuple[float, int], int, list[st
 
 
 def main() -> int:
-    """The exit code."""
+    """Return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--start", type=int, default=0, help="the number of the first input")
@@ -67,7 +64,8 @@ def main() -> int:
     for what, count in sorted(made.items()):
         sys.stdout.write(f"{what:40} {count:10,}\n")
     sys.stdout.write(
-        f"{made.total():,} inputs in {time.monotonic() - began:.0f} s; the slowest took {1000 * slowest[0]:.0f} ms "
+        f"{made.total():,} inputs in {time.monotonic() - began:.0f} s; "
+        f"the slowest took {1000 * slowest[0]:.0f} ms "
         f"(input {slowest[1]}); at most {most // 1024} MiB of memory; {len(findings)} findings\n"
     )
     for finding in findings:

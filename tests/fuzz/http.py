@@ -1,7 +1,4 @@
-"""``python -m tests.fuzz.http --conversations 100000``.
-
-Holds so many, several at once, and says what came of them.
-"""
+"""``python -m tests.fuzz.http --conversations 100000``: hold so many, and say what came of them."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ MOST_FINDINGS = 10
 
 
 def held(given: tuple[range, Path, float]) -> tuple[Counter[str], float, list[str]]:
-    """What came of these conversations: counts, how late the latest call ended, findings."""
+    """Hold these conversations; return counts, how late the latest call ended, and findings."""
     numbers, folder, timeout = given
     made = make_certificate(folder, f"api{numbers.start}", "IP:127.0.0.1")
     left = iter(numbers)
@@ -60,7 +57,7 @@ def held(given: tuple[range, Path, float]) -> tuple[Counter[str], float, list[st
 
 
 def main() -> int:
-    """The exit code."""
+    """Return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.http")
     parser.add_argument("--conversations", type=int, default=10_000)
     parser.add_argument("--start", type=int, default=0, help="the number of the first conversation")
@@ -83,7 +80,8 @@ def main() -> int:
     for what, count in sorted(made.items()):
         sys.stdout.write(f"{what:24} {count:10,}\n")
     sys.stdout.write(
-        f"{given.conversations:,} conversations, {made.total():,} calls in {time.monotonic() - began:.0f} s; "
+        f"{given.conversations:,} conversations, "
+        f"{made.total():,} calls in {time.monotonic() - began:.0f} s; "
         f"the latest ended {1000 * longest:.0f} ms after its deadline; {len(findings)} findings\n"
     )
     for finding in findings:

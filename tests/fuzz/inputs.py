@@ -1,6 +1,4 @@
-"""Inputs for the decoders.
-
-Events of every format as they should be, and what becomes of them in a cruel world.
+"""Inputs for the decoders: events of every format as they should be, and in a cruel world.
 
 An input depends on its number alone, so that one that fails is found again by it.
 """
@@ -15,90 +13,24 @@ from typing import Any
 
 import fastavro
 
-from consumer.formats.schemas import read_schema
-from tests.unit.epcis import ITEM, OTHER_SSCC, SSCC, aggregation, document, object_event
-
-SHIPPED = read_schema("scm_event.avsc")
-NEWER = SHIPPED | {
-    "fields": [
-        *SHIPPED["fields"],
-        {"name": "more", "type": {"type": "array", "items": ["null", "string"]}},
-    ]
-}
-OLDER = SHIPPED | {
-    "fields": [f for f in SHIPPED["fields"] if f["name"] in ("key_value", "scm_data")]
-}
-#: Of the registry, by id: type and text.
-SCHEMAS = {
-    1: ("AVRO", json.dumps(SHIPPED)),
-    2: ("AVRO", json.dumps(NEWER)),
-    3: ("AVRO", json.dumps(OLDER)),
-    4: ("JSON", "{}"),
-    5: ("PROTOBUF", "syntax"),
-    6: ("AVRO", json.dumps(["null", "string", SHIPPED])),
-}
-
-FLAT: dict[str, Any] = {
-    "extended_id": "HGDTQD54D5SD86EEDFS",
-    "activation_status": 1,
-    "weight": 1.50,
-    "product": "p",
-}
-ENVELOPE: dict[str, Any] = {
-    "event_id": "e-1",
-    "occurred_at": "2026-11-22T23:30:00+08:00",
-    "source": "line-3",
-    "data_key": "case_code",
-    "key_value": "456",
-    "scm_data": {"ship_date": "2026-11-22", "pallet_code": "p1", "n": 5, "b": True, "z": None},
-    "also_update": {"data_key": "serial_number", "key_value": "456"},
-}
-COMMISSIONED = object_event(
-    ITEM,
-    "ABCDEFGH-1",
-    action="ADD",
-    bizStep="commissioning",
-    eventID="urn:uuid:1",
-    ilmd={"cbvmda:productionDate": "2026-11-22", "cbvmda:lotNumber": 7},
-)
-SHIPPED_UNIT = object_event(
-    SSCC,
-    bizStep="urn:epcglobal:cbv:bizstep:shipping",
-    disposition="stolen",
-    readPoint={"id": "urn:epc:id:sgln:9506000.00001.7"},
-    destinationList=[{"type": "location", "destination": "urn:epc:id:sgln:9506000.00001.0"}],
-)
-PACKED = aggregation(SSCC, ITEM, "ABCDEFGH-1", bizStep="packing")
-UNPACKED = aggregation(OTHER_SSCC, SSCC, action="DELETE")
-EVENTS = [
-    COMMISSIONED,
-    SHIPPED_UNIT,
-    PACKED,
-    UNPACKED,
-    aggregation(SSCC, ITEM, action="OBSERVE", bizStep="shipping"),
-]
-DOCUMENT = document(*EVENTS)
-CLOUD = {
-    "specversion": "1.0",
-    "id": "c-1",
-    "source": "/l",
-    "type": "t",
-    "time": "2026-11-22T23:30:00Z",
-    "data": ENVELOPE,
-}
-OBJECTS: list[Any] = [
-    FLAT,
-    ENVELOPE,
-    *EVENTS,
-    DOCUMENT,
+from tests.fuzz.samples import (
     CLOUD,
-    CLOUD | {"data": FLAT},
-    CLOUD | {"data": DOCUMENT},
-]
+    COMMISSIONED,
+    DOCUMENT,
+    ENVELOPE,
+    FLAT,
+    NEWER,
+    OBJECTS,
+    OLDER,
+    PACKED,
+    SHIPPED,
+    SHIPPED_UNIT,
+)
+from tests.unit.epcis import ITEM, SSCC
 
 
 class Raw(str):
-    """Written into JSON as it stands, whatever it is."""
+    """A value written into JSON as it stands."""
 
     __slots__ = ()
 
@@ -196,7 +128,7 @@ def _written(value: Any, draw: random.Random) -> str:
 
 
 def _changed(value: Any, draw: random.Random, depth: int = 0) -> Any:
-    """The value with one thing in it that is different, somewhere."""
+    """Return the value with one thing in it that is different, somewhere."""
     if depth and (draw.random() < 0.3 or not isinstance(value, dict | list) or not value):
         return draw.choice(ODD) if draw.random() < 0.8 else draw.choice(OBJECTS)
     if isinstance(value, list):
@@ -258,7 +190,7 @@ def _framed(draw: random.Random) -> bytes:
 
 
 def _bent(raw: bytes, draw: random.Random) -> bytes:
-    """The bytes with some of them different."""
+    """Return the bytes with some of them different."""
     for _ in range(draw.choice((1, 1, 1, 2, 4, 12))):
         at, way = draw.randrange(len(raw) + 1), draw.randrange(6)
         if way == 0:
@@ -281,7 +213,7 @@ def _bytes(draw: random.Random) -> bytes:
 
 
 def _huge(draw: random.Random) -> bytes:
-    """Few and small words that say much."""
+    """Return few and small words that say much."""
     count = draw.choice((1_000, 10_000, 100_000))
     return draw.choice(HUGE)(count)
 
@@ -332,7 +264,7 @@ HUGE_EVERY = 2_003
 
 
 def input_of(number: int) -> bytes:
-    """The input of this number."""
+    """Return the input of this number."""
     draw = random.Random(number)
     if number % HUGE_EVERY == HUGE_EVERY - 1:
         return _huge(draw)

@@ -1,7 +1,4 @@
-"""What must hold for whatever is read.
-
-Rows or a dead letter with a reason, soon, and nothing else ever.
-"""
+"""The judge of what is read: rows or a dead letter with a reason, soon, and nothing else ever."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ from consumer.core.rows.maker import MAX_ROWS, RowMaker
 from consumer.core.rows.validation import MAX_VALUE, REASONS
 from consumer.formats import FORMATS, EpcisRules, Schemas, decoder
 from consumer.loop.intake import Intake
-from tests.fuzz.inputs import SCHEMAS
+from tests.fuzz.samples import SCHEMAS
 from tests.unit.builders import accepted
 from tests.unit.runner_fakes import Message
 
@@ -120,7 +117,7 @@ class Judge:
             assert dict(headers)["scm.reason"]
 
     def _settle(self, records: list[Record], rows: list[Row], position: int) -> None:
-        """The core takes it in, sends it, and settles it."""
+        """Let the core take it in, send it, and settle it."""
         pipeline = self._pipeline
         pipeline.add_records(self._partition, records, rows, position, self._now)
         for _ in range(3 * MAX_ROWS):

@@ -1,4 +1,4 @@
-"""What the tests of this folder share: a Kafka that they may break, a sandbox, a job."""
+"""The fixtures of this folder: a Kafka that tests may break, a sandbox, a job."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import pytest
 
 from consumer.sandbox import Sandbox
 from tests.support.job import Job
-from tests.support.kafka_broker import BrokerUnavailable, JvmBroker
+from tests.support.kafka_broker import JvmBroker
+from tests.support.kafka_jars import BrokerUnavailable
 from tests.support.kafka_witness import Kafka
 
 
 @pytest.fixture
 def own_broker() -> Iterator[JvmBroker]:
-    """A broker for one test alone, running: to stop, kill, pause and restart."""
+    """Yield a broker for one test alone, running: to stop, kill, pause and restart."""
     with closing(JvmBroker()) as broker:
         try:
             broker.start()

@@ -1,6 +1,5 @@
-"""Asynchronous uploads on the real broker and the sandbox.
-
-Packed, delivered, in order, whatever becomes of tasks.
+"""Asynchronous uploads on the real broker: packed, delivered, in order, whatever
+becomes of tasks.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from consumer.sandbox import Pace
+from consumer.sandbox import SandboxPace
 from tests.support.job import Job
 from tests.support.process import ConsumerProcess, wait_until
 
@@ -25,7 +24,7 @@ def by_unit(unit: str, value: str, **fields: str) -> dict[str, Any]:
 
 
 def publish(job: Job, events: list[Event]) -> None:
-    """Each with the group that keeps its order as the record's key."""
+    """Publish each with the group that keeps its order as the record's key."""
     job.kafka.produce(
         job.topic,
         [(group.encode(), json.dumps(event).encode(), None, None) for group, event in events],
@@ -33,7 +32,7 @@ def publish(job: Job, events: list[Event]) -> None:
 
 
 def packed_and_shipped(cases: int, children: int) -> list[Event]:
-    """Items, packed into cases, which are shipped; then some are shipped again, on another day."""
+    """Return items packed into cases that are shipped; some again, on another day."""
     events: list[Event] = []
     for number in range(cases):
         case = f"case-{number}"
@@ -67,7 +66,7 @@ def test_tasks_that_are_slow_fail_and_get_lost_cost_no_row_and_no_order(
     job: Job, mode: str
 ) -> None:
     sandbox = job.sandbox
-    sandbox.pace = Pace(task_seconds=0.2)
+    sandbox.pace = SandboxPace(task_seconds=0.2)
     sandbox.faults.add("task_slow", seconds=1.0, every=7)
     sandbox.faults.add("task_lost", answer="404", every=5)
     sandbox.faults.add("status", code=503, every=6, path="async")
@@ -86,7 +85,7 @@ def test_tasks_that_are_slow_fail_and_get_lost_cost_no_row_and_no_order(
 
 
 def test_rows_of_the_same_data_are_packed_into_one_call(job: Job) -> None:
-    job.sandbox.pace = Pace(task_seconds=0.0)
+    job.sandbox.pace = SandboxPace(task_seconds=0.0)
     publish(
         job, [("line", {"extended_id": f"code-{number}", "line": "L1"}) for number in range(400)]
     )
@@ -99,7 +98,7 @@ def test_auto_delivers_pallets_that_a_synchronous_call_gives_up_on(job: Job) -> 
     """Ten pallets of 5,000 codes each: synchronously none is ever updated, by tasks all are."""
     pallets = [f"pallet-{number}" for number in range(10)]
     assert job.sandbox.fill("pallet_code", pallets, 5_000, {}) == 50_000
-    job.sandbox.pace = Pace(sync_codes=1_000, sync_seconds=0.2, task_seconds=0.5)
+    job.sandbox.pace = SandboxPace(sync_codes=1_000, sync_seconds=0.2, task_seconds=0.5)
     events = [
         (pallet, by_unit("pallet_code", pallet, ship_date="2026-11-22")) for pallet in pallets
     ]
@@ -154,7 +153,7 @@ def test_a_code_that_every_synchronous_call_fails_for_goes_by_a_task(job: Job) -
 
 def test_the_row_that_makes_tasks_fail_is_found_and_its_letter_tells_why(job: Job) -> None:
     job.sandbox.faults.add("task_fails", key="case-3", message="This case is sealed.")
-    job.sandbox.pace = Pace(task_seconds=0.1)
+    job.sandbox.pace = SandboxPace(task_seconds=0.1)
     job.sandbox.fill("case_code", [f"case-{number}" for number in range(12)], 3, {})
     publish(
         job,
@@ -176,7 +175,7 @@ def test_the_row_that_makes_tasks_fail_is_found_and_its_letter_tells_why(job: Jo
 
 def test_rows_of_a_task_that_never_ends_go_again_after_its_deadline(job: Job) -> None:
     job.sandbox.faults.add("task_lost", answer="running", first=1)
-    job.sandbox.pace = Pace(task_seconds=0.1)
+    job.sandbox.pace = SandboxPace(task_seconds=0.1)
     publish(
         job,
         [
@@ -193,7 +192,7 @@ def test_rows_of_a_task_that_never_ends_go_again_after_its_deadline(job: Job) ->
 
 
 def test_a_stop_waits_for_the_tasks_at_work_so_that_nothing_is_sent_again(job: Job) -> None:
-    job.sandbox.pace = Pace(task_seconds=5.0)
+    job.sandbox.pace = SandboxPace(task_seconds=5.0)
     publish(
         job, [(f"code-{n}", {"extended_id": f"code-{n}", "line": f"L{n % 3}"}) for n in range(30)]
     )
@@ -202,7 +201,7 @@ def test_a_stop_waits_for_the_tasks_at_work_so_that_nothing_is_sent_again(job: J
         consumer.signal(signal.SIGTERM)
         consumer.wait_for_line(r"stopping: .* and \d+ tasks? at work", 10)
         assert consumer.wait(30) == 0
-    job.sandbox.pace = Pace(task_seconds=0.1)
+    job.sandbox.pace = SandboxPace(task_seconds=0.1)
     job.run_to_end(api={"mode": "async"})
     assert sorted(row["key_value"] for row in job.sandbox.journal()["rows"]) == sorted(
         f"code-{n}" for n in range(30)
@@ -210,22 +209,22 @@ def test_a_stop_waits_for_the_tasks_at_work_so_that_nothing_is_sent_again(job: J
 
 
 def test_a_stop_waits_for_tasks_no_longer_than_its_bound(job: Job) -> None:
-    job.sandbox.pace = Pace(task_seconds=300.0)
+    job.sandbox.pace = SandboxPace(task_seconds=300.0)
     publish(job, [("code-1", {"extended_id": "code-1", "line": "L1"})])
     with job.process(api={"mode": "async"}, limits={"stop_seconds": 1}) as consumer:
         wait_until(lambda: job.sandbox.tasks(), 60)
         consumer.signal(signal.SIGTERM)
         assert consumer.wait(20) == 1
-    job.sandbox.pace = Pace(task_seconds=0.1)
+    job.sandbox.pace = SandboxPace(task_seconds=0.1)
     job.run_to_end(api={"mode": "async"})
     assert job.sandbox.state()["codes"]["code-1"] == {"line": "L1"}
 
 
 @pytest.mark.promise("I7", "I9")
-def test_a_rebalance_waits_for_the_tasks_at_work_so_that_nothing_is_sent_twice_and_the_order_is_kept(
+def test_a_rebalance_waits_for_the_tasks_at_work_nothing_is_sent_twice_and_order_is_kept(
     job: Job,
 ) -> None:
-    job.sandbox.pace = Pace(task_seconds=0.5)
+    job.sandbox.pace = SandboxPace(task_seconds=0.5)
     job.sandbox.faults.add("task_slow", seconds=0.8, every=3)
     publish(job, packed_and_shipped(20, 8))
 
@@ -256,10 +255,9 @@ Update = tuple[str, str, str]
 def test_a_process_killed_with_tasks_at_work_loses_nothing_and_keeps_the_order_while_it_lives(
     job: Job,
 ) -> None:
-    job.sandbox.pace = Pace(task_seconds=0.5)
-    job.sandbox.faults.add(
-        "task_slow", seconds=0.8, every=3
-    )  # so that tasks do not end in the order of their starts
+    job.sandbox.pace = SandboxPace(task_seconds=0.5)
+    # so that tasks do not end in the order of their starts
+    job.sandbox.faults.add("task_slow", seconds=0.8, every=3)
     job.sandbox.faults.add("task_lost", answer="404", every=15)
     events = packed_and_shipped(20, 8)
     events += [
@@ -297,7 +295,7 @@ def test_a_process_killed_with_tasks_at_work_loses_nothing_and_keeps_the_order_w
 
 
 def assert_in_order(job: Job, deaths: list[int], committed: list[dict[int, int]]) -> int:
-    """What was published against what the API applied; how many rows were applied again.
+    """Compare what was published with what was applied; return how many rows were applied again.
 
     Every event was applied. In one life of the process nothing was applied twice, and what one
     code, or one case and what is in it, was told came in the order of its partition. What a later
@@ -316,9 +314,8 @@ def assert_in_order(job: Job, deaths: list[int], committed: list[dict[int, int]]
         )
     lives: dict[Update, list[int]] = defaultdict(list)
     latest: dict[tuple[int, str, str, int], int] = {}  # life, code and partition → offset
-    packed: dict[tuple[int, str], list[tuple[int, Update]]] = defaultdict(
-        list
-    )  # partition, case → who goes in, when
+    # partition, case → who goes in, when
+    packed: dict[tuple[int, str], list[tuple[int, Update]]] = defaultdict(list)
     for update, (partition, offset) in places.items():
         case = json.loads(update[2]).get("case_code")
         if case:
@@ -347,7 +344,7 @@ def assert_in_order(job: Job, deaths: list[int], committed: list[dict[int, int]]
 
 
 def test_every_accepted_row_has_its_receipt(job: Job) -> None:
-    job.sandbox.pace = Pace(task_seconds=0.1)
+    job.sandbox.pace = SandboxPace(task_seconds=0.1)
     receipts = job.kafka.create_topic(f"{job.topic}.receipts", 2)
     publish(job, packed_and_shipped(4, 5))
     job.run_to_end(api={"mode": "auto"}, receipts={"topic": receipts})

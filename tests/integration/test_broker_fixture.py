@@ -1,4 +1,4 @@
-"""The Kafka that tests stand on does what they take for granted, and a run without one says so or
+"""The Kafka that tests stand on does what they take for granted; a run without one says so or
 fails.
 """
 
@@ -32,7 +32,7 @@ SMALL_RECORDS = 5_000
 
 @pytest.fixture(scope="module")
 def breakable() -> Iterator[JvmBroker]:
-    """A broker that these tests stop, kill and freeze; each leaves it running."""
+    """Yield a broker that these tests stop, kill and freeze; each leaves it running."""
     with closing(JvmBroker({"message.max.bytes": str(SMALL_RECORDS)})) as broker:
         broker.start()
         yield broker
@@ -228,9 +228,7 @@ def test_the_address_in_the_environment_is_used_first(kafka: Kafka) -> None:
 
 
 def nested_run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """A test run of one Kafka test on a machine without Java, Maven or an answering container
-    engine.
-    """
+    """Run one Kafka test on a machine without Java, Maven or an answering container engine."""
     test = f"{__file__}::{test_produced_records_are_read_back_byte_for_byte.__name__}"
     bare = {
         "PATH": "",

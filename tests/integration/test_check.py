@@ -1,136 +1,33 @@
-"""``check`` as a user runs it, against real brokers.
-
-Each trouble is one line that says what to do.
+"""``check`` as a user runs it, against real brokers: each trouble is one line that says
+what to do.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
     AdminClient,
     ConfigResource,
-    ResourcePatternType,
-    ResourceType,
 )
 from confluent_kafka.cimpl import NewTopic
 
 from consumer.preflight.permissions import NEEDED
-from tests.component.wire import Peer, Wire, free_port, make_certificate
+from tests.component.wire import Peer, Wire, free_port
+from tests.integration.checking import CHECK_SECONDS, check
 from tests.support.job import Job, line_events
-from tests.support.kafka_broker import BrokerUnavailable, JvmBroker
-from tests.support.kafka_secure import PASSWORD, USER, SecureBroker, secure_broker
+from tests.support.kafka_broker import JvmBroker
+from tests.support.kafka_secure import SecureBroker
 from tests.support.kafka_witness import Kafka, unique
 from tests.support.process import ConsumerProcess, wait_until
 
-CHECK_SECONDS = 40.0
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
-
-Line = tuple[str, str]  # state, and all that follows the name
-
-
-@dataclass
-class Checked:
-    """What one ``check`` printed: the lines of each name."""
-
-    code: int
-    out: str
-    lines: dict[str, list[Line]]
-
-    def one(self, name: str) -> Line:
-        """The only line of this name."""
-        (line,) = self.lines[name]
-        return line
-
-    @property
-    def failed(self) -> list[str]:
-        """The names of what failed, in order."""
-        return [
-            name for name, lines in self.lines.items() for state, _ in lines if state == "FAILED"
-        ]
-
-
-def check(job: Job, *arguments: str, **sections: dict[str, Any]) -> Checked:
-    """Run it to its end; its form and that no secret is shown hold for every run."""
-    settings = job.settings(**sections)
-    with ConsumerProcess(
-        job.folder, settings, "check", *arguments, name=unique("check")
-    ) as process:
-        code = process.wait(CHECK_SECONDS)
-        out, err = process.out, process.err
-    assert err == "", err
-    for hidden in (
-        settings["kafka.client"].get("sasl.password", PASSWORD),
-        settings["api"]["token"],
-    ):
-        assert hidden not in out
-    lines: dict[str, list[Line]] = {}
-    for line in out.splitlines()[:-1]:
-        state, name, text = line[:7].rstrip(), line[8:21].rstrip(), line[22:]
-        assert state in ("ok", "warning", "unknown", "skipped", "FAILED"), line
-        assert (" -> " in text) == (state in ("FAILED", "warning")) or state == "unknown", line
-        lines.setdefault(name, []).append((state, text))
-    found = Checked(code, out, lines)
-    assert code == (3 if found.failed else 0)
-    assert (
-        out.splitlines()[-1] == "all is well"
-        or f"{len(found.failed)} FAILED" in out
-        or not found.failed
-    )
-    return found
-
-
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
-    try:
-        with secure_broker(tmp_path_factory.mktemp("secure")) as broker:
-            yield broker
-    except BrokerUnavailable as reason:
-        pytest.fail(f"these tests need a broker with TLS and rights: {reason}", pytrace=False)
-
-
-@pytest.fixture
-def guarded(secure: SecureBroker, job: Job) -> Job:
-    """A job on the secure broker; its settings still name the other one."""
-    return Job(Kafka(secure.broker.bootstrap, "secure"), job.sandbox, job.folder, partitions=2)
-
-
-def at(secure: SecureBroker, **properties: str) -> dict[str, dict[str, Any]]:
-    """The settings that lead to the secure listener, those given laid over."""
-    return {
-        "kafka": {"bootstrap_servers": secure.bootstrap},
-        "kafka.client": secure.client(**properties),
-    }
-
-
-def allow(secure: SecureBroker, kind: ResourceType, name: str, *operations: AclOperation) -> None:
-    """Give the user rights."""
-    admin = AdminClient({"bootstrap.servers": secure.broker.bootstrap})
-    bindings = [
-        AclBinding(
-            kind,
-            name,
-            ResourcePatternType.LITERAL,
-            f"User:{USER}",
-            "*",
-            operation,
-            AclPermissionType.ALLOW,
-        )
-        for operation in operations
-    ]
-    for future in admin.create_acls(bindings).values():
-        future.result(30)
 
 
 def configuration(kafka: Kafka, topic: str) -> dict[str, str]:
@@ -229,7 +126,9 @@ def test_one_broker_of_two_that_is_down_fails_only_what_it_leads(job: Job) -> No
     )
     cluster = str(uuid.uuid4())
     shared = {
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": (
+            "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT"
+        ),
         "inter.broker.listener.name": "INSIDE",
         "controller.quorum.voters": f"1@{controller}",
     }
@@ -239,9 +138,8 @@ def test_one_broker_of_two_that_is_down_fails_only_what_it_leads(job: Job) -> No
     first |= {"advertised.listeners": f"PLAINTEXT://{one},INSIDE://{one_inside}"}
     second = shared | {"node.id": "2", "process.roles": "broker"}
     second |= {"listeners": f"PLAINTEXT://{two},INSIDE://{two_inside}"}
-    second |= {
-        "advertised.listeners": f"PLAINTEXT://{nowhere},INSIDE://{two_inside}"
-    }  # as good as down, for clients
+    # as good as down, for clients
+    second |= {"advertised.listeners": f"PLAINTEXT://{nowhere},INSIDE://{two_inside}"}
     with (
         closing(JvmBroker(first, cluster=cluster)) as reached,
         closing(JvmBroker(second, cluster=cluster)) as lost,
@@ -288,142 +186,6 @@ def test_one_broker_of_two_that_is_down_fails_only_what_it_leads(job: Job) -> No
         "lost: 1 partition led by a broker that cannot be reached (1)"
         in worse.lines["topics"][1][1]
     )
-
-
-# -- TLS, log-in, rights -------------------------------------------------------------------------
-
-
-def test_the_right_password_and_rights_are_well(secure: SecureBroker, guarded: Job) -> None:
-    operations = (AclOperation.READ, AclOperation.DESCRIBE_CONFIGS)
-    allow(secure, ResourceType.TOPIC, guarded.topic, *operations)
-    allow(
-        secure,
-        ResourceType.TOPIC,
-        guarded.letters,
-        AclOperation.WRITE,
-        AclOperation.DESCRIBE_CONFIGS,
-    )
-    allow(secure, ResourceType.GROUP, guarded.group, AclOperation.READ)
-    found = check(guarded, **at(secure))
-    assert found.code == 0
-    assert f"logged in as {USER}" in found.one("broker")[1]
-    assert found.one("rights") == (
-        "ok",
-        f"read {guarded.topic}, write {guarded.letters}, use the group {guarded.group}: allowed",
-    )
-    assert found.one("retention")[0] == "ok"
-
-
-@pytest.mark.parametrize(
-    ("properties", "what", "advice"),
-    [
-        (
-            {"sasl_password": "wrong-hunter2"},
-            "refuses the log-in of alice",
-            "kafka.client.sasl.password",
-        ),
-        ({"sasl_username": "bob"}, "refuses the log-in of bob", "kafka.client.sasl.username"),
-        (
-            {"sasl_mechanism": "PLAIN"},
-            "this kind of log-in",
-            "kafka.client.sasl.mechanism to SCRAM-SHA-512",
-        ),
-        (
-            {"security_protocol": "SASL_PLAINTEXT"},
-            "closes the connection",
-            "kafka.client.security.protocol to SASL_SSL",
-        ),
-        (
-            {"security_protocol": "SSL"},
-            "closes the connection",
-            "kafka.client.security.protocol to SASL_SSL",
-        ),
-    ],
-)
-def test_a_refused_log_in_is_one_line_with_its_cause(
-    secure: SecureBroker, guarded: Job, properties: dict[str, str], what: str, advice: str
-) -> None:
-    found = check(guarded, **at(secure, **properties))
-    assert found.failed == ["broker"]
-    text, _, told = found.one("broker")[1].partition(" -> ")
-    assert (what in text, advice in told) == (True, True), (text, told)
-
-
-def test_a_client_without_tls_is_told_what_the_port_expects(
-    secure: SecureBroker, guarded: Job
-) -> None:
-    found = check(guarded, kafka={"bootstrap_servers": secure.bootstrap})
-    assert found.failed == ["broker"]
-    text, _, advice = found.one("broker")[1].partition(" -> ")
-    assert "closes the connection at once" in text
-    assert "kafka.client.security.protocol to SSL (or SASL_SSL with a log-in)" in advice
-
-
-def test_a_wrong_ca_names_the_setting(secure: SecureBroker, guarded: Job, tmp_path: Path) -> None:
-    other = make_certificate(tmp_path, "other", "IP:127.0.0.1")
-    found = check(guarded, **at(secure, ssl_ca_location=str(other.pem)))
-    assert found.failed == ["broker"]
-    text, _, advice = found.one("broker")[1].partition(" -> ")
-    assert "certificate" in text
-    assert "self-signed" in text
-    assert "kafka.client.ssl.ca.location" in advice
-
-
-@pytest.mark.parametrize(
-    ("protocol", "what", "advice"),
-    [
-        ("SASL_SSL", "does not speak TLS", "security.protocol to SASL_PLAINTEXT"),
-        ("SASL_PLAINTEXT", "takes no log-in", "SASL out of kafka.client.security.protocol"),
-    ],
-)
-def test_security_where_the_broker_has_none_is_told(
-    secure: SecureBroker, guarded: Job, protocol: str, what: str, advice: str
-) -> None:
-    client = secure.client(security_protocol=protocol)
-    found = check(
-        guarded, kafka={"bootstrap_servers": guarded.kafka.bootstrap}, **{"kafka.client": client}
-    )
-    text, _, told = found.one("broker")[1].partition(" -> ")
-    assert (what in text, advice in told) == (True, True), (text, told)
-
-
-def test_without_any_right_each_missing_one_is_a_line_with_the_command_that_gives_it(
-    secure: SecureBroker, guarded: Job
-) -> None:
-    found = check(guarded, **at(secure))
-    assert found.failed == ["topics", "dead letters", "rights"]
-    give = f"kafka-acls --bootstrap-server {secure.bootstrap} --add --allow-principal User:{USER} --operation"
-    assert f"{give} Read --topic {guarded.topic}" in found.one("topics")[1]
-    assert f"{give} Write --topic {guarded.letters}" in found.one("dead letters")[1]
-    assert f"{give} Read --group {guarded.group}" in found.one("rights")[1]
-
-
-def test_topics_that_may_be_seen_but_not_used_fail_as_rights(
-    secure: SecureBroker, guarded: Job
-) -> None:
-    for topic in (guarded.topic, guarded.letters):
-        allow(secure, ResourceType.TOPIC, topic, AclOperation.DESCRIBE)
-    allow(secure, ResourceType.GROUP, guarded.group, AclOperation.DESCRIBE)
-    found = check(guarded, **at(secure))
-    texts = [text.partition(" -> ")[0] for _, text in found.lines["rights"]]
-    assert texts == [
-        f"this user may not read {guarded.topic}",
-        f"this user may not write {guarded.letters}",
-        f"this user may not use the group {guarded.group}",
-    ]
-    assert found.one("retention")[0] == "unknown"
-    assert "DescribeConfigs" in found.one("retention")[1]
-
-
-def test_a_topic_that_this_user_may_not_make_is_left_to_the_administrator(
-    secure: SecureBroker, guarded: Job
-) -> None:
-    missing = unique("not-there")
-    allow(secure, ResourceType.TOPIC, missing, AclOperation.WRITE)
-    found = check(guarded, "--create", dead_letter={"topic": missing}, **at(secure))
-    assert "dead letters" in found.failed
-    assert "cannot be made" in found.one("dead letters")[1]
-    assert "administrator" in found.one("dead letters")[1]
 
 
 # -- topics --------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def left_over(folder: Path) -> list[str]:
-    """Files in the folder, and processes that work with it."""
+    """Return files in the folder, and processes that work with it."""
     processes = subprocess.run(
         ["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True
     ).stdout
@@ -68,7 +68,7 @@ def test_it_ends_equal_and_in_time_whatever_the_environment_says(tmp_path: Path)
 
 
 def assert_numbers_add_up(report: str) -> None:
-    """Records with records, rows with rows."""
+    """Assert that records add up with records, rows with rows."""
     told = report.replace(",", "")
     records = re.search(
         r"^published +(\d+) records .+ = (\d+) tombstones \+ (\d+) events which make (\d+) rows$",
@@ -97,9 +97,9 @@ def assert_numbers_add_up(report: str) -> None:
 
 
 def assert_log_of_a_whole_run(log: str) -> None:
-    """About a line a second.
+    """Assert that there is about a line a second.
 
-    The line publishes while the consumer works; what happens first of its kind, once.
+    The line publishes while the consumer works; what happens first of its kind is told once.
     """
     steps = [
         tuple(int(number.replace(",", "")) for number in match.groups())
@@ -134,7 +134,7 @@ def assert_log_of_a_whole_run(log: str) -> None:
 def test_a_signal_stops_and_removes_everything(
     tmp_path: Path, ignored: str, number: signal.Signals, code: int
 ) -> None:
-    """Also SIGINT in the background job of a script, which a shell starts with that signal ignored."""
+    """SIGINT, too, in a script's background job: a shell starts that with SIGINT ignored."""
     started_by = ["sh", "-c", f"trap '' {ignored}; exec \"$@\"", "sh"] if ignored else []
     with subprocess.Popen(
         [*started_by, *COMMAND],
@@ -172,7 +172,7 @@ def test_killed_at_once_it_leaves_nothing_either(tmp_path: Path) -> None:
 
 
 def damaged(monkeypatch: pytest.MonkeyPatch, *faults: dict[str, object]) -> tuple[int, str]:
-    """The whole demo, small, at an API that does this and nothing else wrong."""
+    """Run the whole demo, small, at an API that does this and nothing else wrong."""
     set_up = stage.set_up
     monkeypatch.setattr(stage, "FAULTS", faults)
     monkeypatch.setattr(stage, "set_up", lambda _: set_up(SMALL))
@@ -181,9 +181,8 @@ def damaged(monkeypatch: pytest.MonkeyPatch, *faults: dict[str, object]) -> tupl
 
 
 def test_a_row_that_the_api_accepts_and_drops_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The consumer repeats it once, as promised, and cannot know more.
-
-    The judge looks at what is there.
+    """The consumer repeats it once, as promised, and cannot know more; the judge sees what is
+    there.
     """
     code, out = damaged(monkeypatch, {"kind": "omit_rows", "every": 1, "min_rows": 2})
     assert code == 1

@@ -1,7 +1,4 @@
-"""``scm-consumer demo --stay``.
-
-After the report everything answers and goes on, until a signal ends and removes it.
-"""
+"""``scm-consumer demo --stay``: after the report everything goes on, until a signal ends it."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consumer.demo import stage
-from consumer.demo.topics import Topics
+from consumer.demo.topics import TopicReader
 from tests.integration.test_demo import environment, left_over
 from tests.support.process import wait_until
 
@@ -42,24 +39,24 @@ class Staying:
 
     @property
     def told(self) -> str:
-        """Its stdout."""
+        """Return its stdout."""
         return self.out.read_text(encoding="utf-8")
 
     def address(self, name: str) -> str:
-        """What it told under this name."""
+        """Return what it told under this name."""
         found = re.search(rf"^  {name} +(\S+)", self.told, re.MULTILINE)
         assert found, self.told
         return found.group(1)
 
     def end(self, number: signal.Signals) -> int:
-        """Send the signal; its exit code."""
+        """Send the signal; return its exit code."""
         self.process.send_signal(number)
         return self.process.wait(20)
 
 
 @contextmanager
 def staying(folder: Path, *faults: dict[str, object]) -> Iterator[Staying]:
-    """A small demo that has come to its report; ended at the latest when the block ends."""
+    """Yield a small demo that has come to its report; ended at the latest when the block ends."""
     temporary = folder / "tmp"
     temporary.mkdir()
     out = folder / "out"
@@ -96,7 +93,7 @@ def test_everything_answers_and_goes_on_until_a_signal_removes_it(tmp_path: Path
         for url in (page, f"{page}status", f"{page}metrics", f"{page}readyz", api):
             status, body = get(url)
             assert (status, bool(body)) == (200, True), url
-        with Topics(demo.address("Kafka"), stage.GROUP) as topics:
+        with TopicReader(demo.address("Kafka"), stage.GROUP) as topics:
 
             def committed() -> int:
                 return sum(topics.committed(stage.TOPIC, range(4)).values())
@@ -113,10 +110,7 @@ def test_everything_answers_and_goes_on_until_a_signal_removes_it(tmp_path: Path
 
 
 def test_the_commands_to_try_work_as_they_are_told(tmp_path: Path) -> None:
-    """Each in a shell, in the order in which they are told.
-
-    An outage comes, and passes, among them.
-    """
+    """Each runs in a shell, in the order in which they are told; an outage comes and passes."""
     with staying(tmp_path) as demo:
         commands = demo.told.partition("To try in another terminal:")[2].partition(ENDS_BY)[0]
         assert commands.count("curl") == 4

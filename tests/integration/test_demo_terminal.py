@@ -1,7 +1,4 @@
-"""``scm-consumer demo`` on a terminal.
-
-The live view, the report after it, and a terminal that is left as it was.
-"""
+"""``scm-consumer demo`` on a terminal: the live view, the report, and a terminal left as it was."""
 
 from __future__ import annotations
 

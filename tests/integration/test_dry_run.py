@@ -43,7 +43,7 @@ Updates = dict[tuple[str, str], list[dict[str, str]]]
 
 
 class Printed:
-    """What a dry run printed, read back."""
+    """The output of a dry run, read back."""
 
     def __init__(self, out: str) -> None:
         lines = [json.loads(line) for line in out.splitlines()]
@@ -60,7 +60,7 @@ class Printed:
         return sum(len(window["items"]) for window in self.windows)
 
     def updates(self) -> Updates:
-        """The updates of each code, in their order."""
+        """Return the updates of each code, in their order."""
         codes: Updates = defaultdict(list)
         for window in self.windows:
             key = window["data_key"]
@@ -78,7 +78,7 @@ class Printed:
 
 
 def uploaded(rows: Iterable[Mapping[str, Any]]) -> Updates:
-    """The updates of each code that the API applied, in their order."""
+    """Return the updates of each code that the API applied, in their order."""
     codes: Updates = defaultdict(list)
     for row in rows:
         codes[(row["data_key"], row["key_value"])].append(row["fields"])
@@ -86,7 +86,7 @@ def uploaded(rows: Iterable[Mapping[str, Any]]) -> Updates:
 
 
 def letters_of(job: Job) -> list[tuple[int, int, str]]:
-    """Partition, offset and reason of each dead letter."""
+    """Return partition, offset and reason of each dead letter."""
     found = []
     for letter in job.kafka.read_all(job.letters):
         headers = {name: value.decode() for name, value in letter.headers}
@@ -102,7 +102,7 @@ def places(printed: Printed) -> list[tuple[int, int, str]]:
 
 
 def produce_with_bad_ones(job: Job, events: list[dict[str, str]]) -> None:
-    """Events, then a bad record of each kind and tombstones, then events again."""
+    """Produce events, then a bad record of each kind and tombstones, then events again."""
     middle = len(events) // 2
     job.produce(events[:middle])
     job.kafka.produce(job.topic, [(key, value, None, None) for key, value, _ in BAD])
@@ -112,7 +112,7 @@ def produce_with_bad_ones(job: Job, events: list[dict[str, str]]) -> None:
 
 @contextmanager
 def dry_run(job: Job, *arguments: str, **sections: dict[str, Any]) -> Iterator[ConsumerProcess]:
-    """``run --dry-run`` with an API of its own, which must not get a single request."""
+    """Yield ``run --dry-run`` with an API of its own, which must not get a single request."""
     with Sandbox() as api:
         own = {
             "api": {"base_url": api.url, "token": api.token, "requests_per_second": 1},
@@ -137,7 +137,7 @@ def printed_to_end(job: Job, **sections: dict[str, Any]) -> Printed:
 
 
 def members_of(job: Job) -> tuple[str, dict[str, list[int]]]:
-    """The group's state, and each member's partitions."""
+    """Return the group's state, and each member's partitions."""
     admin = AdminClient({"bootstrap.servers": job.kafka.bootstrap, "log_level": 0})
     found = admin.describe_consumer_groups([job.group], request_timeout=10)[job.group].result()
     members = {
@@ -155,7 +155,7 @@ def groups(kafka: Kafka) -> set[str]:
 
 
 def settled_beyond(job: Job) -> int:
-    """How many records the commits name as settled beyond their offsets."""
+    """Return how many records the commits name as settled beyond their offsets."""
     commits = job.kafka.commits(job.group, job.topic)
     return sum(
         decode(commit.metadata.rstrip("\0"), number, commit.offset).count
@@ -374,9 +374,8 @@ def test_a_second_signal_ends_it_though_nobody_reads_its_output(job: Job) -> Non
     try:
         with subprocess.Popen(command, stdout=writer, stderr=subprocess.DEVNULL) as process:
             try:
-                wait_until(
-                    lambda: not select.select([], [writer], [], 0)[1], RUN_SECONDS
-                )  # the pipe is full
+                # the pipe is full
+                wait_until(lambda: not select.select([], [writer], [], 0)[1], RUN_SECONDS)
                 process.send_signal(signal.SIGTERM)
                 process.send_signal(signal.SIGINT)
                 assert process.wait(20) == 1
@@ -413,7 +412,7 @@ class _Listener:
         raise AssertionError("the share of a group is no matter of who is no member")
 
     def on_waiting(self) -> None:
-        """A look-up takes its time."""
+        """Take note: a look-up takes its time."""
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -1,6 +1,5 @@
-"""Documents of EPCIS on the real broker and a flaky API.
-
-The rows of one record keep their order, within the limits.
+"""Documents of EPCIS, on a flaky API: the rows of one record keep their order, within
+the limits.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ def _sscc(digit: int, number: int) -> str:
 
 
 def _shift(case: int) -> dict[str, Any]:
-    """A case's life in one record.
+    """Return a case's life in one record.
 
-    Two events for each code, then three that reach them by their units.
+    It is two events for each code, then three that reach them by their units.
     """
     items = [f"CODE-{case}-{child}" for child in range(CHILDREN)]
     pallet = _sscc(2, case % 4)

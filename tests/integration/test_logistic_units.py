@@ -1,7 +1,4 @@
-"""Logistic units on the real broker and a flaky API.
-
-Items in cases, cases on pallets, some of which are codes.
-"""
+"""Logistic units on a flaky API: items in cases, cases on pallets, some of which are codes."""
 
 from __future__ import annotations
 
@@ -61,7 +58,8 @@ def test_an_update_by_the_case_reaches_every_code_that_was_packed_before_it(job:
         if fields.get("ship_date") != "2026-11-22" or fields.get("pallet_code") is None
     }
     assert not wrong, (
-        f"{len(wrong)} of {len(codes)} codes missed an update by their case, such as {list(wrong)[:3]}"
+        f"{len(wrong)} of {len(codes)} codes missed an update by their case, "
+        f"such as {list(wrong)[:3]}"
     )
     assert len(codes) == CASES * CHILDREN
 
@@ -73,7 +71,7 @@ def _produce(job: Job, events: Events) -> None:
 
 
 def _by_unit(data_key: str, value: str, fields: dict[str, str], *, is_code: bool) -> dict[str, Any]:
-    """An update by a unit, and of the unit's own code where it has one."""
+    """Return an update by a unit, and of the unit's own code where it has one."""
     event = {"data_key": data_key, "key_value": value, "scm_data": fields}
     return (
         event | {"also_update": {"data_key": "serial_number", "key_value": value}}
@@ -83,12 +81,10 @@ def _by_unit(data_key: str, value: str, fields: dict[str, str], *, is_code: bool
 
 
 def _load_pallets(job: Job, pallets: int, cases: int, children: int) -> dict[str, dict[str, str]]:
-    """Publish how pallets are loaded and shipped, and teach the API the units' own codes.
+    """Publish how pallets are loaded and shipped; return what must come of it.
 
-    What must come of it.
-
-    Every other case is a code, and every third pallet. A pallet, its cases and their items are one
-    order group.
+    The API learns the units' own codes. Every other case is a code, and every third pallet. A
+    pallet, its cases and their items are one order group.
     """
     events: Events = []
     labels: dict[str, dict[str, str]] = {}
@@ -128,7 +124,7 @@ def _load_pallets(job: Job, pallets: int, cases: int, children: int) -> dict[str
 
 
 def _differences(job: Job, wanted: dict[str, dict[str, str]]) -> dict[str, Any]:
-    """Codes that are not as they must be, a few of them, each with both."""
+    """Return codes that are not as they must be, a few of them, each with both."""
     found = job.sandbox.state()["codes"]
     wrong = [code for code in wanted.keys() | found.keys() if wanted.get(code) != found.get(code)]
     return {code: (wanted.get(code), found.get(code)) for code in sorted(wrong)[:5]}
@@ -170,9 +166,8 @@ def test_after_kill_9_among_pallets_everything_is_as_without_it(job: Job) -> Non
 
 
 def test_each_rejected_row_of_a_unit_and_its_code_is_one_dead_letter(job: Job) -> None:
-    """One code that the API does not know, beside a unit that it knows.
-
-    And a field that rejects both rows.
+    """One code is unknown to the API, beside a unit that it knows; and a field rejects
+    both rows.
     """
     job.sandbox.load({"A": {"case_code": "C1"}, "LABEL": {"serial_number": "C2"}}, only=False)
     ship = {"ship_date": "2026-11-22"}

@@ -183,9 +183,8 @@ def test_records_deleted_before_they_were_read_stop_the_partition_loudly(job: Jo
 
 
 def test_a_row_that_waits_outlives_a_gap_that_retention_made_behind_it(job: Job) -> None:
-    """Offset 0 waits for its dead-letter topic.
-
-    What is deleted meanwhile must not take it along.
+    """Offset 0 waits for its dead-letter topic; what is deleted meanwhile must not take
+    it along.
     """
     job.letters = unique("not-there-yet")
     job.produce([{"extended_id": "UNKNOWN0", "line": "1"}], partition=0)

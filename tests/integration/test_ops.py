@@ -1,7 +1,4 @@
-"""The ops address of a real consumer on a real Kafka.
-
-Metrics, health, readiness and status while it works.
-"""
+"""The ops address of a real consumer: metrics, health, readiness and status while it works."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ RESULTS = ("accepted", "rejected", "skipped", "released", "unsettled")
 
 
 def get(url: str) -> tuple[int, bytes]:
-    """Status and body."""
+    """Return status and body."""
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
             return answer.status, answer.read()
@@ -40,7 +37,7 @@ def get(url: str) -> tuple[int, bytes]:
 
 
 def metrics(url: str) -> dict[str, dict[tuple[str, ...], float]]:
-    """Sample name without the prefix → values of its labels → value."""
+    """Return sample name without the prefix → values of its labels → value."""
     status, body = get(f"{url}/metrics")
     assert status == 200, body
     found: dict[str, dict[tuple[str, ...], float]] = {}
@@ -61,7 +58,7 @@ def status(url: str) -> dict[str, Any]:
 
 
 def wait_until_settled(url: str, records: int) -> dict[str, Any]:
-    """The status once so many records are consumed and all of them settled and committed."""
+    """Return the status once so many records are consumed, settled and committed."""
 
     def settled() -> dict[str, Any] | None:
         told = status(url)

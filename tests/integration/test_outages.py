@@ -1,7 +1,4 @@
-"""What goes away and comes back.
-
-The member stays in the group, its memory stays bounded, and all goes on by itself.
-"""
+"""Outages: the member stays in the group, its memory stays bounded, and all goes on by itself."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ SOON = 8.0
 
 
 def status(consumer: ConsumerProcess) -> dict[str, Any]:
-    """What it tells of itself; the bound holds, it is healthy, and the group has not rebalanced."""
+    """Return what it tells of itself: within its bound, healthy, and without a rebalance."""
     address = consumer.ops()
     told: dict[str, Any] = requests.get(f"{address}/status", timeout=10).json()
     assert told["rows"]["unsettled"] <= ROWS
@@ -50,7 +47,7 @@ def applied(job: Job) -> int:
 
 
 def take_away(job: Job, how: str) -> None:
-    """The API goes away in one of three ways."""
+    """Take the API away in one of three ways."""
     if how == "refused":
         job.sandbox.stop()
     elif how == "hanging":
@@ -146,7 +143,7 @@ def test_a_dead_letter_topic_that_is_away_stops_the_partition_with_the_bad_rows_
 
 
 def test_a_hot_code_does_not_stop_the_other_partitions(job: Job) -> None:
-    """Each of its updates is a request of its own, and they are many times what may be in memory."""
+    """Each of its updates is a request of its own, many times what may be in memory."""
     hot = 20 * ROWS
     job.produce([{"extended_id": "HOT", "step": str(number)} for number in range(hot)], partition=0)
     others = line_events(5000, seed=8, unknown=0)

@@ -1,4 +1,4 @@
-"""A topic pattern means the same in both group protocols, to ``check`` and to ``run --until-end``."""
+"""A topic pattern means the same in both protocols, to ``check`` and ``run --until-end``."""
 
 from __future__ import annotations
 

@@ -1,22 +1,14 @@
-"""``scm-consumer publish`` on a real Kafka.
-
-What arrives, where and in which order, and what is said of the rest.
-"""
+"""``scm-consumer publish`` on a real Kafka: what arrives, where, in which order, and the rest."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
 import signal
-import struct
 import subprocess
-import sys
-import termios
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,139 +21,24 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
-from kafka.partitioner.default import murmur2
 
-from consumer.core.model import Event
 from consumer.formats import decoder
+from tests.integration.publishing import (
+    HEADER,
+    READ_EVENT,
+    Publish,
+    in_java_s_partitions,
+    steps,
+    table,
+)
 from tests.support.job import Job
 from tests.support.kafka_broker import JvmBroker, free_port
 from tests.support.kafka_secure import USER, SecureBroker, secure_broker
-from tests.support.kafka_witness import Kafka, Witnessed, unique
-from tests.support.process import toml, wait_until
+from tests.support.kafka_witness import Kafka, unique
+from tests.support.process import wait_until
 
-HEADER = "extended_id,step,case_code\n"
 #: A sixth of what two quiet cores do, broker included: a floor that busy ones still hold.
 FLOOR_LINES_PER_SECOND = 10_000
-#: The number of read(2) on x86-64 and on ARM64.
-READ_CALLS = ("0", "63")
-READ_EVENT: Callable[[bytes], Event] = decoder("auto")
-
-
-class Publish:
-    """``scm-consumer publish`` with settings of its own, in a folder of its own."""
-
-    def __init__(self, folder: Path, bootstrap: str, topic: str) -> None:
-        self.folder = folder
-        self.kafka: dict[str, Any] = {"bootstrap_servers": bootstrap, "topics": [topic]}
-        self.client: dict[str, Any] = {"compression.type": "none"}  # the witness reads no lz4
-        self.events: dict[str, Any] = {}
-        self.patience_ms: int | None = (
-            None  #: how long a broker may be gone; None: as long as usual
-        )
-
-    def file(self, name: str, content: str | bytes) -> Path:
-        path = self.folder / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    def command(self, *arguments: str) -> list[str]:
-        settings = {"kafka": self.kafka, "kafka.client": self.client, "events": self.events}
-        path = self.file("scm-consumer.toml", toml(settings))
-        started = "from consumer.cli import main; main()"
-        if self.patience_ms is not None:
-            defaults = "from consumer.adapters.kafka.publisher import DEFAULTS"
-            started = f"{defaults}; DEFAULTS['message.timeout.ms'] = {self.patience_ms}; {started}"
-        return [sys.executable, "-c", started, "-c", str(path), "publish", *arguments]
-
-    def __call__(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            input=stdin,
-            capture_output=True,
-            timeout=120,
-            check=False,
-        )
-        out, err = done.stdout.decode(), done.stderr.decode()
-        assert "Traceback" not in err, err
-        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
-
-    @contextmanager
-    def fed(self) -> Iterator[Fed]:
-        """The command while it reads a pipe that stays open."""
-        out, err = self.folder / "fed.out", self.folder / "fed.err"
-        with (
-            out.open("wb") as to_out,
-            err.open("wb") as to_err,
-            subprocess.Popen(
-                self.command("-"),
-                cwd=self.folder,
-                stdin=subprocess.PIPE,
-                stdout=to_out,
-                stderr=to_err,
-                bufsize=0,
-            ) as process,
-        ):
-            try:
-                yield Fed(process, out, err)
-            finally:
-                process.kill()
-
-
-class Fed:
-    """A running ``publish -``."""
-
-    def __init__(self, process: subprocess.Popen[bytes], out: Path, err: Path) -> None:
-        self.process = process
-        self._out, self._err = out, err
-        assert process.stdin is not None
-        self._pipe = process.stdin
-
-    @property
-    def out(self) -> str:
-        return self._out.read_text()
-
-    @property
-    def err(self) -> str:
-        return self._err.read_text()
-
-    def feed(self, lines: list[str]) -> None:
-        """Write lines, and wait until they were handed over.
-
-        Nothing is left in the pipe, and more is waited for.
-        """
-        raw = "".join(lines).encode()
-        while raw:
-            raw = raw[self._pipe.write(raw) :]
-        wait_until(
-            lambda: self._waits() and self._unread() == 0 and self._waits(), 60, lambda: self.err
-        )
-
-    def _unread(self) -> int:
-        (count,) = struct.unpack("i", fcntl.ioctl(self._pipe, termios.FIONREAD, b"\0" * 4))
-        return int(count)
-
-    def _waits(self) -> bool:
-        """Whether its main thread stands in a read of file descriptor 0."""
-        assert self.process.poll() is None, self.err
-        call = Path(f"/proc/{self.process.pid}/syscall").read_text().split()
-        return call[0] in READ_CALLS and call[1] == "0x0"
-
-    def end(self) -> None:
-        self._pipe.close()
-
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    def exit_code(self, seconds: float = 60) -> int:
-        return self.process.wait(seconds)
-
-    def wait_for_records(self, kafka: Kafka, topic: str, count: int) -> None:
-        def arrived() -> bool:
-            assert self.process.poll() is None, self.err
-            return sum(kafka.end_offsets(topic).values()) >= count
-
-        wait_until(arrived, 60, lambda: self.err)
 
 
 @pytest.fixture
@@ -174,24 +51,6 @@ def publish(kafka: Kafka, topic: str, tmp_path: Path) -> Publish:
     return Publish(tmp_path, kafka.bootstrap, topic)
 
 
-def table(count: int) -> str:
-    """A table of events of a hundred codes, each code's steps rising."""
-    return HEADER + "".join(f"CODE{n % 100:03d},{n},C{n % 7}\n" for n in range(count))
-
-
-def steps(records: list[Witnessed]) -> dict[str, list[int]]:
-    """The steps of each code in the order of its partition."""
-    found = defaultdict(list)
-    for record in records:
-        event = READ_EVENT(record.value or b"")
-        found[event.key_value].append(int(event.fields["step"]))
-    return found
-
-
-def in_java_s_partitions(records: list[Witnessed], partitions: int) -> bool:
-    return all(r.key and r.partition == (murmur2(r.key) & 0x7FFFFFFF) % partitions for r in records)
-
-
 def test_a_table_arrives_in_order_by_code_in_the_partitions_that_java_would_choose(
     publish: Publish, kafka: Kafka, topic: str
 ) -> None:
@@ -199,7 +58,8 @@ def test_a_table_arrives_in_order_by_code_in_the_partitions_that_java_would_choo
     done = publish("codes.csv")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(
-        rf"published 5,000 of 5,000 lines to {re.escape(topic)} in [\d.]+ s \([\d,]+ lines/s\); 0 refused\n",
+        rf"published 5,000 of 5,000 lines to {re.escape(topic)} in [\d.]+ s "
+        r"\([\d,]+ lines/s\); 0 refused\n",
         done.stdout,
     )
     records = kafka.read_all(topic)
@@ -270,7 +130,8 @@ def test_a_unit_and_its_children_share_a_partition_with_key(
     done = publish("shift.ndjson", "--key", "case_code")
     assert done.returncode == 1
     assert done.stderr == (
-        'line 106: key_missing: "case_code" is missing or empty, which is to be the record\'s key (--key)\n'
+        'line 106: key_missing: "case_code" is missing or empty, '
+        "which is to be the record's key (--key)\n"
     )
     records = kafka.read_all(topic)
     assert in_java_s_partitions(records, 8)
@@ -548,7 +409,7 @@ def test_what_is_published_is_what_the_consumer_brings_to_the_api(job: Job, tmp_
 def measured(
     publish: Publish, *arguments: str
 ) -> tuple[subprocess.CompletedProcess[str], list[float]]:
-    """The command's end, and its resident memory in MiB, looked at all along."""
+    """Return the command's end, and its resident memory in MiB, looked at all along."""
     sizes = []
     with subprocess.Popen(
         publish.command(*arguments),

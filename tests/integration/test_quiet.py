@@ -26,15 +26,13 @@ SAMPLE_SECONDS = 0.02
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
+    """Return user and system time of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def seconds_ready(pid: int) -> float:
-    """How long the threads of a process have stood ready to run while others had the processors, in
-    seconds so far.
-    """
+    """Return how long the threads of a process were ready to run and did not, in seconds."""
     total = 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with suppress(OSError):  # it has ended, or this kernel does not count it
@@ -43,9 +41,9 @@ def seconds_ready(pid: int) -> float:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that it has started, directly or not.
+    """Return a process and all that it has started, directly or not.
 
-    Here the tests' own, the broker and the consumer.
+    Here these are the tests' own, the broker and the consumer.
     """
     children = Path(f"/proc/{pid}/task").glob("*/children")
     return [
@@ -60,9 +58,7 @@ def family(pid: int) -> list[int]:
 
 
 class Delays:
-    """When some of these processes were kept from running by others on this machine, sampled beside
-    a measurement.
-    """
+    """The times at which others kept some of these processes from running, sampled all along."""
 
     def __init__(self, pids: list[int]) -> None:
         self._pids = pids
@@ -80,8 +76,8 @@ class Delays:
         self._thread.join()
 
     def between(self, begin: float, end: float) -> float:
-        """Seconds between two times of the wall clock in which one of them could not run though it
-        was ready to.
+        """Return how long one of them could not run though it was ready, between two wall-clock
+        times.
         """
         first = max(0, bisect_right(self._at, begin) - 1)
         last = min(len(self._at) - 1, bisect_left(self._at, end))
@@ -99,7 +95,7 @@ class Delays:
 
 
 def test_at_a_hundred_events_a_second_an_event_is_accepted_within_400_ms(job: Job) -> None:
-    """What others on this machine keep from it is measured at the same time, and is not its own."""
+    """Delay by others on this machine is measured at the same time, and does not count."""
     job.sandbox.faults.add("latency", seconds=0.02)
     producer = Producer({"bootstrap.servers": job.kafka.bootstrap, "linger.ms": 0})
     published: dict[str, float] = {}
@@ -122,7 +118,10 @@ def test_at_a_hundred_events_a_second_an_event_is_accepted_within_400_ms(job: Jo
     took = sorted(accepted - begin - delays.between(begin, accepted) for begin, accepted in spans)
     whole = sorted(accepted - begin for begin, accepted in spans)
     p99 = took[int(0.99 * EVENTS)]
-    told = f"p50 {took[EVENTS // 2] * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, worst {took[-1] * 1000:.0f} ms"
+    told = (
+        f"p50 {took[EVENTS // 2] * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, "
+        f"worst {took[-1] * 1000:.0f} ms"
+    )
     assert p99 <= 0.4, (
         f"{told}; with the machine's own delays p99 {whole[int(0.99 * EVENTS)] * 1000:.0f} ms"
     )

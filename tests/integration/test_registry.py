@@ -1,7 +1,4 @@
-"""Confluent's wire format with a real schema registry and a real Kafka.
-
-Published with Confluent's own serializers.
-"""
+"""Confluent's wire format with a real registry: published with Confluent's own serializers."""
 
 from __future__ import annotations
 
@@ -51,14 +48,14 @@ def client(registry: Apicurio) -> Iterator[SchemaRegistryClient]:
 
 
 def avro(client: SchemaRegistryClient, topic: str, schema: Schema | dict[str, Any]) -> Publish:
-    """A publisher of Avro as Confluent's serializer makes one; it registers its schema."""
+    """Return a publisher of Avro as Confluent's serializer makes one; it registers its schema."""
     text = schema if isinstance(schema, Schema) else json.dumps(schema)
     serialize = AvroSerializer(client, text, conf=BY_TOPIC)
     return lambda event: serialize(event, SerializationContext(topic, MessageField.VALUE)) or b""
 
 
 def json_schema(client: SchemaRegistryClient, topic: str) -> Publish:
-    """A publisher of JSON with its schema."""
+    """Return a publisher of JSON with its schema."""
     serialize = JSONSerializer(
         json.dumps(read_schema("scm_event.schema.json")), client, conf=BY_TOPIC
     )

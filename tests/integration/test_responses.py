@@ -1,6 +1,5 @@
-"""Each line of the contract's table of responses, over HTTP.
-
-What becomes of the rows, and of the process.
+"""Each line of the contract's table of responses, over HTTP: the rows' outcome, and the
+process's.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ QUICK: dict[str, dict[str, Any]] = {
 
 
 def events(count: int = GOOD, *bad: str) -> list[dict[str, str]]:
-    """Good codes, with ``bad`` ones in the middle."""
+    """Return good codes, with ``bad`` ones in the middle."""
     codes = [f"CODE{number:04d}" for number in range(count)]
     codes[count // 2 : count // 2] = bad
     return [{"extended_id": code, "line": "L1", "note": f"of {code}"} for code in codes]
 
 
 def letters(job: Job) -> dict[str, dict[str, str]]:
-    """Key value → headers of its dead letter; each once."""
+    """Return key value → headers of its dead letter; each once."""
     found: list[Witnessed] = job.kafka.read_all(job.letters)
     by_key = {
         letter.key.decode(): {n: v.decode() for n, v in letter.headers}

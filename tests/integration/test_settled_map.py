@@ -1,6 +1,5 @@
-"""The settled map on a real broker.
-
-What is settled beyond the committed offset is not sent again (I7).
+"""The settled map on a real broker: what is settled beyond the committed offset is not sent again
+(I7).
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ COUNT = 5000
 
 
 def _stuck_first(job: Job) -> None:
-    """One partition whose first row the API fails for, and much behind it.
+    """Publish one partition whose first row the API fails for, and much behind it.
 
     That row has fields of its own, so that it is in a window of its own.
     """
@@ -42,7 +41,7 @@ def _has_applied(job: Job, count: int) -> bool:
 
 
 def _map_count(job: Job) -> int:
-    """How many settled records the commit's metadata tells of, as an independent client reads it."""
+    """Return how many settled records the commit's metadata names, by an independent client."""
     commit = job.kafka.commits(job.group, job.topic).get(0)
     if commit is None:
         return 0

@@ -21,25 +21,25 @@ PARTITIONS = 8
 
 
 def status(consumer: ConsumerProcess) -> dict[str, Any]:
-    """What it tells of itself now."""
+    """Return what it tells of itself now."""
     told: dict[str, Any] = requests.get(f"{consumer.ops()}/status", timeout=5).json()
     return told
 
 
 def wait_for_calls(sandbox: Sandbox, more: int) -> int:
-    """Wait until so many more calls have arrived; how many had before."""
+    """Wait until so many more calls have arrived; return how many had before."""
     before: int = sandbox.stats()["arrived"]
     wait_until(lambda: sandbox.stats()["arrived"] >= before + more, 60)
     return before
 
 
 def arrivals(sandbox: Sandbox) -> list[float]:
-    """When each call of any kind arrived, in order."""
+    """Return when each call of any kind arrived, in order."""
     return sorted(entry["at"] for entry in sandbox.journal()["requests"])
 
 
 def peak(times: list[float], seconds: float) -> int:
-    """The most arrivals in so many seconds."""
+    """Return the most arrivals in so many seconds."""
     return max(bisect_left(times, at + seconds) - number for number, at in enumerate(times))
 
 

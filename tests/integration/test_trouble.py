@@ -1,6 +1,5 @@
-"""What a user can cause.
-
-Each is one clear line that says what to do, without a traceback, and loses nothing.
+"""Trouble that a user can cause: one clear line that says what to do, no traceback,
+nothing lost.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def test_getting_started_runs_from_a_settings_file_to_a_consumer_in_service(
 
 
 def _typed(session: _Session, page: str) -> list[str]:
-    """What each block of a page prints, typed one after the other."""
+    """Return what each block of a page prints, typed one after the other."""
     outputs: list[str] = []
     with ExitStack() as terminals:
         for block in blocks(page):
@@ -53,9 +53,7 @@ def _typed(session: _Session, page: str) -> list[str]:
 
 
 class _Session:
-    """A newcomer's shell: an empty folder, the program on the path, ports and topics of this test's
-    own.
-    """
+    """A newcomer's shell: an empty folder, the program on the path, ports and topics of its own."""
 
     def __init__(self, kafka: Kafka, folder: Path) -> None:
         self._folder = folder
@@ -76,7 +74,7 @@ class _Session:
         self._typed = ""
 
     def type(self, text: str) -> str:
-        """Run commands in the session; what they print to stdout."""
+        """Run commands in the session; return what they print to stdout."""
         # Variables set by earlier blocks stay set, as in one shell.
         exports = "\n".join(re.findall(r"^export .*$", self._typed, re.MULTILINE))
         self._typed += text
@@ -96,7 +94,7 @@ class _Session:
 
     @contextmanager
     def terminal(self, block: Block) -> Iterator[None]:
-        """A command that runs beside the session, until the session's end."""
+        """Run a command beside the session, until the session's end."""
         told = self._folder / f"{block.tag}.log"
         exports = "\n".join(re.findall(r"^export .*$", self._typed, re.MULTILINE))
         with told.open("wb") as log:

@@ -1,6 +1,5 @@
-"""Some seeds of the simulation as one test.
-
-For mutants only, as ``tests/simulation`` runs thousands.
+"""Some seeds of the simulation as one test: for mutants only, ``tests/simulation`` runs
+thousands.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""A mutant: one deliberate break of the program, given as exact text, and the tests that should
-catch it.
+"""A mutant: one deliberate break of the program, as exact text, and the tests that
+should catch it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ class Edit(NamedTuple):
 
 
 class Mutant(NamedTuple):
-    """``breaks``: what is broken, for people.
+    """A deliberate break.
 
-    ``tests``: what is run, in this order, until it is caught. ``promise``: the name of what is
-    broken, where that is promised; one of the tests is marked with it.
+    ``breaks``: what is broken, for people. ``tests``: what is run, in this order, until it is
+    caught. ``promise``: the name of what is broken, where that is promised; one of the tests is
+    marked with it.
     """
 
     breaks: str
@@ -33,14 +34,11 @@ class Mutant(NamedTuple):
 
 
 class StaleMutantError(Exception):
-    """The text that a mutant changes is not there, or not once only.
-
-    The table must follow the program.
-    """
+    """The text that a mutant changes is not there, or not once only: the table must follow."""
 
 
 def mutated(mutant: Mutant, root: Path) -> dict[Path, str]:
-    """The changed files under ``root``, with their new text; raises StaleMutantError."""
+    """Return the changed files under ``root``, with their new text; raise StaleMutantError."""
     changed: dict[Path, str] = {}
     for edit in mutant.edits:
         path = root / "consumer" / edit.file

@@ -1,12 +1,10 @@
-"""Find blind spots of the tests.
+"""Find blind spots of the tests: one comparison or number changed at a time, and what none sees.
 
-Change one comparison or one number at a time, and list what no test of the core sees.
-
-``python -m tests.mutants.operators [--near] [--sample N] [--seed S]
-FILE...``; a FILE is named from consumer/ on, such as ``core/offsets/partition.py``. Unlike the
-table, nothing here is a bug that somebody would write, and not each survivor is a fault of the
-tests: what bounds a wait or a batch may well be one more or less. So it is a look-out and no check:
-what matters among the survivors gets a test, and a mutant in the table.
+``python -m tests.mutants.operators [--near] [--sample N] [--seed S] FILE...``; a FILE is named from
+consumer/ on, such as ``core/offsets/partition.py``. Unlike the table, nothing here is a bug that
+somebody would write, and not each survivor is a fault of the tests: what bounds a wait or a batch
+may well be one more or less. So it is a look-out and no check: what matters among the survivors
+gets a test, and a mutant in the table.
 """
 
 from __future__ import annotations
@@ -47,7 +45,7 @@ class Change(NamedTuple):
     new: str
 
     def applied(self, text: str) -> str:
-        """The text with this change."""
+        """Return the text with this change."""
         lines = text.splitlines(keepends=True)
         line = lines[self.line - 1].encode()
         before, after = line[: self.column], line[self.column :]
@@ -59,7 +57,7 @@ class Change(NamedTuple):
 
 
 def changes_of(text: str) -> Iterator[Change]:
-    """Every comparison turned, every number one more or twice as much."""
+    """Return every comparison turned, every number one more or twice as much."""
     lines = [line.encode() for line in text.splitlines()]
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Compare):
@@ -85,7 +83,7 @@ def changes_of(text: str) -> Iterator[Change]:
 def _between(
     lines: Sequence[bytes], left: ast.expr, right: ast.expr, written: str
 ) -> tuple[int, int] | None:
-    """Where the operator stands between two operands of one line."""
+    """Return where the operator stands between two operands of one line."""
     if not written or left.end_lineno != right.lineno:
         return None
     line = lines[right.lineno - 1]
@@ -96,10 +94,7 @@ def _between(
 def survives(
     file: Path, change: Change, copy: Path, near: Sequence[str], *, only_near: bool
 ) -> bool:
-    """Whether all tests of the core pass with this change.
-
-    The nearest first, as they mostly tell.
-    """
+    """Return whether all tests of the core pass with this change, the nearest run first."""
     path = copy / "consumer" / file
     before = path.read_text()
     try:
@@ -142,7 +137,7 @@ def _pass(tests: Sequence[str], copy: Path) -> bool:
 
 
 def near(file: Path, copy: Path) -> list[str]:
-    """The tests that are named after the module, or use it, those first."""
+    """Return the tests that are named after the module, or use it, those first."""
     module = f"consumer.{'.'.join(file.with_suffix('').parts)}"
     users = [
         path
@@ -154,7 +149,7 @@ def near(file: Path, copy: Path) -> list[str]:
 
 
 def main() -> int:
-    """The command; prints a line for each survivor."""
+    """Print a line for each survivor."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants.operators", description=__doc__)
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--sample", type=int, default=0, help="of all changes, so many; 0: each")

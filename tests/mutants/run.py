@@ -58,7 +58,7 @@ RUN_SECONDS = 600.0
 
 
 class Result(msgspec.Struct):
-    """What became of one mutant."""
+    """The outcome of one mutant."""
 
     mutant: Mutant
     verdict: Verdict
@@ -67,12 +67,12 @@ class Result(msgspec.Struct):
 
     @property
     def caught(self) -> bool:
-        """Whether a test said what is broken."""
+        """Return whether a test said what is broken."""
         return bool(self.verdict.caught_by) and not self.problem
 
     @property
     def outcome(self) -> str:
-        """What is to be said about one that is not caught."""
+        """Return what is to be said about one that is not caught."""
         if self.problem:
             return self.problem
         if self.verdict.other:
@@ -81,13 +81,12 @@ class Result(msgspec.Struct):
 
 
 def copy_of(root: Path, folder: Path) -> Path:
-    """A copy of what the tests need, in ``folder``."""
+    """Return a copy of what the tests need, in ``folder``."""
     for part in PARTS:
         source = root / part
         if source.is_dir():
-            shutil.copytree(
-                source, folder / part
-            )  # with the bytecode: it is believed while a file is as old
+            # with the bytecode: it is believed while a file is as old
+            shutil.copytree(source, folder / part)
         else:
             shutil.copy2(source, folder / part)
     return folder
@@ -143,10 +142,7 @@ def _run(tests: Iterable[str], copy: Path) -> tuple[Verdict, str]:
 
 
 def run(mutants: Iterable[Mutant], jobs: int) -> list[Result]:
-    """Judge all, side by side, each process in a copy of its own.
-
-    Prints a line for each as it comes.
-    """
+    """Judge all, side by side, each process in a copy of its own; print a line for each."""
     with (
         tempfile.TemporaryDirectory(prefix="mutants-") as work,
         ThreadPoolExecutor(jobs) as threads,
@@ -168,9 +164,9 @@ def run(mutants: Iterable[Mutant], jobs: int) -> list[Result]:
 
 
 def unmutated(mutants: Iterable[Mutant]) -> str:
-    """What fails of the mutants' tests while nothing is broken.
+    """Return what fails of the mutants' tests while nothing is broken; empty if all pass.
 
-    It could catch nothing; empty if all pass.
+    It could catch nothing.
     """
     tests = dict.fromkeys(test for mutant in mutants for test in mutant.tests)
     with tempfile.TemporaryDirectory(prefix="mutants-") as work:
@@ -190,7 +186,7 @@ def _tell(result: Result) -> None:
 
 
 def page(results: list[Result]) -> str:
-    """The table for people."""
+    """Return the table for people."""
     caught = sum(result.caught for result in results)
     named = sum(
         bool(INVARIANT.search(result.verdict.assertion)) for result in results if result.caught
@@ -202,7 +198,8 @@ def page(results: list[Result]) -> str:
         said = result.verdict.assertion if result.caught else f"**{result.outcome}**"
         cells = (result.mutant.breaks, files, test, said)
         lines.append(
-            f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"
+            "| "
+            f"{' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"
         )
     return "\n".join([*lines, ""])
 

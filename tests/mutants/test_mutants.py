@@ -1,4 +1,4 @@
-"""The table of mutants follows the program, and its runner counts only what a test says in words."""
+"""The table of mutants follows the program; its runner counts only what a test says in words."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _judged(copy: Path, probe: str, edit: Edit | None = None) -> Result:
-    """A mutant of the policy of retries against one test."""
+    """Judge a mutant of the policy of retries against one test."""
     imports = "from consumer.core.admission.retry import RetryPolicy\n"
     (copy / PROBE).write_text(f"{imports}\n\ndef test_probe() -> None:\n    {probe}\n")
     slow = edit or Edit(RETRY, "return draw *", "return 2 * draw *")

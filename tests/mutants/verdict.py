@@ -1,6 +1,4 @@
-"""A pytest plugin that judges a run against a mutant.
-
-Caught only by a test's assertion that says which rule is broken.
+"""A pytest plugin that judges a mutant: caught only by an assertion that says which rule is broken.
 
 A crash, an assertion of the program itself, a bare comparison or a time-out says that something is
 wrong, and not what: such a failure is noted, and the run goes on.
@@ -38,7 +36,7 @@ settings.load_profile("mutants")
 
 
 class Verdict(msgspec.Struct):
-    """What a run found."""
+    """The findings of a run."""
 
     caught_by: str = ""  #: the test; empty: not caught
     assertion: str = ""  #: what it says is broken
@@ -80,14 +78,13 @@ class Judge:
 
 
 def statement(error: BaseException, tests: Path) -> str | None:
-    """What a failure says is broken.
+    """Return what a failure says is broken.
 
     None unless it is an assertion of the tests, with words of its own.
     """
     first_line = str(error).partition("\n")[0]
-    while (
-        error.__cause__ is not None
-    ):  # a property says which seed it was, and raises that from what it found
+    # a property says which seed it was, and raises that from what it found
+    while error.__cause__ is not None:
         error = error.__cause__
     if (
         not isinstance(error, AssertionError)

@@ -1,7 +1,4 @@
-"""``python -m tests.simulation``.
-
-Thousands of seeds with their coverage, or one seed with its trace.
-"""
+"""``python -m tests.simulation``: many seeds with their coverage, or one seed with its trace."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from tests.simulation.trace import Trace
 
 
 def main() -> int:
-    """0: all invariants held, and enough was covered."""
+    """Return 0 when all invariants held and enough was covered, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=2000, help="how many seeds")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
@@ -61,7 +58,8 @@ def _many(seeds: range, workers: int) -> int:
         print(f"  {100 * share:5.1f} %  {name}{' (required)' if name in REQUIRED else ''}")
     events, hours = sum(o.events for o in outcomes), sum(o.seconds for o in outcomes) / 3600
     print(
-        f"{len(outcomes)} seeds, {events:,} events, {hours:,.1f} simulated hours, {time.monotonic() - began:.0f} s; "
+        f"{len(outcomes)} seeds, {events:,} events, {hours:,.1f} simulated hours, "
+        f"{time.monotonic() - began:.0f} s; "
         f"{len(failed)} failed"
     )
     if failed:

@@ -1,7 +1,4 @@
-"""The simulated upload pool and the simulated dead-letter producer.
-
-Threads of a process that talk to the outside.
-"""
+"""The simulated upload pool and dead-letter producer: a process's threads to the outside."""
 
 from __future__ import annotations
 
@@ -14,13 +11,13 @@ from typing import Any
 
 import orjson
 
-from consumer.core.effects import Attempt, DeadLetter
-from consumer.core.model import Row, Stage
+from consumer.core.effects import Attempt
+from consumer.core.model import Row
 from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import Task
 from consumer.loop.ports import Result
-from tests.simulation.api import Answer, Api
-from tests.simulation.broker import Broker
+from tests.simulation.api import Api
+from tests.simulation.api_faults import Answer
 from tests.simulation.group_watch import GroupWatch
 from tests.simulation.process import Process
 from tests.simulation.witness import Call, Tag, Witness
@@ -88,7 +85,7 @@ class Results(Queue[Result]):
 
 @dataclass
 class Pace:
-    """How the threads of a process get on; shares from 0 to 1, times in seconds."""
+    """The pace of a process's threads; shares from 0 to 1, times in seconds."""
 
     timeout: float = 75.0  #: of a whole call
     start: tuple[float, float] = (0.0, 0.001)  #: until a worker begins a call
@@ -121,7 +118,7 @@ class SimApi:
         self._calls = 0
 
     def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None:
-        """A worker makes the call, if it is not too late when it comes to it."""
+        """Let a worker make the call, if it is not too late when it comes to it."""
         self._process.step("send")
         self._started()
         items = [dict(item) for item in attempt.items]
@@ -136,7 +133,7 @@ class SimApi:
         self._process.step("sent")
 
     def poll_task(self, task: Task) -> None:
-        """A worker asks how a task is."""
+        """Let a worker ask for a task's state."""
         self._process.step("question")
         self._started(small=True)
         began, open_ = self._scheduler.now, [True]
@@ -153,7 +150,7 @@ class SimApi:
         self._process.thread(self._pace.timeout, lambda: end(Answer(None)))
 
     def check_token(self) -> None:
-        """``GET /me``."""
+        """Let a worker call ``GET /me``."""
         self._process.step("ask")
         self._started(small=True)
         if self._pace.refused:
@@ -168,7 +165,7 @@ class SimApi:
             self._watch.requested(self._process, small=small)
 
     def _refuse(self, done: Done) -> None:
-        """There is no connection to be had."""
+        """Say that there is no connection to be had."""
         began = self._scheduler.now
         self._process.thread(CONNECT, lambda: self._give(done, Answer(None, sent=False), began))
 
@@ -234,71 +231,6 @@ class SimApi:
             self._process.thread(
                 self._draw.uniform(0.0, 2.0), lambda: self._results.put((done, response))
             )
-
-
-@dataclass
-class PendingWrite:
-    """How writing to the dead-letter topic goes."""
-
-    latency: tuple[float, float] = (0.002, 0.05)
-    acks_lost: float = 0.0  #: letters that are written, and written again because nobody said so
-    retry: tuple[float, float] = (0.5, 15.0)  #: first and longest back-off
-    twice: float = 0.0  #: acknowledgements that come twice
-
-
-class SimLetters:
-    """The dead-letter producer: letters in, acknowledgements through the results, in batches."""
-
-    def __init__(
-        self,
-        process: Process,
-        broker: Broker,
-        results: Results,
-        draw: random.Random,
-        writing: PendingWrite,
-        witness: Witness,
-    ) -> None:
-        self._process = process
-        self._broker = broker
-        self._results = results
-        self._draw = draw
-        self._writing = writing
-        self._witness = witness
-
-    def send(self, letter: DeadLetter) -> None:
-        """Hand in a letter."""
-        self._process.step("letter")
-        self._process.thread(
-            self._draw.uniform(*self._writing.latency) / 2, lambda: self._produce(letter, 0)
-        )
-
-    def _produce(self, letter: DeadLetter, tries: int) -> None:
-        row = letter.row
-        if row.stage != Stage.DEAD_LETTER or row.record.raw is None:
-            return  # its partition was taken away: the next owner writes it
-        # It is on its way: what becomes of the process does not change that.
-        self._process.scheduler.after(
-            self._draw.uniform(*self._writing.latency) / 2, lambda: self._arrive(letter, tries)
-        )
-
-    def _arrive(self, letter: DeadLetter, tries: int) -> None:
-        first, longest = self._writing.retry
-        again = min(longest, first * 2.0**tries)
-        if self._broker.away or not self._broker.letters_writable:
-            self._process.thread(again, lambda: self._produce(letter, tries + 1))
-            return
-        tag = tag_of_row(self._witness, letter.row)
-        self._broker.letters.append(
-            (tag[0], tag[1], letter.rejection.reason, dict(letter.row.item))
-        )
-        self._witness.lettered(self._process, tag, letter.rejection.reason)
-        if self._draw.random() < self._writing.acks_lost:
-            self._process.thread(again, lambda: self._produce(letter, tries + 1))
-            return
-        back = self._draw.uniform(*self._writing.latency) / 2
-        self._process.thread(back, lambda: self._results.put([letter.row]))
-        if self._draw.random() < self._writing.twice:
-            self._process.thread(back + 0.5, lambda: self._results.put([letter.row]))
 
 
 def tag_of_row(witness: Witness, row: Row, item: dict[str, str] | None = None) -> Tag:

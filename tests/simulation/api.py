@@ -1,4 +1,4 @@
-"""A simulated API: what it applies, and every way in which it answers, fails to, or is not there.
+"""A simulated API: what it applies, and every way in which it answers, fails to, or is away.
 
 What it says of a row is decided by what was published (``kinds``), what it does to a request by
 chance (``Faults``), and what it is at the moment by its ``mode``. It knows nothing of the consumer.
@@ -10,102 +10,27 @@ import json
 import math
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from tests.simulation.api_faults import (
+    BODIES,
+    KINDS,
+    MODES,
+    SHAPES,
+    TELLING_NOTHING,
+    Answer,
+    Faults,
+)
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.witness import Call, Tag, Witness
 
-#: What the API says by its mode, whatever the request.
-MODES: dict[str, tuple[int, ...]] = {
-    "unauthorized": (401,),
-    "forbidden": (403,),
-    "moved": (404, 405, 301),
-    "down": (500, 502, 503, 504),
-    "turmoil": (
-        401,
-        400,
-        400,
-        413,
-        413,
-        500,
-    ),  #: one says that the token is wrong, another anything
-}
 #: After so many answers that there is no such task nobody waits for it any more (docs/async.md).
 UNKNOWN_LIMIT = 3
-#: What it says to a window that holds a row of a kind, in this order; the others are fine with it.
-KINDS: dict[str, int] = {
-    "forbidden": 403,
-    "huge": 413,
-    "redirected": 302,
-    "unprocessable": 422,
-    "walled": 200,
-    "garbled": 200,
-    "timed out": 504,
-    "odd": 400,
-    "unknown": 400,
-    "refused": 400,
-    "cursed": 500,
-}
-#: Kinds that tell nothing: that a row is at fault shows only in time, while others pass.
-TELLING_NOTHING = ("redirected", "unprocessable", "walled", "garbled", "timed out", "cursed")
-#: What comes with them where it is not the API's usual no.
-BODIES: dict[str, bytes] = {
-    "walled": b"<html>Your request was blocked.</html>",
-    "garbled": b'{"items": 1}',
-    "redirected": b"",
-}
 #: A task that takes so many seconds is a long one.
 LONG = 15.0
 #: And one fails after so many seconds at most while all tasks fail.
 BROKEN = 2.0
-#: How an answer tells the state of a task, with a word for success of the question beside it.
-SHAPES: tuple[Callable[[str], dict[str, Any]], ...] = (
-    lambda state: {"state": state},
-    lambda state: {"status": "success", "task_state": state},
-    lambda state: {"status": "success", "task": {"state": state}},
-    lambda state: {"status": "ok", "result": {"status": "SUCCESS"}, "state": state},
-)
-
-
-@dataclass
-class Faults:
-    """What happens to requests, each with its share from 0 to 1; times in seconds."""
-
-    latency: tuple[float, float] = (0.02, 0.3)
-    shares: Mapping[str, float] = field(default_factory=dict)  #: by name, as in ``Api._strike``
-    max_processing: float = 65.0
-    naming: tuple[str, ...] = ("all", "first", "line", "none")  #: how a 400 tells what is wrong
-    task_seconds: float = 2.0  #: what a task takes at most
-    task_ends: Mapping[str, float] = field(
-        default_factory=dict
-    )  #: failed, forgotten, endless; else complete
-    contradict: float = 0.0  #: the share of tasks whose state stands beside a word for success
-    first_line: int = 1  #: the number of a request's first line, in a 400 that names lines
-    task_deadline: float = (
-        60.0  #: an endless task may take effect until so long after its start, and a call's time
-    )
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What comes back; ``status`` None: the connection was lost."""
-
-    status: int | None
-    body: bytes = b""
-    retry_after: float | None = None
-    sent: bool = True
-
-
-def state_told(document: Mapping[str, Any]) -> str | None:
-    """Return the state of a task in an answer of this API, in whichever of its shapes."""
-    inner = document.get("task")
-    found = (
-        inner.get("state")
-        if isinstance(inner, dict)
-        else document.get("task_state") or document.get("state")
-    )
-    return found if isinstance(found, str) else None
 
 
 @dataclass
@@ -123,9 +48,9 @@ class Work:
 
 
 class Api:
-    """The server. ``kinds``.
+    """The server.
 
-    What is special about published rows, by tag; it may change as time passes.
+    ``kinds``: what is special about published rows, by tag; it may change as time passes.
     """
 
     def __init__(
@@ -155,7 +80,7 @@ class Api:
         self._tasks: dict[str, Work] = {}
 
     def upload(self, call: Call, answer: Callable[[Answer], object]) -> None:
-        """A request arrives; ``answer`` is called when the client has what there is to have."""
+        """Take in a request; call ``answer`` when the client has what there is to have."""
         draw, low_high = self._draw, self.faults.latency
         there, back = draw.uniform(*low_high) / 2, draw.uniform(*low_high) / 2
         fault = self._fault()
@@ -175,7 +100,7 @@ class Api:
             self._later(there, lambda: self._respond(call, back, answer, fault))
 
     def me(self, answer: Callable[[Answer], object]) -> None:
-        """Who am I."""
+        """Tell who is asking."""
         self.asked += 1
         status = (
             503
@@ -190,7 +115,7 @@ class Api:
         self._later(self._draw.uniform(*self.faults.latency), lambda: answer(Answer(status, b"{}")))
 
     def tell(self, task_id: str, answer: Callable[[Answer], object]) -> None:
-        """How is a task."""
+        """Tell the state of a task."""
         there, back = (self._draw.uniform(*self.faults.latency) / 2 for _ in range(2))
         fault = self._fault()
         if fault in ("reset", "answer lost"):
@@ -206,7 +131,7 @@ class Api:
     # -- tasks -----------------------------------------------------------------------------------
 
     def _strike_question(self, fault: str) -> Answer | None:
-        """What a fault makes of a question: nothing of it is about the task."""
+        """Return what a fault makes of a poll: nothing of it is about the task."""
         if fault == "garbage":
             return Answer(200, b"<html>")
         return self._strike(fault) if fault in ("busy", "throttle") else None
@@ -226,7 +151,7 @@ class Api:
         return answer
 
     def _start(self, call: Call, kinds: set[str | None]) -> Answer:
-        """A task begins: it takes effect when it ends, and those that nobody can wait for, at any
+        """Begin a task: it takes effect when it ends, or, where nobody can wait for it, at any
         time.
         """
         draw, faults = self._draw, self.faults
@@ -270,7 +195,7 @@ class Api:
         return Answer(200, json.dumps({"task_id": task_id}).encode())
 
     def unstick(self) -> None:
-        """Tasks go on."""
+        """Let tasks go on."""
         self.tasks_stuck = False
         held_up, self._held_up = self._held_up, []
         for end in held_up:
@@ -286,7 +211,7 @@ class Api:
             task.end = "forgotten"
 
     def _take_effect(self, task: Work) -> bool:
-        """What a task does to codes; False: it does nothing, as nobody waits for it any more."""
+        """Apply a task; return False when it does nothing, as nobody waits for it any more."""
         call, now, longest = task.call, self._scheduler.now, 0.999 * self.faults.max_processing
         if now > task.given_up_at + longest or (not call.heard and now > call.sent_at + longest):
             return False  # else its order could not be kept by anyone (docs/async.md)
@@ -319,16 +244,15 @@ class Api:
         self, call: Call, back: float, answer: Callable[[Answer], object], fault: str = ""
     ) -> None:
         if any(self._kinds.get(tag) == "timed out" for tag in call.tags):
-            back += self._draw.uniform(
-                1.0, 8.0
-            )  # something in between gives up on the API, or the client does
+            # something in between gives up on the API, or the client does
+            back += self._draw.uniform(1.0, 8.0)
         found = self._strike(fault) or self._work(
             call, partial=fault if fault.startswith("partial") else ""
         )
         self._later(back, lambda: answer(found))
 
     def _strike(self, fault: str) -> Answer | None:
-        """What a fault makes of a request before anything is done with it."""
+        """Return what a fault makes of a request before anything is done with it."""
         draw = self._draw
         match fault:
             case "busy":
@@ -355,7 +279,7 @@ class Api:
         return None
 
     def _work(self, call: Call, partial: str = "") -> Answer:
-        """The request is judged and, if nothing is wrong with it, applied."""
+        """Judge the request and, if nothing is wrong with it, apply it."""
         if self.mode != "healthy":
             return Answer(self._draw.choice(MODES[self.mode]), b'{"detail": "not now"}')
         if self.most_rows is not None and len(call.tags) > self.most_rows:
@@ -391,7 +315,7 @@ class Api:
         return Answer(200, json.dumps({"codes_affected": affected, "items": items}).encode())
 
     def _bad_request(self, call: Call, kind: str) -> Answer:
-        """A 400 in one of the ways that this API is known or feared to have."""
+        """Return a 400 in one of the ways that this API is known or feared to have."""
         naming = "none" if kind == "odd" else self._draw.choice(self.faults.naming)
         if naming == "none":
             return Answer(400, b"<html>Bad Request</html>")

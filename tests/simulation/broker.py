@@ -1,9 +1,7 @@
-"""A simulated Kafka cluster.
+"""A simulated Kafka cluster: partitions, committed offsets, the dead-letter topic, outages.
 
-Partitions of records, the group's committed offsets, the dead-letter topic, outages.
-
-Who owns which partition is the group's affair (``group``); what a client makes of it, ``source``'s
-and ``adapters``'.
+Who owns which partition is the group's affair (``group``). What a client makes of it is the affair
+of ``source`` and ``adapters``.
 """
 
 from __future__ import annotations
@@ -80,13 +78,11 @@ class Log(Protocol):
     unseen: bool
 
     def read(self, position: int, count: int) -> Sequence[Message]:
-        """At most ``count`` records from a position on."""
+        """Return at most ``count`` records from a position on."""
 
 
 class ListLog:
-    """A log that is written as the simulation goes.
-
-    Offsets may have gaps, also behind the last record.
+    """A log that is written as the simulation goes; offsets may have gaps, also at its end.
 
     ``stride``: 2 puts an offset without a record behind each record, as the marker of a
     transaction. The records of a partition's second life (its topic was made anew, or a lagging
@@ -109,7 +105,7 @@ class ListLog:
         self._messages: list[Message] = []
 
     def append(self, key: bytes | None, value: bytes | None, timestamp: int, gap: int = 0) -> int:
-        """Write a record, ``gap`` offsets behind the end; its offset."""
+        """Write a record, ``gap`` offsets behind the end; return its offset."""
         offset = self.end + gap
         self._offsets.append(offset)
         self._messages.append(Message(self.number, offset, key, value, timestamp, self.epoch))
@@ -117,17 +113,17 @@ class ListLog:
         return offset
 
     def pass_over(self, count: int) -> None:
-        """The next offsets hold no record: control records, or what compaction removed."""
+        """Leave the next offsets without a record: control records, or what compaction removed."""
         self.end += count * self.stride
 
     def trim(self, begin: int) -> None:
-        """Retention removes what lies before an offset."""
+        """Remove what lies before an offset, as retention does."""
         first = bisect_left(self._offsets, begin)
         del self._offsets[:first], self._messages[:first]
         self.begin = begin
 
     def cut(self, end: int) -> None:
-        """A copy that lags behind takes over.
+        """Let a copy that lags behind take over.
 
         What lies from an offset on is gone, and others take its place.
         """
@@ -173,19 +169,17 @@ class Broker:
         self.max_metadata = max_metadata
         self.away = False
         self.committed: dict[int, tuple[int, str]] = {}  #: by partition: offset, metadata
-        self.committed_of: dict[
-            int, int
-        ] = {}  #: by partition: the id of the topic that a commit was made for
+        #: By partition: the id of the topic that a commit was made for.
+        self.committed_of: dict[int, int] = {}
         self.deleted: set[int] = set()  #: partitions whose topic is not there
         self.letters_writable = True
-        self.letters: list[
-            tuple[int, int, str, dict[str, str]]
-        ] = []  #: partition, offset, reason, row
+        #: Partition, offset, reason, row.
+        self.letters: list[tuple[int, int, str, dict[str, str]]] = []
 
     def commit(self, number: int, offset: int, metadata: str) -> str | None:
-        """Take a commit of one partition.
+        """Take a commit of one partition; return None, or why it is refused.
 
-        None, or why it is refused. Whose topic it was made for is not asked.
+        Whose topic it was made for is not checked.
         """
         if number in self.deleted:
             return "UNKNOWN_TOPIC_OR_PART"
@@ -197,10 +191,9 @@ class Broker:
     def delete(self, number: int, *, forgets: bool) -> None:
         """Delete the topic of a partition.
 
-        ``forgets``: and what the group has committed of it, as the real one does.
-
-        Offsets that a person restored stand, and so does what a member commits when the topic was
-        made anew.
+        ``forgets``: also delete what the group has committed of it, as the real one does. Offsets
+        that a person restored stand, and so does what a member commits when the topic was made
+        anew.
         """
         self.deleted.add(number)
         if forgets:

@@ -1,6 +1,4 @@
-"""What befalls the cluster and the group's make-up.
-
-Topics, logs, protocols, who runs how; decided by a seed.
+"""Trouble of the cluster, and the group's make-up: topics, logs, protocols, decided by a seed.
 
 ``shape`` decides it before the run, ``Cluster`` lets it happen in a world.
 """
@@ -12,147 +10,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from tests.simulation.broker import TOPIC, ListLog
-from tests.simulation.happening import Happening
+from tests.simulation.client_assignment import COUNT_PAUSE
 from tests.simulation.maps import covered_by
-from tests.simulation.source import COUNT_PAUSE
 
 if TYPE_CHECKING:
-    from tests.simulation.scenario import Scenario
     from tests.simulation.world import World
+from tests.simulation.shape import LOGS
 
-#: The share of the seeds with each.
-SHARES = {
-    "consumer protocol": 0.25,
-    "static": 0.25,
-    "replaced": 0.2,
-    "long interval": 0.14,
-    "stood still": 0.3,
-    "log": 0.6,
-    "partitions": 0.3,
-    "several members": 0.33,
-    "fault": 0.25,
-    "no start": 0.22,
-    "until end": 0.42,
-    "broken line": 0.25,
-    "forgotten": 0.25,
-}
-#: What befalls a log; one of them in a run.
-LOGS = ("retention", "anew", "lagging copy", "lagging copy")
 #: The other topic that matches the pattern.
 MORE = "scm.more"
-#: The session that the program assumes for the consumer protocol, seconds.
-CONSUMER_SESSION = 45.0
-#: How long an API refuses connections where a run has an end: longer than that run waits, seconds.
-REFUSES = 400.0
-
-
-def shape(plan: Scenario, draw: random.Random) -> None:
-    """Decide the make-up of the group, and what befalls it and the cluster."""
-    troubles = [name for name, share in SHARES.items() if draw.random() < share]
-    plan.troubles += troubles
-    if "static" in troubles or "replaced" in troubles:
-        plan.static = True
-    if "long interval" in troubles:
-        plan.commit_interval = draw.choice((15.0, 30.0, 60.0))
-        plan.session = draw.choice((10.0, 20.0, 45.0))
-    if "consumer protocol" in troubles:
-        plan.protocol, plan.eager = "consumer", False
-        plan.session = CONSUMER_SESSION
-        plan.static = plan.static or draw.random() < 0.5
-    if "several members" in troubles:
-        _several(plan, draw)
-    if plan.session > 20.0:
-        plan.trouble_for = 2.0 * plan.session
-    _befall(plan, draw, troubles)
-    if "log" in troubles:
-        _log(plan, draw)
-    if "until end" in troubles and plan.log_trouble in ("", "retention"):
-        _until_end(plan, draw)
-
-
-def _befall(plan: Scenario, draw: random.Random, troubles: list[str]) -> None:
-    plan.on_out_of_range = draw.choice(("stop", "earliest", "latest"))
-    if "replaced" in troubles:
-        seconds = draw.uniform(6.0, min(30.0, 2.5 * plan.session))
-        _happen(plan, draw.uniform(2.0, plan.trouble_for - seconds), "replaced", seconds, draw)
-    if "stood still" in troubles:
-        plan.link.commit_latency = draw.choice(((0.5, 2.0), (1.0, 3.0)))
-        for _ in range(3):
-            _happen(plan, draw.uniform(1.0, 20.0), "freeze", draw.uniform(10.5, 20.0), draw)
-    if "fault" in troubles:
-        plan.fault_at = {life: draw.randint(1, 2) for life in range(4)}
-        for _ in range(4):
-            _happen(plan, draw.uniform(1.0, 25.0), "shuffle", None, draw)
-    if plan.protocol == "consumer" and plan.static:
-        _happen(plan, draw.uniform(3.0, 20.0), "kill", None, draw)
-    if "broken line" in troubles:
-        plan.link.commit_latency = draw.choice(((0.1, 1.0), (0.5, 2.0)))
-        for _ in range(4):
-            _happen(
-                plan,
-                draw.uniform(1.0, 25.0),
-                draw.choice(("cut", "broker away")),
-                draw.uniform(0.1, 3.0),
-                draw,
-            )
-    if "forgotten" in troubles:
-        plan.link.commits_forgotten = draw.choice((0.05, 0.2))
-    if "partitions" in troubles:
-        what = draw.choice(("partition added", "topic added"))
-        _happen(plan, draw.uniform(3.0, max(4.0, plan.publish_for)), what, None, draw)
-        plan.start_from = draw.choice(("latest", "latest", "earliest"))
-    if "no start" in troubles:
-        _happen(plan, 0.0, "no start", draw.uniform(20.0, 60.0), draw)
-        _happen(plan, draw.uniform(5.0, 20.0), "no commit", draw.uniform(20.0, 60.0), draw)
-
-
-def _happen(plan: Scenario, at: float, what: str, more: object, draw: random.Random) -> None:
-    plan.happenings.append(Happening(at, what, draw.randrange(plan.members), more))
-
-
-def _several(plan: Scenario, draw: random.Random) -> None:
-    """Several members that share a rate; for a while the partitions cannot be counted."""
-    plan.members = draw.choice((2, 3))
-    plan.partitions = max(plan.partitions, plan.members)
-    plan.rules = msgspec.structs.replace(
-        plan.rules, rate=draw.choice((5.0, 10.0, 20.0)), max_rows=draw.choice((1, 3))
-    )
-    if draw.random() < 0.85:
-        _happen(
-            plan,
-            draw.choice((0.0, draw.uniform(0.0, 20.0))),
-            "no count",
-            draw.uniform(10.0, 40.0),
-            draw,
-        )
-
-
-def _log(plan: Scenario, draw: random.Random) -> None:
-    plan.log_trouble = draw.choice(LOGS)
-    if plan.log_trouble != "retention":
-        plan.stride, plan.mix.gaps = 2, 0.0
-    while_running = draw.random() < 0.5
-    _happen(plan, draw.uniform(2.0, 25.0), plan.log_trouble, while_running, draw)
-    if plan.publish_for < 5.0 and "map" not in plan.troubles:
-        plan.publish_for = 20.0
-
-
-def _until_end(plan: Scenario, draw: random.Random) -> None:
-    plan.until_end = True
-    if (
-        plan.on_out_of_range == "stop"
-    ):  # it would end at once, and be started again, until somebody sets the offsets
-        plan.on_out_of_range = "earliest"
-    if draw.random() < 0.6:
-        plan.members = 1
-        for happening in plan.happenings:
-            happening.member = 0
-        at = draw.uniform(0.5, 5.0)
-        _happen(plan, at, "refuse", REFUSES, draw)
-        plan.refuses = True
 
 
 class Cluster:
@@ -166,12 +33,12 @@ class Cluster:
 
     @property
     def busy(self) -> bool:
-        """Whether something is under way."""
+        """Return whether something is under way."""
         world = self._world
         return bool(self._stops or world.broker.deleted) or any(log.unseen for log in world.logs)
 
     def acts(self, what: str, more: object, place: int) -> bool:
-        """Let something happen, if it is one of these."""
+        """Let something happen, if it is one of these; return whether it is."""
         world, link = self._world, self._world.link
         now = world.scheduler.now
         seconds = more if isinstance(more, float) else 0.0
@@ -199,7 +66,7 @@ class Cluster:
         return True
 
     def end(self) -> None:
-        """Nothing goes wrong any more."""
+        """Let nothing go wrong any more."""
         world = self._world
         world.link.no_count_until = 0.0
         world.link.no_start_until.clear()
@@ -216,7 +83,7 @@ class Cluster:
             self._nobody(acts[what])
 
     def _trim(self, tries: int = 40) -> None:
-        """Retention removes records, among them some that nobody has read."""
+        """Remove records by retention, among them some that nobody has read."""
         world = self._world
         numbers = [
             number
@@ -236,14 +103,14 @@ class Cluster:
         world.tell("", f"retention: {number} begins at {begin}")
 
     def _unread(self, number: int) -> int:
-        """From where on nobody who lives has read a partition."""
+        """Return from where on nobody who lives has read a partition."""
         world = self._world
         positions = [life.source.position(number) for life in world.living()]
         committed = world.broker.committed.get(number, (world.logs[number].begin, ""))[0]
         return max([committed, world.logs[number].begin, *(p for p in positions if p is not None)])
 
     def _cut(self) -> None:
-        """A copy that lags behind takes over a partition.
+        """Let a copy that lags behind take over a partition.
 
         Its end lies before what was read or committed.
         """
@@ -275,16 +142,16 @@ class Cluster:
         )
 
     def _mapped(self, number: int) -> tuple[int, int] | None:
-        """Between what the committed offset and its map's last position lie, if there is a map.
+        """Return the committed offset and its map's last position, if there is a map.
 
-        Even numbers apart.
+        They are an even number apart.
         """
         offset, metadata = self._world.broker.committed.get(number, (0, ""))
         ranges = covered_by(metadata, number, offset)
         return (offset, ranges[-1][1] - 2) if ranges and ranges[-1][1] - offset >= 4 else None
 
     def _delete(self) -> None:
-        """The topic is deleted, and a while later made anew.
+        """Delete the topic, and make it anew a while later.
 
         The broker removes the group's offsets with it.
         """
@@ -340,7 +207,7 @@ class Cluster:
         look()
 
     def operate(self) -> None:
-        """A person looks after partitions that were stopped.
+        """Look after partitions that were stopped, as a person does.
 
         The group's offset is set to where they begin.
         """
@@ -366,9 +233,8 @@ class Cluster:
     # -- what befalls the group ------------------------------------------------------------------
 
     def _add(self, topic: str) -> None:
-        """One more partition, of the topic or of one that newly matches.
-
-        The group hears of it later.
+        """Add one more partition, of the topic or of one that newly matches; the group hears of it
+        later.
         """
         world = self._world
         number = len(world.logs)
@@ -390,7 +256,7 @@ class Cluster:
         )
 
     def _replace(self, place: int, seconds: float) -> None:
-        """A process stands still, and another is started with its instance id."""
+        """Let a process stand still, and start another with its instance id."""
         world = self._world
         life = world.members[place]
         if life is None or not life.process.running:

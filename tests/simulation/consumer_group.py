@@ -9,7 +9,8 @@ keeps its id until its session has ended.
 
 from __future__ import annotations
 
-from tests.simulation.group import Client, Group, Member
+from tests.simulation.group import Group
+from tests.simulation.group_member import Client, Member
 
 #: How long an answer to a heartbeat is on its way, seconds.
 ANSWER = (0.001, 0.05)
@@ -19,7 +20,7 @@ class ConsumerGroup(Group):
     """The coordinator; ``generation`` is the group's epoch."""
 
     def join(self, client: Client, instance: str = "") -> str:
-        """A member joins: its id.
+        """Let a member join; return its id.
 
         Empty: another one has its instance id, and that is not released.
         """
@@ -40,8 +41,9 @@ class ConsumerGroup(Group):
         return member.id
 
     def leave(self, member_id: str) -> None:
-        """A member leaves; of a static one the partitions are kept for a session, for who comes
-        with its id.
+        """Let a member leave.
+
+        The partitions of a static one are kept for a session, for who comes with its id.
         """
         member = self.members.get(member_id)
         if member is None:
@@ -56,7 +58,7 @@ class ConsumerGroup(Group):
             self._changed()
 
     def heard(self, member_id: str) -> bool:
-        """A heartbeat comes again; whether it is a member still."""
+        """Take in that a heartbeat comes again; return whether it is a member still."""
         known = super().heard(member_id)
         if known:
             self._heartbeat(self.members[member_id])
@@ -69,20 +71,19 @@ class ConsumerGroup(Group):
                 self._heartbeat(other)
 
     def refuses(self, member_id: str, generation: int) -> str | None:
-        """Why a commit is refused, or None."""
+        """Return why a commit is refused, or None."""
         member = self.members.get(member_id)
         if member is None:
             return "UNKNOWN_MEMBER_ID"
         return None if generation == member.epoch else "STALE_MEMBER_EPOCH"
 
     def joining(self, member_id: str) -> bool:
-        """Never: no request of this protocol waits for other members."""
+        """Return False: no request of this protocol waits for other members."""
         return False
 
     def shuffle(self) -> bool:
-        """Some partitions are to be given up by their owners, and given on or back.
-
-        Whether there were any.
+        """Let owners give up some partitions, to be given on or back; return whether there were
+        any.
         """
         owners = [m for m in self.members.values() if m.owned and not m.revoking and not m.silent]
         if not owners or self.away:
@@ -101,7 +102,7 @@ class ConsumerGroup(Group):
         self._changed()
 
     def _changed(self) -> None:
-        """Who is to own what is decided anew."""
+        """Decide anew who is to own what."""
         if self.away:
             return  # when it is back, that comes back here
         self.generation += 1

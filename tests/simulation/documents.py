@@ -1,7 +1,4 @@
-"""Documents of EPCIS that are published.
-
-Several events and codes, parents and children, faults among them.
-"""
+"""Documents of EPCIS: several events and codes, parents and children, faults among them."""
 
 from __future__ import annotations
 
@@ -29,11 +26,10 @@ _EVENT = re.compile(r"event (\d+) of \d+")
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One row of a record: its key, the units it is put into, and why it can never be sent (empty.
+    """One row of a record: its key, and the units it is put into.
 
-    It can).
-
-    ``fields``: what it sets. ``event``: of which event of a document, from 1.
+    ``invalid``: why it can never be sent; empty: it can. ``fields``: what it sets. ``event``: of
+    which event of a document, from 1.
     """
 
     tag: Tag
@@ -45,10 +41,7 @@ class PublishedRow:
 
 
 def event_named(message: str) -> int:
-    """Return the number of the event that a rejection is about.
-
-    The only one, where it names none.
-    """
+    """Return the number of the event that a rejection is about: the only one, if it names none."""
     found = _EVENT.search(message)
     return int(found[1]) if found else 1
 
@@ -66,9 +59,7 @@ class DocumentWriter:
         self._faults = faults
 
     def document(self, number: int, offset: int) -> tuple[dict[str, Any], list[PublishedRow]]:
-        """Return the members of a document that is written there, and the rows that it asks for, in
-        order.
-        """
+        """Return the members of a document that is written there, and its rows in order."""
         draw = self._draw
         place = "s" if draw.random() < self._shared else str(number)
         count = draw.randint(1, 4)

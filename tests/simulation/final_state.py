@@ -1,8 +1,7 @@
-"""What the API holds in the end, beside what it should hold.
+"""The final state: what the API holds in the end, beside an independent replay of what was
+published.
 
-An independent replay of what was published.
-
-Each partition is looked at as if the API held its rows alone: order is promised within a partition,
+Each partition is looked at as if the API held its rows alone. Order is promised within a partition;
 so what one says of a code that several partitions write is compared with what that partition
 published. Of each key, and of each code that was put into a unit, it is known which row set each
 field last.
@@ -23,13 +22,12 @@ Reach = tuple[int, Key, Key]
 
 @dataclass
 class Fate:
-    """What became of the rows, as far as it bears on what the API holds."""
+    """The outcome of the rows, as far as it bears on what the API holds."""
 
     floor: Callable[[int], int]  #: by partition: what was published before is not the group's
     rejected: Callable[[Tag], bool]  #: whether it has a dead letter, so that it does not count
-    sure: Callable[
-        [Tag], bool
-    ]  #: whether the answer that settled it is one to a call that took effect for it
+    #: Whether the answer that settled it is one to a call that took effect for it.
+    sure: Callable[[Tag], bool]
 
 
 @dataclass
@@ -43,24 +41,26 @@ class Difference:
     late: bool  #: what stands there was set by a call that took effect after its owner's time
 
     def __str__(self) -> str:
-        return f"in the end {self.field} of {self.what} stands as {self.held} said, not as {self.expected} did"
+        return (
+            f"in the end {self.field} of {self.what} stands as {self.held} said, "
+            f"not as {self.expected} did"
+        )
 
 
 @dataclass
 class FinalState:
-    """What took effect, in the order in which it did."""
+    """The rows that took effect, in the order in which they did."""
 
-    reached_later: int = (
-        0  #: codes that an update by their unit reached which was published before they were put in
-    )
+    #: Codes that an update by their unit reached which was published before they were put in.
+    reached_later: int = 0
     _held: dict[Place, dict[str, tuple[Tag, bool]]] = field(default_factory=dict)
     _reached: dict[Reach, dict[str, tuple[Tag, bool]]] = field(default_factory=dict)
     _members: dict[Place, dict[Key, None]] = field(default_factory=dict)
 
     def applied(self, row: PublishedRow, *, late: bool) -> None:
-        """A row takes effect; ``late``.
+        """Let a row take effect.
 
-        By a call of an owner whose time is over, which nobody could hold back.
+        ``late``: by a call of an owner whose time is over, which nobody could hold back.
         """
         number = row.tag[0]
         said = (row.tag, late)
@@ -76,7 +76,7 @@ class FinalState:
                     reached[name] = said
 
     def differences(self, rows: Iterable[PublishedRow], fate: Fate) -> list[Difference]:
-        """Compare with a replay of the rows that were published, in the order of their partitions."""
+        """Compare with a replay of the published rows, in the order of their partitions."""
         replay = _Replay(fate)
         for row in rows:
             replay.take(row)
@@ -86,9 +86,8 @@ class FinalState:
             what = f"{key} by partition {number}"
             found += _compare(what, fields, held)
         for (number, unit, code), fields in replay.reached.items():
-            if (
-                len(replay.units[number, code]) == 1
-            ):  # there is no order with leaving or changing a unit
+            # there is no order with leaving or changing a unit
+            if len(replay.units[number, code]) == 1:
                 held = self._reached.get((number, unit, code), {})
                 what = f"{code}, which was put into {unit}, by partition {number}"
                 found += _compare(what, fields, held)
@@ -108,11 +107,9 @@ def _compare(
 
 
 class _Replay:
-    """Holds what the rows say, one after the other.
+    """The rows that may have set each field last, as the rows come one after the other.
 
-    Of each field the rows that may have set it last.
-
-    The first of them did for certain; the others may have, or not: an answer left them out, or they
+    The first of them did for certain. The others may have, or not: an answer left them out, or they
     took effect and were rejected later. None: perhaps nobody did.
     """
 

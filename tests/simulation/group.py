@@ -1,8 +1,8 @@
 """A simulated group coordinator: members, sessions, generations, and who owns which partition.
 
-What of Kafka's protocols a member can notice is modelled, their requests are not: a rebalance waits
-for members that are silent or still in a callback; a partition is given on only when its owner gave
-it up or was thrown out; each rebalance has a new generation, and a commit of another one is
+What a member can notice of Kafka's protocols is modelled, their requests are not. A rebalance waits
+for members that are silent or still in a callback. A partition is given on only when its owner gave
+it up or was thrown out. Each rebalance has a new generation, and a commit of another one is
 refused. A commit of a partition that another member owns is not: the broker does not fence by
 partition.
 """
@@ -10,48 +10,15 @@ partition.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
-from typing import Protocol
 
+from tests.simulation.group_member import Client, Member
 from tests.simulation.scheduler import Event, Scheduler
 
 
-class Client(Protocol):
-    """A member's client, as the coordinator reaches it."""
-
-    def told(self, member: str, what: str, numbers: list[int], generation: int) -> None:
-        """``what`` is assign, revoke, epoch or lost; these partitions; as of a generation."""
-
-    def replaced(self) -> None:
-        """Another member has come with its instance id."""
-
-    def joined(self) -> None:
-        """Its joining is answered, and with it what had to wait behind that on the same connection."""
-
-
-@dataclass(eq=False)
-class Member:
-    """One member as the coordinator sees it."""
-
-    id: str
-    client: Client
-    instance: str
-    owned: set[int] = field(default_factory=set)
-    revoking: set[int] = field(
-        default_factory=set
-    )  #: it was told to give these up and has not done so yet
-    silent: bool = False  #: no heartbeat comes from it
-    expires: Event | None = None
-    told_at: float = 0.0  #: when what it was told last arrives
-    epoch: int = 0  #: of the consumer protocol: as of which state of the group it owns what it owns
-    target: set[int] = field(default_factory=set)  #: of the consumer protocol: what it is to own
-    left: bool = False  #: a static member of the consumer protocol that has left: its id is free
-
-
 class Group:
-    """The coordinator. ``eager``.
+    """The coordinator; times in seconds.
 
-    A rebalance takes all partitions from all members first. Times in seconds.
+    ``eager``: a rebalance takes all partitions from all members first.
     """
 
     def __init__(
@@ -82,7 +49,7 @@ class Group:
     # -- what clients do -------------------------------------------------------------------------
 
     def join(self, client: Client, instance: str = "") -> str:
-        """A member joins: its id.
+        """Let a member join; return its id.
 
         One with the ``instance`` of an earlier one takes its place, without a rebalance.
         """
@@ -105,7 +72,7 @@ class Group:
         return member.id
 
     def leave(self, member_id: str) -> None:
-        """A member leaves; a static one only falls silent."""
+        """Let a member leave; a static one only falls silent."""
         member = self.members.get(member_id)
         if member is None:
             return
@@ -116,9 +83,9 @@ class Group:
             self._soon()
 
     def silent(self, member_id: str, since: float = 0.0) -> None:
-        """No heartbeat comes any more.
+        """Take in that no heartbeat comes any more.
 
-        It is thrown out a session time-out after the last, ``since`` seconds ago.
+        The member is thrown out a session time-out after the last, ``since`` seconds ago.
         """
         member = self.members.get(member_id)
         if member is not None and not member.silent:
@@ -130,7 +97,7 @@ class Group:
             member.expires = self._scheduler.after(seconds, lambda: self._expire(member))
 
     def heard(self, member_id: str) -> bool:
-        """A heartbeat comes again; whether it is a member still."""
+        """Take in that a heartbeat comes again; return whether it is a member still."""
         member = self.members.get(member_id)
         if member is None:
             return False
@@ -143,7 +110,7 @@ class Group:
         return True
 
     def gave_up(self, member_id: str, numbers: list[int]) -> None:
-        """A member has given up partitions, as it was told."""
+        """Take in that a member has given up partitions, as it was told."""
         member = self.members.get(member_id)
         if member is None:
             return
@@ -152,11 +119,11 @@ class Group:
         self._given_up(member, numbers)
 
     def _given_up(self, member: Member, numbers: list[int]) -> None:
-        """A member's partitions are free for others."""
+        """Make a member's partitions free for others."""
         self._soon()
 
     def refuses(self, member_id: str, generation: int) -> str | None:
-        """Why a commit is refused, or None: then it counts as a heartbeat, too."""
+        """Return why a commit is refused, or None: then it counts as a heartbeat, too."""
         if member_id in self._fenced:
             return "FENCED_INSTANCE_ID"
         member = self.members.get(member_id)
@@ -170,14 +137,14 @@ class Group:
         return None
 
     def fenced(self, member_id: str) -> bool:
-        """Whether another member has come with its instance id."""
+        """Return whether another member has come with its instance id."""
         return member_id in self._fenced
 
     def joining(self, member_id: str) -> bool:
-        """Whether a member waits for the answer to its joining.
+        """Return whether a member waits for the answer to its joining.
 
-        A broker answers the requests of a connection in their order: what it sends meanwhile waits,
-        too.
+        A broker answers the requests of a connection in their order. So what the member sends
+        meanwhile waits, too.
         """
         member = self.members.get(member_id)
         return (
@@ -188,20 +155,19 @@ class Group:
         )
 
     def grow(self) -> None:
-        """There is one more partition."""
+        """Add one more partition."""
         self._partitions += 1
         self._soon()
 
     def owner(self, number: int) -> str | None:
-        """The id of the member that owns a partition."""
+        """Return the id of the member that owns a partition."""
         return next((m.id for m in self.members.values() if number in m.owned), None)
 
     # -- what happens to the group ---------------------------------------------------------------
 
     def shuffle(self) -> bool:
-        """Some partitions are taken from their owners for no reason, and given on or back.
-
-        Whether there were any.
+        """Take some partitions from their owners, to be given on or back; return whether there were
+        any.
         """
         owners = [m for m in self.members.values() if m.owned and not m.revoking and not m.silent]
         if not owners or self._held_up():
@@ -212,7 +178,7 @@ class Group:
         return True
 
     def go_away(self) -> None:
-        """The coordinator is not there: nobody is thrown out, nothing is rebalanced."""
+        """Be away: nobody is thrown out, nothing is rebalanced."""
         self.away = True
         for member in self.members.values():
             if member.expires is not None:
@@ -220,10 +186,7 @@ class Group:
                 member.expires = None
 
     def come_back(self) -> None:
-        """The coordinator is there again.
-
-        Every member has a whole session time-out to be heard of.
-        """
+        """Be there again: every member has a whole session time-out to be heard of."""
         self.away = False
         for member in self.members.values():
             if member.silent:
@@ -231,7 +194,7 @@ class Group:
         self._soon()
 
     def expire(self, member_id: str) -> None:
-        """A member is put out of the group."""
+        """Put a member out of the group."""
         self._expire(self.members[member_id])
 
     def _expire(self, member: Member) -> None:
@@ -253,7 +216,7 @@ class Group:
             )
 
     def _held_up(self) -> bool:
-        """Whether a member cannot take part yet."""
+        """Return whether a member cannot take part yet."""
         return self.away or any(m.silent or m.revoking for m in self.members.values())
 
     def _rebalance(self) -> None:
@@ -284,10 +247,9 @@ class Group:
                 self._revoke(member, sorted(surplus))
 
     def _targets(self) -> dict[str, set[int]]:
-        """Balanced, and sticky: a member keeps what it owns up to its share."""
-        members = sorted(
-            self.members.values(), key=lambda m: -len(m.owned)
-        )  # stable: else as they joined
+        """Return who is to own what: balanced, and sticky up to each member's share."""
+        # stable: else as they joined
+        members = sorted(self.members.values(), key=lambda m: -len(m.owned))
         if not members:
             return {}
         share, more = divmod(self._partitions, len(members))
@@ -310,7 +272,7 @@ class Group:
         self._tell(member, "revoke", sorted(numbers))
 
     def _tell(self, member: Member, what: str, numbers: list[int]) -> None:
-        """It arrives a little later, in the order in which it was said."""
+        """Tell a member something: it arrives a little later, in the order in which it was said."""
         generation = self.generation
         at = max(
             member.told_at, self._scheduler.now + self._draw.uniform(0.001, self.heartbeat / 2)

@@ -1,8 +1,6 @@
-"""What the group and its members hold each other to, judged from outside.
+"""The judge of the group: fencing, the session, the pace, the end, seen from outside.
 
-Fencing, the session, the pace, the end.
-
-Beside the oracle's books of records, and like them sharing no code with the program.
+It stands beside the oracle's books of records, and like them shares no code with the program.
 """
 
 from __future__ import annotations
@@ -55,12 +53,10 @@ class GroupWatch:
         self._rate = rate
         self._most = math.floor((1 + LATE) * SHARE * rate) + 1
         self._starts: deque[tuple[float, Process]] = deque()
-        self._doubt: dict[
-            Process, float
-        ] = {}  #: since when the group's word is needed, of processes that stood still
-        self._sign: dict[
-            Process, float
-        ] = {}  #: when the group was last asked, or told something; or there was no need
+        #: Since when the group's word is needed, of processes that stood still.
+        self._doubt: dict[Process, float] = {}
+        #: When the group was last asked, or told something; or there was no need.
+        self._sign: dict[Process, float] = {}
         self._working_since: dict[Process, float] = {}
         self._to_an_end: set[Process] = set()
         self.uncounted = False  #: partitions cannot be counted now
@@ -70,18 +66,18 @@ class GroupWatch:
     # -- standing still, and the group's word ----------------------------------------------------
 
     def stood_still(self, process: Process, seconds: float) -> None:
-        """A process goes on after it stood still."""
+        """Take in that a process goes on after it stood still."""
         self._sign[process] = self._scheduler.now
         self._working_since.pop(process, None)
         if seconds > STOOD_STILL:
             self._doubt[process] = self._scheduler.now
 
     def asked(self, process: Process) -> None:
-        """A process sends a commit."""
+        """Take in that a process sends a commit."""
         self._sign[process] = self._scheduler.now
 
     def confirmed(self, process: Process, sent_at: float) -> None:
-        """The owner of a process takes in that a commit was taken, which was sent then."""
+        """Take in that the owner of a process hears of a commit that was taken."""
         since = self._doubt.get(process)
         if since is None:
             return
@@ -91,14 +87,15 @@ class GroupWatch:
             self._seen["old answer after a stand-still"] += 1
 
     def uploads(self, process: Process) -> None:
-        """An upload leaves a process."""
+        """Check an upload that leaves a process."""
         if process in self._doubt:
             raise Violation(
-                f"I9: {process.name} stood still and uploads, though no commit that it sent since is acknowledged"
+                f"I9: {process.name} stood still and uploads, "
+                "though no commit that it sent since is acknowledged"
             )
 
     def polled(self, process: Process, *, can_ask: bool) -> None:
-        """A turn of a process begins.
+        """Check a process at the begin of a turn.
 
         ``can_ask``: nothing keeps it from asking the group for a sign.
         """
@@ -113,30 +110,32 @@ class GroupWatch:
             > BLOCKED
         ):
             raise Violation(
-                f"I8: {process.name} runs with --until-end, and goes on though the API refuses connections"
+                f"I8: {process.name} runs with --until-end, "
+                "and goes on though the API refuses connections"
             )
         if not can_ask:
             self._sign[process] = now
         elif now - self._sign.setdefault(process, now) > LEASE * self._session + TURNS:
             raise Violation(
                 f"I8: {process.name} has work, and has not asked the group for a sign for "
-                f"{now - self._sign[process]:.1f} s of a session of {self._session:g} s: it uploads nothing"
+                f"{now - self._sign[process]:.1f} s of a session of {self._session:g} s: "
+                "it uploads nothing"
             )
 
     # -- commits ---------------------------------------------------------------------------------
 
     def waits_behind(self, process: Process) -> None:
-        """A commit waits behind its member's joining."""
+        """Count a commit that waits behind its member's joining."""
         self._seen["commit waits behind a joining"] += 1
         self._oracle.tell(process, "has a commit that waits behind its joining")
 
     def forgotten(self, process: Process) -> None:
-        """A commit is lost, and its client never says so."""
+        """Count a commit that is lost, and its client never says so."""
         self._seen["commit forgotten"] += 1
         self._oracle.tell(process, "has a commit that its client forgets")
 
     def sent_again(self, process: Process) -> None:
-        """A commit arrives once more."""
+        """Count a commit that arrives once more."""
         self._seen["commit sent once more"] += 1
         self._oracle.tell(process, "has a commit sent once more")
 
@@ -147,19 +146,19 @@ class GroupWatch:
         belief: tuple[int | None, str],
         has: tuple[int, str] | None,
     ) -> None:
-        """With nothing on its way: what a member takes for committed, and what is."""
+        """Compare what a member takes for committed with what is, when nothing is on its way."""
         if belief != has:
             raise Violation(
                 f"I7: {process.name} takes {belief} of {number} for committed, the group has {has}"
             )
 
     def faulted(self, process: Process) -> None:
-        """A revocation was ended by a fault of the program."""
+        """Count a revocation that was ended by a fault of the program."""
         self._seen["fault in a revocation"] += 1
         self._oracle.tell(process, "has a fault in its revocation")
 
     def unreleased(self, process: Process) -> None:
-        """A static member is not let in."""
+        """Count a static member that is not let in."""
         self._seen["instance id not released"] += 1
         self._oracle.tell(process, "is not let in: its id is not released")
 
@@ -168,18 +167,17 @@ class GroupWatch:
     def held_up(
         self, process: Process, unknown: list[int], numbers: list[int], seconds: float
     ) -> None:
-        """The broker does not say where some partitions begin, and all that were assigned with them
-        wait.
-        """
+        """Check how long others wait for partitions whose begin the broker does not tell."""
         self._seen["one start unknown"] += 1
         if seconds > HELD_UP:
             others = sorted(set(numbers) - set(unknown))
             raise Violation(
-                f"I8: {process.name} has waited {seconds:.0f} s for {unknown}, and {others} with them"
+                f"I8: {process.name} has waited {seconds:.0f} s for {unknown}, "
+                f"and {others} with them"
             )
 
     def jumped(self, process: Process, number: int, position: int, start: int, rule: str) -> None:
-        """A client goes on elsewhere, by the setting for what is out of range."""
+        """Take in that a client goes on elsewhere, by the setting for what is out of range."""
         self._seen["out of range"] += 1
         self._seen[f"out of range: {rule}"] += 1
         self._oracle.tell(process, f"goes on at {start} of {number}: nothing is at {position}")
@@ -187,20 +185,20 @@ class GroupWatch:
             self._oracle.removed(number, position, start)
 
     def map_cut(self, epoch: object, end: int) -> None:
-        """What a map says of positions from an offset on is not taken over."""
+        """Take in that a map is not taken over from an offset on."""
         self._oracle.map_cut(epoch, end)
 
     # -- the pace --------------------------------------------------------------------------------
 
     def replaced(self, process: Process) -> None:
-        """Another process has its instance id.
+        """Take in that another process has its instance id.
 
         Its next heartbeat tells it. Until then it asks about its tasks.
         """
         self._replaced.add(process)
 
     def requested(self, process: Process, *, small: bool) -> None:
-        """A process starts a request.
+        """Check the rate at a process's request.
 
         ``small``: it uploads nothing, and needs no share of the rate.
         """
@@ -220,27 +218,29 @@ class GroupWatch:
             ago = " ".join(f"{who.name}-{now - at:.2f}" for at, who in starts)
             uncounted = "; the partitions cannot be counted" if self.uncounted else ""
             raise Violation(
-                f"I6: {len(starts)} requests in a second, the group may make {self._rate:g}{uncounted}: {ago}"
+                f"I6: {len(starts)} requests in a second, "
+                f"the group may make {self._rate:g}{uncounted}: {ago}"
             )
 
     # -- the end ---------------------------------------------------------------------------------
 
     def has_end(self, process: Process) -> None:
-        """A process runs until the end of what there is."""
+        """Take in that a process runs until the end of what there is."""
         self._to_an_end.add(process)
 
     def reached_end(self, process: Process) -> None:
-        """A run with an end says that it has reached it."""
+        """Check a run with an end that says that it has reached it."""
         self._seen["end reached"] += 1
         until = self._oracle.lost_until(process)
         if until > self._scheduler.now:
             raise Violation(
-                f"I9: {process.name} has reached its end and leaves, and a lost call may take effect for "
+                f"I9: {process.name} has reached its end and leaves, "
+                "and a lost call may take effect for "
                 f"{until - self._scheduler.now:.1f} s more"
             )
 
     def forget(self, process: Process) -> None:
-        """A process is no more."""
+        """Forget a process that is no more."""
         self._replaced.discard(process)
         self._doubt.pop(process, None)
         self._sign.pop(process, None)

@@ -1,6 +1,4 @@
-"""A second reader of the settled map in a commit's metadata, written from its description, not from
-its code.
-"""
+"""A second reader of the settled map in a commit's metadata, written from its description alone."""
 
 from __future__ import annotations
 
@@ -9,17 +7,14 @@ import zlib
 
 
 def covered_by(metadata: str, partition: int, base: int) -> list[tuple[int, int]]:
-    """The half-open ranges of offsets that a map names, in order.
+    """Return the half-open ranges of offsets that a map names, in order.
 
-    None, if it is no map of this commit.
+    Empty, if it is no map of this commit.
     """
     words = metadata.split(" ")
     # The second version names the log between the base and the data.
-    if (words[0], len(words)) not in (
-        ("v1", 5),
-        ("v2", 8),
-        ("v2", 9),
-    ):  # the last with a number before the data
+    # the last with a number before the data
+    if (words[0], len(words)) not in (("v1", 5), ("v2", 8), ("v2", 9)):
         return []
     if words[1] != str(partition) or words[2] != str(base):
         return []
@@ -47,7 +42,7 @@ def covered_by(metadata: str, partition: int, base: int) -> list[tuple[int, int]
 
 
 def _number(data: list[int]) -> int:
-    """An unsigned LEB128 number off the front."""
+    """Take an unsigned LEB128 number off the front."""
     number = shift = 0
     while True:
         byte = data.pop(0)

@@ -1,5 +1,4 @@
-"""A simulated process: one owner thread, threads beside it, and what can befall it between any two
-effects.
+"""A simulated process: one owner thread, threads beside it, and what can befall it at any step.
 
 Every call of an adapter and every wait of the owner loop is a *step*. Before or after any of them
 the process can be killed (as by kill -9) or frozen (as by SIGSTOP, or a machine without a processor
@@ -16,9 +15,9 @@ from tests.simulation.scheduler import Scheduler, Task
 
 @dataclass
 class Strike:
-    """What befalls a process at a step.
+    """A blow at a process's step.
 
-    The ``nth`` of its kind; for ``frozen`` seconds, or it is killed (0).
+    It falls at the ``nth`` step of its kind: ``frozen`` for so many seconds, or killed (0).
     """
 
     step: str
@@ -53,23 +52,23 @@ class Process:
         self._task = Task(scheduler, run)
 
     def start(self) -> None:
-        """It begins now."""
+        """Begin now."""
         self._task.start()
 
     @property
     def frozen(self) -> bool:
-        """Whether none of its threads gets time."""
+        """Return whether none of its threads gets time."""
         return self._task.frozen
 
     @property
     def running(self) -> bool:
-        """Whether its threads run."""
+        """Return whether its threads run."""
         return self.alive and not self._task.frozen
 
     # -- its owner thread ------------------------------------------------------------------------
 
     def step(self, kind: str) -> None:
-        """On the owner's thread, between two effects: what is planned for here happens."""
+        """Let happen what is planned between two effects; on the owner's thread."""
         for strike in self._strikes:
             if strike.step == kind:
                 strike.nth -= 1
@@ -79,11 +78,11 @@ class Process:
                     return
 
     def sleep(self, seconds: float) -> None:
-        """On the owner's thread: let time pass."""
+        """Let time pass; on the owner's thread."""
         self._task.wait(seconds)
 
     def rest(self, seconds: float) -> None:
-        """On the owner's thread: let time pass, until ``wake``."""
+        """Let time pass, until ``wake``; on the owner's thread."""
         self._task.wait(seconds, wakeable=True)
 
     def wake(self, delay: float = 0.0) -> None:
@@ -102,9 +101,8 @@ class Process:
     # -- its other threads -----------------------------------------------------------------------
 
     def thread(self, delay: float, do: Callable[[], object]) -> None:
-        """A thread beside the owner does something after a delay.
-
-        Never, if the process is dead by then.
+        """Do something after a delay, as a thread beside the owner; never, if the process is dead
+        by then.
         """
         self.scheduler.after(delay, lambda: self._do(do))
 
@@ -119,7 +117,7 @@ class Process:
     # -- what befalls it -------------------------------------------------------------------------
 
     def freeze(self, seconds: float) -> None:
-        """No thread of it gets time for so long."""
+        """Give no thread of it time for so long."""
         if self._task.frozen or not self.alive:
             return
         self._task.freeze()
@@ -127,7 +125,7 @@ class Process:
         self.scheduler.after(seconds, self.thaw)
 
     def thaw(self) -> None:
-        """All its threads go on."""
+        """Let all its threads go on."""
         if not self._task.frozen or not self.alive:
             return
         self._task.thaw()
@@ -137,7 +135,7 @@ class Process:
         self._tell(self.on_thaw)
 
     def kill(self) -> None:
-        """It is no more."""
+        """End it at once."""
         if not self.alive:
             return
         self.alive = False
@@ -149,12 +147,12 @@ class Process:
         self._task.kill()
 
     def end(self) -> None:
-        """Its owner thread has returned, and it is no more."""
+        """End it: its owner thread has returned."""
         self.alive = False
         self._tell(self.on_stop)
 
     def spare(self) -> None:
-        """Nothing befalls it any more."""
+        """Let nothing befall it any more."""
         self._strikes.clear()
         self.thaw()
 

@@ -1,6 +1,6 @@
-"""What must go on whatever other rows do (I8): the rows that wait for no row that is at fault.
+"""Progress (I8): the rows that wait for no row that is at fault go on, whatever other rows do.
 
-A row waits for another where both claim a key, one of them alone, and the other came first; a
+A row waits for another where both claim a key, one of them alone, and the other came first. A
 record's rows hold what they claim until all of it is settled. Between partitions, either may come
 first.
 """
@@ -26,9 +26,7 @@ class _Held(NamedTuple):
 def independent(
     records: Mapping[tuple[int, int], PublishedRecord], at_fault: Collection[Tag]
 ) -> list[Tag]:
-    """Return the rows that neither are at fault nor wait for one that is, in the order of their
-    partitions.
-    """
+    """Return the rows that neither are at fault nor wait for one that is, by partition."""
     waiting = set(at_fault)
     rows = [row for at in sorted(records) for row in records[at].rows]
     records_at_fault = {tag[:2] for tag in waiting}

@@ -1,4 +1,4 @@
-"""What is published: records as bytes, and what the oracle and the API may know of them."""
+"""The publisher: records as bytes, and what the oracle and the API may know of them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PublishedRecord:
 
 @dataclass
 class Mix:
-    """What is published, by shares from 0 to 1."""
+    """The mix of what is published, by shares from 0 to 1."""
 
     codes: int = 20  #: different codes of a partition
     shared: float = 0.1  #: rows about codes that every partition has
@@ -53,15 +53,13 @@ class Mix:
     documents: float = 0.0  #: records that are documents of EPCIS
     broken: float = 0.02
     invalid: float = 0.02
-    kinds: dict[str, float] = field(
-        default_factory=dict
-    )  #: of what the API has against a row (api.KINDS)
+    #: Of what the API has against a row (api.KINDS).
+    kinds: dict[str, float] = field(default_factory=dict)
     gaps: float = 0.05  #: records with a gap before them
     gap: int = 3  #: the longest
     shapes: int = 2  #: different sets of fields
-    bare_units: bool = (
-        False  #: rows about a unit carry no tag, so that several may have the same data
-    )
+    #: Rows about a unit carry no tag, so that several may have the same data.
+    bare_units: bool = False
     good_units: bool = False  #: the API has nothing against rows about a unit
     padding: int = 0  #: the longest text beside the row, which only makes the record bigger
 
@@ -85,7 +83,7 @@ class Publisher:
         self.kinds: dict[Tag, str] = {}
 
     def publish(self, number: int, now: float) -> None:
-        """One record of the mix."""
+        """Publish one record of the mix."""
         draw, mix = self._draw, self._mix
         gap = draw.randint(1, mix.gap) if draw.random() < mix.gaps else 0
         offset = self._logs[number].end + gap
@@ -130,7 +128,7 @@ class Publisher:
         self._keep(PublishedRecord(number, offset, tuple(rows), len(raw)))
 
     def _document(self, number: int, offset: int, gap: int, now: float) -> None:
-        """A document of EPCIS; the API may have something against any of its rows."""
+        """Publish a document of EPCIS; the API may have something against any of its rows."""
         members, rows = self._documents.document(number, offset)
         raw = json.dumps(members).encode()
         good = [row for row in rows if not row.invalid]
@@ -142,7 +140,7 @@ class Publisher:
     def _event(
         self, offset: int, key: Key, data: dict[str, Any], also: Key | None
     ) -> dict[str, Any]:
-        """The event of a row: flat, or in an envelope where it must be, or by chance."""
+        """Return the event of a row: flat, or in an envelope where it must be, or by chance."""
         draw, mix = self._draw, self._mix
         padding = {"source": "p" * draw.randint(0, mix.padding)} if mix.padding else {}
         usual = key[0] == "extended_id"
@@ -161,7 +159,7 @@ class Publisher:
         return event
 
     def _mark(self, rows: list[PublishedRow]) -> None:
-        """By chance, the API has something against one of the rows."""
+        """Let the API, by chance, have something against one of the rows."""
         if self._mix.good_units:
             rows = [row for row in rows if row.key[0] != UNIT]
         if not rows:
@@ -174,7 +172,7 @@ class Publisher:
                 return
 
     def beat(self, number: int, value: str, now: float) -> None:
-        """One good record about a code of its own."""
+        """Publish one good record about a code of its own."""
         offset = self._logs[number].end
         event = json.dumps({"extended_id": value, "tag": f"{number}.{offset}.0"}).encode()
         self._logs[number].append(None, event, int(now * 1000))
@@ -184,7 +182,7 @@ class Publisher:
         self._keep(PublishedRecord(number, offset, (row,), len(event)))
 
     def unit(self, number: int, value: str, note: str, now: float) -> None:
-        """One good record about a unit that no code is in; all with one note share their data."""
+        """Publish one good record about a unit that no code is in; one note, the same data."""
         offset = self._logs[number].end
         fields = {"note": note}
         event = json.dumps({"data_key": UNIT, "key_value": value, "scm_data": fields}).encode()

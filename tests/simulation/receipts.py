@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 
 from consumer.core.effects import Receipt
 from consumer.core.model import Row, Stage
-from tests.simulation.adapters import PendingWrite, Results, tag_of_row
+from tests.simulation.adapters import Results, tag_of_row
 from tests.simulation.broker import Broker
+from tests.simulation.dead_letters import PendingWrite
 from tests.simulation.process import Process
 from tests.simulation.witness import Tag, Witness
 
 
 @dataclass
 class ReceiptsTopic:
-    """The topic of receipts; while it is not writable nothing is written, and nobody is told so."""
+    """The topic of receipts; while it is not writable nothing is written, and no error is told."""
 
     writable: bool = True
     written: list[Tag] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Running seeds: one with its trace, or many beside each other, with what they covered."""
+"""Runs of seeds: one with its trace, or many beside each other, with what they covered."""
 
 from __future__ import annotations
 
@@ -73,7 +73,10 @@ CHUNK = 10
 
 @dataclass
 class Outcome:
-    """What one seed brought; ``failure``: what the oracle says, or where the program broke."""
+    """The outcome of one seed.
+
+    ``failure``: what the oracle says, or where the program broke.
+    """
 
     seed: int
     failure: str = ""
@@ -84,7 +87,7 @@ class Outcome:
 
 
 def run_seed(seed: int, trace: Trace | None = None) -> Outcome:
-    """One seed from beginning to end."""
+    """Run one seed from beginning to end."""
     with _quiet(trace):
         world = World(scenario(seed), trace)
         outcome = Outcome(seed, seen=world.seen)
@@ -96,24 +99,21 @@ def run_seed(seed: int, trace: Trace | None = None) -> Outcome:
             outcome.failure = traceback.format_exc()
         outcome.events = world.scheduler.events
         outcome.seconds = world.seconds
-        outcome.went_on = world.went_on
+        outcome.went_on = world.ending.went_on
         if trace is not None and outcome.failure:
             trace.tell("", outcome.failure)
     return outcome
 
 
 def run_seeds(seeds: Iterable[int], workers: int = 0) -> Iterator[Outcome]:
-    """Many seeds, over all processors, as they end."""
+    """Run many seeds, over all processors; yield them as they end."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers or os.cpu_count(), initializer=gc.freeze) as pool:
         yield from pool.imap_unordered(run_seed, seeds, chunksize=CHUNK)
 
 
 def coverage(outcomes: Iterable[Outcome]) -> dict[str, float]:
-    """For everything that was seen, the share of seeds in which it was.
-
-    What is required comes first.
-    """
+    """Return the share of seeds in which each thing was seen; what is required comes first."""
     seeds = 0
     counts: Counter[str] = Counter()
     for outcome in outcomes:
@@ -127,14 +127,17 @@ def coverage(outcomes: Iterable[Outcome]) -> dict[str, float]:
 
 
 def told(outcome: Outcome, trace: Trace) -> str:
-    """A failing seed for people: what broke, how to see it again, and what led to it."""
+    """Return a failing seed for people: what broke, how to see it again, and what led to it."""
     lines = "\n".join(trace.lines)
-    return f"{lines}\n\nseed {outcome.seed}: {outcome.failure}\nreplay: make simulate SEED={outcome.seed}\n"
+    return (
+        f"{lines}\n\nseed {outcome.seed}: {outcome.failure}\n"
+        f"replay: make simulate SEED={outcome.seed}\n"
+    )
 
 
 @contextmanager
 def _quiet(trace: Trace | None) -> Iterator[None]:
-    """The program's own log goes to the trace, or nowhere."""
+    """Let the program's own log go to the trace, or nowhere."""
     logger = logging.getLogger("consumer")
     level, propagates = logger.level, logger.propagate
     logger.propagate = False

@@ -1,26 +1,19 @@
-"""From one integer to everything that a run is.
-
-Settings, what is published and when, and what goes wrong.
-"""
+"""Scenarios: from one integer to settings, what is published and when, and what goes wrong."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
 
 import msgspec
 
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.pipeline import Rules
-from tests.simulation.adapters import Pace, PendingWrite
-from tests.simulation.api import MODES, Faults
-from tests.simulation.broker import MAX_METADATA
-from tests.simulation.cluster import shape
+from tests.simulation.api_faults import MODES, Faults
 from tests.simulation.happening import Happening
+from tests.simulation.plan import Scenario
 from tests.simulation.process import Strike
-from tests.simulation.published import Mix
-from tests.simulation.source import Link
-from tests.simulation.uploading import Ending, plan_uploading
+from tests.simulation.shape import shape
+from tests.simulation.uploading import plan_uploading
 
 #: What a process does between two effects, where it can be struck, with how often that happens in a
 #: life, about.
@@ -75,59 +68,8 @@ TROUBLES = {
 TASKS = 0.35
 
 
-@dataclass
-class Scenario:
-    """All that a seed decides before the run.
-
-    What is left to chance is drawn in the run, from the same seed.
-    """
-
-    seed: int
-    partitions: int = 3
-    members: int = 1
-    eager: bool = False
-    static: bool = False
-    protocol: str = "classic"
-    on_out_of_range: str = "stop"
-    until_end: bool = False
-    refuses: bool = False  #: the API refuses connections for longer than a run with an end waits
-    stride: int = 1  #: offsets that a record takes (broker.ListLog)
-    log_trouble: str = ""
-    fault_at: dict[int, int] = field(
-        default_factory=dict
-    )  #: by life: its how manieth last commit is a fault
-    start_from: str = "earliest"
-    session: float = 10.0
-    heartbeat: float = 1.0
-    max_poll: float = 60.0
-    commit_interval: float = 0.5
-    timeout: float = 8.0
-    revoke_seconds: float = 13.0
-    stretch: float = 1.0  #: longest wait of a turn that has nothing to do; 0: every turn is taken
-    rules: Rules = field(default_factory=Rules)
-    tasks: bool = False  #: updates by unit go asynchronously, and single rows that keep failing
-    map_room: int = 4000  #: characters that the program gives a settled map
-    batch: int = 500  #: records that it reads at once
-    max_metadata: int = MAX_METADATA
-    mix: Mix = field(default_factory=Mix)
-    faults: Faults = field(default_factory=Faults)
-    link: Link = field(default_factory=Link)
-    pace: Pace = field(default_factory=Pace)
-    writing: PendingWrite = field(default_factory=PendingWrite)
-    records: int = 300
-    publish_for: float = 20.0
-    trouble_for: float = 40.0
-    happenings: list[Happening] = field(default_factory=list)
-    strikes: dict[int, list[Strike]] = field(
-        default_factory=dict
-    )  #: by life of the whole run, from 0
-    troubles: list[str] = field(default_factory=list)
-    me_status: int | None = None  #: what ``GET /me`` says as long as the API is well
-    ending: Ending = field(default_factory=Ending)
-
-
 def scenario(seed: int) -> Scenario:
-    """The scenario of a seed."""
+    """Return the scenario of a seed."""
     draw = random.Random(f"scenario {seed}")
     troubles = [name for name, share in TROUBLES.items() if draw.random() < share]
     max_processing = draw.choice((4.0, 7.0, 12.0))

@@ -18,9 +18,9 @@ BEGIN = 1000.0
 
 
 class Killed(greenlet.GreenletExit):  # type: ignore[misc]
-    """The process is killed.
+    """The process is killed; raised wherever its task stands.
 
-    Raised wherever its task stands. Not an Exception, so that no code catches it.
+    It is not an Exception, so that no code catches it.
     """
 
 
@@ -34,7 +34,7 @@ class Event:
         self.do: Callable[[], object] | None = do
 
     def cancel(self) -> None:
-        """It does not happen."""
+        """Do not let it happen."""
         self.do = None
 
 
@@ -49,7 +49,7 @@ class Scheduler:
         self._hub = greenlet.getcurrent()
 
     def clock(self) -> float:
-        """The time."""
+        """Return the time."""
         return self.now
 
     def at(self, time: float, do: Callable[[], object]) -> Event:
@@ -66,7 +66,7 @@ class Scheduler:
     def run(self, done: Callable[[], bool], until: float) -> bool:
         """Do what is planned until ``done`` (asked after each event), at most until a time.
 
-        Whether it is done.
+        Return whether it is done.
         """
         assert greenlet.getcurrent() is self._hub, "the scheduler is entered from within a task"
         heap = self._heap
@@ -82,10 +82,7 @@ class Scheduler:
 
 
 class Task:
-    """What waits and goes on.
-
-    One greenlet. ``frozen``: it is not given control until it is thawed.
-    """
+    """A greenlet that waits and goes on; ``frozen``: it gets no control until it is thawed."""
 
     def __init__(self, scheduler: Scheduler, run: Callable[[], object]) -> None:
         self._scheduler = scheduler
@@ -102,11 +99,11 @@ class Task:
 
     @property
     def dead(self) -> bool:
-        """Whether it has ended."""
+        """Return whether it has ended."""
         return bool(self._greenlet.dead)
 
     def wait(self, seconds: float, *, wakeable: bool = False) -> None:
-        """Inside the task: let so much time pass.
+        """Let so much time pass; inside the task.
 
         ``wakeable``: or less, if ``wake`` is called meanwhile.
         """
@@ -116,28 +113,25 @@ class Task:
         self._hub.switch()
 
     def wake(self, delay: float = 0.0) -> None:
-        """If it waits, it waits no longer than for this delay."""
+        """Let it wait no longer than for this delay, if it waits."""
         timer = self._timer
         if self._wakeable and timer is not None and timer.at > self._scheduler.now + delay:
             timer.cancel()
             self._timer = self._scheduler.after(delay, self._go)
 
     def freeze(self) -> None:
-        """It gets no control any more."""
+        """Give it no control any more."""
         self.frozen = True
 
     def thaw(self) -> None:
-        """It goes on; what it waited for and missed is there at once."""
+        """Let it go on; what it waited for and missed is there at once."""
         self.frozen = False
         if self._missed:
             self._missed = False
             self._timer = self._scheduler.after(0.0, self._go)
 
     def kill(self) -> None:
-        """End it where it stands.
-
-        From outside, or, when it is the one that runs, by raising ``Killed``.
-        """
+        """End it where it stands: from outside, or, when it is the one that runs, by ``Killed``."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""The group's judge sees what it is there for, and excuses what is promised to nobody."""
+"""The group's judge finds what it is there for, and excuses what is promised to nobody."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Stage:
         self.oracle.began(process, dict)
         if partition is not None:
             self.oracle.assigned(process, object(), partition, 0, None)
-        self.oracle._unsettled[process] = int(works)
+        self.oracle.load.unsettled[process] = int(works)
         return process
 
     def pass_time(self, seconds: float) -> None:

@@ -14,9 +14,11 @@ from consumer.core.rows.maker import RowMaker
 from consumer.formats import decoder
 from consumer.loop.intake import Intake
 from consumer.loop.runner import Runner
-from tests.simulation.adapters import Pace, PendingWrite, Results, SimApi, SimLetters
-from tests.simulation.api import Api, Faults
+from tests.simulation.adapters import Pace, Results, SimApi
+from tests.simulation.api import Api
+from tests.simulation.api_faults import Faults
 from tests.simulation.broker import Broker, LazyLog
+from tests.simulation.dead_letters import PendingWrite, SimLetters
 from tests.simulation.group import Group
 from tests.simulation.process import Process
 from tests.simulation.scheduler import BEGIN, Scheduler
@@ -106,7 +108,7 @@ class Outage:
         self.process.rest(wait)
 
     def rows_a_second(self, begin: int, end: int) -> float:
-        """Rows applied, on average between two times since the start."""
+        """Return the rows applied a second, between two times since the start."""
         return sum(self.watch.rows_by_second[second] for second in range(begin, end)) / (
             end - begin
         )
@@ -115,9 +117,7 @@ class Outage:
         self.scheduler.run(lambda: False, self.scheduler.now + seconds)
 
 
-def test_an_hour_without_the_api_stays_within_the_limits_and_the_group_and_all_goes_on_at_full_speed() -> (
-    None
-):
+def test_an_hour_without_the_api_stays_within_the_limits_and_ends_at_full_speed() -> None:
     outage = Outage()
     outage.pass_time(40)
     speed = outage.rows_a_second(30, 40)

@@ -1,6 +1,5 @@
-"""Thousands of seeds hold all invariants.
-
-A seed is the same run each time; a broken program is found and shown.
+"""Thousands of seeds hold all invariants; a seed is the same run each time; a bug is found and
+shown.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def test_a_seed_is_the_same_run_each_time_in_any_process(seed: int) -> None:
 
 
 def _first_failure(seeds: range) -> str:
-    """What the oracle says of the first seed that fails, and that its replay says the same."""
+    """Return what the oracle says of the first seed that fails, and its replay says the same."""
     for seed in seeds:
         outcome = run_seed(seed)
         if outcome.failure:

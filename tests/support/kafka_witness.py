@@ -1,8 +1,6 @@
-"""What tests do with a Kafka, whichever it is.
+"""Kafka as tests use it: make topics, produce, and read back with an independent client.
 
-Make topics, produce, read back with an independent client.
-
-Producing goes through confluent-kafka, fast and idempotent; everything read back goes through
+Producing goes through confluent-kafka, fast and idempotent. Everything read back goes through
 kafka-python, so that a mistake in how the product uses its own client cannot hide itself.
 """
 
@@ -44,10 +42,8 @@ async def _connect_or_close(
 ) -> Any:
     """Close the socket if connecting is refused, or else with its client.
 
-    Kafka-python 3.0 forgets one now and then.
-
-    It does if connecting is refused, or a ``close`` comes between the connection and what is done
-    with it.
+    Kafka-python 3.0 forgets one if connecting is refused, or if a ``close`` comes between the
+    connection and what is done with it.
     """
     if net not in _opened:
         sockets: list[socket.socket] = []
@@ -73,7 +69,7 @@ ANSWER_SECONDS = 30.0
 
 
 class ToSend(NamedTuple):
-    """A record to produce; without a partition, by the hash of its key as Java producers choose it."""
+    """A record to produce; without a partition, by the hash of its key as in Java."""
 
     key: bytes | None
     value: bytes | None
@@ -93,7 +89,7 @@ class Witnessed(NamedTuple):
 
 
 def unique(name: str) -> str:
-    """``name`` with a random ending, for a topic or group that only one test uses."""
+    """Return ``name`` with a random ending, for a topic or group that only one test uses."""
     return f"{name}.{secrets.token_hex(4)}"
 
 
@@ -104,9 +100,8 @@ class Kafka:
     about it.
     """
 
-    api_version: tuple[int, ...] | None = (
-        None  #: Kafka's version for kafka-python; None: it asks the broker
-    )
+    #: Kafka's version for kafka-python; None: it asks the broker.
+    api_version: tuple[int, ...] | None = None
 
     def __init__(self, bootstrap: str, source: str, notice: str = "") -> None:
         self.bootstrap = bootstrap
@@ -117,7 +112,7 @@ class Kafka:
     def create_topic(
         self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None
     ) -> str:
-        """Create a topic with one replica, wait until every partition has a leader, and return its
+        """Create a topic with one replica, wait until each partition has a leader, and return its
         name.
         """
         self._request_topic(name, partitions, config or {})
@@ -168,13 +163,14 @@ class Kafka:
         producer = self._producer({"transactional.id": unique("tests")})
         producer.init_transactions(ANSWER_SECONDS)
         producer.begin_transaction()
-        _produce(
-            producer, topic, records
-        )  # flushes: an abort would purge what is still queued and leave no gap
+        # flushes: an abort would purge what is still queued and leave no gap
+        _produce(producer, topic, records)
         (producer.abort_transaction if abort else producer.commit_transaction)(ANSWER_SECONDS)
 
     def read_all(self, topic: str, *, committed_only: bool = True) -> list[Witnessed]:
-        """Every record of the topic up to its present end, in order within each partition."""
+        """Return every record of the topic up to its present end, in order within each
+        partition.
+        """
         with closing(self._consumer(committed_only=committed_only)) as consumer:
             partitions = _partitions(consumer, topic)
             consumer.assign(partitions)
@@ -194,19 +190,19 @@ class Kafka:
         return sorted(found, key=lambda record: (record.partition, record.offset))
 
     def end_offsets(self, topic: str) -> dict[int, int]:
-        """The offset after the last record of each partition, control records included."""
+        """Return the offset after the last record of each partition, control records included."""
         with closing(self._consumer(committed_only=False)) as consumer:
             ends = consumer.end_offsets(_partitions(consumer, topic))
             return {partition.partition: end for partition, end in ends.items()}
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
-        """The group's committed offset of each partition that has one."""
+        """Return the group's committed offset of each partition that has one."""
         return {
             partition: commit.offset for partition, commit in self.commits(group, topic).items()
         }
 
     def commits(self, group: str, topic: str) -> dict[int, OffsetAndMetadata]:
-        """The group's commits, ``offset`` and ``metadata``, of each partition that has one.
+        """Return the group's commits, ``offset`` and ``metadata``, of each partition that has one.
 
         The metadata is shown as the broker keeps it: what confluent-kafka commits ends in a NUL.
         """
@@ -218,7 +214,7 @@ class Kafka:
         return {partition: commit for partition, commit in found.items() if commit is not None}
 
     def members(self, group: str) -> list[int]:
-        """How many partitions each member of a group has, as the coordinator has said."""
+        """Return how many partitions each member of a group has, as the coordinator has said."""
         (found,) = self._admin.describe_consumer_groups([group]).values()
         members = found.result(ANSWER_SECONDS).members
         return [

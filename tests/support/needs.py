@@ -1,9 +1,8 @@
-"""What the tests need of the machine beside Python, looked for before anything runs.
+"""The tests' needs of the machine beside Python, looked for before anything runs.
 
-``python -m tests.support.needs``.
-
-Without a Kafka, those tests run that need none, and the others are skipped: hundreds of errors
-would say no more. In CI (``CI=true``) nothing is skipped, and what is missing ends the run at once.
+``python -m tests.support.needs`` says what is missing. Without a Kafka, those tests run that need
+none, and the others are skipped: hundreds of errors would say no more. In CI (``CI=true``) nothing
+is skipped, and what is missing ends the run at once.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kafka_broker import jars
+from tests.support.kafka_jars import jars
 from tests.support.kafka_sources import ADDRESS_VARIABLE
 
 #: Commands, and Debian's packages of them.
@@ -54,7 +53,8 @@ def told(commands: list[str]) -> str:
     packages = " ".join(dict.fromkeys(PACKAGES[name] for name in commands))
     follows = "" if in_ci() else "; tests that need them are skipped"
     return (
-        f"missing for the tests: {', '.join(commands)}{follows}. On Debian: apt-get install --no-install-recommends "
+        f"missing for the tests: {', '.join(commands)}{follows}. On Debian: "
+        "apt-get install --no-install-recommends "
         f"{packages}"
         + (f"; or a Kafka of yours: {ADDRESS_VARIABLE}=host:port" if "java" in commands else "")
     )

@@ -1,7 +1,4 @@
-"""An independent judge of a run.
-
-What was published against what the API applied, per code and in order.
-"""
+"""An independent judge of a run: what was published against what was applied, by code, in order."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ Code = tuple[str, str]
 def published(
     records: Iterable[Witnessed], *, skip: Iterable[str] = ()
 ) -> dict[Code, list[dict[str, str]]]:
-    """The updates of each code in partition order, from flat JSON records.
+    """Return the updates of each code in partition order, from flat JSON records.
 
     ``skip``: key values that are bad.
     """
@@ -35,7 +32,9 @@ def published(
 
 
 def applied(journal: Mapping[str, Any]) -> dict[Code, list[tuple[int, dict[str, str]]]]:
-    """What the API applied to each code, in its order, each with the number of its request."""
+    """Return what the API applied to each code, in its order, each with the number of
+    its request.
+    """
     codes: dict[Code, list[tuple[int, dict[str, str]]]] = defaultdict(list)
     for row in journal["rows"]:
         codes[(row["data_key"], row["key_value"])].append((row["request"], row["fields"]))
@@ -47,13 +46,11 @@ def assert_delivered(
     journal: Mapping[str, Any],
     restarts: Sequence[int] = (),
 ) -> int:
-    """I1 and I9: every code saw all of its updates, in order, and ends with the last.
+    """Assert I1 and I9: every code saw all of its updates, in order, and ends with the last.
 
-    The number of repeats.
-
-    ``restarts``: numbers of the last request before each crash. After a crash a code may start
-    again at an earlier update; within one life of the process it only repeats the one before or
-    goes on.
+    Return the number of repeats. ``restarts``: numbers of the last request before each crash. After
+    a crash a code may start again at an earlier update. Within one life of the process it only
+    repeats the one before or goes on.
     """
     seen = applied(journal)
     assert seen.keys() == wanted.keys(), _difference(wanted.keys(), seen.keys())
@@ -83,4 +80,7 @@ def assert_delivered(
 
 def _difference(wanted: Iterable[Code], seen: Iterable[Code]) -> str:
     lost, extra = set(wanted) - set(seen), set(seen) - set(wanted)
-    return f"I1: lost {len(lost)} codes, such as {sorted(lost)[:3]}; not wanted {len(extra)}, such as {sorted(extra)[:3]}"
+    return (
+        f"I1: lost {len(lost)} codes, such as {sorted(lost)[:3]}; "
+        f"not wanted {len(extra)}, such as {sorted(extra)[:3]}"
+    )

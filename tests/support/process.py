@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def toml(settings: Mapping[str, Mapping[str, Any]]) -> str:
-    """Settings as TOML; JSON's scalars and lists are TOML's."""
+    """Return settings as TOML; JSON's scalars and lists are TOML's."""
     lines: list[str] = []
     for section, values in settings.items():
         lines.append(f"[{section}]")
@@ -70,18 +70,18 @@ class ConsumerProcess:
 
     @property
     def running(self) -> subprocess.Popen[bytes]:
-        """The process."""
+        """Return the process."""
         assert self.process is not None
         return self.process
 
     @property
     def out(self) -> str:
-        """What it wrote to stdout so far."""
+        """Return what it wrote to stdout so far."""
         return self._out.read_text(encoding="utf-8")
 
     @property
     def err(self) -> str:
-        """What it wrote to stderr so far."""
+        """Return what it wrote to stderr so far."""
         return self._err.read_text(encoding="utf-8")
 
     def signal(self, number: signal.Signals) -> None:
@@ -89,7 +89,7 @@ class ConsumerProcess:
         self.running.send_signal(number)
 
     def wait(self, seconds: float) -> int:
-        """The exit code; fails with the log when the process has not ended by then."""
+        """Return the exit code; fail with the log when the process has not ended by then."""
         try:
             return self.running.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -98,7 +98,7 @@ class ConsumerProcess:
             ) from None
 
     def wait_for_line(self, pattern: str, seconds: float) -> str:
-        """The first line of stderr that matches; fails with the log when none comes."""
+        """Return the first line of stderr that matches; fail with the log when none comes."""
         return wait_until(
             lambda: self._line(pattern),
             seconds,
@@ -106,7 +106,7 @@ class ConsumerProcess:
         )
 
     def ops(self, seconds: float = 30) -> str:
-        """The URL of its ops address, as soon as it is told."""
+        """Return the URL of its ops address, as soon as it is told."""
 
         def told() -> str:
             # The log may begin with that of an earlier process of this name.
@@ -129,7 +129,9 @@ class ConsumerProcess:
 def wait_until(
     condition: Callable[[], T], seconds: float, say: Callable[[], str] = lambda: ""
 ) -> T:
-    """What the condition gives as soon as it is true; fails when it is not by the deadline."""
+    """Return what the condition gives as soon as it is true; fail when it is not by the
+    deadline.
+    """
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() >= deadline:

@@ -1,4 +1,4 @@
-"""A plain client of the sandbox: what the sandbox's own tests speak to it with."""
+"""A plain client of the sandbox, with which the sandbox's own tests speak to it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class StandingClock:
         monkeypatch.setattr("consumer.sandbox.faults.time", self)
 
     def monotonic(self) -> float:
-        """Now."""
+        """Return the time now."""
         return self.now
 
 
@@ -52,7 +52,7 @@ class Client:
         self._session.close()
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
-        """One request."""
+        """Send one request."""
         options.setdefault("timeout", self._timeout)
         return self._session.request(method, self._url + path, allow_redirects=False, **options)
 
@@ -73,7 +73,7 @@ class Client:
         return self.post(body, path=ASYNC, **options)
 
     def began(self, constraints: dict[str, list[str]], **data: Any) -> str:
-        """Begin an asynchronous upload; the task's id."""
+        """Begin an asynchronous upload; return the task's id."""
         answer = self.begin({"constraints": constraints, "scm_data": data})
         assert answer.status_code == 200, answer.text
         return str(answer.json()["task_id"])
@@ -83,7 +83,7 @@ class Client:
         return self.call("GET", f"/api/v2/scm/tasks/{task_id}/")
 
     def ended(self, task_id: str) -> dict[str, Any]:
-        """Ask about a task until it is complete or has failed; the last answer."""
+        """Ask about a task until it is complete or has failed; return the last answer."""
         told: dict[str, Any] = {}
 
         def over() -> bool:
@@ -98,19 +98,19 @@ class Client:
         return self.call("GET", ME)
 
     def look(self, name: str) -> Any:
-        """What a GET under /sandbox/ shows."""
+        """Return what a GET under /sandbox/ shows."""
         return self.call("GET", f"/sandbox/{name}").json()
 
 
 def rows(count: int, **fields: str) -> list[dict[str, str]]:
-    """Good rows CODE0, CODE1, ..., each with the same fields (by default one)."""
+    """Return good rows CODE0, CODE1, ..., each with the same fields (by default one)."""
     return [
         {"extended_id": f"CODE{number}", **(fields or {"market": "cn"})} for number in range(count)
     ]
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 5) -> None:
-    """Wait for a condition; fails with ``what`` when the deadline passes."""
+    """Wait for a condition; fail with ``what`` when the deadline passes."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"

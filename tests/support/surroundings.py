@@ -1,6 +1,4 @@
-"""What the tests rely on of the machine around them, set once.
-
-Signals, file rights, language, time zone, variables.
+"""The machine's surroundings, set once: signals, file rights, language, time zone, variables.
 
 A background job of a shell ignores SIGINT and hands that down, ``nohup`` does so with SIGHUP, and a
 developer has variables of all kinds. A program that is started by a test is to find what a user's
@@ -50,7 +48,7 @@ def settle() -> None:
 
 
 def settle_variables(variables: MutableMapping[str, str]) -> None:
-    """The same, of a set of variables alone."""
+    """Make a set of variables so, and nothing else."""
     for name in [*TAKEN_OUT, *_of_the_program(variables)]:
         variables.pop(name, None)
     variables.update(SET)
@@ -59,7 +57,7 @@ def settle_variables(variables: MutableMapping[str, str]) -> None:
 
 
 def _of_the_program(variables: Mapping[str, str]) -> Iterator[str]:
-    """The program's own settings; ``SCM_TEST_…`` are those of the tests."""
+    """Return the program's own settings; ``SCM_TEST_…`` are those of the tests."""
     return (
         name
         for name in list(variables)

@@ -1,7 +1,6 @@
-"""Members come, go, die and stand still on a real Kafka, in every way in which a group can share
-its partitions.
+"""Rebalances on a real Kafka: members come, go, die and stand still, in every way of a group.
 
-Few codes with many updates each: so every partition always has rows in flight, and every hand-over
-is one in the middle of a code's updates. One file each for what goes on, as files run beside each
-other.
+There are few codes with many updates each. So every partition always has rows in flight, and every
+hand-over is one in the middle of a code's updates. There is one file for each of what goes on, as
+files run beside each other.
 """

@@ -1,4 +1,4 @@
-"""What these tests share: a broker with short sessions, and a group on it."""
+"""The fixtures of these tests: a broker with short sessions, and a group on it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import pytest
 
 from consumer.sandbox import Sandbox
 from tests.integration.rebalances.group import PROPERTIES, Group
-from tests.support.kafka_broker import BrokerUnavailable, JvmBroker
+from tests.support.kafka_broker import JvmBroker
+from tests.support.kafka_jars import BrokerUnavailable
 from tests.support.kafka_witness import Kafka
 
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[JvmBroker]:
-    """A broker whose sessions are short in both protocols."""
+    """Yield a broker whose sessions are short in both protocols."""
     with closing(JvmBroker(PROPERTIES)) as running:
         try:
             running.start()

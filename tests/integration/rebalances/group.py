@@ -57,7 +57,7 @@ class Group(Job):
         return settings
 
     def backlog(self, rounds: int) -> None:
-        """So many updates of every code."""
+        """Publish so many updates of every code."""
         self.sandbox.faults.clear()
         self.sandbox.faults.add("latency", seconds=LATENCY_SECONDS)
         rng = random.Random(rounds)
@@ -75,7 +75,7 @@ class Group(Job):
     def member(
         self, name: str, protocol: str, *arguments: str, **sections: dict[str, Any]
     ) -> ConsumerProcess:
-        """A member, started; killed at the latest when the test ends."""
+        """Yield a member, started; killed at the latest when the test ends."""
         merged = {key: {**values} for key, values in PROTOCOLS[protocol].items()}
         for key, values in sections.items():
             merged[key] = {**merged.get(key, {}), **values}
@@ -85,17 +85,17 @@ class Group(Job):
         return self.stack.enter_context(process)
 
     def log(self) -> str:
-        """What all members logged, for the message of a failure."""
+        """Return what all members logged, for the message of a failure."""
         files = sorted(self.folder.glob("*.err"))
         return "\n".join(f"--- {file.name}\n{file.read_text()[-3000:]}" for file in files)
 
     def wait_for_rows(self, more: int) -> None:
-        """Until so many more rows were applied."""
+        """Wait until so many more rows were applied."""
         goal = self.sandbox.stats()["rows_applied"] + more
         wait_until(lambda: self.sandbox.stats()["rows_applied"] >= goal, 60, self.log)
 
     def wait_for_the_end(self, seconds: float = 150) -> None:
-        """Until the group has committed everything."""
+        """Wait until the group has committed everything."""
         ends = {number: end for number, end in self.kafka.end_offsets(self.topic).items() if end}
 
         def reached() -> bool:
@@ -109,7 +109,7 @@ class Group(Job):
         wait_until(reached, seconds, so_far)
 
     def judge(self, *restarts: int) -> int:
-        """I1 and I9; the number of repeats."""
+        """Assert I1 and I9; return the number of repeats."""
         journal = self.sandbox.journal()
         return assert_delivered(published(self.kafka.read_all(self.topic)), journal, restarts)
 
@@ -133,7 +133,7 @@ def wait_for_assignment(member: ConsumerProcess, count: int = 1, seconds: float 
 
 
 def merged(one: Sandbox, other: Sandbox) -> list[dict[str, Any]]:
-    """The rows that two APIs applied, by the clock and numbered anew: as if they were one."""
+    """Return the rows that two APIs applied, by the clock and numbered anew: as if of one."""
     rows = sorted(
         [*one.journal()["rows"], *other.journal()["rows"]], key=lambda row: float(row["at"])
     )

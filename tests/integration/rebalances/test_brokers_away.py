@@ -21,7 +21,7 @@ pytestmark = pytest.mark.promise("I1", "I9")
 
 
 def nothing_to_send(*members: ConsumerProcess) -> bool:
-    """Whether everything that was read is settled.
+    """Return whether everything that was read is settled.
 
     Who waits for the broker inside a callback does not answer.
     """

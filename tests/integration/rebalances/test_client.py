@@ -1,4 +1,4 @@
-"""What the client in this process tells of a rebalance."""
+"""The client in this process, and what it tells of a rebalance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.process import wait_until
 
 
 class Told:
-    """What a source tells, kept."""
+    """The calls of a source, kept."""
 
     stopping = leaves_at_once = False
 
@@ -50,7 +50,7 @@ class Told:
 def source_of(
     group: Group, told: Told, properties: dict[str, str], on_out_of_range: str = "stop"
 ) -> Source:
-    """A member in this process."""
+    """Yield a member in this process."""
     reading = ReadFrom(
         group.kafka.bootstrap, group.group, [group.topic], "earliest", on_out_of_range, properties
     )
@@ -59,9 +59,8 @@ def source_of(
     source.subscribe()
 
     def assigned() -> bool:
-        told.batches += source.poll(
-            1
-        )  # the poll that tells of the assignment may give a record, too
+        # the poll that tells of the assignment may give a record, too
+        told.batches += source.poll(1)
         return len(told.owned) == PARTITIONS
 
     wait_until(assigned, 30)

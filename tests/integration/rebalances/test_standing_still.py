@@ -28,9 +28,8 @@ pytestmark = pytest.mark.promise("fencing")
 def test_a_member_that_stood_still_sends_nothing_of_what_others_own_by_now(
     group: Group, protocol: str
 ) -> None:
-    """Each member has an API of its own, so it is known who sent what.
-
-    By the clock they are one.
+    """Each member has an API of its own, so it is known who sent what; by the clock
+    they are one.
     """
     with Sandbox() as other:
         # So that rows are always ready to be sent.

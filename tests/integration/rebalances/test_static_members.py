@@ -31,10 +31,7 @@ def test_a_static_member_that_was_killed_comes_back_by_itself(group: Group, prot
 def test_of_two_static_members_with_one_id_the_earlier_ends_when_it_is_replaced(
     group: Group,
 ) -> None:
-    """Until it hears of that, with its next commit, both work on the same.
-
-    Order is not promised then.
-    """
+    """Until it hears of that, with its next commit, both work on the same: no order is promised."""
     group.backlog(60)
     first = group.member("first", "cooperative", kafka={"instance_id": "line-7"})
     group.wait_for_rows(300)

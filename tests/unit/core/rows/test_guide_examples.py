@@ -22,7 +22,7 @@ from consumer.core.rows.maker import RowMaker
 from consumer.formats import decoder
 from consumer.formats.encode import encoder
 from consumer.loop.intake import Intake
-from consumer.sandbox import Pace, Sandbox
+from consumer.sandbox import Sandbox, SandboxPace
 from tests.component.wire import TOKEN, Request, Wire, answer, client_to, saying
 from tests.support.sandbox_client import Client
 from tests.unit.builders import Bench, values
@@ -293,7 +293,7 @@ def test_an_asynchronous_example_does_what_is_sent_synchronously_for_its_events(
     states = []
     for path, bodies in (("", synchronous), ("async/", example.asynchronous)):
         with Sandbox(codes=example.codes or None) as sandbox, Client(sandbox) as client:
-            sandbox.pace = Pace(task_seconds=0.0)
+            sandbox.pace = SandboxPace(task_seconds=0.0)
             for body in bodies:
                 assert client.post(body, path=f"/api/v2/scm/upload/{path}").status_code == 200
             assert sandbox.rules() == {"broken": {}, "advice": {}}
