@@ -43,6 +43,7 @@ class GroupWatch:
         self._sign: dict[Process, float] = {}  #: when the group was last asked, or told something; or there was no need
         self._working_since: dict[Process, float] = {}
         self._to_an_end: set[Process] = set()
+        self._refused_since: dict[Process, float] = {}  #: since its first call that was refused a connection
         self.uncounted = False  #: partitions cannot be counted now
         self._replaced: set[Process] = set()  #: another one has their instance id
         self.refused_since = math.inf  #: the API refuses all connections
@@ -84,9 +85,10 @@ class GroupWatch:
             self._sign[process] = now
             self._working_since.pop(process, None)
             return
+        since = self._working_since.setdefault(process, now)
         if (
             process in self._to_an_end
-            and now - max(self._working_since.setdefault(process, now), self.refused_since) > BLOCKED
+            and now - max(since, self.refused_since, self._refused_since.get(process, now)) > BLOCKED
         ):
             raise Violation(f"I8: {process.name} runs with --until-end, and goes on though the API refuses connections")
         if not can_ask:
@@ -160,6 +162,8 @@ class GroupWatch:
 
     def requested(self, process: Process, *, small: bool) -> None:
         """A process starts a request; ``small``: it uploads nothing, and needs no share of the rate."""
+        if self._scheduler.now >= self.refused_since:
+            self._refused_since.setdefault(process, self._scheduler.now)
         shares = process not in self._replaced and self._oracle.has_share(process)
         if not self._rate or (small and not shares):
             return
@@ -198,6 +202,7 @@ class GroupWatch:
     def forget(self, process: Process) -> None:
         """A process is no more."""
         self._replaced.discard(process)
+        self._refused_since.pop(process, None)
         self._doubt.pop(process, None)
         self._sign.pop(process, None)
         self._working_since.pop(process, None)
