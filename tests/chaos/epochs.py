@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -70,6 +71,10 @@ class Ownership:
         """The epoch in which this life could send rows of the partition at that time."""
         return next((e for e in reversed(self._epochs[partition]) if e.life == life and e.begin <= at), None)
 
+    def end_of(self, partition: int, epoch: Epoch) -> float:
+        """Return the place in the log of the partition's next epoch, whoever has it then; infinity: there is none."""
+        return next((float(e.place) for e in self._epochs[partition] if e.place > epoch.place), math.inf)
+
     def newest(self, partition: int, at: float) -> Epoch | None:
         """Whose the partition was at that time, as far as the group's coordinator is concerned."""
         epochs = self._epochs[partition]
@@ -82,7 +87,7 @@ class Ownership:
         index = bisect_right(entries, place, key=lambda commit: commit.place)
         return entries[index - 1] if index else None
 
-    def commits_of(self, member: str, after: int, before: int) -> list[Commit]:
+    def commits_of(self, member: str, after: int, before: float) -> list[Commit]:
         """What this member got through between two places of the log."""
         return [commit for commit in self._commits[member] if after < commit.place < before]
 

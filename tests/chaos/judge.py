@@ -419,7 +419,9 @@ class _Judge:
     def _left_out(self, one: Sent, until: Epoch, settled: float) -> bool:
         """Whether a commit of its member was built when the record was settled, was taken, and does not say so."""
         partition, offset = place_of(one)
-        for commit in self._ownership.commits_of(one.epoch.member, one.epoch.place, until.place):
+        # A later epoch of the same member began with what was committed, and knows of nothing else.
+        end = min(until.place, self._ownership.end_of(partition, one.epoch))
+        for commit in self._ownership.commits_of(one.epoch.member, one.epoch.place, end):
             if commit.built < settled + SLACK_SECONDS:
                 continue
             entry = commit.entries.get(partition)
