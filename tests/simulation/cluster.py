@@ -347,8 +347,8 @@ class Cluster:
         """A process stands still, and another is started with its instance id."""
         world = self._world
         life = world.members[place]
-        if life is None or not life.process.running:
-            return
+        if life is None or not life.process.running or not life.source.member:
+            return  # one that has not joined yet would replace the other when it does: two at work with one id
         world.seen["replaced while it stood still"] += 1
         life.process.freeze(seconds)
         world.members.append(life)  # nobody starts it again: the other has its place
