@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -75,6 +76,11 @@ class Ownership:
             (e for e in reversed(self._epochs[partition]) if e.life == life and e.begin <= at), None
         )
 
+    def end_of(self, partition: int, epoch: Epoch) -> float:
+        """Return the place of the partition's next epoch, whoever has it; infinity: none."""
+        later = (float(e.place) for e in self._epochs[partition] if e.place > epoch.place)
+        return next(later, math.inf)
+
     def newest(self, partition: int, at: float) -> Epoch | None:
         """Return whose the partition was at that time, by the group's coordinator."""
         epochs = self._epochs[partition]
@@ -87,7 +93,7 @@ class Ownership:
         index = bisect_right(entries, place, key=lambda commit: commit.place)
         return entries[index - 1] if index else None
 
-    def commits_of(self, member: str, after: int, before: int) -> list[Commit]:
+    def commits_of(self, member: str, after: int, before: float) -> list[Commit]:
         """Return what this member got through between two places of the log."""
         return [commit for commit in self._commits[member] if after < commit.place < before]
 

@@ -95,7 +95,9 @@ def _left_out(case: Case, one: Sent, until: Epoch, settled: float) -> bool:
     It is one of its member, built when the record was settled.
     """
     partition, offset = place_of(one)
-    for commit in case.ownership.commits_of(one.epoch.member, one.epoch.place, until.place):
+    # A later epoch of the same member began with what was committed, and knows of nothing else.
+    end = min(until.place, case.ownership.end_of(partition, one.epoch))
+    for commit in case.ownership.commits_of(one.epoch.member, one.epoch.place, end):
         if commit.built < settled + SLACK_SECONDS:
             continue
         entry = commit.entries.get(partition)

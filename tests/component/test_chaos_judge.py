@@ -325,6 +325,23 @@ def test_a_commit_says_nothing_of_a_partition_that_its_member_has_not_got_any_mo
     assert run.verdict().unexplained == 0
 
 
+def test_a_member_that_gets_a_partition_back_knows_of_what_is_committed_only() -> None:
+    """Its last commit of it was lost with the broker: what it commits after it has begun anew shows nothing."""
+    run = Run(end="stop", ended=40)
+    between = Generation(2, 14.0, 2, 2, {})
+    run.evidence.generations[1:1] = [between, Generation(3, 16.0, 3, 2, {0: A})]
+    run.evidence.generations[-1] = run.evidence.generations[-1]._replace(place=50)
+    run.evidence.troubles = [Trouble("kafka", "", 14.5, 15.5, "broker restarted")]
+    first, other = run.publish(extended_id="C", line="1"), run.publish(extended_id="D", line="1")
+    run.send("a", 13.9, first)
+    run.send("a", 17, other)
+    run.evidence.commits.append(
+        CommitEntry(4, 18.5, 0, 0, encode(0, 0, [(other, other + 1)], 4000))
+    )
+    run.send("b", HANDOVER + 1, first)
+    assert run.verdict().unexplained == 0
+
+
 def test_an_answer_that_no_commit_held_for_half_a_minute_though_nothing_happened_is_a_finding() -> (
     None
 ):

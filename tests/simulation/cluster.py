@@ -259,7 +259,8 @@ class Cluster:
         """Let a process stand still, and start another with its instance id."""
         world = self._world
         life = world.members[place]
-        if life is None or not life.process.running:
+        if life is None or not life.process.running or not life.source.member:
+            # One that has not joined yet would replace the other when it does: two with one id.
             return
         world.seen["replaced while it stood still"] += 1
         life.process.freeze(seconds)

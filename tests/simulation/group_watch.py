@@ -62,6 +62,8 @@ class GroupWatch:
         self.uncounted = False  #: partitions cannot be counted now
         self._replaced: set[Process] = set()  #: another one has their instance id
         self.refused_since = math.inf  #: the API refuses all connections
+        #: Since a process's first call that was refused.
+        self._refused_since: dict[Process, float] = {}
 
     # -- standing still, and the group's word ----------------------------------------------------
 
@@ -104,11 +106,9 @@ class GroupWatch:
             self._sign[process] = now
             self._working_since.pop(process, None)
             return
-        if (
-            process in self._to_an_end
-            and now - max(self._working_since.setdefault(process, now), self.refused_since)
-            > BLOCKED
-        ):
+        since = self._working_since.setdefault(process, now)
+        refused = max(self.refused_since, self._refused_since.get(process, now))
+        if process in self._to_an_end and now - max(since, refused) > BLOCKED:
             raise Violation(
                 f"I8: {process.name} runs with --until-end, "
                 "and goes on though the API refuses connections"
@@ -202,6 +202,8 @@ class GroupWatch:
 
         ``small``: it uploads nothing, and needs no share of the rate.
         """
+        if self._scheduler.now >= self.refused_since:
+            self._refused_since.setdefault(process, self._scheduler.now)
         shares = process not in self._replaced and self._oracle.has_share(process)
         if not self._rate or (small and not shares):
             return
@@ -242,6 +244,7 @@ class GroupWatch:
     def forget(self, process: Process) -> None:
         """Forget a process that is no more."""
         self._replaced.discard(process)
+        self._refused_since.pop(process, None)
         self._doubt.pop(process, None)
         self._sign.pop(process, None)
         self._working_since.pop(process, None)

@@ -120,6 +120,11 @@ def test_a_run_with_an_end_gives_up_when_all_connections_are_refused() -> None:
     process, other = stage.process("A"), stage.process("B")
     stage.watch.has_end(process)
     stage.watch.refused_since = stage.scheduler.now
+    for _ in range(400):  # it may call nothing while the group has not confirmed it
+        stage.watch.asked(process)
+        stage.watch.polled(process, can_ask=True)
+        stage.pass_time(1.0)
+    stage.watch.requested(process, small=False)
     for _ in range(331):
         stage.watch.asked(process)
         stage.watch.asked(other)
