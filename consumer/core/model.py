@@ -96,7 +96,7 @@ class Record(msgspec.Struct, eq=False, gc=False):
     open: int = 0  #: rows not settled yet
     rejected: bool = False  #: at least one row was dead-lettered
     settled: bool = False
-    #: of its ``size``, what is not its value: its key, its headers, the objects that stand for it
+    #: of its ``size``, what is not its value: key, headers, what is decoded, objects
     beside: int = 0
 
 

@@ -96,7 +96,8 @@ class Intake:
             if value is None or (already_settled is not None and offset in already_settled):
                 records.append(Record(partition, offset, None, 0, read_at=now))
                 continue
-            beside = _beside(message)
+            # Its rows hold in text what the value holds in bytes.
+            beside = _beside(message) + len(value)
             record = Record(
                 partition,
                 offset,

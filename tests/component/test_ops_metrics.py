@@ -170,7 +170,7 @@ def test_many_partitions_are_told_as_many_as_labels_are_allowed(snapshot: Snapsh
     assert sum(sample.value for sample in samples) == 2000
 
 
-def test_what_is_not_known_any_more_is_told_as_unknown_and_promtool_finds_no_fault() -> None:
+def test_what_is_not_known_any_more_is_told_as_unknown() -> None:
     world = World()
     refused = world.partition(0, "A")
     world.source.ends[refused] = 30

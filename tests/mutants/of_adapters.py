@@ -29,6 +29,8 @@ TLS_TESTS = ("tests/component/test_client_tls.py",)
 UNREAD_TESTS = "tests/component/test_unread_streams.py"
 HOLDS_UP = f"{UNREAD_TESTS}::test_a_log_that_nobody_reads_holds_up_neither_the_loop_nor_its_end"
 LASTING_TESTS = "tests/contract/test_lasting.py"
+MEMORY_TESTS = "tests/integration/test_memory.py"
+METRICS_TESTS = "tests/component/test_ops_metrics.py"
 
 MUTANTS = (
     Mutant(
@@ -57,6 +59,18 @@ MUTANTS = (
             ),
         ),
         (f"{UNREAD_TESTS}::test_a_second_signal_ends_a_process_whose_loop_stands_still",),
+    ),
+    Mutant(
+        "as much is fetched at once as librdkafka does by itself",
+        (
+            Edit(
+                READER,
+                "properties = FETCH_SIZES | dict(reading.properties)",
+                "properties = dict(reading.properties)",
+            ),
+            Edit(READER, '            "message.max.bytes": FETCH_LEAST,\n', ""),
+        ),
+        (MEMORY_TESTS,),
     ),
     Mutant(
         "a member that has no part in its group says nothing",

@@ -21,6 +21,13 @@ PartitionId = tuple[str, int]
 #: The same trouble is logged again after this many seconds.
 LOG_AGAIN_SECONDS = 30.0
 
+#: What a reading client asks of a broker at once, in bytes as they travel; a user may ask for more.
+#: All of a response is decompressed when it comes, to many times its size, and only then the bounds
+#: on what is fetched ahead are looked at. A publisher's batch that is larger comes all the same.
+FETCH_SIZES = {"max.partition.fetch.bytes": "524288", "fetch.max.bytes": "524288"}
+#: librdkafka raises what is fetched at once to this; for a client that reads it bounds nothing else.
+FETCH_LEAST = 1000
+
 _CHECK_BROKER = "{}; check kafka.bootstrap_servers and that Kafka is up"
 _ADVICE = {
     KafkaError._ALL_BROKERS_DOWN: _CHECK_BROKER.format("no broker can be reached"),

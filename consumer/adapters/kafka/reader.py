@@ -20,6 +20,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from consumer.adapters.kafka.assignment import Assignment
 from consumer.adapters.kafka.beginning import Beginning
 from consumer.adapters.kafka.client import (
+    FETCH_LEAST,
+    FETCH_SIZES,
     PartitionId,
     ThrottledLog,
     client_config,
@@ -94,10 +96,12 @@ class Reader:
             "allow.auto.create.topics": False,
             "isolation.level": "read_committed",
             "queued.max.messages.kbytes": PREFETCH_KIB,
+            "message.max.bytes": FETCH_LEAST,
             "fetch.queue.backoff.ms": 20,
         }
+        properties = FETCH_SIZES | dict(reading.properties)
         self._config = client_config(
-            reading.bootstrap_servers, reading.properties, self._throttled.error, **more
+            reading.bootstrap_servers, properties, self._throttled.error, **more
         )
         self._consumer = create_client(Consumer, self._config)
         self._assignment = Assignment(lambda: self._consumer, eager=eager)

@@ -15,7 +15,14 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from consumer.adapters.kafka.client import PartitionId, ThrottledLog, client_config, create_client
+from consumer.adapters.kafka.client import (
+    FETCH_LEAST,
+    FETCH_SIZES,
+    PartitionId,
+    ThrottledLog,
+    client_config,
+    create_client,
+)
 from consumer.adapters.kafka.ends import CALL_SECONDS, no_answer, partitions_of
 from consumer.core.offsets.settled_map import NOTHING, MapError, SettledMap, decode
 from consumer.errors import UserError
@@ -48,9 +55,10 @@ class Scan:
         self._bootstrap = bootstrap_servers
         config = client_config(
             bootstrap_servers,
-            properties,
+            FETCH_SIZES | dict(properties),
             ThrottledLog().error,
             **{
+                "message.max.bytes": FETCH_LEAST,
                 "group.id": group_id,
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,

@@ -102,7 +102,7 @@ def test_what_is_kept_of_a_record_is_counted_and_not_its_value_alone(
     headers: list[tuple[str, bytes | None]] = [("h" * 50, b"v" * 450), ("none", None)]
     (record,), rows, _ = bench.take(Heavy(0, value, headers))
     assert bool(rows) is not waiting
-    expected = len(value) + 1000 + 500 + 4 + 2 * HEADER_BYTES + RECORD_BYTES
+    expected = 2 * len(value) + 1000 + 500 + 4 + 2 * HEADER_BYTES + RECORD_BYTES
     assert record.size == expected, "I6: what is kept of a record is not counted"
     if rows:
         assert rows[0].size == len(value), "what a row takes in a request is its value's"
