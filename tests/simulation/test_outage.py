@@ -17,7 +17,7 @@ from tests.simulation.adapters import Pace, Results, SimApi
 from tests.simulation.api import Api
 from tests.simulation.api_faults import Faults
 from tests.simulation.broker import Broker, LazyLog
-from tests.simulation.dead_letters import PendingWrite, SimLetters
+from tests.simulation.dead_letters import PendingWrite, SimDeadLetters
 from tests.simulation.group import Group
 from tests.simulation.process import Process
 from tests.simulation.scheduler import BEGIN, Scheduler
@@ -80,11 +80,11 @@ class Outage:
         source = SimSource(
             self.process, self.runner, broker, group, random.Random(4), witness=self.watch
         )
-        draw = random.Random(5)
+        rng = random.Random(5)
         self.runner.attach(
             source,
-            SimApi(self.process, self.api, results, draw, Pace(), self.watch),
-            SimLetters(self.process, broker, results, draw, PendingWrite(), self.watch),
+            SimApi(self.process, self.api, results, rng, Pace(), self.watch),
+            SimDeadLetters(self.process, broker, results, rng, PendingWrite(), self.watch),
         )
         self.process.start()
         self.most_rows = 0

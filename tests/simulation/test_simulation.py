@@ -71,11 +71,11 @@ def _first_failure(seeds: range) -> str:
     return ""
 
 
-def _watermark_plus_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def _committable_offset_plus_one(monkeypatch: pytest.MonkeyPatch) -> None:
     real = offsets.Partition.committable_offset.fget  # type: ignore[attr-defined]
     monkeypatch.setattr(
         offsets.Partition,
-        "watermark",
+        "committable_offset",
         property(lambda self: min(real(self) + 1, max(real(self), self.position))),
     )
 
@@ -83,12 +83,12 @@ def _watermark_plus_one(monkeypatch: pytest.MonkeyPatch) -> None:
 def _claims_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     real = claims.Claims.acquire
 
-    def queue(self: claims.Claims, rows: list[Any]) -> tuple[list[Any], list[Any]]:
+    def acquire(self: claims.Claims, rows: list[Any]) -> tuple[list[Any], list[Any]]:
         ready, expedited = real(self, rows)
         waiting = [row for row in rows if row.blocked]
         return ready + waiting, expedited
 
-    monkeypatch.setattr(claims.Claims, "queue", queue)
+    monkeypatch.setattr(claims.Claims, "acquire", acquire)
 
 
 def _double_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ def _receipt_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("break_it", "invariant"),
     [
-        (_watermark_plus_one, "I3:"),
+        (_committable_offset_plus_one, "I3:"),
         (_claims_forgotten, ("I2:", "I4:", "I5:")),
         (_double_count, "I5:"),
         (_letter_dropped, "I8:"),
