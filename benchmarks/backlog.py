@@ -35,23 +35,23 @@ def events(count: int, seed: int, repeats: float = 0.0) -> Iterator[tuple[bytes,
     ``repeats``: the share of events (0..1) that update the key of an earlier one; other keys are
     distinct.
     """
-    draw = random.Random(seed)
+    rng = random.Random(seed)
     keys: list[str] = []
     for number in range(count):
-        if keys and draw.random() < repeats:
-            key = keys[draw.randrange(len(keys))]
+        if keys and rng.random() < repeats:
+            key = keys[rng.randrange(len(keys))]
         else:
             # The number makes it distinct, the rest spreads it over the partitions.
-            key = f"{_letters(draw, 12)}{number:08d}"
+            key = f"{_letters(rng, 12)}{number:08d}"
             if repeats:
                 keys.append(key)
-        day = draw.randrange(28) + 1
+        day = rng.randrange(28) + 1
         value = (
-            f'{{"extended_id": "{key}", "intended_market": "{draw.choice(MARKETS)}", '
-            f'"production_date": "2026-{draw.randrange(12) + 1:02d}-{day:02d}", '
-            f'"production_lot": "LOT-{_letters(draw, 40)}", '
-            f'"packaging_line": "plant-{draw.randrange(90) + 10}/hall-{draw.randrange(9)}/'
-            f'line-{_letters(draw, 24)}"}}'
+            f'{{"extended_id": "{key}", "intended_market": "{rng.choice(MARKETS)}", '
+            f'"production_date": "2026-{rng.randrange(12) + 1:02d}-{day:02d}", '
+            f'"production_lot": "LOT-{_letters(rng, 40)}", '
+            f'"packaging_line": "plant-{rng.randrange(90) + 10}/hall-{rng.randrange(9)}/'
+            f'line-{_letters(rng, 24)}"}}'
         )
         yield key.encode(), value.encode()
 
@@ -98,6 +98,6 @@ def key_hash(key: bytes) -> int:
     return zlib.crc32(key) << 32 | zlib.adler32(key)
 
 
-def _letters(draw: random.Random, count: int) -> str:
-    bits = draw.getrandbits(5 * count)
+def _letters(rng: random.Random, count: int) -> str:
+    bits = rng.getrandbits(5 * count)
     return "".join(ALPHABET[bits >> 5 * i & 31] for i in range(count))

@@ -150,8 +150,9 @@ def main() -> None:
                             for checkout in options.code
                         ]
                         told = " | ".join(f"{peak:.0f}" for peak in peaks)
+                        travels = options.mib * 2**20 / stored
                         print(
-                            f"| {size} | {options.mib * 2**20 / stored:.0f} | {partitions} | {told} |",
+                            f"| {size} | {travels:.0f} | {partitions} | {told} |",
                             flush=True,
                         )
     except BrokerUnavailable as reason:

@@ -122,7 +122,7 @@ class Case:
         kinds = ("kafka", "suspended")
         return any(t.kind in kinds and t.touches(life, begin, end) for t in self.evidence.troubles)
 
-    def lettered(self, place: Place, row: Row) -> bool:
+    def dead_lettered(self, place: Place, row: Row) -> bool:
         return (place, (row.data_key, row.key_value)) in self.letters
 
     def lose(self, what: str) -> None:

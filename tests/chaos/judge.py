@@ -106,7 +106,7 @@ def _judge_loss(case: Case, sent: list[Sent]) -> None:
             applied = (place, (row.data_key, row.key_value)) in case.applied
             if row.reason and applied:
                 case.found.find(f"rules: {place} {row} was applied, and is to be dead-lettered")
-            if not case.lettered(place, row) and (row.reason or not applied):
+            if not case.dead_lettered(place, row) and (row.reason or not applied):
                 case.lose(f"{place} {row}")
     ends = {partition: end for partition, end in case.evidence.ends.items() if end}
     committed = {partition: case.evidence.committed.get(partition) for partition in ends}
@@ -193,7 +193,7 @@ def _judge_state(case: Case) -> None:
     for place, want in case.wanted.items():
         for row in want.rows:
             key = (row.data_key, row.key_value)
-            if row.reason or (case.lettered(place, row) and (place, key) not in case.applied):
+            if row.reason or (case.dead_lettered(place, row) and (place, key) not in case.applied):
                 continue
             if UNIT in row.fields:
                 children[row.fields[UNIT]][row.key_value] = None

@@ -49,7 +49,7 @@ class Line:
     """A seeded line: an endless stream of events, and at any time the events that close it."""
 
     def __init__(self, seed: int) -> None:
-        self._draw = random.Random(seed)
+        self._rng = random.Random(seed)
         self._number = 0
         self._group = 0
         self._units: list[str] = []
@@ -84,35 +84,35 @@ class Line:
     def _next(self) -> tuple[bytes, bytes | None]:
         if not self._units:
             return self._new_unit()
-        (make,) = self._draw.choices(list(self._shares), list(self._shares.values()))
+        (make,) = self._rng.choices(list(self._shares), list(self._shares.values()))
         return make()
 
     def _unit(self) -> tuple[bytes, bytes | None]:
-        return self._unit_update(self._some_hot() if self._draw.random() < 0.5 else self._units[-1])
+        return self._unit_update(self._some_hot() if self._rng.random() < 0.5 else self._units[-1])
 
     def _hot_code(self) -> tuple[bytes, bytes | None]:
         group = self._some_hot()
-        return self._item(group, f"CODE-{group}-0", {"line": f"L{self._draw.randrange(9)}"})
+        return self._item(group, f"CODE-{group}-0", {"line": f"L{self._rng.randrange(9)}"})
 
     def _unknown(self) -> tuple[bytes, bytes | None]:
-        return self._item(self._draw.choice(self._units), f"UNKNOWN{self._number}", {"line": "L0"})
+        return self._item(self._rng.choice(self._units), f"UNKNOWN{self._number}", {"line": "L0"})
 
     def _invalid(self) -> tuple[bytes, bytes | None]:
-        return self._item(*self._draw.choice(self._codes), {"activation_status": "9"})
+        return self._item(*self._rng.choice(self._codes), {"activation_status": "9"})
 
     def _no_event(self) -> tuple[bytes, bytes | None]:
         self._number += 1
-        return self._draw.choice(self._units).encode(), b"\xff\xfe no event " + str(
+        return self._rng.choice(self._units).encode(), b"\xff\xfe no event " + str(
             self._number
         ).encode()
 
     def _tombstone(self) -> tuple[bytes, bytes | None]:
-        return self._draw.choice(self._units).encode(), None
+        return self._rng.choice(self._units).encode(), None
 
     def _code(self) -> tuple[bytes, bytes | None]:
-        group, code = self._draw.choice(self._codes)
-        market = self._draw.choice(["cn", "de", ""])
-        return self._item(group, code, {"line": f"L{self._draw.randrange(9)}", "market": market})
+        group, code = self._rng.choice(self._codes)
+        market = self._rng.choice(["cn", "de", ""])
+        return self._item(group, code, {"line": f"L{self._rng.randrange(9)}", "market": market})
 
     def _single(self) -> tuple[bytes, bytes | None]:
         self._group += 1
@@ -130,11 +130,11 @@ class Line:
         return self._item(unit, codes[0][1], {UNIT: unit})
 
     def _some_hot(self) -> str:
-        return self._draw.choice(self._units[:HOT_GROUPS])
+        return self._rng.choice(self._units[:HOT_GROUPS])
 
     def _some_unit(self) -> str:
         """Return any unit, a hot one as often as any."""
-        return self._some_hot() if self._draw.random() < 0.5 else self._draw.choice(self._units)
+        return self._some_hot() if self._rng.random() < 0.5 else self._rng.choice(self._units)
 
     def _pack(self) -> tuple[bytes, bytes | None]:
         """Put the next code into its unit; now and then up to four into the same one, in a
@@ -143,7 +143,7 @@ class Line:
         if not self._packing:
             return self._code()
         unit, code = self._packing.pop(0)
-        if self._draw.random() < 0.85:
+        if self._rng.random() < 0.85:
             return self._item(unit, code, {UNIT: unit})
         codes = [code]
         while len(codes) < 4 and self._packing and self._packing[0][0] == unit:
@@ -180,9 +180,9 @@ class Line:
     def _inspection(self) -> tuple[bytes, bytes | None]:
         """Update some codes of a group by one document, now and then an unknown one among them."""
         unit = self._some_unit()
-        some = self._draw.sample(range(CODES_OF_A_UNIT), self._draw.randint(2, MOST_ROWS))
+        some = self._rng.sample(range(CODES_OF_A_UNIT), self._rng.randint(2, MOST_ROWS))
         codes = [f"CODE-{unit}-{child}" for child in some]
-        if self._draw.random() < 0.2:
+        if self._rng.random() < 0.2:
             codes[-1] = f"UNKNOWN{self._number:08}"
         return self._event(unit, type="ObjectEvent", action="OBSERVE", bizStep=STEP, epcList=codes)
 

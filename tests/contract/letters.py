@@ -15,7 +15,7 @@ from consumer.core.model import Record, Rejection, Row, Stage
 from consumer.core.offsets.partition import Partition
 from tests.simulation.adapters import Results
 from tests.simulation.broker import Broker, Message
-from tests.simulation.dead_letters import PendingWrite, SimLetters
+from tests.simulation.dead_letters import PendingWrite, SimDeadLetters
 from tests.simulation.process import Process
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.witness import Witness
@@ -134,7 +134,7 @@ class SimulatedLetters:
         self._results = Results(process, lambda _: None, Witness())
         self._acknowledged: list[Row] = []
         draw = random.Random(1)
-        self._letters = SimLetters(
+        self._letters = SimDeadLetters(
             process, self._broker, self._results, draw, PendingWrite(), Witness()
         )
 

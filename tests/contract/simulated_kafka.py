@@ -26,11 +26,11 @@ class SimulatedSite:
 
     def __init__(self, partitions: int, seed: int) -> None:
         self.partitions = partitions
-        self._draw = random.Random(seed)
+        self._rng = random.Random(seed)
         self._scheduler = Scheduler()
         self._logs = [ListLog(number) for number in range(partitions)]
         self._broker = Broker(self._logs)
-        self._group = Group(self._scheduler, partitions, self._draw, session=6.0, heartbeat=0.1)
+        self._group = Group(self._scheduler, partitions, self._rng, session=6.0, heartbeat=0.1)
         self._lives: dict[Member, Process] = {}
         self._jobs: dict[Member, deque[Callable[[], object]]] = {}
 
@@ -77,7 +77,7 @@ class SimulatedSite:
     ) -> Member:
         if protocol == "consumer" and not isinstance(self._group, ConsumerGroup):
             self._group = ConsumerGroup(
-                self._scheduler, self.partitions, self._draw, session=45.0, heartbeat=0.5
+                self._scheduler, self.partitions, self._rng, session=45.0, heartbeat=0.5
             )
         member = Member()
         jobs = self._jobs[member] = deque()
@@ -96,7 +96,7 @@ class SimulatedSite:
             member,
             self._broker,
             self._group,
-            self._draw,
+            self._rng,
             start_from=start_from,
             instance=instance,
             max_poll=max_poll,

@@ -30,7 +30,8 @@ from pathlib import Path
 from consumer.adapters.scantrust.client import Client
 from consumer.adapters.scantrust.token import TokenSource
 from consumer.core.uploading.response import Response
-from tests.fuzz.server import Sent, Server, Talk, drawn
+from tests.fuzz.server import Server
+from tests.fuzz.talk import Sent, Talk, drawn
 
 WAYS = {"direct": 70, "proxy": 16, "tls": 9, "tunnel": 5}
 CALLS = (2, 3, 4, 5)
@@ -60,14 +61,14 @@ class Judge:
 
     def hold(self, seed: int) -> None:
         """Hold one conversation; AssertionError, or whatever comes out, is a finding."""
-        draw = random.Random(f"client {seed}")
-        talk = Talk(seed, drawn(draw, WAYS))
+        rng = random.Random(f"client {seed}")
+        talk = Talk(seed, drawn(rng, WAYS))
         self.server.begin(talk)
         self._previous = None
         with_client = self._client(talk.way)
         try:
-            for number in range(draw.choice(CALLS)):
-                self._call(with_client, talk, f"k{seed}-{number}", draw)
+            for number in range(rng.choice(CALLS)):
+                self._call(with_client, talk, f"k{seed}-{number}", rng)
         finally:
             with_client.close()
             talk.resting.set()
@@ -90,8 +91,8 @@ class Judge:
             ca_file=str(self._certificate),
         )
 
-    def _call(self, client: Client, talk: Talk, key: str, draw: random.Random) -> None:
-        items = [{"extended_id": key, "line": "x" * draw.choice((1, 1, 1, 3_000, 300_000))}]
+    def _call(self, client: Client, talk: Talk, key: str, rng: random.Random) -> None:
+        items = [{"extended_id": key, "line": "x" * rng.choice((1, 1, 1, 3_000, 300_000))}]
         talk.resting.clear()
         began = time.monotonic()
         response = client.upload("extended_id", items)

@@ -111,56 +111,56 @@ TOKENS = [
 ]
 
 
-def _written(value: Any, draw: random.Random) -> str:
+def _written(value: Any, rng: random.Random) -> str:
     if isinstance(value, Raw):
         return value
     if isinstance(value, dict):
         members = [
-            f"{json.dumps(name, ensure_ascii=False)}:{_written(inner, draw)}"
+            f"{json.dumps(name, ensure_ascii=False)}:{_written(inner, rng)}"
             for name, inner in value.items()
         ]
-        if members and draw.random() < 0.02:
-            members.append(draw.choice(members))  # a name twice
+        if members and rng.random() < 0.02:
+            members.append(rng.choice(members))  # a name twice
         return f"{{{','.join(members)}}}"
     if isinstance(value, list):
-        return f"[{','.join(_written(inner, draw) for inner in value)}]"
+        return f"[{','.join(_written(inner, rng) for inner in value)}]"
     return json.dumps(value, ensure_ascii=False)
 
 
-def _changed(value: Any, draw: random.Random, depth: int = 0) -> Any:
+def _changed(value: Any, rng: random.Random, depth: int = 0) -> Any:
     """Return the value with one thing in it that is different, somewhere."""
-    if depth and (draw.random() < 0.3 or not isinstance(value, dict | list) or not value):
-        return draw.choice(ODD) if draw.random() < 0.8 else draw.choice(OBJECTS)
+    if depth and (rng.random() < 0.3 or not isinstance(value, dict | list) or not value):
+        return rng.choice(ODD) if rng.random() < 0.8 else rng.choice(OBJECTS)
     if isinstance(value, list):
-        place = draw.randrange(len(value))
-        way = draw.random()
+        place = rng.randrange(len(value))
+        way = rng.random()
         if way < 0.15:
             return value[:place] + value[place + 1 :]
         if way < 0.3:
             return value + value[place:]
         return [
-            _changed(inner, draw, depth + 1) if at == place else inner
+            _changed(inner, rng, depth + 1) if at == place else inner
             for at, inner in enumerate(value)
         ]
-    name, way = draw.choice(list(value)), draw.random()
+    name, way = rng.choice(list(value)), rng.random()
     if way < 0.15:
         return {other: inner for other, inner in value.items() if other != name}
     if way < 0.3:
-        return value | {draw.choice(NAMES): draw.choice(ODD)}
+        return value | {rng.choice(NAMES): rng.choice(ODD)}
     if way < 0.4:
         return {
-            draw.choice(NAMES) if other == name else other: inner for other, inner in value.items()
+            rng.choice(NAMES) if other == name else other: inner for other, inner in value.items()
         }
-    return value | {name: _changed(value[name], draw, depth + 1)}
+    return value | {name: _changed(value[name], rng, depth + 1)}
 
 
-def _json(draw: random.Random) -> bytes:
-    value: Any = draw.choice(OBJECTS)
-    for _ in range(draw.choice((0, 1, 1, 1, 2, 3, 6))):
-        value = _changed(value, draw) if isinstance(value, dict | list) and value else value
-    if draw.random() < 0.02:
+def _json(rng: random.Random) -> bytes:
+    value: Any = rng.choice(OBJECTS)
+    for _ in range(rng.choice((0, 1, 1, 1, 2, 3, 6))):
+        value = _changed(value, rng) if isinstance(value, dict | list) and value else value
+    if rng.random() < 0.02:
         value = [value]
-    return _written(value, draw).encode("utf-8", "surrogatepass")
+    return _written(value, rng).encode("utf-8", "surrogatepass")
 
 
 def _datum(schema: dict[str, Any], members: dict[str, Any]) -> bytes:
@@ -177,45 +177,45 @@ DATA = {
 }
 
 
-def _avro(draw: random.Random) -> bytes:
-    schema_id = draw.choice(list(DATA))
-    if draw.random() < 0.3:
-        return DATA[1] if schema_id > 1 else _bent(DATA[1], draw)
-    payload = DATA[schema_id] if draw.random() < 0.4 else _bent(DATA[draw.choice(list(DATA))], draw)
+def _avro(rng: random.Random) -> bytes:
+    schema_id = rng.choice(list(DATA))
+    if rng.random() < 0.3:
+        return DATA[1] if schema_id > 1 else _bent(DATA[1], rng)
+    payload = DATA[schema_id] if rng.random() < 0.4 else _bent(DATA[rng.choice(list(DATA))], rng)
     return b"\x00" + schema_id.to_bytes(4, "big") + payload
 
 
-def _framed(draw: random.Random) -> bytes:
-    return b"\x00" + draw.choice((4, 4, 4, 5, 7, 2**32 - 1)).to_bytes(4, "big") + _json(draw)
+def _framed(rng: random.Random) -> bytes:
+    return b"\x00" + rng.choice((4, 4, 4, 5, 7, 2**32 - 1)).to_bytes(4, "big") + _json(rng)
 
 
-def _bent(raw: bytes, draw: random.Random) -> bytes:
+def _bent(raw: bytes, rng: random.Random) -> bytes:
     """Return the bytes with some of them different."""
-    for _ in range(draw.choice((1, 1, 1, 2, 4, 12))):
-        at, way = draw.randrange(len(raw) + 1), draw.randrange(6)
+    for _ in range(rng.choice((1, 1, 1, 2, 4, 12))):
+        at, way = rng.randrange(len(raw) + 1), rng.randrange(6)
         if way == 0:
             raw = raw[:at]
         elif way == 1:
-            raw = raw[:at] + bytes([draw.randrange(256)]) + raw[at + 1 :]
+            raw = raw[:at] + bytes([rng.randrange(256)]) + raw[at + 1 :]
         elif way == 2:
-            raw = raw[:at] + draw.choice(TOKENS) + raw[at + draw.choice((0, 0, 1, 4)) :]
+            raw = raw[:at] + rng.choice(TOKENS) + raw[at + rng.choice((0, 0, 1, 4)) :]
         elif way == 3:
-            raw = raw[:at] + raw[at + draw.randrange(1, 9) :]
+            raw = raw[:at] + raw[at + rng.randrange(1, 9) :]
         elif way == 4:
-            raw = raw[:at] + raw[max(0, at - draw.randrange(1, 40)) : at] + raw[at:]
+            raw = raw[:at] + raw[max(0, at - rng.randrange(1, 40)) : at] + raw[at:]
         else:
             raw = raw[at:] + raw[:at]
     return raw
 
 
-def _bytes(draw: random.Random) -> bytes:
-    return draw.randbytes(draw.choice((0, 1, 2, 5, 6, 30, 200)))
+def _bytes(rng: random.Random) -> bytes:
+    return rng.randbytes(rng.choice((0, 1, 2, 5, 6, 30, 200)))
 
 
-def _huge(draw: random.Random) -> bytes:
+def _huge(rng: random.Random) -> bytes:
     """Return few and small words that say much."""
-    count = draw.choice((1_000, 10_000, 100_000))
-    return draw.choice(HUGE)(count)
+    count = rng.choice((1_000, 10_000, 100_000))
+    return rng.choice(HUGE)(count)
 
 
 def _in(event: dict[str, Any], **members: Any) -> bytes:
@@ -252,10 +252,10 @@ HUGE: list[Callable[[int], bytes]] = [
 
 _KINDS: list[tuple[Callable[[random.Random], bytes], float]] = [
     (_json, 0.45),
-    (lambda draw: _bent(_json(draw), draw), 0.2),
+    (lambda rng: _bent(_json(rng), rng), 0.2),
     (_avro, 0.15),
     (_framed, 0.1),
-    (lambda draw: _bent(_framed(draw), draw), 0.05),
+    (lambda rng: _bent(_framed(rng), rng), 0.05),
     (_bytes, 0.05),
 ]
 _MAKERS, _WEIGHTS = [make for make, _ in _KINDS], [weight for _, weight in _KINDS]
@@ -265,7 +265,7 @@ HUGE_EVERY = 2_003
 
 def input_of(number: int) -> bytes:
     """Return the input of this number."""
-    draw = random.Random(number)
+    rng = random.Random(number)
     if number % HUGE_EVERY == HUGE_EVERY - 1:
-        return _huge(draw)
-    return draw.choices(_MAKERS, _WEIGHTS)[0](draw)
+        return _huge(rng)
+    return rng.choices(_MAKERS, _WEIGHTS)[0](rng)

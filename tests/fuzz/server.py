@@ -1,119 +1,15 @@
-"""A server that does all that a server may, and may not, do; a seed decides what."""
+"""A server of seeded conversations: connections one after the other, over TLS or a tunnel."""
 
 from __future__ import annotations
 
-import gzip
-import json
 import random
-import re
-import select
 import socket
 import ssl
-import struct
 import threading
-import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 
-#: Nobody asked for an answer of this status.
-STRAY = 299
-
-
-INTERIM = (
-    b"HTTP/1.1 100 Continue\r\n\r\n",
-    b"HTTP/1.1 102 Processing\r\n\r\n",
-    b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\nLink: </y>\r\n\r\n",
-    b"HTTP/1.1 199 X\r\nContent-Length: 7\r\n\r\n",
-    b"HTTP/1.1 104 \r\nTransfer-Encoding: chunked\r\n\r\n",
-)
-
-
-STATUSES = {
-    200: 60,
-    400: 15,
-    429: 3,
-    401: 2,
-    404: 2,
-    413: 2,
-    301: 2,
-    408: 2,
-    500: 3,
-    503: 4,
-    204: 2,
-    304: 2,
-    206: 1,
-}
-
-
-#: How the end of an answer is said; those that a client must understand, and those after which
-#: nothing is in doubt.
-FRAMES = {
-    "length": 40,
-    "chunked": 14,
-    "gzip": 4,
-    "no length": 3,
-    "HTTP/1.0": 2,
-    "HTTP/1.0, kept": 2,
-    "says close": 3,
-    "bare LF": 2,
-    "folded": 2,
-    "no colon": 2,
-    "length twice": 2,
-    "length beside chunked": 2,
-    "identity": 1,
-    "space before the colon": 1,
-    "two lengths": 2,
-    "short": 3,
-    "long": 2,
-    "no number": 2,
-    "odd coding": 2,
-    "odd chunk": 3,
-    "chunk too long": 2,
-    "no last chunk": 1,
-    "another protocol": 1,
-    "not HTTP": 1,
-}
-
-
-EXACT = ("length", "chunked", "gzip")
-
-
-UNDERSTOOD = (
-    *EXACT,
-    "no length",
-    "HTTP/1.0",
-    "HTTP/1.0, kept",
-    "says close",
-    "bare LF",
-    "folded",
-    "no colon",
-    "length twice",
-    "length beside chunked",
-    "identity",
-    "space before the colon",
-)
-
-
-ENDS = {
-    "nothing": 70,
-    "stray": 8,
-    "half a stray": 2,
-    "line": 2,
-    "interim": 2,
-    "stray while it rests": 5,
-    "close": 4,
-    "reset": 2,
-    "half-close": 3,
-    "refuse the next": 2,
-}
-
-
-#: What a server does that answers when it has read the head only.
-EARLY = {"": 94, "reads on": 2, "takes the rest for a request": 2, "closes unread": 2}
-
-
-CUTS = ("close", "reset", "half-close", "hang")
-
+from tests.fuzz.answering import Connection
+from tests.fuzz.talk import INTERIM, Talk, drawn
 
 TUNNELS = {
     "": 70,
@@ -126,37 +22,6 @@ TUNNELS = {
 }
 
 
-def drawn(draw: random.Random, weights: dict[str, int]) -> str:
-    return draw.choices(list(weights), list(weights.values()))[0]
-
-
-@dataclass
-class Sent:
-    """The server's doings about a key."""
-
-    seen: int = 0
-    status: int = 0  #: of the answer for it; 0: none was begun
-    must: bool = False  #: a whole answer was sent in time, to be understood
-    kept: bool = False  #: after it the connection is good
-    connection: int = 0
-    what: str = ""
-
-
-@dataclass
-class Talk:
-    """One conversation, as both sides know it."""
-
-    seed: int
-    way: str
-    sent: dict[str, Sent] = field(default_factory=dict)
-    connections: int = 0
-    rest: threading.Event | None = None  #: set when something was sent while the client rested
-    resting: threading.Event = field(default_factory=threading.Event)
-
-    def of(self, key: str) -> Sent:
-        return self.sent.setdefault(key, Sent())
-
-
 class Server:
     """Serves one client, a connection at a time."""
 
@@ -167,14 +32,14 @@ class Server:
         self.faults: list[BaseException] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.talk = Talk(0, "direct")
-        self._draw = random.Random()
+        self._rng = random.Random()
 
     def start(self) -> Server:
         self._thread.start()
         return self
 
     def begin(self, talk: Talk) -> None:
-        self._draw, self.talk = random.Random(f"server {talk.seed}"), talk
+        self._rng, self.talk = random.Random(f"server {talk.seed}"), talk
 
     def close(self) -> None:
         with suppress(OSError):
@@ -197,7 +62,7 @@ class Server:
                 sock = self._tunnelled(sock) if talk.way == "tunnel" else sock
                 if talk.way in ("tls", "tunnel"):
                     sock = self._tls.wrap_socket(sock, server_side=True)
-                Connection(sock, talk, self._draw, self._timeout).serve()
+                Connection(sock, talk, self._rng, self._timeout).serve()
             except (OSError, ssl.SSLError):
                 pass  # the client has gone: that is its right
             except BaseException as fault:
@@ -215,305 +80,18 @@ class Server:
             if not more:
                 raise OSError("gone")
             head += more
-        what = drawn(self._draw, TUNNELS)
+        what = drawn(self._rng, TUNNELS)
         done = b"HTTP/1.1 200 Connection established\r\nX-Proxy: y\r\n\r\n"
         refused = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
         said = {
-            "interim": b"".join(self._draw.choices(INTERIM, k=2)) + done,
+            "interim": b"".join(self._rng.choices(INTERIM, k=2)) + done,
             "more": done + b"HTTP/1.1 299 Stray\r\nContent-Length: 0\r\n\r\n",
             "refused": refused,
             "another protocol": b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
             "not HTTP": b"SSH-2.0-x\r\n\r\n",
-            "cut": done[: self._draw.randrange(1, 20)],
+            "cut": done[: self._rng.randrange(1, 20)],
         }.get(what, done)
         sock.sendall(said)
         if what not in ("", "interim"):
             raise OSError("no tunnel")
         return sock
-
-
-class Connection:
-    """The server's end of one connection."""
-
-    def __init__(
-        self, sock: socket.socket, talk: Talk, draw: random.Random, timeout: float
-    ) -> None:
-        self._sock, self._talk, self._draw, self._timeout = sock, talk, draw, timeout
-        self._number = talk.connections
-        self._buffer = b""
-        self._requests = 0
-
-    def serve(self) -> None:
-        while self._one():
-            pass
-
-    def _one(self) -> bool:
-        """Read a request and do something about it; return False when the connection is over."""
-        draw = self._draw
-        early = drawn(draw, EARLY)
-        key = self._early_request() if early else self._request()
-        if key is None:
-            return False
-        sent = self._talk.of(key)
-        self._requests += 1
-        sent.seen += 1
-        sent.connection = self._number
-        interim = b"".join(draw.choices(INTERIM, k=draw.choices((0, 1, 2, 3), (60, 25, 10, 5))[0]))
-        status = int(drawn(draw, {str(status): weight for status, weight in STATUSES.items()}))
-        frame, end = drawn(draw, FRAMES), drawn(draw, ENDS)
-        sent.what = f"{len(interim)} B interim, {status}, {frame}, {end}"
-        data = interim + self._answer(key, status, frame)
-        sent.status = status
-        if early:
-            sent.what += f", early, {early}"
-            return self._answer_early(data, early, sent, understood=frame in UNDERSTOOD)
-        if draw.random() < 0.015:
-            sent.what += ", late"
-            return self._late(data)
-        if draw.random() < 0.05:
-            how = draw.choice(CUTS)
-            size = draw.randrange(len(data))
-            sent.what += f", cut at {size} of {len(data)} by {how}"
-            if frame in ("no length", "HTTP/1.0") and how != "hang" and size > len(interim):
-                sent.what += " (may seem whole)"
-            self._send(data[:size])
-            return self._over(how)
-        ends_by_closing = self._ends_by_closing(sent)
-        sent.kept = frame in EXACT and end == "nothing" and status in (200, 400)
-        sent.must = frame in UNDERSTOOD and not (
-            end in ("reset",) or (ends_by_closing and end not in ("nothing", "close"))
-        )
-        if end == "stray while it rests":
-            self._talk.rest = threading.Event()  # before the client can have its answer
-        self._send(data, self._unasked(end))
-        if ends_by_closing and end in ("nothing", "close", "refuse the next"):
-            return False
-        return self._afterwards(end)
-
-    # -- what is sent ----------------------------------------------------------------------------
-
-    def _answer(self, key: str, status: int, frame: str) -> bytes:
-        draw = self._draw
-        body = json.dumps({"for": key, "items": {key: ["x"]}}).encode() + b" " * draw.choice(
-            (0, 0, 0, 9_000, 40_000)
-        )
-        if status in (204, 304) and draw.random() < 0.7:
-            body = b""
-        lines = [b"HTTP/1.1 %d %s" % (status, draw.choice((b"OK", b"", b"A B")))]
-        if draw.random() < 0.3:
-            lines.append(
-                draw.choice(
-                    (b"Date: Wed, 21 Oct 2015 07:28:00 GMT", b"X-Long: " + b"y" * 3_000, b"Server:")
-                )
-            )
-        if frame == "gzip":
-            body = gzip.compress(body, 1, mtime=0)
-            lines.append(b"Content-Encoding: gzip")
-        length = b"Content-Length: %d" % len(body)
-        odd = {
-            "HTTP/1.0, kept": [length, b"Connection: keep-alive"],
-            "says close": [length, b"Connection: close"],
-            "folded": [b"X-Folded: a", b"  b", length],
-            "no colon": [b"what is this", length],
-            "length twice": [length, length],
-            "identity": [b"Transfer-Encoding: identity", length],
-            "space before the colon": [b"Content-Length : %d" % len(body)],
-            "two lengths": [length, b"Content-Length: %d" % (len(body) + 3)],
-            "short": [b"Content-Length: %d" % max(0, len(body) - draw.randrange(1, 30))],
-            "long": [b"Content-Length: %d" % (len(body) + draw.randrange(1, 400))],
-            "no number": [
-                b"Content-Length: "
-                + draw.choice((b"-1", b"+5", b"0x10", b"", b"1e3", b"5, 6", b"\xb2"))
-            ],
-            "odd coding": [
-                b"Transfer-Encoding: "
-                + draw.choice((b"gzip, chunked", b"xchunked", b"chunked, chunked"))
-            ],
-        }
-        if frame.startswith("HTTP/1.0"):
-            lines[0] = lines[0].replace(b"1.1", b"1.0")
-        if frame == "another protocol":
-            return b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n" + body
-        if frame == "not HTTP":
-            return draw.choice(
-                (
-                    b"SSH-2.0-x\r\n",
-                    b"\r\n",
-                    b"HTTP/2 200\r\n\r\n",
-                    b"HTTP/1.1 20 X\r\n\r\n",
-                    b"{" + body,
-                )
-            )
-        if "chunk" in frame:
-            lines.append(b"Transfer-Encoding: " + draw.choice((b"chunked", b"Chunked")))
-            if frame == "length beside chunked":
-                lines.append(b"Content-Length: %d" % draw.choice((0, 5, len(body))))
-            if status in (204, 304):
-                return b"\r\n".join(lines) + b"\r\n\r\n"
-            body = self._chunks(body, frame)
-        else:
-            lines += odd.get(frame, [] if frame in ("no length", "HTTP/1.0") else [length])
-        return (b"\n" if frame == "bare LF" else b"\r\n").join((*lines, b"", b"")) + body
-
-    def _chunks(self, body: bytes, frame: str) -> bytes:
-        draw, parts = self._draw, list[bytes]()
-        while body:
-            size = draw.choice((1, 7, 100, 20_000))
-            piece, body = body[:size], body[size:]
-            if len(parts) > 20:
-                piece, body = piece + body, b""
-            extension = draw.choice((b"", b"", b";a=b", b' ; name="value"', b";"))
-            parts.append(
-                (draw.choice((b"%x", b"%X", b"000%x")) % len(piece))
-                + extension
-                + b"\r\n"
-                + piece
-                + b"\r\n"
-            )
-        last = (
-            b"0"
-            + draw.choice((b"", b"00", b";x"))
-            + b"\r\n"
-            + draw.choice((b"", b"X-Sum: 1\r\n", b"A: b\r\nC: d\r\n"))
-        )
-        if frame == "odd chunk":
-            number = draw.randrange(len(parts))
-            bad = draw.choice(
-                (b"zz\r\n", b"-1\r\n", b"0x5\r\n", b"1_0\r\n", b"+3\r\n", b" 2\r\n", b"\r\n", b"5")
-            )
-            parts.insert(number, bad)
-        if frame == "chunk too long":
-            number = draw.randrange(len(parts))
-            parts[number] = parts[number][:-2] + b"surplus\r\n"
-        return b"".join(parts) + (b"" if frame == "no last chunk" else last + b"\r\n")
-
-    def _unasked(self, end: str) -> bytes:
-        stray = self._stray()
-        again = b"HTTP/1.1 100 Continue\r\n\r\n"
-        return {
-            "stray": stray,
-            "half a stray": stray[: self._draw.randrange(1, len(stray))],
-            "line": b"\r\n",
-            "interim": again,
-        }.get(end, b"")
-
-    def _stray(self) -> bytes:
-        body = b'{"for": "nobody", "items": {}}' + b" " * self._draw.choice((0, 0, 5_000, 100_000))
-        return b"HTTP/1.1 %d Stray\r\nContent-Length: %d\r\n\r\n" % (STRAY, len(body)) + body
-
-    def _send(self, data: bytes, unasked: bytes = b"") -> None:
-        """Send in one piece or in several; what is unasked comes with the end of what is asked."""
-        draw = self._draw
-        if draw.random() < 0.25 and data:
-            for _ in range(draw.randrange(1, 4)):
-                at = draw.randrange(len(data))
-                self._sock.sendall(data[:at])
-                data = data[at:]
-                time.sleep(draw.choice((0, 0.0003, 0.002)))
-        self._sock.sendall(data + unasked)
-
-    # -- what happens then -----------------------------------------------------------------------
-
-    def _afterwards(self, end: str) -> bool:
-        if end in ("close", "reset", "half-close"):
-            return self._over(end)
-        if end == "refuse the next":
-            select.select([self._sock], [], [], 1)  # a request, or the end
-            return self._over(self._draw.choice(("close", "reset")))
-        if end == "stray while it rests":
-            rest = self._talk.rest
-            self._talk.resting.wait(5)
-            with suppress(OSError):
-                self._sock.sendall(self._stray())
-            if rest is not None:
-                rest.set()
-        return True
-
-    def _answer_early(self, data: bytes, how: str, sent: Sent, *, understood: bool) -> bool:
-        """Answer before the request is read.
-
-        Then it is read, or taken for something else, or not read.
-        """
-        if how == "closes unread":
-            self._send(data)
-            return False
-        self._send(data, self._stray() if how.startswith("takes") else b"")
-        # Not on a connection that was used before: there it might be an answer to something else.
-        understood = understood and how == "reads on" and not self._ends_by_closing(sent)
-        sent.must = understood and self._requests == 1
-        self._gone(1)
-        return False
-
-    def _late(self, data: bytes) -> bool:
-        """Answer when the time is over, or a byte now and then until then and longer."""
-        if self._draw.random() < 0.5:
-            self._gone(self._timeout + 0.05)
-            self._sock.sendall(data)
-        else:
-            for number in range(0, len(data), 3):
-                if self._gone(self._timeout / 30 if number < 600 else self._timeout):
-                    break
-                self._sock.sendall(data[number : number + 3])
-        return False
-
-    def _ends_by_closing(self, sent: Sent) -> bool:
-        return any(
-            f", {frame}, " in sent.what
-            for frame in ("no length", "HTTP/1.0", "long", "no last chunk")
-        )
-
-    def _over(self, how: str) -> bool:
-        if how == "reset":
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        elif how == "half-close":
-            self._sock.shutdown(socket.SHUT_WR)
-            self._gone(1)
-        elif how == "hang":
-            self._gone(self._timeout + 1)
-        return False
-
-    def _gone(self, seconds: float) -> bool:
-        """Return whether the client closed within these seconds.
-
-        Requests that it sends meanwhile count as seen.
-        """
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            if not select.select([self._sock], [], [], left)[0]:
-                return False
-            try:
-                data = self._sock.recv(65_536)
-            except OSError:
-                return True
-            for key in re.findall(rb'"extended_id":"([^"]+)"', data):
-                self._talk.of(key.decode()).seen += 1
-            if not data:
-                return True
-        return False
-
-    def _request(self) -> str | None:
-        while b"\r\n\r\n" not in self._buffer:
-            if not self._receive():
-                return None
-        head, self._buffer = self._buffer.split(b"\r\n\r\n", 1)
-        found = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-        length = int(found[1]) if found else 0
-        while len(self._buffer) < length:
-            if not self._receive():
-                return None
-        body, self._buffer = self._buffer[:length], self._buffer[length:]
-        key: str = json.loads(body)["items"][0]["extended_id"]
-        return key
-
-    def _early_request(self) -> str | None:
-        """Read the head, and so much of the body that its key is in it."""
-        while not (found := re.search(rb'"extended_id":"([^"]+)"', self._buffer)):
-            if not self._receive(4_096):
-                return None
-        self._buffer = b""
-        return found[1].decode()
-
-    def _receive(self, size: int = 65_536) -> bool:
-        data = self._sock.recv(size)
-        self._buffer += data
-        return bool(data)

@@ -11,8 +11,6 @@ from tests.support.kafka_witness import unique
 from tests.support.process import ConsumerProcess
 
 Line = tuple[str, str]  # state, and all that follows the name
-
-
 CHECK_SECONDS = 40.0
 
 

@@ -22,9 +22,7 @@ from tests.support.kafka_witness import Kafka, Witnessed
 from tests.support.process import toml, wait_until
 
 HEADER = "extended_id,step,case_code\n"
-
 READ_EVENT: Callable[[bytes], Event] = decoder("auto")
-
 #: The number of read(2) on x86-64 and on ARM64.
 READ_CALLS = ("0", "63")
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from consumer.adapters.kafka import standalone_reader as onlooker
+from consumer.adapters.kafka import standalone_reader
 from consumer.adapters.kafka.reader import ReadFrom
 from consumer.adapters.kafka.standalone_reader import StandaloneReader
 from consumer.core.offsets.settled_map import decode
@@ -419,7 +419,7 @@ class _Listener:
 def test_with_an_end_to_reach_it_fails_when_topic_or_broker_do_not_come(
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch, there: bool
 ) -> None:
-    monkeypatch.setattr(onlooker, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(standalone_reader, "PATIENCE_SECONDS", 1.0)
     bootstrap = kafka.bootstrap if there else f"127.0.0.1:{free_port()}"
     listener = _Listener()
     reading = ReadFrom(bootstrap, "nobody", ["not.there"], "earliest", "stop", {})

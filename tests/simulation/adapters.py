@@ -102,7 +102,7 @@ class SimApi:
         process: Process,
         api: Api,
         results: Results,
-        draw: random.Random,
+        rng: random.Random,
         pace: Pace,
         witness: Witness,
         watch: GroupWatch | None = None,
@@ -112,7 +112,7 @@ class SimApi:
         self._scheduler = process.scheduler
         self._api = api
         self._results = results
-        self._draw = draw
+        self._rng = rng
         self._pace = pace
         self._witness = witness
         self._calls = 0
@@ -128,7 +128,7 @@ class SimApi:
             for item, row in zip(items, attempt.window.rows, strict=True)
         ]
         self._witness.handed(self._process, epochs)
-        delay = self._draw.uniform(*self._pace.start)
+        delay = self._rng.uniform(*self._pace.start)
         self._process.thread(delay, lambda: self._begin(attempt, items, epochs, tags, start_by))
         self._process.step("sent")
 
@@ -178,7 +178,7 @@ class SimApi:
         start_by: Callable[[], float],
     ) -> None:
         now = self._scheduler.now
-        if now > start_by() or self._draw.random() < self._pace.unsent:
+        if now > start_by() or self._rng.random() < self._pace.unsent:
             self._give(Done(attempt), Answer(None, sent=False), now)
             return
         if self._pace.refused:
@@ -227,9 +227,9 @@ class SimApi:
             seconds=self._scheduler.now - began,
         )
         self._results.put((done, response))
-        if self._draw.random() < self._pace.twice and not isinstance(done.subject, Task):
+        if self._rng.random() < self._pace.twice and not isinstance(done.subject, Task):
             self._process.thread(
-                self._draw.uniform(0.0, 2.0), lambda: self._results.put((done, response))
+                self._rng.uniform(0.0, 2.0), lambda: self._results.put((done, response))
             )
 
 

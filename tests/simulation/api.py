@@ -56,7 +56,7 @@ class Api:
     def __init__(
         self,
         scheduler: Scheduler,
-        draw: random.Random,
+        rng: random.Random,
         kinds: Mapping[Tag, str],
         faults: Faults,
         witness: Witness,
@@ -64,7 +64,7 @@ class Api:
         seen: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._scheduler = scheduler
-        self._draw = draw
+        self._rng = rng
         self._kinds = kinds
         self.faults = faults
         self._witness = witness
@@ -81,8 +81,8 @@ class Api:
 
     def upload(self, call: Call, answer: Callable[[Answer], object]) -> None:
         """Take in a request; call ``answer`` when the client has what there is to have."""
-        draw, low_high = self._draw, self.faults.latency
-        there, back = draw.uniform(*low_high) / 2, draw.uniform(*low_high) / 2
+        rng, low_high = self._rng, self.faults.latency
+        there, back = rng.uniform(*low_high) / 2, rng.uniform(*low_high) / 2
         fault = self._fault()
         if fault == "reset":  # lost on the way there
             self._later(there, lambda: answer(Answer(None)))
@@ -92,9 +92,9 @@ class Api:
         elif fault == "late":  # the client hears that the connection is lost, and the API works on
             self._later(there, lambda: answer(Answer(None)))
             latest = self.faults.max_processing * 0.999
-            self._later(draw.uniform(there, max(there, latest)), lambda: self._late(call))
+            self._later(rng.uniform(there, max(there, latest)), lambda: self._late(call))
         elif fault == "slow":
-            works = draw.uniform(there, self.faults.max_processing * 0.999)
+            works = rng.uniform(there, self.faults.max_processing * 0.999)
             self._later(works, lambda: self._respond(call, back, answer))
         else:
             self._later(there, lambda: self._respond(call, back, answer, fault))
@@ -110,13 +110,13 @@ class Api:
         if status == 200 and self.me_status is not None:
             status = self.me_status
             self._seen("me fails alone")
-        if self._draw.random() < self.faults.shares.get("reset", 0.0):
+        if self._rng.random() < self.faults.shares.get("reset", 0.0):
             status = 500
-        self._later(self._draw.uniform(*self.faults.latency), lambda: answer(Answer(status, b"{}")))
+        self._later(self._rng.uniform(*self.faults.latency), lambda: answer(Answer(status, b"{}")))
 
     def tell(self, task_id: str, answer: Callable[[Answer], object]) -> None:
         """Tell the state of a task."""
-        there, back = (self._draw.uniform(*self.faults.latency) / 2 for _ in range(2))
+        there, back = (self._rng.uniform(*self.faults.latency) / 2 for _ in range(2))
         fault = self._fault()
         if fault in ("reset", "answer lost"):
             self._later(there, lambda: answer(Answer(None)))
@@ -138,11 +138,11 @@ class Api:
 
     def _state(self, task: Work) -> Answer:
         if self.mode != "healthy":
-            answer = Answer(self._draw.choice(MODES[self.mode]), b'{"detail": "not now"}')
+            answer = Answer(self._rng.choice(MODES[self.mode]), b'{"detail": "not now"}')
         elif task.end == "forgotten" and task.over:
             answer = Answer(404, b'{"detail": "Not found."}')
         else:
-            state = task.end if task.over else self._draw.choice(("pending", "in-progress"))
+            state = task.end if task.over else self._rng.choice(("pending", "in-progress"))
             answer = Answer(200, json.dumps(task.shape(state)).encode())
         if answer.status == 404:
             task.unknown += 1
@@ -154,8 +154,8 @@ class Api:
         """Begin a task: it takes effect when it ends, or, where nobody can wait for it, at any
         time.
         """
-        draw, faults = self._draw, self.faults
-        end, point = "complete", draw.random()
+        rng, faults = self._rng, self.faults
+        end, point = "complete", rng.random()
         for name, share in faults.task_ends.items():
             point -= share
             if point < 0:
@@ -168,8 +168,8 @@ class Api:
             self._seen("task failed by the API's fault")
             self._witness.blameless(call)
         shape = (
-            draw.choice(SHAPES)
-            if faults.contradict and draw.random() < faults.contradict
+            rng.choice(SHAPES)
+            if faults.contradict and rng.random() < faults.contradict
             else SHAPES[0]
         )
         if shape is not SHAPES[0]:
@@ -177,7 +177,7 @@ class Api:
         task_id = f"t{len(self._tasks)}"
         task = self._tasks[task_id] = Work(call, shape, end)
         self._seen(f"task {end}")
-        takes = draw.uniform(0.0, faults.task_seconds)
+        takes = rng.uniform(0.0, faults.task_seconds)
         if end == "failed" and self.tasks_broken:
             takes = min(takes, BROKEN)  # it fails while all do
         if takes > LONG:
@@ -185,10 +185,10 @@ class Api:
         longest = 0.999 * faults.max_processing
         if end == "forgotten":
             self._later(takes, lambda: setattr(task, "over", True))
-            self._later(draw.uniform(0.0, takes + longest), lambda: self._take_effect(task))
+            self._later(rng.uniform(0.0, takes + longest), lambda: self._take_effect(task))
         elif end == "endless":
             self._later(
-                draw.uniform(0.0, faults.task_deadline + longest), lambda: self._take_effect(task)
+                rng.uniform(0.0, faults.task_deadline + longest), lambda: self._take_effect(task)
             )
         else:
             self._later(takes, lambda: self._end(task))
@@ -217,7 +217,7 @@ class Api:
             return False  # else its order could not be kept by anyone (docs/async.md)
         places = list(range(len(call.items)))
         if task.end == "failed":  # it may have been done in part
-            places = sorted(self._draw.sample(places, self._draw.randint(0, len(places) - 1)))
+            places = sorted(self._rng.sample(places, self._rng.randint(0, len(places) - 1)))
         self.applied += len(places)
         self._witness.applied(call, places)
         return True
@@ -228,7 +228,7 @@ class Api:
         self._scheduler.after(seconds, do)
 
     def _fault(self) -> str:
-        point = self._draw.random()
+        point = self._rng.random()
         for name, share in self.faults.shares.items():
             point -= share
             if point < 0:
@@ -245,7 +245,7 @@ class Api:
     ) -> None:
         if any(self._kinds.get(tag) == "timed out" for tag in call.tags):
             # something in between gives up on the API, or the client does
-            back += self._draw.uniform(1.0, 8.0)
+            back += self._rng.uniform(1.0, 8.0)
         found = self._strike(fault) or self._work(
             call, partial=fault if fault.startswith("partial") else ""
         )
@@ -253,26 +253,26 @@ class Api:
 
     def _strike(self, fault: str) -> Answer | None:
         """Return what a fault makes of a request before anything is done with it."""
-        draw = self._draw
+        rng = self._rng
         match fault:
             case "busy":
                 return Answer(
-                    draw.choice((408, 500, 502, 503, 504)),
+                    rng.choice((408, 500, 502, 503, 504)),
                     b"busy",
-                    draw.choice((None, None, 0.0, 1.0)),
+                    rng.choice((None, None, 0.0, 1.0)),
                 )
             case "throttle":
-                after = draw.choice((None, 0.0, 0.5, 2.0, 5.0))
+                after = rng.choice((None, 0.0, 0.5, 2.0, 5.0))
                 return Answer(429, b'{"detail": "Request was throttled."}', after)
             case "garbage":
-                status, body = draw.choice(
+                status, body = rng.choice(
                     ((200, b"<html>"), (200, b"[]"), (302, b""), (200, b'{"items": 1}'))
                 )
                 return Answer(status, body)
             case "odd 400":
                 return Answer(
                     400,
-                    draw.choice(
+                    rng.choice(
                         (b"<html>Bad Request</html>", b'{"errors": []}', b'{"detail": "no"}')
                     ),
                 )
@@ -281,7 +281,7 @@ class Api:
     def _work(self, call: Call, partial: str = "") -> Answer:
         """Judge the request and, if nothing is wrong with it, apply it."""
         if self.mode != "healthy":
-            return Answer(self._draw.choice(MODES[self.mode]), b'{"detail": "not now"}')
+            return Answer(self._rng.choice(MODES[self.mode]), b'{"detail": "not now"}')
         if self.most_rows is not None and len(call.tags) > self.most_rows:
             self._seen("a window over a passing limit")
             return Answer(413, b"too large")
@@ -301,7 +301,7 @@ class Api:
         listed = places
         affected = len(places)
         if partial and len(places) > 1:
-            left_out = set(self._draw.sample(places, self._draw.randint(1, len(places) - 1)))
+            left_out = set(self._rng.sample(places, self._rng.randint(1, len(places) - 1)))
             listed = [place for place in places if place not in left_out]
             affected = len(listed)
             if partial == "partial, not applied":
@@ -316,7 +316,7 @@ class Api:
 
     def _bad_request(self, call: Call, kind: str) -> Answer:
         """Return a 400 in one of the ways that this API is known or feared to have."""
-        naming = "none" if kind == "odd" else self._draw.choice(self.faults.naming)
+        naming = "none" if kind == "odd" else self._rng.choice(self.faults.naming)
         if naming == "none":
             return Answer(400, b"<html>Bad Request</html>")
         named = []

@@ -21,8 +21,6 @@ MODES: dict[str, tuple[int, ...]] = {
         500,
     ),  #: one says that the token is wrong, another anything
 }
-
-
 #: What it says to a window that holds a row of a kind, in this order; the others are fine with it.
 KINDS: dict[str, int] = {
     "forbidden": 403,
@@ -37,20 +35,14 @@ KINDS: dict[str, int] = {
     "refused": 400,
     "cursed": 500,
 }
-
-
 #: Kinds that tell nothing: that a row is at fault shows only in time, while others pass.
 TELLING_NOTHING = ("redirected", "unprocessable", "walled", "garbled", "timed out", "cursed")
-
-
 #: What comes with them where it is not the API's usual no.
 BODIES: dict[str, bytes] = {
     "walled": b"<html>Your request was blocked.</html>",
     "garbled": b'{"items": 1}',
     "redirected": b"",
 }
-
-
 #: How an answer tells the state of a task, with a word for success of the question beside it.
 SHAPES: tuple[Callable[[str], dict[str, Any]], ...] = (
     lambda state: {"state": state},

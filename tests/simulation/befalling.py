@@ -52,8 +52,8 @@ class Befalling:
             self._world.bury(life)
         elif what.what == "stop":
             self.stop(life)
-            if self._world.draw.random() < 0.2:
-                self._scheduler.after(self._world.draw.uniform(0.0, 3.0), lambda: self.stop(life))
+            if self._world.rng.random() < 0.2:
+                self._scheduler.after(self._world.rng.uniform(0.0, 3.0), lambda: self.stop(life))
         elif what.what == "freeze":
             self._world.tell(life.process.name, f"is frozen for {what.more:.1f} s")
             if what.more > self._world.plan.session:

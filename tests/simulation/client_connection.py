@@ -67,7 +67,7 @@ class CommitConnection(ClientPart):
             self._membership.member,
             self._membership.generation,
             now,
-            self._draw.random(),
+            self._rng.random(),
             NO_LINE,
             topics,
         )
@@ -75,7 +75,7 @@ class CommitConnection(ClientPart):
         if self._watch is not None:
             self._watch.asked(self._process)
         if self._client.reachable:
-            at = max(self._line_free_at, now + self._draw.uniform(*self._link.commit_latency))
+            at = max(self._line_free_at, now + self._rng.uniform(*self._link.commit_latency))
             self._line_free_at = at
             self._put(sent, at)
         else:
@@ -86,7 +86,7 @@ class CommitConnection(ClientPart):
         """Take in what was in the socket while the process stood still."""
         buffered, self._buffered = self._buffered, []
         for do in buffered:
-            wait = self._draw.uniform(0.0, BUFFERED)
+            wait = self._rng.uniform(0.0, BUFFERED)
             self._answers_at = max(self._answers_at, self._scheduler.now) + wait
             self._process.thread(self._answers_at - self._scheduler.now, do)
 
@@ -113,13 +113,13 @@ class CommitConnection(ClientPart):
         at = again_at = self._scheduler.now
         for sent in self.unanswered:
             if sent.line == NO_LINE:
-                at += self._draw.uniform(0.0, SENT_WHEN_BACK / len(self.unanswered))
+                at += self._rng.uniform(0.0, SENT_WHEN_BACK / len(self.unanswered))
                 self._put(sent, at)
             elif sent.line != self._line:
                 sent.again = True
                 again_at = max(
                     again_at,
-                    self._scheduler.now + self._draw.uniform(SENT_WHEN_BACK, SENT_AGAIN),
+                    self._scheduler.now + self._rng.uniform(SENT_WHEN_BACK, SENT_AGAIN),
                 )
                 self._put(sent, again_at)
         self._line_free_at = at

@@ -71,7 +71,7 @@ class Membership(ClientPart):
             self._client.queue(what, (member, numbers))
 
     def join_soon(self) -> None:
-        self._process.thread(self._draw.uniform(0.01, 0.2), self._join)
+        self._process.thread(self._rng.uniform(0.01, 0.2), self._join)
 
     def _join(self) -> None:
         if not self._wants or self.member:
@@ -102,7 +102,7 @@ class Membership(ClientPart):
 
     def thawed(self) -> None:
         self._on_thaw()
-        self._process.thread(self._draw.uniform(0.0, 0.05), self._beat)  # it is overdue
+        self._process.thread(self._rng.uniform(0.0, 0.05), self._beat)  # it is overdue
 
     def _beat(self) -> None:
         """Send a heartbeat after a silence; its answer says whether this is a member still."""
@@ -120,7 +120,7 @@ class Membership(ClientPart):
         """Learn with the next heartbeat that another member has this instance id."""
         if self._watch is not None:
             self._watch.replaced(self._process)
-        self._process.thread(self._draw.uniform(0.0, self._group.heartbeat), self._beat)
+        self._process.thread(self._rng.uniform(0.0, self._group.heartbeat), self._beat)
 
     def cut(self) -> None:
         """Take in that the broker cannot be reached from here."""
@@ -135,7 +135,7 @@ class Membership(ClientPart):
 
     def _since_heartbeat(self) -> float:
         """Draw how long ago the last heartbeat was."""
-        return self._draw.uniform(0.0, self._group.heartbeat)
+        return self._rng.uniform(0.0, self._group.heartbeat)
 
     def _silence(self) -> None:
         if self._client.cut:

@@ -117,7 +117,7 @@ class Reading(ClientPart):
             return False
         if log.read(fetch.position, 1):
             return False
-        return not told_with_records or self._draw.random() < 0.5
+        return not told_with_records or self._rng.random() < 0.5
 
     def _rests(self, partition: Partition) -> bool:
         return self.paused or partition in self._held or partition in self.stopped

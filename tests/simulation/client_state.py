@@ -39,7 +39,7 @@ class ClientState:
     process: Process
     broker: Broker
     group: Group
-    draw: random.Random
+    rng: random.Random
     link: Link
     witness: Witness
     watch: GroupWatch | None
@@ -54,12 +54,12 @@ class ClientState:
 
     def latency(self) -> float:
         """Draw how long a request takes, seconds."""
-        return self.draw.uniform(*self.link.latency)
+        return self.rng.uniform(*self.link.latency)
 
     def queue(self, what: str, more: Any) -> None:
         """Let the next poll serve something, and the owner poll soon."""
         self.ops.append((what, more))
-        self.process.wake(self.draw.uniform(0.0, 0.005))
+        self.process.wake(self.rng.uniform(0.0, 0.005))
 
 
 class ClientPart:
@@ -71,7 +71,7 @@ class ClientPart:
         self._scheduler = client.process.scheduler
         self._broker = client.broker
         self._group = client.group
-        self._draw = client.draw
+        self._rng = client.rng
         self._link = client.link
         self._witness = client.witness
         self._watch = client.watch

@@ -27,7 +27,7 @@ class Cluster:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._draw = random.Random(f"cluster of {world.plan.seed}")
+        self._rng = random.Random(f"cluster of {world.plan.seed}")
         self._operating = False
         self._stops = 0  # times that nobody is to run, and that is not over
 
@@ -42,7 +42,7 @@ class Cluster:
         world, link = self._world, self._world.link
         now = world.scheduler.now
         seconds = more if isinstance(more, float) else 0.0
-        number = self._draw.randrange(len(world.logs))
+        number = self._rng.randrange(len(world.logs))
         if what in LOGS:
             self._log(what, while_running=bool(more))
         elif what == "partition added":
@@ -94,9 +94,9 @@ class Cluster:
             if tries and world.troubled:
                 world.scheduler.after(0.5, lambda: self._trim(tries - 1))
             return
-        number = self._draw.choice(numbers)
+        number = self._rng.choice(numbers)
         log = world.logs[number]
-        begin = self._draw.randint(self._unread(number) + 1, log.end)
+        begin = self._rng.randint(self._unread(number) + 1, log.end)
         world.oracle.removed(number, log.begin, begin)
         log.trim(begin)
         world.seen["retention"] += 1
@@ -123,13 +123,13 @@ class Cluster:
         mapped = [number for number in found if self._mapped(number) is not None]
         if not found:
             return
-        number = self._draw.choice(mapped or found)
+        number = self._rng.choice(mapped or found)
         log = world.logs[number]
         most = min(30, (log.end - log.begin) // 2 - 1)
-        end = log.end - 2 * self._draw.randint(1, most)
+        end = log.end - 2 * self._rng.randint(1, most)
         beyond = self._mapped(number)
         if beyond is not None:  # what is committed is there still, and what its map names is not
-            end = self._draw.randrange(beyond[0] + beyond[0] % 2, max(beyond) + 1, 2)
+            end = self._rng.randrange(beyond[0] + beyond[0] % 2, max(beyond) + 1, 2)
         world.oracle.removed(number, end, log.end, replaced=True)
         world.oracle.cut(number, end)
         log.cut(end)
@@ -157,7 +157,7 @@ class Cluster:
         """
         world, broker = self._world, self._world.broker
         numbers = [number for number, log in enumerate(world.logs) if log.topic == TOPIC]
-        forgets = self._draw.random() < 0.7
+        forgets = self._rng.random() < 0.7
         for number in numbers:
             log = world.logs[number]
             world.oracle.removed(number, log.begin, log.end, replaced=True)
@@ -166,16 +166,16 @@ class Cluster:
             world.oracle.late.clear()  # the group begins as one that has committed nothing
         world.seen["topic made anew"] += 1
         world.tell("", f"the topic is deleted{', and its committed offsets' if forgets else ''}")
-        noticed = self._draw.random() < 0.5
+        noticed = self._rng.random() < 0.5
 
         def anew() -> None:
             for number in numbers:
                 world.logs[number] = broker.make_anew(number, stride=2)
             world.tell("", "the topic is made anew")
             if noticed:
-                world.scheduler.after(self._draw.uniform(0.0, 5.0), world.group.shuffle)
+                world.scheduler.after(self._rng.uniform(0.0, 5.0), world.group.shuffle)
 
-        world.scheduler.after(self._draw.uniform(0.2, 3.0), anew)
+        world.scheduler.after(self._rng.uniform(0.2, 3.0), anew)
 
     def _nobody(self, do: Callable[[], object]) -> None:
         """Stop all members, do something while nobody runs, and let them run again."""
@@ -195,14 +195,14 @@ class Cluster:
             if world.living():
                 world.scheduler.after(0.5, look)
                 return
-            world.scheduler.after(self._draw.uniform(0.1, 5.0), act)
+            world.scheduler.after(self._rng.uniform(0.1, 5.0), act)
 
         def act() -> None:
             do()
             self._stops -= 1
             world.restarts = True
             for place in range(world.plan.members):
-                world.scheduler.after(self._draw.uniform(3.0, 8.0), partial(world.begin, place))
+                world.scheduler.after(self._rng.uniform(3.0, 8.0), partial(world.begin, place))
 
         look()
 
@@ -245,7 +245,7 @@ class Cluster:
             world.oracle.late.add(number)
             world.seen["partition added"] += 1
             world.seen["partition added, start_from latest"] += world.plan.start_from == "latest"
-        world.scheduler.after(self._draw.uniform(1.0, 15.0), world.group.grow)
+        world.scheduler.after(self._rng.uniform(1.0, 15.0), world.group.grow)
 
     def _no_count(self, seconds: float) -> None:
         world = self._world

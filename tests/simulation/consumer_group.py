@@ -89,11 +89,11 @@ class ConsumerGroup(Group):
         if not owners or self.away:
             return False
         self.generation += 1
-        for member in self._draw.sample(owners, self._draw.randint(1, len(owners))):
+        for member in self._rng.sample(owners, self._rng.randint(1, len(owners))):
             owned = sorted(member.owned)
-            member.target -= set(self._draw.sample(owned, self._draw.randint(1, len(owned))))
+            member.target -= set(self._rng.sample(owned, self._rng.randint(1, len(owned))))
             self._heartbeat(member)
-        self._scheduler.after(self._draw.uniform(0.5, 3.0), self._changed)
+        self._scheduler.after(self._rng.uniform(0.5, 3.0), self._changed)
         return True
 
     # -- bringing the members to where they are to be --------------------------------------------
@@ -113,7 +113,7 @@ class ConsumerGroup(Group):
             self._heartbeat(member)
 
     def _heartbeat(self, member: Member) -> None:
-        wait = self._draw.uniform(0.02, self.heartbeat)
+        wait = self._rng.uniform(0.02, self.heartbeat)
         self._scheduler.after(wait, lambda: self._reconcile(member))
 
     def _reconcile(self, member: Member) -> None:
@@ -139,6 +139,6 @@ class ConsumerGroup(Group):
 
     def _tell(self, member: Member, what: str, numbers: list[int]) -> None:
         epoch = member.epoch
-        at = max(member.told_at, self._scheduler.now + self._draw.uniform(*ANSWER))
+        at = max(member.told_at, self._scheduler.now + self._rng.uniform(*ANSWER))
         member.told_at = at
         self._scheduler.at(at, lambda: member.client.told(member.id, what, numbers, epoch))

@@ -23,7 +23,7 @@ class PendingWrite:
     twice: float = 0.0  #: acknowledgements that come twice
 
 
-class SimLetters:
+class SimDeadLetters:
     """The dead-letter producer: letters in, acknowledgements through the results, in batches."""
 
     def __init__(
@@ -31,14 +31,14 @@ class SimLetters:
         process: Process,
         broker: Broker,
         results: Results,
-        draw: random.Random,
+        rng: random.Random,
         writing: PendingWrite,
         witness: Witness,
     ) -> None:
         self._process = process
         self._broker = broker
         self._results = results
-        self._draw = draw
+        self._rng = rng
         self._writing = writing
         self._witness = witness
 
@@ -46,7 +46,7 @@ class SimLetters:
         """Hand in a dead letter."""
         self._process.step("letter")
         self._process.thread(
-            self._draw.uniform(*self._writing.latency) / 2, lambda: self._produce(letter, 0)
+            self._rng.uniform(*self._writing.latency) / 2, lambda: self._produce(letter, 0)
         )
 
     def _produce(self, letter: DeadLetter, tries: int) -> None:
@@ -55,7 +55,7 @@ class SimLetters:
             return  # its partition was taken away: the next owner writes it
         # It is on its way: what becomes of the process does not change that.
         self._process.scheduler.after(
-            self._draw.uniform(*self._writing.latency) / 2, lambda: self._arrive(letter, tries)
+            self._rng.uniform(*self._writing.latency) / 2, lambda: self._arrive(letter, tries)
         )
 
     def _arrive(self, letter: DeadLetter, tries: int) -> None:
@@ -68,11 +68,11 @@ class SimLetters:
         self._broker.letters.append(
             (tag[0], tag[1], letter.rejection.reason, dict(letter.row.item))
         )
-        self._witness.lettered(self._process, tag, letter.rejection.reason)
-        if self._draw.random() < self._writing.acks_lost:
+        self._witness.dead_lettered(self._process, tag, letter.rejection.reason)
+        if self._rng.random() < self._writing.acks_lost:
             self._process.thread(again, lambda: self._produce(letter, tries + 1))
             return
-        back = self._draw.uniform(*self._writing.latency) / 2
+        back = self._rng.uniform(*self._writing.latency) / 2
         self._process.thread(back, lambda: self._results.put([letter.row]))
-        if self._draw.random() < self._writing.twice:
+        if self._rng.random() < self._writing.twice:
             self._process.thread(back + 0.5, lambda: self._results.put([letter.row]))

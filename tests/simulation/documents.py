@@ -52,18 +52,18 @@ class DocumentWriter:
     ``faults``: the share of them with something that can never be sent.
     """
 
-    def __init__(self, draw: random.Random, codes: int, shared: float, faults: float) -> None:
-        self._draw = draw
+    def __init__(self, rng: random.Random, codes: int, shared: float, faults: float) -> None:
+        self._rng = rng
         self._codes = codes
         self._shared = shared
         self._faults = faults
 
     def document(self, number: int, offset: int) -> tuple[dict[str, Any], list[PublishedRow]]:
         """Return the members of a document that is written there, and its rows in order."""
-        draw = self._draw
-        place = "s" if draw.random() < self._shared else str(number)
-        count = draw.randint(1, 4)
-        bad = draw.randint(1, count) if draw.random() < self._faults else 0
+        rng = self._rng
+        place = "s" if rng.random() < self._shared else str(number)
+        count = rng.randint(1, 4)
+        bad = rng.randint(1, count) if rng.random() < self._faults else 0
         rows: list[PublishedRow] = []
         events = [
             self._event((number, offset), place, at, rows, faulty=at == bad)
@@ -76,9 +76,9 @@ class DocumentWriter:
     def _event(
         self, at: tuple[int, int], place: str, event: int, rows: list[PublishedRow], *, faulty: bool
     ) -> dict[str, Any]:
-        draw = self._draw
-        unit = f"u{place}-{draw.randrange(max(1, self._codes // 8))}"
-        codes = [f"{place}-{draw.randrange(self._codes)}" for _ in range(draw.randint(1, 3))]
+        rng = self._rng
+        unit = f"u{place}-{rng.randrange(max(1, self._codes // 8))}"
+        codes = [f"{place}-{rng.randrange(self._codes)}" for _ in range(rng.randint(1, 3))]
         fields = {"tag": f"{at[0]}.{at[1]}.{event}"}
         made: dict[str, Any] = {"eventTime": "2026-11-22T15:30:00Z", **fields}
 
@@ -86,21 +86,21 @@ class DocumentWriter:
             told = {} if invalid == "invalid_event" else dict(fields)
             rows.append(PublishedRow((*at, len(rows)), key, joins, invalid, told, event))
 
-        if faulty and draw.random() < 0.5:  # the event as a whole
+        if faulty and rng.random() < 0.5:  # the event as a whole
             row(("", ""), (), "invalid_event")
-            made |= draw.choice(
+            made |= rng.choice(
                 ({"bizStep": "unheard_of"}, {"bizStep": "inspecting", "quantityList": [1]})
             )
             return made | {"type": "ObjectEvent", "action": "OBSERVE", "epcList": codes}
         match (
-            draw.choice(("codes", "codes", "pack", "pack", "unit", "nothing"))
+            rng.choice(("codes", "codes", "pack", "pack", "unit", "nothing"))
             if not faulty
             else "codes"
         ):
             case "codes":
-                fields["note"] = made["note"] = draw.choice(("a", "b", "\u00e9\u4e2d"))
+                fields["note"] = made["note"] = rng.choice(("a", "b", "\u00e9\u4e2d"))
                 if faulty:
-                    codes.insert(draw.randint(0, len(codes)), "  ")  # one code that is none
+                    codes.insert(rng.randint(0, len(codes)), "  ")  # one code that is none
                 made |= {
                     "type": "ObjectEvent",
                     "action": "OBSERVE",

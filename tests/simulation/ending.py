@@ -155,7 +155,7 @@ class Ending:
     def _fill_last_window(self) -> None:
         """Publish good rows with one among them that tells nothing, and nothing else after them."""
         now, most = EPOCH + self._scheduler.now, self._plan.rules.max_rows
-        odd = self._world.draw.randrange(most)
+        odd = self._world.rng.randrange(most)
         for place in range(most):
             if place == odd:
                 self._publisher.kinds[0, self._logs[0].end, 0] = self._plan.ending.poison

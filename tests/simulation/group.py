@@ -25,7 +25,7 @@ class Group:
         self,
         scheduler: Scheduler,
         partitions: int,
-        draw: random.Random,
+        rng: random.Random,
         *,
         session: float,
         heartbeat: float,
@@ -33,7 +33,7 @@ class Group:
     ) -> None:
         self._scheduler = scheduler
         self._partitions = partitions
-        self._draw = draw
+        self._rng = rng
         self.session = session
         self.heartbeat = heartbeat
         self.eager = eager
@@ -172,9 +172,9 @@ class Group:
         owners = [m for m in self.members.values() if m.owned and not m.revoking and not m.silent]
         if not owners or self._held_up():
             return False
-        for member in self._draw.sample(owners, self._draw.randint(1, len(owners))):
+        for member in self._rng.sample(owners, self._rng.randint(1, len(owners))):
             owned = sorted(member.owned)
-            self._revoke(member, self._draw.sample(owned, self._draw.randint(1, len(owned))))
+            self._revoke(member, self._rng.sample(owned, self._rng.randint(1, len(owned))))
         return True
 
     def go_away(self) -> None:
@@ -212,7 +212,7 @@ class Group:
     def _soon(self) -> None:
         if self._due is None:
             self._due = self._scheduler.after(
-                self._draw.uniform(0.02, self.heartbeat), self._rebalance
+                self._rng.uniform(0.02, self.heartbeat), self._rebalance
             )
 
     def _held_up(self) -> bool:
@@ -262,7 +262,7 @@ class Group:
         free = [
             n for n in range(self._partitions) if not any(n in kept for kept in wanted.values())
         ]
-        self._draw.shuffle(room)
+        self._rng.shuffle(room)
         for number, member_id in zip(free, room, strict=True):
             wanted[member_id].add(number)
         return wanted
@@ -274,8 +274,6 @@ class Group:
     def _tell(self, member: Member, what: str, numbers: list[int]) -> None:
         """Tell a member something: it arrives a little later, in the order in which it was said."""
         generation = self.generation
-        at = max(
-            member.told_at, self._scheduler.now + self._draw.uniform(0.001, self.heartbeat / 2)
-        )
+        at = max(member.told_at, self._scheduler.now + self._rng.uniform(0.001, self.heartbeat / 2))
         member.told_at = at
         self._scheduler.at(at, lambda: member.client.told(member.id, what, numbers, generation))

@@ -14,7 +14,7 @@ from consumer.loop.intake import Intake
 from consumer.loop.ports import Listener
 from consumer.loop.runner import Runner
 from tests.simulation.adapters import Results, SimApi
-from tests.simulation.dead_letters import SimLetters
+from tests.simulation.dead_letters import SimDeadLetters
 from tests.simulation.documents import RULES, UNIT
 from tests.simulation.oracle import Violation
 from tests.simulation.process import Process
@@ -38,7 +38,7 @@ class Life:
         self.world = world
         self.instance = instance
         self.until_end = plan.until_end and world.troubled
-        self.draw = random.Random(f"{plan.seed} {name}")
+        self.rng = random.Random(f"{plan.seed} {name}")
         strikes = plan.strikes.get(number, []) if world.troubled else []
         self.process = Process(
             world.scheduler,
@@ -50,7 +50,7 @@ class Life:
         self.process.on_kill.append(lambda: world.buried(self))
         self.ended = False
         self.results = Results(self.process, self._pause, world.oracle)
-        self.pipeline = Pipeline(plan.rules, self.draw.random)
+        self.pipeline = Pipeline(plan.rules, self.rng.random)
         units: dict[str, Any] = {"logistic_units": (UNIT,)}
         maker = (
             TaskRowMaker("extended_id", every=False, **units)
@@ -67,20 +67,20 @@ class Life:
                 self.process,
                 world.api,
                 self.results,
-                self.draw,
+                self.rng,
                 world.pace,
                 world.oracle,
                 world.watch,
             ),
-            dead_letters=SimLetters(
-                self.process, world.broker, self.results, self.draw, world.writing, world.oracle
+            dead_letters=SimDeadLetters(
+                self.process, world.broker, self.results, self.rng, world.writing, world.oracle
             ),
             receipts=SimReceipts(
                 self.process,
                 world.broker,
                 world.receipts,
                 self.results,
-                self.draw,
+                self.rng,
                 world.writing,
                 world.oracle,
             ),
@@ -116,7 +116,7 @@ class Life:
             listener,
             world.broker,
             world.group,
-            self.draw,
+            self.rng,
             link=world.link,
             start_from=plan.start_from,
             instance=self.instance,
@@ -171,7 +171,7 @@ class Life:
         """
         process, now = self.process, self.world.scheduler.now
         if not timeout:
-            process.sleep(self.draw.uniform(*TURN))
+            process.sleep(self.rng.uniform(*TURN))
             return
         stretch = self.world.plan.stretch
         if not stretch:

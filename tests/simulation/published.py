@@ -70,51 +70,51 @@ class Publisher:
     def __init__(
         self,
         logs: list[ListLog],
-        draw: random.Random,
+        rng: random.Random,
         mix: Mix,
         published: Callable[[PublishedRecord], object] = lambda _: None,
     ) -> None:
         self._published = published
         self._logs = logs
-        self._draw = draw
+        self._rng = rng
         self._mix = mix
-        self._documents = DocumentWriter(draw, mix.codes, mix.shared, 0.2)
+        self._documents = DocumentWriter(rng, mix.codes, mix.shared, 0.2)
         self.records: dict[tuple[int, int], PublishedRecord] = {}
         self.kinds: dict[Tag, str] = {}
 
     def publish(self, number: int, now: float) -> None:
         """Publish one record of the mix."""
-        draw, mix = self._draw, self._mix
-        gap = draw.randint(1, mix.gap) if draw.random() < mix.gaps else 0
+        rng, mix = self._rng, self._mix
+        gap = rng.randint(1, mix.gap) if rng.random() < mix.gaps else 0
         offset = self._logs[number].end + gap
-        if draw.random() < mix.broken:
-            self._write(number, draw.choice(list(BROKEN)), offset, gap, now)
+        if rng.random() < mix.broken:
+            self._write(number, rng.choice(list(BROKEN)), offset, gap, now)
             return
-        if mix.documents and draw.random() < mix.documents:
+        if mix.documents and rng.random() < mix.documents:
             self._document(number, offset, gap, now)
             return
-        place = "s" if draw.random() < mix.shared else str(number)
-        value = f"{place}-{draw.randrange(mix.codes)}"
-        unit = f"u{place}-{draw.randrange(max(1, mix.codes // 8))}"
+        place = "s" if rng.random() < mix.shared else str(number)
+        value = f"{place}-{rng.randrange(mix.codes)}"
+        unit = f"u{place}-{rng.randrange(max(1, mix.codes // 8))}"
         data: dict[str, Any] = {"tag": f"{number}.{offset}.0"}
-        if draw.randrange(mix.shapes):
-            data["note"] = draw.choice(("a", "b", "\u00e9\u4e2d"))
+        if rng.randrange(mix.shapes):
+            data["note"] = rng.choice(("a", "b", "\u00e9\u4e2d"))
         key: Key = ("extended_id", value)
         joins: tuple[Key, ...] = ()
-        point = draw.random()
+        point = rng.random()
         also: Key | None = None
         invalid = ""
         if point < mix.units:
             key = (UNIT, unit)
             if mix.bare_units:
-                data = {"note": draw.choice(("a", "a", "b"))}
+                data = {"note": rng.choice(("a", "a", "b"))}
         elif point < mix.units + mix.joins:
             data[UNIT] = unit
             joins = ((UNIT, unit),)
         elif point < mix.units + mix.joins + mix.pairs:
             also = (UNIT, unit)
-        elif draw.random() < mix.invalid:
-            invalid = draw.choice(list(INVALID))
+        elif rng.random() < mix.invalid:
+            invalid = rng.choice(list(INVALID))
             data |= INVALID[invalid]
             if invalid == "key_blank":
                 key = ("extended_id", data.pop("extended_id"))
@@ -141,10 +141,10 @@ class Publisher:
         self, offset: int, key: Key, data: dict[str, Any], also: Key | None
     ) -> dict[str, Any]:
         """Return the event of a row: flat, or in an envelope where it must be, or by chance."""
-        draw, mix = self._draw, self._mix
-        padding = {"source": "p" * draw.randint(0, mix.padding)} if mix.padding else {}
+        rng, mix = self._rng, self._mix
+        padding = {"source": "p" * rng.randint(0, mix.padding)} if mix.padding else {}
         usual = key[0] == "extended_id"
-        if also is None and usual and not padding and draw.random() >= mix.envelope:
+        if also is None and usual and not padding and rng.random() >= mix.envelope:
             return {key[0]: key[1], **data}
         event: dict[str, Any] = {
             "event_id": f"e{offset}",
@@ -164,11 +164,11 @@ class Publisher:
             rows = [row for row in rows if row.key[0] != UNIT]
         if not rows:
             return
-        point = self._draw.random()
+        point = self._rng.random()
         for kind, share in self._mix.kinds.items():
             point -= share
             if point < 0:
-                self.kinds[self._draw.choice(rows).tag] = kind
+                self.kinds[self._rng.choice(rows).tag] = kind
                 return
 
     def beat(self, number: int, value: str, now: float) -> None:

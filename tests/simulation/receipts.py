@@ -31,7 +31,7 @@ class SimReceipts:
         broker: Broker,
         topic: ReceiptsTopic,
         results: Results,
-        draw: random.Random,
+        rng: random.Random,
         writing: PendingWrite,
         witness: Witness,
     ) -> None:
@@ -39,7 +39,7 @@ class SimReceipts:
         self._broker = broker
         self._topic = topic
         self._results = results
-        self._draw = draw
+        self._rng = rng
         self._writing = writing
         self._witness = witness
 
@@ -50,14 +50,14 @@ class SimReceipts:
             self._later(row, 0.0, 0)
 
     def _later(self, row: Row, wait: float, tries: int) -> None:
-        there = wait + self._draw.uniform(*self._writing.latency) / 2
+        there = wait + self._rng.uniform(*self._writing.latency) / 2
         self._process.thread(there, lambda: self._produce(row, tries))
 
     def _produce(self, row: Row, tries: int) -> None:
         if row.stage != Stage.RECEIPT:
             return  # its partition was taken away: the next owner writes it
         # It is on its way: what becomes of the process does not change that.
-        there = self._draw.uniform(*self._writing.latency) / 2
+        there = self._rng.uniform(*self._writing.latency) / 2
         self._process.scheduler.after(there, lambda: self._arrive(row, tries))
 
     def _arrive(self, row: Row, tries: int) -> None:
@@ -69,10 +69,10 @@ class SimReceipts:
         tag = tag_of_row(self._witness, row)
         self._topic.written.append(tag)
         self._witness.receipted(self._process, row.record.partition, tag)
-        if self._draw.random() < self._writing.acks_lost:
+        if self._rng.random() < self._writing.acks_lost:
             self._process.thread(0.0, lambda: self._later(row, again, tries + 1))
             return
-        back = self._draw.uniform(*self._writing.latency) / 2
+        back = self._rng.uniform(*self._writing.latency) / 2
         self._process.thread(back, lambda: self._results.put([row]))
-        if self._draw.random() < self._writing.twice:
+        if self._rng.random() < self._writing.twice:
             self._process.thread(back + 0.5, lambda: self._results.put([row]))

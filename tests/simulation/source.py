@@ -35,7 +35,7 @@ class SimSource(ClientPart):
         listener: Listener,
         broker: Broker,
         group: Group,
-        draw: random.Random,
+        rng: random.Random,
         *,
         link: Link | None = None,
         start_from: str = "earliest",
@@ -47,7 +47,7 @@ class SimSource(ClientPart):
         fault_at: int = 0,
     ) -> None:
         client = ClientState(
-            process, broker, group, draw, link or Link(), witness or Witness(), watch
+            process, broker, group, rng, link or Link(), witness or Witness(), watch
         )
         super().__init__(client)
         self._listener = listener
@@ -181,7 +181,7 @@ class SimSource(ClientPart):
     def arrived(self, number: int) -> None:
         """Let a client that waits for a partition get what was written to it."""
         if number in self._reading.fetches:
-            self._process.wake(self._draw.uniform(0.0, 0.005))
+            self._process.wake(self._rng.uniform(0.0, 0.005))
 
     def told(self, member: str, what: str, numbers: list[int], generation: int) -> None:
         """Let librdkafka's thread hear the coordinator; the next poll serves what it says."""

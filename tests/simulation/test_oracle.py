@@ -238,7 +238,7 @@ def test_a_good_row_that_a_wrong_line_names_has_no_reason_for_a_letter() -> None
     error = {"line": 2, "field": "intended_market", "message": "no"}
     site.answer(site.send(owner, *rows), 400, {"errors": [error]})
     with pytest.raises(Violation, match=r"I1: .* lines are not counted from 1"):
-        site.oracle.lettered(owner[0], rows[1].tag, "rejected_by_api")
+        site.oracle.dead_lettered(owner[0], rows[1].tag, "rejected_by_api")
 
 
 def test_while_paused_by_a_401_an_older_call_gives_reason_only_for_what_it_names() -> None:
@@ -251,13 +251,13 @@ def test_while_paused_by_a_401_an_older_call_gives_reason_only_for_what_it_names
     site.answer(
         named, 400, {"errors": [{"key_value": "2", "field": "intended_market", "message": "no"}]}
     )
-    site.oracle.lettered(owner[0], rows[2].tag, "rejected_by_api")
+    site.oracle.dead_lettered(owner[0], rows[2].tag, "rejected_by_api")
     with pytest.raises(Violation, match=r"I1: .*uploading is paused"):
-        site.oracle.lettered(owner[0], rows[1].tag, "rejected_by_api")
+        site.oracle.dead_lettered(owner[0], rows[1].tag, "rejected_by_api")
     site.pass_time(1.0)
     site.accept(owner, rows[0])  # the trial: uploading goes on
     site.answer(late, 413)
-    site.oracle.lettered(owner[0], rows[3].tag, "rejected_by_api")
+    site.oracle.dead_lettered(owner[0], rows[3].tag, "rejected_by_api")
 
 
 def test_a_row_that_tells_nothing_is_given_up_only_after_the_time_that_is_set() -> None:
@@ -269,9 +269,9 @@ def test_a_row_that_tells_nothing_is_given_up_only_after_the_time_that_is_set() 
     with pytest.raises(
         Violation, match=r"I1: .* api_error after 9.0 s of failing by itself, 10 s are set"
     ):
-        site.oracle.lettered(owner[0], row.tag, "api_error")
+        site.oracle.dead_lettered(owner[0], row.tag, "api_error")
     site.pass_time(1.0)
-    site.oracle.lettered(owner[0], row.tag, "api_error")
+    site.oracle.dead_lettered(owner[0], row.tag, "api_error")
 
 
 # -- who waits for whom --------------------------------------------------------------------------

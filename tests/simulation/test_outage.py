@@ -18,7 +18,7 @@ from tests.simulation.adapters import Pace, Results, SimApi
 from tests.simulation.api import Api
 from tests.simulation.api_faults import Faults
 from tests.simulation.broker import Broker, LazyLog
-from tests.simulation.dead_letters import PendingWrite, SimLetters
+from tests.simulation.dead_letters import PendingWrite, SimDeadLetters
 from tests.simulation.group import Group
 from tests.simulation.process import Process
 from tests.simulation.scheduler import BEGIN, Scheduler
@@ -79,7 +79,7 @@ class Outage:
                 self.process, listener, broker, group, random.Random(4), witness=self.watch
             ),
             api=SimApi(self.process, self.api, results, draw, Pace(), self.watch),
-            dead_letters=SimLetters(
+            dead_letters=SimDeadLetters(
                 self.process, broker, results, draw, PendingWrite(), self.watch
             ),
             commit_interval=0.5,

@@ -76,7 +76,7 @@ def _first_failure(seeds: range) -> str:
     return ""
 
 
-def _watermark_plus_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def _committable_offset_plus_one(monkeypatch: pytest.MonkeyPatch) -> None:
     real = offsets.Partition.committable_offset.fget  # type: ignore[attr-defined]
     monkeypatch.setattr(
         offsets.Partition,
@@ -136,7 +136,7 @@ def _receipt_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("break_it", "invariant"),
     [
-        (_watermark_plus_one, "I3:"),
+        (_committable_offset_plus_one, "I3:"),
         (_claims_forgotten, ("I2:", "I4:", "I5:")),
         (_double_count, "I5:"),
         (_letter_dropped, "I8:"),

@@ -141,7 +141,7 @@ class Witness:
     def blameless(self, call: Call) -> None:
         """The API fails for a call in a way that is not its rows' fault, whatever it says."""
 
-    def lettered(self, process: Process, tag: Tag, reason: str) -> None:
+    def dead_lettered(self, process: Process, tag: Tag, reason: str) -> None:
         """A dead letter is in the dead-letter topic."""
 
     def acknowledged(self, process: Process, letters: Sequence[tuple[Tag, object]]) -> None:

@@ -66,9 +66,9 @@ class World:
         if trace is not None:
             trace.clock = lambda: self.seconds
         self.seen: Counter[str] = Counter()
-        self.draw = random.Random(f"world {plan.seed}")
+        self.rng = random.Random(f"world {plan.seed}")
         self.logs = [
-            ListLog(number, begin=self.draw.choice((0, 0, 100)), stride=plan.stride)
+            ListLog(number, begin=self.rng.choice((0, 0, 100)), stride=plan.stride)
             for number in range(plan.partitions)
         ]
         self.broker = Broker(self.logs, max_metadata=plan.max_metadata)
@@ -174,8 +174,8 @@ class World:
         count = plan.records
         if plan.start_from == "latest":
             for log in self.logs:
-                log.pass_over(self.draw.randint(0, 50))
-        times = sorted(self.draw.uniform(0.0, plan.publish_for) for _ in range(count))
+                log.pass_over(self.rng.randint(0, 50))
+        times = sorted(self.rng.uniform(0.0, plan.publish_for) for _ in range(count))
         settled = 5.0 if plan.start_from == "latest" else 0.0
         for at in times:
             scheduler.at(BEGIN + settled + at, self._publish)
@@ -183,7 +183,7 @@ class World:
             scheduler.at(BEGIN + happening.at, partial(self.befalling.happen, happening))
         for place in range(plan.members):
             scheduler.at(
-                BEGIN + self.draw.choice((0.0, self.draw.uniform(0.0, 10.0))),
+                BEGIN + self.rng.choice((0.0, self.rng.uniform(0.0, 10.0))),
                 partial(self._start, place),
             )
         if plan.on_out_of_range == "stop":
@@ -195,13 +195,13 @@ class World:
         self.ending.finish()
 
     def _publish(self) -> None:
-        number = self.draw.randrange(len(self.logs))
+        number = self.rng.randrange(len(self.logs))
         if self.unwritable(number):
             self.scheduler.after(0.5, self._publish)
             return
         self.publisher.publish(number, EPOCH + self.scheduler.now)
-        if self.draw.random() < 0.02:
-            self.logs[number].pass_over(self.draw.randint(1, 3))
+        if self.rng.random() < 0.02:
+            self.logs[number].pass_over(self.rng.randint(1, 3))
         self.arrived(number)
 
     def living(self) -> list[Life]:
@@ -259,7 +259,7 @@ class World:
         place = self.members.index(life)
         self.members[place] = None
         if place < self.plan.members and self.restarts:
-            self.scheduler.after(self.draw.uniform(0.1, 12.0), lambda: self._start(place))
+            self.scheduler.after(self.rng.uniform(0.1, 12.0), lambda: self._start(place))
 
     def buried(self, life: Life) -> None:
         """Take in that a process was killed."""

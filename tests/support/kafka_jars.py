@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 POM = Path(__file__).with_name("pom.xml")
-
-
 CACHE = Path(__file__).parents[2] / ".cache" / "kafka"
 
 

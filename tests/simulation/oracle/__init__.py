@@ -186,8 +186,8 @@ class Oracle(Witness):
     def blameless(self, call: Call) -> None:
         self._blame.blameless(call)
 
-    def lettered(self, process: Process, tag: Tag, reason: str) -> None:
-        self._blame.lettered(process, tag, reason)
+    def dead_lettered(self, process: Process, tag: Tag, reason: str) -> None:
+        self._blame.dead_lettered(process, tag, reason)
 
     def acknowledged(self, process: Process, letters: Sequence[tuple[Tag, object]]) -> None:
         self._outcomes.acknowledged(process, letters)
@@ -253,7 +253,7 @@ class Oracle(Witness):
         """
         done = (
             tag in self._books.settled_ever
-            or tag in self._books.lettered
+            or tag in self._books.dead_lettered
             or tag[:2] in self._books.removed
         )
         return done or tag[1] < self._books.floor.get(tag[0], 0)

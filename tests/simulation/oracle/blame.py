@@ -55,7 +55,7 @@ class Blame:
                 self._failing.setdefault((call.process, call.tags[0]), self._books.scheduler.now)
                 self._condemned.setdefault(call.tags[0], set()).add("api_error")
         elif self._holds_back(call):
-            self._spare(call, "uploading is paused, and its task was not on trial")
+            self._spare(call, "uploading is paused, and its task was no half-open probe")
         elif len(call.tags) == 1:
             self._blame(call, "rejected_by_api" if state == "failed" else "api_error")
             # given up in time, where nothing shows whose fault it is
@@ -74,7 +74,7 @@ class Blame:
             self._books.seen["answer to an older call while paused"] += 1
             if len(call.tags) == 1 and status in (400, 413):
                 self._books.seen["a single row rejected while paused"] += 1
-            self._spare(call, "uploading is paused, and it is neither named nor on trial")
+            self._spare(call, "uploading is paused, and it is neither named nor a half-open probe")
         elif len(call.tags) == 1 and status not in (401, 429):
             self._blame(
                 call, "rejected_by_api" if status in (400, 403, 404, 405, 406, 413) else "api_error"
@@ -140,7 +140,7 @@ class Blame:
         """Note a call that fails by no fault of its rows."""
         self._blameless.add(call)
 
-    def lettered(self, process: Process, tag: Tag, reason: str) -> None:
+    def dead_lettered(self, process: Process, tag: Tag, reason: str) -> None:
         """Raise Violation when a row is dead-lettered without a reason (I1)."""
         rows = self._books.rows_of(tag)
         if tag not in rows:
@@ -165,4 +165,4 @@ class Blame:
             )
         self._books.tell(process, f"has dead-lettered {tag}: {reason}")
         self._books.seen[f"letter {reason}"] += 1
-        self._books.lettered[tag] = reason
+        self._books.dead_lettered[tag] = reason

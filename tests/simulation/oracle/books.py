@@ -127,7 +127,7 @@ class Books:
         self.accepted: set[Tag] = set()
         self.settled_ever: set[Tag] = set()
         #: Rows with a dead letter, and its reason.
-        self.lettered: dict[Tag, str] = {}
+        self.dead_lettered: dict[Tag, str] = {}
 
     def rows_of(self, tag: Tag) -> dict[Tag, PublishedRow]:
         """Return the rows of a tag's record."""

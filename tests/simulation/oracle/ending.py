@@ -29,10 +29,14 @@ def check_end(
         if offset < books.floor.get(number, 0) or (number, offset) in books.removed:
             continue  # before the group's time, or no more
         for row in record.rows:
-            fine = row.tag in effects.applied_tags or row.tag in books.lettered or left_out[row.tag]
-            if not fine or (row.invalid and row.tag not in books.lettered):
+            fine = (
+                row.tag in effects.applied_tags
+                or row.tag in books.dead_lettered
+                or left_out[row.tag]
+            )
+            if not fine or (row.invalid and row.tag not in books.dead_lettered):
                 raise Violation(f"I1: {row.tag} is lost")
-            if not books.limits.receipts or row.tag in books.lettered:
+            if not books.limits.receipts or row.tag in books.dead_lettered:
                 # an owner that did not write its receipt any more may be followed by a
                 # rejection
                 continue
@@ -45,7 +49,7 @@ def _check_final_state(books: Books, effects: Effects) -> None:
     """Raise Violation unless each code stands as was published, whatever was repeated (I9)."""
     fate = Fate(
         lambda number: books.floor.get(number, 0),
-        books.lettered.__contains__,
+        books.dead_lettered.__contains__,
         effects.sure,
     )
     # Nothing is promised of codes that records were about which are no more, nor of what rows

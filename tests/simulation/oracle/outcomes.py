@@ -74,7 +74,7 @@ class Outcomes:
         self._blame.unpause(call)
         affected = document.get("codes_affected") if isinstance(document, dict) else None
         values = [item[call.data_key] for item in call.items]
-        doubtful = (
+        ambiguous = (
             call.data_key in KEYS_OF_ONE_CODE
             and isinstance(affected, int)
             and affected < len(values)
@@ -83,7 +83,7 @@ class Outcomes:
             epoch = self._books.epochs[key]
             if value not in items:
                 self.left_out[tag] += 1
-                if doubtful and tag not in epoch.maybe:
+                if ambiguous and tag not in epoch.maybe:
                     epoch.maybe.add(tag)
                     self._effects.accepted(call, tag)
                     continue

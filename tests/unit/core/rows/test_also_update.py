@@ -109,7 +109,7 @@ class Line(Bench):
     def ledger(self) -> dict[str, int]:
         return self.now_read.ledger.as_dict()
 
-    def lettered(self) -> list[tuple[str | None, str | None, str]]:
+    def dead_lettered(self) -> list[tuple[str | None, str | None, str]]:
         """(data key, value, reason) of every letter so far."""
         rows: list[tuple[Row, str]] = [
             (one.row, one.rejection.reason) for one in self.buried + self.dead_letters
@@ -198,7 +198,7 @@ def test_naming_the_same_code_twice_is_an_invalid_event_that_sends_nothing(
     line = Line()
     event = {**data_key, "key_value": "12", "scm_data": {"a": "1"}}
     line.publish(event | {"also_update": {"data_key": "extended_id", "key_value": "12"}})
-    assert line.lettered() == [(None, None, "invalid_event")]
+    assert line.dead_lettered() == [(None, None, "invalid_event")]
     assert line.dead_letters[0].rejection.field == "also_update"
     line.acknowledge()
     assert line.sent == []
@@ -211,7 +211,7 @@ def test_naming_the_same_code_twice_is_an_invalid_event_that_sends_nothing(
 def test_a_field_that_is_refused_rejects_both_rows_with_a_letter_each_and_the_record_once() -> None:
     line = Line()
     line.publish(labelled("C1", activation_status=7))
-    assert line.lettered() == [
+    assert line.dead_lettered() == [
         ("case_code", "C1", "invalid_value"),
         ("serial_number", "C1", "invalid_value"),
     ]
@@ -227,7 +227,7 @@ def test_a_field_that_is_refused_rejects_both_rows_with_a_letter_each_and_the_re
 def test_a_key_that_is_blank_rejects_its_own_row_only() -> None:
     line = Line()
     line.publish(unit("case_code", "C1", ("serial_number", " ")))
-    assert line.lettered() == [("serial_number", " ", "key_blank")]
+    assert line.dead_lettered() == [("serial_number", " ", "key_blank")]
     assert line.in_flight() == [("case_code", "C1")]
 
 
@@ -238,7 +238,7 @@ def test_one_row_rejected_by_the_api_is_one_letter_and_the_record_waits_for_it_a
     line = Line()
     line.publish(labelled("C1"))
     line.answer(line.attempt("serial_number"), naming(error_of("C1", field="serial_number")))
-    assert line.lettered() == [("serial_number", "C1", "unknown_key")]
+    assert line.dead_lettered() == [("serial_number", "C1", "unknown_key")]
     steps: list[Callable[[], None]] = [line.acknowledge, line.accept]
     for step in steps if letter_first else reversed(steps):
         assert line.now_read.committable_offset == 0
