@@ -8,7 +8,7 @@ from __future__ import annotations
 from tests.mutants.mutant import SIMULATION, Edit, Mutant
 
 RUNNER, RESTING, MEMBERSHIP = "loop/runner.py", "loop/partition_pauses.py", "loop/session_lease.py"
-PIPELINE, PACE = "core/pipeline.py", "core/admission/pace.py"
+BACKPRESSURE, PACE = "core/backpressure.py", "core/admission/pace.py"
 SEVERAL_TESTS = ("tests/unit/core/rows/test_several.py",)
 CROWDING_TESTS = ("tests/unit/core/admission/test_flow.py",)
 MEMBERSHIP_TESTS = ("tests/unit/loop/test_session_lease.py",)
@@ -367,7 +367,7 @@ MUTANTS = (
     ),
     Mutant(
         "what waits for room waits for itself",
-        (Edit(PIPELINE, "else self.flow.room + undecoded", "else self.flow.room"),),
+        (Edit(BACKPRESSURE, "else self._flow.room + undecoded", "else self._flow.room"),),
         SEVERAL_TESTS,
     ),
     Mutant(
@@ -394,16 +394,16 @@ MUTANTS = (
     ),
     Mutant(
         "what waits for tasks to end is taken for stock",
-        (Edit(PIPELINE, "- by_task + min(by_task, self.uploads.tasks.free) >=", ">="),),
+        (Edit(BACKPRESSURE, "sync + min(by_task, self._tasks.free)", "self._lanes.full_windows"),),
         CROWDING_TESTS,
     ),
     Mutant(
         "rows that wait for tasks to end may take all of the memory",
         (
             Edit(
-                PIPELINE,
-                "if row.by_task) if self._tasks_short else ()",
-                "if row.by_task) if False else ()",
+                BACKPRESSURE,
+                "            yield from (row for row in self._lanes.rows() if row.by_task)",
+                "            pass",
             ),
         ),
         CROWDING_TESTS,
