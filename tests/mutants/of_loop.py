@@ -8,7 +8,8 @@ from __future__ import annotations
 from tests.mutants.mutant import SIMULATION, Edit, Mutant
 
 RUNNER, RESTING, MEMBERSHIP = "loop/runner.py", "loop/partition_pauses.py", "loop/session_lease.py"
-BACKPRESSURE, PACE = "core/backpressure.py", "core/admission/pace.py"
+PIPELINE, BACKPRESSURE = "core/pipeline.py", "core/backpressure.py"
+PACE = "core/admission/pace.py"
 SEVERAL_TESTS = ("tests/unit/core/rows/test_several.py",)
 CROWDING_TESTS = ("tests/unit/core/admission/test_flow.py",)
 MEMBERSHIP_TESTS = ("tests/unit/loop/test_session_lease.py",)

@@ -64,7 +64,10 @@ MUTANTS = (
         (
             Edit(
                 OFFSETS,
-                '        if record.open:\n            assert record.open > 0, "a record has more settled rows than rows"\n            continue\n        record.settled',
+                "        if record.open:\n"
+                '            assert record.open > 0, "a record has more settled rows than rows"\n'
+                "            continue\n"
+                "        record.settled",
                 "        if record.settled:\n            continue\n        record.settled",
             ),
         ),

@@ -43,7 +43,8 @@ MUTANTS = (
         (
             Edit(
                 CLAIMS,
-                "elif type(held) is LockQueue and not held.waiting and held.admits(row, shared=True):",
+                "elif type(held) is LockQueue and not held.waiting and held.admits(row, "
+                "shared=True):",
                 "elif False:",
             ),
             Edit(
@@ -85,11 +86,11 @@ MUTANTS = (
         (
             Edit(
                 PIPELINE,
-                "            self._carry_out(self.uploads.handle_response(attempt.window, response, now), now)\n",
+                "            self._carry_out(self.uploads.handle_response(",
                 "            if response.status != 200:\n"
                 "                self._add_ready(self.claims.release(attempt.window.rows))\n"
                 "                self.claims.acquire(attempt.window.rows)\n"
-                "            self._carry_out(self.uploads.handle_response(attempt.window, response, now), now)\n",
+                "            self._carry_out(self.uploads.handle_response(",
             ),
         ),
     ),
@@ -110,17 +111,20 @@ MUTANTS = (
             Edit(
                 PIPELINE,
                 "add_dead_letter(row, rejection)\n",
-                "add_dead_letter(row, rejection)\n            self._add_ready(self.claims.release([row]))\n",
+                "add_dead_letter(row, rejection)\n"
+                "            self._add_ready(self.claims.release([row]))\n",
             ),
             Edit(
                 PIPELINE,
                 "add_dead_letter(row, row.rejection)\n",
-                "add_dead_letter(row, row.rejection)\n            self._add_ready(self.claims.release([row]))\n",
+                "add_dead_letter(row, row.rejection)\n"
+                "            self._add_ready(self.claims.release([row]))\n",
             ),
             Edit(
                 PIPELINE,
                 "        self._settle(settled, now)",
-                "        self.flow.release(len(settled), settle(settled, self._settled_timestamps))",
+                "        self.flow.release(len(settled), settle(settled, "
+                "self._settled_timestamps))",
             ),
             Edit(PIPELINE, "        self._release(unacknowledged, now)\n", ""),
         ),
@@ -137,7 +141,8 @@ MUTANTS = (
         HALF_SETTLED,
     ),
     Mutant(
-        "a key that a record held alone is shared with others when a later row of its own shares it",
+        "a key that a record held alone is shared with others when a later row of its "
+        "own shares it",
         (Edit(CLAIMS, "queue.add(record, shared=shared)", "queue.add(record, shared=True)"),),
         HALF_SETTLED,
     ),
@@ -318,7 +323,9 @@ MUTANTS = (
         (
             Edit(
                 LANES,
-                "                or row.shape is not shape\n                or row.data_key != lane.data_key\n                or row.suspect\n",
+                "                or row.shape is not shape\n"
+                "                or row.data_key != lane.data_key\n"
+                "                or row.suspect\n",
                 "",
             ),
         ),

@@ -34,7 +34,8 @@ MUTANTS = (
         (
             Edit(
                 PIPELINE,
-                "            self._acknowledgements.add_dead_letter(row, rejection)\n        if result.resend",
+                "            self._acknowledgements.add_dead_letter(row, rejection)\n"
+                "        if result.resend",
                 "            self._settle([row], now)\n        if result.resend",
             ),
         ),
@@ -45,7 +46,8 @@ MUTANTS = (
             Edit(
                 PIPELINE,
                 "        effects.notices, self.uploads",
-                "        self.on_acknowledged([letter.row for letter in effects.dead_letters], now)\n"
+                "        self.on_acknowledged([letter.row for letter in "
+                "effects.dead_letters], now)\n"
                 "        effects.notices, self.uploads",
             ),
         ),
@@ -102,7 +104,9 @@ MUTANTS = (
             Edit(
                 REJECTIONS,
                 "        self._try_alone(window, outcome.candidates)\n",
-                "        self._try_alone(window, outcome.candidates)\n        result.accepted += outcome.others\n        outcome.others = []\n",
+                "        self._try_alone(window, outcome.candidates)\n"
+                "        result.accepted += outcome.others\n"
+                "        outcome.others = []\n",
             ),
         ),
     ),
@@ -126,8 +130,10 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                'Verdict.UNEXPECTED, text=f"not the documented answer; {describe(response)}")\n    if items',
-                'Verdict.ACCEPTED, text=f"not the documented answer; {describe(response)}")\n    if items',
+                'Verdict.UNEXPECTED, text=f"not the documented answer; {describe(response)}")\n'
+                "    if items",
+                'Verdict.ACCEPTED, text=f"not the documented answer; {describe(response)}")\n'
+                "    if items",
             ),
         ),
     ),
