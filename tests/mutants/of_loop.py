@@ -10,7 +10,8 @@ from tests.mutants.mutant import SIMULATION, Edit, Mutant
 RUNNER, READING, HAND_OVER = "loop/runner.py", "loop/reading.py", "loop/rebalance.py"
 COMMITTING, DRAIN, PATIENCE = "loop/committing.py", "loop/drain.py", "loop/patience.py"
 PAUSES, LEASE = "loop/partition_pauses.py", "loop/session_lease.py"
-PIPELINE, PACE = "core/pipeline.py", "core/admission/pace.py"
+BACKPRESSURE, PIPELINE = "core/backpressure.py", "core/pipeline.py"
+PACE = "core/admission/pace.py"
 SEVERAL_TESTS = ("tests/unit/core/rows/test_several.py",)
 QUOTA_TESTS = ("tests/unit/core/admission/test_flow.py",)
 PACE_TESTS = ("tests/unit/core/admission/test_pace.py",)
@@ -305,7 +306,7 @@ MUTANTS = (
         promise="fencing",
     ),
     Mutant(
-        "a full memory does not stop verdict",
+        "a full memory does not stop reading",
         (
             Edit(
                 READING,
@@ -406,7 +407,7 @@ MUTANTS = (
     ),
     Mutant(
         "what waits for room waits for itself",
-        (Edit(PIPELINE, "else self.flow.room + undecoded", "else self.flow.room"),),
+        (Edit(BACKPRESSURE, "else self._flow.room + undecoded", "else self._flow.room"),),
         SEVERAL_TESTS,
         promise="I8",
     ),
@@ -435,7 +436,7 @@ MUTANTS = (
     ),
     Mutant(
         "what waits for tasks to end is taken for stock",
-        (Edit(PIPELINE, "- by_task + min(by_task, self.uploads.tasks.free) >=", ">="),),
+        (Edit(BACKPRESSURE, "sync + min(by_task, self._tasks.free) >=", "sync + by_task >="),),
         QUOTA_TESTS,
         promise="I6",
     ),
@@ -443,9 +444,9 @@ MUTANTS = (
         "rows that wait for tasks to end may take all of the memory",
         (
             Edit(
-                PIPELINE,
-                "if row.by_task) if self._tasks_short else ()",
-                "if row.by_task) if False else ()",
+                BACKPRESSURE,
+                "        if self._lanes.full_task_windows + self._lanes.task_lanes >",
+                "        if 0 >",
             ),
         ),
         QUOTA_TESTS,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Edit, Mutant
 
-OFFSETS, MAP, FLOW, PIPELINE, INTAKE = (
+OFFSETS, COMMITS, MAP, CODEC, FLOW, PIPELINE, ACKNOWLEDGEMENTS, INTAKE = (
     "core/offsets/partition.py",
+    "core/offsets/commits.py",
     "core/offsets/settled_map.py",
+    "core/offsets/run_codec.py",
     "core/admission/flow.py",
     "core/pipeline.py",
+    "core/acknowledgements.py",
     "loop/intake.py",
 )
 OFFSETS_TESTS = ("tests/unit/core/offsets/test_partition.py",)
@@ -44,13 +47,13 @@ MUTANTS = (
         "commit before settle",
         (
             Edit(
-                OFFSETS, "offset = partition.committable_offset\n", "offset = partition.position\n"
+                COMMITS, "offset = partition.committable_offset\n", "offset = partition.position\n"
             ),
         ),
         promise="I3",
     ),
     Mutant(
-        "committable_offset off by one",
+        "committable offset off by one",
         (
             Edit(
                 OFFSETS,
@@ -65,7 +68,10 @@ MUTANTS = (
         (
             Edit(
                 OFFSETS,
-                "        if record.open:\n            continue\n        record.settled",
+                "        if record.open:\n"
+                '            assert record.open > 0, "a record has more settled rows than rows"\n'
+                "            continue\n"
+                "        record.settled",
                 "        if record.settled:\n            continue\n        record.settled",
             ),
         ),
@@ -73,7 +79,7 @@ MUTANTS = (
     ),
     Mutant(
         "a partition that was taken away is committed",
-        (Edit(OFFSETS, "        if not partition.owned:\n            continue\n", ""),),
+        (Edit(COMMITS, "        if not partition.owned:\n            continue\n", ""),),
         OFFSETS_TESTS,
         promise="I3",
     ),
@@ -81,7 +87,7 @@ MUTANTS = (
         "a commit carries no settled map",
         (
             Edit(
-                OFFSETS,
+                COMMITS,
                 "        if partition.records or partition.already_settled.end > offset:\n",
                 "        if False:\n",
             ),
@@ -92,7 +98,7 @@ MUTANTS = (
         "what the map names is forgotten by the first commit after a restart",
         (
             Edit(
-                OFFSETS,
+                COMMITS,
                 "if partition.records or partition.already_settled.end > offset:",
                 "if partition.records:",
             ),
@@ -101,10 +107,10 @@ MUTANTS = (
         promise="I7",
     ),
     Mutant(
-        "a map is committed only when the committable_offset moves",
+        "a map is committed only when the committable offset moves",
         (
             Edit(
-                OFFSETS,
+                COMMITS,
                 "offset != partition.committed or metadata != partition.metadata",
                 "offset != partition.committed",
             ),
@@ -120,7 +126,7 @@ MUTANTS = (
         "map off by one where it is read",
         (
             Edit(
-                MAP,
+                CODEC,
                 "yield at + ones.start(), at + ones.end()",
                 "yield at + ones.start() + 1, at + ones.end() + 1",
             ),
@@ -169,7 +175,7 @@ MUTANTS = (
     ),
     Mutant(
         "the map's room is judged by what is settled now, not by what may settle",
-        (Edit(MAP, "each = 1 + _size(end - unsettled[0])", "each = 0"),),
+        (Edit(CODEC, "each = 1 + _size(end - unsettled[0])", "each = 0"),),
         MAP_TESTS,
         promise="I7",
     ),
@@ -184,8 +190,8 @@ MUTANTS = (
         (
             Edit(
                 INTAKE,
-                "        pending = self.waiting.get(partition)\n        if pending is None and",
-                "        pending = None\n        if pending is None and",
+                "        pending = self.waiting.get(partition)\n",
+                "        pending = None\n",
             ),
         ),
         INTAKE_TESTS,
@@ -291,7 +297,13 @@ MUTANTS = (
     ),
     Mutant(
         "memory bound: bytes not looked at",
-        (Edit(FLOW, " or self.size >= _end(size, self._max_bytes, share)", ""),),
+        (
+            Edit(
+                FLOW,
+                " or self.size >= _end(\n            size, self._max_bytes, share\n        )",
+                "",
+            ),
+        ),
         promise="I6",
     ),
     Mutant(
@@ -302,7 +314,7 @@ MUTANTS = (
     ),
     Mutant(
         "rejected rows do not count as rows that cannot go until their letters are late",
-        (Edit(PIPELINE, "if late or row.stage == Stage.DEAD_LETTER", "if late"),),
+        (Edit(ACKNOWLEDGEMENTS, "if late or row.stage == Stage.DEAD_LETTER", "if late"),),
         ("tests/unit/core/admission/test_flow.py",),
         promise="I6",
     ),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from tests.mutants.mutant import CORE, Edit, Mutant
 
-CLAIMS, LANES, WINDOWS = (
+CLAIMS, LOCKS, LANE, LANES, WINDOW, WINDOWS = (
     "core/ordering/claims.py",
+    "core/ordering/lock_queue.py",
+    "core/batching/lane.py",
     "core/batching/lanes.py",
+    "core/batching/window.py",
     "core/batching/windows.py",
 )
 PIPELINE, UPLOADS, OUTCOMES = (
@@ -24,7 +27,7 @@ MUTANTS = (
     ),
     Mutant(
         "a key goes to the latest that waits instead of the first",
-        (Edit(CLAIMS, "line.waiting.popleft()", "line.waiting.pop()"),),
+        (Edit(CLAIMS, "queue.waiting.popleft()", "queue.waiting.pop()"),),
         promise="I2",
     ),
     Mutant(
@@ -43,7 +46,8 @@ MUTANTS = (
         (
             Edit(
                 CLAIMS,
-                "elif type(held) is LockQueue and not held.waiting and held.admits(row, shared=True):",
+                "elif type(held) is LockQueue and not held.waiting and held.admits(row, "
+                "shared=True):",
                 "elif False:",
             ),
             Edit(
@@ -88,18 +92,24 @@ MUTANTS = (
         (
             Edit(
                 PIPELINE,
-                "            self._carry_out(self.uploads.handle_response(attempt.window, response, now), now)\n",
+                "            self._carry_out(self.uploads.handle_response(",
                 "            if response.status != 200:\n"
-                "                self._ready(self.claims.free(attempt.window.rows))\n"
+                "                self._add_ready(self.claims.release(attempt.window.rows))\n"
                 "                self.claims.acquire(attempt.window.rows)\n"
-                "            self._carry_out(self.uploads.handle_response(attempt.window, response, now), now)\n",
+                "            self._carry_out(self.uploads.handle_response(",
             ),
         ),
         promise="I2",
     ),
     Mutant(
         "a call that is lost after its partition went is forgotten with the epoch before",
-        (Edit(PIPELINE, "            self._keep_lost(result.revoked)\n", ""),),
+        (
+            Edit(
+                PIPELINE,
+                "            self._lost_calls.keep_late(result.revoked, self.partitions)\n",
+                "",
+            ),
+        ),
         ("tests/unit/core/test_revocation.py",),
         promise="lost-answer",
     ),
@@ -108,15 +118,23 @@ MUTANTS = (
         (
             Edit(
                 PIPELINE,
-                "self._dead_letters.append(DeadLetter(row, rejection))",
-                "self._dead_letters.append(DeadLetter(row, rejection))\n        self._ready(self.claims.free([row]))",
+                "add_dead_letter(row, rejection)\n",
+                "add_dead_letter(row, rejection)\n"
+                "            self._add_ready(self.claims.release([row]))\n",
+            ),
+            Edit(
+                PIPELINE,
+                "add_dead_letter(row, row.rejection)\n",
+                "add_dead_letter(row, row.rejection)\n"
+                "            self._add_ready(self.claims.release([row]))\n",
             ),
             Edit(
                 PIPELINE,
                 "        self._settle(settled, now)",
-                "        self.flow.release(len(settled), settle(settled, self._settled_timestamps))",
+                "        self.flow.release(len(settled), settle(settled, "
+                "self._settled_timestamps))",
             ),
-            Edit(PIPELINE, "        self._free(lettered, now)\n", ""),
+            Edit(PIPELINE, "        self._release(unacknowledged, now)\n", ""),
         ),
         promise="I2",
     ),
@@ -133,25 +151,24 @@ MUTANTS = (
         promise="I2",
     ),
     Mutant(
-        "a key that a record held alone is shared with others when a later row of its own shares it",
-        (Edit(CLAIMS, "line.add(record, shared=shared)", "line.add(record, shared=True)"),),
+        "a key that a record held alone is shared with others when a later row of its "
+        "own shares it",
+        (Edit(CLAIMS, "queue.add(record, shared=shared)", "queue.add(record, shared=True)"),),
         HALF_SETTLED,
         promise="I2",
     ),
     Mutant(
         "what a record holds keeps out its own rows",
         (
-            Edit(CLAIMS, "return self.exclusive == (own is False)", "return not self.exclusive"),
-            Edit(
-                CLAIMS, "return len(self.holders) == (own is not None)", "return not self.holders"
-            ),
+            Edit(LOCKS, "return self.exclusive == (own is False)", "return not self.exclusive"),
+            Edit(LOCKS, "return len(self.holders) == (own is not None)", "return not self.holders"),
         ),
         HALF_SETTLED,
         promise="I8",
     ),
     Mutant(
         "what half-settled records of a revoked partition hold is never freed",
-        (Edit(PIPELINE, "        self._ready(self.claims.release(records))\n", ""),),
+        (Edit(PIPELINE, "        self._add_ready(self.claims.release_records(records))\n", ""),),
         HALF_SETTLED,
         promise="I8",
     ),
@@ -159,7 +176,9 @@ MUTANTS = (
         "a record that is settled goes on holding its codes for the lost call of one of them",
         (
             Edit(
-                PIPELINE, "release(row.record for row in held if row.record.settled)", "release(())"
+                PIPELINE,
+                "release_records(row.record for row in held if row.record.settled)",
+                "release_records(())",
             ),
         ),
         HALF_SETTLED,
@@ -173,7 +192,7 @@ MUTANTS = (
     ),
     Mutant(
         "a record that waits itself is not hastened for those that wait for it",
-        (Edit(CLAIMS, "        elif self._several:\n", "        elif False:\n"),),
+        (Edit(CLAIMS, "        elif self._records:\n", "        elif False:\n"),),
         HALF_SETTLED,
         promise="I8",
     ),
@@ -203,15 +222,19 @@ MUTANTS = (
     ),
     Mutant(
         "entries of lanes that hold no more stay where others stand before them",
-        (Edit(LANES, "            if len(heap) > most:\n", "            if False:\n"),),
+        (Edit(LANE, "            if len(heap) > most:\n", "            if False:\n"),),
         ("tests/unit/core/batching/test_lanes.py",),
         promise="I6",
     ),
     Mutant(
         "claims of rows in flight freed at the revocation",
         (
-            Edit(PIPELINE, "self._free(lettered, now)", "self._free(lettered + in_flight, now)"),
-            Edit(PIPELINE, "self._free(result.revoked, now)", "pass"),
+            Edit(
+                PIPELINE,
+                "self._release(unacknowledged, now)",
+                "self._release(unacknowledged + in_flight, now)",
+            ),
+            Edit(PIPELINE, "self._release(result.revoked, now)", "pass"),
         ),
         promise="I4",
     ),
@@ -289,8 +312,8 @@ MUTANTS = (
         (
             Edit(
                 WINDOWS,
-                "(window.sent_at, window.oldest, window.number, window))",
-                "(0.0, window.oldest, window.number, window))",
+                "entry = (window.sent_at, window.oldest, window.number, window)",
+                "entry = (0.0, window.oldest, window.number, window)",
             ),
         ),
         ("tests/unit/core/uploading/test_uploads_failing.py",),
@@ -311,7 +334,7 @@ MUTANTS = (
         "an answer to an earlier attempt counts for the present one",
         (
             Edit(
-                WINDOWS,
+                WINDOW,
                 "self.place is Place.IN_FLIGHT and self.attempts == attempt",
                 "self.place is Place.IN_FLIGHT",
             ),
@@ -322,7 +345,7 @@ MUTANTS = (
         "a second answer to the same attempt counts again",
         (
             Edit(
-                WINDOWS,
+                WINDOW,
                 "self.place is Place.IN_FLIGHT and self.attempts == attempt",
                 "self.attempts == attempt",
             ),
@@ -334,8 +357,10 @@ MUTANTS = (
         (
             Edit(
                 LANES,
-                "row.shape is not shape or row.data_key != lane.data_key or row.suspect",
-                "False",
+                "                or row.shape is not shape\n"
+                "                or row.data_key != lane.data_key\n"
+                "                or row.suspect\n",
+                "",
             ),
         ),
         ("tests/unit/core/batching/test_windows.py",),

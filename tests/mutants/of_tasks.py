@@ -11,7 +11,7 @@ TASKS, OUTCOMES, UPLOADS, PIPELINE, WINDOWS, ROWS = (
     "core/uploading/uploads.py",
     "core/pipeline.py",
     "core/batching/windows.py",
-    "core/rows/maker.py",
+    "core/rows/by_task.py",
 )
 TASKS_TESTS = ("tests/unit/core/uploading/test_tasks.py",)
 RECEIPTS_TESTS = ("tests/unit/core/test_receipts.py",)
@@ -33,8 +33,8 @@ MUTANTS = (
         (
             Edit(
                 TASKS,
-                'return Outcome(Verdict.TASK_FAILED, text=f"the task',
-                'return Outcome(Verdict.ACCEPTED, text=f"',
+                "Verdict.TASK_FAILED,\n",
+                "Verdict.ACCEPTED,\n",
             ),
         ),
         promise="I1",
@@ -94,12 +94,12 @@ MUTANTS = (
         promise="I8",
     ),
     Mutant(
-        "a trial that is a task at work keeps all others from being tried",
+        "a probe that is a task at work keeps all others from being tried",
         (
             Edit(
-                "core/admission/gate.py",
-                "return max(at, self.probe_at)  # the trial is a task",
-                "return None  # the trial is a task",
+                "core/admission/upload_pause.py",
+                "return max(at, self._unanswered_until)",
+                "return None",
             ),
         ),
         TASKS_TESTS,
@@ -110,8 +110,8 @@ MUTANTS = (
         (
             Edit(
                 TASKS,
-                'Outcome(Verdict.LOST, text="the API',
-                'Outcome(Verdict.ACCEPTED, text="the API',
+                'Verdict.LOST, text="the API',
+                'Verdict.ACCEPTED, text="the API',
             ),
         ),
         promise="I1",
@@ -149,8 +149,9 @@ MUTANTS = (
         (
             Edit(
                 PIPELINE,
-                "                self._receipt(result)\n",
-                "                self._receipt(result)\n                self.acknowledged(result.accepted, now)\n",
+                "                self._acknowledgements.add_receipt(result)\n",
+                "                self._acknowledgements.add_receipt(result)\n"
+                "                self.on_acknowledged(result.accepted, now)\n",
             ),
         ),
         RECEIPTS_TESTS,
@@ -160,11 +161,11 @@ MUTANTS = (
         "a receipt of a revoked partition settles its row",
         (
             Edit(
-                PIPELINE,
-                "            del self._unacknowledged[row]\n            row.stage = Stage.DONE\n",
+                "core/acknowledgements.py",
+                "            del self._rows[row]\n            row.stage = Stage.DONE\n",
                 "            row.stage = Stage.DONE\n",
             ),
-            Edit(PIPELINE, "        self._free(lettered, now)\n", ""),
+            Edit(PIPELINE, "        self._release(unacknowledged, now)\n", ""),
         ),
         RECEIPTS_TESTS,
         promise="I5",

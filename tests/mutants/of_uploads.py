@@ -12,6 +12,17 @@ UPLOADS, OUTCOMES, GATE, PIPELINE, ROWS = (
     "core/rows/maker.py",
 )
 EVIDENCE = "core/uploading/evidence.py"
+DECISION, REJECTIONS, TOKEN_CHECKS, ACKNOWLEDGEMENTS = (
+    "core/uploading/decision.py",
+    "core/uploading/rejections.py",
+    "core/uploading/token_checks.py",
+    "core/acknowledgements.py",
+)
+UPLOAD_PAUSE, CIRCUIT, THROTTLE = (
+    "core/admission/upload_pause.py",
+    "core/admission/circuit.py",
+    "core/admission/throttle.py",
+)
 GATE_TESTS = ("tests/unit/core/admission/test_gate.py", CORE)
 EVIDENCE_TESTS = ("tests/unit/core/uploading/test_evidence.py",)
 REFUSED_TESTS = ("tests/unit/core/uploading/test_uploads_refused.py",)
@@ -23,7 +34,8 @@ MUTANTS = (
         (
             Edit(
                 PIPELINE,
-                "            self._letter(row, rejection)\n        if result.resend",
+                "            self._acknowledgements.add_dead_letter(row, rejection)\n"
+                "        if result.resend",
                 "            self._settle([row], now)\n        if result.resend",
             ),
         ),
@@ -34,9 +46,10 @@ MUTANTS = (
         (
             Edit(
                 PIPELINE,
-                "        self._dead_letters.clear()\n",
-                "        self._dead_letters.clear()\n"
-                "        self.acknowledged([letter.row for letter in effects.dead_letters], now)\n",
+                "        effects.notices, self.uploads",
+                "        self.on_acknowledged([letter.row for letter in "
+                "effects.dead_letters], now)\n"
+                "        effects.notices, self.uploads",
             ),
         ),
         promise="I1",
@@ -45,17 +58,17 @@ MUTANTS = (
         "an acknowledgement of a revoked partition's letter settles its row",
         (
             Edit(
-                PIPELINE,
-                "            del self._unacknowledged[row]\n            row.stage = Stage.DONE\n",
+                ACKNOWLEDGEMENTS,
+                "            del self._rows[row]\n            row.stage = Stage.DONE\n",
                 "            row.stage = Stage.DONE\n",
             ),
-            Edit(PIPELINE, "        self._free(lettered, now)\n", ""),
+            Edit(PIPELINE, "        self._release(unacknowledged, now)\n", ""),
         ),
         promise="I5",
     ),
     Mutant(
         "letters of a revoked partition are written",
-        (Edit(PIPELINE, " if letter.row.stage == Stage.DEAD_LETTER]", "]"),),
+        (Edit(ACKNOWLEDGEMENTS, " if letter.row.stage == Stage.DEAD_LETTER\n", "\n"),),
         promise="fencing",
     ),
     Mutant(
@@ -63,8 +76,8 @@ MUTANTS = (
         (
             Edit(
                 UPLOADS,
-                "        if reduced:\n            self._drop_orphans",
-                "        if False:\n            self._drop_orphans",
+                "        if reduced:\n            self._drop_revoked",
+                "        if False:\n            self._drop_revoked",
             ),
         ),
         promise="fencing",
@@ -74,8 +87,8 @@ MUTANTS = (
         (
             Edit(
                 UPLOADS,
-                "        if reduced:\n            # The answer",
-                "        if False:\n            # The answer",
+                "        if end.reduced:\n            # The response",
+                "        if False:\n            # The response",
             ),
         ),
         ("tests/unit/core/test_revocation.py",),
@@ -85,9 +98,9 @@ MUTANTS = (
         "a row named by a 400 counts as accepted",
         (
             Edit(
-                UPLOADS,
-                "                result.rejected.append((row, why))\n",
-                "                result.accepted.append(row)\n",
+                REJECTIONS,
+                "            result.rejected.append((row, why))\n",
+                "            result.accepted.append(row)\n",
             ),
         ),
         promise="I1",
@@ -96,9 +109,11 @@ MUTANTS = (
         "the rows that a 400 does not name count as accepted",
         (
             Edit(
-                UPLOADS,
-                "        if outcome.others:\n            window.rows",
-                "        result.accepted += outcome.others\n        if False:\n            window.rows",
+                REJECTIONS,
+                "        self._try_alone(window, outcome.candidates)\n",
+                "        self._try_alone(window, outcome.candidates)\n"
+                "        result.accepted += outcome.others\n"
+                "        outcome.others = []\n",
             ),
         ),
         promise="I1",
@@ -125,8 +140,10 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                'Verdict.UNEXPECTED, text=f"not the documented answer; {describe(response)}")\n    if items',
-                'Verdict.ACCEPTED, text=f"not the documented answer; {describe(response)}")\n    if items',
+                'Verdict.UNEXPECTED, text=f"not the documented answer; {describe(response)}")\n'
+                "    if items",
+                'Verdict.ACCEPTED, text=f"not the documented answer; {describe(response)}")\n'
+                "    if items",
             ),
         ),
         promise="I1",
@@ -136,8 +153,8 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "(Verdict.FAILED if 500 <= status <= 599",
-                "(Verdict.NONE_NAMED if 500 <= status <= 599",
+                "Verdict.FAILED if 500 <= status <= 599",
+                "Verdict.NONE_NAMED if 500 <= status <= 599",
             ),
         ),
         promise="I1",
@@ -187,9 +204,9 @@ MUTANTS = (
         "a failed task is divided as a rejection is, and its last row rejected",
         (
             Edit(
-                UPLOADS,
-                "elif outcome.verdict in (Verdict.NONE_NAMED, ",
-                "elif outcome.verdict in (Verdict.TASK_FAILED, Verdict.NONE_NAMED, ",
+                DECISION,
+                "Verdict.TASK_FAILED:  (Action.WEIGH, ",
+                "Verdict.TASK_FAILED:  (Action.REJECT_WHOLE, ",
             ),
         ),
         ("tests/unit/core/uploading/test_tasks.py",),
@@ -218,8 +235,8 @@ MUTANTS = (
         (
             Edit(
                 UPLOADS,
-                "divides = trial and verdict is not Verdict.UNAUTHORIZED and",
-                "divides = trial and",
+                "divides = end.probe and verdict is not Verdict.UNAUTHORIZED and",
+                "divides = end.probe and",
             ),
         ),
         REFUSED_TESTS,
@@ -247,7 +264,7 @@ MUTANTS = (
         (
             Edit(
                 EVIDENCE,
-                "if refused and not failure.suspect and failure.api_doubtful:",
+                "if refused and not failure.suspect and failure.refuses_all:",
                 "if refused:",
             ),
         ),
@@ -264,9 +281,9 @@ MUTANTS = (
         "a 400 without names that comes while uploading is paused rejects rows",
         (
             Edit(
-                UPLOADS,
-                "            elif self.gate.pause is not None:\n",
-                "            elif False:\n",
+                DECISION,
+                "Verdict.NONE_NAMED:   (Action.REJECT_WHOLE, Action.REQUEUE, ",
+                "Verdict.NONE_NAMED:   (Action.REJECT_WHOLE, Action.REJECT_WHOLE, ",
             ),
         ),
         REFUSED_TESTS,
@@ -276,9 +293,9 @@ MUTANTS = (
         "suspect rows are given up in an outage",
         (
             Edit(
-                UPLOADS,
-                "if response.status == 200 and self.gate.pause is None and",
-                "if self.gate.pause is None and",
+                TOKEN_CHECKS,
+                "if response.status == 200 and self._gate.pause is None and",
+                "if self._gate.pause is None and",
             ),
         ),
         FAILING_TESTS,
@@ -286,7 +303,13 @@ MUTANTS = (
     ),
     Mutant(
         "signs of life take every request where a member's share is small",
-        (Edit(UPLOADS, "if self._sent_at <= self._asked_at and any(", "if False and any("),),
+        (
+            Edit(
+                TOKEN_CHECKS,
+                "if self.window_sent_at <= self._sent_at and any(",
+                "if False and any(",
+            ),
+        ),
         FAILING_TESTS,
         promise="I8",
     ),
@@ -294,8 +317,8 @@ MUTANTS = (
         "suspect rows that are left alone are never given up",
         (
             Edit(
-                UPLOADS,
-                "        if not self._suspects_failed or not self._only_suspects():\n",
+                TOKEN_CHECKS,
+                "        if not self._sign_wanted:\n",
                 "        if True:\n",
             ),
         ),
@@ -405,10 +428,11 @@ MUTANTS = (
         "an unknown key's grace holds the whole window",
         (
             Edit(
-                UPLOADS,
-                "            window.begin_anew()\n            self.windows.queue(window)\n",
+                REJECTIONS,
+                "            window.begin_anew()\n            self._windows.queue(window)\n",
                 "            window.begin_anew()\n"
-                "            self.windows.park(window, now + self._policy.unknown_key_grace)\n",
+                "            until = window.sent_at + self._policy.unknown_key_grace\n"
+                "            self._windows.park(window, until)\n",
             ),
         ),
         ("tests/unit/core/uploading/test_uploads.py",),
@@ -416,7 +440,7 @@ MUTANTS = (
     ),
     Mutant(
         "an unknown key's grace never ends",
-        (Edit(UPLOADS, "        if now >= until:\n            return False\n", ""),),
+        (Edit(REJECTIONS, "        if now >= until:\n            return False\n", ""),),
         ("tests/unit/core/uploading/test_uploads.py",),
         promise="I8",
     ),
@@ -425,8 +449,8 @@ MUTANTS = (
         (
             Edit(
                 GATE,
-                "        if self.pause is None:\n            return max",
-                "        if True:\n            return max",
+                "        if self.pause is None:\n            return self.circuit",
+                "        if True:\n            return self.circuit",
             ),
         ),
         ("tests/unit/core/uploading/test_uploads_refused.py",),
@@ -435,7 +459,7 @@ MUTANTS = (
         "pause never ends",
         (
             Edit(
-                GATE,
+                UPLOAD_PAUSE,
                 "        if passed:\n            self.step = PauseStep.PROBE_DUE\n",
                 "        if False:\n            self.step = PauseStep.PROBE_DUE\n",
             ),
@@ -446,7 +470,7 @@ MUTANTS = (
         "everything is rejected, and uploading goes on",
         (
             Edit(
-                GATE,
+                UPLOAD_PAUSE,
                 "return 0 < self._pause_after <= self.rejections_in_a_row and count > 0",
                 "return False",
             ),
@@ -458,8 +482,8 @@ MUTANTS = (
         "circuit never opens",
         (
             Edit(
-                GATE,
-                "opens = not self.circuit_open and len(self._failing) >= CIRCUIT_WINDOWS",
+                CIRCUIT,
+                "opens = not self.is_open and len(self._failing) >= CIRCUIT_WINDOWS",
                 "opens = False",
             ),
         ),
@@ -469,9 +493,9 @@ MUTANTS = (
         "circuit never closes",
         (
             Edit(
-                GATE,
-                "        self.circuit_open = False\n        return probes\n",
-                "        return probes\n",
+                CIRCUIT,
+                "        self.is_open = False\n        failures",
+                "        failures",
             ),
         ),
         GATE_TESTS,
@@ -481,9 +505,9 @@ MUTANTS = (
         "a throttling without a time is backed off for up to a minute",
         (
             Edit(
-                GATE,
-                "self._policy.delay(self._throttles, self._rng(), PROBE_SECONDS)",
-                "self._policy.delay(self._throttles, self._rng())",
+                THROTTLE,
+                "self._policy.delay(self._untimed, self._rng(), PROBE_SECONDS)",
+                "self._policy.delay(self._untimed, self._rng())",
             ),
         ),
         GATE_TESTS,
@@ -491,7 +515,7 @@ MUTANTS = (
     ),
     Mutant(
         "after a throttling without a time all requests go at once",
-        (Edit(GATE, "under_way = self.throttled_blindly and", "under_way = False and"),),
+        (Edit(THROTTLE, "if self.untimed and under_way else at", "if False else at"),),
         GATE_TESTS,
         promise="budget",
     ),
@@ -506,7 +530,7 @@ MUTANTS = (
         (
             Edit(
                 "core/uploading/api_health.py",
-                "        if now < self._tell_throttle_at and",
+                "        if now < self._log_throttle_at and",
                 "        if False and",
             ),
         ),
@@ -514,7 +538,7 @@ MUTANTS = (
     ),
     Mutant(
         "Retry-After ignored",
-        (Edit(GATE, "        self.throttled_until = until\n", ""),),
+        (Edit(THROTTLE, "        self.until = until\n", ""),),
         GATE_TESTS,
         promise="budget",
     ),

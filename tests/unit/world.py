@@ -383,7 +383,7 @@ class World:
             partition.committed, partition.metadata = commit.offset, commit.metadata
 
     def revoke(self, number: int, *, lost_already: bool) -> None:
-        """The partition goes; unless it is lost already, what ended meanwhile is committed first."""
+        """Revoke a partition; unless it is lost already, commit first what ended meanwhile."""
         epoch = self.owned.get(number)
         if epoch is None:
             return
@@ -461,7 +461,7 @@ class World:
                         f"I2: {tag} is sent before {earlier} of its key is settled"
                     )
                     assert earlier[2] not in half_settled, (
-                        f"I2: {tag} is sent before the whole record of {earlier}, of its key, is settled"
+                        f"I2: {tag} is sent before the record of {earlier}, of its key, is settled"
                     )
             for earlier, until in self.hold.items():
                 other = self.epochs[earlier[1]].rows[earlier]

@@ -74,9 +74,8 @@ class UploadPause:
     def earliest_send(self, at: float) -> float | None:
         """Return when a probe may start, not before ``at``; None: a token check comes first."""
         if self.step is PauseStep.PROBING:
-            return max(
-                at, self._unanswered_until
-            )  # it is a task at work: its end may be hours away
+            # The probe may be a task at work: its end may be hours away.
+            return max(at, self._unanswered_until)
         return max(at, self._until) if self.step is PauseStep.PROBE_DUE else None
 
     def token_check_due_at(self, at: float) -> float | None:

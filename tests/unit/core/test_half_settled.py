@@ -316,8 +316,8 @@ some_log = st.lists(some_record, min_size=1, max_size=10)
 steps = st.lists(
     st.tuples(
         st.sampled_from(
-            ("read", "answer", "answer", "answer", "answer", "fail", "lose", "acknowledge", "wait", "wait long",
-             "commit", "commit", "crash", "crash", "revoke")
+            ("read", "answer", "answer", "answer", "answer", "fail", "lose", "acknowledge",
+             "wait", "wait long", "commit", "commit", "crash", "crash", "revoke")
         ),
         st.integers(0, 7),
     ),
@@ -395,7 +395,7 @@ class Life:
             self.bench.answer(self.bench.open[index % len(self.bench.open)], responses[index % 3]())
 
     def lose(self, index: int) -> None:
-        """An answer is lost; the call took effect, or does within the time allowed, or never does."""
+        """Lose a response; the call took effect, or does within the time allowed, or never."""
         if not self.bench.open:
             return
         attempt = self.bench.open[index % len(self.bench.open)]
@@ -561,7 +561,7 @@ def test_in_long_lives_too() -> None:
 @pytest.mark.promise("I6", "I8")
 @settings(max_examples=200, deadline=None)
 @given(some_log, st.randoms(use_true_random=False))
-def test_a_row_is_ready_when_all_earlier_records_of_its_codes_are_settled_and_earlier_rows_of_its_own_done(
+def test_a_row_is_ready_when_earlier_records_of_its_codes_are_settled_and_its_own_rows_done(
     log: list[list[Spec]], pick: random.Random
 ) -> None:
     """I2 on the claims alone, against a model that knows nothing but pairs of rows."""

@@ -41,7 +41,7 @@ def _multi(
 
 
 @pytest.mark.promise("I2", "I4")
-def test_two_rows_of_a_key_are_never_in_one_request_and_the_later_goes_after_the_earlier_is_settled() -> (
+def test_two_rows_of_a_key_share_no_request_and_the_later_goes_when_the_earlier_is_settled() -> (
     None
 ):
     bench = Bench()
@@ -327,7 +327,7 @@ def test_the_pipeline_wakes_for_the_pace() -> None:
 
 @pytest.mark.promise("I8")
 def test_waking_exactly_when_asked_is_enough_to_settle_everything() -> None:
-    """I8 on the clock: whoever turns the loop only at ``wakes_at`` and at inputs forgets nothing."""
+    """I8 on the clock: a loop that turns only at ``wakes_at`` and at inputs forgets nothing."""
     bench = Bench(
         max_rows=5, linger=0.3, rate=20.0, concurrency=2, retry=RetryPolicy(base=0.2, cap=3)
     )

@@ -146,8 +146,9 @@ def _long_script(draw: random.Random) -> Iterator[tuple[Any, ...]]:
     values = "ABCDEFGHIJKLMNOP"[: draw.choice((3, 6, 16))]
     revocations = draw.choice((0, 1, 2))
     weights = {
-        "publish": 6, "read": 4, "time": 6, "answer": 16, "answer me": 3, "answer again": 1, "acknowledge": 3,
-        "commit": 3, "answer question": 6, "mode": draw.choice((0, 1)), "revoke": revocations, "return": 3,
+        "publish": 6, "read": 4, "time": 6, "answer": 16, "answer me": 3, "answer again": 1,
+        "acknowledge": 3, "commit": 3, "answer question": 6, "mode": draw.choice((0, 1)),
+        "revoke": revocations, "return": 3,
     }  # fmt: skip
 
     def record() -> list[Spec]:
@@ -166,7 +167,9 @@ def _long_script(draw: random.Random) -> Iterator[tuple[Any, ...]]:
 
     arguments: dict[str, Callable[[], tuple[Any, ...]]] = {
         "publish": lambda: (
-            draw.randrange(PARTITIONS), [record() for _ in range(draw.randint(1, 6))], draw.choice((0, 0, 1, 2)),
+            draw.randrange(PARTITIONS),
+            [record() for _ in range(draw.randint(1, 6))],
+            draw.choice((0, 0, 1, 2)),
         ),
         "read": lambda: (draw.randrange(PARTITIONS), draw.randint(1, 8)),
         "time": lambda: (draw.choice((0.0, 0.05, 0.3, 1.0, 3.0)),),

@@ -87,9 +87,7 @@ def test_a_rejected_row_has_a_dead_letter_and_no_receipt() -> None:
 
 
 @pytest.mark.promise("I5")
-def test_a_partition_that_goes_is_busy_until_its_receipts_are_there_and_then_releases_what_has_none() -> (
-    None
-):
+def test_a_revoked_partition_is_busy_until_its_receipts_are_there_and_releases_the_rest() -> None:
     bench, partition = bench_with_accepted("A")
     bench.pipeline.withdraw([partition], bench.now)
     assert bench.pipeline.busy([partition])

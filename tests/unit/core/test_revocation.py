@@ -48,9 +48,7 @@ def test_a_withdrawn_partitions_rows_are_never_sent_again() -> None:
     assert bench.pipeline.unsettled == 0
 
 
-def test_what_was_in_flight_when_its_partition_is_withdrawn_still_settles_and_can_be_committed() -> (
-    None
-):
+def test_what_is_in_flight_when_its_partition_is_withdrawn_settles_and_can_be_committed() -> None:
     bench = Bench(max_rows=2)
     going = bench.partition(0)
     bench.read(going, "A", "B")

@@ -280,9 +280,7 @@ def test_rows_that_cannot_go_do_not_keep_reading_shut_for_those_that_can() -> No
 
 
 @pytest.mark.promise("I6")
-def test_beyond_the_bound_nothing_is_read_though_rows_that_could_not_go_have_gone_since_it_was_looked() -> (
-    None
-):
+def test_beyond_the_bound_nothing_is_read_though_rows_that_could_not_go_have_gone_since() -> None:
     """I6: a record of many rows was taken in whole."""
     flow = Flow(20, 1e9)
     flow.reserve(40, 0)

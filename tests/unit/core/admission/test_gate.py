@@ -87,9 +87,7 @@ def test_a_throttle_without_a_time_backs_off_longer_each_time_but_no_longer_than
 
 
 @pytest.mark.promise("I6", "I8", "budget")
-def test_while_the_api_does_not_say_how_long_to_wait_one_request_goes_at_a_time_until_it_does_its_work() -> (
-    None
-):
+def test_a_throttle_without_a_time_lets_one_request_go_at_a_time_until_the_api_works() -> None:
     gate = _gate()
     gate.throttle.on_throttled(0, None)
     gate.take_slot(1)

@@ -32,7 +32,7 @@ def _dealt(own: list[int], of: int, rate: float = RATE) -> Pace:
 def _run(
     pace: Pace, until: float, *, begin: float = 0.0, late: Callable[[], float] = lambda: 0.0
 ) -> list[float]:
-    """When a member with more than enough to send starts requests, its loop being late by so much."""
+    """Return when a member with enough to send starts requests, its loop late by so much."""
     starts: list[float] = []
     now = begin
     while True:
@@ -102,7 +102,7 @@ def test_without_a_partition_nothing_starts() -> None:
     rate=st.sampled_from((1.0, 3.0, 10.0, 50.0)),
     seed=st.integers(0, 2**32),
 )
-def test_together_members_stay_at_or_under_the_rate_in_any_second_however_they_share_and_come_and_go(
+def test_together_members_keep_to_the_rate_in_any_second_however_they_come_and_go(
     owners: list[int], rate: float, seed: int
 ) -> None:
     """Members begin and pause where they like, and their loops are late as they like."""

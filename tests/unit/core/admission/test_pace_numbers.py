@@ -35,7 +35,7 @@ def test_after_a_429_the_pace_is_seven_tenths_and_in_the_end_a_fiftieth() -> Non
     assert pace.budget == pytest.approx(0.2), "pace: the least that 429s leave"
 
 
-def test_an_answer_brings_a_percent_of_the_full_pace_back_and_near_the_last_429_half_a_percent_of_the_present() -> (
+def test_a_success_adds_a_percent_of_the_full_pace_and_near_the_last_429_half_of_the_present() -> (
     None
 ):
     pace = Pace(RATE)

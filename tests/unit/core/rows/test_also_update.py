@@ -232,7 +232,7 @@ def test_a_key_that_is_blank_rejects_its_own_row_only() -> None:
 
 
 @pytest.mark.parametrize("letter_first", [True, False])
-def test_one_row_rejected_by_the_api_is_one_letter_and_the_record_waits_for_it_and_for_the_other_row(
+def test_one_rejected_row_is_one_dead_letter_and_the_record_waits_for_it_and_the_other_row(
     letter_first: bool,
 ) -> None:
     line = Line()
@@ -314,7 +314,7 @@ def test_a_revocation_between_the_two_rows_releases_the_record_and_its_return_se
 
 
 @pytest.mark.promise("I2")
-def test_a_second_row_that_updates_a_unit_waits_for_what_is_packed_into_it_and_holds_up_what_is_packed_later() -> (
+def test_a_unit_s_update_goes_after_what_was_packed_into_it_and_before_what_is_packed_later() -> (
     None
 ):
     line = Line(max_rows=1, concurrency=9)
@@ -342,9 +342,7 @@ def test_both_rows_of_a_case_join_its_pallet_and_shipping_waits_for_both() -> No
     assert line.in_flight() == [("pallet_code", "p1")]
 
 
-def test_items_into_cases_onto_a_pallet_and_shipped_go_in_that_order_whatever_shares_their_windows() -> (
-    None
-):
+def test_items_into_cases_onto_a_pallet_and_shipped_go_in_that_order_in_any_windows() -> None:
     line = Line(max_rows=3, concurrency=2)
     cases = ("C1", "C2", "C3")
     events = [packed(f"{case}-{number}", case) for number in range(4) for case in cases]
@@ -378,7 +376,7 @@ def test_items_into_cases_onto_a_pallet_and_shipped_go_in_that_order_whatever_sh
         ),
     ],
 )
-def test_rows_of_one_event_that_join_each_others_unit_go_one_after_the_other_and_never_wait_for_ever(
+def test_rows_of_one_event_that_join_each_others_unit_go_one_after_the_other(
     event: Members, order: list[tuple[str, str]]
 ) -> None:
     line = Line()

@@ -225,9 +225,7 @@ def test_what_waits_for_room_waits_for_stuck_rows_and_not_for_itself() -> None:
     )
 
 
-def test_what_waited_for_its_schema_in_many_partitions_and_then_for_room_never_waits_for_itself() -> (
-    None
-):
+def test_what_waited_for_its_schema_in_many_partitions_never_waits_for_its_own_room() -> None:
     """Each of these records counts as a row, and there are as many as the bound allows rows."""
     asked: list[int] = []
     schemas = Schemas(lambda: 0.0)

@@ -170,7 +170,7 @@ def test_a_later_row_of_the_unit_waits_for_the_task() -> None:
 # -- failed, lost, over the deadline -------------------------------------------------------------
 
 
-def test_a_failed_task_is_divided_until_the_bad_row_is_alone_and_dead_lettered_with_what_the_task_said() -> (
+def test_a_failed_task_is_divided_until_the_bad_row_is_dead_lettered_with_the_task_s_words() -> (
     None
 ):
     bench = Bench(concurrency=1)
@@ -201,9 +201,7 @@ def test_a_task_that_the_api_does_not_know_is_asked_about_again_then_its_rows_go
     assert values(bench.only) == ["C1", "C2"]
 
 
-def test_a_task_over_its_deadline_has_an_unknown_outcome_its_rows_go_again_and_hold_their_claims() -> (
-    None
-):
+def test_rows_of_a_task_over_its_deadline_go_again_and_hold_their_claims() -> None:
     bench = Bench(
         task_deadline=DEADLINE, max_processing=30.0, retry=RetryPolicy(base=0.001, cap=0.001)
     )
@@ -297,9 +295,7 @@ def test_tasks_that_get_lost_again_and_again_are_started_less_and_less_often() -
     assert sum(waits[4:8]) > 2 * sum(waits[:4])
 
 
-def test_what_is_told_of_a_task_over_its_deadline_is_that_and_not_the_answer_that_it_is_at_work() -> (
-    None
-):
+def test_a_task_over_its_deadline_is_logged_as_that_and_not_as_at_work() -> None:
     bench = bench_with_a_task("C1")
     while bench.now <= 1000.0 + DEADLINE + LONGEST_WAIT and not bench.open:
         bench.pass_time(1)
@@ -451,9 +447,7 @@ def test_only_a_few_questions_are_open_at_once() -> None:
     assert len(bench.questions) == MAX_POLLS
 
 
-def test_a_question_answered_401_pauses_uploading_and_the_task_is_asked_about_once_the_token_passes() -> (
-    None
-):
+def test_a_poll_answered_401_pauses_uploading_and_goes_again_once_the_token_passes() -> None:
     bench = bench_with_a_task()
     bench.pass_time(1)
     bench.tell(answered(401, {"detail": "Invalid token."}))
@@ -708,9 +702,7 @@ def test_no_row_is_rejected_while_every_task_is_refused() -> None:
 # -- a single row that synchronous calls keep failing for ----------------------------------------
 
 
-def test_a_single_row_that_keeps_failing_while_others_pass_goes_asynchronously_where_that_is_allowed() -> (
-    None
-):
+def test_a_single_row_that_fails_while_others_pass_goes_asynchronously_where_allowed() -> None:
     bench = Bench(single_rows_by_task=True, concurrency=2, retry=RetryPolicy(base=0.1, cap=1))
     partition = bench.partition()
     bench.read(partition, "BIG", key="case_code")

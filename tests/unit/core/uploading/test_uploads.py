@@ -267,9 +267,7 @@ def test_other_errors_do_not_wait_for_the_grace() -> None:
     assert bench.reasons() == {"A": "rejected_by_api"}
 
 
-def test_one_percent_of_bad_rows_costs_at_most_a_tenth_more_than_one_request_a_window_with_one() -> (
-    None
-):
+def test_one_percent_of_bad_rows_costs_little_more_than_one_request_a_window_with_one() -> None:
     """The issue's figure: at most 1.1 extra requests per window that held a bad row, if all errors
     are listed.
     """

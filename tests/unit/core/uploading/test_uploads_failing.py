@@ -350,10 +350,8 @@ def test_giving_up_counts_only_time_in_which_others_were_accepted(give_up: float
 
 
 @pytest.mark.promise("I8")
-def test_a_row_whose_followers_fill_the_memory_is_given_up_though_nothing_else_can_be_accepted() -> (
-    None
-):
-    """I8: else nothing would be read any more, nothing else accepted, and the row never given up."""
+def test_a_row_whose_followers_fill_the_memory_is_given_up_though_nothing_else_passes() -> None:
+    """I8: else nothing would be read or accepted any more, and the row never given up."""
     bench = Bench(
         max_rows=1,
         linger=0.1,
@@ -379,9 +377,7 @@ def test_a_row_whose_followers_fill_the_memory_is_given_up_though_nothing_else_c
 
 
 @pytest.mark.promise("I8")
-def test_a_part_of_a_window_that_failed_while_others_passed_is_given_up_though_nothing_else_can_be_accepted() -> (
-    None
-):
+def test_a_part_of_a_window_that_failed_while_others_passed_is_given_up_with_nothing_else() -> None:
     """I8: what showed that the fault is in the whole window holds for its parts."""
     bench = Bench(
         max_rows=2,
@@ -417,9 +413,7 @@ def test_memory_full_of_rows_of_one_code_is_no_reason_to_give_it_up_in_an_outage
     assert bench.reasons() == {}, "nothing shows that it is not the API"
 
 
-def test_an_outage_that_finds_a_window_which_failed_before_gives_no_row_up_though_memory_fills() -> (
-    None
-):
+def test_an_outage_gives_no_row_up_of_a_window_that_failed_before_though_memory_fills() -> None:
     """That others fail now that never were at fault shows that it is the API."""
     bench = Bench(
         max_rows=10,
@@ -458,7 +452,7 @@ def test_a_window_that_goes_on_failing_does_not_take_every_request_where_they_ar
 
 @pytest.mark.promise("I8")
 def test_a_part_that_goes_on_failing_takes_turns_with_other_parts_where_requests_are_few() -> None:
-    """I8: of two parts of one window neither is older, and the one that came first is always due."""
+    """I8: of two parts of one window neither is older, and the first one is always due."""
     bench = Bench(max_rows=3, rate=0.2, retry=RetryPolicy(base=0.5, cap=1, give_up=0))
     partition = bench.partition()
     bench.read(partition, "P", "N1", "N2", tick=False)
@@ -648,7 +642,7 @@ def test_a_whole_answer_that_says_failed_holds_nothing(status: int) -> None:
 @pytest.mark.parametrize(
     "response", [answered(500), answered(504), lost(), answered(302), answered(403)]
 )
-def test_neighbours_of_a_bad_row_are_settled_though_nothing_else_arrives_and_so_is_the_row_in_the_end(
+def test_neighbours_of_a_bad_row_are_settled_and_then_the_row_though_nothing_else_arrives(
     response: Response,
 ) -> None:
     bench = Bench(max_rows=100, linger=0.1, max_processing=1.0, retry=RetryPolicy(give_up=600))
@@ -675,9 +669,7 @@ def test_a_row_that_fails_alone_with_no_neighbours_and_no_others_is_not_given_up
 
 
 @pytest.mark.promise("I1")
-def test_suspect_rows_that_are_left_alone_are_not_given_up_while_the_api_gives_no_sign_of_life() -> (
-    None
-):
+def test_suspect_rows_left_alone_are_not_given_up_while_the_api_gives_no_sign_of_life() -> None:
     bench = Bench(max_rows=10, linger=0.1, retry=RetryPolicy(give_up=60))
     bench.read(bench.partition(), *names("A", 9), "P", tick=False)
     bench.pass_time(60, rejecting(["P"], lambda _, __: answered(500)))
@@ -710,10 +702,8 @@ def test_a_row_that_takes_each_call_to_its_end_holds_its_neighbours_for_few_of_t
 
 
 @pytest.mark.promise("I8")
-def test_a_part_that_goes_on_failing_does_not_keep_the_other_part_from_going_where_requests_are_few() -> (
-    None
-):
-    """I8: the failing part is the older one, and its back-off is over whenever a request can start."""
+def test_a_failing_part_does_not_keep_the_other_part_from_going_where_requests_are_few() -> None:
+    """I8: the failing part is the older one, and its back-off is always over."""
     bench = Bench(max_rows=10, linger=0.1, rate=0.2, retry=RetryPolicy(base=0.5, cap=5, give_up=0))
     bench.read(bench.partition(), "P", *names("A", 9), tick=False)
     bench.pass_time(600, rejecting(["P"], lambda _, __: answered(500)))

@@ -193,7 +193,7 @@ def _suspect(bench: Bench, partition: Partition) -> None:
 
 @pytest.mark.promise("I1")
 def test_permission_lost_while_a_refused_row_is_sought_rejects_no_good_row() -> None:
-    """What was accepted before the loss is no sign that others pass, however late its answer came."""
+    """What was accepted before the loss is no sign that others pass, however late it is known."""
     bench = Bench(max_rows=2, linger=0.1, concurrency=4)
     partition = bench.partition()
     _suspect(bench, partition)
