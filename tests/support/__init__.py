@@ -1,4 +1,4 @@
-"""What tests of several folders stand on: a real Kafka, a registry, the sandbox, the program.
+"""The ground of tests in several folders: a real Kafka, a registry, the sandbox, the program.
 
 * ``kafka_sources``: the Kafka of a run (fixture ``kafka``); ``kafka_broker``: one that a test may
   stop and kill; ``kafka_secure``: one that asks for TLS and a password; ``kafka_mock``: where
