@@ -282,11 +282,11 @@ class LimitsSettings(Section):
     max_unsettled_rows: int = Field(20000, ge=1, description="Rows read and not settled.")
     max_unsettled_mib: Positive = Field(
         64,
-        description="MiB of records read and not settled: values (twice, as they are decoded, too), "
-        "keys, headers, and 1,000 bytes for each record (200 for each header). On top come up to "
-        "16 MiB fetched ahead, one answer of each broker (512 KiB as it travels, decompressed), and "
-        "the program: at most 200 MiB in all with the defaults, one broker, and events that travel "
-        "at a fiftieth of their size.",
+        description="MiB of records read and not settled: values (twice, as they are decoded, "
+        "too), keys, headers, and 1,000 bytes for each record (200 for each header). On top come "
+        "up to 16 MiB fetched ahead, one response of each broker (512 KiB as it travels, "
+        "decompressed), and the program: at most 200 MiB in all with the defaults, one broker, and "
+        "events that travel at a fiftieth of their size.",
     )
     stop_seconds: NotNegative = Field(
         80,

@@ -326,7 +326,7 @@ def test_a_commit_says_nothing_of_a_partition_that_its_member_has_not_got_any_mo
 
 
 def test_a_member_that_gets_a_partition_back_knows_of_what_is_committed_only() -> None:
-    """Its last commit of it was lost with the broker: what it commits after it has begun anew shows nothing."""
+    """Its last commit of it was lost with the broker: what it commits later shows nothing."""
     run = Run(end="stop", ended=40)
     between = Generation(2, 14.0, 2, 2, {})
     run.evidence.generations[1:1] = [between, Generation(3, 16.0, 3, 2, {0: A})]

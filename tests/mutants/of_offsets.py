@@ -190,8 +190,8 @@ MUTANTS = (
         (
             Edit(
                 INTAKE,
-                "        pending = self.waiting.get(partition)\n",
-                "        pending = None\n",
+                "        pending = self.waiting.get(partition)\n        if pending is None and",
+                "        pending = None\n        if pending is None and",
             ),
         ),
         INTAKE_TESTS,

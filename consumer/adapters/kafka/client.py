@@ -25,7 +25,7 @@ LOG_AGAIN_SECONDS = 30.0
 #: All of a response is decompressed when it comes, to many times its size, and only then the bounds
 #: on what is fetched ahead are looked at. A publisher's batch that is larger comes all the same.
 FETCH_SIZES = {"max.partition.fetch.bytes": "524288", "fetch.max.bytes": "524288"}
-#: librdkafka raises what is fetched at once to this; for a client that reads it bounds nothing else.
+#: librdkafka raises what is fetched at once to this; for a reading client it bounds nothing else.
 FETCH_LEAST = 1000
 
 _CHECK_BROKER = "{}; check kafka.bootstrap_servers and that Kafka is up"

@@ -47,7 +47,7 @@ class Throttle:
         self._untimed = 0
 
     def on_throttled(self, now: float, retry_after: float | None) -> float:
-        """Take in that the API asked to wait; return the seconds until it may be called (budget)."""
+        """Take in that the API asked to wait; return the seconds until a call may go (budget)."""
         if (
             not retry_after or retry_after < 0
         ):  # no time to wait: the answer would come back at once
