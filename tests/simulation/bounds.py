@@ -47,20 +47,23 @@ class Bounds:
         self._publisher = world.publisher
         self._logs = world.logs
 
-    def seconds(self, open_: list[Tag], at_fault: int) -> float:
-        """Return how long rows may take that wait for no row at fault, seconds."""
+    def seconds(self, open_: list[Tag], undone: list[Tag], at_fault: int) -> float:
+        """Return how long rows may take that wait for no row at fault, seconds.
+
+        ``open_``: these rows; ``undone``: all that are not settled, and take requests, too.
+        """
         rules = self._plan.rules
         questions = 2.0 if self._plan.tasks else 1.0  #: about tasks, they and uploads take turns
         each = max(0.3 / rules.concurrency, questions / rules.rate if rules.rate else 0.0)
         # A member's share of the rate is its partitions', whether or not the others have anything
         # to send.
-        most = max(Counter(tag[0] for tag in open_).values(), default=0) * len(self._logs)
+        most = max(Counter(tag[0] for tag in undone).values(), default=0) * len(self._logs)
         units = Counter(key for tag in open_ for key in self._oracle.units_of(tag))
         chain = max(units.values(), default=0) if self._plan.tasks else 0
         # Dead members' sessions, a person who looks after what was stopped, and the next look for a
         # commit come first.
         group = 2 * plan_session(self._plan) + (OPERATED if self._plan.log_trouble else 0.0)
-        taken = 2 * max(each * len(open_), most / rules.rate if rules.rate else 0.0)
+        taken = 2 * max(each * len(undone), most / rules.rate if rules.rate else 0.0)
         if rules.rate and self._plan.ending.stuck:
             group += GOING_ON  # all the time, full tasks are asked about at the same rate
         if rules.rate and "throttle" in self._plan.troubles:

@@ -133,8 +133,12 @@ class Ending:
             if not row.invalid and self._bounds.at_fault(row)
         }
         open_ = [tag for tag in independent(records, at_fault) if not self._oracle.is_done(tag)]
+        rows = (row for record in records.values() for row in record.rows)
+        undone = [row.tag for row in rows if not self._oracle.is_done(row.tag)]
         bound, began = (
-            self._bounds.seconds(open_, sum(tag in self._publisher.kinds for tag in at_fault)),
+            self._bounds.seconds(
+                open_, undone, sum(tag in self._publisher.kinds for tag in at_fault)
+            ),
             self._scheduler.now,
         )
 
