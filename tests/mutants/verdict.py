@@ -36,6 +36,11 @@ settings.register_profile(
 )
 settings.load_profile("mutants")
 
+# The program runs without its assertions, and so would helpers of the tests that pytest does not
+# take for tests.
+_PARTS = ("component", "contract", "fuzz", "simulation", "support", "unit")
+pytest.register_assert_rewrite(*(f"tests.{part}" for part in _PARTS))
+
 
 class Verdict(msgspec.Struct):
     """What a run found."""

@@ -74,7 +74,7 @@ def test_topics_beyond_the_first_ones_are_counted_together() -> None:
     for partition in partitions:
         bench.pipeline.add_partition(partition)
         bench.pipeline.add_records(partition, [], [], 1, bench.now)
-        partition.ledger.consumed = 1
+        partition.ledger.consumed = partition.ledger.skipped = 1
     found = bench.pipeline.ledgers.by_topic(bench.pipeline.partitions)
     assert len(found) == MAX_NAMES + 1
     assert found[OTHER].consumed == 3
