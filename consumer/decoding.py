@@ -13,7 +13,7 @@ from consumer.formats import Decoder, EpcisRules, Schemas, decoder
 
 
 class EventDecoding(NamedTuple):
-    """How records become events."""
+    """The decoder of events, and the look-up of schemas that it may need."""
 
     decode: Decoder
     lookup: SchemaLookup | None  #: None: no schema registry is configured

@@ -16,7 +16,7 @@ SPARE_WINDOWS = 8
 
 
 class Backpressure:
-    """Whether to read on, by the bounds of memory and by the stock of full windows."""
+    """Decide whether to read on, by the bounds of memory and the stock of full windows."""
 
     def __init__(self, flow: Flow, lanes: Lanes, tasks: Tasks, concurrency: int) -> None:
         self._flow = flow

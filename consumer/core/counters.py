@@ -30,7 +30,7 @@ class Tally(Counter[str]):
 
 
 class Histogram(msgspec.Struct):
-    """How many values lie at or under each bound and over the one before; the last: over all."""
+    """Counts of values at or under each bound and over the one before; the last: over all."""
 
     bounds: tuple[float, ...]
     counts: list[int] = []

@@ -37,7 +37,7 @@ class Receipt(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Effects(msgspec.Struct, gc=False):
-    """What is to be done now."""
+    """The work that the core hands to the loop now."""
 
     send: list[Attempt] = []
     polls: list[Task] = []  #: ask the API for the state of these tasks

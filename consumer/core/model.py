@@ -40,7 +40,7 @@ class InvalidEvent(Exception):  # noqa: N818 - it names what the record is, not 
 
 
 class Event(msgspec.Struct, gc=False):
-    """What a format reads from one record, values still as the format gave them.
+    """One event as a format reads it, values still as the format gave them.
 
     ``fields`` maps a field's name to a str, bool, int, float, Decimal, date, datetime or None.
     ``data_key`` is None where the event names none (then the configured default holds);
@@ -57,7 +57,7 @@ class Event(msgspec.Struct, gc=False):
 
 
 class EventBatch(Event, gc=False):
-    """What a format reads from a record of more than one row: several codes, or several events.
+    """A record of more than one row as a format reads it: several codes, or several events.
 
     ``parts``, in their order: of an event about several codes one for each; of a document its
     events. A part that is no event stands there as the InvalidEvent that says why: it costs the

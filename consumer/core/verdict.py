@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Verdict(Enum):
-    """What a response says about its window."""
+    """The verdict of a response on its window."""
 
     ACCEPTED = "accepted"
     STARTED = "started"  #: asynchronous: the API has taken the window over as a task

@@ -1,4 +1,4 @@
-"""What the owner loop asks of its adapters, and what they tell it."""
+"""The ports of the owner loop: what it asks of its adapters, and what they tell it."""
 
 from __future__ import annotations
 

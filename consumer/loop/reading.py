@@ -1,4 +1,4 @@
-"""What is read, and when: as much as the core has room for, and a sign of life while it has none.
+"""Read as much as the core has room for, and show a sign of life while it has none.
 
 Records come from the client, become rows (``Intake``), and go into the core; where there is no
 room, some partitions are paused, or all.

@@ -26,7 +26,7 @@ LONGEST_GAP_SECONDS = 5.0
 
 
 class SessionLease:
-    """What is known of the session; times in seconds of the owner's clock (fencing).
+    """The lease by the group's signs of life; times in seconds of the owner's clock (fencing).
 
     ``session_seconds``: the group's session time-out; infinite for a reader that is no member. The
     group counts it from the last heartbeat, which may be older than the last poll by a third of it,

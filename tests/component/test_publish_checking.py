@@ -56,7 +56,7 @@ def from_json(text: str | dict[str, Any], **changes: Any) -> tuple[str, bytes]:
 def sent(
     value: bytes, form: str = "auto", date_fields: tuple[str, ...] = ()
 ) -> list[dict[str, str]]:
-    """What the consumer sends to the API for a record; fails if it would refuse any of it."""
+    """Return what the consumer sends for a record; fail if it would refuse any of it."""
     rows = RowMaker("extended_id", date_fields).rows(
         decoder(form)(value), Record(Partition("events", 0, 0, None), 0, None, 0)
     )

@@ -1,4 +1,4 @@
-"""What the API's answers come to, by the real client over HTTP from the sandbox, and in the
+"""The results of the API's responses, by the real client over HTTP from the sandbox, and in the
 simulation.
 """
 

@@ -18,7 +18,7 @@ PATIENCE_SECONDS = 30.0
 
 
 class Answer(NamedTuple):
-    """How a commit ended."""
+    """The end of a commit."""
 
     commits: list[Commit]
     error: str | None
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
 
 class Member:
-    """What one member's source says and gives; ``step`` is a turn of its owner."""
+    """One member's source as its owner sees it; ``step`` is a turn of its owner."""
 
     source: RecordSource
 
@@ -100,7 +100,7 @@ class Member:
         self.on_assigned(partitions)
 
     def on_counted(self, counts: Mapping[str, int]) -> None:
-        """How many partitions there are matters to the pace only."""
+        """Ignore the counts: they matter to the pace only."""
         self.counted += 1
 
     def on_joined(self) -> None:
@@ -141,7 +141,7 @@ class Site(Protocol):
         """Commit for the group, which has no member yet: offset and metadata by partition."""
 
     def committed(self) -> dict[int, tuple[int, str]]:
-        """What the group has committed: offset and metadata by partition."""
+        """Return the group's commits: offset and metadata by partition."""
 
     def member(
         self,
@@ -169,7 +169,7 @@ class Site(Protocol):
         """Have something done on the thread of a member's owner, between two turns of it."""
 
     def members(self) -> list[int]:
-        """How many partitions the coordinator has said that each of its members is to have, in
+        """Return how many partitions the coordinator has given each of its members, in
         order of size.
         """
 

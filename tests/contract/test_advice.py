@@ -1,4 +1,4 @@
-"""What a running consumer says of trouble that ``check`` explains.
+"""A running consumer says of trouble what ``check`` explains.
 
 Where to look, and what to do.
 """

@@ -1,4 +1,4 @@
-"""What each answer of the API comes to.
+"""Each response of the API has its result.
 
 The same from the real client and the sandbox as in the simulation.
 

@@ -1,4 +1,4 @@
-"""What keeps a member from its work and does not end.
+"""Trouble that keeps a member from its work and does not end.
 
 It is told again, known as unknown, and given up as it says.
 """
@@ -137,7 +137,7 @@ def test_with_an_end_it_is_given_up(
 
 
 class Rights:
-    """What USER may do with a topic and a group of its own."""
+    """The rights of USER on a topic and a group of its own."""
 
     def __init__(self, secure: SecureBroker) -> None:
         self._admin = AdminClient({"bootstrap.servers": secure.broker.bootstrap})
@@ -234,7 +234,7 @@ def test_with_an_end_a_right_that_is_withdrawn_is_given_up(
 
 
 def until_soon(failures: list[UserError]) -> bool:
-    """Whether it fails within twice its patience, though nothing is wrong."""
+    """Tell if it fails within twice its patience, though nothing is wrong."""
     deadline = time.monotonic() + 2 * ends.PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if failures:

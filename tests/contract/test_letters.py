@@ -1,4 +1,4 @@
-"""What the owner loop relies on of whoever writes dead letters.
+"""The contract of whoever writes dead letters, as the owner loop relies on it.
 
 The same for the real one and the simulated one.
 """

@@ -1,4 +1,4 @@
-"""What the owner loop relies on of a source.
+"""The contract of a source, as the owner loop relies on it.
 
 The same for the real one and for the simulated one.
 """

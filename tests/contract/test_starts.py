@@ -158,7 +158,7 @@ def stand(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
 
 
 def _read(member: Member, prefix: str) -> list[str]:
-    """What was given of partition 0 that begins so."""
+    """Return what was given of partition 0 that begins so."""
     return [
         value.decode() for value in member.values.get(0, []) if value.decode().startswith(prefix)
     ]
@@ -284,7 +284,7 @@ def test_a_commit_that_was_brought_along_from_another_cluster_counts_without_its
 @pytest.mark.promise("I1")
 @pytest.mark.parametrize("known", [True, False])
 def test_a_map_is_cut_where_the_log_ends(stand: Stand, known: bool) -> None:
-    """What is written there from now on is not what the map names."""
+    """Records written there from now on are not those that the map names."""
     stand.make()
     stand.publish("a", 10)
     origin = Origin(stand.topic_id(), stand.cluster()) if known else Origin()

@@ -7,6 +7,7 @@ caught.
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import shutil
 import subprocess
@@ -89,6 +90,7 @@ def copy_of(root: Path, folder: Path) -> Path:
             shutil.copytree(source, folder / part)
         else:
             shutil.copy2(source, folder / part)
+    compileall.compile_dir(folder / "consumer", quiet=2, optimize=1)
     return folder
 
 
@@ -111,8 +113,13 @@ def _run(tests: Iterable[str], copy: Path) -> tuple[Verdict, str]:
     file = copy / "verdict.json"
     file.unlink(missing_ok=True)
     # No bytecode: a file that was changed within the second, and is as long as before, would count
-    # as unchanged.
-    environment = os.environ | {FILE_VARIABLE: str(file), "PYTHONDONTWRITEBYTECODE": "1"}
+    # as unchanged. And none of the program's own assertions, which would end a test before it can
+    # say what is broken (those of the tests are rewritten by pytest, see ``verdict``).
+    environment = os.environ | {
+        FILE_VARIABLE: str(file),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONOPTIMIZE": "1",
+    }
     command = [
         sys.executable,
         "-m",
@@ -122,6 +129,8 @@ def _run(tests: Iterable[str], copy: Path) -> tuple[Verdict, str]:
         "tests.mutants.verdict",
         "-p",
         "no:cacheprovider",
+        "-W",
+        "ignore:assertions not in test modules",
     ]
     try:
         done = subprocess.run(
@@ -197,10 +206,8 @@ def page(results: list[Result]) -> str:
         test = result.verdict.caught_by.partition("[")[0].removeprefix("tests/").replace("::", " ")
         said = result.verdict.assertion if result.caught else f"**{result.outcome}**"
         cells = (result.mutant.breaks, files, test, said)
-        lines.append(
-            "| "
-            f"{' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"
-        )
+        escaped = (" ".join(cell.split()).replace("|", chr(92) + "|") for cell in cells)
+        lines.append(f"| {' | '.join(escaped)} |")
     return "\n".join([*lines, ""])
 
 

@@ -34,6 +34,12 @@ settings.register_profile(
 )
 settings.load_profile("mutants")
 
+# The program runs without its assertions, and so would helpers of the tests that pytest does not
+# take for tests.
+_PARTS = ("component", "contract", "fuzz", "simulation", "support", "unit")
+if FILE_VARIABLE in os.environ:  # a run of a mutant, which loads this before all tests
+    pytest.register_assert_rewrite(*(f"tests.{part}" for part in _PARTS))
+
 
 class Verdict(msgspec.Struct):
     """The findings of a run."""

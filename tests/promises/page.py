@@ -56,7 +56,7 @@ class MarkedTest(NamedTuple):
 
 
 class Code(NamedTuple):
-    """What keeps a promise; ``name``: empty for a whole module."""
+    """Code that keeps a promise; ``name``: empty for a whole module."""
 
     file: str
     name: str

@@ -27,7 +27,7 @@ def tag_of(item: Item) -> tuple[int, int, int, int]:
 
 
 class ApiModel:
-    """What took effect, in which order; asserts I9 whenever a row does."""
+    """The effects in their order; I9 is asserted whenever a row takes effect."""
 
     def __init__(self, draw: random.Random, max_processing: float) -> None:
         self._draw = draw
@@ -54,7 +54,7 @@ class ApiModel:
         return answered({"unauthorized": 401, "down": 503}.get(self.mode, 200), {})
 
     def response(self, attempt: Attempt, rows: list[Row], kind: str, now: float) -> Response:
-        """What an attempt brings; ``kind`` is normal, or what goes wrong on the way."""
+        """Return the response to an attempt; ``kind`` is normal, or what goes wrong on the way."""
         if kind in ("503", "408", "429"):
             return answered(int(kind), retry_after=self._draw.choice((None, 0.0, 1.0, 50.0)))
         if kind == "unsent":

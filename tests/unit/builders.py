@@ -260,7 +260,7 @@ class Bench:
         }
 
     def settled(self) -> bool:
-        """Whether nothing is unsettled and every ledger balances."""
+        """Return whether nothing is unsettled and every ledger balances."""
         ledgers = [partition.ledger for partition in self.pipeline.partitions]
         return self.pipeline.unsettled == 0 and all(
             ledger.balanced and not ledger.unsettled for ledger in ledgers

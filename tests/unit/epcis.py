@@ -77,7 +77,7 @@ def rows_of(
 
 
 def items(event: Any, form: str = "auto", **lists: Any) -> list[dict[str, str]]:
-    """What is sent of a record; fails if any of it is refused."""
+    """Return what is sent of a record; fail if any of it is refused."""
     rows = rows_of(event, form, **lists)
     assert [row.rejection for row in rows] == [None] * len(rows)
     assert [row.value for row in rows] == [next(iter(row.item.values())) for row in rows]

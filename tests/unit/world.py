@@ -645,7 +645,7 @@ def _place(tag: Tag) -> tuple[int, int, int]:
 
 
 def _in_order(one: Row, other: Row) -> bool:
-    """Whether two rows have an order.
+    """Return whether two rows have an order.
 
     One key, or the one is put into the unit that the other updates.
     """

@@ -1,4 +1,4 @@
-"""What the client is told to read, of what this process owns, and where it is paused.
+"""The client's assignment: which owned partitions it reads, and which of them are paused.
 
 A member of a cooperative group, and a reader of its own, may change what is read piece by piece. In
 an eager group (strategies range and roundrobin) all is assigned at once, or nothing can be changed.

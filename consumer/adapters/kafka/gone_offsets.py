@@ -1,4 +1,4 @@
-"""What follows where the log does not hold what was to be read next.
+"""Decide what follows where the log does not hold what was to be read next.
 
 What the log holds now says why, and ``kafka.on_out_of_range`` what to do: nothing is passed over in
 silence.

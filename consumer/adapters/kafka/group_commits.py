@@ -32,7 +32,7 @@ LOOK_AGAIN_SECONDS = 0.02
 
 
 class GroupCommits:
-    """What was sent and is not answered yet.
+    """The commits that were sent and are not answered yet.
 
     ``client`` gives the client as it is now; ``owned``: the partitions as they are now.
     """

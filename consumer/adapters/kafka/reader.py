@@ -60,7 +60,7 @@ _WITHOUT_COMMIT = (
 
 @dataclass(frozen=True, slots=True)
 class ReadFrom:
-    """What is read, and from where on; as in the settings' ``kafka`` section."""
+    """The topics to read, and from where on; as in the settings' ``kafka`` section."""
 
     bootstrap_servers: str
     group_id: str

@@ -14,7 +14,7 @@ from consumer.core.model import Row, Stage
 
 
 class Accepted(NamedTuple):
-    """What a receipt says beside the row."""
+    """The content of a receipt besides the row."""
 
     receipt: Receipt
     at: datetime

@@ -8,7 +8,7 @@ from consumer.adapters.kafka.client import PartitionId, ThrottledLog
 
 
 class Refusals:
-    """What keeps this process from reading, partition by partition."""
+    """The partitions that the brokers do not let this process read, each with the reason."""
 
     def __init__(self, log: ThrottledLog) -> None:
         self._log = log

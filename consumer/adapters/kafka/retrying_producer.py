@@ -55,7 +55,7 @@ Content = TypeVar("Content")
 
 @dataclass(slots=True)
 class Produced:
-    """What is written for a row."""
+    """The record that is written for a row."""
 
     value: bytes | None
     key: bytes | None

@@ -35,7 +35,7 @@ BATCH = 1000
 
 
 class Settled:
-    """What a group has settled of a partition: all below an offset, and more by the settled map."""
+    """The settled records of a partition: all below an offset, and more by the settled map."""
 
     def __init__(self, committed: int | None, beyond: SettledMap = NOTHING) -> None:
         self.committed = committed  #: None: the group has no committed offset

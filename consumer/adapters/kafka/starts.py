@@ -61,7 +61,7 @@ class Start(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """What a log holds now."""
+    """The begin and the end of a log now."""
 
     begin: int
     end: int

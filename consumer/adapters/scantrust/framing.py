@@ -42,11 +42,11 @@ _TCP_INFO = getattr(socket, "TCP_INFO", None)
 
 
 class NoResponse(http.client.HTTPException):
-    """What came is no answer whose end is certain."""
+    """The bytes that came are no response whose end is certain."""
 
 
 class Received(io.BufferedReader):
-    """What a connection brings, buffered.
+    """The bytes of a connection, buffered.
 
     ``left_over``: something followed the answer, as far as was read.
     """

@@ -139,7 +139,7 @@ class _Socket(socket.socket):
 
 
 class _DeadlineReader(io.RawIOBase):
-    """What a socket brings, each receive only for as long as the call has left."""
+    """The bytes of a socket, each receive only for as long as the call has left."""
 
     def __init__(self, raw: Any, sock: socket.socket, call: Call) -> None:
         super().__init__()

@@ -58,7 +58,7 @@ class RegistryError(Exception):
 
 
 class NoRegistryError(Exception):
-    """What was received is nothing that a registry says."""
+    """The response is none of a schema registry."""
 
 
 class RegistryClient:

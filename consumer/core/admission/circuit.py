@@ -11,7 +11,7 @@ CIRCUIT_WINDOWS = 4
 
 
 class CircuitBreaker:
-    """Whether the API seems to be away; times in seconds of the owner's clock.
+    """The state of the circuit; times in seconds of the owner's clock.
 
     *closed*: requests flow. *open*: a probe every few seconds, one at a time; the first answer that
     shows that the API works closes it.

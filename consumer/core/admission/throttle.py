@@ -8,7 +8,7 @@ from consumer.core.admission.retry import PROBE_SECONDS, UNANSWERED_SECONDS, Ret
 
 
 class Throttle:
-    """What 429s and ``Retry-After`` demand of the whole process.
+    """The wait that 429s and ``Retry-After`` demand of the whole process.
 
     Times in seconds of the owner's clock.
 

@@ -1,1 +1,1 @@
-"""What may be committed: settled records of a partition, the settled map, and the ledger."""
+"""Which offsets may be committed: settled records, the settled map, and the ledger."""

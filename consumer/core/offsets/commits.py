@@ -1,4 +1,4 @@
-"""What is committed of each partition, built from what is owned and settled when it is sent."""
+"""Build commits from the partitions that are owned and settled when they are sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_METADATA_OF_COMMIT = 500_000
 
 
 class Commit(msgspec.Struct, frozen=True, gc=False):
-    """What is committed of one partition."""
+    """The commit of one partition."""
 
     partition: Partition
     offset: int

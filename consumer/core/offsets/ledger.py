@@ -1,4 +1,4 @@
-"""What became of every record that was read, in counts that must balance."""
+"""The ledger: what became of every record that was read, in counts that must balance."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from consumer.core.rows.validation import MAX_VALUE, is_date, quoted
 
 
 class FieldRule(NamedTuple):
-    """What one field may hold; ``allowed`` stands in messages to who sent something else."""
+    """The values that one field may hold; ``allowed`` says so in messages."""
 
     reason: str
     passes: Callable[[str], bool]

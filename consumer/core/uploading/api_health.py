@@ -1,4 +1,4 @@
-"""What responses say about the API itself: it is passed to the gate, and logged, throttled.
+"""Learn from responses how the API itself is; pass it to the gate, and log it, throttled.
 
 Every response comes by here, whatever becomes of its rows: to a window, to a poll of a task, to
 ``GET /me``.
@@ -20,7 +20,7 @@ LOG_AGAIN_SECONDS = 30.0
 
 
 class ApiHealth:
-    """How the API is, by its responses; times in seconds of the owner's clock."""
+    """The API's health by its responses; times in seconds of the owner's clock."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate

@@ -59,7 +59,7 @@ _BY_STATUS = {
 
 
 class LineNumbers:
-    """How the API counts the lines of its errors, learned from those errors.
+    """The way the API counts the lines of its errors, learned from those errors.
 
     The guide says from 1, but an API that counts from 0, or a header as line 1, would name the
     neighbours of the bad row. An error that tells the key value as well, or that is about a window

@@ -20,7 +20,7 @@ FRUITLESS_REPEATS = 20
 
 
 class Confirmations:
-    """What was confirmed, in counts, and the rows that are sent again as they were not."""
+    """Counts of confirmed rows, and the rows that are resent as they were not confirmed."""
 
     def __init__(self) -> None:
         self.unconfirmed = 0  #: accepted rows that no response listed

@@ -12,7 +12,7 @@ from consumer.core.verdict import Verdict
 
 
 class Mode(Enum):
-    """What the upload pause makes of a window's response."""
+    """The mode in which a window's response is read, by the upload pause."""
 
     NORMAL = "normal"  #: uploading is not paused
     PAUSED = "paused"  #: it is, and the window was sent before that
@@ -20,7 +20,7 @@ class Mode(Enum):
 
 
 class Action(Enum):
-    """What is done with a window and its rows."""
+    """The action that follows for a window and its rows."""
 
     ACCEPT = "accept"
     REJECT_NAMED = "reject_named"  #: dead-letter the rows that are named, send the others again

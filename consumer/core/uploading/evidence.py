@@ -53,7 +53,7 @@ SIGN_SHARE = 0.1
 
 
 class Step(Enum):
-    """What follows for a window that failed."""
+    """The next step of a window that failed."""
 
     RETRY = "retry"
     DIVIDE = "divide"
@@ -64,7 +64,7 @@ class Step(Enum):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """What is known of a failed window when its next step is decided."""
+    """The facts of a failed window by which its next step is decided."""
 
     verdict: Verdict
     rows: int
@@ -129,7 +129,7 @@ def _single(failure: Failure) -> Step | None:
 
 
 class Evidence:
-    """What was accepted, and when it had been sent; times in seconds of the owner's clock.
+    """The accepted requests, and when they were sent; times in seconds of the owner's clock.
 
     Healthy time runs only while windows are being accepted: by it single rows are given up.
     """

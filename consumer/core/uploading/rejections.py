@@ -23,7 +23,7 @@ from consumer.core.uploading.result import Result
 
 
 class Rejections:
-    """What rejections do to their rows and windows; times in seconds of the owner's clock."""
+    """Carry rejections out on rows and windows; times in seconds of the owner's clock."""
 
     def __init__(
         self,

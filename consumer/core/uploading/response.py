@@ -1,4 +1,4 @@
-"""What a call to the API brought: the value that crosses from the HTTP adapter into the core."""
+"""The response to a call: the value that crosses from the HTTP adapter into the core."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a window's response brings to its rows, and what is known while that is concluded."""
+"""The result of a window's response for its rows, and the state while it is concluded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from consumer.core.uploading.response import Response
 
 
 class Result(msgspec.Struct, gc=False):
-    """What a response brings to rows; windows that are sent again stay inside."""
+    """The result of a response for rows; windows that are resent stay inside."""
 
     accepted: list[Row] = []
     unconfirmed: list[Row] = []  #: of the accepted ones: no response listed them

@@ -60,7 +60,7 @@ WORKED = frozenset({Verdict.ACCEPTED, Verdict.ROWS_NAMED, Verdict.NONE_NAMED, Ve
 
 
 class Uploads:
-    """What responses to windows do to their rows, and to the gate."""
+    """Turn responses to windows into results for their rows, and tell the gate."""
 
     def __init__(
         self,

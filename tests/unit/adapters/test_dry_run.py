@@ -1,4 +1,4 @@
-"""What stands in place of the API and the dead-letter topic in a dry run, under the real loop and
+"""The stand-ins for the API and the dead-letter topic in a dry run, under the real loop and
 core.
 """
 

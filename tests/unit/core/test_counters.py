@@ -1,4 +1,4 @@
-"""What is counted for the metrics: names are bounded, histograms add up."""
+"""Counts for the metrics: names are bounded, histograms add up."""
 
 from __future__ import annotations
 

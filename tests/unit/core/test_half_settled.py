@@ -72,7 +72,7 @@ def rows_of(record: Record, specs: Sequence[Spec]) -> list[Row]:
 
 
 def in_order(one: Spec, other: Spec) -> bool:
-    """Whether two rows have an order: one key, or the one joins the case that the other updates."""
+    """Return whether two rows have an order: by one key, or by a case and what joins it."""
     key, other_key = one[:2], other[:2]
     return key == other_key or other_key == ("case_code", one[2]) or key == ("case_code", other[2])
 
@@ -474,7 +474,7 @@ class Life:
         self.wait_long(0)
 
     def check(self) -> None:
-        """What the API heard last of each row is in the partition's order; and nothing is held."""
+        """Check that the API heard of each row in order, and that nothing is held."""
         last = {tag: at for at, tag in enumerate(self.applied)}
         for number, log in enumerate(self.logs):
             rows = [

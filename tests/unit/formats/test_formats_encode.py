@@ -46,7 +46,7 @@ def refusal(form: str, event: dict[str, Any]) -> tuple[str, str | None]:
 
 
 def item(event: Event) -> dict[str, str]:
-    """What would be sent of an event."""
+    """Return what would be sent of an event."""
     return (
         RowMaker("extended_id")
         .rows(event, Record(Partition("events", 0, 0, None), 0, None, 0))[0]

@@ -1,4 +1,4 @@
-"""How long a member may be silent, for a short session and for a long one.
+"""The time a member may be silent, for a short session and for a long one.
 
 What others rely on to the second.
 """

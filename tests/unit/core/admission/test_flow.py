@@ -157,7 +157,7 @@ def test_a_normal_backlog_makes_nothing_rest_however_small_the_bound(rows: int) 
     ids=["blank", "bad", "no key"],
 )
 def test_a_dead_letter_topic_that_is_away_leaves_room_for_other_partitions(value: bytes) -> None:
-    """What is rejected without being sent waits for nothing but that topic."""
+    """Rows rejected without being sent wait for nothing but that topic."""
     world = _world()
     world.acknowledges = False
     bad = world.partition(0)

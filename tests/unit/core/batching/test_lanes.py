@@ -135,7 +135,7 @@ def test_the_next_window_is_the_one_that_looking_at_every_lane_finds(seed: int) 
 
 
 def lines_run(work: Callable[[], Any]) -> int:
-    """How many lines of Python ``work`` runs."""
+    """Return how many lines of Python ``work`` runs."""
     count = 0
 
     def trace(frame: Any, event: str, argument: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How rows gather into windows: when one closes, which goes first, and what divides one."""
+"""Rows gather into windows: when one closes, which goes first, and what divides one."""
 
 from __future__ import annotations
 

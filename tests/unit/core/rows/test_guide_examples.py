@@ -223,7 +223,7 @@ def gathered(
 
 
 def sent(attempts: list[Attempt]) -> list[Request]:
-    """What the client puts on the wire for them."""
+    """Return what the client puts on the wire for them."""
     with Wire(saying(answer())) as wire, client_to(wire.url) as client:
         for attempt in attempts:
             send = client.start if attempt.by_task else client.upload

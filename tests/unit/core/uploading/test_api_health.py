@@ -1,4 +1,4 @@
-"""What answers say about the API: what the gate learns of them, and what is told how often."""
+"""Responses tell of the API's health: what the gate learns, and what is logged how often."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a response means, by the upload guide's responses and the contract's table."""
+"""Verdicts on responses, by the upload guide's responses and the contract's table."""
 
 from __future__ import annotations
 

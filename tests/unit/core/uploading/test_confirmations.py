@@ -1,6 +1,4 @@
-"""What an answer leaves open: which rows are sent once more, for how long that goes on, and what is
-counted and told.
-"""
+"""Rows that a response leaves open: which are resent, for how long, and what is logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each response does (contract, section 6): 200, the kinds of 400, 413."""
+"""Responses and their results: 200, the kinds of 400, 413."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each response does (contract, section 6).
+"""Responses and their results: failures.
 
 408, 429, 5xx, no answer; one window or all of them.
 """

@@ -1,4 +1,4 @@
-"""What each response does (contract, section 6).
+"""Responses and their results: refusals.
 
 401, 403 and the others that are no fault of a row, or of one only.
 """
@@ -193,7 +193,7 @@ def _suspect(bench: Bench, partition: Partition) -> None:
 
 @pytest.mark.promise("I1")
 def test_permission_lost_while_a_refused_row_is_sought_rejects_no_good_row() -> None:
-    """What was accepted before the loss is no sign that others pass, however late it is known."""
+    """An acceptance before the loss is no sign that others pass, however late it is known."""
     bench = Bench(max_rows=2, linger=0.1, concurrency=4)
     partition = bench.partition()
     _suspect(bench, partition)
@@ -317,7 +317,7 @@ def test_during_a_pause_everything_read_stays_unsettled_and_uncommitted() -> Non
     "response", [answered(400, body=b"<html>blocked</html>"), answered(413), answered(403), lost()]
 )
 def test_while_paused_answers_to_other_windows_reject_nothing(response: Response) -> None:
-    """What rejects everything may be what the pause is about.
+    """The cause of a pause may be what rejects everything.
 
     Only a 400 that names its rows is about them.
     """

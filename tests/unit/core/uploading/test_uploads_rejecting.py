@@ -1,4 +1,4 @@
-"""What each response does (contract, section 6): everything is being rejected."""
+"""Responses and their results while everything is being rejected."""
 
 from __future__ import annotations
 
