@@ -39,7 +39,8 @@ settings.load_profile("mutants")
 # The program runs without its assertions, and so would helpers of the tests that pytest does not
 # take for tests.
 _PARTS = ("component", "contract", "fuzz", "simulation", "support", "unit")
-pytest.register_assert_rewrite(*(f"tests.{part}" for part in _PARTS))
+if FILE_VARIABLE in os.environ:
+    pytest.register_assert_rewrite(*(f"tests.{part}" for part in _PARTS))
 
 
 class Verdict(msgspec.Struct):
