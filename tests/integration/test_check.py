@@ -23,7 +23,6 @@ from tests.component.wire import Peer, Wire, free_port
 from tests.integration.checking import CHECK_SECONDS, check
 from tests.support.job import Job, line_events
 from tests.support.kafka_broker import JvmBroker
-from tests.support.kafka_secure import SecureBroker
 from tests.support.kafka_witness import Kafka, unique
 from tests.support.process import ConsumerProcess, wait_until
 
@@ -189,19 +188,6 @@ def test_one_broker_of_two_that_is_down_fails_only_what_it_leads(job: Job) -> No
 
 
 # -- topics --------------------------------------------------------------------------------------
-
-
-def test_a_missing_topic_says_how_to_make_it_and_what_there_is(
-    secure: SecureBroker, guarded: Job
-) -> None:
-    guarded.topic = unique("missing")
-    found = check(guarded)
-    assert found.failed == ["topics"]
-    text = found.one("topics")[1]
-    assert f"{guarded.topic}: not there" in text
-    assert "scm-consumer check --create" in text
-    assert "kafka.topics" in text
-    assert found.one("group")[0] == found.one("retention")[0] == "skipped"
 
 
 def test_a_pattern_that_matches_nothing_fails_and_one_that_matches_is_well(job: Job) -> None:

@@ -200,3 +200,16 @@ def test_a_topic_that_this_user_may_not_make_is_left_to_the_administrator(
     assert "dead letters" in found.failed
     assert "cannot be made" in found.one("dead letters")[1]
     assert "administrator" in found.one("dead letters")[1]
+
+
+def test_a_missing_topic_says_how_to_make_it_and_what_there_is(
+    secure: SecureBroker, guarded: Job
+) -> None:
+    guarded.topic = unique("missing")
+    found = check(guarded)
+    assert found.failed == ["topics"]
+    text = found.one("topics")[1]
+    assert f"{guarded.topic}: not there" in text
+    assert "scm-consumer check --create" in text
+    assert "kafka.topics" in text
+    assert found.one("group")[0] == found.one("retention")[0] == "skipped"
