@@ -70,7 +70,7 @@ class KafkaSettings(Section):
     on_out_of_range: Literal["stop", "earliest", "latest"] = Field(
         "stop",
         description="The committed offset is gone (retention): stop that partition, loudly, or go "
-        "on from there. A topic that was deleted and made anew is stopped, too, else begun at its "
+        "on from there. A topic that was deleted and recreated is stopped, too, else begun at its "
         "beginning.",
     )
     commit_interval_seconds: Positive = Field(0.5, description="Time between commits.")

@@ -1,4 +1,4 @@
-"""The core as a whole: inputs in, effects out; it composes the parts and decides nothing itself.
+"""The core's one entry point: inputs in, effects out.
 
 Inputs: records arrived, an attempt ended, a poll of a task ended, dead letters and receipts were
 acknowledged, partitions were assigned or revoked, time is now T. Effects: see ``effects``. Besides,
@@ -63,9 +63,10 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 class Pipeline:
-    """Everything that is decided.
+    """The core's one entry point: inputs in, effects out.
 
-    Only its owner's thread may touch it; ``now`` is the owner's monotonic clock, seconds.
+    The parts decide; this class connects them. Only its owner's thread may touch it; ``now`` is the
+    owner's monotonic clock, seconds.
     """
 
     def __init__(self, rules: Rules, rng: Callable[[], float]) -> None:
@@ -237,9 +238,9 @@ class Pipeline:
         ) or any(row.record.partition in partitions for row in self._acknowledgements)
 
     def remove_partitions(self, partitions: Collection[Partition], now: float) -> None:
-        """Release what is unsettled of revoked partitions; late results settle nothing of it.
+        """Release what is unsettled of revoked partitions (I5, fencing).
 
-        Keeps (I5, fencing).
+        Late results settle nothing of it.
         """
         self.withdraw(partitions, now)
         self.uploads.revoked_at = now
@@ -409,6 +410,7 @@ class Pipeline:
             self._acknowledgements.add_dead_letter(row, row.rejection)
 
     def _carry_out(self, result: Result, now: float) -> None:
+        """Do what follows for the rows of a window whose request or task has ended."""
         if result.accepted:
             self.rows_accepted.count(result.data_key, len(result.accepted))
             if self._writes_receipts:
@@ -451,6 +453,7 @@ class Pipeline:
             self._add_ready(ready)
 
     def _run_timers(self, now: float) -> None:
+        """Let rows go on whose time has come: parked ones, and those whose claims were held."""
         for row in self._timers.pop_due(now):
             if row.stage == Stage.PARKED:
                 self.lanes.add([row])

@@ -23,8 +23,8 @@ LEAVE_SECONDS = 10.0
 class Drain:
     """The end of one owner loop.
 
-    ``turn`` turns the loop once; ``collect`` takes in what has come back, waiting at
-    most so many seconds.
+    ``turn`` turns the loop once. ``collect`` takes in what has come back; it waits for the first at
+    most as many seconds as it is given.
     """
 
     def __init__(
@@ -90,13 +90,11 @@ class Drain:
         )
 
     def _commit_at_last(self) -> bool:
-        """Commit what is left; retry for as long as a rebalance may take in which a member is dead.
+        """Commit what is left; retry as long as a rebalance with a dead member may take (I7).
 
         In a rebalance a commit is refused until this member has taken part, or waits behind its own
         joining: a broker answers the requests of a connection in their order, and a joining only
         when a dead member's session is over.
-
-        Keeps (I7).
         """
         lifecycle = self._lifecycle
         until = min(lifecycle.stop_by, self._clock() + self._lease.session + LEAVE_SECONDS)
@@ -121,9 +119,9 @@ class Drain:
         return True
 
     def _lost_call(self) -> bool:
-        """Return whether a lost call may still overwrite what the next owner, or run, sends.
+        """Return whether a lost call may overwrite what is sent after us (I9, lost-answer).
 
-        Keeps (I9, lost-answer).
+        That is by the next owner, or the next run.
         """
         return self._clock() < lost_until(self._pipeline.partitions)
 

@@ -64,14 +64,12 @@ class Intake:
     def take(
         self, partition: Partition, messages: Sequence[Any], now: float, room: float = inf
     ) -> tuple[list[Record], list[Row], int]:
-        """Return the records and rows of one partition's messages, and where reading goes on.
+        """Return records and rows of a partition's messages, and where to read on (I5, I6, I7).
 
         They are in order. A tombstone (no value) is a record without rows: it is skipped; so is
         what was settled before. What cannot be read becomes one row that carries its rejection.
         What cannot be read yet is a record with one open row that is not there: ``retry`` gives its
         rows. ``room``: for so many rows.
-
-        Keeps (I5, I6, I7).
         """
         records: list[Record] = []
         rows: list[Row] = []
@@ -150,11 +148,9 @@ class Intake:
     def retry(
         self, partition: Partition, now: float, room: float = inf
     ) -> tuple[list[Record], list[Row]]:
-        """Return the records of a partition in ``waiting`` that can be decoded now, and their rows.
+        """Return what of a partition in ``waiting`` can be decoded now: records and rows (I2).
 
         They are in order.
-
-        Keeps (I2).
         """
         pending = self.waiting[partition]
         records: list[Record] = []

@@ -61,7 +61,9 @@ class Listener(Protocol):
 class RecordSource(Protocol):
     """Read and commit: ``adapters.kafka.source``, or ``standalone_reader``, which commits nothing.
 
-    A partition is read unless it is paused: all are by ``pause``, each by ``set_paused``.
+    A partition is read unless it is paused: all are by ``pause``, each by ``set_paused``. Only the
+    owner's thread calls it. Callbacks to the ``Listener`` run inside ``poll``, and may take long: a
+    revocation waits for requests in flight, an assignment for the brokers.
     """
 
     @property
@@ -84,43 +86,82 @@ class RecordSource(Protocol):
     def lasting(self) -> Sequence[tuple[float, str]]:
         """Return what keeps this process from reading: since when, and in words."""
 
-    def subscribe(self) -> None: ...
-    def poll(self, count: int) -> list[tuple[Partition, list[Any]]]: ...
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
-    def set_paused(self, partition: Partition, *, paused: bool) -> None: ...
+    def subscribe(self) -> None:
+        """Begin, once; never wait. Raise UserError for topics that cannot be subscribed to."""
+
+    def poll(self, count: int) -> list[tuple[Partition, list[Any]]]:
+        """Return what has arrived, at most ``count`` messages, by partition and in order.
+
+        Never wait for messages; serve the callbacks. Now and then topics are looked at, which takes
+        some seconds where no broker answers. Raise UserError, once, when the source cannot go on.
+        """
+
+    def pause(self) -> None:
+        """Read nothing until ``resume``; never wait."""
+
+    def resume(self) -> None:
+        """Read on, except what is paused or stopped for itself; never wait."""
+
+    def set_paused(self, partition: Partition, *, paused: bool) -> None:
+        """Read nothing of a partition, or read on; never wait. One that is gone does no harm."""
+
     @property
-    def committing(self) -> bool: ...
-    def commit(self, commits: list[Commit]) -> None: ...
-    def commit_and_wait(self, commits: list[Commit]) -> bool: ...
-    def end(self, partition: Partition) -> int | None: ...
-    def close(self, timeout: float) -> bool: ...
+    def committing(self) -> bool:
+        """Return whether a commit is in flight."""
+
+    def commit(self, commits: list[Commit]) -> None:
+        """Send a commit; never wait, raise nothing: ``on_committed`` tells how it ended."""
+
+    def commit_and_wait(self, commits: list[Commit]) -> bool:
+        """Commit, wait for some seconds at most, and return whether the group has it.
+
+        Raise nothing for what Kafka does.
+        """
+
+    def end(self, partition: Partition) -> int | None:
+        """Return where the partition ended at its last fetch; None: not known. Never wait."""
+
+    def close(self, timeout: float) -> bool:
+        """Leave the group, once; return whether that was done within ``timeout`` seconds.
+
+        A second signal ends the wait.
+        """
 
 
 class ScmApi(Protocol):
-    """Send attempts, poll tasks and check the token; responses come through the results."""
+    """Send attempts, poll tasks and check the token; responses come through the results.
+
+    Only the owner's thread calls it. Workers make the calls, so no method waits for the network,
+    and none raises for what the network or the API does: each call ends with one response. (A dry
+    run prints instead, and may wait for who reads that.)
+    """
 
     def send(self, attempt: Attempt, start_by: Callable[[], float]) -> None:
         """Start an attempt.
 
-        ``start_by``: asked right before it is sent, it tells until when that may be (see
+        ``start_by``: called right before it is sent, it returns the latest time for that (see
         ``session_lease``).
         """
 
-    def poll_task(self, task: Task) -> None: ...
-    def check_token(self) -> None: ...
+    def poll_task(self, task: Task) -> None:
+        """Start a poll of a task."""
+
+    def check_token(self) -> None:
+        """Start a check of the token, after the token file was read again."""
 
 
 class DeadLetterWriter(Protocol):
     """Write dead letters; acknowledgements come through the results."""
 
-    def send(self, letter: DeadLetter) -> None: ...
+    def send(self, letter: DeadLetter) -> None:
+        """Hand a dead letter in, on the owner's thread; never wait for Kafka, nor raise for it."""
 
 
 class ReceiptWriter(Protocol):
     """Write receipts; acknowledgements come through the results."""
 
-    def send(self, receipt: Receipt) -> None: ...
+    def send(self, receipt: Receipt) -> None:
+        """Hand a receipt in, on the owner's thread; never wait for Kafka, nor raise for it."""
 
 
 class EndedCall(Protocol):

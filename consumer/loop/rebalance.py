@@ -23,10 +23,9 @@ log = logging.getLogger(__name__)
 class HandOver:
     """Waits, within the callback of a revocation, for what is in flight.
 
-    ``seconds``: the bound. ``collect`` takes in what has come back, waiting at most so many
-    seconds;
-    ``act`` does what the core says. Together they are a turn without reading, for the partitions
-    that stay.
+    ``seconds``: the bound. ``collect`` takes in what has come back; it waits for the first at most
+    as many seconds as it is given. ``act`` does what the core says. Together they are a turn
+    without reading, for the partitions that stay.
     """
 
     def __init__(
@@ -86,10 +85,8 @@ class HandOver:
 
 
 def lost_until(partitions: Iterable[Partition]) -> float:
-    """Return until when a call with rows of these may take effect though its response was lost.
+    """Return until when a lost call with rows of these may take effect (I9, lost-answer).
 
-    On the owner's clock.
-
-    Keeps (I9, lost-answer).
+    The time is by the owner's clock.
     """
     return max((partition.lost_until for partition in partitions), default=0.0)

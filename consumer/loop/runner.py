@@ -166,7 +166,7 @@ class Runner:
         return int(end or 0) if drained else 1
 
     def turn(self) -> None:
-        """Turn once."""
+        """Run one turn: collect results, read, act, commit, review pauses."""
         self._collect(self._wait())
         self._reading.read()
         self._act()
@@ -214,6 +214,7 @@ class Runner:
             return
 
     def _take(self, result: Result) -> None:
+        """Give one result to the core: a response, acknowledged rows, or a function to call."""
         if isinstance(result, tuple):
             call, response = result
             subject = call.subject
@@ -229,6 +230,7 @@ class Runner:
             result()
 
     def _act_inside_poll(self) -> None:
+        """Do what the core says while a revocation waits: the client counts as polled."""
         self._reading.polled()
         self._act()
 

@@ -20,8 +20,8 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-#: A gap this long is one, however long the session is: what the brokers set is not known with
-#: group_protocol consumer.
+#: A time between two polls that is longer than this is a gap, however long the session is: with
+#: group_protocol consumer the brokers set the session, and it is not known here.
 LONGEST_GAP_SECONDS = 5.0
 
 
@@ -29,8 +29,8 @@ class SessionLease:
     """The lease by the group's signs of life; times in seconds of the owner's clock (fencing).
 
     ``session_seconds``: the group's session time-out; infinite for a reader that is no member. The
-    group counts it from the last heartbeat, which may be older than the last poll by a third of it,
-    as is usual at most.
+    group counts it from the last heartbeat. That may be older than the last poll, usually by a
+    third of the session at most.
     """
 
     def __init__(self, session_seconds: float) -> None:
@@ -71,13 +71,14 @@ class SessionLease:
 
     @property
     def start_by(self) -> Callable[[], float]:
-        """Return the lease of an upload that is handed out now (fencing).
+        """Return the lease of an upload that is handed out now, as a function (fencing).
 
-        Asked right before the upload is sent, it tells until when that may be. It moves on while
-        the owner polls and the group gives signs of life, so an upload may wait long for its
-        connection. It never comes back once it has ended: after a gap, the rows may be another
-        member's. A worker that stood still together with the owner sees by its own clock that the
-        last poll is long ago. Any thread may ask.
+        The function returns the latest time at which the upload may be sent; minus infinity once
+        the lease has ended. It is thread-safe, and is to be called right before the upload is sent.
+        The time moves on while the owner polls and the group gives signs of life, so an upload may
+        wait long for its connection. A lease that has ended never comes back: after a gap, the rows
+        may be another member's. A worker that stood still together with the owner sees by its own
+        clock that the last poll is long ago.
         """
         lease = self._lease
 
@@ -119,6 +120,6 @@ class SessionLease:
     def on_assigned(self, now: float) -> None:
         """Take in an assignment, which is a sign of the group; it closes no gap.
 
-        The client may have got it any time since the last poll, in which it would have been told.
+        The client may have received it at any time since the last poll. So it counts as of then.
         """
         self._heard_at = max(self._heard_at, min(now, self._polled_at))

@@ -261,7 +261,7 @@ METRICS = (
         "paused_partitions",
         "gauge",
         "Partitions that are not read for now: no room for rows (of all, or of its own) or in the "
-        "settled map, or a schema is awaited.",
+        "settled map, a schema is awaited, what its log holds is looked up, or the process stops.",
         lambda s: sum(p.paused for p in s.partitions),
         unit="partitions",
     ),

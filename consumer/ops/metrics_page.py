@@ -102,7 +102,7 @@ ALERTS = (
         "A partition is stopped",
         f"sum by (cause) ({PREFIX}partitions_stopped) > 0",
         "0 minutes",
-        "Retention deleted records before they were read, or the topic was deleted and made anew, "
+        "Retention deleted records before they were read, or the topic was deleted and recreated, "
         "and `kafka.on_out_of_range` is `stop`. The log says which, and names the partition; "
         "decide what is to become of the gap, then set it to `earliest` or `latest` and restart.",
     ),

@@ -27,7 +27,9 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     end: int | None  #: as of the last fetch; None: not fetched yet
     lag: int | None  #: from what is committed to the end
     oldest_unsettled_seconds: float  #: since it was read
-    paused: bool  #: not read on for now: there is no room, or a schema is awaited
+    #: not read on for now: no room (for rows, or in the settled map), a schema is awaited, what its
+    #: log holds is looked up, or the process stops
+    paused: bool
     stopped: str | None  #: why it is not read on until a person does something
 
 
@@ -110,7 +112,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     ledger: Ledger
     consumed: dict[str, int]  #: records by topic
     partitions: list[PartitionStatus]
-    #: partitions that are owned and not read: their first offset is not known yet
+    #: partitions that are owned and not read: it is not known yet where they begin, or go on
     awaiting_start: list[str]
     #: partitions that were read and whose lag is not known now
     unknown: list[tuple[str, int]]

@@ -25,6 +25,7 @@ from tests.unit.builders import error_of, naming
 from tests.unit.runner_fakes import World, message
 
 PAGES = (
+    "CONTRIBUTING.md",
     "docs/admission.md",
     "docs/architecture.md",
     "docs/decisions.md",

@@ -83,10 +83,7 @@ def _differ(one: str, other: str) -> bool:
 
 
 class Starts:
-    """Looks starts up with the client it is given, from any thread with a client of its own.
-
-    Keeps (starts).
-    """
+    """Looks starts up with the client it is given, in any thread that has one (starts)."""
 
     def __init__(self, topics: Sequence[str], start_from: str, ids: TopicIds) -> None:
         self._topics = topics

@@ -103,11 +103,9 @@ class Client:
     def upload(
         self, data_key: str, items: list[dict[str, str]], start_by: StartBy = float("inf")
     ) -> Response:
-        """Upload one window; never raise for anything that the network or the API does.
+        """Upload one window; raise for nothing that the network or the API does (I9, fencing).
 
         ``start_by``: the clock's reading after which it is not sent any more, or what tells it.
-
-        Keeps (I9, fencing).
         """
         return self._post(self._upload, {"data_key": data_key, "items": items}, start_by)
 

@@ -365,10 +365,7 @@ class _TlsConnection(_Connection, HTTPSConnection):
 
 
 class Adapter(HTTPAdapter):
-    """The transport of requests for one worker: one address, one connection, nothing sent twice.
-
-    Keeps (matching).
-    """
+    """The transport of one worker: one address, one connection, nothing sent twice (matching)."""
 
     def __init__(self, call: Call, tls: TrustedCas | None) -> None:
         self._call = call

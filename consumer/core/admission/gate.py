@@ -1,11 +1,15 @@
 """May a request start now: the latest of what concurrency, pace and three machines demand.
 
-Every reason to hold back is kept here, and every one of them ends by time or by a result:
+The reasons to hold back that come from the API and from our own bounds are kept here. Each ends by
+time or by a result:
 
+* *concurrency*: as many uploads are in flight as may be.
 * *pace*: this member's part of the group's rate (``pace``); every call counts, ``GET /me`` too.
 * *throttle*: the API asked to wait (``throttle``).
 * *circuit breaker*: several distinct windows failed in a row (``circuit``).
 * *upload pause*: the API refuses us, or rejects everything (``upload_pause``).
+
+Two reasons stand elsewhere: an expired session lease and a stop suspend uploads in the dispatcher.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ MAX_POLLS = 2
 
 
 class Gate:
-    """All reasons to hold back; times in seconds of the owner's clock."""
+    """The reasons to hold back; times in seconds of the owner's clock."""
 
     def __init__(
         self,
@@ -99,7 +103,7 @@ class Gate:
         return None if at is None else self.earliest_token_check(at)
 
     def earliest_token_check(self, at: float) -> float:
-        """Return when ``GET /me`` may be called, if it is due at a time."""
+        """Return when ``GET /me`` may be called that is due at this time."""
         return self._earliest_small(at)
 
     def _earliest_small(self, at: float) -> float:
@@ -163,8 +167,8 @@ class Gate:
     def on_too_fast(self, sent_at: float, now: float) -> None:
         """Slow the pace down after a 429, once until the API works again (budget).
 
-        While it refuses whatever comes, that says nothing about the pace, which would else be next
-        to nothing after.
+        While the API refuses whatever comes, more 429s say nothing about the pace. If each slowed
+        it down, it would be next to nothing in the end.
         """
         if not self._slowed:
             self._slowed = self.pace.slow_down(sent_at, now)

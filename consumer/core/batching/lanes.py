@@ -234,7 +234,10 @@ class Lanes:
         return lane.data_key, rows, reason
 
     def limit_bytes(self, rows: list[Row], now: float) -> None:
-        """Remember that a request of these rows was too large (413)."""
+        """Set the limit to at most half the size of these rows, whose request was too large (413).
+
+        A single row limits nothing: it cannot be divided.
+        """
         self._limited_at = now
         if len(rows) > 1:
             self._limit(max(1, min(self.max_bytes, sum(row.size for row in rows) // 2)))

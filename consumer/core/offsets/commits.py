@@ -38,13 +38,11 @@ def room_of(partitions: int) -> int:
 def due_commits(
     partitions: Collection[Partition], now: float = -inf, *, anew: bool = False
 ) -> list[Commit]:
-    """Return what is to be committed of the owned partitions, where that is not committed already.
+    """Return what is to be committed of the owned partitions and is not committed yet (I3).
 
-    ``anew``: even there. A partition without any committed offset is included as it stands: where
-    it began ("latest", say) must survive a restart, or what is published meanwhile would be
-    skipped.
-
-    Keeps (I3).
+    ``anew``: what is committed already, too. A partition without any committed offset is included
+    as it stands: where it began ("latest", say) must survive a restart, or what is published
+    meanwhile would be skipped.
     """
     room = room_of(len(partitions))
     due: list[Commit] = []

@@ -215,11 +215,7 @@ class Partition:
         self.ledger.skipped += 1
 
     def forget(self) -> int:
-        """Release what is unsettled, as the partition was revoked; return the bytes of that.
-
-        Keeps (I5).
-        """
-
+        """Release what is unsettled, as the partition was revoked; return its bytes (I5)."""
         self.owned = False
         self.ledger.released += self.ledger.unsettled
         self.ledger.unsettled = 0
@@ -229,12 +225,10 @@ class Partition:
 
 
 def settle(rows: Iterable[Row], timestamps: list[int]) -> int:
-    """Settle rows, and the records none of whose rows is open any more; return their bytes.
+    """Settle rows, and records none of whose rows is open any more; return their bytes (I1, I5).
 
     The records' times in Kafka are added to ``timestamps``. This is the one place where a record is
     settled, in one pass, as every row comes through here.
-
-    Keeps (I1, I5).
     """
     size = accepted = 0
     partition: Partition | None = None  # of the records accepted last, which are counted together

@@ -33,9 +33,9 @@ from consumer.core.ordering.lock_queue import Holder, LockQueue, RecordLocks
 
 
 class Claims:
-    """The lock table; a row costs a look-up to acquire and one to release each of its claims.
+    """The lock table (I2, I4).
 
-    Keeps (I2, I4).
+    A row costs a look-up to acquire and one to release each of its claims.
     """
 
     def __init__(self) -> None:

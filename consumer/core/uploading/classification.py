@@ -1,7 +1,7 @@
 """From a response to a verdict: a table by HTTP status, without any state of the process.
 
-What then happens (wait, divide, pause, dead-letter) ``decision`` and ``evidence`` decide. Source of
-the rules: the upload guide's responses, and the contract's table of them.
+``decision`` and ``evidence`` decide what then happens: wait, divide, pause, dead-letter. The rules
+come from the upload guide's responses, and from the contract's table of them.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Decide, then do: ``classification`` reads the response, ``decision`` decides what follows for the
 window, ``evidence`` whose fault a failure is; this module does it. Beside it stand what a response
 says about the API (``api_health``), what it confirms (``confirmations``), rejected rows
-(``rejections``) and ``GET /me`` (``token_checks``). Where each window is meanwhile, ``windows``
-keeps.
+(``rejections``) and ``GET /me`` (``token_checks``). ``windows`` knows where each window is
+meanwhile.
 """
 
 from __future__ import annotations
@@ -194,7 +194,10 @@ class Uploads:
     def _conclude(
         self, window: Window, outcome: Outcome, response: Response, now: float, *, lost_until: float
     ) -> Result:
-        """Decide and do what follows; ``lost_until``: as long a lost call may take effect (I1)."""
+        """Decide and do what follows; return what becomes of the rows that are not sent again (I1).
+
+        ``lost_until``: until then a call whose response was lost may take effect.
+        """
         assert window.away, "the outcome of a window that is not in flight"
         if outcome.verdict is Verdict.LOST:
             self._hold_claims(window, lost_until)
@@ -217,6 +220,7 @@ class Uploads:
         return end.result
 
     def _do(self, end: Conclusion) -> None:
+        """Do what ``decide`` says for a window that has rows left."""
         window, outcome, now = end.window, end.outcome, end.now
         match decide(outcome.verdict, end.mode, rejecting=self.gate.upload_pause.rejecting):
             case Action.ACCEPT:
@@ -248,6 +252,7 @@ class Uploads:
     # -- what is done ----------------------------------------------------------------------------
 
     def _accept(self, end: Conclusion) -> None:
+        """Accept the rows, resend those that the response left out; tell gate and evidence."""
         window, outcome, result, now = end.window, end.outcome, end.result, end.now
         self._close_circuit(now)
         self.evidence.accepted(window, now)
@@ -339,6 +344,7 @@ class Uploads:
     def _divide(
         self, window: Window, cause: str, now: float, *, parts: int = 2, suspect: bool = False
     ) -> None:
+        """Divide a window, count its rows as resent, and forget what is known of it as a whole."""
         self.resent[cause] += len(window.rows)
         self.evidence.forget(window)
         self.windows.divide(
@@ -404,6 +410,7 @@ class Uploads:
         self._take_step(step, end, evidence=evidence)
 
     def _take_step(self, step: Step, end: Conclusion, *, evidence: bool) -> None:
+        """Do what ``next_step`` says for a failed window."""
         window, outcome, now = end.window, end.outcome, end.now
         verdict = outcome.verdict
         match step:
@@ -430,7 +437,7 @@ class Uploads:
                 self.windows.park(window, now + delay)
 
     def _failure(self, end: Conclusion, *, evidence: bool, refused_again: bool) -> Failure:
-        """Gather what is known of a failed window."""
+        """Return what is known of a failed window, for ``next_step``."""
         window, verdict, now = end.window, end.outcome.verdict, end.now
         refused_by_all = (
             verdict in PAUSES
