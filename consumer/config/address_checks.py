@@ -40,11 +40,11 @@ def check_registry(settings: Settings) -> Iterator[Problem]:
         yield Problem(
             (path,), ": no user or password belongs there; set schema_registry.user and .password"
         )
-    elif registry.url and _split(registry.url) is None:
+    elif registry.url and ("," in registry.url or _split(registry.url) is None):
         yield wrong(
             path,
             registry.url,
-            "allowed is http://host:port or https://host, such as http://localhost:8081",
+            "allowed is one http://host:port or https://host, such as http://localhost:8081",
         )
     if user and not password:
         yield wrong(

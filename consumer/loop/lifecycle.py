@@ -55,12 +55,13 @@ class Lifecycle:
     def request_stop(self, end: int | UserError) -> None:
         """Stop, once what is in flight has ended, with this exit code or error.
 
-        The first request counts.
+        The first request counts. For the owner's thread, and signal handlers on it.
         """
         if self.end is None:
-            self.end = end
+            # The phase before the end: once that is seen, the owner may go on to drain.
             self.stop_by = self._clock() + self.stop_seconds
             self.phase = Phase.STOP_REQUESTED
+            self.end = end
 
     def fail(self, error: UserError) -> None:
         """Stop with this error, also where a stop is under way; the first failure is raised."""

@@ -149,7 +149,7 @@ WRONG = {
         f'{TOKEN}base_url = "https://gateway/?token=s3cret"\n[schema_registry]\nurl = "https://registry#s3cret"\n',
         (
             'schema_registry.url = "https://registry?(hidden)": '
-            "allowed is http://host:port or https://host, such as http://localhost:8081",
+            "allowed is one http://host:port or https://host, such as http://localhost:8081",
             f'api.base_url = "https://gateway/?(hidden)": {ROOT_ADDRESS}',
         ),
     ),
@@ -282,8 +282,15 @@ WRONG = {
         f'{TOKEN}[schema_registry]\nurl = "registry:8081"\nuser = "u"\n',
         (
             'schema_registry.url = "registry:8081": '
-            "allowed is http://host:port or https://host, such as http://localhost:8081",
+            "allowed is one http://host:port or https://host, such as http://localhost:8081",
             'schema_registry.user = "u": has no password; set schema_registry.password',
+        ),
+    ),
+    "a list of registries": Wrong(
+        f'{TOKEN}[schema_registry]\nurl = "https://one,https://two"\n',
+        (
+            'schema_registry.url = "https://one,https://two": '
+            "allowed is one http://host:port or https://host, such as http://localhost:8081",
         ),
     ),
     "an ops address without a host": Wrong(
