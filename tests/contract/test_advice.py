@@ -124,6 +124,7 @@ def test_a_group_whose_offsets_are_gone_says_where_it_begins_and_why(
     line = told(
         caplog, "has no committed offset", begin(kafka, topic, group, start_from=start_from)
     )
+    assert line, "offsets that are gone are begun anew without a word"
     assert f"{topic}[0] at {0 if start_from == 'earliest' else 1}" in line, line
     assert "offsets.retention.minutes" in line
     assert f'kafka.start_from = "{start_from}"' in line

@@ -28,6 +28,7 @@ TLS_TESTS = ("tests/component/test_client_tls.py",)
 
 UNREAD_TESTS = "tests/component/test_unread_streams.py"
 HOLDS_UP = f"{UNREAD_TESTS}::test_a_log_that_nobody_reads_holds_up_neither_the_loop_nor_its_end"
+ADVICE_TESTS = "tests/contract/test_advice.py"
 LASTING_TESTS = "tests/contract/test_lasting.py"
 MEMORY_TESTS = "tests/integration/test_memory.py"
 METRICS_TESTS = "tests/component/test_ops_metrics.py"
@@ -125,6 +126,56 @@ MUTANTS = (
             ),
         ),
         ("tests/unit/loop/test_runner_stop.py",),
+    ),
+    Mutant(
+        "advice: members that share in another way are told no cure",
+        (
+            Edit(
+                "adapters/kafka/client.py",
+                "    KafkaError.INCONSISTENT_GROUP_PROTOCOL: ",
+                "    None: ",
+            ),
+        ),
+        (f"{ADVICE_TESTS}::test_members_that_share_in_another_way_are_told_the_cure",),
+    ),
+    Mutant(
+        "advice: an advertised address is taken for one of kafka.bootstrap_servers",
+        (
+            Edit(
+                "adapters/kafka/client.py",
+                "if code in _UNREACHED and (broker",
+                "if code is None and (broker",
+            ),
+        ),
+        (
+            f"{ADVICE_TESTS}::"
+            "test_an_advertised_address_that_cannot_be_resolved_is_not_told_as_bootstrap_servers",
+        ),
+    ),
+    Mutant(
+        "advice: a compacted dead-letter topic is not told as such",
+        (
+            Edit(
+                "adapters/kafka/retrying_producer.py",
+                "elif code == KafkaError.INVALID_RECORD:",
+                "elif code is None:",
+            ),
+        ),
+        (
+            f"{ADVICE_TESTS}::"
+            "test_a_compacted_dead_letter_topic_that_takes_no_letter_without_a_key_is_told_as_such",
+        ),
+    ),
+    Mutant(
+        "advice: offsets that are gone are begun anew without a word",
+        (
+            Edit(
+                "adapters/kafka/beginning.py",
+                "        if partitions:\n            log.info(",
+                "        if False:\n            log.info(",
+            ),
+        ),
+        (f"{ADVICE_TESTS}::test_a_group_whose_offsets_are_gone_says_where_it_begins_and_why",),
     ),
     Mutant(
         "a commit that fails on and on is told each time",
