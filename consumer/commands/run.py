@@ -75,10 +75,10 @@ def command(options: Options, *, until_end: bool, dry_run: bool, accept_rejectio
         if dry_run and app.runner.leaves_at_once:
             os._exit(1)  # the loop may be stuck in writing to a pipe that nobody reads
 
-    _end_at_second_signal()
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     settings = options.settings()
+    _end_at_second_signal()  # from now on there are calls that may not end
     if accept_rejections:
         section = settings.dead_letter.model_copy(update={"pause_after_rejections": 0})
         settings = settings.model_copy(update={"dead_letter": section})
