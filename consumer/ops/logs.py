@@ -48,9 +48,11 @@ class _LineHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._lines.write(f"{self.format(record)}\n")
-        except Exception:
-            self.handleError(record)
+            text = self.format(record)
+        except Exception as error:
+            # The library's way writes to standard error itself, and may wait for its reader.
+            text = f"a line of {record.name} cannot be written ({type(error).__name__})"
+        self._lines.write(f"{text}\n")
 
     def flush(self) -> None:
         self._lines.drain(DRAIN_SECONDS)
