@@ -68,15 +68,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     What cannot run on this machine is skipped, but not in CI. A mark that names no promise is an
     error.
     """
+    for item in items:
+        for mark in item.iter_markers("promise"):
+            if wrong := unknown(mark.args):
+                raise pytest.UsageError(f"{item.nodeid}: no promise is called {wrong[0]!r}")
     if not needs.in_ci() and (commands := needs.missing()):
         skipped = pytest.mark.skip(reason=f"missing: {', '.join(commands)}")
         for item in items:
             if needs.lacks(item, commands):
                 item.add_marker(skipped)
-    for item in items:
-        for mark in item.iter_markers("promise"):
-            if wrong := unknown(mark.args):
-                raise pytest.UsageError(f"{item.nodeid}: no promise is called {wrong[0]!r}")
     if hasattr(config, "workerinput"):
         items.sort(key=_rank)
 
