@@ -241,9 +241,10 @@ class Actions:
         life.exit_code = member.process.running.returncode
         self._members.pop(life.slot)
         if member.ending is None:
-            self._end(member, "itself")
-            if _FENCED in member.process.err and self._broker_was_troubled():
-                self.actions["fenced after the broker's trouble"] += 1
+            fenced = _FENCED in member.process.err and self._was_cut_off(member)
+            self._end(member, "fenced" if fenced else "itself")
+            if fenced:
+                self.actions["fenced after trouble with the broker"] += 1
             else:
                 self.findings.append(f"ended: {life.name} ended by itself with {life.exit_code}")
         if "Traceback" in member.process.err:
@@ -251,16 +252,18 @@ class Actions:
         if not member.stays_away and not self._weather.calm:
             self._come_back(life.slot)
 
-    def _broker_was_troubled(self) -> bool:
-        """Return whether the broker stood still or went away a moment ago.
+    def _was_cut_off(self, member: Member) -> bool:
+        """Return whether the broker, or the way of this member to it, was away a moment ago.
 
-        Static members were fenced within a second of that, and at no other time. The cause is not
-        proved: their client may have sent a joining twice, which the group takes for two members.
-        The process ends, as documented for a fenced one, and is started again.
+        Static members were fenced within a few seconds of that, and at no other time. The cause is
+        not proved: their client may have sent a joining twice, which the group takes for two
+        members. The process ends, as documented for a fenced one, and is started again.
         """
         since = time.time() - FENCED_SECONDS
-        return any(
-            not trouble.where and trouble.kind == "kafka" and trouble.end > since
+        return bool(self._cut.get(member.to_kafka.listen)) or any(
+            trouble.kind == "kafka"
+            and trouble.where in ("", member.life.name)
+            and trouble.end > since
             for trouble in self.troubles
         )
 

@@ -154,14 +154,14 @@ class Case:
     def end_of(self, epoch: Epoch, one: Sent, after: Epoch) -> str:
         """Return how an epoch ended, from a request in it on.
 
-        It is kill, stop, suspended, kafka, or rebalance and nothing else. "thrown out": the group
-        did that to the member, and nothing is known to have happened to it.
+        It is kill, stop, fenced, suspended, kafka, or rebalance and nothing else. "thrown out": the
+        group did that to the member, and nothing is known to have happened to it.
         """
         life = self.lives[epoch.life]
         begin, end = one.request.received - SLACK_SECONDS, after.begin
         touched = self.touching(life.name, begin, end)
-        if life.ended is not None and life.ended <= end and life.end == "kill":
-            return "kill"
+        if life.ended is not None and life.ended <= end and life.end in ("kill", "fenced"):
+            return life.end  # neither can commit any more what was answered last
         if "suspended" in touched:
             return "suspended"
         if "kafka" in touched:
