@@ -1,8 +1,8 @@
 """Keep what was rejected in the last fifteen minutes, in bounded memory: counts, messages, latest.
 
-It costs something for rejected rows only. A message goes into logs and pages, so it is shown without
-the code that it is about (``public_message``); and messages that differ by numbers alone, such as
-by a line, are counted as one. Its first wording stands for all.
+It costs something for rejected rows only. A message goes into logs and pages, so it is shown
+without the code that it is about (``public_message``). Messages that differ by numbers alone, such
+as by a line, are counted as one; the first wording stands for all.
 """
 
 from __future__ import annotations

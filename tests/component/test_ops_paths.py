@@ -18,9 +18,9 @@ from consumer.ops import snapshot_request
 from consumer.ops.health import STALLED_SECONDS
 from consumer.ops.paths import paths_of
 from consumer.ops.server import OpsResponse, Paths
-from consumer.ops.snapshot import take
 from consumer.ops.snapshot_request import SnapshotRequester
 from consumer.ops.status import Snapshot
+from consumer.ops.watch import Watch
 from tests.unit.runner_fakes import World, keys_of
 
 
@@ -31,10 +31,8 @@ class Served:
         self.world = World()
         # Its own queue: the fakes' one is the clock, too, and is not made for other threads.
         self.requests: queue.SimpleQueue[Result] = queue.SimpleQueue()
-        requester = SnapshotRequester(
-            self.requests.put,
-            lambda: take(self.world.runner, self.world.source, self.world.results.now),
-        )
+        self.watch = Watch(self.world.runner, self.world.source, self.world.results.clock)
+        requester = SnapshotRequester(self.requests.put, self.watch.snapshot)
         self.requester = requester
         self.paths: Paths = paths_of(
             self.world.runner,
@@ -60,8 +58,8 @@ class Served:
             assert callable(request)
             request()
 
-    def status(self) -> Mapping[str, Any]:
-        answer = self.get("/status")
+    def status(self, query: str = "") -> Mapping[str, Any]:
+        answer = self.get(f"/status{query}")
         assert answer.status == 200
         document: Mapping[str, Any] = json.loads(answer.body)
         return document
@@ -211,8 +209,16 @@ def test_the_status_has_the_documented_parts(served: Served) -> None:
         "windows",
         "requests",
         "api",
-        "settings",
     } <= status.keys()
+    assert "settings" not in status, "they are told to who asks for them"
+    assert "bounds" not in str(status), "histograms are short"
+    assert status["windows"]["rows"] == {
+        "count": 1,
+        "sum": 3.0,
+        "p50": 3.5,
+        "p95": 4.85,
+        "p99": 4.97,
+    }
     assert status["ledger"] == {
         "consumed": 3,
         "accepted": 3,
@@ -261,8 +267,9 @@ def test_no_secret_is_told_anywhere() -> None:
     served.world.start()
     bodies = [served.get(path).body for path in served.paths]
     assert not any(secret.encode() in body for body in bodies)
-    assert served.status()["settings"]["kafka"]["client"]["security.protocol"] == "sasl_ssl"
-    assert served.status()["settings"]["api"]["token"] == "(hidden)"
+    told = served.status("?settings=1")["settings"]
+    assert told["kafka"]["client"]["security.protocol"] == "sasl_ssl"
+    assert told["api"]["token"] == "(hidden)"
 
 
 def test_no_key_value_is_told(served: Served) -> None:

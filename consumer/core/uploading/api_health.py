@@ -28,6 +28,7 @@ class ApiHealth:
         self.last_error: str | None = None  #: how the latest call failed; None: it did not
         #: since when every call fails; None: the latest one did not
         self.failing_since: float | None = None
+        self.pause_why = ""  #: what the API said for which uploading is paused, or was last
         self._log_failure_at = 0.0
         self._log_no_codes_at = 0.0
         self._log_throttle_at = 0.0
@@ -119,7 +120,10 @@ class ApiHealth:
 
         ``probe``: the pause's own probe has shown it, so its back-off grows.
         """
-        if self._gate.upload_pause.begin(pause, now, probe=probe):
+        begins = self._gate.upload_pause.begin(pause, now, probe=probe)
+        if begins or probe:
+            self.pause_why = why
+        if begins:
             text = f"uploading is paused: {why}; nothing is lost; {ADVICE[pause]}"
             self.notices.append(Notice("error", text))
 
