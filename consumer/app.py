@@ -39,6 +39,7 @@ from consumer.loop.ports import Listener, RecordSource, Results
 from consumer.loop.runner import Runner
 from consumer.ops.paths import server_of
 from consumer.ops.server import OpsServer
+from consumer.ops.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -170,10 +171,20 @@ class App:
             show_keys=settings.log.keys,
             dead_letters_to=f"that would go to {letters}" if dry else f"to {letters}",
         )
+        watch = Watch(
+            self.runner,
+            self.runner.source,
+            time.monotonic,
+            dead_letter_topic=settings.dead_letter.topic,
+            receipts_topic=settings.receipts.topic,
+            show_keys=settings.log.keys,
+        )
+        if not dry:
+            self.runner.look = watch.look
         self._ops: OpsServer | None = None
         if settings.ops.listen:
             self._ops = server_of(
-                settings, self.runner, self.runner.source, self._results.put, time.monotonic
+                settings, self.runner, watch.snapshot, self._results.put, time.monotonic
             )
         self._ends: Ends | None = None
         if until_end and not dry:

@@ -85,6 +85,8 @@ class DryApi:
 class DryDeadLetters:
     """Acknowledges every dead letter at once."""
 
+    trouble: tuple[str, str] | None = None
+
     def __init__(self, lines: JsonLines, results: Results) -> None:
         self._lines = lines
         self._results = results

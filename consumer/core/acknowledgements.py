@@ -17,7 +17,8 @@ class Acknowledgements:
     """Rows whose dead letters or receipts are not acknowledged yet, in the order they were made."""
 
     def __init__(self) -> None:
-        self._rows: dict[Row, None] = {}
+        # Each with the time since when its topic has been asked for it; None: it is asked next.
+        self._rows: dict[Row, float | None] = {}
         self._dead_letters: list[DeadLetter] = []  # not handed out yet
         self._receipts: list[Receipt] = []  # the same
 
@@ -51,13 +52,19 @@ class Acknowledgements:
             )
         )
 
-    def hand_out(self) -> tuple[list[DeadLetter], list[Receipt]]:
+    def hand_out(self, now: float) -> tuple[list[DeadLetter], list[Receipt]]:
         """Return the dead letters and receipts that are to be written now, each once."""
         receipts, self._receipts = self._receipts, []
         dead_letters = [
             letter for letter in self._dead_letters if letter.row.stage == Stage.DEAD_LETTER
         ]
         self._dead_letters.clear()
+        for letter in dead_letters:
+            self._rows[letter.row] = now
+        for receipt in receipts:
+            for row in receipt.rows:
+                if row in self._rows:  # else it was revoked
+                    self._rows[row] = now
         return dead_letters, receipts
 
     def take(self, rows: Iterable[Row]) -> list[Row]:
@@ -85,6 +92,15 @@ class Acknowledgements:
         oldest = next(iter(self._rows), None)
         late = oldest is not None and now - oldest.arrived >= DEAD_LETTERS_LATE_SECONDS
         return (row for row in self._rows if late or row.stage == Stage.DEAD_LETTER)
+
+    def oldest(self, stage: Stage, now: float) -> float:
+        """Return how long the oldest row has waited for its dead letter, or its receipt.
+
+        ``stage``: DEAD_LETTER or RECEIPT. In seconds; 0: none waits.
+        """
+        rows = self._rows.items()
+        first = next((since for row, since in rows if row.stage == stage), None)
+        return 0.0 if first is None else now - first
 
     @property
     def dead_letters(self) -> int:

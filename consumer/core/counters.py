@@ -43,6 +43,20 @@ class Histogram(msgspec.Struct):
         """Return it as it is now."""
         return msgspec.structs.replace(self, counts=list(self.counts))
 
+    def quantile(self, share: float) -> float | None:
+        """Return about the value that this share of all values is at or under; None: no values.
+
+        Within a bucket values count as spread evenly; one over all bounds counts as the last bound.
+        """
+        wanted = share * sum(self.counts)
+        lower = before = 0.0
+        for bound, count in zip(self.bounds, self.counts, strict=False):
+            if count and before + count >= wanted:
+                return round(lower + (bound - lower) * (wanted - before) / count, 3)
+            before += count
+            lower = bound
+        return self.bounds[-1] if self.counts[-1] else None
+
     def observe(self, value: float) -> None:
         """Count one value."""
         self.counts[bisect_left(self.bounds, value)] += 1

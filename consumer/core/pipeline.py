@@ -30,6 +30,7 @@ from consumer.core.model import Record, Row, Stage
 from consumer.core.offsets.ledger import Ledger
 from consumer.core.offsets.ledgers import LedgersByTopic
 from consumer.core.offsets.partition import Partition, settle
+from consumer.core.oldest import Oldest, OldestRecords
 from consumer.core.ordering.claims import Claims
 from consumer.core.timers import Timers
 from consumer.core.uploading.response import Response
@@ -104,6 +105,9 @@ class Pipeline:
         self._writes_receipts = rules.receipts
         self._acknowledgements = Acknowledgements()
         self._timers = Timers()
+        self._oldest = OldestRecords(
+            self.claims, self.lanes, self.windows, self._timers, self._acknowledgements
+        )
         self._lost_calls = LostCalls()
         # partitions of each topic that the group reads; empty: not known
         self._counts: dict[str, int] | None = None
@@ -274,7 +278,7 @@ class Pipeline:
         self._run_timers(now)
         effects = Effects()
         self.dispatcher.dispatch(effects, now)
-        effects.dead_letters, effects.receipts = self._acknowledgements.hand_out()
+        effects.dead_letters, effects.receipts = self._acknowledgements.hand_out(now)
         effects.notices, self.uploads.api.notices = self.uploads.api.notices, []
         return effects
 
@@ -346,6 +350,28 @@ class Pipeline:
     def receipts_pending(self) -> int:
         """Return how many accepted rows' receipts are not acknowledged yet."""
         return self._acknowledgements.receipts
+
+    def dead_letters_oldest(self, now: float) -> float:
+        """Return how long the oldest dead letter has not been acknowledged, seconds; 0: none."""
+        return self._acknowledgements.oldest(Stage.DEAD_LETTER, now)
+
+    def receipts_oldest(self, now: float) -> float:
+        """Return how long the oldest receipt has not been acknowledged, seconds; 0: none."""
+        return self._acknowledgements.oldest(Stage.RECEIPT, now)
+
+    def oldest(self, now: float, *, older_than: float) -> dict[Partition, Oldest]:
+        """Return what the oldest unsettled record of each owned partition waits for.
+
+        Records that were read less than ``older_than`` seconds ago are left out. It looks at every
+        unsettled row once, unless all are left out.
+        """
+        records = {}
+        for partition in self.partitions:
+            since = partition.unsettled_since
+            if since is not None and now - since >= older_than:
+                records[partition.records[0]] = partition
+        described = self._oldest.describe(records, now)
+        return {partition: described[record] for record, partition in records.items()}
 
     def observe(self, time: float) -> None:
         """Count how long the records took that were settled since the last call.

@@ -33,4 +33,8 @@ class Timers:
 
     def parked(self) -> Iterator[Row]:
         """Yield the rows that are ready again at a time."""
-        return (row for _, _, row in self._heap if row.stage == Stage.PARKED)
+        return (row for _, row in self.parked_until())
+
+    def parked_until(self) -> Iterator[tuple[float, Row]]:
+        """Yield the same rows, each with its time."""
+        return ((at, row) for at, _, row in self._heap if row.stage == Stage.PARKED)

@@ -42,6 +42,8 @@ class Committing:
         self._probe_at = 0.0  # not before then is a commit sent only to be answered
         self._logged: dict[str, float] = {}  # why commits fail, and when that was logged
         self.ended: Counter[str] = Counter()  #: commits that ended, by "ok" and "failed"
+        #: since when every commit fails, and how the latest did; None: the latest did not
+        self.failing: tuple[float, str] | None = None
 
     def expedite(self, now: float) -> None:
         """Commit with the next turn."""
@@ -73,6 +75,7 @@ class Committing:
         self.ended["ok" if error is None else "failed"] += 1
         if error is None:
             self._logged.clear()
+            self.failing = None
             self._lease.on_confirmed(
                 max((commit.built_at for commit in commits), default=-math.inf)
             )
@@ -84,6 +87,7 @@ class Committing:
             for commit in commits:
                 commit.partition.metadata_refused()
         now = self._clock()
+        self.failing = (self.failing[0] if self.failing is not None else now, error)
         if now - self._logged.get(error, -math.inf) >= LOG_AGAIN_SECONDS:
             self._logged[error] = now
             where = listed([commit.partition for commit in commits])

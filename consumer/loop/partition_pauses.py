@@ -39,6 +39,11 @@ class PartitionPauses:
     def __contains__(self, partition: Partition) -> bool:
         return partition in self._reasons
 
+    def reasons(self, partition: Partition) -> list[PauseReason]:
+        """Return why a partition is paused, in the order of the reasons; none: it is not."""
+        reasons = self._reasons.get(partition, ())
+        return [reason for reason in PauseReason if reason in reasons]
+
     def paused_for(self, reason: PauseReason) -> set[Partition]:
         """Return the partitions that are paused for this reason, if for others, too."""
         return {partition for partition, reasons in self._reasons.items() if reason in reasons}

@@ -83,6 +83,14 @@ class RecordSource(Protocol):
         """Return the partitions of which it is not known how far behind they are."""
 
     @property
+    def away(self) -> tuple[float, str] | None:
+        """Return since when no broker answers, and how the client says so; None: one does.
+
+        It is over as soon as a broker gives something; where there is nothing to be given, within a
+        minute.
+        """
+
+    @property
     def lasting(self) -> Sequence[tuple[float, str]]:
         """Return what keeps this process from reading: since when, and in words."""
 
@@ -153,12 +161,20 @@ class ScmApi(Protocol):
 class DeadLetterWriter(Protocol):
     """Write dead letters; acknowledgements come through the results."""
 
+    @property
+    def trouble(self) -> tuple[str, str] | None:
+        """Return why what failed first cannot be written, and what to do; None: none failed."""
+
     def send(self, letter: DeadLetter) -> None:
         """Hand a dead letter in, on the owner's thread; never wait for Kafka, nor raise for it."""
 
 
 class ReceiptWriter(Protocol):
     """Write receipts; acknowledgements come through the results."""
+
+    @property
+    def trouble(self) -> tuple[str, str] | None:
+        """Return why what failed first cannot be written, and what to do; None: none failed."""
 
     def send(self, receipt: Receipt) -> None:
         """Hand a receipt in, on the owner's thread; never wait for Kafka, nor raise for it."""

@@ -8,9 +8,12 @@ from collections.abc import Callable
 
 from consumer.core.effects import DeadLetter
 from consumer.core.model import Record
+from consumer.loop.recent_rejections import Messages, RecentRejections, public_message
 
 #: Dead letters are summed up in a line at most this often.
 EVERY_SECONDS = 5.0
+#: Reasons whose commonest message the line tells.
+MAX_TOLD = 3
 
 
 class RejectionLog:
@@ -28,7 +31,9 @@ class RejectionLog:
         self._level = logging.INFO if show_keys else logging.DEBUG
         self._logged_at = 0.0
         self._counts: Counter[str] = Counter()
+        self._messages = Messages()
         self._first: Record | None = None  # of those that are counted
+        self.recent = RecentRejections(clock)
 
     def add(self, letter: DeadLetter) -> None:
         """Count a dead letter that is on its way."""
@@ -46,6 +51,9 @@ class RejectionLog:
         if self._first is None:
             self._first = letter.row.record
         self._counts[why.reason] += 1
+        message = public_message(letter.row, why)
+        self._messages.count(why.reason, message)
+        self.recent.add(letter, message)
 
     def summarize_now_and_then(self) -> None:
         """Log how many there were, unless that was done a moment ago."""
@@ -58,7 +66,17 @@ class RejectionLog:
             counts = ", ".join(f"{reason} {count}" for reason, count in self._counts.most_common())
             partition, offset = self._first.partition, self._first.offset
             place = f"{partition.topic}[{partition.number}] at {offset}"
-            self._log.warning("rows %s: %s, first from %s", self._to, counts, place)
+            text = "rows %s: %s, first from %s; mostly: %s"
+            self._log.warning(text, self._to, counts, place, self._commonest())
             self._counts.clear()
+            self._messages = Messages()
             self._first = None
             self._logged_at = self._clock()
+
+    def _commonest(self) -> str:
+        """Return the commonest message of each of the commonest reasons."""
+        first: dict[str, str] = {}
+        for (reason, message), _ in self._messages.most_common():
+            first.setdefault(reason, message)
+        told = [reason for reason, _ in self._counts.most_common(MAX_TOLD)]
+        return "; ".join(f"{reason}: {first[reason]}" for reason in told if reason in first)

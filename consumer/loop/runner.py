@@ -37,10 +37,14 @@ from consumer.loop.ports import (
 )
 from consumer.loop.reading import Reading
 from consumer.loop.rebalance import HandOver
+from consumer.loop.recent_rejections import RecentRejections
 from consumer.loop.rejection_log import RejectionLog
 from consumer.loop.session_lease import SessionLease
 
 log = logging.getLogger(__name__)
+
+#: Time between two looks for troubles.
+LOOK_SECONDS = 3.0
 
 
 class Runner:
@@ -74,10 +78,11 @@ class Runner:
         self.lifecycle = Lifecycle(clock, stop_seconds)
         self._results = results
         self._clock = clock
-        self._wall_clock = wall_clock
+        self.wall_clock = wall_clock
         self._api = api
-        self._dead_letters = dead_letters
-        self._receipts = receipts
+        self.intake = intake
+        self.dead_letters = dead_letters
+        self.receipts = receipts
         self._rejection_log = RejectionLog(log, clock, dead_letters_to, show_keys=show_keys)
         self._lease = SessionLease(session_seconds)
         self.source = source(self)
@@ -120,6 +125,9 @@ class Runner:
         #: When the loop last showed that it lives; read by other threads, too.
         self.turned_at = clock()
         self.rebalances = 0
+        #: Looks for troubles; it is called every few seconds (see ``ops.watch``).
+        self.look: Callable[[], None] | None = None
+        self._look_at = 0.0
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -172,6 +180,17 @@ class Runner:
         self._act()
         self.committing.commit_when_due()
         self._reading.review_pauses()
+        self._look_now_and_then()
+
+    def _look_now_and_then(self) -> None:
+        if self.look is not None and (now := self._clock()) >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            self.look()
+
+    @property
+    def recent_rejections(self) -> RecentRejections:
+        """Return what was rejected in the last fifteen minutes."""
+        return self._rejection_log.recent
 
     def ledger(self) -> Ledger:
         """Return the counts of all partitions this process has had, as of now."""
@@ -237,7 +256,7 @@ class Runner:
     def _act(self) -> None:
         """Do what the core says now."""
         now = self._clock()
-        self.pipeline.observe(self._wall_clock() * 1000)
+        self.pipeline.observe(self.wall_clock() * 1000)
         self.pipeline.uploads_suspended = self.stopping or self._lease.expired(now)
         effects = self.pipeline.tick(now)
         for attempt in effects.send:
@@ -248,12 +267,12 @@ class Runner:
             self._api.check_token()
         for letter in effects.dead_letters:
             self._rejection_log.add(letter)
-            self._dead_letters.send(letter)
+            self.dead_letters.send(letter)
         for receipt in effects.receipts:
-            assert self._receipts is not None, (
+            assert self.receipts is not None, (
                 "receipts are written, so there is somebody who writes them"
             )
-            self._receipts.send(receipt)
+            self.receipts.send(receipt)
         for notice in effects.notices:
             log.log(logging.getLevelNamesMapping()[notice.level.upper()], "%s", notice.text)
         self._rejection_log.summarize_now_and_then()
@@ -290,7 +309,7 @@ class Runner:
 
     def on_counted(self, counts: Mapping[str, int]) -> None:
         """Set this member's share of the requests; no counts: it cannot be known."""
-        self.pipeline.set_partition_counts(counts, self._wall_clock(), self._clock())
+        self.pipeline.set_partition_counts(counts, self.wall_clock(), self._clock())
 
     def on_revoked(self, partitions: list[Partition], *, lost: bool) -> None:
         """Give partitions up (I7, fencing).

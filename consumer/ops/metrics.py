@@ -21,6 +21,7 @@ from consumer.ops.metric import (
     read_settled,
     read_stopped,
 )
+from consumer.ops.troubles import NAMES
 
 METRICS = (
     Declared(
@@ -282,6 +283,16 @@ METRICS = (
         ("out_of_range",),
     ),
     Declared(
+        "trouble",
+        "gauge",
+        "1 while something is wrong, by cause: what it is, where, and what to do is in /status and "
+        "in the log; docs/runbook.md has a section for each.",
+        lambda s: {trouble.cause: 1 for trouble in s.troubles},
+        ("cause",),
+        "",
+        NAMES,
+    ),
+    Declared(
         "dead_letters_pending",
         "gauge",
         "Rejected rows whose dead letter is not acknowledged yet.",
@@ -294,6 +305,27 @@ METRICS = (
         "Accepted rows whose receipt is not acknowledged yet.",
         lambda s: s.rows.receipts_pending,
         unit="rows",
+    ),
+    Declared(
+        "dead_letters_oldest_seconds",
+        "gauge",
+        "Since the oldest dead letter that is not acknowledged was handed in; 0: there is none.",
+        lambda s: s.rows.dead_letters_oldest_seconds,
+        unit="seconds",
+    ),
+    Declared(
+        "receipts_oldest_seconds",
+        "gauge",
+        "Since the oldest receipt that is not acknowledged was handed in; 0: there is none.",
+        lambda s: s.rows.receipts_oldest_seconds,
+        unit="seconds",
+    ),
+    Declared(
+        "start_time_seconds",
+        "gauge",
+        "When this process started, as Unix time.",
+        lambda s: s.start_time_seconds,
+        unit="seconds",
     ),
     Declared(
         "build_info",

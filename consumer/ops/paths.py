@@ -16,15 +16,15 @@ import orjson
 
 from consumer.config.masking import masked
 from consumer.config.settings import Settings
-from consumer.loop.ports import RecordSource
-from consumer.loop.runner import Runner
+from consumer.core.counters import Histogram
 from consumer.ops.exposition import exposition
 from consumer.ops.health import Loop, alive, ready
 from consumer.ops.server import OpsResponse, OpsServer, Paths, address_of, line
-from consumer.ops.snapshot import take
 from consumer.ops.snapshot_request import ANSWER_SECONDS, SnapshotRequester
 from consumer.ops.status import Snapshot
 
+#: Percentiles of a histogram that ``/status`` tells.
+PERCENTILES = (50, 95, 99)
 OK, UNAVAILABLE = HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE
 
 
@@ -51,11 +51,11 @@ def paths_of(
         well, why = ready(loop)
         return line(why, OK if well else UNAVAILABLE)
 
-    def status(_: str) -> OpsResponse:
+    def status(_: str, shown: Mapping[str, Any] | None = None) -> OpsResponse:
         snapshot = request()
         if snapshot is None:
             return _NO_SNAPSHOT
-        return OpsResponse(status_json(snapshot, settings), "application/json")
+        return OpsResponse(status_json(snapshot, shown), "application/json")
 
     def page(_: str) -> OpsResponse:
         html, policy = _page()
@@ -68,6 +68,7 @@ def paths_of(
         "/healthz": healthz,
         "/readyz": readyz,
         "/status": status,
+        "/status?settings=1": lambda accept: status(accept, settings),
     }
 
 
@@ -78,24 +79,38 @@ _NO_SNAPSHOT = line(
 
 def server_of(
     settings: Settings,
-    runner: Runner,
-    source: RecordSource,
+    loop: Loop,
+    take_now: Callable[[], Snapshot],
     hand_over: Callable[[Callable[[], None]], object],
     clock: Callable[[], float],
 ) -> OpsServer:
     """Return the server for a consumer, not started yet.
 
-    ``hand_over`` gives its owner's thread something to do.
+    ``hand_over`` gives its owner's thread something to do; there, ``take_now`` returns a snapshot.
     """
-    requester = SnapshotRequester(hand_over, lambda: take(runner, source, clock()))
-    paths = paths_of(runner, clock, requester.request, masked(settings))
+    requester = SnapshotRequester(hand_over, take_now)
+    paths = paths_of(loop, clock, requester.request, masked(settings))
     return OpsServer(address_of(settings.ops.listen), paths)
 
 
-def status_json(snapshot: Snapshot, settings: Mapping[str, Any]) -> bytes:
-    """Return the body of ``/status``."""
-    document = {**msgspec.to_builtins(snapshot), "settings": settings}
+def status_json(snapshot: Snapshot, settings: Mapping[str, Any] | None = None) -> bytes:
+    """Return the body of ``/status``: the snapshot, with histograms in short (``summary_of``)."""
+    document = msgspec.to_builtins(snapshot)
+    document["event_to_settled"] = summary_of(snapshot.event_to_settled)
+    document["windows"]["rows"] = summary_of(snapshot.windows.rows)
+    document["requests"]["seconds"] = summary_of(snapshot.requests.seconds)
+    if settings is not None:
+        document["settings"] = settings
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def summary_of(histogram: Histogram) -> dict[str, float | int | None]:
+    """Return a histogram in short; without a value its percentiles are null."""
+    summary: dict[str, float | int | None] = {
+        "count": sum(histogram.counts),
+        "sum": round(histogram.sum, 3),
+    }
+    return summary | {f"p{percent}": histogram.quantile(percent / 100) for percent in PERCENTILES}
 
 
 @cache

@@ -52,7 +52,7 @@ class OpsResponse(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
 
-#: Each path's response, given the request's ``Accept`` header.
+#: Each path's response, given the request's ``Accept`` header. A path with a query is that one's.
 Paths = Mapping[str, Callable[[str], OpsResponse]]
 
 
@@ -187,7 +187,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
 
     def _respond(self, *, with_body: bool) -> None:
         paths = self.server.paths
-        respond = paths.get(urlsplit(self.path).path)
+        respond = paths.get(self.path) or paths.get(urlsplit(self.path).path)
         if respond is None:
             self._send(
                 line(f"not found; here are {', '.join(paths)}", HTTPStatus.NOT_FOUND),

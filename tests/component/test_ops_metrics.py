@@ -100,6 +100,10 @@ def test_the_contract_is_covered() -> None:
         "rebalances_total": (),
         "partitions_stopped": ("cause",),
         "dead_letters_pending": (),
+        "dead_letters_oldest_seconds": (),
+        "receipts_oldest_seconds": (),
+        "trouble": ("cause",),
+        "start_time_seconds": (),
         "build_info": ("version", "python", "librdkafka"),
     }
 

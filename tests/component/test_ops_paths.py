@@ -6,7 +6,7 @@ import json
 import logging
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -18,10 +18,11 @@ from consumer.ops import snapshot_request
 from consumer.ops.health import STALLED_SECONDS
 from consumer.ops.paths import paths_of
 from consumer.ops.server import OpsResponse, Paths
-from consumer.ops.snapshot import take
 from consumer.ops.snapshot_request import SnapshotRequester
 from consumer.ops.status import Snapshot
-from tests.unit.runner_fakes import World, keys_of
+from consumer.ops.watch import Watch
+from tests.unit.builders import answered
+from tests.unit.runner_fakes import World, keys_of, message
 
 
 class Served:
@@ -31,10 +32,9 @@ class Served:
         self.world = World()
         # Its own queue: the fakes' one is the clock, too, and is not made for other threads.
         self.requests: queue.SimpleQueue[Result] = queue.SimpleQueue()
-        requester = SnapshotRequester(
-            self.requests.put,
-            lambda: take(self.world.runner, self.world.source, self.world.results.now),
-        )
+        self.watch = Watch(self.world.runner, self.world.source, self.world.results.clock)
+        self.world.runner.look = self.watch.look
+        requester = SnapshotRequester(self.requests.put, self.watch.snapshot)
         self.requester = requester
         self.paths: Paths = paths_of(
             self.world.runner,
@@ -60,8 +60,8 @@ class Served:
             assert callable(request)
             request()
 
-    def status(self) -> Mapping[str, Any]:
-        answer = self.get("/status")
+    def status(self, query: str = "") -> Mapping[str, Any]:
+        answer = self.get(f"/status{query}")
         assert answer.status == 200
         document: Mapping[str, Any] = json.loads(answer.body)
         return document
@@ -153,6 +153,87 @@ def test_a_paused_api_and_lost_partitions_leave_it_ready(served: Served) -> None
     assert served.paths["/readyz"]("").status == 200
 
 
+# -- trouble is neither death nor a reason for no traffic ----------------------------------------
+
+
+def _blocked(world: World) -> None:
+    world.api = lambda _: answered(401)
+    world.me = 401
+
+
+def _circuit(world: World) -> None:
+    world.api = lambda _: answered(503)
+
+
+def _throttled(world: World) -> None:
+    world.api = lambda _: answered(429, {}, retry_after=1000)
+
+
+def _silent(world: World) -> None:
+    world.api = lambda _: None
+
+
+def _letters(world: World) -> None:
+    world.acknowledges = False
+    world.source.logs[next(iter(world.source.logs))].insert(0, message(0, ""))
+
+
+def _out_of_range(world: World) -> None:
+    world.source.stopped[next(iter(world.source.logs))] = "out_of_range"
+
+
+def _away(world: World) -> None:
+    world.source.away = (world.results.now, "Connection refused")
+
+
+@pytest.mark.parametrize(
+    ("begin", "cause", "state"),
+    [
+        (_blocked, "api_unauthorized", "stuck"),
+        (_circuit, "api_failing", "degraded"),
+        (_throttled, "throttled", "degraded"),
+        (_silent, "no_progress", "stuck"),
+        (_letters, "dead_letter_topic_failing", "stuck"),
+        (_out_of_range, "partition_out_of_range", "stuck"),
+        (_away, "kafka_away", "stuck"),
+    ],
+)
+def test_whatever_is_wrong_a_loop_that_turns_is_healthy_and_ready_and_the_state_tells(
+    served: Served, begin: Callable[[World], None], cause: str, state: str
+) -> None:
+    """Alive but not progressing is for alerts: a restart would only add repeats."""
+    world = served.world
+    world.partition(0, *keys_of("A", 50))
+    begin(world)
+    world.start()
+    world.turn_for(400)
+    assert served.paths["/healthz"]("").status == 200
+    assert served.paths["/readyz"]("").status == 200
+    told = served.status()
+    assert (told["state"], told["phase"]) == (state, "running")
+    assert told["troubles"][0]["cause"] == cause
+    assert told["advice"] == told["troubles"][0]["advice"] != ""
+
+
+def test_a_stop_that_waits_is_healthy_and_not_ready_until_its_end(served: Served) -> None:
+    world = served.world
+    world.api = lambda _: None
+    world.partition(0, "A")
+    seen: list[tuple[int, int, str]] = []
+
+    def look() -> None:
+        answers = (served.paths["/healthz"](""), served.paths["/readyz"](""))
+        seen.append((answers[0].status, answers[1].status, served.watch.snapshot().state))
+
+    world.results.at(1, world.runner.signal)
+    for second in (2, 10, 20):
+        world.results.at(second, look)
+    world.runner.run()
+    assert seen == [(200, 503, "stopping")] * 3
+    assert served.watch.snapshot().state == "stopped"
+    assert served.paths["/readyz"]("").status == 503
+
+
 # -- when the loop does not answer ---------------------------------------------------------------
 
 
@@ -211,8 +292,16 @@ def test_the_status_has_the_documented_parts(served: Served) -> None:
         "windows",
         "requests",
         "api",
-        "settings",
     } <= status.keys()
+    assert "settings" not in status, "they are told to who asks for them"
+    assert "bounds" not in str(status), "histograms are short"
+    assert status["windows"]["rows"] == {
+        "count": 1,
+        "sum": 3.0,
+        "p50": 3.5,
+        "p95": 4.85,
+        "p99": 4.97,
+    }
     assert status["ledger"] == {
         "consumed": 3,
         "accepted": 3,
@@ -261,8 +350,9 @@ def test_no_secret_is_told_anywhere() -> None:
     served.world.start()
     bodies = [served.get(path).body for path in served.paths]
     assert not any(secret.encode() in body for body in bodies)
-    assert served.status()["settings"]["kafka"]["client"]["security.protocol"] == "sasl_ssl"
-    assert served.status()["settings"]["api"]["token"] == "(hidden)"
+    told = served.status("?settings=1")["settings"]
+    assert told["kafka"]["client"]["security.protocol"] == "sasl_ssl"
+    assert told["api"]["token"] == "(hidden)"
 
 
 def test_no_key_value_is_told(served: Served) -> None:

@@ -290,7 +290,7 @@ def test_an_empty_address_serves_nothing(job: Job) -> None:
 
 def test_the_status_tells_the_settings_without_the_token(job: Job) -> None:
     with job.process() as consumer:
-        _, body = get(f"{consumer.ops()}/status")
+        _, body = get(f"{consumer.ops()}/status?settings=1")
         settings = json.loads(body)["settings"]
         assert settings["kafka"]["topics"] == [job.topic]
         assert settings["api"]["token"] == "(hidden)"

@@ -157,8 +157,8 @@ MUTANTS = (
         (
             Edit(
                 "adapters/kafka/retrying_producer.py",
-                "elif code == KafkaError.INVALID_RECORD:",
-                "elif code is None:",
+                "if code == KafkaError.INVALID_RECORD:",
+                "if code is None:",
             ),
         ),
         (

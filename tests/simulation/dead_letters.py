@@ -26,6 +26,8 @@ class PendingWrite:
 class SimDeadLetters:
     """The dead-letter producer: letters in, acknowledgements through the results, in batches."""
 
+    trouble: tuple[str, str] | None = None
+
     def __init__(
         self,
         process: Process,

@@ -25,6 +25,8 @@ class ReceiptsTopic:
 class SimReceipts:
     """The producer: receipts in, acknowledgements through the results, in batches."""
 
+    trouble: tuple[str, str] | None = None
+
     def __init__(
         self,
         process: Process,

@@ -60,6 +60,7 @@ class SimSource(ClientPart):
         self.awaiting: dict[tuple[str, int], float] = {}
         self.unknown: set[tuple[str, int]] = set()
         self.lasting: list[tuple[float, str]] = []
+        self.away: tuple[float, str] | None = None
         self._reading = Reading(
             client, on_out_of_range, lambda *at: self._assignment.begin_anew(*at)
         )

@@ -149,7 +149,8 @@ class Bench:
         """Records of one row each arrive; ``fields`` as for ``row_of``."""
         records, rows = [], []
         for key in keys:
-            record = Record(partition, self._next[partition], b"raw", 100, open=1)
+            offset = self._next[partition]
+            record = Record(partition, offset, b"raw", 100, read_at=self.now, open=1)
             self._next[partition] += 1
             records.append(record)
             rows.append(row_of(record, key, **fields))

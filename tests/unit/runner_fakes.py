@@ -114,6 +114,7 @@ class FakeSource:
         self.awaiting: dict[tuple[str, int], float] = {}
         self.unknown: set[tuple[str, int]] = set()
         self.lasting: list[tuple[float, str]] = []
+        self.away: tuple[float, str] | None = None
         self.committing = False
         self.logs: dict[Partition, list[Message]] = {}
         self.polls: list[tuple[float, int]] = []
@@ -313,6 +314,7 @@ class FakeApi:
 class FakeLetters:
     def __init__(self, world: World) -> None:
         self.world = world
+        self.trouble: tuple[str, str] | None = None
 
     def send(self, letter: DeadLetter) -> None:
         world = self.world

@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from consumer.adapters.kafka.assignment import Assignment
 from consumer.adapters.kafka.beginning import Beginning
+from consumer.adapters.kafka.brokers_away import BrokersAway
 from consumer.adapters.kafka.client import (
     FETCH_LEAST,
     FETCH_SIZES,
@@ -86,6 +87,7 @@ class Reader:
         self._raised = False  # ``poll`` has said so
         self._lasting_at = 0.0  # when it is looked next at what lasts
         self._throttled = ThrottledLog()
+        self._brokers = BrokersAway(self._throttled.error)
         self._refusals = Refusals(self._throttled)
         more |= {
             "group.id": reading.group_id,
@@ -101,7 +103,7 @@ class Reader:
         }
         properties = FETCH_SIZES | dict(reading.properties)
         self._config = client_config(
-            reading.bootstrap_servers, properties, self._throttled.error, **more
+            reading.bootstrap_servers, properties, self._brokers.error, **more
         )
         self._consumer = create_client(Consumer, self._config)
         self._assignment = Assignment(lambda: self._consumer, eager=eager)
@@ -171,6 +173,7 @@ class Reader:
                 self._on_error(message, error)
                 continue
             if message.partition() != number or message.topic() != topic:
+                self._brokers.answered()
                 topic, number = message.topic(), message.partition()
                 key = (topic or "", number or 0)
                 partition = self._assignment.owned.get(key)
@@ -247,6 +250,7 @@ class Reader:
             self._throttled.error(error)
 
     def _on_end(self, partition: Partition, offset: int) -> None:
+        self._brokers.answered()
         self._refusals.on_read((partition.topic, partition.number))
         if offset < partition.position:
             self._changes.suspect()  # the end has jumped back
@@ -265,6 +269,11 @@ class Reader:
     def lasting(self) -> list[tuple[float, str]]:
         """Return what keeps this process from reading: since when, and in words."""
         return self._refusals.lasting
+
+    @property
+    def away(self) -> tuple[float, str] | None:
+        """Return since when no broker answers, by time.monotonic, and in words."""
+        return self._brokers.away
 
     @property
     def awaiting(self) -> dict[PartitionId, float]:

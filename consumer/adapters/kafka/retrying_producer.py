@@ -39,6 +39,10 @@ METADATA_SECONDS = 60.0
 #: Errors after which a new client goes on: some were seen to stand still for minutes after the
 #: broker was back.
 RENEWING = (KafkaError._FATAL, KafkaError._MSG_TIMED_OUT, KafkaError._TRANSPORT)
+_NO_TOPIC = frozenset(
+    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+)
+_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 #: A record that was legal compressed may be larger than a producer's default limit when it is
 #: written again.
 MAX_MESSAGE_BYTES = 100_000_000
@@ -123,6 +127,11 @@ class RetryingProducer(ABC, Generic[Content]):
         self._pending: dict[PendingWrite[Content], int] = {}
         self._handed_out = 0  # bytes of all that is pending
         self._done: list[Row] = []
+        # What could not be written, and is tried again, with why.
+        self._failing: dict[PendingWrite[Content], tuple[str, str]] = {}
+        #: Why the record that has failed for the longest cannot be written, and what to do; None:
+        #: none has failed. It is read by other threads.
+        self.trouble: tuple[str, str] | None = None
         self._partitions = 0
         self._partitions_at = -METADATA_SECONDS
         # Made at once, so that a property it cannot take is told at the start and not with the
@@ -206,12 +215,14 @@ class RetryingProducer(ABC, Generic[Content]):
             self._take_back(write)
             if error is None:
                 self._done.append(write.row)
+                self._set_trouble(write, None)
             else:
                 self._failed(write, error)
 
         try:
             record = self._produced(write)
             if record is None:
+                self._set_trouble(write, None)
                 return True
             size = record.size
             if self._pending and self._handed_out + size > BUDGET_BYTES:
@@ -266,44 +277,46 @@ class RetryingProducer(ABC, Generic[Content]):
 
     def _failed(self, write: PendingWrite[Content], error: KafkaError) -> None:
         code = error.code()
-        too_large = code in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
-        if too_large and not write.short:
+        if code in _TOO_LARGE and not write.short:
             write.short = True
             self._retry(write, 0.0)
             return
+        self._set_trouble(write, (error.str(), self._advice(code)))
         write.tries += 1
         self._retry(
             write, min(RETRY_CAP_SECONDS, RETRY_FIRST_SECONDS * 2.0 ** min(write.tries - 1, 10))
         )
-        if code in (
-            KafkaError.UNKNOWN_TOPIC_OR_PART,
-            KafkaError._UNKNOWN_TOPIC,
-            KafkaError._UNKNOWN_PARTITION,
-        ):
+        if code in _NO_TOPIC:
             self._partitions_at = -METADATA_SECONDS
-            advice = (
+        log.debug("%s cannot be written to %s: %s", self.what, self._topic, error.str())
+        if error.fatal() or code in RENEWING:
+            self._renew()
+
+    def _advice(self, code: int) -> str:
+        """Return what to do about an error."""
+        if code in _NO_TOPIC:
+            return (
                 f"create the topic {self._topic} (scm-consumer check --create), "
                 f"or correct {self.setting}"
             )
-        elif code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            advice = f"give this user the right to write to {self._topic}"
-        elif code == KafkaError.INVALID_RECORD:
-            advice = (
+        if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            return f"give this user the right to write to {self._topic}"
+        if code == KafkaError.INVALID_RECORD:
+            return (
                 f"if {self._topic} is compacted, it takes no record without a key: "
                 "set its cleanup.policy to delete"
             )
-        elif too_large:
-            advice = f"raise max.message.bytes of {self._topic}"
-        else:
-            advice = "check the broker"
-        self._throttled.log_once(
-            (self.what, code),
-            f"{self.what} cannot be written to {self._topic} ({error.str()}): {advice}; "
-            "nothing is lost, their rows wait",
-            logging.ERROR,
-        )
-        if error.fatal() or code in RENEWING:
-            self._renew()
+        if code in _TOO_LARGE:
+            return f"raise max.message.bytes of {self._topic}"
+        return "check the broker"
+
+    def _set_trouble(self, write: PendingWrite[Content], why: tuple[str, str] | None) -> None:
+        """Take in why a record cannot be written; None: it is written, or need not be."""
+        if why is not None:
+            self._failing[write] = why
+        elif self._failing.pop(write, None) is None:
+            return  # as nearly always
+        self.trouble = next(iter(self._failing.values()), None)
 
     def _retry(self, write: PendingWrite[Content], delay: float) -> None:
         self._retry_number += 1

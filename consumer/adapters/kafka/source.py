@@ -147,6 +147,7 @@ class Source(Reader):
         # ends the process.
         self._counted_in, self._count_at = _NOT_ALL, 0.0
         self._outside_since, self._throttled.last = math.inf, ""
+        self._brokers.answered()
         if not assigned:
             self._listener.on_assigned([])
             return
@@ -323,4 +324,6 @@ class Source(Reader):
 
     @_inside
     def _on_commit(self, error: KafkaError | None, answered: list[TopicPartition]) -> None:
+        if error is None:
+            self._brokers.answered()
         self._commits.on_answer(error, answered)

@@ -48,6 +48,8 @@ class Window(msgspec.Struct, eq=False, gc=False):
     first_failed_at: float | None = None  #: its first failure; None: these rows have not failed
     failed_at: float | None = None  #: its latest failure
     failed_as: Verdict | None = None  #: its latest failure
+    #: how its latest request failed, in brief, for people; empty: its present rows have not failed
+    last_response: str = ""
     #: it, or the window it is a part of, failed although others had passed since a failure
     suspect: bool = False
     #: others had passed since its latest failure when it was sent last
@@ -94,3 +96,4 @@ class Window(msgspec.Struct, eq=False, gc=False):
         self.doubted_since = self.first_failed_at = None
         self.failed_at = self.failed_as = self.failing_since = None
         self.suspect = self.retried_after_evidence = False
+        self.last_response = ""

@@ -71,6 +71,14 @@ class Claims:
                     return True
         return False
 
+    def holder_before(self, row: Row) -> Holder | None:
+        """Return who holds a key that a waiting row waits for; None: it does not wait."""
+        for key, value in _claims(row):
+            held = self._held[key][value]
+            if type(held) is LockQueue and row not in held.holders:
+                return next(iter(held.holders))
+        return None
+
     def expect(self, record: Record) -> None:
         """Make ready for the rows of a record that has several."""
         assert record not in self._records, "a record is expected twice"

@@ -28,6 +28,7 @@ class ApiHealth:
         self.last_error: str | None = None  #: how the latest call failed; None: it did not
         #: since when every call fails; None: the latest one did not
         self.failing_since: float | None = None
+        self.pause_why = ""  #: what the API said for which uploading is paused, or was last
         self._log_failure_at = 0.0
         self._log_no_codes_at = 0.0
         self._log_throttle_at = 0.0
@@ -57,10 +58,11 @@ class ApiHealth:
         # A task's end says nothing about calls; a refusal is a response.
         fails = verdict in (Verdict.FAILED, Verdict.LOST, Verdict.UNSENT) and not outcome.task_id
         if fails and self._gate.circuit.on_failure(window.number, now):
-            text = f"the API fails for several windows ({why})"
-            self._warn(f"{text}: one request at a time until it is back")
-        elif now >= self._log_failure_at:
-            self._warn(f"a request failed ({why}); its rows are sent again")
+            # For people this is a trouble of the ops watch, which knows when it is over.
+            text = f"the API fails for several windows ({why}): one request at a time"
+            self.notices.append(Notice("debug", f"{text} until it is back"))
+        elif now >= self._log_failure_at and not self._gate.circuit.is_open:
+            self._warn(f"a request failed ({why}){_first_of(window)}; its rows are sent again")
         else:
             return
         self._log_failure_at = now + LOG_AGAIN_SECONDS
@@ -105,7 +107,7 @@ class ApiHealth:
         """
         probes = self._gate.on_answer()
         if probes:
-            self.notices.append(Notice("info", "the API answers again: full speed"))
+            self.notices.append(Notice("debug", "the API answers again: full speed"))
         return probes
 
     def changed_nothing(self, warning: str, now: float) -> None:
@@ -119,7 +121,10 @@ class ApiHealth:
 
         ``probe``: the pause's own probe has shown it, so its back-off grows.
         """
-        if self._gate.upload_pause.begin(pause, now, probe=probe):
+        begins = self._gate.upload_pause.begin(pause, now, probe=probe)
+        if begins or probe:
+            self.pause_why = why
+        if begins:
             text = f"uploading is paused: {why}; nothing is lost; {ADVICE[pause]}"
             self.notices.append(Notice("error", text))
 
@@ -145,3 +150,13 @@ class ApiHealth:
         if self._gate.throttle.untimed:
             text += ", then one at a time, as it does not say for how long"
         self.notices.append(Notice("info", text))
+
+
+def _first_of(window: Window) -> str:
+    """Return how many rows a window has, and where the first comes from, for a line of the log."""
+    rows = window.rows
+    if not rows:  # all were revoked
+        return ""
+    record = rows[0].record
+    count = f"{len(rows)} rows, the first" if len(rows) > 1 else "one row"
+    return f", of {count} from {record.partition}@{record.offset}"

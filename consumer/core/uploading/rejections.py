@@ -65,6 +65,7 @@ class Rejections:
         if named:  # else all that were named were revoked meanwhile
             part = self._windows.make(window.data_key, named, PART)
             part.failures = window.failures + 1
+            part.last_response = window.last_response
             self._windows.queue(part)
             self._resent["rows_named"] += len(named)
         if probe and outcome.others:

@@ -208,6 +208,8 @@ class Uploads:
         end = Conclusion(window, outcome, response, now, self._mode(window), reduced, Result())
         if reduced:
             self._drop_revoked(end)
+        if outcome.verdict is not Verdict.ACCEPTED:
+            window.last_response = outcome.text if outcome.task_id else brief(response)
         if window.rows:
             self._do(end)
         else:

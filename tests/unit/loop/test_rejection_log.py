@@ -39,7 +39,7 @@ def test_a_line_tells_the_topic_how_many_and_the_place_of_the_first_since_the_li
     letters.summarize_now_and_then()
     assert told.lines == [
         "rows to the dead-letter topic scm.events.dlq: unknown_key 1, "
-        "first from scm.events[2] at 1234",
+        "first from scm.events[2] at 1234; mostly: unknown_key: not known",
     ]
     for offset in (7, 8, 9):
         letters.add(letter(1, offset, "key_blank" if offset == 7 else "unknown_key"))
@@ -49,8 +49,26 @@ def test_a_line_tells_the_topic_how_many_and_the_place_of_the_first_since_the_li
     letters.summarize_now_and_then()
     assert told.lines[1:] == [
         "rows to the dead-letter topic scm.events.dlq: unknown_key 2, key_blank 1, "
-        "first from scm.events[1] at 7",
+        "first from scm.events[1] at 7; mostly: unknown_key: not known; key_blank: not known",
     ]
     letters.summarize()
     assert len(told.lines) == 2, "all is told"
     assert "CODE1" not in "".join(told.lines)
+
+
+def test_the_commonest_message_of_a_reason_is_told_and_never_a_code() -> None:
+    told = Told()
+    letters = RejectionLog(told.log, lambda: 100.0, "to the topic", show_keys=False)
+    for message in (
+        "Invalid product SKU-1 of CODE1",
+        "no such code",
+        "Invalid product SKU-2 of CODE1",
+    ):
+        found = letter(0, 5, "rejected_by_api")
+        why = Rejection("rejected_by_api", message, "product", "upload", 400)
+        letters.add(DeadLetter(found.row, why))
+    letters.summarize()
+    assert told.lines == [
+        "rows to the topic: rejected_by_api 3, first from scm.events[0] at 5; "
+        "mostly: rejected_by_api: Invalid product SKU-1 of (key)"
+    ]

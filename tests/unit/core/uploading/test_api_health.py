@@ -98,7 +98,7 @@ def test_that_the_circuit_opens_is_told_though_a_failure_was_told_a_moment_ago()
     assert gate.circuit.is_open
     assert "one request at a time" in _told(health)[-1][1]
     assert health.close_circuit() == 1
-    assert _told(health) == [("info", "the API answers again: full speed")]
+    assert _told(health) == [("debug", "the API answers again: full speed")]
 
 
 def test_an_answer_while_the_circuit_is_closed_is_nothing_to_tell() -> None:

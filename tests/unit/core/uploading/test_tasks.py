@@ -302,7 +302,8 @@ def test_a_task_over_its_deadline_is_logged_as_that_and_not_as_at_work() -> None
         for task in list(bench.questions):
             bench.tell(RUNNING, task)
     assert [text for text in bench.notices if "request failed" in text] == [
-        "a request failed (the task did not end within 100 s); its rows are sent again"
+        "a request failed (the task did not end within 100 s), of one row from events[0]@0; "
+        "its rows are sent again"
     ]
 
 
