@@ -37,6 +37,7 @@ from consumer.errors import UserError
 from consumer.loop.intake import Intake
 from consumer.loop.ports import Listener, RecordSource, Results
 from consumer.loop.runner import Runner
+from consumer.ops.lag_service import LagService
 from consumer.ops.paths import server_of
 from consumer.ops.server import OpsServer
 
@@ -171,9 +172,12 @@ class App:
             dead_letters_to=f"that would go to {letters}" if dry else f"to {letters}",
         )
         self._ops: OpsServer | None = None
+        self._lag: LagService | None = None
         if settings.ops.listen:
+            hand_over = self._results.put
+            self._lag = LagService(settings, reading, self.runner, hand_over)
             self._ops = server_of(
-                settings, self.runner, self.runner.source, self._results.put, time.monotonic
+                settings, self.runner, self._lag.monitor, hand_over, time.monotonic
             )
         self._ends: Ends | None = None
         if until_end and not dry:
@@ -192,8 +196,9 @@ class App:
     def run(self) -> int:
         """Run until stopped, or until the end is reached; return the exit code."""
         log.info("%s", self._begin)
-        if self._ops is not None:
-            self._ops.start()
+        for part in (self._ops, self._lag):
+            if part is not None:
+                part.start()
         if self._ends is not None:
             self._ends.start()
         try:
@@ -229,8 +234,9 @@ class App:
     def _close(self) -> None:
         if self._lookup is not None:
             self._lookup.close()
-        if self._ops is not None:
-            self._ops.close()
+        for part in (self._lag, self._ops):
+            if part is not None:
+                part.close()
         if self._ends is not None:
             self._ends.close()
         self._dead_letters.close()

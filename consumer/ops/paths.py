@@ -16,10 +16,10 @@ import orjson
 
 from consumer.config.masking import masked
 from consumer.config.settings import Settings
-from consumer.loop.ports import RecordSource
 from consumer.loop.runner import Runner
 from consumer.ops.exposition import exposition
 from consumer.ops.health import Loop, alive, ready
+from consumer.ops.lag_monitor import LagMonitor
 from consumer.ops.server import OpsResponse, OpsServer, Paths, address_of, line
 from consumer.ops.snapshot import take
 from consumer.ops.snapshot_request import ANSWER_SECONDS, SnapshotRequester
@@ -79,7 +79,7 @@ _NO_SNAPSHOT = line(
 def server_of(
     settings: Settings,
     runner: Runner,
-    source: RecordSource,
+    lag: LagMonitor,
     hand_over: Callable[[Callable[[], None]], object],
     clock: Callable[[], float],
 ) -> OpsServer:
@@ -87,7 +87,7 @@ def server_of(
 
     ``hand_over`` gives its owner's thread something to do.
     """
-    requester = SnapshotRequester(hand_over, lambda: take(runner, source, clock()))
+    requester = SnapshotRequester(hand_over, lambda: take(runner, runner.source, clock(), lag))
     paths = paths_of(runner, clock, requester.request, masked(settings))
     return OpsServer(address_of(settings.ops.listen), paths)
 

@@ -13,6 +13,7 @@ from consumer.core.pipeline import Pipeline
 from consumer.loop.lifecycle import Phase
 from consumer.loop.ports import RecordSource
 from consumer.loop.runner import Runner
+from consumer.ops.lag_monitor import LagMonitor
 from consumer.ops.status import (
     ApiStatus,
     LaneStatus,
@@ -36,11 +37,11 @@ _STATES = {
 }
 
 
-def take(runner: Runner, source: RecordSource, now: float) -> Snapshot:
+def take(runner: Runner, source: RecordSource, now: float, lag: LagMonitor) -> Snapshot:
     """Return the snapshot as of ``now`` on the owner's clock. For the owner's thread only."""
     pipeline = runner.pipeline
     ledgers = pipeline.ledgers.by_topic(pipeline.partitions)
-    partitions = [_partition(partition, runner, source, now) for partition in pipeline.partitions]
+    partitions = [_partition(p, runner, source, lag, now) for p in pipeline.partitions]
     partitions.sort(key=lambda status: (status.topic, status.partition))
     return Snapshot(
         version=__version__,
@@ -61,32 +62,32 @@ def take(runner: Runner, source: RecordSource, now: float) -> Snapshot:
         commits=dict(runner.committing.ended),
         commit_metadata_characters=max((len(p.metadata) for p in pipeline.partitions), default=0),
         rebalances=runner.rebalances,
+        lag=lag.status(now),
+        history=lag.history(now),
     )
 
 
 def _partition(
-    partition: Partition, runner: Runner, source: RecordSource, now: float
+    partition: Partition, runner: Runner, source: RecordSource, monitor: LagMonitor, now: float
 ) -> PartitionStatus:
-    end = source.end(partition)
+    lag = monitor.of(partition, now)
     since = partition.unsettled_since
     stopped = source.stopped.get(partition)
     key = (partition.topic, partition.number)
-    if end is not None:
-        # The end comes with the fetches, so it may be older than the position.
-        end = max(end, partition.position)
-    begin = partition.started_at if partition.committed is None else partition.committed
     return PartitionStatus(
         partition.topic,
         partition.number,
         **partition.ledger.as_dict(),
         committed=partition.committed,
         position=partition.position,
-        end=end,
-        lag=None if end is None or key in source.unknown else end - begin,
+        end=lag.end,
+        lag=None if key in source.unknown else lag.records,
         oldest_unsettled_seconds=0.0 if since is None else _rounded(now - since),
         paused=stopped is None
         and (source.paused or partition in runner.partition_pauses or key in source.awaiting),
         stopped=stopped,
+        lag_seconds=None if lag.seconds is None else _rounded(lag.seconds),
+        begin=lag.begin,
     )
 
 

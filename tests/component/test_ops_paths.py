@@ -33,7 +33,9 @@ class Served:
         self.requests: queue.SimpleQueue[Result] = queue.SimpleQueue()
         requester = SnapshotRequester(
             self.requests.put,
-            lambda: take(self.world.runner, self.world.source, self.world.results.now),
+            lambda: take(
+                self.world.runner, self.world.source, self.world.results.now, self.world.lag
+            ),
         )
         self.requester = requester
         self.paths: Paths = paths_of(
