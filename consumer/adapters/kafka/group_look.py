@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
 import msgspec
 from confluent_kafka import (
+    Consumer,
     ConsumerGroupState,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -26,7 +26,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec
 
 from consumer.adapters.kafka.client import PartitionId, create_client, message_of
-from consumer.adapters.kafka.offsets import LookUpError
+from consumer.adapters.kafka.offsets import LookUpError, committed_of
 from consumer.adapters.kafka.patterns import is_pattern, matching
 from consumer.core.offsets.settled_map import MapError, decode
 
@@ -84,12 +84,24 @@ class GroupLook(msgspec.Struct, frozen=True):
 
 
 class GroupLooker:
-    """Looks at one group with a client of its own, which is made with the first look."""
+    """Looks at one group with a client of its own, which is made with the first look.
 
-    def __init__(self, config: Mapping[str, Any], group_id: str, topics: Sequence[str]) -> None:
+    ``consumer``: returns another one of that group, which never joins. It is asked for the commits:
+    to ask an admin client ends the process (librdkafka 2.16) while the group's coordinator
+    is only being elected (confluentinc/librdkafka issue 5040).
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        group_id: str,
+        topics: Sequence[str],
+        consumer: Callable[[], Consumer],
+    ) -> None:
         self._config = dict(config)
         self._group = group_id
         self._topics = topics
+        self._consumer = consumer
         self._admin: AdminClient | None = None
         self._matched: dict[str, int] = {}  # topics of patterns, with their partitions
         self._match_at = -math.inf
@@ -115,21 +127,21 @@ class GroupLooker:
         }
         begins = admin.list_offsets(dict.fromkeys(asked, _EARLIEST), **committed_only)
         ends = admin.list_offsets(dict.fromkeys(asked, _LATEST), **committed_only)
-        commits = admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(self._group, asked)], request_timeout=left
-        )[self._group]
         group = admin.describe_consumer_groups([self._group], request_timeout=left)[self._group]
         retention = self._ask_retention(admin, {topic for topic, _ in partitions}, at, left)
         logs = _extents(_results(begins, until), _results(ends, until))
         if asked and not logs:
             raise LookUpError(_why([*ends.values()], until))
         state, rebalancing, members = _group(group, until)
+        problems: dict[PartitionId, str] = {}
+        left = max(0.1, until - time.monotonic())
+        commits = committed_of(self._consumer(), partitions, left, problems)
         self._take_retention(retention, until)
         return GroupLook(
             at,
             partitions,
             logs,
-            _commits(commits, until),
+            {key: _commit(key, *commit) for key, commit in commits.items()},
             state,
             rebalancing,
             members,
@@ -219,26 +231,12 @@ def _extents(
     }
 
 
-def _commits(future: Future[Any], until: float) -> dict[PartitionId, GroupCommit]:
+def _commit(key: PartitionId, offset: int, metadata: str) -> GroupCommit:
     try:
-        found = _result(future, until).topic_partitions
-    except KafkaException as error:
-        if error.args[0].code() in _GONE:
-            return {}
-        raise LookUpError(
-            f"the committed offsets are not told ({message_of(error.args[0])})"
-        ) from None
-    return {(tp.topic, tp.partition): _commit(tp) for tp in found if tp.offset >= 0}
-
-
-def _commit(found: TopicPartition) -> GroupCommit:
-    # librdkafka sends the end of the text along.
-    metadata = (found.metadata or "").rstrip("\0")
-    try:
-        beyond = decode(metadata, found.partition, found.offset).count if metadata else 0
+        beyond = decode(metadata, key[1], offset).count if metadata else 0
     except MapError:
         beyond = 0  # as for the consumer: what cannot be trusted is no map
-    return GroupCommit(found.offset, beyond)
+    return GroupCommit(offset, beyond)
 
 
 def _group(future: Future[Any], until: float) -> tuple[str, bool, list[GroupMember]]:

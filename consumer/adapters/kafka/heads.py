@@ -20,6 +20,7 @@ SMALL: dict[str, Any] = {
     "fetch.max.bytes": 1000,
     "max.partition.fetch.bytes": 1,
     "fetch.wait.max.ms": 100,
+    "fetch.queue.backoff.ms": 10,  # else the next partition is only asked for a second later
     "enable.partition.eof": True,
     "enable.auto.commit": False,
     "auto.offset.reset": "error",
@@ -43,11 +44,10 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 
 
 class Heads:
-    """Fetches heads with a client that is made when the first is wanted, and joins no group."""
+    """Fetches heads; ``consumer`` returns a client that reads nothing else, and joins no group."""
 
-    def __init__(self, open_client: Callable[[], Consumer]) -> None:
-        self._open = open_client
-        self._consumer: Consumer | None = None
+    def __init__(self, consumer: Callable[[], Consumer]) -> None:
+        self._consumer = consumer
 
     def fetch(
         self, wanted: Mapping[PartitionId, int], seconds: float = HEAD_SECONDS
@@ -55,9 +55,7 @@ class Heads:
         """Return the heads from these offsets on, as far as they are told in time."""
         if not wanted:
             return {}
-        if self._consumer is None:
-            self._consumer = self._open()
-        consumer = self._consumer
+        consumer = self._consumer()
         found: dict[PartitionId, Head] = {}
         refused: set[PartitionId] = set()
         until = time.monotonic() + seconds
@@ -81,8 +79,7 @@ class Heads:
 
     def close(self) -> None:
         """Let the client go."""
-        if self._consumer is not None:
-            self._consumer.close()
+        self._consumer().close()
 
 
 def _head(asked: int, message: Any, *, none: bool) -> Head:

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import Protocol
 
 import msgspec
@@ -102,25 +103,33 @@ class LagWatch:
             self._urged.clear()
             if not self._closed.wait(SOONER_SECONDS):
                 self._urged.wait(LOOK_EVERY_SECONDS - SOONER_SECONDS)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Let the clients go, where no thread was started, or at its end."""
         self._heads.close()
 
     def turn(self) -> None:
         """Look once, whatever comes of it."""
-        wanted = dict(self._wanted)
-        self._asked = frozenset(wanted)
         try:
-            look = self._looker.look(set(wanted))
-            heads = self._heads_of(look, wanted)
+            self.look()
         except LookUpError as error:
             self._on_failure(str(error))
         except Exception as error:  # whatever the client raises: the watch goes on
             log.exception("watching the lag")
             self._on_failure(type(error).__name__)
         else:
-            self._seen = Seen(look, heads)
             if self._told:
                 log.info("Kafka answers again: the lag is known")
             self._failing_since, self._told = None, False
+
+    def look(self) -> Seen:
+        """Look once; raise LookUpError when Kafka does not answer."""
+        wanted = dict(self._wanted)
+        self._asked = frozenset(wanted)
+        look = self._looker.look(set(wanted))
+        self._seen = Seen(look, self._heads_of(look, wanted))
+        return self._seen
 
     def _heads_of(
         self, look: GroupLook, wanted: Mapping[PartitionId, int | None]
@@ -179,7 +188,9 @@ def watch_of(reading: ReadFrom) -> LagWatch:
     config = client_config(reading.bootstrap_servers, reading.properties, quiet)
     beside = {"group.id": reading.group_id, **SMALL}
 
-    def open_client() -> Consumer:
+    @cache
+    def consumer() -> Consumer:
         return create_client(Consumer, config | beside)
 
-    return LagWatch(GroupLooker(config, reading.group_id, reading.topics), Heads(open_client))
+    looker = GroupLooker(config, reading.group_id, reading.topics, consumer)
+    return LagWatch(looker, Heads(consumer))
