@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check coverage lint types layers simulate chaos outage mutants day fuzz docs promises bench lock clean
+.PHONY: help install demo test check coverage lint types layers simulate chaos outage mutants day fuzz docs promises bench eta lock clean
 .DEFAULT_GOAL := check
 
 help:  ## this list; without a target: check
@@ -76,6 +76,9 @@ fuzz: $(STAMP)  ## INPUTS=1000000 records of all formats, whole and broken: rows
 
 bench: $(STAMP)  ## throughput beside the floor, on the real broker
 	$(BIN)/python -m benchmarks.run
+
+eta: $(STAMP)  ## fourteen backlogs drained on the real broker: was the told end true
+	$(BIN)/python -m benchmarks.eta
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 

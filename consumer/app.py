@@ -37,6 +37,7 @@ from consumer.errors import UserError
 from consumer.loop.intake import Intake
 from consumer.loop.ports import Listener, RecordSource, Results
 from consumer.loop.runner import Runner
+from consumer.ops.lag_service import LagService, unwatched
 from consumer.ops.paths import server_of
 from consumer.ops.server import OpsServer
 from consumer.ops.watch import Watch
@@ -171,10 +172,14 @@ class App:
             show_keys=settings.log.keys,
             dead_letters_to=f"that would go to {letters}" if dry else f"to {letters}",
         )
+        self._lag: LagService | None = None
+        if settings.ops.listen:
+            self._lag = LagService(settings, reading, self.runner, self._results.put)
         watch = Watch(
             self.runner,
             self.runner.source,
             time.monotonic,
+            self._lag.monitor if self._lag is not None else unwatched(settings, self.runner),
             dead_letter_topic=settings.dead_letter.topic,
             receipts_topic=settings.receipts.topic,
             show_keys=settings.log.keys,
@@ -203,8 +208,9 @@ class App:
     def run(self) -> int:
         """Run until stopped, or until the end is reached; return the exit code."""
         log.info("%s", self._begin)
-        if self._ops is not None:
-            self._ops.start()
+        for part in (self._ops, self._lag):
+            if part is not None:
+                part.start()
         if self._ends is not None:
             self._ends.start()
         try:
@@ -240,8 +246,9 @@ class App:
     def _close(self) -> None:
         if self._lookup is not None:
             self._lookup.close()
-        if self._ops is not None:
-            self._ops.close()
+        for part in (self._lag, self._ops):
+            if part is not None:
+                part.close()
         if self._ends is not None:
             self._ends.close()
         self._dead_letters.close()

@@ -274,6 +274,9 @@ class OpsSettings(Section):
         description="Where /metrics, /healthz, /readyz, /status and a page are served, host:port; "
         "port 0: any free one; empty: nowhere.",
     )
+    target_lag_seconds: Positive = Field(
+        300, description="desired_members is the least number that clears the lag in this time."
+    )
 
 
 class LimitsSettings(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -20,14 +20,16 @@ from consumer.ops.metrics import METRICS
 from consumer.ops.status import Snapshot
 
 
-def bounded(values: Mapping[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
-    """Return the first ``MAX_NAMES`` labels' values, and the sum of all others as "other"."""
-    found: dict[tuple[str, ...], float] = {}
+def bounded(
+    values: Mapping[tuple[str, ...], float], fold: Callable[[list[float]], float] = sum
+) -> dict[tuple[str, ...], float]:
+    """Return the first ``MAX_NAMES`` labels' values, and all others as "other", folded into one."""
+    found: dict[tuple[str, ...], list[float]] = {}
     for labels, value in values.items():
         other = tuple(OTHER for _ in labels)
         key = labels if labels in found or len(found) < MAX_NAMES else other
-        found[key] = found.get(key, 0) + value
-    return found
+        found.setdefault(key, []).append(value)
+    return {key: fold(several) for key, several in found.items()}
 
 
 def family(metric: Declared, snapshot: Snapshot) -> Metric:
@@ -49,7 +51,7 @@ def family(metric: Declared, snapshot: Snapshot) -> Metric:
         }
     else:
         samples = {(): value}
-    for labels, number in bounded(samples).items():
+    for labels, number in bounded(samples, metric.fold).items():
         found.add_metric(labels, number)
     return found
 

@@ -37,6 +37,7 @@ class Declared(msgspec.Struct, frozen=True):
     labels: tuple[str, ...] = ()
     unit: str = ""
     known: tuple[str, ...] = ()
+    fold: Callable[[list[float]], float] = sum  #: what stands for all values beyond the bound
 
 
 RESULTS = ("accepted", "rejected", "skipped", "released")
@@ -50,6 +51,11 @@ RETRIED = tuple(r.value for r in Verdict if r not in (Verdict.ACCEPTED, Verdict.
 DIVIDED = ("divided", "halved", "trial", "unconfirmed", "unknown_key")
 
 
+def worst(values: list[float]) -> float:
+    """Return the largest of those that are known; NaN if none is."""
+    return max((value for value in values if not math.isnan(value)), default=math.nan)
+
+
 def read_settled(snapshot: Snapshot) -> dict[str, float]:
     """Return the settled records by result."""
     counts = snapshot.ledger.as_dict()
@@ -57,11 +63,27 @@ def read_settled(snapshot: Snapshot) -> dict[str, float]:
 
 
 def read_lag(snapshot: Snapshot) -> dict[tuple[str, ...], float]:
-    """Return the lag by topic and partition; NaN where it is not known any more."""
-    known: dict[tuple[str, ...], float] = {
-        (p.topic, str(p.partition)): p.lag for p in snapshot.partitions if p.lag is not None
+    """Return the lag by topic and partition; NaN where it is not known."""
+    lags = {(p.topic, p.partition): p.lag for p in snapshot.partitions}
+    lags |= {(p.topic, p.partition): p.lag for p in snapshot.lag.awaiting}
+    return _by_partition(lags, snapshot)
+
+
+def read_lag_seconds(snapshot: Snapshot) -> dict[tuple[str, ...], float]:
+    """Return the age of what is not settled by topic and partition; NaN where it is not known."""
+    lags = {(p.topic, p.partition): p.lag_seconds for p in snapshot.partitions}
+    lags |= {(p.topic, p.partition): p.lag_seconds for p in snapshot.lag.awaiting}
+    return _by_partition(lags, snapshot)
+
+
+def _by_partition(
+    lags: Mapping[tuple[str, int], float | None], snapshot: Snapshot
+) -> dict[tuple[str, ...], float]:
+    known = {**lags, **dict.fromkeys(snapshot.unknown)}
+    return {
+        (topic, str(number)): math.nan if lag is None else lag
+        for (topic, number), lag in known.items()
     }
-    return known | {(topic, str(number)): math.nan for topic, number in snapshot.unknown}
 
 
 def read_stopped(snapshot: Snapshot) -> dict[str, float]:

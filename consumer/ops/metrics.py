@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from consumer.core.admission.upload_pause import Pause
+from consumer.ops.lag_metrics import LAG_METRICS
 from consumer.ops.metric import (
     DIVIDED,
     OUTCOMES,
@@ -17,7 +18,6 @@ from consumer.ops.metric import (
     TASK_ENDS,
     Declared,
     read_build,
-    read_lag,
     read_settled,
     read_stopped,
 )
@@ -185,16 +185,7 @@ METRICS = (
         lambda s: s.oldest_unsettled_seconds,
         unit="seconds",
     ),
-    Declared(
-        "lag_records",
-        "gauge",
-        "From the committed offset to the partition's end as it was when it was last fetched from: "
-        "while reading is paused, it does not grow. Absent before the first fetch. NaN: not known "
-        "any more, as the topic may not be read, or this member is out of its group.",
-        read_lag,
-        ("topic", "partition"),
-        "records",
-    ),
+    *LAG_METRICS,
     Declared(
         "retries_total",
         "counter",

@@ -16,6 +16,7 @@ from consumer.loop.lifecycle import Phase
 from consumer.loop.ports import RecordSource
 from consumer.loop.recent_rejections import WINDOW_SECONDS, RecentRejections
 from consumer.loop.runner import Runner
+from consumer.ops.lag_monitor import LagMonitor
 from consumer.ops.oldest import YOUNG_SECONDS, Describer, shown_key
 from consumer.ops.status import (
     ApiStatus,
@@ -48,7 +49,9 @@ _PHASES = {
 }
 
 
-def take(runner: Runner, source: RecordSource, now: float, *, show_keys: bool = False) -> Snapshot:
+def take(
+    runner: Runner, source: RecordSource, now: float, lag: LagMonitor, *, show_keys: bool = False
+) -> Snapshot:
     """Return the snapshot as of ``now`` on the owner's clock. For the owner's thread only.
 
     ``show_keys``: with key values, as ``log.keys`` says. Its troubles are found by ``watch``.
@@ -61,7 +64,7 @@ def take(runner: Runner, source: RecordSource, now: float, *, show_keys: bool = 
         for partition, found in pipeline.oldest(now, older_than=YOUNG_SECONDS).items()
     }
     partitions = [
-        _partition(partition, runner, source, now, oldest.get(partition))
+        _partition(partition, runner, source, lag, now, oldest.get(partition))
         for partition in pipeline.partitions
     ]
     partitions.sort(key=lambda status: (status.topic, status.partition))
@@ -90,6 +93,8 @@ def take(runner: Runner, source: RecordSource, now: float, *, show_keys: bool = 
         commits=dict(runner.committing.ended),
         commit_metadata_characters=max((len(p.metadata) for p in pipeline.partitions), default=0),
         rebalances=runner.rebalances,
+        lag=lag.status(now),
+        history=lag.history(now),
     )
 
 
@@ -97,31 +102,30 @@ def _partition(
     partition: Partition,
     runner: Runner,
     source: RecordSource,
+    monitor: LagMonitor,
     now: float,
     oldest: OldestStatus | None,
 ) -> PartitionStatus:
-    end = source.end(partition)
+    lag = monitor.of(partition, now)
     since = partition.unsettled_since
     stopped = source.stopped.get(partition)
     key = (partition.topic, partition.number)
-    if end is not None:
-        # The end comes with the fetches, so it may be older than the position.
-        end = max(end, partition.position)
-    begin = partition.started_at if partition.committed is None else partition.committed
     return PartitionStatus(
         partition.topic,
         partition.number,
         **partition.ledger.as_dict(),
         committed=partition.committed,
         position=partition.position,
-        end=end,
-        lag=None if end is None or key in source.unknown else end - begin,
+        end=lag.end,
+        lag=None if key in source.unknown else lag.records,
         oldest_unsettled_seconds=0.0 if since is None else _rounded(now - since),
         paused=stopped is None
         and (source.paused or partition in runner.partition_pauses or key in source.awaiting),
         stopped=stopped,
         pauses=pauses_of(partition, runner, source),
         oldest=oldest,
+        lag_seconds=None if lag.seconds is None else _rounded(lag.seconds),
+        begin=lag.begin,
     )
 
 

@@ -9,6 +9,8 @@ import msgspec
 
 from consumer.core.counters import Histogram
 from consumer.core.offsets.ledger import Ledger
+from consumer.ops.history import HistorySample
+from consumer.ops.lag_status import LagStatus
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -55,7 +57,7 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     unsettled: int
     committed: int | None  #: None: the group has no committed offset yet
     position: int
-    end: int | None  #: as of the last fetch; None: not fetched yet
+    end: int | None  #: None: not known, yet or any more
     lag: int | None  #: from what is committed to the end
     oldest_unsettled_seconds: float  #: since it was read
     #: not read on for now: no room (for rows, or in the settled map), a schema is awaited, what its
@@ -64,6 +66,9 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     stopped: str | None  #: why it is not read on until a person does something
     pauses: list[str]  #: why it is not read now, in words
     oldest: OldestStatus | None  #: None: nothing was read more than a second ago and is unsettled
+    #: the age of its oldest record that is not settled, by the record's own time; None: not known
+    lag_seconds: float | None = None
+    begin: int | None = None  #: the first offset that its log still holds; None: not known
 
 
 class RowsStatus(msgspec.Struct, frozen=True):
@@ -201,3 +206,5 @@ class Snapshot(msgspec.Struct, frozen=True):
     commits: dict[str, int]
     commit_metadata_characters: int  #: of the largest settled map that the group has
     rebalances: int
+    lag: LagStatus = LagStatus()
+    history: list[HistorySample] = []  #: of the last fifteen minutes, the oldest first

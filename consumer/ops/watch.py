@@ -21,9 +21,19 @@ import msgspec
 from consumer.loop.ports import RecordSource
 from consumer.loop.recent_rejections import WINDOW_SECONDS
 from consumer.loop.runner import Runner
+from consumer.ops.lag_monitor import LagMonitor
 from consumer.ops.snapshot import take
 from consumer.ops.status import Snapshot, Trouble
-from consumer.ops.troubles import BY_NAME, STUCK, Seen, advice_of, duration, find, state_of
+from consumer.ops.troubles import (
+    BY_NAME,
+    STUCK,
+    Seen,
+    advice_of,
+    duration,
+    find,
+    name_of,
+    state_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +83,7 @@ class Watch:
         runner: Runner,
         source: RecordSource,
         clock: Callable[[], float],
+        lag: LagMonitor,
         *,
         dead_letter_topic: str = "",
         receipts_topic: str = "",
@@ -81,6 +92,7 @@ class Watch:
         self._runner = runner
         self._source = source
         self._clock = clock
+        self._lag = lag
         self._dead_letter_topic = dead_letter_topic
         self._receipts_topic = receipts_topic
         self._show_keys = show_keys
@@ -95,7 +107,7 @@ class Watch:
     def snapshot(self) -> Snapshot:
         """Return a snapshot with its troubles."""
         now = self._clock()
-        snapshot = take(self._runner, self._source, now, show_keys=self._show_keys)
+        snapshot = take(self._runner, self._source, now, self._lag, show_keys=self._show_keys)
         troubles = self._dated(find(snapshot, self._seen(snapshot, now)), now)
         return msgspec.structs.replace(
             snapshot,
@@ -143,6 +155,9 @@ class Watch:
                 self._unconfirmed.grown({"rows": snapshot.rows.unconfirmed}, now).values()
             ),
             idle=self._idle(snapshot, now),
+            lag={name_of(p): p.lag_seconds for p in snapshot.partitions},
+            retention=snapshot.lag.retention_seconds,
+            growing=snapshot.lag.growing,
         )
 
     def _kafka(self, now: float) -> list[tuple[float, str]]:

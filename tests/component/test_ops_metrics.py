@@ -51,7 +51,7 @@ def snapshot() -> Snapshot:
     world.source.ends[partition] = 30
     world.start()
     world.turn_until(lambda: not world.pipeline.unsettled and partition.ledger.accepted > 0)
-    return take(world.runner, world.source, world.results.now)
+    return take(world.runner, world.source, world.results.now, world.lag)
 
 
 def test_every_metric_is_declared_once_and_its_name_fits_its_kind() -> None:
@@ -88,6 +88,10 @@ def test_the_contract_is_covered() -> None:
         "event_to_settled_seconds": (),
         "oldest_unsettled_seconds": (),
         "lag_records": ("topic", "partition"),
+        "lag_seconds": ("topic", "partition"),
+        "backlog_eta_seconds": (),
+        "desired_members": (),
+        "retention_seconds": ("topic",),
         "retries_total": ("cause",),
         "api_blocked": ("cause",),
         "circuit_open": (),
@@ -146,7 +150,7 @@ def test_a_histogram_is_cumulative_and_its_last_bucket_is_its_count(snapshot: Sn
 
 def test_known_values_are_told_before_anything_was_counted() -> None:
     world = World()
-    empty = take(world.runner, world.source, world.results.now)
+    empty = take(world.runner, world.source, world.results.now, world.lag)
     for metric in METRICS:
         samples = family(metric, empty).samples
         if metric.known:
@@ -181,7 +185,7 @@ def test_what_is_not_known_any_more_is_told_as_unknown() -> None:
     world.source.unknown = {("events", 0), ("events", 7)}  # this one is not owned any more
     world.start()
     world.turn_until(lambda: refused.committed == 1)
-    taken = take(world.runner, world.source, world.results.now)
+    taken = take(world.runner, world.source, world.results.now, world.lag)
     assert [partition.lag for partition in taken.partitions] == [None], (
         "the page tells what holds no more"
     )

@@ -32,7 +32,9 @@ class Served:
         self.world = World()
         # Its own queue: the fakes' one is the clock, too, and is not made for other threads.
         self.requests: queue.SimpleQueue[Result] = queue.SimpleQueue()
-        self.watch = Watch(self.world.runner, self.world.source, self.world.results.clock)
+        self.watch = Watch(
+            self.world.runner, self.world.source, self.world.results.clock, self.world.lag
+        )
         self.world.runner.look = self.watch.look
         requester = SnapshotRequester(self.requests.put, self.watch.snapshot)
         self.requester = requester

@@ -99,8 +99,8 @@ MUTANTS = (
         (
             Edit(
                 "ops/metric.py",
-                "for topic, number in snapshot.unknown}",
-                "for topic, number in ()}",
+                "**dict.fromkeys(snapshot.unknown)}",
+                "**dict.fromkeys(())}",
             ),
         ),
         (
@@ -110,7 +110,7 @@ MUTANTS = (
     ),
     Mutant(
         "the page tells a lag that holds no more",
-        (Edit("ops/snapshot.py", " or key in source.unknown else", " else"),),
+        (Edit("ops/snapshot.py", "None if key in source.unknown else ", ""),),
         (
             "tests/component/test_ops_metrics.py::"
             "test_what_is_not_known_any_more_is_told_as_unknown",

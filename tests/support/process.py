@@ -45,13 +45,14 @@ class ConsumerProcess:
         self._err = folder / f"{name}.err"
         self._arguments = arguments
         self._begins_at = 0
+        self._module = "consumer.cli"
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self._begins_at = len(self.err) if self._err.exists() else 0
         with self._out.open("ab") as out, self._err.open("ab") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "consumer.cli", "-c", str(self._file), *self._arguments],
+                [sys.executable, "-m", self._module, "-c", str(self._file), *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

@@ -26,6 +26,7 @@ from consumer.core.uploading.tasks import Task
 from consumer.loop.intake import Intake
 from consumer.loop.ports import DeadLetterWriter, Result, ScmApi
 from consumer.loop.runner import Runner
+from consumer.ops.lag_monitor import LagMonitor, Sizing
 from tests.unit.builders import accepted, answered, values
 
 STOP_SECONDS = 30.0
@@ -223,6 +224,13 @@ class World:
             session_seconds=session_seconds,
             until_end=until_end,
             wall_clock=lambda: EPOCH + self.results.now,
+        )
+        self.lag = LagMonitor(
+            self.pipeline,
+            self.source,
+            self.results.clock,
+            lambda: EPOCH + self.results.now,
+            sizing=Sizing(),
         )
         self.latency = 0.1
         self.api: Callable[[Attempt], Response | None] = accepted

@@ -92,7 +92,12 @@ class Pace:
     @property
     def budget(self) -> float | None:
         """Return the requests a second that this member may make now; None: no limit."""
-        return self._rate * len(self._own) / self._of * self._speed if self._rate else None
+        return None if self.share is None else self.share * self._speed
+
+    @property
+    def share(self) -> float | None:
+        """Return this member's part of the group's rate, requests a second; None: no limit."""
+        return self._rate * len(self._own) / self._of if self._rate else None
 
     @property
     def has_share(self) -> bool:

@@ -18,7 +18,7 @@ from tests.unit.runner_fakes import SESSION_SECONDS, World, keys_of
 
 def partitions(world: World, *, show_keys: bool = False) -> list[PartitionStatus]:
     now = world.results.now
-    return take(world.runner, world.source, now, show_keys=show_keys).partitions
+    return take(world.runner, world.source, now, world.lag, show_keys=show_keys).partitions
 
 
 def oldest(world: World, number: int = 0, *, show_keys: bool = False) -> OldestStatus:
@@ -174,7 +174,7 @@ def test_a_row_whose_dead_letter_is_not_acknowledged() -> None:
     world.start()
     world.turn_for(20)
     assert oldest(world).waits_for == "dead_letter"
-    told = take(world.runner, world.source, world.results.now).rows
+    told = take(world.runner, world.source, world.results.now, world.lag).rows
     assert told.dead_letters_oldest_seconds == pytest.approx(20, abs=0.2)
     assert (told.receipts_oldest_seconds, told.dead_letters_error) == (0.0, None)
 

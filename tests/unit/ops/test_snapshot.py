@@ -29,7 +29,7 @@ from tests.unit.runner_fakes import World, keys_of
 
 
 def _take(world: World) -> Snapshot:
-    return take(world.runner, world.source, world.results.now)
+    return take(world.runner, world.source, world.results.now, world.lag)
 
 
 def _revoke(world: World, *partitions: Partition) -> None:

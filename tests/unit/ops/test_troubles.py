@@ -44,7 +44,7 @@ def healthy() -> Snapshot:
         world.partition(number)
     world.start()
     world.runner.turn()
-    return take(world.runner, world.source, world.results.now)
+    return take(world.runner, world.source, world.results.now, world.lag)
 
 
 def old(**more: Any) -> OldestStatus:

@@ -27,6 +27,7 @@ class Watched(World):
             self.runner,
             self.source,
             self.results.clock,
+            self.lag,
             dead_letter_topic="letters",
             show_keys=show_keys,
         )

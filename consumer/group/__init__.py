@@ -1,0 +1,1 @@
+"""``status --group``: a whole group, from Kafka alone, when nobody runs, too."""
