@@ -220,7 +220,7 @@ def test_without_a_broker_it_is_healthy_and_not_ready(job: Job) -> None:
             b"not ready: the group has not given this member an assignment yet\n",
         )
         assert get(f"{url}/healthz")[0] == 200
-        assert status(url)["state"] == "joining"
+        assert status(url)["phase"] == "joining"
         stop(consumer)
 
 

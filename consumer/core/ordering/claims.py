@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from consumer.core.model import Record, Row, Stage
@@ -59,17 +60,14 @@ class Claims:
 
         Such a call, lost or of a revoked row, may still take effect.
         """
-        late = sum(self._is_late(row) for row in self._waiting)
-        return len(self._waiting) - late, late
-
-    def _is_late(self, row: Row) -> bool:
-        for key, value in _claims(row):
-            held = self._held[key][value]
-            if type(held) is LockQueue and row not in held.holders:
-                first = next(iter(held.holders))
-                if type(first) is Row and first.stage in (Stage.CLAIM_HELD, Stage.DONE):
-                    return True
-        return False
+        late: set[Row] = set()
+        if self._waiting:
+            for held in chain.from_iterable(keys.values() for keys in self._held.values()):
+                if type(held) is LockQueue and held.waiting:
+                    first = next(iter(held.holders))
+                    if type(first) is Row and first.stage in (Stage.CLAIM_HELD, Stage.DONE):
+                        late.update(row for row, _ in held.waiting)
+        return len(self._waiting) - len(late), len(late)
 
     def holder_before(self, row: Row) -> Holder | None:
         """Return who holds a key that a waiting row waits for; None: it does not wait."""
