@@ -112,7 +112,8 @@ def events(shape: Shape, count: int, seed: int) -> Iterator[tuple[int, bytes]]:
         code = f"{prefix}{seed}X{number:08d}"
         if shape.hot is not None and partition == shape.hot[0] and rng.random() < shape.hot[1]:
             code = "CODEHOT"
-        value = {key: code, "market": "cn", "step": str(number)}
+        fields = {"market": "cn", "step": str(number)}
+        value = {"data_key": key, "key_value": code, "scm_data": fields}
         yield partition, json.dumps(value).encode()
 
 
