@@ -88,7 +88,7 @@ class _Interval(msgspec.Struct, frozen=True, gc=False):
     requests: int
     request_seconds: float
     more: bool  # there was more to do than was done
-    busy: bool  # so it was in the interval before, too, and the API worked: it is the full pace
+    busy: bool  # so it was before it, too, and nothing changed: its pace is the full one
     free: bool  # neither requests nor rows that wait for each other bounded the pace
     share: float | None  # of the requests, if they were what bounded the pace
 
@@ -202,6 +202,7 @@ class Backlog:
         behind = [work for work in works.values() if work.behind]
         more = bool(behind) and self._behind >= settled
         goes_on = bool(self._intervals) and self._intervals[-1].more
+        same = not (totals.blocked or self._totals.blocked) and totals.share == self._totals.share
         requests = totals.requests - self._totals.requests
         share = totals.share
         limited = share is not None and requests >= LIMITED * share * seconds
@@ -214,7 +215,7 @@ class Backlog:
             requests,
             totals.request_seconds - self._totals.request_seconds,
             more=more,
-            busy=more and goes_on and not (totals.blocked or self._totals.blocked),
+            busy=more and goes_on and same,
             free=not limited and not any(work.held for work in behind),
             share=share if limited else None,
         )
