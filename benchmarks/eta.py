@@ -71,7 +71,7 @@ SHAPES = (
     Shape("10 % bad rows", 25 * PACED, bad=0.1),
     Shape("every fifth request fails", 45 * PACED, failing=0.2),
     Shape("a hot code", 4_000, hot=(0, 0.6), latency_ms=50),
-    Shape("a hot code behind others", 40 * PACED, HOT, hot=(0, 0.05), latency_ms=100),
+    Shape("a hot code behind others", 40 * PACED, HOT, hot=(0, 0.05)),
     Shape("windows of 10 rows", 50 * PACED // 10, max_rows=10),
     Shape("two members, unequal shares", 40 * PACED, (6.0, *(1.0,) * 7), members=2),
     Shape("a third as much comes", 40 * PACED, coming=PACED / 3),
@@ -112,7 +112,8 @@ def events(shape: Shape, count: int, seed: int) -> Iterator[tuple[int, bytes]]:
         code = f"{prefix}{seed}X{number:08d}"
         if shape.hot is not None and partition == shape.hot[0] and rng.random() < shape.hot[1]:
             code = "CODEHOT"
-        value = {key: code, "market": "cn", "step": str(number)}
+        fields = {"market": "cn", "step": str(number)}
+        value = {"data_key": key, "key_value": code, "scm_data": fields}
         yield partition, json.dumps(value).encode()
 
 

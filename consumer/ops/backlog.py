@@ -18,8 +18,9 @@ import msgspec
 
 #: What is older says nothing about the pace.
 WINDOW_SECONDS = 300.0
-#: An interval that ended so long ago counts half.
-HALF_LIFE_SECONDS = 30.0
+#: An interval that ended so long ago counts half; of one that holds itself back, whose pace is
+#: steadier, sooner.
+HALF_LIFE_SECONDS, HELD_HALF_LIFE_SECONDS = 30.0, 10.0
 #: A backlog is observed so long before its end is told.
 MINIMUM_SECONDS = 60.0
 #: So long before a partition that holds itself back counts with its own pace, and before it counts
@@ -86,7 +87,8 @@ class _Interval(msgspec.Struct, frozen=True, gc=False):
     rows: int
     requests: int
     request_seconds: float
-    busy: bool  # there was more to do than was done, and the API worked
+    more: bool  # there was more to do than was done
+    busy: bool  # so it was before it, too, and nothing changed: its pace is the full one
     free: bool  # neither requests nor rows that wait for each other bounded the pace
     share: float | None  # of the requests, if they were what bounded the pace
 
@@ -103,7 +105,7 @@ class _Held:
         self.weighed = 0.0
 
     def add(self, seconds: float, settled: int) -> None:
-        faded = _weight(seconds)
+        faded = _weight(seconds, HELD_HALF_LIFE_SECONDS)
         self.seconds += seconds
         self.settled += settled
         self.weight = self.weight * faded + seconds
@@ -140,13 +142,13 @@ class Backlog:
         self._at, self._works, self._totals = now, dict(works), totals
         self._growing = self._grows()
 
-    def estimate(self) -> Estimate:
-        """Return what is known as of the last observation."""
+    def estimate(self, now: float) -> Estimate:
+        """Return what is known; ``now``: not before the last observation."""
         present = [i for i in self._intervals if i.at > (self._at or 0.0) - PRESENT_SECONDS]
         seconds = sum(interval.seconds for interval in present) or math.inf
         return Estimate(
             records=self._behind,
-            eta=self._eta(),
+            eta=self._eta_at(now),
             growing=self._growing,
             records_per_second=sum(interval.settled for interval in present) / seconds,
             rows_per_second=sum(interval.rows for interval in present) / seconds,
@@ -199,6 +201,8 @@ class Backlog:
                 came += max(0, work.end - before.end)
         behind = [work for work in works.values() if work.behind]
         more = bool(behind) and self._behind >= settled
+        goes_on = bool(self._intervals) and self._intervals[-1].more
+        same = not (totals.blocked or self._totals.blocked) and totals.share == self._totals.share
         requests = totals.requests - self._totals.requests
         share = totals.share
         limited = share is not None and requests >= LIMITED * share * seconds
@@ -210,7 +214,8 @@ class Backlog:
             totals.rows - self._totals.rows,
             requests,
             totals.request_seconds - self._totals.request_seconds,
-            busy=more and not (totals.blocked or self._totals.blocked),
+            more=more,
+            busy=more and goes_on and same,
             free=not limited and not any(work.held for work in behind),
             share=share if limited else None,
         )
@@ -250,6 +255,10 @@ class Backlog:
         """Return for how many seconds of what comes a backlog must do, to be one that grows."""
         return min(HELD_SECONDS, seconds)
 
+    def _eta_at(self, now: float) -> float:
+        eta, since = self._eta(), 0.0 if self._at is None else now - self._at
+        return max(0.0, eta - since) if math.isfinite(eta) else eta
+
     def _eta(self) -> float:
         works = self._works.values()
         if any(work.end is None for work in works):
@@ -263,7 +272,7 @@ class Backlog:
         if self._growing:
             return math.inf
         last = self._intervals[-1]
-        if not last.busy and last.settled:
+        if not last.more and last.settled:
             return self._behind * last.seconds / last.settled  # all is settled as it comes
         busy = sum(interval.seconds for interval in self._intervals if interval.busy)
         if busy < self._minimum:
@@ -280,5 +289,5 @@ class Backlog:
         return math.inf if held.seconds >= STUCK_SECONDS else 0.0
 
 
-def _weight(age: float) -> float:
-    return math.pow(0.5, age / HALF_LIFE_SECONDS)
+def _weight(age: float, half_life: float = HALF_LIFE_SECONDS) -> float:
+    return math.pow(0.5, age / half_life)

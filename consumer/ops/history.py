@@ -8,6 +8,8 @@ import msgspec
 
 SAMPLES = 60
 EVERY_SECONDS = 15.0
+#: One that would be due before the next tick is taken with this one.
+LATE_SECONDS = 1.0
 
 
 class HistorySample(msgspec.Struct, frozen=True):
@@ -30,7 +32,7 @@ class History:
 
     def due(self, now: float) -> bool:
         """Return whether the next sample is due, or the first count."""
-        return self._at is None or now - self._at >= EVERY_SECONDS
+        return self._at is None or now - self._at >= EVERY_SECONDS - LATE_SECONDS
 
     def add(
         self,

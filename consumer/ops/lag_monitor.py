@@ -211,7 +211,7 @@ class LagMonitor:
         seen, moment = self._seen(now), self._now(now)
         lags = [self._of(p, seen, moment) for p in self._pipeline.partitions]
         awaiting = self._awaiting(seen, moment)
-        estimate = self._backlog.estimate()
+        estimate = self._backlog.estimate(now)
         return LagStatus(
             _sum_of([lag.records for lag in lags] + [lag.lag for lag in awaiting]),
             _worst_of([lag.seconds for lag in lags] + [lag.lag_seconds for lag in awaiting]),

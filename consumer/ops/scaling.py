@@ -82,7 +82,7 @@ class DesiredMembers:
         needed at such a time does not count later, either. ``most``: the partitions, if they became
         fewer.
         """
-        if hold and self._told is not None:
+        if hold:
             return
         while self._needed and self._needed[-1][1] <= needed:
             self._needed.pop()
