@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from consumer.core.oldest import Wait
+from consumer.ops.history import HistorySample
+from consumer.ops.lag_status import LagStatus
 from consumer.ops.paths import PERCENTILES
 from consumer.ops.status import (
     ApiStatus,
@@ -53,6 +55,8 @@ def _names(heading: str, table: int = 0) -> list[str]:
         ("Requests", RequestsStatus),
         ("The API", ApiStatus),
         ("Rejections", RejectionsStatus),
+        ("Lag", LagStatus),
+        ("History", HistorySample),
     ],
 )
 def test_every_key_is_told_and_no_other(heading: str, struct: type[msgspec.Struct]) -> None:
