@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from consumer.core.offsets.commits import Commit, due_commits
 from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline
-from consumer.loop.ports import RecordSource
+from consumer.loop.ports import RecordSource, Tracer
 from consumer.loop.session_lease import SessionLease
 
 log = logging.getLogger(__name__)
@@ -32,12 +32,14 @@ class Committing:
         lease: SessionLease,
         clock: Callable[[], float],
         interval: float,
+        tracer: Tracer | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._source = source
         self._lease = lease
         self._clock = clock
         self._interval = interval
+        self._tracer = tracer
         self._next_at = 0.0
         self._probe_at = 0.0  # not before then is a commit sent only to be answered
         self._logged: dict[str, float] = {}  # why commits fail, and when that was logged
@@ -71,6 +73,8 @@ class Committing:
         The next is built from what is owned then.
         """
         self.ended["ok" if error is None else "failed"] += 1
+        if self._tracer is not None:
+            self._tracer.on_committed(commits, error, self._clock())
         if error is None:
             self._logged.clear()
             self._lease.on_confirmed(

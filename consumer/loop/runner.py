@@ -16,7 +16,6 @@ from consumer.core.offsets.commits import Commit
 from consumer.core.offsets.ledger import Ledger
 from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline
-from consumer.core.uploading.tasks import Task
 from consumer.errors import UserError
 from consumer.loop.committing import Committing, listed
 from consumer.loop.drain import Drain
@@ -34,10 +33,12 @@ from consumer.loop.ports import (
     Result,
     Results,
     ScmApi,
+    Tracer,
 )
 from consumer.loop.reading import Reading
 from consumer.loop.rebalance import HandOver
 from consumer.loop.rejection_log import RejectionLog
+from consumer.loop.responses import Responses
 from consumer.loop.session_lease import SessionLease
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Runner:
         show_keys: bool = False,
         dead_letters_to: str = "to the dead-letter topic",
         wall_clock: Callable[[], float] = time.time,
+        tracer: Tracer | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.lifecycle = Lifecycle(clock, stop_seconds)
@@ -82,7 +84,10 @@ class Runner:
         self._lease = SessionLease(session_seconds)
         self.source = source(self)
         self.partition_pauses = PartitionPauses(self.source)
-        self.committing = Committing(pipeline, self.source, self._lease, clock, commit_interval)
+        self._responses = Responses(pipeline, clock, tracer)
+        self.committing = Committing(
+            pipeline, self.source, self._lease, clock, commit_interval, tracer
+        )
         self._reading = Reading(
             pipeline,
             intake,
@@ -216,14 +221,7 @@ class Runner:
     def _take(self, result: Result) -> None:
         """Give one result to the core: a response, acknowledged rows, or a function to call."""
         if isinstance(result, tuple):
-            call, response = result
-            subject = call.subject
-            if subject is None:
-                self.pipeline.on_token_check(response, self._clock())
-            elif isinstance(subject, Task):
-                self.pipeline.on_task_response(subject, response, self._clock())
-            else:
-                self.pipeline.on_response(subject, response, self._clock())
+            self._responses.take(*result)
         elif isinstance(result, list):
             self.pipeline.on_acknowledged(result, self._clock())
         else:
