@@ -195,6 +195,9 @@ class Tracer(Protocol):
     def on_committed(self, commits: list[Commit], error: str | None, now: float) -> None:
         """Take in how a commit ended."""
 
+    def close(self) -> None:
+        """End all spans and export what there is, within a bound."""
+
 
 class EndedCall(Protocol):
     """A call that was made for an attempt, or to poll a task; for None, to check the token."""

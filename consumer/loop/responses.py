@@ -110,8 +110,8 @@ def _log(
 ) -> None:
     window = subject.window
     data: dict[str, Any] = {"window": window.number, "attempt": window.attempts}
-    if window.parent:
-        data["parent"] = window.parent
+    if window.part_of:
+        data["part_of"] = window.part_of
     what = f"window {window.number}, attempt {window.attempts}"
     if isinstance(subject, Task):
         data["task"] = subject.id

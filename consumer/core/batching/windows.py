@@ -215,6 +215,7 @@ class Windows:
         size = -(-len(rows) // parts)
         for start in range(0, len(rows), size):
             part = self.make(window.data_key, rows[start : start + size], PART)
+            part.part_of = window.number
             if failing:
                 part.parent, part.doubted_since, part.suspect = window.number, now, suspect
             self.queue(part)
