@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from consumer.adapters.otel import export
-from consumer.adapters.otel.spans import MOST_LINKS, SpanTracer
+from consumer.adapters.otel.attributes import MOST_LINKS
+from consumer.adapters.otel.spans import SpanTracer
 from consumer.adapters.otel.starting import Target, is_wanted, start
 from consumer.core.effects import Attempt
 from consumer.core.offsets.partition import Partition
