@@ -16,6 +16,7 @@ from consumer.core.batching.window import Place, Window
 from consumer.core.effects import Attempt
 from consumer.core.model import Row, Stage
 from consumer.core.pipeline import Pipeline
+from consumer.core.uploading.classification import brief
 from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import Task
 from consumer.loop.ports import EndedCall, Fates, Tracer
@@ -42,7 +43,7 @@ class Responses:
             self._give(subject, response)
         elif subject is None:
             self._give(subject, response)
-            log.debug("token check: %s", _brought(response), extra={"data": _told(response)})
+            log.debug("GET /api/v2/me/: %s", _brought(response), extra={"data": _told(response)})
         else:
             self._give_observed(subject, response)
 
@@ -149,7 +150,7 @@ def _told(response: Response) -> dict[str, Any]:
 
 def _brought(response: Response) -> str:
     """Return what came, in words."""
-    what = response.error if response.status is None else f"HTTP {response.status}"
+    what = "HTTP 200" if response.status == 200 else brief(response)
     number = f", request ID {response.request_id}" if response.request_id else ""
     return f"{what} after {response.seconds:.3f} s{number}"
 
