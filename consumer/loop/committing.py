@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from consumer.core.offsets.commits import Commit, due_commits
 from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline
+from consumer.loop import fields
 from consumer.loop.ports import RecordSource, Tracer
 from consumer.loop.session_lease import SessionLease
 
@@ -90,8 +91,13 @@ class Committing:
         now = self._clock()
         if now - self._logged.get(error, -math.inf) >= LOG_AGAIN_SECONDS:
             self._logged[error] = now
-            where = listed([commit.partition for commit in commits])
-            log.warning("commit failed (%s): %s; the next commit includes it", error, where)
+            partitions = [commit.partition for commit in commits]
+            log.warning(
+                "commit failed (%s): %s; the next commit includes it",
+                error,
+                listed(partitions),
+                extra=fields.of_all(partitions, error=error),
+            )
 
 
 def listed(partitions: list[Partition]) -> str:

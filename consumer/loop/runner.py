@@ -17,6 +17,7 @@ from consumer.core.offsets.ledger import Ledger
 from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline
 from consumer.errors import UserError
+from consumer.loop import fields
 from consumer.loop.committing import Committing, listed
 from consumer.loop.drain import Drain
 from consumer.loop.intake import Intake
@@ -284,7 +285,7 @@ class Runner:
         if partitions:
             # Where one begins must survive this process; with "latest" it is lost else.
             self.committing.expedite(self._clock())
-            log.info("assigned: %s", listed(partitions))
+            log.info("assigned: %s", listed(partitions), extra=fields.of_all(partitions))
 
     def on_counted(self, counts: Mapping[str, int]) -> None:
         """Set this member's share of the requests; no counts: it cannot be known."""
@@ -313,7 +314,8 @@ class Runner:
         self.pipeline.remove_partitions(partitions, self._clock())
         self.partition_pauses.forget(partitions)
         if partitions:
-            log.info("%s: %s", "lost" if lost else "revoked", listed(partitions))
+            what = "lost" if lost else "revoked"
+            log.info("%s: %s", what, listed(partitions), extra=fields.of_all(partitions))
 
     def on_committed(
         self, commits: list[Commit], error: str | None, *, too_large: bool = False

@@ -78,7 +78,9 @@ class Echo:
     def answer(self, head: str, body: bytes) -> bytes:
         """Return the answer to a request, the request shown in it."""
         line, _, headers = head.partition("\r\n")
-        shown = headers.replace("\r\n", " | ")
+        # The log-ins first: what is told to people is often cut.
+        ordered = sorted(headers.split("\r\n"), key=lambda header: "uthorization" not in header)
+        shown = " | ".join(ordered)
         number, phrase, more, content = 401, "No", "", json.dumps({"detail": shown})
         if "/schemas/" in line:
             return f"{shown}\r\n\r\n".encode("latin-1")
@@ -99,7 +101,7 @@ class Echo:
                 number, content = 200, json.dumps({"you": {"sent": shown}, "detail": shown})
             case "400 that names a row" if body:
                 first = json.loads(body)["items"][0]["extended_id"]
-                error = {"key_value": first, "field": "line", "line": "", "message": shown[-480:]}
+                error = {"key_value": first, "field": "line", "line": "", "message": shown[:480]}
                 number, content = 400, json.dumps({"errors": [error]})
             case "no HTTP at all":
                 return f"{shown}\r\n\r\n".encode("latin-1")
