@@ -83,7 +83,7 @@ eta: $(STAMP)  ## fourteen backlogs drained on the real broker: was the told end
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 lock:  ## pin everything anew, with hashes and without addresses (takes uv)
-	$(LOCK) --extra dev --output-file requirements.txt pyproject.toml requirements-build.in
+	$(LOCK) --extra dev --extra otel --output-file requirements.txt pyproject.toml requirements-build.in
 	$(LOCK) --constraint requirements.txt --output-file deploy/requirements.txt pyproject.toml
 	$(LOCK) --constraint requirements.txt --output-file deploy/requirements-build.txt requirements-build.in
 

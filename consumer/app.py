@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import queue
 import random
 import signal
@@ -21,7 +22,8 @@ from consumer.adapters.kafka.reader import ReadFrom
 from consumer.adapters.kafka.receipts import Receipts
 from consumer.adapters.kafka.source import Source
 from consumer.adapters.kafka.standalone_reader import StandaloneReader
-from consumer.adapters.scantrust.client import Client
+from consumer.adapters.otel import starting
+from consumer.adapters.scantrust.client import ASYNC_PATH, UPLOAD_PATH, Client
 from consumer.adapters.scantrust.pool import Job, Pool
 from consumer.adapters.scantrust.token import TokenSource
 from consumer.config.settings import Settings
@@ -35,7 +37,7 @@ from consumer.core.uploading.tasks import Task
 from consumer.decoding import event_decoding
 from consumer.errors import UserError
 from consumer.loop.intake import Intake
-from consumer.loop.ports import Listener, RecordSource, Results
+from consumer.loop.ports import Listener, RecordSource, Results, Tracer
 from consumer.loop.runner import Runner
 from consumer.ops.lag_service import LagService, unwatched
 from consumer.ops.paths import server_of
@@ -143,6 +145,8 @@ class App:
             if settings.receipts.topic:
                 self._receipts = self._receipt_writer(settings)
 
+        self._tracer = None if dry else _tracer(settings)
+
         def source(listener: Listener) -> RecordSource:
             if dry:
                 reached = (lambda: self.runner.stop(0)) if until_end else None
@@ -171,6 +175,7 @@ class App:
             until_end=until_end,
             show_keys=settings.log.keys,
             dead_letters_to=f"that would go to {letters}" if dry else f"to {letters}",
+            tracer=self._tracer,
         )
         self._lag: LagService | None = None
         if settings.ops.listen:
@@ -255,6 +260,16 @@ class App:
         if self._receipts is not None:
             self._receipts.close()
         self._api.close()
+        if self._tracer is not None:
+            self._tracer.close()
+
+
+def _tracer(settings: Settings) -> Tracer | None:
+    """Return what makes spans, if the environment asks for traces."""
+    target = starting.Target(
+        settings.kafka.group_id, settings.api.base_url, UPLOAD_PATH, ASYNC_PATH
+    )
+    return starting.start(os.environ, target, __version__)
 
 
 def revoke_seconds(settings: Settings) -> float:

@@ -7,14 +7,18 @@ import importlib
 import io
 import os
 import sys
+import threading
+import traceback
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 
 import click
 
 from consumer import __version__
 from consumer.commands.options import LEVELS, Options
 from consumer.errors import UserError
+from consumer.hiding import known
 
 PROGRAM = "scm-consumer"
 #: Errors of standard output: nobody reads it, the disk or its quota is full, or it fails.
@@ -82,6 +86,10 @@ def group(ctx: click.Context, config: Path | None, log_level: str | None) -> Non
 def main() -> None:
     """Run the program. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 check failed."""
     _open_streams()
+    sys.excepthook = _on_fault
+    threading.excepthook = lambda fault: _on_fault(
+        fault.exc_type, fault.exc_value or fault.exc_type(), fault.exc_traceback
+    )
     try:
         try:
             _run()
@@ -129,8 +137,15 @@ def _complain(lines: list[str]) -> None:
     from consumer.ops.lines import write_within
 
     logs.flush()  # what was logged before is written before
+    text = known.text("".join(f"{line}\n" for line in lines))
     with suppress(OSError):
-        write_within(sys.stderr, "".join(f"{line}\n" for line in lines), COMPLAINT_SECONDS)
+        write_within(sys.stderr, text, COMPLAINT_SECONDS)
+
+
+def _on_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Write the traceback of a fault in the program, without a secret that it may quote."""
+    lines = "".join(traceback.format_exception(kind, error, trace)).splitlines()
+    _complain(lines)
 
 
 if __name__ == "__main__":

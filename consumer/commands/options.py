@@ -34,9 +34,12 @@ class Options:
     def loaded(self, *, uploads: bool = True) -> Loaded:
         """Do what ``settings`` does, and return the origins of the values, too."""
         from consumer.config.loading import load_with_origins
+        from consumer.config.masking import hide_secrets
+        from consumer.hiding import known
         from consumer.ops import logs
 
         loaded = load_with_origins(self.config, uploads=uploads)
+        hide_secrets(loaded.settings, known)
         log = loaded.settings.log
         logs.set_up(self.log_level or log.level, log.format)
         return loaded

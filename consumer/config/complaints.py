@@ -11,7 +11,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from consumer.config.keys import PREFIX, SECTIONS, Key, property_variable
-from consumer.config.masking import HIDDEN, masked_value
+from consumer.config.masking import masked_value
+from consumer.hiding import HIDDEN
 
 
 def label_of(path: str, origins: Mapping[str, str]) -> str:

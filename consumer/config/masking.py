@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from pydantic import SecretStr
 
 from consumer.config.settings import Settings
-
-HIDDEN = "(hidden)"
+from consumer.hiding import HIDDEN, Hider
 
 #: A user or a password before an address. Greedy: an unescaped "/" or "@" may stand in a password.
 _USER_INFO = re.compile(r"://.*@", re.DOTALL)
@@ -63,3 +63,30 @@ def masked_value(name: str, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [masked_value(name, inner) for inner in value]
     return value
+
+
+def hide_secrets(settings: Settings, hider: Hider) -> None:
+    """Have these settings' secrets hidden wherever others show them."""
+    registry = settings.schema_registry
+    hider.add_login(registry.user, registry.password.get_secret_value())
+    _hide(hider, "", settings.model_dump(mode="python"))
+
+
+def _hide(hider: Hider, name: str, value: Any) -> None:
+    if isinstance(value, SecretStr):
+        hider.add(value.get_secret_value())
+    elif isinstance(value, Mapping):
+        for inner_name, inner in value.items():
+            _hide(hider, inner_name, inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _hide(hider, name, inner)
+    elif isinstance(value, str):
+        if is_secret(name):
+            hider.add(value)
+        # A log-in before an address: its password, as written and as it is sent.
+        bare = _BARE_USER_INFO if name in _ADDRESSES else _USER_INFO
+        if found := bare.search(value):
+            user, _, password = found[0].rpartition("@")[0].rpartition("//")[2].partition(":")
+            hider.add(password)
+            hider.add_login(unquote(user), unquote(password))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from consumer.config.keys import CLIENT, toml_value
-from consumer.config.masking import HIDDEN, masked_value
+from consumer.config.masking import masked_value
+from consumer.hiding import HIDDEN
 
 #: A file's name that is hardly one: what somebody writes who takes token_file for token.
 _TOKEN_LIKE = re.compile(r"[A-Za-z0-9_=+-]{16,}|[^/\\]{40,}")

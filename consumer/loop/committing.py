@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection
 from consumer.core.offsets.commits import Commit, due_commits
 from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline
-from consumer.loop.ports import RecordSource
+from consumer.loop import fields
+from consumer.loop.ports import RecordSource, Tracer
 from consumer.loop.session_lease import SessionLease
 
 log = logging.getLogger(__name__)
@@ -32,12 +33,14 @@ class Committing:
         lease: SessionLease,
         clock: Callable[[], float],
         interval: float,
+        tracer: Tracer | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._source = source
         self._lease = lease
         self._clock = clock
         self._interval = interval
+        self._tracer = tracer
         self._next_at = 0.0
         self._probe_at = 0.0  # not before then is a commit sent only to be answered
         self._logged: dict[str, float] = {}  # why commits fail, and when that was logged
@@ -73,6 +76,8 @@ class Committing:
         The next is built from what is owned then.
         """
         self.ended["ok" if error is None else "failed"] += 1
+        if self._tracer is not None:
+            self._tracer.on_committed(commits, error, self._clock())
         if error is None:
             self._logged.clear()
             self.failing = None
@@ -90,8 +95,13 @@ class Committing:
         self.failing = (self.failing[0] if self.failing is not None else now, error)
         if now - self._logged.get(error, -math.inf) >= LOG_AGAIN_SECONDS:
             self._logged[error] = now
-            where = listed([commit.partition for commit in commits])
-            log.warning("commit failed (%s): %s; the next commit includes it", error, where)
+            partitions = [commit.partition for commit in commits]
+            log.warning(
+                "commit failed (%s): %s; the next commit includes it",
+                error,
+                listed(partitions),
+                extra=fields.of_all(partitions, error=error),
+            )
 
 
 def listed(partitions: list[Partition]) -> str:

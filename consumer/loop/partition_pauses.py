@@ -12,6 +12,7 @@ from collections.abc import Collection
 from enum import Enum
 
 from consumer.core.offsets.partition import Partition
+from consumer.loop import fields
 from consumer.loop.ports import RecordSource
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class PartitionPauses:
                     "%s: much is settled behind offset %s, which is not; reading waits",
                     partition,
                     partition.committable_offset,
+                    extra=fields.of(partition, offset=partition.committable_offset),
                 )
         if partition in self:
             self._apply(partition)
@@ -109,6 +111,7 @@ class PartitionPauses:
                 "%s: rows that cannot be sent yet fill much of the limits; "
                 "reading waits, so that others have room",
                 ", ".join(sorted(map(str, news))),
+                extra=fields.of_all(news),
             )
         for partition in over_quota - before:
             self.pause(partition, PauseReason.OVER_QUOTA)

@@ -6,6 +6,9 @@ import queue
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
+from consumer.core.batching.window import Place, Window
 from consumer.core.effects import Attempt, DeadLetter, Receipt
 from consumer.core.model import Row
 from consumer.core.offsets.commits import Commit
@@ -178,6 +181,38 @@ class ReceiptWriter(Protocol):
 
     def send(self, receipt: Receipt) -> None:
         """Hand a receipt in, on the owner's thread; never wait for Kafka, nor raise for it."""
+
+
+class Fates(msgspec.Struct, frozen=True):
+    """What became of a window's rows by a response: how many, by their way."""
+
+    place: Place  #: of the window; gone: its way ends here
+    accepted: int
+    rejected: int
+    released: int  #: their partition went meanwhile
+    unsettled: int  #: sent again, or a task works on them
+
+
+class Tracer(Protocol):
+    """Make spans of what the loop does; only the owner's thread calls it.
+
+    It never waits and raises nothing: what goes wrong with it, it logs.
+    """
+
+    def on_response(self, attempt: Attempt, response: Response, now: float) -> str:
+        """Take in how an attempt ended, before the core does.
+
+        Return the id of its trace; empty: it is not recorded.
+        """
+
+    def on_outcome(self, window: Window, fates: Fates) -> None:
+        """Take in what the core made of the latest response about a window."""
+
+    def on_committed(self, commits: list[Commit], error: str | None, now: float) -> None:
+        """Take in how a commit ended."""
+
+    def close(self) -> None:
+        """End all spans and export what there is, within a bound."""
 
 
 class EndedCall(Protocol):

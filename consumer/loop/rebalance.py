@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline
+from consumer.loop import fields
 from consumer.loop.committing import Committing, listed
 from consumer.loop.intake import Intake
 from consumer.loop.lifecycle import Lifecycle, Phase
@@ -63,6 +64,7 @@ class HandOver:
                 log.warning(
                     "the last commit of %s is not confirmed; some rows may be sent again",
                     listed(partitions),
+                    extra=fields.of_all(partitions),
                 )
 
     def _await_in_flight(self, partitions: list[Partition]) -> None:

@@ -16,8 +16,8 @@ from consumer.core.offsets.commits import Commit
 from consumer.core.offsets.ledger import Ledger
 from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline
-from consumer.core.uploading.tasks import Task
 from consumer.errors import UserError
+from consumer.loop import fields
 from consumer.loop.committing import Committing, listed
 from consumer.loop.drain import Drain
 from consumer.loop.intake import Intake
@@ -34,11 +34,13 @@ from consumer.loop.ports import (
     Result,
     Results,
     ScmApi,
+    Tracer,
 )
 from consumer.loop.reading import Reading
 from consumer.loop.rebalance import HandOver
 from consumer.loop.recent_rejections import RecentRejections
 from consumer.loop.rejection_log import RejectionLog
+from consumer.loop.responses import Responses
 from consumer.loop.session_lease import SessionLease
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,7 @@ class Runner:
         show_keys: bool = False,
         dead_letters_to: str = "to the dead-letter topic",
         wall_clock: Callable[[], float] = time.time,
+        tracer: Tracer | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.lifecycle = Lifecycle(clock, stop_seconds)
@@ -87,7 +90,10 @@ class Runner:
         self._lease = SessionLease(session_seconds)
         self.source = source(self)
         self.partition_pauses = PartitionPauses(self.source)
-        self.committing = Committing(pipeline, self.source, self._lease, clock, commit_interval)
+        self._responses = Responses(pipeline, clock, tracer)
+        self.committing = Committing(
+            pipeline, self.source, self._lease, clock, commit_interval, tracer
+        )
         self._reading = Reading(
             pipeline,
             intake,
@@ -235,14 +241,7 @@ class Runner:
     def _take(self, result: Result) -> None:
         """Give one result to the core: a response, acknowledged rows, or a function to call."""
         if isinstance(result, tuple):
-            call, response = result
-            subject = call.subject
-            if subject is None:
-                self.pipeline.on_token_check(response, self._clock())
-            elif isinstance(subject, Task):
-                self.pipeline.on_task_response(subject, response, self._clock())
-            else:
-                self.pipeline.on_response(subject, response, self._clock())
+            self._responses.take(*result)
         elif isinstance(result, list):
             self.pipeline.on_acknowledged(result, self._clock())
         else:
@@ -305,7 +304,7 @@ class Runner:
         if partitions:
             # Where one begins must survive this process; with "latest" it is lost else.
             self.committing.expedite(self._clock())
-            log.info("assigned: %s", listed(partitions))
+            log.info("assigned: %s", listed(partitions), extra=fields.of_all(partitions))
 
     def on_counted(self, counts: Mapping[str, int]) -> None:
         """Set this member's share of the requests; no counts: it cannot be known."""
@@ -334,7 +333,8 @@ class Runner:
         self.pipeline.remove_partitions(partitions, self._clock())
         self.partition_pauses.forget(partitions)
         if partitions:
-            log.info("%s: %s", "lost" if lost else "revoked", listed(partitions))
+            what = "lost" if lost else "revoked"
+            log.info("%s: %s", what, listed(partitions), extra=fields.of_all(partitions))
 
     def on_committed(
         self, commits: list[Commit], error: str | None, *, too_large: bool = False

@@ -58,6 +58,7 @@ class SessionLease:
                 "this process stood still for %.1f s: "
                 "nothing is uploaded until the group has confirmed this member",
                 now - self._polled_at,
+                extra={"data": {"seconds": round(now - self._polled_at, 1)}},
             )
             self._gap_at = now
             # Before the poll counts: another thread must not see the new poll and the old lease.

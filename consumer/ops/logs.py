@@ -10,6 +10,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from consumer.hiding import known
 from consumer.ops.lines import LineWriter
 
 #: How long the end of the process waits for lines that are queued.
@@ -36,7 +37,17 @@ class _Json(logging.Formatter):
             line |= data
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return known.text(json.dumps(line, ensure_ascii=False, default=str))
+
+
+class _Console(logging.Formatter):
+    """Lines for a person; a secret in one, a traceback's too, is hidden as in the other form."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return known.text(super().format(record))
 
 
 class _LineHandler(logging.Handler):
@@ -78,9 +89,7 @@ def set_up(level: str, line_format: str) -> None:
     """Send this package's log to stderr; ``line_format`` is auto, console or json."""
     handler = _handler()
     if line_format == "console" or on_terminal(line_format):
-        handler.setFormatter(
-            logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
-        )
+        handler.setFormatter(_Console())
     else:
         handler.setFormatter(_Json())
     logger = logging.getLogger("consumer")

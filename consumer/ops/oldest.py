@@ -6,7 +6,7 @@ The core knows where its rows are (``consumer.core.oldest``); here that becomes 
 
 from __future__ import annotations
 
-from consumer.config.masking import HIDDEN
+from consumer.hiding import HIDDEN
 from consumer.core.model import Record
 from consumer.core.oldest import Oldest, Wait
 from consumer.core.pipeline import Pipeline

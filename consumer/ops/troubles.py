@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from consumer.config.masking import HIDDEN
+from consumer.hiding import HIDDEN
 from consumer.core.admission.upload_pause import ADVICE, Pause
 from consumer.loop.partition_pauses import PauseReason
 from consumer.ops.status import OldestStatus, PartitionStatus, Snapshot, Trouble

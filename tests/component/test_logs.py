@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import subprocess
 import sys
 
 import pytest
@@ -31,3 +32,41 @@ def test_a_line_that_cannot_be_formatted_goes_the_way_of_all_others_and_shows_no
         handler.close()
         os.close(reader)
         os.close(writer)
+
+
+SECRET = "s3cret-in-an-error"
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    begin = f"from consumer.hiding import known; known.add({SECRET!r}); "
+    return subprocess.run(
+        [sys.executable, "-c", begin + code], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("line_format", ["console", "json"])
+def test_a_traceback_in_a_line_shows_no_secret(line_format: str) -> None:
+    ran = run(
+        "import logging; from consumer.ops import logs\n"
+        f"logs.set_up('info', {line_format!r})\n"
+        f"try: raise ValueError('header: ' + {SECRET!r})\n"
+        "except ValueError: logging.getLogger('consumer.x').exception('a fault')\n"
+        "logs.flush()"
+    )
+    assert "a fault" in ran.stderr
+    assert "header: (hidden)" in ran.stderr
+    assert SECRET not in ran.stderr
+
+
+@pytest.mark.parametrize("where", ["fault()", "threading.Thread(target=fault).start()"])
+def test_a_fault_of_the_program_shows_its_traceback_and_no_secret(where: str) -> None:
+    ran = run(
+        "import threading; from consumer import cli\n"
+        f"def fault(): raise ValueError('header: ' + {SECRET!r})"
+        "\n"
+        f"cli._run = lambda: {where}\n"
+        "cli.main()"
+    )
+    assert "Traceback" in ran.stderr
+    assert "ValueError: header: (hidden)" in ran.stderr
+    assert SECRET not in ran.stderr

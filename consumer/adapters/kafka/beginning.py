@@ -19,6 +19,7 @@ from consumer.adapters.kafka.offsets import LookUpError
 from consumer.adapters.kafka.seeking import LookUp, Seeking
 from consumer.adapters.kafka.starts import Extent, Start, Starts
 from consumer.core.offsets.partition import Partition
+from consumer.loop import fields
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,12 @@ class Beginning:
         """Read this partition no more, until a person has decided."""
         self._assignment.stopped[partition] = "out_of_range"
         self._assignment.apply_pauses([(partition.topic, partition.number)])
-        log.error("%s is stopped: %s", partition, why)
+        log.error(
+            "%s is stopped: %s",
+            partition,
+            why,
+            extra=fields.of(partition, offset=partition.position),
+        )
 
     def _seek_start(self, key: PartitionId) -> None:
         def look(client: Consumer) -> Start:
@@ -127,6 +133,7 @@ class Beginning:
                 *key,
                 made_anew(start.named, extent.origin, start.offset),
                 extent.begin,
+                extra=fields.at(*key, offset=extent.begin),
             )
             fresh = Start(
                 extent.begin, None, start.already_settled, "", extent.origin, extent.origin
@@ -146,6 +153,7 @@ class Beginning:
                 "%s: %s",
                 ", ".join(f"{partition} at {partition.position}" for partition in partitions),
                 self._begins,
+                extra=fields.of_all(partitions),
             )
 
 
@@ -158,6 +166,7 @@ def _partition(key: PartitionId, start: Start) -> Partition:
             *key,
             start.offset,
             start.complaint,
+            extra=fields.at(*key, offset=start.offset),
         )
     if start.already_settled:
         log.info(
@@ -165,6 +174,7 @@ def _partition(key: PartitionId, start: Start) -> Partition:
             *key,
             start.already_settled.count,
             start.offset,
+            extra=fields.at(*key, offset=start.offset, records=start.already_settled.count),
         )
     committed = None if start.metadata is None else start.offset
     # Stopped, it goes on naming the log that it was of: so that the next start, too, sees that it

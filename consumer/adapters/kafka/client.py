@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import ConfigError
+from consumer.hiding import known
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +98,8 @@ _CURES = {
 
 def message_of(error: KafkaError) -> str:
     """Return an error in words, with what to do about it where that is known."""
-    known = advice(error)
-    return f"{error.str()}: {known}" if known else error.str()
+    cure, said = advice(error), known.text(error.str())
+    return f"{said}: {cure}" if cure else said
 
 
 class ThrottledLog:

@@ -27,6 +27,7 @@ from consumer.adapters.kafka.starts import Extent, Starts
 from consumer.adapters.kafka.topic_ids import TopicIds
 from consumer.core.offsets.partition import Partition
 from consumer.core.offsets.settled_map import UNKNOWN, Origin
+from consumer.loop import fields
 from consumer.loop.ports import Listener
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class LogChanges:
                         partition,
                         partition.position,
                         offset,
+                        extra=fields.of(partition, offset=offset, was=partition.position),
                     )
                     # What was read before the gap stays, and is committed as it settles.
                     partition.position = offset
@@ -141,7 +143,12 @@ class LogChanges:
         """
         key = (partition.topic, partition.number)
         log.error(
-            "%s: was at offset %s, %s; beginning at %s", partition, partition.position, why, begin
+            "%s: was at offset %s, %s; beginning at %s",
+            partition,
+            partition.position,
+            why,
+            begin,
+            extra=fields.of(partition, offset=begin, was=partition.position),
         )
         self._starts.seen[partition.topic] = origin.topic_id
         self._listener.on_revoked([partition], lost=True)

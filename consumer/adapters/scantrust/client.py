@@ -21,6 +21,7 @@ from consumer.adapters.scantrust.transport import Adapter, Call, StartBy
 from consumer.adapters.scantrust.trust import trusted_cas
 from consumer.core.uploading.response import Response
 from consumer.errors import ConfigError
+from consumer.hiding import known
 
 UPLOAD_PATH = "/api/v2/scm/upload/"
 ASYNC_PATH = "/api/v2/scm/upload/async/"
@@ -33,8 +34,9 @@ MAX_BODY = 1_000_000
 #: used again: what stands before the API may not have read the request, and the server may not be
 #: the one that is meant any more.
 KEPT_AFTER = (200, 400)
-#: A shorter token is none that could be told from other text.
-LEAST_SECRET = 8
+#: Headers in which servers tell the number under which they know a request: of the API or of what
+#: stands before it. It is for people who ask them about it.
+REQUEST_ID_HEADERS = ("X-Request-Id", "X-Correlation-Id", "X-Amzn-Trace-Id", "CF-Ray")
 
 #: What the network and the server can make the libraries raise; ValueError for a chunk of negative
 #: length.
@@ -48,6 +50,7 @@ _FAILURES = (
 
 _AVAILABLE_IN = re.compile(rb"available in (\d{1,9}(?:\.\d{1,9})?) ?s")
 _SECONDS = re.compile(r"\d{1,15}(\.\d{1,9})?")
+_REQUEST_ID = re.compile(r"[!-~]{1,100}")
 
 
 class Client:
@@ -166,22 +169,19 @@ class Client:
                 return Response(None, sent=False, error=words, seconds=self._clock() - call.began)
             self._date = raw.headers.get("Date", "")
             body, whole = _read(raw)
-            if raw.status != 200 or request is self._task:  # what may be told to people
-                body = _without(token, body)
+            # A response may show the request, as a firewall's does; what is told to people of one
+            # must not. What a 200 says of rows is read as it came.
+            shown = known.body(body)
             if whole:
                 with suppress(orjson.JSONDecodeError):
-                    document = orjson.loads(body)
+                    as_it_came = raw.status == 200 and request is not self._task
+                    document = orjson.loads(body if as_it_came else shown)
             answered = raw.status in KEPT_AFTER and isinstance(document, dict)
             keep = answered and call.answer is not None and call.answer.reusable
         except _FAILURES as error:
-            words = describe(
-                error,
-                call,
-                self._api,
-                self._proxy,
-                self._ca_file,
-                raw.status if raw is not None else None,
-            )
+            status = raw.status if raw is not None else None
+            # A proxy's words may show the request, too.
+            words = known.text(describe(error, call, self._api, self._proxy, self._ca_file, status))
             # A lost call may take effect for a time that counts from its sending, and connecting
             # may take long.
             began = call.began if call.sent_at is None else call.sent_at
@@ -194,10 +194,11 @@ class Client:
             call.ended = self._clock()
         return Response(
             raw.status,
-            body,
+            shown,
             document if isinstance(document, dict) else None,
             retry_after(raw.status, raw.headers, body, time.time()),
             seconds=call.ended - call.began,
+            request_id=_request_id(raw.headers),
         )
 
 
@@ -216,13 +217,13 @@ def task_body(data_key: str, items: list[dict[str, str]]) -> dict[str, Any]:
     return {"constraints": {data_key: [item[data_key] for item in items]}, "scm_data": data}
 
 
-def _without(token: str, body: bytes) -> bytes:
-    """Hide the token in a response that shows the request, as a firewall's may.
-
-    It must not come into logs and dead letters.
-    """
-    secret = token.encode()
-    return body.replace(secret, b"(hidden)") if len(secret) >= LEAST_SECRET else body
+def _request_id(headers: Mapping[str, str]) -> str:
+    """Return the number under which the server knows the request; empty: it tells none."""
+    for name in REQUEST_ID_HEADERS:
+        value = headers.get(name, "")
+        if value and _REQUEST_ID.fullmatch(value):
+            return known.text(value)
+    return ""
 
 
 def _read(raw: Any) -> tuple[bytes, bool]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from consumer.errors import ConfigError
+from consumer.hiding import known
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ def checked(text: str) -> str:
             "the token holds characters that an HTTP header cannot carry "
             "(spaces, line breaks, non-ASCII)"
         )
+    known.add(token)
     return token
 
 

@@ -18,6 +18,7 @@ from requests.auth import HTTPBasicAuth
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from consumer.errors import ConfigError
+from consumer.hiding import known
 
 #: Time for a connection and for each part of a response.
 CALL_SECONDS = 5.0
@@ -76,6 +77,7 @@ class RegistryClient:
         self._session.mount("https://", _Verifying(_tls_context(url)))
         self._session.headers["Accept"] = _ACCEPT
         if user:
+            known.add_login(user, password)
             self._session.auth = HTTPBasicAuth(user.encode(), password.encode())
 
     def schema(self, schema_id: int) -> RegisteredSchema:
@@ -109,7 +111,7 @@ def explain(error: Exception, url: str) -> str:
     if isinstance(error, NoRegistryError):
         return f"what answers at {url} is no schema registry: check schema_registry.url"
     cause = _first_cause(error)
-    reason = " ".join(str(cause).split())[:150] or type(cause).__name__
+    reason = known.text(" ".join(str(cause).split()))[:150] or type(cause).__name__
     return (
         f"the schema registry at {url} does not answer ({reason}): "
         "check schema_registry.url, and that the registry is up"

@@ -161,4 +161,5 @@ class SchemaLookup:
         now = time.monotonic()
         if self._logged_at is None or now - self._logged_at >= LOG_AGAIN_SECONDS:
             self._logged_at = now
-            log.warning("%s; records of schema %s wait, trying on", problem, schema_id)
+            text, data = "%s; records of schema %s wait, trying on", {"schema_id": schema_id}
+            log.warning(text, problem, schema_id, extra={"data": data})

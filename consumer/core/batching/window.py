@@ -39,7 +39,8 @@ class Window(msgspec.Struct, eq=False, gc=False):
     rows: list[Row]
     reason: str  #: why it was closed: full, due, bytes, drain; or split
     number: int  #: unique in this process
-    parent: int = 0  #: number of the failing window that it is a part of
+    part_of: int = 0  #: number of the window that it is a part of, if any; for people
+    parent: int = 0  #: the same, if nobody knows why that one failed
     attempts: int = 0  #: times it was sent; with ``number`` it names an attempt
     #: in a row, of its present rows: for the back-off, and for what is tried first
     failures: int = 0

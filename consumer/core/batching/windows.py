@@ -216,6 +216,7 @@ class Windows:
         for start in range(0, len(rows), size):
             part = self.make(window.data_key, rows[start : start + size], PART)
             part.last_response = window.last_response
+            part.part_of = window.number
             if failing:
                 part.parent, part.doubted_since, part.suspect = window.number, now, suspect
             self.queue(part)

@@ -97,8 +97,6 @@ class ApiHealth:
         # Only 401 is certain to be about the token, and only no response, or 429, about the API as
         # a whole.
         self._gate.upload_pause.on_token_check(now, passed=response.status not in (None, 401, 429))
-        if response.status != 200:
-            self.notices.append(Notice("debug", f"GET /api/v2/me/: {brief(response)}"))
 
     def close_circuit(self) -> int:
         """Take in that the API did its work for a window.

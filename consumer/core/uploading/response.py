@@ -25,3 +25,4 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     #: for people, when ``status`` is None: what happened and what to check; no secrets
     error: str = ""
     seconds: float = 0.0  #: how long the call took; without a response: for how long it was sent
+    request_id: str = ""  #: the server's own number of the request, for people; empty: none told

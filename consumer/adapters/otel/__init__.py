@@ -1,0 +1,1 @@
+"""Traces by OpenTelemetry, for who has the extra ``scm-consumer[otel]``."""
