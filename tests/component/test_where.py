@@ -203,7 +203,7 @@ def test_what_settles_while_it_is_searched_is_not_told_as_lost(
 def test_what_cannot_be_read_without_a_registry_that_is_away_is_unknown(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.where.search.SCHEMA_SECONDS", 0.2)
+    monkeypatch.setattr("consumer.decoding.SCHEMA_SECONDS", 0.2)
     cluster.event(b"\x00\x00\x00\x00\x07" + KEY.encode())
     cluster.commit(1)
     outcomes = cluster.outcomes(schema_registry={"url": "http://127.0.0.1:9"})
