@@ -45,9 +45,9 @@ BECAUSE = "scm.because"  #: of a marker: why
 #: The reason of letters that have none of this program's: Kafka Connect's, and all others.
 CONNECT, FOREIGN = "connect", "foreign"
 
-_PLACE = re.compile(r"([A-Za-z0-9._-]{1,249})\[(\d{1,10})\]@(\d{1,19})")
-_RESOLVES = re.compile(r"([A-Za-z0-9._-]{1,249})\[(\d{1,10})\]@([\d,-]+)")
-_RANGE = re.compile(r"(\d{1,19})(?:-(\d{1,19}))?")
+_PLACE = re.compile(r"([A-Za-z0-9._-]{1,249})\[(\d{1,9})\]@(\d{1,18})")
+_RESOLVES = re.compile(r"([A-Za-z0-9._-]{1,249})\[(\d{1,9})\]@([\d,-]+)")
+_RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
 
 
 class Place(NamedTuple):
