@@ -25,7 +25,7 @@ def test_many_letters_are_listed_counted_and_resolved_in_bounded_memory(job: Job
         ("stats", "--json"),
     ):
         done = measured(job, *arguments)
-        print(
+        print(  # noqa: T201 - the figures of docs/dead-letters.md
             f"{LETTERS:,} letters, {' '.join(arguments)}: {done.seconds:.1f} s, {done.peak_mib} MiB"
         )
         assert done.code == 0, done.err
