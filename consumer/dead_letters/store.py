@@ -27,7 +27,7 @@ STATES = (OPEN, REPLAYED, RESOLVED)
 #: Rows that are written at once.
 BATCH = 1000
 #: What the database may keep in memory, KiB.
-_CACHE_KIB = 16_384
+_CACHE_KIB = 8192
 
 _TABLES = """
 CREATE TABLE letters (

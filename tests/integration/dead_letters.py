@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import subprocess
 import sys
 import time
@@ -148,12 +148,20 @@ def measured(job: Job, *arguments: str) -> Measured:
     begin = time.monotonic()
     with out.open("wb") as to_out, err.open("wb") as to_err:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=to_out, stderr=to_err)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+        peak = 0
+        # The kernel keeps the peak. (That of a child that has ended would be its parent's, too.)
+        while process.poll() is None:
+            peak = max(peak, _peak_mib(process.pid))
+            time.sleep(0.02)
     return Measured(
         out.read_bytes(),
         err.read_text("utf-8"),
         process.returncode,
         time.monotonic() - begin,
-        usage.ru_maxrss // 1024,
+        peak,
     )
+
+
+def _peak_mib(pid: int) -> int:
+    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) // 1024 if found else 0

@@ -30,9 +30,9 @@ Answer = TypeVar("Answer")
 
 #: The broker must be there, and give records on, within this time.
 PATIENCE_SECONDS = 30.0
-BATCH = 1000
+BATCH = 200
 #: The client reads ahead of who takes the records; more than a batch or two gains nothing.
-READ_AHEAD = {"queued.max.messages.kbytes": "16384"}
+READ_AHEAD = {"queued.max.messages.kbytes": "4096"}
 
 
 class Settled:
