@@ -15,10 +15,10 @@ from confluent_kafka import Message
 from consumer.adapters.schema_registry.client import RegistryClient
 from consumer.adapters.schema_registry.lookup import Found, SchemaLookup
 from consumer.config.settings import Settings
-from consumer.core.model import Row
+from consumer.core.model import Event, InvalidEvent, Row
 from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker
-from consumer.formats import Decoder, EpcisRules, Schemas, decoder
+from consumer.formats import Decoder, EpcisRules, NeedsSchema, Schemas, decoder
 from consumer.loop.intake import Intake
 
 #: How long the registry may take for a schema.
@@ -62,6 +62,47 @@ def event_decoding(
         lambda schema_id, answer: hand_over(lambda: take_in(schema_id, answer)),
     )
     return EventDecoding(decoder(events.format, schemas, epcis), lookup)
+
+
+class EventReader:
+    """Decodes single values as the consumer would; waits for schemas."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._looked_up: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._decode, self._lookup = event_decoding(settings, self._looked_up.put, lambda _: None)
+        self._away: set[int] = set()  # schemas that the registry did not give
+
+    def event(self, raw: bytes) -> Event | InvalidEvent:
+        """Return the event of a value, or what is wrong with it."""
+        asked = False
+        while True:
+            try:
+                return self._decode(raw)
+            except InvalidEvent as bad:
+                return bad
+            except NeedsSchema as needs:
+                number = needs.schema_id
+                if asked or number in self._away or not self._answered(number):
+                    self._away.add(number)  # others of it do not wait for it, too
+                    message = f"the schema registry does not give schema {number}"
+                    return InvalidEvent("undecodable", message)
+                asked = True
+
+    def _answered(self, schema_id: int) -> bool:
+        """Ask for a schema; return whether there was an answer in time."""
+        if self._lookup is None:
+            return False
+        self._lookup.ask(schema_id)
+        try:
+            self._looked_up.get(timeout=SCHEMA_SECONDS)()
+        except queue.Empty:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Look no schema up any more."""
+        if self._lookup is not None:
+            self._lookup.close()
 
 
 class RowReader:

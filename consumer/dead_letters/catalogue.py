@@ -129,12 +129,13 @@ class Catalogue:
         if partition is None:
             return
         most = 2**_OFFSET_BITS - 1
+        flag = REPLAYED if marker.replayed else RESOLVED
         for low, high in marker.ranges:
             base = partition << _OFFSET_BITS
             begin = bisect_left(self._by_place, base + min(low, most))
             end = bisect_right(self._by_place, base + min(high, most))
             for at in range(begin, end):
-                self._flags[self._stands[self._numbers[at]]] |= RESOLVED
+                self._flags[self._stands[self._numbers[at]]] |= flag
 
     # -- places ----------------------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ A record of that topic is one of two things:
   holds"). Older versions of this program, Kafka Connect and others may have written it, and its
   headers may be damaged; then less is known of it, and it is a letter all the same.
 * a **marker**: the record by which ``dlq resolve`` says that letters need nothing more. It has no
-  value, and a header ``scm.resolves``. It is no letter itself.
+  value, and a header ``scm.resolves``. It is no letter itself. ``dlq replay`` writes one, too, with
+  a header ``scm.replayed``: copies may be gone from their topic before the letters are.
 
 A letter that was brought back (replayed) is a new record in its source topic. That record carries
 ``scm.replay_of``, the place of the letter, and ``scm.replays``, how often the event was brought
@@ -41,6 +42,7 @@ REPLAYS = "scm.replays"  #: and how often its event was brought back, this time 
 _TAKEN_OFF = ADDED_HEADERS | {REPLAY_OF, REPLAYS}
 RESOLVES = "scm.resolves"  #: of a marker: the letters that it resolves
 BECAUSE = "scm.because"  #: of a marker: why
+REPLAYED = "scm.replayed"  #: of a marker that a replay wrote: its letters were brought back
 
 #: The reason of letters that have none of this program's: Kafka Connect's, and all others.
 CONNECT, FOREIGN = "connect", "foreign"
@@ -118,6 +120,7 @@ class Marker(msgspec.Struct, frozen=True):
     partition: int
     ranges: tuple[tuple[int, int], ...]  #: of offsets, both ends included
     because: str
+    replayed: bool = False  #: they were brought back; else a person has resolved them
 
 
 def read(
@@ -183,7 +186,8 @@ def _marker(place: Place, at: int, texts: dict[str, str]) -> Marker | None:
         low = int(spelled[1])
         ranges.append((low, int(spelled[2] or low)))
     because = texts.get(BECAUSE, "")
-    return Marker(place, at, found[1], int(found[2]), tuple(ranges), because)
+    replayed = REPLAYED in texts
+    return Marker(place, at, found[1], int(found[2]), tuple(ranges), because, replayed)
 
 
 def _source(texts: dict[str, str]) -> Place | None:

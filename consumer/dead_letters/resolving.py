@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from consumer.adapters.kafka.batch_writer import BatchWriter, ToWrite
-from consumer.dead_letters.letter import BECAUSE, RESOLVES, resolves_text
+from consumer.dead_letters.letter import BECAUSE, REPLAYED, RESOLVES, Header, resolves_text
 from consumer.errors import UserError
 
 #: Letters that one marker names, so that its header stays within about 20 KiB.
@@ -21,17 +21,23 @@ MOST = 1000
 _BATCH = 100
 
 
-def markers(topic: str, offsets: Iterable[tuple[int, int]], because: str) -> Iterator[ToWrite]:
-    """Yield the markers that resolve letters, given as partition and offset, in order."""
+def markers(
+    topic: str, offsets: Iterable[tuple[int, int]], because: str, *, replayed: bool = False
+) -> Iterator[ToWrite]:
+    """Yield the markers that resolve letters, given as partition and offset, in order.
+
+    ``replayed``: they were brought back.
+    """
+    more: list[Header] = [(REPLAYED, b"1")] if replayed else []
     for partition, of_partition in groupby(offsets, key=lambda pair: pair[0]):
         chunk: list[int] = []
         for _, offset in of_partition:
             chunk.append(offset)
             if len(chunk) >= MOST:
-                yield _marker(topic, partition, chunk, because)
+                yield _marker(topic, partition, chunk, because, more)
                 chunk = []
         if chunk:
-            yield _marker(topic, partition, chunk, because)
+            yield _marker(topic, partition, chunk, because, more)
 
 
 def write(writer: BatchWriter, records: Iterable[ToWrite]) -> int:
@@ -53,8 +59,10 @@ def _write(writer: BatchWriter, batch: list[ToWrite]) -> int:
     return len(batch)
 
 
-def _marker(topic: str, partition: int, offsets: list[int], because: str) -> ToWrite:
+def _marker(
+    topic: str, partition: int, offsets: list[int], because: str, more: list[Header]
+) -> ToWrite:
     named = resolves_text(topic, partition, offsets).encode()
     key = b"%s:%d-%d" % (RESOLVES.encode(), offsets[0], offsets[-1])
     why = because.encode("utf-8", "replace")
-    return ToWrite(topic, partition, key, None, [(RESOLVES, named), (BECAUSE, why)])
+    return ToWrite(topic, partition, key, None, [(RESOLVES, named), (BECAUSE, why), *more])

@@ -135,11 +135,12 @@ class LetterStore:
         if marker.topic != self._topic:
             return
         self.flush()
+        state = REPLAYED if marker.replayed else RESOLVED
         with self._told():
             self._database.executemany(
-                "UPDATE letters SET state = 'resolved', because = ? "
-                "WHERE partition = ? AND offset BETWEEN ? AND ? AND because IS NULL",
-                [(marker.because, marker.partition, *ends) for ends in marker.ranges],
+                "UPDATE letters SET state = ?, because = ? "
+                "WHERE partition = ? AND offset BETWEEN ? AND ? AND state = 'open'",
+                [(state, marker.because, marker.partition, *ends) for ends in marker.ranges],
             )
 
     def flush(self) -> None:

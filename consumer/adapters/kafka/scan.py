@@ -130,13 +130,16 @@ class Scan:
         """
         left = {key: ends[key] for key, start in starts.items() if start < ends[key]}
         self._consumer.assign([TopicPartition(*key, starts[key]) for key in left])
+        # What is to come at most: who asks for more would wait for it in vain.
+        expected = sum(end - starts[key] for key, end in left.items())
         until = time.monotonic() + PATIENCE_SECONDS
         while left:
-            for message in self._consumer.consume(BATCH, 0.2):
+            for message in self._consumer.consume(max(1, min(BATCH, expected)), 0.2):
                 error = message.error()
                 key = (message.topic() or "", message.partition() or 0)
                 if error is None:
                     until = time.monotonic() + PATIENCE_SECONDS
+                    expected -= 1
                     offset = message.offset() or 0
                     if key in left and offset < left[key]:
                         yield message

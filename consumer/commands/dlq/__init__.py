@@ -11,6 +11,7 @@ SUBCOMMANDS = {
     "stats": "stats",
     "list": "listing",
     "show": "show",
+    "replay": "replay",
     "resolve": "resolve",
 }
 
