@@ -86,7 +86,8 @@ def write_letters(job: Job, count: int, *, events: bool) -> None:
         }
     )
     for number in range(count):
-        item = rejected(f"CODE{number:07d}", note="x" * 200)
+        notes = {f"note_{at}": "x" * 40 for at in range(4)}
+        item = rejected(f"CODE{number:07d}", **notes)
         value = json.dumps(item).encode()
         key = item["extended_id"].encode()
         if events:

@@ -47,7 +47,7 @@ class BatchWriter:
 
     def __init__(self, bootstrap_servers: str, properties: Mapping[str, str]) -> None:
         self._bootstrap = bootstrap_servers
-        defaults = {"compression.type": "lz4", "linger.ms": "2"}
+        defaults = {"linger.ms": "2"}
         config = client_config(
             bootstrap_servers,
             defaults | dict(properties),

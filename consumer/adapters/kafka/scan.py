@@ -31,8 +31,8 @@ Answer = TypeVar("Answer")
 #: The broker must be there, and give records on, within this time.
 PATIENCE_SECONDS = 30.0
 BATCH = 200
-#: The client reads ahead of who takes the records; more than a batch or two gains nothing.
-READ_AHEAD = {"queued.max.messages.kbytes": "4096"}
+#: The client reads ahead of who takes the records: a batch or two, as headers count for nothing.
+READ_AHEAD = {"queued.max.messages.kbytes": "1024"}
 
 
 class Settled:
