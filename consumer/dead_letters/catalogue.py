@@ -1,4 +1,4 @@
-"""Every letter of the dead-letter topic, in about 65 bytes each: chains, repeats, rejected rows.
+"""Every letter of the dead-letter topic, in about 70 bytes each: chains, repeats, rejected rows.
 
 The rules of a replay need three things of *all* letters, also of those that no filter selects:
 
@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from consumer.core.model import Row
 from consumer.dead_letters.letter import Letter, Marker, Place
+from consumer.dead_letters.meaning import LAST_ROW, row_numbers
 
 _OFFSET_BITS = 44
+_MOST_OFFSET = (1 << _OFFSET_BITS) - 1
 _NONE = 2**64 - 1
 #: A chain longer than this is none: its headers are wrong.
 _LONGEST_CHAIN = 1000
@@ -57,6 +59,7 @@ class Catalogue:
         self._at = array("q")
         self._flags = bytearray()
         self._stands = array("L")
+        self._row_numbers = array("H")
         # Letters by their own place: places, and the letters' numbers.
         self._by_place = array("Q")
         self._numbers = array("L")
@@ -83,11 +86,13 @@ class Catalogue:
 
     def sort(self) -> None:
         """Make the table ready to be asked; nothing can be added any more."""
-        order = sorted(range(len(self)), key=self._sources.__getitem__)
+        order = sorted(range(len(self)), key=self._places.__getitem__)
+        order.sort(key=self._sources.__getitem__)
         for name in ("_sources", "_places", "_before", "_keys", "_rows", "_at"):
             column = getattr(self, name)
             setattr(self, name, array(column.typecode, (column[at] for at in order)))
         self._flags = bytearray(len(order))
+        self._rank()
         order.sort(key=self._places.__getitem__)
         self._numbers = array("L", order)
         self._by_place = array("Q", (self._places[at] for at in order))
@@ -99,6 +104,17 @@ class Catalogue:
             number = None if before == _NONE else self._number(before)
             if number is not None:
                 self._flags[self._stands[number]] |= REPLAYED
+
+    def _rank(self) -> None:
+        """Number the letters of each record: those of one code were written in its rows' order.
+
+        It serves until the record itself is seen, if it ever is.
+        """
+        last, rank = _NONE, 0
+        for source in self._sources:
+            rank = min(rank + 1, LAST_ROW) if source == last else 1
+            last = source
+            self._row_numbers.append(rank)
 
     def _find_repeats(self, order: list[int]) -> None:
         """Find the letters of one row of one record, or of one letter's copies: the newest stands.
@@ -128,7 +144,7 @@ class Catalogue:
         partition = self._partitions.get((marker.topic, marker.partition))
         if partition is None:
             return
-        most = 2**_OFFSET_BITS - 1
+        most = _MOST_OFFSET
         flag = REPLAYED if marker.replayed else RESOLVED
         for low, high in marker.ranges:
             base = partition << _OFFSET_BITS
@@ -159,11 +175,11 @@ class Catalogue:
     def _code(self, place: Place | None) -> int:
         if place is None:
             return _NONE
-        offset = min(place.offset, 2**_OFFSET_BITS - 1)
+        offset = min(place.offset, _MOST_OFFSET)
         return (self.partition_id(place.topic, place.partition) << _OFFSET_BITS) | offset
 
     def _place(self, code: int) -> Place:
-        return Place(*self._names[code >> _OFFSET_BITS], code & (2**_OFFSET_BITS - 1))
+        return Place(*self._names[code >> _OFFSET_BITS], code & (_MOST_OFFSET))
 
     # -- asking ----------------------------------------------------------------------------------
 
@@ -214,19 +230,31 @@ class Catalogue:
         """Return the hash of the key of a letter's row."""
         return self._keys[number]
 
-    def has_key(self, number: int) -> bool:
-        """Return whether a letter is about a row with a key, and not about a whole record."""
-        return bool(self._keys[number])
+    def row_number(self, number: int) -> int:
+        """Return the place of a letter's row in the order of its record."""
+        return self._row_numbers[number]
 
-    def row_of(self, number: int, rows: Iterable[Row]) -> int | None:
-        """Return which of a record's rows a letter is about, from 0; None: none for certain."""
-        rows = list(rows)
-        key, item = self._keys[number], self._rows[number]
-        for at, row in enumerate(rows):
-            if item and item == row_code(row.item):
-                return at
-        same = [at for at, row in enumerate(rows) if key == key_code(row.data_key, row.value)]
-        return same[0] if key and len(same) == 1 else None
+    def note_rows(self, source: Place, rows: Sequence[Row]) -> None:
+        """Note which rows of a record its letters are about."""
+        numbers = row_numbers(rows)
+        code = self._code(source)
+        at = bisect_left(self._sources, code)
+        while at < len(self._sources) and self._sources[at] == code:
+            self._row_numbers[at] = self._row_number(at, rows, numbers)
+            at += 1
+
+    def _row_number(self, letter: int, rows: Sequence[Row], numbers: Sequence[int]) -> int:
+        """Return the number of a letter's row; LAST_ROW: it is about all of them; 0: not known."""
+        key, item = self._keys[letter], self._rows[letter]
+        if not key:
+            return LAST_ROW
+        same: list[int] = []
+        for row, number in zip(rows, numbers, strict=True):
+            if key == key_code(row.data_key, row.value):
+                if item == row_code(row.item):
+                    return int(number)
+                same.append(number)
+        return same[0] if len(same) == 1 else 0
 
     def _of_row(self, source: Place, key: int, row: int, *, only: bool) -> Iterator[int]:
         """Yield the letters of a row. ``only``: its record makes no other one."""

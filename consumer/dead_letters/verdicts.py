@@ -131,8 +131,10 @@ class Verdicts:
         """Take in a record of a source topic."""
         time = record.at if record.at > 0 else NO_TIME
         here = self._moment(record.place, LAST_ROW, time)
-        for watched in self.watchlist.at_root(here.partition, record.place.offset):
-            self.watchlist.note_root(watched, record.at, record.value, record.rows)
+        if self._catalogue.has_letter(record.place):
+            self._catalogue.note_rows(record.place, record.rows or ())
+            for watched in self.watchlist.at_root(here.partition, record.place.offset):
+                self.watchlist.note_root(watched, record.at, record.value)
         self._note_home(record, here)
         of = None if record.replay_of is None else self._catalogue.number(record.replay_of)
         if of is not None:
@@ -173,7 +175,7 @@ class Verdicts:
         watched = self.watchlist.of_number(root)
         if watched is not None:
             return watched.moment
-        return self._moment(source, LAST_ROW, NO_TIME)
+        return self._moment(source, self._catalogue.row_number(root), NO_TIME)
 
     def _see_unreadable(self, record: Seen, moment: Moment) -> None:
         if not self._catalogue.has_letter(record.place):

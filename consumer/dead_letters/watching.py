@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from enum import IntEnum
 
 import msgspec
@@ -12,11 +12,12 @@ import msgspec
 from consumer.core.model import Row
 from consumer.dead_letters.catalogue import Catalogue
 from consumer.dead_letters.letter import Letter, Place
-from consumer.dead_letters.meaning import LAST_ROW, ROW_BITS, Fields, row_numbers
+from consumer.dead_letters.meaning import ROW_BITS, Fields
 from consumer.dead_letters.mending import Copy, Unusable
 from consumer.dead_letters.writers import Cause, Moment, Writers, Writing
 
 _OFFSET_BITS = 44
+_MOST_OFFSET = (1 << _OFFSET_BITS) - 1
 
 
 class Kind(IntEnum):
@@ -127,7 +128,8 @@ class Watchlist:
         watched = Watched(
             number=number,
             partition=self._catalogue.partition_id(source.topic, source.partition),
-            position=source.offset << ROW_BITS,
+            position=source.offset << ROW_BITS
+            | (0 if root is None else self._catalogue.row_number(root)),
             writings=() if isinstance(copy, Unusable) else tuple(map(self.writing_of, copy.rows)),
             home=hash_of(letter.key),
             own=hash_of(letter.value) if root == number else 0,
@@ -224,23 +226,16 @@ class Watchlist:
         found = bool(key) and at < len(self._homes) and self._homes[at] == key
         return int(self._home_partitions[at]) if found else None
 
-    def note_root(
-        self, watched: Watched, time: int, value: bytes | None, rows: Sequence[Row] | None
-    ) -> None:
-        """Note the record of a letter's root: its time, and which row of it the letter is about."""
+    def note_root(self, watched: Watched, time: int, value: bytes | None) -> None:
+        """Note that the record of a letter's root was seen, after ``Catalogue.note_rows``."""
         watched.found = True
         watched.strange = bool(watched.own) and watched.own != hash_of(value)
         watched.time = max(time, 0)
-        offset = watched.position >> ROW_BITS
         root = self._catalogue.root(watched.number)
-        row = 0
-        if root is not None and not self._catalogue.has_key(root):
-            row = LAST_ROW
-        elif root is not None and rows:
-            found = self._catalogue.row_of(root, rows)
-            row = 0 if found is None else row_numbers(rows)[found]
-        watched.position = offset << ROW_BITS | row
+        if root is not None:
+            offset = watched.position >> ROW_BITS
+            watched.position = offset << ROW_BITS | self._catalogue.row_number(root)
 
 
 def _code(partition: int, offset: int) -> int:
-    return partition << _OFFSET_BITS | min(offset, 2**_OFFSET_BITS - 1)
+    return partition << _OFFSET_BITS | min(offset, _MOST_OFFSET)

@@ -166,7 +166,10 @@ class Writers:
             self._against_key(writing, writing.key, moment, found)
         for unit, bit in writing.joins:
             for mask, cause in self._newer_sets(unit, moment):
-                if mask & self._units:  # the unit that its code goes into was moved
+                # The unit that its code goes into was moved; or is updated by a letter that goes,
+                # too, and nobody can tell whether the code was in it by then.
+                unordered = self._elsewhere and cause.age is Age.UNORDERED
+                if mask & self._units or unordered:
                     found.note_fields(bit & writing.fields, cause)
         for data_key, fields in self._fields.items():
             if data_key != writing.data_key or data_key == _ANY_OTHER:
