@@ -87,4 +87,4 @@ def _since(letter: Listed) -> str:
         told.append(f"replayed to {letter.replayed_to} at {time_text(letter.replayed_at or 0)}")
     if letter.came_back is not None:
         told.append(f"came back as {letter.came_back}")
-    return f"  ({', '.join(told)})"
+    return f"  ({', '.join(told)})" if told else "  (its copy is gone from its topic by now)"

@@ -55,7 +55,7 @@ class Mend(NamedTuple):
             if len(set(names)) < len(names):
                 raise UserError(f"{option} names a field twice: which of them is meant?")
         if any(not new for _, new in renamed) or (data_key is not None and not data_key.strip()):
-            raise UserError("--rename A=B and --data-key K need the name of a field")
+            raise UserError("--rename A=B and --to-data-key K need the name of a field")
         return cls(renamed, frozenset(unsets), pairs, data_key)
 
     def fields(self, fields: dict[str, Any]) -> dict[str, Any]:

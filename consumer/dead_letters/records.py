@@ -1,7 +1,7 @@
 """The letters of a replay with their records, their verdicts, and where they went.
 
 In a temporary database on disk without a name, as ``LetterStore``: only a letter at a time is in
-memory. Letters are told in the order in which they were added.
+memory. ``letters`` are told in the order in which they were added, ``handled`` by their place.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from consumer.dead_letters.letter import Letter, Place
 from consumer.errors import UserError
 
 _TABLES = """
-CREATE TABLE letters (number INTEGER PRIMARY KEY, partition INTEGER, offset INTEGER, record BLOB,
-  verdict TEXT, because TEXT, topic TEXT, sent_partition INTEGER, sent_offset INTEGER);
-CREATE UNIQUE INDEX places ON letters (partition, offset);
+CREATE TABLE records (number INTEGER PRIMARY KEY, record BLOB);
+CREATE TABLE letters (partition INTEGER, offset INTEGER, number INTEGER,
+  verdict TEXT, because TEXT, topic TEXT, sent_partition INTEGER, sent_offset INTEGER,
+  PRIMARY KEY (partition, offset)) WITHOUT ROWID;
 """
+#: Letters that are written at once.
+_BATCH = 1000
 _CACHE_KIB = 8192
 
 
@@ -42,26 +45,31 @@ class RecordStore:
         self._database.executescript(_TABLES)
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Letter).decode
+        self._records: list[tuple[int, bytes]] = []
+        self._places: list[tuple[int, int, int]] = []
         self.count = 0
 
     def add(self, letter: Letter) -> None:
-        """Take in a letter."""
+        """Take in a letter; each is there once."""
         self.count += 1
-        place, record = letter.place, self._encode(letter)
-        self._do(
-            "INSERT OR REPLACE INTO letters (number, partition, offset, record) VALUES (?,?,?,?)",
-            (self.count, place.partition, place.offset, record),
-        )
+        self._records.append((self.count, self._encode(letter)))
+        self._places.append((*letter.place[1:], self.count))
+        if len(self._records) >= _BATCH:
+            self._flush()
 
     def letters(self) -> Iterator[Letter]:
         """Yield the letters."""
+        self._flush()
         with self._told():
-            for (record,) in self._database.execute("SELECT record FROM letters ORDER BY number"):
+            for (record,) in self._database.execute("SELECT record FROM records ORDER BY number"):
                 yield self._decode(record)
 
     def letter(self, place: Place) -> Letter:
         """Return the letter at a place; it is there."""
-        sql = "SELECT record FROM letters WHERE partition = ? AND offset = ?"
+        sql = (
+            "SELECT record FROM letters JOIN records USING (number) "
+            "WHERE partition = ? AND offset = ?"
+        )
         with self._told():
             (record,) = self._database.execute(sql, place[1:]).fetchone()
         return self._decode(record)
@@ -83,9 +91,12 @@ class RecordStore:
 
     def handled(self) -> Iterator[Handled]:
         """Yield the letters with what became of each in this run."""
-        sql = "SELECT record, verdict, because, topic, sent_partition, sent_offset FROM letters"
+        sql = (
+            "SELECT record, verdict, because, topic, sent_partition, sent_offset "
+            "FROM letters JOIN records USING (number) ORDER BY partition, offset"
+        )
         with self._told():
-            for row in self._database.execute(f"{sql} ORDER BY number"):
+            for row in self._database.execute(sql):
                 sent = None if row[3] is None else Place(*row[3:])
                 yield Handled(self._decode(row[0]), row[1] or "", row[2] or "", sent)
 
@@ -102,6 +113,19 @@ class RecordStore:
     def _do(self, sql: str, values: tuple[object, ...]) -> None:
         with self._told():
             self._database.execute(sql, values)
+
+    def _flush(self) -> None:
+        if not self._records:
+            return
+        with self._told():
+            self._database.execute("BEGIN")
+            self._database.executemany("INSERT INTO records VALUES (?,?)", self._records)
+            self._database.executemany(
+                "INSERT INTO letters (partition, offset, number) VALUES (?,?,?)", self._places
+            )
+            self._database.execute("COMMIT")
+        self._records.clear()
+        self._places.clear()
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -19,6 +19,7 @@ from consumer.dead_letters.letter import (
     read,
     resolves_text,
 )
+from consumer.dead_letters.resolving import markers
 
 AT = Place("scm.events.dlq", 1, 7)
 
@@ -124,6 +125,13 @@ def test_a_marker_names_the_letters_of_one_partition_and_is_no_letter() -> None:
     marker = read(AT, 5, b"scm.resolves", None, headers)
     ranges = ((7, 7), (9, 11), (20, 20))
     assert marker == Marker(AT, 5, "scm.events.dlq", 3, ranges, "sold")
+
+
+def test_a_marker_of_a_replay_says_that_its_letters_were_brought_back() -> None:
+    (record,) = markers("scm.events.dlq", [(3, 7)], "replayed", replayed=True)
+    marker = read(AT, 5, record.key, record.value, record.headers)
+    assert isinstance(marker, Marker)
+    assert (marker.replayed, marker.ranges) == (True, ((7, 7),))
 
 
 @pytest.mark.parametrize("text", [b"", b"all", b"t[1]@", b"t[1]@5,", b"t[1]@5-", b"t[x]@1"])

@@ -54,6 +54,14 @@ def test_a_marker_or_a_copy_of_another_topics_letters_is_not_of_these(store: Let
     assert [one.state for one in settled(store)] == ["open"]
 
 
+def test_what_a_replay_marked_was_replayed_though_its_copy_is_gone(store: LetterStore) -> None:
+    store.add(letter(0))
+    store.resolve(Marker(Place(TOPIC, 0, 500), 5, TOPIC, 0, ((0, 0),), "replayed", replayed=True))
+    (one,) = settled(store)
+    assert (one.state, one.replayed_to) == ("replayed", None)
+    assert "replayed" in Lines(store, TOPIC).line(one)
+
+
 def test_the_first_reason_stays(store: LetterStore) -> None:
     store.add(letter(0))
     store.resolve(marker((0, 0)))
