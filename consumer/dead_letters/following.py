@@ -56,21 +56,21 @@ class Events:
     def read(self, verdicts: Verdicts) -> None:
         """Tell the verdicts of all receipts and events that they need."""
         keys = list(self._settled)
-        starts = {key: start for key, start in verdicts.starts().items() if key in self._settled}
+        begins = {key: start for key, start in verdicts.starts().items() if key in self._settled}
         bounds = self._scan.bounds(keys)
         if self._settings.receipts.topic:
-            self._read_receipts(verdicts, starts, bounds)
+            self._read_receipts(verdicts, begins, bounds)
         ends = {key: high for key, (_, high) in bounds.items()}
-        self._see(verdicts, {key: max(starts[key], bounds[key][0]) for key in starts}, ends)
-        others = [key for key in keys if key not in starts]
+        self._see(verdicts, {key: max(begins[key], bounds[key][0]) for key in begins}, ends)
+        others = [key for key in keys if key not in begins]
         self._see(verdicts, self._starts_of_others(verdicts, others, bounds), ends)
 
     def catch_up(self, verdicts: Verdicts) -> int:
         """Tell the verdicts of what was appended since; return how many records that were."""
         before = self.count
         ends = {key: high for key, (_, high) in self._scan.bounds(list(self._positions)).items()}
-        starts = {key: at for key, at in self._positions.items() if at < ends[key]}
-        self._see(verdicts, starts, ends)
+        begins = {key: at for key, at in self._positions.items() if at < ends[key]}
+        self._see(verdicts, begins, ends)
         return self.count - before
 
     def written(self, place: Place) -> None:
@@ -86,15 +86,15 @@ class Events:
     def _see(
         self,
         verdicts: Verdicts,
-        starts: Mapping[PartitionId, int],
+        begins: Mapping[PartitionId, int],
         ends: Mapping[PartitionId, int],
     ) -> None:
-        for message in self._scan.between(starts, ends):
+        for message in self._scan.between(begins, ends):
             verdicts.see(self._seen(message))
             self.count += 1
             if self.count % TELL_EVERY == 0:
                 self._progress("events", self.count)
-        for key in starts:
+        for key in begins:
             self._positions[key] = max(ends[key], self._positions.get(key, 0))
 
     def _seen(self, message: Message) -> Seen:
@@ -115,20 +115,20 @@ class Events:
         if oldest is None:
             return {key: bounds[key][0] for key in others}
         since = self._scan.offsets_since(others, oldest / 1000)
-        starts = {}
+        begins = {}
         for key in others:
             low, high = bounds[key]
             committed = self._settled[key].committed
             unsettled = low if committed is None else committed
-            starts[key] = max(low, min(since.get(key, high), unsettled))
-        return starts
+            begins[key] = max(low, min(since.get(key, high), unsettled))
+        return begins
 
     # -- receipts --------------------------------------------------------------------------------
 
     def _read_receipts(
         self,
         verdicts: Verdicts,
-        starts: Mapping[PartitionId, int],
+        begins: Mapping[PartitionId, int],
         bounds: Mapping[PartitionId, tuple[int, int]],
     ) -> None:
         """Tell the verdicts of the receipts since the oldest letter's record.
@@ -137,7 +137,7 @@ class Events:
         """
         topic = self._settings.receipts.topic
         keys = self._scan.partitions([topic], missing_ok=True)
-        since = self._oldest_record(starts, bounds)
+        since = self._oldest_record(begins, bounds)
         there = sum(high for _, high in self._scan.bounds(keys).values())
         first: dict[PartitionId, int] = {}
         count = 0
@@ -157,12 +157,12 @@ class Events:
 
     def _oldest_record(
         self,
-        starts: Mapping[PartitionId, int],
+        begins: Mapping[PartitionId, int],
         bounds: Mapping[PartitionId, tuple[int, int]],
     ) -> float | None:
         """Return about when the oldest letter's record was written; None: one is gone."""
         times = []
-        for key, start in starts.items():
+        for key, start in begins.items():
             if not bounds[key][0] <= start < bounds[key][1]:
                 return None
             at = next(

@@ -159,6 +159,17 @@ def test_a_rejected_part_of_a_record_says_nothing_of_its_other_rows(cluster: Clu
     ]
 
 
+def test_a_marker_of_dlq_resolve_is_no_evidence_of_anything(cluster: Cluster) -> None:
+    item = {"extended_id": KEY, "line": "L1"}
+    cluster.dead_letter(0, cluster.event(item), "unknown_key", item)
+    place = f"{cluster.dead_letters}[0]@0".encode()
+    headers = [("scm.resolves", place), ("scm.because", KEY.encode())]
+    cluster.producer.produce(cluster.dead_letters, None, b"scm.resolves:0-0", 0, headers=headers)
+    assert cluster.producer.flush(10) == 0
+    cluster.commit(1)
+    assert fates_of(cluster.outcomes()) == [(0, "extended_id", "dead_lettered")]
+
+
 def test_rows_of_one_code_in_a_record_are_told_apart(cluster: Cluster) -> None:
     name = f"urn:epc:id:sgtin:9506000.013435.{KEY}"
     raw = cluster.event(
