@@ -18,7 +18,7 @@ MOST_FIELDS = 1000
 #: Room for the numbers of a record's rows, of which there are 10,000 at most. The last one stands
 #: for all of them.
 ROW_BITS = 14
-LAST_ROW = 2**ROW_BITS - 1
+LAST_ROW = (1 << ROW_BITS) - 1
 
 _MOST_PLANS = 1024
 

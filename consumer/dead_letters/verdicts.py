@@ -31,10 +31,10 @@ from consumer.dead_letters.catalogue import ACCEPTED, REPLAYED, RESOLVED, Catalo
 from consumer.dead_letters.letter import Letter, Place
 from consumer.dead_letters.meaning import LAST_ROW, ROW_BITS, row_numbers
 from consumer.dead_letters.mending import Copy, Unusable
+from consumer.dead_letters.slots import NO_TIME, Moment
 from consumer.dead_letters.watching import Kind, Watched, Watchlist, Why, hash_of
 from consumer.dead_letters.weighing import settle_between_partitions, weigh
 from consumer.dead_letters.wording import because
-from consumer.dead_letters.writers import NO_TIME, Moment, Writers
 
 
 class Verdict(NamedTuple):
@@ -80,7 +80,7 @@ class Verdicts:
         self._catalogue = catalogue
         self._only_missing = only_missing
         self.watchlist = Watchlist(catalogue, logistic_units)
-        self._events, self._receipts = Writers(), Writers()
+        self._events, self._receipts = self.watchlist.writers(), self.watchlist.writers()
         self._came_back: set[int] = set()
         self._live: set[tuple[int, int]] = set()
         self._homes: dict[int, tuple[int, int]] = {}
@@ -133,8 +133,7 @@ class Verdicts:
         here = self._moment(record.place, LAST_ROW, time)
         if self._catalogue.has_letter(record.place):
             self._catalogue.note_rows(record.place, record.rows or ())
-            for watched in self.watchlist.at_root(here.partition, record.place.offset):
-                self.watchlist.note_root(watched, record.at, record.value)
+            self.watchlist.see_record(here.partition, record.place.offset, record.at, record.value)
         self._note_home(record, here)
         of = None if record.replay_of is None else self._catalogue.number(record.replay_of)
         if of is not None:
@@ -231,7 +230,7 @@ class Verdicts:
 
         A number of the catalogue's; that of its root where there are none.
         """
-        time, partition = self._homes.get(watched.home, (0, watched.partition))
+        time, partition = self._homes.get(self.watchlist.home_key(watched), (0, watched.partition))
         topic = self._catalogue.partition_name(partition)[0]
         same_topic = topic == self._catalogue.partition_name(watched.partition)[0]
         return partition if same_topic and time > watched.time else watched.partition

@@ -1,20 +1,21 @@
-"""The letters that a replay is about, in a few hundred bytes each, and what each would write."""
+"""The letters that a replay is about, in about 300 bytes each, and what each would write."""
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from enum import IntEnum
 
 import msgspec
 
 from consumer.core.model import Row
-from consumer.dead_letters.catalogue import Catalogue
+from consumer.dead_letters.catalogue import Catalogue, key_code
 from consumer.dead_letters.letter import Letter, Place
 from consumer.dead_letters.meaning import ROW_BITS, Fields
 from consumer.dead_letters.mending import Copy, Unusable
-from consumer.dead_letters.writers import Cause, Moment, Writers, Writing
+from consumer.dead_letters.slots import Keys, Moment
+from consumer.dead_letters.writers import Cause, Writers, Writing
 
 _OFFSET_BITS = 44
 _MOST_OFFSET = (1 << _OFFSET_BITS) - 1
@@ -59,9 +60,9 @@ class Watched(msgspec.Struct, gc=False):
     number: int  #: in the catalogue
     partition: int
     position: int
-    writings: tuple[Writing, ...]
-    home: int  #: hash of its record's key; 0: it has none
-    own: int  #: hash of its root's value; 0: not known
+    first: Writing | None  #: without its key; None: the letter is unusable
+    key: int
+    more: tuple[Writing, ...]  #: of a record that was refused as a whole, its other rows'
     replays: int
     rootless: bool
     unusable: str
@@ -73,6 +74,11 @@ class Watched(msgspec.Struct, gc=False):
     hit: int = 0  #: the fields that something stands against
     left: int = 0  #: the fields that go
     cause: Cause = Cause()
+
+    @property
+    def writings(self) -> tuple[Writing, ...]:
+        """Return what its copy would write, a row each."""
+        return () if self.first is None else (self.first._replace(key=self.key), *self.more)
 
     @property
     def moment(self) -> Moment:
@@ -97,11 +103,14 @@ class Watchlist:
         self.fields = Fields()
         self.fields.learn(logistic_units)
         self._units = tuple(logistic_units)
-        self._keys: dict[str, dict[str, int]] = {name: {} for name in logistic_units}
-        self._key_count = 0
+        self._keys = Keys()
+        self._data_keys = dict.fromkeys(logistic_units)
         self.letters: list[Watched] = []
+        self._own = array("q")  # hashes of the roots' values; 0: not known
+        self._home_of = array("q")  # hashes of the records' keys; 0: it has none
         self._of_number = array("l", [-1]) * len(catalogue)
         self._texts: dict[str, str] = {}
+        self._shapes: dict[Writing, Writing] = {}
         # Once ``begin`` was called: the roots' records in order, and whose they are; keys of
         # records in order.
         self._roots = array("Q")
@@ -111,9 +120,8 @@ class Watchlist:
 
     def writers(self, *, elsewhere: bool = False) -> Writers:
         """Return writers, none so far, that know what is of interest here."""
-        writers = Writers(elsewhere=elsewhere)
-        writers.know(self._keys, self._units, self.fields.bits(self._units))
-        return writers
+        units = self.fields.bits(self._units)
+        return Writers(self._keys, self._data_keys, self._units, units, elsewhere=elsewhere)
 
     def add(self, letter: Letter, copy: Copy | Unusable) -> None:
         """Watch a letter of the catalogue; ``copy``: what would be sent for it."""
@@ -125,65 +133,62 @@ class Watchlist:
         unusable = copy.because if isinstance(copy, Unusable) else ""
         if source is None:
             source = letter.source or letter.place
+        writings = [] if isinstance(copy, Unusable) else list(map(self._writing_of, copy.rows))
+        first = writings[0]._replace(key=None) if writings else None
+        row = 0 if root is None else self._catalogue.row_number(root)
         watched = Watched(
             number=number,
             partition=self._catalogue.partition_id(source.topic, source.partition),
-            position=source.offset << ROW_BITS
-            | (0 if root is None else self._catalogue.row_number(root)),
-            writings=() if isinstance(copy, Unusable) else tuple(map(self.writing_of, copy.rows)),
-            home=hash_of(letter.key),
-            own=hash_of(letter.value) if root == number else 0,
+            position=source.offset << ROW_BITS | row,
+            first=first if first is None or first.joins else self._shapes.setdefault(first, first),
+            key=(writings[0].key or 0) if writings else 0,
+            more=tuple(writings[1:]),
             replays=letter.replays,
             rootless=rootless,
             unusable=self._texts.setdefault(unusable, unusable),
         )
+        self._own.append(hash_of(letter.value) if root == number else 0)
+        self._home_of.append(hash_of(letter.key))
         self._of_number[number] = len(self.letters)
         self.letters.append(watched)
 
-    def writing_of(self, row: Row) -> Writing:
+    def _writing_of(self, row: Row) -> Writing:
         """Return what a letter's row writes; its fields and keys are of interest from now on."""
         assert row.data_key is not None
         assert row.value is not None
         self.fields.learn(name for name in row.item if name != row.data_key)
-        return Writing(
-            row.data_key,
-            self._key(row.data_key, row.value),
-            self.fields.mask(row.data_key, row.item),
-            tuple((self._key(name, value), self.fields.bits([name])) for name, value in row.joins),
-        )
+        joins = tuple((self._key(*join), self.fields.bits([join[0]])) for join in row.joins)
+        key = self._key(row.data_key, row.value)
+        return Writing(row.data_key, key, self.fields.mask(row.data_key, row.item), joins)
 
     def _key(self, data_key: str, value: str) -> int:
-        values = self._keys.setdefault(data_key, {})
-        key = values.get(value)
-        if key is None:
-            key = values[value] = self._key_count
-            self._key_count += 1
+        key = key_code(data_key, value)
+        self._data_keys[data_key] = None
+        self._keys.add(key)
         return key
 
     def seen_writing(self, data_key: str, value: str, item: Mapping[str, str]) -> Writing:
         """Return what an event's row writes, as far as letters are about it."""
-        keys = self._keys
-        values = keys.get(data_key)
         joins = []
         for name, text in item.items():
-            units = keys.get(name)
-            if units and name != data_key:
-                unit = units.get(text)
-                if unit is not None:
+            if name in self._data_keys and name != data_key:
+                unit = key_code(name, text)
+                if self._keys.number(unit) is not None:
                     joins.append((unit, 0))
-        key = None if values is None else values.get(value)
+        key = key_code(data_key, value) if data_key in self._data_keys else None
         return Writing(data_key, key, self.fields.mask(data_key, item), tuple(joins))
 
     # -- finding ---------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Make ready for events; nothing can be watched any more."""
+        self._keys.sort()
         roots = [_code(each.partition, each.position >> ROW_BITS) for each in self.letters]
         order = sorted(range(len(roots)), key=roots.__getitem__)
         self._of_root = array("L", order)
         self._roots = array("Q", (roots[at] for at in order))
-        order.sort(key=lambda at: self.letters[at].home)
-        self._homes = array("q", (self.letters[at].home for at in order))
+        order.sort(key=self._home_of.__getitem__)
+        self._homes = array("q", (self._home_of[at] for at in order))
         self._home_partitions = array("L", (self.letters[at].partition for at in order))
 
     def starts(self) -> dict[tuple[str, int], int]:
@@ -199,12 +204,19 @@ class Watchlist:
             starts[each.partition] = min(offset, starts.get(each.partition, offset))
         return {self._catalogue.partition_name(at): offset for at, offset in starts.items()}
 
-    def at_root(self, partition: int, offset: int) -> Iterator[Watched]:
-        """Yield the letters whose chain began with a record."""
+    def see_record(self, partition: int, offset: int, time: int, value: bytes | None) -> None:
+        """Take in the record of the letters' roots there, after ``Catalogue.note_rows``."""
         code = _code(partition, offset)
         at = bisect_left(self._roots, code)
         while at < len(self._roots) and self._roots[at] == code:
-            yield self.letters[self._of_root[at]]
+            index = self._of_root[at]
+            watched, own = self.letters[index], self._own[index]
+            watched.found = True
+            watched.strange = bool(own) and own != hash_of(value)
+            watched.time = max(time, 0)
+            root = self._catalogue.root(watched.number)
+            if root is not None:
+                watched.position = offset << ROW_BITS | self._catalogue.row_number(root)
             at += 1
 
     def of_number(self, number: int) -> Watched | None:
@@ -220,21 +232,15 @@ class Watchlist:
         at = -1 if number is None else self._of_number[number]
         return None if at < 0 else self.letters[at]
 
+    def home_key(self, watched: Watched) -> int:
+        """Return the hash of the key of a letter's record; 0: it has none."""
+        return self._home_of[self._of_number[watched.number]]
+
     def home(self, key: int) -> int | None:
         """Return the partition of a letter whose record has a key of this hash; None: of none."""
         at = bisect_left(self._homes, key)
         found = bool(key) and at < len(self._homes) and self._homes[at] == key
         return int(self._home_partitions[at]) if found else None
-
-    def note_root(self, watched: Watched, time: int, value: bytes | None) -> None:
-        """Note that the record of a letter's root was seen, after ``Catalogue.note_rows``."""
-        watched.found = True
-        watched.strange = bool(watched.own) and watched.own != hash_of(value)
-        watched.time = max(time, 0)
-        root = self._catalogue.root(watched.number)
-        if root is not None:
-            offset = watched.position >> ROW_BITS
-            watched.position = offset << ROW_BITS | self._catalogue.row_number(root)
 
 
 def _code(partition: int, offset: int) -> int:

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from consumer.dead_letters.slots import NO_TIME, Moment
 from consumer.dead_letters.watching import Kind, Watched, Watchlist, Why
-from consumer.dead_letters.writers import (
-    NO_TIME,
-    Age,
-    Cause,
-    Findings,
-    Moment,
-    Writers,
-    Writing,
-)
+from consumer.dead_letters.writers import Age, Cause, Findings, Writers, Writing
 
 #: How often an event is brought back before its letter counts as looping.
 MOST_REPLAYS = 3

@@ -1,53 +1,37 @@
-"""Who wrote what last: of each key and field set the newest event, in a few dozen bytes.
+"""Who wrote what last: of each key and field set the newest event.
 
 It answers one question: which fields of a letter does a newer event set, for certain or perhaps
 (docs/replay.md, "What is newer", "What sets the same field")? It keeps maxima only: of each key
 that letters are about, and of each data key and field over all keys. So events may come in any
 order and any number of times, and how many there are costs nothing.
 
-Of each partition two maxima are kept, packed into one integer: the highest *position* (offset and
-row), which decides in the letter's own partition, and the highest *time* in milliseconds, which
-decides in any other.
+Of each partition two maxima are kept: the highest *position* (offset and row), which decides in the
+letter's own partition, and the highest *time*, which decides in any other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from enum import IntEnum
 from typing import NamedTuple
 
-#: The time of what cannot be ordered by time: it has none, or is not settled yet.
-NO_TIME = 2**48 - 1
-_TIME_BITS = 48
-#: Room for the number of a partition in a key.
-_PARTITION_BITS = 20
-_PARTITIONS = 2**_PARTITION_BITS - 1
+from consumer.dead_letters.slots import JOINED, NO_TIME, Keys, Moment, Slots, bits_of
 
-#: Field sets of one key that are kept apart, before each field counts by itself.
-_MOST_SETS = 12
 #: Data keys that are kept apart. Events name them, so there may be any number.
 _MOST_DATA_KEYS = 64
 _ANY_OTHER = ""
 
-#: Newest positions and times, packed, by partition, or by partition and field set.
-Newest = dict[int, int]
-
-
-class Moment(NamedTuple):
-    """When something was written: in its partition, and by the clock."""
-
-    partition: int  #: a number that stands for the partition
-    position: int  #: offset and row
-    time: int  #: milliseconds since the epoch; NO_TIME; 0: not known
+#: Newest moments by partition.
+Newest = dict[int, Moment]
 
 
 class Writing(NamedTuple):
     """What a row sets, as far as it matters."""
 
     data_key: str
-    key: int | None  #: the number of its data key and value; None: no letter is about that
+    key: int | None  #: the hash of its data key and value; None: no letter is about that
     fields: int  #: mask
-    #: the units that it puts its code into, as far as they matter: number and the field's mask
+    #: the units that it puts its code into, as far as they matter: hash and the field's mask
     joins: tuple[tuple[int, int], ...] = ()
 
 
@@ -91,73 +75,60 @@ class Findings:
         self.field = max(self.field, cause)
 
 
-def _merge(newest: Newest, key: int, moment: Moment) -> None:
-    position, time = moment.position, moment.time or NO_TIME
-    old = newest.get(key)
-    if old is not None:
-        position = max(position, old >> _TIME_BITS)
-        time = max(time, old & NO_TIME)
-    newest[key] = position << _TIME_BITS | time
-
-
-def _bits(mask: int) -> list[int]:
-    found = []
-    while mask:
-        bit = mask & -mask
-        mask ^= bit
-        found.append(bit)
-    return found
+def _merge(newest: Newest, moment: Moment) -> None:
+    old = newest.get(moment.partition, moment)
+    time = moment.time or NO_TIME
+    newest[moment.partition] = Moment(
+        moment.partition, max(moment.position, old.position), max(time, old.time)
+    )
 
 
 class Writers:
     """The newest writers.
 
-    ``elsewhere``: what is in the letter's own partition does not count.
+    ``data_keys``: those of letters, which are kept apart however many there are. ``unit_keys``: the
+    logistic units; ``units``: their fields. ``elsewhere``: what is in the letter's own partition
+    does not count.
     """
 
-    def __init__(self, *, elsewhere: bool = False) -> None:
-        self._elsewhere = elsewhere
-        self._unit_keys: frozenset[str] = frozenset()
-        self._units = 0
-        self._sets: dict[int, Newest] = {}
-        self._joined: dict[int, Newest] = {}
-        self._fields: dict[str, dict[int, Newest]] = {}
-        self._unread: Newest = {}
-
-    def know(self, data_keys: Iterable[str], unit_keys: Collection[str], units: int) -> None:
-        """Keep these data keys apart, however many there are; ``unit_keys``: the logistic units.
-
-        ``units``: their fields as a mask.
-        """
-        self._fields = {data_key: {} for data_key in data_keys}
+    def __init__(
+        self,
+        keys: Keys,
+        data_keys: Iterable[str],
+        unit_keys: Collection[str],
+        units: int,
+        *,
+        elsewhere: bool = False,
+    ) -> None:
+        self._keys = keys
+        self._slots = Slots(len(keys))
         self._unit_keys, self._units = frozenset(unit_keys), units
+        self._elsewhere = elsewhere
+        self._fields: dict[str, dict[int, Newest]] = {data_key: {} for data_key in data_keys}
+        self._unread: Newest = {}
 
     def add(self, writing: Writing, moment: Moment) -> None:
         """Take in a row that was written, or will be."""
-        if writing.key is not None:
-            self._add_set(writing.key, writing.fields, moment)
+        if writing.key is not None and writing.fields:
+            self._add(writing.key, writing.fields, moment)
         for unit, _ in writing.joins:
-            _merge(self._joined.setdefault(unit, {}), moment.partition, moment)
+            self._add(unit, JOINED, moment)
         if writing.fields:
             data_key = writing.data_key
             if data_key not in self._fields and len(self._fields) >= _MOST_DATA_KEYS:
                 data_key = _ANY_OTHER
             fields = self._fields.setdefault(data_key, {})
-            for bit in _bits(writing.fields):
-                _merge(fields.setdefault(bit, {}), moment.partition, moment)
+            for bit in bits_of(writing.fields):
+                _merge(fields.setdefault(bit, {}), moment)
 
-    def _add_set(self, key: int, mask: int, moment: Moment) -> None:
-        sets = self._sets.setdefault(key, {})
-        whole = mask << _PARTITION_BITS | moment.partition
-        if whole in sets or len(sets) < _MOST_SETS:
-            _merge(sets, whole, moment)
-            return
-        for bit in _bits(mask):
-            _merge(sets, bit << _PARTITION_BITS | moment.partition, moment)
+    def _add(self, key: int, mask: int, moment: Moment) -> None:
+        number = self._keys.number(key)
+        if number is not None:
+            self._slots.add(number, mask, moment)
 
     def add_unreadable(self, moment: Moment) -> None:
         """Take in a record of which nobody can tell what it sets, and of which code."""
-        _merge(self._unread, moment.partition, moment)
+        _merge(self._unread, moment)
 
     def against(self, writing: Writing, moment: Moment) -> Findings:
         """Return what stands against a letter that writes this, and is of that moment."""
@@ -166,14 +137,13 @@ class Writers:
             self._against_key(writing, writing.key, moment, found)
         for unit, bit in writing.joins:
             for mask, cause in self._newer_sets(unit, moment):
-                # The unit that its code goes into was moved; or is updated by a letter that goes,
-                # too, and nobody can tell whether the code was in it by then.
-                unordered = self._elsewhere and cause.age is Age.UNORDERED
-                if mask & self._units or unordered:
+                # The unit that its code goes into was moved. Or it was updated, and nobody can tell
+                # whether the code was to be in it by then.
+                if mask != JOINED and (mask & self._units or cause.age is Age.UNORDERED):
                     found.note_fields(bit & writing.fields, cause)
         for data_key, fields in self._fields.items():
             if data_key != writing.data_key or data_key == _ANY_OTHER:
-                for bit in _bits(writing.fields):
+                for bit in bits_of(writing.fields):
                     cause = self._worst(fields.get(bit, {}), moment)
                     if cause.age:
                         found.note_fields(bit, cause._replace(age=Age.UNORDERED))
@@ -183,30 +153,30 @@ class Writers:
     def _against_key(self, writing: Writing, key: int, moment: Moment, found: Findings) -> None:
         is_unit = writing.data_key in self._unit_keys
         for mask, cause in self._newer_sets(key, moment):
+            if mask == JOINED:
+                found.joined = max(found.joined, cause)
+                continue
             found.note_fields(mask & writing.fields, cause)
             if is_unit and mask & self._units:
                 found.moved = max(found.moved, cause)
-        found.joined = self._worst(self._joined.get(key, {}), moment)
 
-    def _newer_sets(self, key: int, moment: Moment) -> Iterator[tuple[int, Cause]]:
-        """Yield the field sets that were written to a key by something newer, or perhaps newer."""
-        for packed_key, newest in self._sets.get(key, {}).items():
-            cause = self._cause(packed_key & _PARTITIONS, newest, moment)
-            if cause.age:
-                yield packed_key >> _PARTITION_BITS, cause
+    def _newer_sets(self, key: int, moment: Moment) -> list[tuple[int, Cause]]:
+        """Return the field sets that something newer, or perhaps newer, wrote to a key."""
+        number = self._keys.number(key)
+        if number is None:
+            return []
+        sets = [(mask, self._cause(at, moment)) for mask, at in self._slots.of(number)]
+        return [(mask, cause) for mask, cause in sets if cause.age]
 
     def _worst(self, newest: Newest, moment: Moment) -> Cause:
-        return max(
-            (self._cause(at, packed, moment) for at, packed in newest.items()), default=Cause()
-        )
+        return max((self._cause(at, moment) for at in newest.values()), default=Cause())
 
-    def _cause(self, partition: int, packed: int, moment: Moment) -> Cause:
-        position, time = packed >> _TIME_BITS, packed & NO_TIME
-        if partition == moment.partition:
-            newer = position > moment.position and not self._elsewhere
+    def _cause(self, event: Moment, letter: Moment) -> Cause:
+        if event.partition == letter.partition:
+            newer = event.position > letter.position and not self._elsewhere
             age = Age.NEWER if newer else Age.OLDER
-        elif NO_TIME in (time, moment.time) or not moment.time or time == moment.time:
+        elif NO_TIME in (event.time, letter.time) or not letter.time or event.time == letter.time:
             age = Age.UNORDERED
         else:
-            age = Age.NEWER if time > moment.time else Age.OLDER
-        return Cause(age, partition, position) if age else Cause()
+            age = Age.NEWER if event.time > letter.time else Age.OLDER
+        return Cause(age, event.partition, event.position) if age else Cause()
