@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import re
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
 #: Added to a signal's number: a shell's exit code of a program that a signal ended.
 SIGNAL_EXIT = 128
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class Options:
@@ -61,3 +65,27 @@ def pass_options(function: Callable[..., None]) -> Callable[..., None]:
     config = click.option("-c", "--config", type=click.Path(path_type=Path), help="Settings file.")
     level = click.option("--log-level", type=LEVELS, help="Lowest level shown.")
     return config(level(click.pass_obj(command)))
+
+
+class Time(click.ParamType):  # type: ignore[type-arg]  # generic for its stub only
+    """A duration back from now, or a day or time."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        text = str(value)
+        if found := re.fullmatch(r"(\d{1,6})([smhd])", text):
+            return time.time() - timedelta(**{_UNITS[found[2]]: int(found[1])}).total_seconds()
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(
+                f"{text!r} is none: allowed is 90m, 12h, 7d, 2026-11-22, or 2026-11-22T06:00:00Z",
+                param,
+                ctx,
+            )
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()

@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import sys
-import time
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
-from consumer.commands.options import Options, pass_options
+from consumer.commands.options import Options, Time, pass_options
 
 if TYPE_CHECKING:
     from consumer.where.outcome import RowOutcome
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-class _Since(click.ParamType):  # type: ignore[type-arg]  # generic for its stub only
-    """A duration back from now, or a day or time."""
-
-    name = "time"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        if isinstance(value, float):
-            return value
-        text = str(value)
-        if found := re.fullmatch(r"(\d{1,6})([smhd])", text):
-            return time.time() - timedelta(**{_UNITS[found[2]]: int(found[1])}).total_seconds()
-        try:
-            at = datetime.fromisoformat(text)
-        except ValueError:
-            self.fail(
-                f"{text!r} is none: allowed is 90m, 12h, 7d, 2026-11-22, or 2026-11-22T06:00:00Z",
-                param,
-                ctx,
-            )
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 @click.command("where", short_help="What became of a code's events.")
 @click.argument("key")
 @click.option(
     "--since",
-    type=_Since(),
+    type=Time(),
     help="Only events since then: 90m, 12h, 7d, a day, or an RFC 3339 time (UTC).",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -93,7 +64,7 @@ def command(options: Options, *, key: str, since: float | None, as_json: bool) -
     if show_progress and search.searched >= 10_000:
         click.echo(err=True)
     for outcome in outcomes:
-        click.echo(msgspec.json.encode(outcome).decode() if as_json else _line(outcome))
+        click.echo(msgspec.json.encode(outcome).decode() if as_json else line_of(outcome))
     if not outcomes:
         click.echo(
             f"{key}: not seen in {search.searched:,} records of {', '.join(settings.kafka.topics)}",
@@ -101,7 +72,8 @@ def command(options: Options, *, key: str, since: float | None, as_json: bool) -
         )
 
 
-def _line(outcome: RowOutcome) -> str:
+def line_of(outcome: RowOutcome) -> str:
+    """Return the line of an event and its fate."""
     fields = "cannot be read"
     if outcome.fields is not None:
         fields = " ".join(f"{name}={value!r}" for name, value in outcome.fields.items())

@@ -54,6 +54,7 @@ class Event(msgspec.Struct, gc=False):
     occurred_at: str | int | None = None  #: RFC 3339 text, or milliseconds since the epoch
     also_update: tuple[str, Any] | None = None  #: a second code that gets the same: (key, value)
     plain: bool = False  #: the format has seen that every field is a text of at most 50 characters
+    source: str | None = None  #: the line, scanner or system, where the event names it
 
 
 class EventBatch(Event, gc=False):

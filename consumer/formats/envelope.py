@@ -50,7 +50,9 @@ def event_from(members: dict[str, Any], occurred_at: str | int | None) -> Event:
             '"key_value" is missing or null: which code the event is about',
             "key_value",
         )
-    return Event(fields, data_key, key_value, event_id or None, occurred_at, also_update)
+    return Event(
+        fields, data_key, key_value, event_id or None, occurred_at, also_update, source=source
+    )
 
 
 def is_timestamp(value: object) -> bool:

@@ -143,7 +143,15 @@ def _plain_envelope(raw: bytes) -> Event | None:
     at, data_key = read.occurred_at, read.data_key
     if (at is not None and not is_timestamp(at)) or (data_key is not None and not data_key.strip()):
         return None
-    return Event(read.scm_data, data_key, read.key_value, read.event_id or None, at, plain=True)
+    return Event(
+        read.scm_data,
+        data_key,
+        read.key_value,
+        read.event_id or None,
+        at,
+        plain=True,
+        source=read.source,
+    )
 
 
 def envelope_event(members: dict[str, Any]) -> Event:

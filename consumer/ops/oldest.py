@@ -6,10 +6,10 @@ The core knows where its rows are (``consumer.core.oldest``); here that becomes 
 
 from __future__ import annotations
 
-from consumer.hiding import HIDDEN
 from consumer.core.model import Record
 from consumer.core.oldest import Oldest, Wait
 from consumer.core.pipeline import Pipeline
+from consumer.hiding import HIDDEN
 from consumer.loop.runner import Runner
 from consumer.ops.status import OldestStatus
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from consumer.hiding import HIDDEN
 from consumer.core.admission.upload_pause import ADVICE, Pause
+from consumer.hiding import HIDDEN
 from consumer.loop.partition_pauses import PauseReason
 from consumer.ops.status import OldestStatus, PartitionStatus, Snapshot, Trouble
 

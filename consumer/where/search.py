@@ -7,7 +7,6 @@ fate, and is never a fate of its own.
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,10 +16,7 @@ from confluent_kafka import Message
 from consumer.adapters.kafka.scan import Scan
 from consumer.config.settings import Settings
 from consumer.core.model import Row
-from consumer.core.offsets.partition import Partition
-from consumer.core.rows.maker import RowMaker
-from consumer.decoding import event_decoding
-from consumer.loop.intake import Intake
+from consumer.decoding import RowReader
 from consumer.where.evidence import (
     Place,
     RowEvidence,
@@ -30,9 +26,6 @@ from consumer.where.evidence import (
     receipt_evidence,
 )
 from consumer.where.outcome import OutcomeJudge, RowOutcome, Unread, evidence_of_row
-
-#: How long the registry may take for a schema.
-SCHEMA_SECONDS = 15.0
 
 #: In JSON with escapes, and in EPCIS, a key may be spelled in another way than it is sent.
 _MAY_BE_WRITTEN_OTHERWISE = (b"\\", b"epc", b"EPC", b"parentID")
@@ -97,7 +90,7 @@ class CodeSearch:
         self, keys: Sequence[tuple[str, int]], since: float | None
     ) -> Iterator[tuple[Message, Row | Unread]]:
         """Yield the rows of the code; for a record that only names it, a refused row or Unread."""
-        reader = _RowReader(self._settings)
+        reader = RowReader(self._settings)
         try:
             for message in self._scan.records(keys, since):
                 self.searched += 1
@@ -163,39 +156,3 @@ class CodeSearch:
         if not mine or content.get("key_value") != key:
             return None
         return place, receipt_evidence(content, message, key)
-
-
-class _RowReader:
-    """Make the rows of a record as the consumer would; wait for schemas."""
-
-    def __init__(self, settings: Settings) -> None:
-        events = settings.events
-        self._looked_up: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        decode, self._lookup = event_decoding(
-            settings, self._looked_up.put, lambda schema_id: self._intake.on_looked_up(schema_id)
-        )
-        maker = RowMaker(
-            events.data_key, date_fields=events.date_fields, logistic_units=events.logistic_units
-        )
-        self._intake = Intake(decode, maker, None if self._lookup is None else self._lookup.ask)
-
-    def rows(self, message: Message) -> list[Row] | None:
-        """Return its rows; None if the registry does not give a schema that it takes."""
-        partition = Partition(
-            message.topic() or "", message.partition() or 0, message.offset() or 0, None
-        )
-        _, rows, _ = self._intake.take(partition, [message], 0.0)
-        while partition in self._intake.waiting:
-            try:
-                take_in = self._looked_up.get(timeout=SCHEMA_SECONDS)
-            except queue.Empty:
-                self._intake.forget([partition])
-                return None
-            take_in()
-            rows = self._intake.retry(partition, 0.0)[1]
-        return rows
-
-    def close(self) -> None:
-        """Look no schema up any more."""
-        if self._lookup is not None:
-            self._lookup.close()

@@ -159,6 +159,17 @@ def test_a_rejected_part_of_a_record_says_nothing_of_its_other_rows(cluster: Clu
     ]
 
 
+def test_a_marker_of_dlq_resolve_is_no_evidence_of_anything(cluster: Cluster) -> None:
+    item = {"extended_id": KEY, "line": "L1"}
+    cluster.dead_letter(0, cluster.event(item), "unknown_key", item)
+    place = f"{cluster.dead_letters}[0]@0".encode()
+    headers = [("scm.resolves", place), ("scm.because", KEY.encode())]
+    cluster.producer.produce(cluster.dead_letters, None, b"scm.resolves:0-0", 0, headers=headers)
+    assert cluster.producer.flush(10) == 0
+    cluster.commit(1)
+    assert fates_of(cluster.outcomes()) == [(0, "extended_id", "dead_lettered")]
+
+
 def test_rows_of_one_code_in_a_record_are_told_apart(cluster: Cluster) -> None:
     name = f"urn:epc:id:sgtin:9506000.013435.{KEY}"
     raw = cluster.event(
@@ -203,7 +214,7 @@ def test_what_settles_while_it_is_searched_is_not_told_as_lost(
 def test_what_cannot_be_read_without_a_registry_that_is_away_is_unknown(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.where.search.SCHEMA_SECONDS", 0.2)
+    monkeypatch.setattr("consumer.decoding.SCHEMA_SECONDS", 0.2)
     cluster.event(b"\x00\x00\x00\x00\x07" + KEY.encode())
     cluster.commit(1)
     outcomes = cluster.outcomes(schema_registry={"url": "http://127.0.0.1:9"})

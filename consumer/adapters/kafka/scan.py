@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     Consumer,
     KafkaError,
     KafkaException,
@@ -31,7 +30,9 @@ Answer = TypeVar("Answer")
 
 #: The broker must be there, and give records on, within this time.
 PATIENCE_SECONDS = 30.0
-BATCH = 1000
+BATCH = 200
+#: The client reads ahead of who takes the records: a batch or two, as headers count for nothing.
+READ_AHEAD = {"queued.max.messages.kbytes": "1024"}
 
 
 class Settled:
@@ -55,7 +56,7 @@ class Scan:
         self._bootstrap = bootstrap_servers
         config = client_config(
             bootstrap_servers,
-            FETCH_SIZES | dict(properties),
+            FETCH_SIZES | READ_AHEAD | dict(properties),
             ThrottledLog().error,
             **{
                 "message.max.bytes": FETCH_LEAST,
@@ -87,30 +88,66 @@ class Scan:
         )
         return {(tp.topic, tp.partition): _settled(tp) for tp in found}
 
+    def bounds(self, keys: Sequence[PartitionId]) -> dict[PartitionId, tuple[int, int]]:
+        """Return of each partition the first offset that its log still holds, and its end."""
+        return {
+            key: self._retry_until_answered(
+                lambda key=key: self._consumer.get_watermark_offsets(  # type: ignore[misc]
+                    TopicPartition(*key), timeout=CALL_SECONDS, cached=False
+                )
+            )
+            for key in keys
+        }
+
+    def offsets_since(self, keys: Sequence[PartitionId], since: float) -> dict[PartitionId, int]:
+        """Return of each partition the first offset with a time (Unix seconds) not before that.
+
+        A partition without such a record is left out.
+        """
+        asked = [TopicPartition(*key, max(0, int(since * 1000))) for key in keys]
+        found = self._retry_until_answered(
+            lambda: self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS) if asked else []
+        )
+        return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+
     def records(self, keys: Sequence[PartitionId], since: float | None) -> Iterator[Message]:
         """Yield their records from a time on, up to the end as it is now.
 
         ``since``: in Unix seconds; None: from the beginning.
         """
-        starts = [TopicPartition(*key, OFFSET_BEGINNING) for key in keys]
+        bounds = self.bounds(keys)
+        starts = {key: low for key, (low, _) in bounds.items()}
         if since is not None:
-            asked = [TopicPartition(*key, int(since * 1000)) for key in keys]
-            # A partition without a record since then is answered with its end.
-            starts = self._retry_until_answered(
-                lambda: self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS)
-            )
-        self._consumer.assign(starts)
-        # For a topic that is not there: none, and an end at once.
-        left = {(tp.topic, tp.partition) for tp in starts}
+            starts = self.offsets_since(keys, since)
+        return self.between(starts, {key: high for key, (_, high) in bounds.items()})
+
+    def between(
+        self, starts: Mapping[PartitionId, int], ends: Mapping[PartitionId, int]
+    ) -> Iterator[Message]:
+        """Yield the records of each partition of ``starts``, from there up to its end, not itself.
+
+        In order within a partition. Raise UserError when an offset is not there, or not answered.
+        """
+        left = {key: ends[key] for key, start in starts.items() if start < ends[key]}
+        self._consumer.assign([TopicPartition(*key, starts[key]) for key in left])
+        # What is to come at most: who asks for more would wait for it in vain.
+        expected = sum(end - starts[key] for key, end in left.items())
         until = time.monotonic() + PATIENCE_SECONDS
         while left:
-            for message in self._consumer.consume(BATCH, 0.2):
+            for message in self._consumer.consume(max(1, min(BATCH, expected)), 0.2):
                 error = message.error()
+                key = (message.topic() or "", message.partition() or 0)
                 if error is None:
                     until = time.monotonic() + PATIENCE_SECONDS
-                    yield message
+                    expected -= 1
+                    offset = message.offset() or 0
+                    if key in left and offset < left[key]:
+                        yield message
+                    if key in left and offset + 1 >= left[key]:
+                        self._done(key, left)
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    left.discard((message.topic() or "", message.partition() or 0))
+                    # The end may be that of records which are not there: of a transaction.
+                    self._done(key, left)
                 elif error.code() in (
                     KafkaError._AUTO_OFFSET_RESET,
                     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -123,6 +160,11 @@ class Scan:
                     no_answer(self._bootstrap, KafkaException(KafkaError(KafkaError._TIMED_OUT)))
                 )
         self._consumer.unassign()
+
+    def _done(self, key: PartitionId, left: dict[PartitionId, int]) -> None:
+        """Read a partition no more: it may be written to faster than it is read."""
+        if left.pop(key, None) is not None:
+            self._consumer.incremental_unassign([TopicPartition(*key)])
 
     def close(self) -> None:
         """Let the client go."""

@@ -66,7 +66,13 @@ def refusal(form: str, raw: bytes) -> tuple[str, str | None]:
 def test_envelope_is_read_with_all_its_members(form: str) -> None:
     event = decoder(form)(envelope())
     assert event == Event(
-        {"a": "1", "b": None}, "case_code", "12", "e-1", WHEN, also_update=("serial_number", "13")
+        {"a": "1", "b": None},
+        "case_code",
+        "12",
+        "e-1",
+        WHEN,
+        also_update=("serial_number", "13"),
+        source="line-3",
     )
 
 
@@ -321,7 +327,10 @@ def test_json_decimals_stay_as_they_are_written(text: str) -> None:
 def test_avro_event_is_read_with_all_its_members(form: str) -> None:
     event = decoder(form)(avro(AVRO_EVENT))
     also = ("serial_number", "13")
-    assert event == Event({"a": "1", "b": None}, "case_code", "12", "e-1", 1714599000000, also)
+    fields = {"a": "1", "b": None}
+    assert event == Event(
+        fields, "case_code", "12", "e-1", 1714599000000, also, source=AVRO_EVENT["source"]
+    )
 
 
 def test_avro_values_keep_their_types() -> None:
@@ -558,7 +567,7 @@ def test_avro_round_trip(
     }
     members["also_update"] = None if also is None else {"data_key": also[0], "key_value": also[1]}
     assert decoder("avro")(avro(members)) == Event(
-        data, data_key, key, event_id or None, 1714599000000, also
+        data, data_key, key, event_id or None, 1714599000000, also, source=members["source"]
     )
 
 

@@ -58,7 +58,9 @@ def item(event: Event) -> dict[str, str]:
 def test_envelope_has_every_member(form: str) -> None:
     raw = encoder(form)(MEMBERS)
     assert json.loads(raw) == MEMBERS
-    assert decoder("json")(raw) == Event(MEMBERS["scm_data"], "extended_id", "K", "e-1", WHEN, ALSO)
+    assert decoder("json")(raw) == Event(
+        MEMBERS["scm_data"], "extended_id", "K", "e-1", WHEN, ALSO, source="line-3"
+    )
 
 
 def test_envelope_leaves_out_what_is_absent() -> None:
@@ -70,7 +72,7 @@ def test_envelope_leaves_out_what_is_absent() -> None:
 def test_avro_has_every_member() -> None:
     raw = encoder("avro")(MEMBERS)
     assert decoder("avro")(raw) == Event(
-        MEMBERS["scm_data"], "extended_id", "K", "e-1", 1714599000123, ALSO
+        MEMBERS["scm_data"], "extended_id", "K", "e-1", 1714599000123, ALSO, source="line-3"
     )
 
 

@@ -35,7 +35,15 @@ EVENT: dict[str, Any] = {
     "scm_data": {"a": "1", "b": None},
     "also_update": {"data_key": "serial_number", "key_value": "13"},
 }
-READ = Event({"a": "1", "b": None}, "case_code", "12", "e-1", WHEN_MS, ("serial_number", "13"))
+READ = Event(
+    {"a": "1", "b": None},
+    "case_code",
+    "12",
+    "e-1",
+    WHEN_MS,
+    ("serial_number", "13"),
+    source="line-3",
+)
 
 
 class Clock:
@@ -328,15 +336,12 @@ def test_older_and_newer_writers_give_what_resolution_against_the_shipped_schema
         resolved["event_id"],
         resolved["occurred_at"],
         also and (also["data_key"], also["key_value"]),
+        source=resolved["source"],
     )
 
 
 def test_record_may_have_another_name_and_namespace() -> None:
-    schema = {
-        **changed(without=("source",)),
-        "name": "PackagingEvent",
-        "namespace": "com.example.line",
-    }
+    schema = {**changed(), "name": "PackagingEvent", "namespace": "com.example.line"}
     assert read_by(schema, EVENT) == READ
 
 

@@ -1,0 +1,64 @@
+"""The plan of a replay: what goes, where, in which order, with which headers.
+
+A ``Step`` names a letter; its record is read and mended once more when its turn comes (``Mender.
+copy`` with ``without``), so the plan of 100,000 letters is small. Steps to one partition must be
+published, and acknowledged, in the order of the plan. Steps to different ones may go side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+from consumer.dead_letters.catalogue import Catalogue
+from consumer.dead_letters.letter import REPLAY_OF, REPLAYS, Header, Letter, Place
+from consumer.dead_letters.verdicts import Verdicts
+from consumer.dead_letters.watching import Kind, Watched
+
+#: What ``--force`` adds.
+FORCED = frozenset({Kind.SUPERSEDED, Kind.UNKNOWN, Kind.LOOPING})
+
+
+class Step(NamedTuple):
+    """One letter to bring back."""
+
+    letter: Place
+    kind: Kind  #: REPLAY, or what was forced
+    topic: str
+    partition: int | None  #: None: the one that its key belongs to
+    without: frozenset[str]  #: fields to leave out
+
+
+def steps(
+    verdicts: Verdicts,
+    catalogue: Catalogue,
+    partition_counts: Mapping[str, int],
+    *,
+    force: Collection[Kind] = (),
+) -> Iterator[Step]:
+    """Yield the steps, those of one partition in the order of the letters' events.
+
+    ``partition_counts``: of the topics, as they are now. ``force``: verdicts that go all the same,
+    whole.
+    """
+    goes = {Kind.REPLAY, *force}
+    going: list[tuple[int, int, int, Watched]] = [
+        (verdicts.home_of(each), each.partition, each.position, each)
+        for each in verdicts.watchlist.letters
+        if each.kind in goes
+    ]
+    going.sort(key=lambda entry: (*entry[:3], catalogue.place(entry[3].number)))
+    for home, _, _, each in going:
+        topic, partition = catalogue.partition_name(home)
+        verdict = verdicts.verdict_of(each)
+        there = partition < partition_counts.get(topic, 0)
+        yield Step(verdict.letter, each.kind, topic, partition if there else None, verdict.without)
+
+
+def headers_of(letter: Letter) -> list[Header]:
+    """Return the headers of a copy: the record's own, and which letter it is, and how often."""
+    return [
+        *letter.original_headers,
+        (REPLAY_OF, str(letter.place).encode()),
+        (REPLAYS, str(letter.replays + 1).encode()),
+    ]
