@@ -57,6 +57,7 @@ mutants: $(STAMP)  ## deliberate breaks of the program, one by one, and which te
 docs: $(STAMP)  ## the pages that are written from code
 	$(BIN)/python -m consumer.config.page > docs/configuration.md
 	$(BIN)/python -m consumer.ops.metrics_page > docs/metrics.md
+	$(BIN)/python -m tests.deploy.dashboard > deploy/grafana/dashboard.json
 
 promises: $(STAMP)  ## docs/promises.md: each promise, its code, its tests and the mutants that break it
 	$(BIN)/python -m tests.promises.page > docs/promises.md

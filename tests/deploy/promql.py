@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from consumer.ops.metric import PREFIX
@@ -31,7 +31,7 @@ class Known(NamedTuple):
     """A series that is there: its labels, and the values of labels that have a fixed list."""
 
     labels: set[str]
-    values: dict[str, tuple[str, ...]]
+    values: Mapping[str, tuple[str, ...]]
 
 
 def selectors(expression: str) -> Iterator[Selector]:
@@ -83,19 +83,23 @@ def problems(expression: str, series: dict[str, Known]) -> list[str]:
                 found.append(f"{name} has no label {label}")
             allowed = known.values.get(label)
             if allowed and "$" not in value:
-                strange = set(value.split("|")) - set(allowed)
-                found += [f"{name} has no {label} {one!r}" for one in sorted(strange)]
-    found += [f"no series here has the label {one}" for one in sorted(groupings(expression))
-              if one not in labels]
-    return found
+                others = set(value.split("|")) - set(allowed)
+                found += [f"{name} has no {label} {one!r}" for one in sorted(others)]
+    strange = groupings(expression) - labels
+    return found + [f"no series here has the label {one}" for one in sorted(strange)]
 
 
-def recorded(name: str, expression: str, series: dict[str, Known]) -> Known:
-    """Return what a recording rule makes: the labels by which its expression aggregates."""
-    outer = re.match(r"(?:\(|\s)*(?:1 - )?\w+ by \(([^)]*)\)", expression)
-    assert outer or expression.startswith("vector("), f"{name}: aggregate first: {expression}"
-    kept = {label.strip() for label in outer[1].split(",")} if outer else set()
-    return Known(kept, {})
+def recorded(expression: str) -> Known:
+    """Return what a recording rule makes: all its parts are aggregated by the same labels."""
+    found = re.findall(r" by \(([^)]*)\)", expression)
+    kept = {tuple(label.strip() for label in labels.split(",")) for labels in found}
+    assert len(kept) <= 1, f"aggregated by several: {expression}"
+    return Known(set(*kept), {})
+
+
+def recordings(rules: Iterable[dict[str, str]]) -> dict[str, Known]:
+    """Return the series that recording rules make, by name."""
+    return {rule["record"]: recorded(rule["expr"]) for rule in rules if "record" in rule}
 
 
 def all_problems(rules: Iterable[dict[str, str]], series: dict[str, Known]) -> dict[str, list[str]]:
@@ -106,6 +110,10 @@ def all_problems(rules: Iterable[dict[str, str]], series: dict[str, Known]) -> d
         name = rule.get("record") or rule["alert"]
         if wrong := problems(rule["expr"], known):
             found[name] = wrong
-        if "record" in rule:
-            known[name] = recorded(name, rule["expr"], known)
+        known |= recordings([rule])
     return found
+
+
+def legend_labels(legend: str) -> set[str]:
+    """Return the labels that a legend of Grafana names."""
+    return set(re.findall(r"\{\{(\w+)\}\}", legend))
