@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check coverage lint types layers simulate chaos outage mutants day fuzz docs promises bench lock clean
+.PHONY: help install demo test check coverage lint types layers simulate chaos outage alerts mutants day fuzz docs promises bench lock clean
 .DEFAULT_GOAL := check
 
 help:  ## this list; without a target: check
@@ -67,6 +67,9 @@ chaos: $(STAMP)  ## kills, cuts and faults on real parts, then a judge: make cha
 
 outage: $(STAMP)  ## the API away for five minutes with a million events behind it: memory, membership, speed
 	$(BIN)/python -m benchmarks.outage
+
+alerts: $(STAMP)  ## each alert by the fault it names, on real parts, durations divided; about 25 minutes
+	$(BIN)/python -m tests.alerts
 
 day: $(STAMP)  ## a factory's day of 20,000 items in every format and mode, on the real broker
 	$(BIN)/python -m tests.factory
