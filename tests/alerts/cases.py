@@ -222,7 +222,7 @@ def leaderless(site: Site) -> Iterator[None]:
     two.start()
 
 
-@case("records are deleted before they are read", "ScmConsumerPartitionStopped")
+@case("records are deleted before they are read", "ScmConsumerPartitionStopped (out_of_range)")
 def out_of_range(site: Site) -> Iterator[None]:
     site.begin()
     yield

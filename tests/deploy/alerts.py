@@ -42,9 +42,8 @@ def alerts() -> dict[str, Rule]:
 
 def causes(alert: Rule) -> list[str]:
     """Return the values of ``cause`` that an alert of this rule can have."""
-    named = re.search(
-        r'by \(job, cause\) \(\s*scm_consumer_trouble\{\s*cause=~"([^"]+)"', alert["expr"]
-    )
+    found = re.search(r'scm_consumer:trouble:max\{\s*cause=~"([^"]+)"', alert["expr"])
+    named = None if alert["expr"].startswith("max by (job)") else found
     return named[1].split("|") if named else []
 
 

@@ -66,7 +66,7 @@ def exposed() -> dict[str, Known]:
     return found
 
 
-def problems(expression: str, series: dict[str, Known]) -> list[str]:
+def problems(expression: str, series: Mapping[str, Known]) -> list[str]:
     """Return what is wrong with the names in an expression: unknown series, labels, values."""
     found = []
     labels: set[str] = set()
@@ -89,29 +89,37 @@ def problems(expression: str, series: dict[str, Known]) -> list[str]:
     return found + [f"no series here has the label {one}" for one in sorted(strange)]
 
 
-def recorded(expression: str) -> Known:
+def recorded(expression: str, series: Mapping[str, Known]) -> Known:
     """Return what a recording rule makes: all its parts are aggregated by the same labels."""
     found = re.findall(r" by \(([^)]*)\)", expression)
     kept = {tuple(label.strip() for label in labels.split(",")) for labels in found}
     assert len(kept) <= 1, f"aggregated by several: {expression}"
-    return Known(set(*kept), {})
+    labels: set[str] = set(*kept)
+    values = {
+        label: allowed
+        for name, _ in selectors(expression)
+        for label, allowed in (series[name].values.items() if name in series else ())
+        if label in labels
+    }
+    return Known(labels, values)
 
 
-def recordings(rules: Iterable[dict[str, str]]) -> dict[str, Known]:
-    """Return the series that recording rules make, by name."""
-    return {rule["record"]: recorded(rule["expr"]) for rule in rules if "record" in rule}
+def all_problems(
+    rules: Iterable[dict[str, str]], series: Mapping[str, Known]
+) -> tuple[dict[str, list[str]], dict[str, Known]]:
+    """Return the problems of rules by name, and all series with those that they record.
 
-
-def all_problems(rules: Iterable[dict[str, str]], series: dict[str, Known]) -> dict[str, list[str]]:
-    """Return the problems of rules by name; each may use what was recorded before it."""
+    Each rule may use what was recorded before it.
+    """
     known = dict(series)
     found = {}
     for rule in rules:
         name = rule.get("record") or rule["alert"]
         if wrong := problems(rule["expr"], known):
             found[name] = wrong
-        known |= recordings([rule])
-    return found
+        if "record" in rule:
+            known[name] = recorded(rule["expr"], known)
+    return found, known
 
 
 def legend_labels(legend: str) -> set[str]:

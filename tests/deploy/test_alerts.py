@@ -76,11 +76,12 @@ def _minutes(text: str) -> int:
 
 
 def test_the_rules_name_what_is_exposed_and_nothing_else() -> None:
-    assert promql.all_problems(alerts.rules(), series()) == {}
+    found, _ = promql.all_problems(alerts.rules(), series())
+    assert found == {}
 
 
 def test_what_an_alerts_text_looks_up_is_exposed_too() -> None:
-    known = series() | promql.recordings(alerts.rules())
+    _, known = promql.all_problems(alerts.rules(), series())
     looked_up = [
         query
         for rule in RULES.values()
@@ -91,13 +92,17 @@ def test_what_an_alerts_text_looks_up_is_exposed_too() -> None:
 
 
 def test_a_wrong_name_label_or_value_in_a_rule_is_found() -> None:
-    known = series()
+    rules = [
+        {"record": "scm_consumer:trouble:max", "expr": "max by (cause) (scm_consumer_trouble)"}
+    ]
+    _, known = promql.all_problems(rules, series())
     for wrong in (
         "scm_consumer_lag_second > 1",
         'scm_consumer_lag_seconds{cause="x"} > 1',
         'scm_consumer_trouble{cause=~"api_failing|api_is_failing"}',
         "max by (topics) (scm_consumer_lag_seconds)",
         "scm_consumer:lag_seconds:max > 1",
+        'scm_consumer:trouble:max{cause="api_is_failing"} == 1',
         'scm_consumer_event_to_settled_seconds{le="300.0"}',
     ):
         assert promql.problems(wrong, known), wrong
@@ -105,6 +110,7 @@ def test_a_wrong_name_label_or_value_in_a_rule_is_found() -> None:
         'max by (topic) (scm_consumer_lag_seconds{job="a"}) > 1',
         'rate(scm_consumer_event_to_settled_seconds_bucket{le="300.0"}[5m])',
         "scm_consumer_trouble{job='$job'} == 1",
+        'scm_consumer:trouble:max{cause="api_failing"} == 1',
     ):
         assert promql.problems(right, known) == [], right
 
