@@ -105,6 +105,14 @@ class Prometheus:
         )["result"]
         return found
 
+    def query_range(
+        self, expression: str, began: float, ended: float, step: float
+    ) -> list[dict[str, Any]]:
+        """Return what an expression gave between two moments."""
+        asked = {"query": expression, "start": began, "end": ended, "step": step}
+        found: list[dict[str, Any]] = self._get(f"/api/v1/query_range?{urlencode(asked)}")["result"]
+        return found
+
     def _get(self, path: str) -> Any:
         with urlopen(f"{self.url}{path}", timeout=30) as answer:
             return json.load(answer)["data"]

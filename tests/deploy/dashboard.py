@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 Json = dict[str, Any]
@@ -318,6 +320,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         ),
     ),
 )
+
+
+def legend_of(legend: str, labels: Mapping[str, str]) -> str:
+    """Return a legend with its labels' values, as Grafana writes it."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: labels.get(found[1], ""), legend)
 
 
 def dashboard() -> Json:
