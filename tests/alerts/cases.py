@@ -100,10 +100,14 @@ def normal_day(site: Site) -> Iterator[None]:
     site.begin("a", "b")
     yield
     time.sleep(30)
-    for member in ("a", "b"):
+    for member, other in (("a", "b"), ("b", "a")):
+        # As a cluster does it: a process that is taken away is scraped no more. A start takes
+        # seconds, which here are as many half minutes.
+        site.watch(other)
         site.stop(member)
         site.start(member)
         site.wait_ready(member)
+        site.watch()
     time.sleep(20)
     number = site.sandbox.faults.add("status", code=503, path="any")
     time.sleep(1)

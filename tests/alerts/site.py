@@ -100,9 +100,10 @@ class Site:
         self._feeder.start()
         self.feed()
 
-    def watch(self) -> None:
-        """Have Prometheus scrape all members."""
-        self.prometheus.watch(self.name, [f"127.0.0.1:{port}" for port in self._ports.values()])
+    def watch(self, *members: str) -> None:
+        """Have Prometheus scrape these members, by default all."""
+        ports = [self._ports[member] for member in members or self._ports]
+        self.prometheus.watch(self.name, [f"127.0.0.1:{port}" for port in ports])
 
     def wait_ready(self, member: str) -> None:
         """Wait until a member has joined its group."""
