@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check coverage lint types layers simulate chaos outage mutants day fuzz docs promises bench eta lock clean
+.PHONY: help install demo test check coverage lint types layers simulate chaos outage alerts mutants day fuzz docs promises bench eta lock clean
 .DEFAULT_GOAL := check
 
 help:  ## this list; without a target: check
@@ -57,6 +57,7 @@ mutants: $(STAMP)  ## deliberate breaks of the program, one by one, and which te
 docs: $(STAMP)  ## the pages that are written from code
 	$(BIN)/python -m consumer.config.page > docs/configuration.md
 	$(BIN)/python -m consumer.ops.metrics_page > docs/metrics.md
+	$(BIN)/python -m tests.deploy.dashboard > deploy/grafana/dashboard.json
 
 promises: $(STAMP)  ## docs/promises.md: each promise, its code, its tests and the mutants that break it
 	$(BIN)/python -m tests.promises.page > docs/promises.md
@@ -66,6 +67,9 @@ chaos: $(STAMP)  ## kills, cuts and faults on real parts, then a judge: make cha
 
 outage: $(STAMP)  ## the API away for five minutes with a million events behind it: memory, membership, speed
 	$(BIN)/python -m benchmarks.outage
+
+alerts: $(STAMP)  ## each alert by the fault it names, on real parts, durations divided; about 25 minutes
+	$(BIN)/python -m tests.alerts
 
 day: $(STAMP)  ## a factory's day of 20,000 items in every format and mode, on the real broker
 	$(BIN)/python -m tests.factory

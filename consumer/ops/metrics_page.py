@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from textwrap import fill
-from typing import NamedTuple
 
 from consumer.core.counters import MAX_NAMES, OTHER
 from consumer.core.verdict import Verdict
@@ -37,7 +36,7 @@ for a readiness probe |
 
 `/healthz` and `/readyz` answer with one line that says why. A paused API, an open circuit or old
 rows change neither: a restart would only repeat what is in flight, and stall the roll-out that
-brings the new token. They are alerts, below.
+brings the new token. They are [alerts](alerts.md).
 
 Every scrape is one consistent snapshot, taken between two steps of the owner loop: consumed =
 accepted + rejected + skipped + released + unsettled, each time. When the loop does not answer
@@ -66,63 +65,12 @@ _MEANINGS = {
     Verdict.UNSENT: "it certainly did not reach the API",
 }
 
-_ALERTS_HEAD = """
+_TAIL = """
 ## What to alert on
 
-Five questions an on-call person wants answered; the times are a beginning.
+[Alerts](alerts.md): rules for Prometheus, with an objective and a dashboard. What to do when one
+comes: the [runbook](runbook.md).
 """
-
-
-class _Alert(NamedTuple):
-    title: str
-    query: str
-    held: str
-    text: str
-
-
-ALERTS = (
-    _Alert(
-        "Uploading is paused",
-        f"max by (cause) ({PREFIX}api_blocked) == 1",
-        "5 minutes",
-        "The API refuses this consumer (token, permissions, address), or rejects everything. "
-        "Nothing is lost and nothing is dead-lettered meanwhile. The log line `uploading is "
-        "paused` says what to do; a new token file is taken up by itself.",
-    ),
-    _Alert(
-        "Something does not settle",
-        f"max({PREFIX}oldest_unsettled_seconds) > 900",
-        "5 minutes",
-        f"A record was read a quarter of an hour ago and is not done. `{PREFIX}circuit_open` and "
-        f"`{PREFIX}requests_total` say whether the API fails, `{PREFIX}rows_parked` what the rows "
-        f"wait for, and `{PREFIX}dead_letters_pending` whether the dead-letter topic cannot be "
-        "written.",
-    ),
-    _Alert(
-        "A partition is stopped",
-        f"sum by (cause) ({PREFIX}partitions_stopped) > 0",
-        "0 minutes",
-        "Retention deleted records before they were read, or the topic was deleted and recreated, "
-        "and `kafka.on_out_of_range` is `stop`. The log says which, and names the partition; "
-        "decide what is to become of the gap, then set it to `earliest` or `latest` and restart.",
-    ),
-    _Alert(
-        "Nobody reads",
-        f"sum({PREFIX}assigned_partitions) == 0 or absent({PREFIX}assigned_partitions)",
-        "5 minutes",
-        "No consumer runs, or none is in the group. Several consumers of which some have no "
-        "partition are no reason.",
-    ),
-    _Alert(
-        "Too much is rejected",
-        f'sum(rate({PREFIX}records_settled_total{{result="rejected"}}[30m]))\n'
-        f'  / sum(rate({PREFIX}records_settled_total{{result=~"accepted|rejected"}}[30m])) > 0.05',
-        "15 minutes",
-        "More than one record in twenty goes to the dead-letter topic. "
-        f"`{PREFIX}rows_rejected_total` says why: words of validation point to the publisher, "
-        "`unknown_key` to codes that the API does not know yet.",
-    ),
-)
 
 
 def page() -> str:
@@ -136,13 +84,7 @@ def page() -> str:
         if metric.known:
             known = ", ".join(f"`{value}`" for value in metric.known)
             lines.append(_item(f"`{metric.name}`, `{metric.labels[0]}`: {known}"))
-    lines.append(_ALERTS_HEAD)
-    for number, alert in enumerate(ALERTS, 1):
-        lines.append(
-            f"### {number}. {alert.title}\n\n```promql\n{alert.query}\n```\n\n"
-            + fill(f"For {alert.held}. {alert.text}", 100, break_on_hyphens=False)
-            + "\n"
-        )
+    lines.append(_TAIL)
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import subprocess
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from consumer.core.counters import MAX_NAMES
 from consumer.ops.exposition import bounded, exposition, family
 from consumer.ops.metric import PREFIX
 from consumer.ops.metrics import METRICS
-from consumer.ops.metrics_page import ALERTS, page
+from consumer.ops.metrics_page import page
 from consumer.ops.snapshot import take
 from consumer.ops.status import Snapshot
 from tests.support import needs
@@ -213,23 +212,3 @@ def test_a_label_from_an_event_cannot_break_the_format(snapshot: Snapshot, evil:
 
 def test_the_page_in_docs_is_the_one_the_table_gives() -> None:
     assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == page(), "run make docs"
-
-
-def test_what_the_page_advises_to_alert_on_is_promql_over_metrics_that_are_there(
-    tmp_path: Path,
-) -> None:
-    rules = tmp_path / "rules.yml"
-    lines = ["groups:", "- name: page", "  rules:"]
-    for number, alert in enumerate(ALERTS):
-        lines += [
-            f"  - alert: A{number}",
-            "    expr: |-",
-            *(f"      {part}" for part in alert.query.splitlines()),
-        ]
-    rules.write_text("\n".join(lines) + "\n")
-    checked = promtool("check", "rules", str(rules))
-    assert checked.returncode == 0, checked.stderr.decode()
-    declared = {PREFIX + metric.name for metric in METRICS}
-    named = set(re.findall(rf"{PREFIX}\w+", page()))
-    assert named <= declared
-    assert all(re.findall(rf"{PREFIX}\w+", alert.query) for alert in ALERTS)

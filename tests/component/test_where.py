@@ -163,7 +163,10 @@ def test_a_marker_of_dlq_resolve_is_no_evidence_of_anything(cluster: Cluster) ->
     item = {"extended_id": KEY, "line": "L1"}
     cluster.dead_letter(0, cluster.event(item), "unknown_key", item)
     place = f"{cluster.dead_letters}[0]@0".encode()
-    headers = [("scm.resolves", place), ("scm.because", KEY.encode())]
+    headers: list[tuple[str, str | bytes | None]] = [
+        ("scm.resolves", place),
+        ("scm.because", KEY.encode()),
+    ]
     cluster.producer.produce(cluster.dead_letters, None, b"scm.resolves:0-0", 0, headers=headers)
     assert cluster.producer.flush(10) == 0
     cluster.commit(1)

@@ -100,9 +100,15 @@ class Rehearsal:
 
     def start_prometheus(self) -> str:
         """Start Prometheus with deploy/prometheus.yml; return its address."""
-        source, *_ = self._services["prometheus"]["volumes"][0].split(":")
-        file = self._folder / "prometheus.yml"
-        file.write_text(self.addresses.here((compose.ROOT / source).read_text(), "prometheus"))
+        etc = self._folder / "etc"
+        for volume in self._services["prometheus"]["volumes"]:
+            source, target, _ = volume.split(":")
+            here = etc / target.removeprefix("/etc/prometheus/")
+            here.parent.mkdir(exist_ok=True)
+            here.symlink_to(compose.ROOT / source)
+        file = etc / "with-addresses.yml"
+        named = (etc / "prometheus.yml").read_text()
+        file.write_text(self.addresses.here(named, "prometheus"))
         address = f"127.0.0.1:{self.addresses.port('prometheus', 9090)}"
         options = [
             f"--config.file={file}",

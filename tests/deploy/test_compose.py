@@ -189,11 +189,20 @@ def test_the_ops_address_is_published_and_scraped(settings: Settings) -> None:
     )
 
 
-def test_prometheus_finds_its_configuration_where_its_image_looks_for_it() -> None:
-    (volume,) = compose.services()["prometheus"]["volumes"]
-    source, target, mode = volume.split(":")
-    assert compose.ROOT / source == PROMETHEUS
-    assert (target, mode) == ("/etc/prometheus/prometheus.yml", "ro")
+def test_prometheus_finds_its_configuration_and_its_rules_where_it_looks_for_them() -> None:
+    mounted = {}
+    for volume in compose.services()["prometheus"]["volumes"]:
+        source, target, mode = volume.split(":")
+        assert mode == "ro"
+        mounted[target] = compose.ROOT / source
+    assert mounted == {
+        "/etc/prometheus/prometheus.yml": PROMETHEUS,
+        "/etc/prometheus/prometheus": PROMETHEUS.with_suffix(""),
+    }
+    named = YAML(typ="safe").load(PROMETHEUS.read_text())["rule_files"]
+    assert named == ["prometheus/rules.yml", "prometheus/slo.yml"], "relative to the configuration"
+    for name in named:
+        assert (PROMETHEUS.parent / name).is_file()
 
 
 def test_promtool_accepts_the_configuration_of_prometheus() -> None:
