@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from collections.abc import Callable, Mapping
-from functools import cache
+from datetime import UTC, datetime
 from http import HTTPStatus
-from importlib import resources
 from typing import Any
 
 import msgspec
@@ -24,6 +20,10 @@ from consumer.ops.server import OpsResponse, OpsServer, Paths, address_of, line
 from consumer.ops.snapshot import take
 from consumer.ops.snapshot_request import ANSWER_SECONDS, SnapshotRequester
 from consumer.ops.status import Snapshot
+from consumer.ops.view.document import read
+from consumer.ops.view.model import view_of
+from consumer.ops.view.page import page as page_of
+from consumer.ops.view.page import page_without_answer, policy
 
 OK, UNAVAILABLE = HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE
 
@@ -58,9 +58,14 @@ def paths_of(
         return OpsResponse(status_json(snapshot, settings), "application/json")
 
     def page(_: str) -> OpsResponse:
-        html, policy = _page()
-        headers = {"Content-Security-Policy": policy}
-        return OpsResponse(html, "text/html; charset=utf-8", headers=headers)
+        snapshot = request()
+        at = datetime.now(UTC)
+        if snapshot is None:
+            html, code = page_without_answer(ANSWER_SECONDS, at), UNAVAILABLE
+        else:
+            html, code = page_of(view_of(read(msgspec.to_builtins(snapshot))), at), OK
+        headers = {"Content-Security-Policy": policy()}
+        return OpsResponse(html, "text/html; charset=utf-8", code, headers)
 
     return {
         "/": page,
@@ -96,25 +101,3 @@ def status_json(snapshot: Snapshot, settings: Mapping[str, Any]) -> bytes:
     """Return the body of ``/status``."""
     document = {**msgspec.to_builtins(snapshot), "settings": settings}
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-
-@cache
-def _page() -> tuple[bytes, str]:
-    """Return the page and its policy: a browser runs this script and style of it, nothing else."""
-    html = resources.files("consumer.ops").joinpath("page.html").read_text(encoding="utf-8")
-    allowed = {
-        f"{tag}-src": _hash_of(re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[0])
-        for tag in ("script", "style")
-    }
-    rules = {
-        "default-src": "'none'",
-        "connect-src": "'self'",
-        "img-src": "data:",
-        "base-uri": "'none'",
-    }
-    rules |= {"form-action": "'none'", "frame-ancestors": "'none'", **allowed}
-    return html.encode(), "; ".join(f"{name} {value}" for name, value in rules.items())
-
-
-def _hash_of(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
