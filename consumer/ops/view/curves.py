@@ -25,7 +25,7 @@ class Curve(msgspec.Struct, frozen=True):
     now: str
     most: str
     lines: list[list[tuple[float, float]]]
-    blocks: str
+    shares: list[float | None]  #: of the highest value, from the oldest; None: not known
 
     @property
     def areas(self) -> list[str]:
@@ -38,6 +38,12 @@ class Curve(msgspec.Struct, frozen=True):
     def strokes(self) -> list[str]:
         """Return the lines for SVG's ``points``."""
         return [_points(line) for line in self.lines]
+
+    def blocks(self, width: int) -> str:
+        """Return the curve as at most so many characters: of several values the highest shows."""
+        each = max(1, math.ceil(len(self.shares) / width))
+        parts = (self.shares[at : at + each] for at in range(0, len(self.shares), each))
+        return "".join(_block([share for share in part if share is not None]) for part in parts)
 
 
 def curves(history: Sequence[Sample]) -> list[Curve]:
@@ -71,7 +77,7 @@ def _curve(
         now=shown(values[-1] if values else None),
         most=shown(most if known else None),
         lines=[line for line in lines if line],
-        blocks="".join(_block(value, most) for value in values),
+        shares=[None if value is None else _share(value, most) for value in values],
     )
 
 
@@ -84,14 +90,15 @@ def _x(seconds_ago: float) -> float:
 
 
 def _y(value: float, most: float) -> float:
-    share = value / most if most > 0 else 0.0
-    return round(HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * share, 1)
+    return round(HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * _share(value, most), 1)
 
 
-def _block(value: float | None, most: float) -> str:
-    if value is None:
-        return " "
-    return _BLOCKS[round((len(_BLOCKS) - 1) * (value / most if most > 0 else 0.0))]
+def _share(value: float, most: float) -> float:
+    return value / most if most > 0 else 0.0
+
+
+def _block(shares: Sequence[float]) -> str:
+    return _BLOCKS[round((len(_BLOCKS) - 1) * max(shares))] if shares else " "
 
 
 def _points(line: Sequence[tuple[float, float]]) -> str:

@@ -198,9 +198,7 @@ def latest(status: Status) -> Table:
                 Cell(duration(each.seconds)),
                 Cell(each.where),
                 Cell(each.key_value or UNKNOWN, each.data_key or ""),
-                Cell(
-                    words(each.reason), f"HTTP {each.http_status}" if each.http_status else ""
-                ),
+                Cell(words(each.reason), f"HTTP {each.http_status}" if each.http_status else ""),
                 Cell(each.message or UNKNOWN, f"field {each.field}" if each.field else ""),
             )
             for each in found[:MAX_ITEMS]

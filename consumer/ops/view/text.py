@@ -13,7 +13,7 @@ from typing import Any
 #: Characters of one text that are shown.
 MAX_CHARACTERS = 240
 #: What is shown where a number is not known.
-UNKNOWN = "–"
+UNKNOWN = "–"  # noqa: RUF001 - a dash, as typeset
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
@@ -54,7 +54,7 @@ def words(name: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return a count or a rate with thousands parted; a small one that is not whole with a digit."""
+    """Return a count or rate with thousands parted; a small one that is not whole gets a digit."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
     if value != int(value) and abs(value) < 10:
