@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -190,10 +191,8 @@ class Terminal:
         self.seen = ""
 
     def _read(self) -> str:
-        try:
+        with suppress(OSError):  # nothing now, or nothing any more
             self.seen += os.read(self._own, 1_000_000).decode(errors="replace")
-        except (BlockingIOError, OSError):  # nothing now, or nothing any more
-            pass
         return self.seen
 
     def end(self, number: int) -> int:

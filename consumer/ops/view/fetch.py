@@ -15,8 +15,8 @@ from consumer.ops.server import address_of
 SECONDS = 5.0
 #: Bytes of a document that are taken: a thousand partitions take one million.
 MAX_BYTES = 32_000_000
-#: Addresses that a server listens at, and nobody can call.
-_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared only
+#: Hosts that a server listens at and nobody can call, and this host instead.
+_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 class StatusError(UserError):
@@ -62,8 +62,8 @@ def fetch(url: str) -> Any:
         raise StatusError(f"{shown} cannot be trusted: its certificate does not pass") from error
     except requests.exceptions.Timeout as error:
         raise StatusError(
-            f"{shown} did not answer within {SECONDS:g} s: is it the consumer's ops address, and is "
-            "a firewall between?"
+            f"{shown} did not answer within {SECONDS:g} s: is it the consumer's ops address, "
+            "and is a firewall between?"
         ) from error
     except (requests.exceptions.RequestException, OSError) as error:
         raise StatusError(

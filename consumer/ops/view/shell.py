@@ -84,8 +84,8 @@ class Shell:
             return view_of(read(document), most_partitions=most_partitions)
         except msgspec.ValidationError as error:
             raise StatusError(
-                f"the consumer at {shown_address(self._address)} is of another version, and its status cannot be "
-                f"shown ({error}); scm-consumer status --json gives it as it is"
+                f"the consumer at {shown_address(self._address)} is of another version, and its "
+                f"status cannot be shown ({error}); scm-consumer status --json gives it as it is"
             ) from error
 
     def _screen(self, view: View, at: datetime, lost: str = "") -> RenderableType:
