@@ -63,7 +63,8 @@ def paths_of(
         if snapshot is None:
             html, code = page_without_answer(ANSWER_SECONDS, at), UNAVAILABLE
         else:
-            html, code = page_of(view_of(read(msgspec.to_builtins(snapshot))), at), OK
+            shown = view_of(read(orjson.loads(status_json(snapshot, {}))))
+            html, code = page_of(shown, at), OK
         headers = {"Content-Security-Policy": policy()}
         return OpsResponse(html, "text/html; charset=utf-8", code, headers)
 

@@ -230,20 +230,27 @@ def test_a_consumer_that_does_not_answer_is_told_of_and_comes_back(
 
 
 def test_a_page_that_nobody_sees_asks_nothing(browser: Browser, served: Served) -> None:
-    shown = look(browser, served)
-    shown.page.evaluate(
-        "() => { Object.defineProperty(document, 'hidden', { value: true, configurable: true });"
-        " document.dispatchEvent(new Event('visibilitychange')); }"
-    )
+    context = browser.new_context()
+    shown = Look(context)
+    shown.page.clock.install()
+    shown.page.goto(served.url)
+
+    def seen(*, seen: bool) -> None:
+        shown.page.evaluate(
+            "(hidden) => { Object.defineProperty(document, 'hidden', { value: hidden,"
+            " configurable: true }); document.dispatchEvent(new Event('visibilitychange')); }",
+            not seen,
+        )
+
+    with shown.page.expect_response(lambda _: True):
+        shown.page.clock.run_for(REFRESH_SECONDS * 1000)
+    seen(seen=False)
     before = served.requests
-    shown.page.wait_for_timeout(REFRESH_SECONDS * 1000 + 2_000)
+    shown.page.clock.run_for(20 * REFRESH_SECONDS * 1000)
     assert served.requests == before
-    shown.page.evaluate(
-        "() => { Object.defineProperty(document, 'hidden', { value: false, configurable: true });"
-        " document.dispatchEvent(new Event('visibilitychange')); }"
-    )
-    wait_until(lambda: served.requests > before, SECONDS)
-    shown.page.context.close()
+    with shown.page.expect_response(lambda _: True):
+        seen(seen=True)
+    context.close()
 
 
 def test_all_that_can_be_opened_is_reached_by_keyboard(browser: Browser, served: Served) -> None:

@@ -24,7 +24,7 @@ class StatusError(UserError):
 
 
 def url_of(listen: str) -> str:
-    """Return where the consumer of this host with this ``ops.listen`` is asked. Raise StatusError."""
+    """Return where this host's consumer with this ``ops.listen`` is asked. Raise StatusError."""
     if not listen:
         raise StatusError(
             "ops.listen is empty: the consumer of these settings serves no status; "
