@@ -76,6 +76,11 @@ class Stage:
         self._consumer.__exit__(None, None, None)
         self._consumer = None
 
+    @property
+    def said(self) -> str:
+        """Return the consumer's log."""
+        return "" if self._consumer is None else self._consumer.err
+
     def close(self) -> None:
         """End all of it."""
         self._stop.set()
@@ -156,5 +161,5 @@ def staged(stack: ExitStack, kafka: Kafka, name: str, number: int, folder: Path)
     stage.sandbox.__enter__()
     stack.callback(stage.close)
     SCENES[name].begin(stage)
-    wait_until(lambda: stage.sandbox.journal()["requests"], START_SECONDS)
+    wait_until(lambda: stage.sandbox.journal()["requests"], START_SECONDS, lambda: stage.said)
     return stage
