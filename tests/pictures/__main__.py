@@ -1,4 +1,4 @@
-"""Take the pictures: ``python -m tests.pictures [--minutes 7] [--folder F] [SCENE ...]``."""
+"""Take the pictures: ``python -m tests.pictures [--minutes 6] [--folder F] [SCENE ...]``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main() -> None:
     """Run the scenes side by side and take a picture of each, on a desktop and on a phone."""
     parser = argparse.ArgumentParser(prog="python -m tests.pictures")
     parser.add_argument("scenes", nargs="*", default=SHOWN, choices=[*SCENES, []])
-    parser.add_argument("--minutes", type=float, default=7.0)
+    parser.add_argument("--minutes", type=float, default=6.0)
     parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "pictures")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def main() -> None:
             for number, name in enumerate(given.scenes, 1)
         }
         _say(f"{', '.join(stages)}: running for {given.minutes:g} min")
-        time.sleep(max(0.0, 60 * given.minutes - TROUBLE_SECONDS))
+        time.sleep(60 * given.minutes)
         for name, stage in stages.items():
             trouble = SCENES[name].trouble
             if trouble is not None:

@@ -128,8 +128,7 @@ def _poison(stage: Stage) -> None:
 
 
 def _refuse_dead_letters(stage: Stage) -> None:
-    # Two replicas are asked for, and there is one broker.
-    stage.kafka.configure_topic(stage.job.letters, {"min.insync.replicas": "2"})
+    stage.kafka.configure_topic(stage.job.letters, {"max.message.bytes": "1"})
     stage.publish(3, "UNKNOWN1")
 
 

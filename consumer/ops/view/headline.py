@@ -55,8 +55,8 @@ _QUIET = {
     "stopping": ("Stopping", "What is under way is finished and committed; then it ends."),
     "stopped": ("Stopped", "It has ended, and does nothing any more."),
 }
-#: A time lag that is called a backlog where no target is told, in seconds.
-BACKLOG_SECONDS = 300.0
+#: What is called a backlog, in seconds: a time lag where no target is told, and a time to be gone.
+LATE_SECONDS, BACKLOG_SECONDS = 300.0, 60.0
 _TONES = {"running": Tone.GOOD, "degraded": Tone.WARN, "stuck": Tone.BAD}
 
 
@@ -111,14 +111,20 @@ def headline(status: Status) -> Headline:
             "This member has no partitions",
             "Other members of the group have them all.",
         )
-    if (status.lag.seconds or 0.0) > (status.lag.target_seconds or BACKLOG_SECONDS):
+    if _has_backlog(status.lag):
         return Headline(
             status.state,
             Tone.QUIET,
-            "Working off a backlog",
+            "Falling behind" if status.lag.growing else "Working off a backlog",
             f"{number(status.lag.records)} records behind. {gone_in(status.lag)}",
         )
     return Headline(status.state, tone, "All is well", "Nothing needs you.")
+
+
+def _has_backlog(lag: Lag) -> bool:
+    # Either may be unknown: how old the oldest record is, or when the backlog will be gone.
+    late = (lag.seconds or 0.0) > (lag.target_seconds or LATE_SECONDS)
+    return late or lag.growing or (lag.backlog_eta_seconds or 0.0) > BACKLOG_SECONDS
 
 
 def gone_in(lag: Lag) -> str:

@@ -17,6 +17,8 @@ from consumer.ops.view.text import UNKNOWN, duration, number, plural, words
 
 #: What is called failing: no call to the API has been answered for so long, in seconds.
 FAILING_SECONDS = 2.0
+#: A time lag that is more than a moment, in seconds.
+LATE_SECONDS = 60.0
 #: Parts of the ledger, in the order of the bar.
 RESULTS = ("accepted", "rejected", "skipped", "released", "unsettled")
 
@@ -101,8 +103,10 @@ def _gone(lag: Lag) -> Figure:
         return Figure(name, "growing", "more arrives than gets done: not keeping up", Tone.WARN)
     if lag.records is None:
         return Figure(name, UNKNOWN, "")
-    if lag.records == 0 or (seconds is not None and seconds < 1):
+    if lag.records == 0 or (seconds is not None and seconds < 1 and not _late(lag)):
         return Figure("Backlog", "none", "what arrives gets done at once")
+    if seconds is not None and seconds < 1:
+        return Figure(name, "not known", "what is behind waits for its oldest record", Tone.WARN)
     if seconds is None:
         return Figure(name, "not known", "no pace to tell by")
     return Figure(name, f"about {duration(seconds)}", "until what is behind is done, at this pace")
@@ -110,22 +114,32 @@ def _gone(lag: Lag) -> Figure:
 
 def _figures(status: Status) -> list[Figure]:
     lag = status.lag
-    late = lag.target_seconds is not None and (lag.seconds or 0.0) > lag.target_seconds
     members = lag.desired_members
     target = f"to get it done within {duration(lag.target_seconds)}" if lag.target_seconds else ""
     return [
-        Figure(
-            "Time lag",
-            duration(lag.seconds),
-            "age of the oldest record that is not done",
-            Tone.WARN if late else Tone.QUIET,
-        ),
+        _time_lag(status),
         _behind(status),
         _gone(lag),
         Figure("Pace", number(lag.rows_per_second), "rows done a second"),
         Figure("Members wanted", UNKNOWN if members is None else number(members), target),
         _uploading(status.api),
     ]
+
+
+def _late(lag: Lag) -> bool:
+    return (lag.seconds or 0.0) >= LATE_SECONDS
+
+
+def _time_lag(status: Status) -> Figure:
+    name, lag = "Time lag", status.lag
+    known = [p.lag_seconds for p in status.partitions if p.lag_seconds is not None]
+    if lag.seconds is None and any(known):
+        unknown = plural(len(status.partitions) - len(known), "partition")
+        note = f"at least: in {unknown} it is not known"
+        return Figure(name, duration(max(known)), note, Tone.WARN)
+    over = lag.target_seconds is not None and (lag.seconds or 0.0) > lag.target_seconds
+    tone = Tone.WARN if over else Tone.QUIET
+    return Figure(name, duration(lag.seconds), "age of the oldest record that is not done", tone)
 
 
 def _behind(status: Status) -> Figure:

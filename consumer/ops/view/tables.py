@@ -33,7 +33,9 @@ _WAITS = {
     "dead_letter": "its dead letter is not acknowledged",
     "receipt": "its receipt is not acknowledged",
     "schema": "its schema is not known yet",
+    "room": "there is no room for its rows yet",
     "pause": "uploading is paused",
+    "group": "it is not sure that this member is in its group",
     "stop": "the process stops",
 }
 OUTCOMES = {
@@ -146,7 +148,11 @@ def _reading(partition: Partition) -> Cell:
 def _oldest(oldest: Oldest | None, *, always: bool) -> Cell:
     if oldest is None or not (always or (oldest.unsettled_seconds or 0.0) >= OLD_SECONDS):
         return Cell(UNKNOWN)
-    parts = [f"offset {oldest.offset}", f"waits {duration(oldest.unsettled_seconds)}"]
+    parts = [f"offset {oldest.offset}", f"unsettled for {duration(oldest.unsettled_seconds)}"]
+    if oldest.key_value:
+        parts.append(f"{oldest.data_key or 'key'} {oldest.key_value}")
+    if oldest.message:
+        return Cell(oldest.message, ", ".join(parts))
     if oldest.behind:
         parts.append(f"behind {oldest.behind}")
     if oldest.attempts > 1:
@@ -155,10 +161,8 @@ def _oldest(oldest: Oldest | None, *, always: bool) -> Cell:
         parts.append(f"again in {duration(oldest.retry_in_seconds)}")
     if oldest.last_response:
         parts.append(f"last answer {oldest.last_response}")
-    if oldest.key_value:
-        parts.append(f"{oldest.data_key or 'key'} {oldest.key_value}")
     waits = _WAITS.get(oldest.waits_for, words(oldest.waits_for))
-    return Cell(oldest.message or waits, ", ".join(parts))
+    return Cell(waits, ", ".join(parts))
 
 
 def reasons(status: Status) -> Table:

@@ -94,7 +94,10 @@ def test_a_member_without_partitions_says_that_others_have_them() -> None:
 def test_a_backlog_that_is_worked_off_says_when_it_will_be_gone() -> None:
     document = status_samples.backlog()
     assert "gone in about 12 min" in told(document).message
+    document["lag"]["seconds"] = None
+    assert told(document).title == "Working off a backlog", "by when it will be gone"
     document["lag"] |= {"growing": True, "backlog_eta_seconds": None}
     assert "does not keep up" in told(document).message
-    document["lag"]["growing"] = False
+    assert told(document).title == "Falling behind"
+    document["lag"] |= {"growing": False, "seconds": 1_520.0}
     assert "no pace yet" in told(document).message
