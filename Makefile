@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check coverage lint types layers simulate chaos outage alerts mutants day fuzz docs promises bench eta lock clean
+.PHONY: help install demo test check coverage lint types layers simulate chaos outage alerts mutants day fuzz docs promises pictures bench eta lock clean
 .DEFAULT_GOAL := check
 
 help:  ## this list; without a target: check
@@ -61,6 +61,9 @@ docs: $(STAMP)  ## the pages that are written from code
 
 promises: $(STAMP)  ## docs/promises.md: each promise, its code, its tests and the mutants that break it
 	$(BIN)/python -m tests.promises.page > docs/promises.md
+
+pictures: $(STAMP)  ## the ops page's pictures in the docs, from real runs of some minutes
+	$(BIN)/python -m tests.pictures
 
 chaos: $(STAMP)  ## kills, cuts and faults on real parts, then a judge: make chaos SEED=7 MINUTES=15
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))

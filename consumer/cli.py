@@ -31,7 +31,7 @@ Completion of commands and options, in ~/.bashrc (zsh, fish: the same with zsh_s
 """
 
 #: In the order of the help; one module each in ``consumer.commands``.
-COMMANDS = ("demo", "run", "check", "publish", "where", "dlq", "status", "sandbox", "config")
+COMMANDS = ("demo", "run", "check", "publish", "status", "where", "dlq", "sandbox", "config")
 
 
 class _Lazy(click.Group):
@@ -76,6 +76,7 @@ def group(ctx: click.Context, config: Path | None, log_level: str | None) -> Non
       scm-consumer run                           the consumer, with scm-consumer.toml
       scm-consumer check --create                is everything there; make the topics that are not
       scm-consumer publish codes.csv             a table to events; bad lines are listed by number
+      scm-consumer status                        how the running consumer is, and what to do
       scm-consumer where HGDTQD54D5SD86EEDFS     what became of a code's events
       scm-consumer dlq stats                     the dead letters, by reason
       scm-consumer status --group                the whole group, from Kafka alone

@@ -26,7 +26,7 @@ that is in use is logged once and tried again, while uploading goes on.
 
 | path | what |
 | --- | --- |
-| `/` | a page for people: state, records, windows, requests, partitions; refreshes itself |
+| `/` | [a page for people](ops-page.md): state and what to do, lag, partitions, rejections |
 | `/metrics` | for Prometheus, in the text format or OpenMetrics, as it asks |
 | `/healthz` | 200 while the owner loop has turned in the last {STALLED_SECONDS:g} s, else 503: \
 for a liveness probe |

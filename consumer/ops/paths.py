@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from collections.abc import Callable, Mapping
-from functools import cache
+from datetime import UTC, datetime
 from http import HTTPStatus
-from importlib import resources
 from typing import Any
 
 import msgspec
@@ -22,6 +18,10 @@ from consumer.ops.health import Loop, alive, ready
 from consumer.ops.server import OpsResponse, OpsServer, Paths, address_of, line
 from consumer.ops.snapshot_request import ANSWER_SECONDS, SnapshotRequester
 from consumer.ops.status import Snapshot
+from consumer.ops.view.document import read
+from consumer.ops.view.model import view_of
+from consumer.ops.view.page import page as page_of
+from consumer.ops.view.page import page_without_answer, policy
 
 #: Percentiles of a histogram that ``/status`` tells.
 PERCENTILES = (50, 95, 99)
@@ -58,9 +58,15 @@ def paths_of(
         return OpsResponse(status_json(snapshot, shown), "application/json")
 
     def page(_: str) -> OpsResponse:
-        html, policy = _page()
-        headers = {"Content-Security-Policy": policy}
-        return OpsResponse(html, "text/html; charset=utf-8", headers=headers)
+        snapshot = request()
+        at = datetime.now(UTC)
+        if snapshot is None:
+            html, code = page_without_answer(ANSWER_SECONDS, at), UNAVAILABLE
+        else:
+            shown = view_of(read(orjson.loads(status_json(snapshot, {}))))
+            html, code = page_of(shown, at), OK
+        headers = {"Content-Security-Policy": policy()}
+        return OpsResponse(html, "text/html; charset=utf-8", code, headers)
 
     return {
         "/": page,
@@ -111,25 +117,3 @@ def summary_of(histogram: Histogram) -> dict[str, float | int | None]:
         "sum": round(histogram.sum, 3),
     }
     return summary | {f"p{percent}": histogram.quantile(percent / 100) for percent in PERCENTILES}
-
-
-@cache
-def _page() -> tuple[bytes, str]:
-    """Return the page and its policy: a browser runs this script and style of it, nothing else."""
-    html = resources.files("consumer.ops").joinpath("page.html").read_text(encoding="utf-8")
-    allowed = {
-        f"{tag}-src": _hash_of(re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[0])
-        for tag in ("script", "style")
-    }
-    rules = {
-        "default-src": "'none'",
-        "connect-src": "'self'",
-        "img-src": "data:",
-        "base-uri": "'none'",
-    }
-    rules |= {"form-action": "'none'", "frame-ancestors": "'none'", **allowed}
-    return html.encode(), "; ".join(f"{name} {value}" for name, value in rules.items())
-
-
-def _hash_of(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -26,6 +26,7 @@ PACKAGES = {
     "kcat": "kcat",
     "promtool": "prometheus",
     "openssl": "openssl",
+    "chromium": "chromium",
 }
 #: Fixtures whose tests work with a Kafka: the one that all share, and those of their own.
 SHARED, OWN = ("kafka",), ("own_broker", "breakable", "group")

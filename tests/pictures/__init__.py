@@ -1,0 +1,1 @@
+"""Pictures of the ops page for the docs, from real runs: ``make pictures``."""
