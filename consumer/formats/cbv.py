@@ -17,6 +17,7 @@ _STEP = re.compile(
 _DISPOSITION = re.compile(
     r"(?:urn:epcglobal:cbv:disp:|(?:https?://(?:ref|ns)\.gs1\.org/cbv/|cbv:)Disp-)(\w+)", re.ASCII
 )
+_CLAIMED = re.compile(r"urn:epcglobal:cbv:|https?://(?:ref|ns)\.gs1\.org/cbv/|cbv:", re.IGNORECASE)
 
 #: CBV 2.0, 7.1. Whoever sends one in place of a disposition means something else.
 STEPS = frozenset({
@@ -59,6 +60,16 @@ def disposition_word(name: str) -> str:
 def word_of(name: str) -> str:
     """Return the bare word of a step or a disposition; any other name as it is."""
     return disposition_word(step_word(name))
+
+
+def is_misspelt_step(word: str) -> bool:
+    """Return whether a step's word claims to be one of the CBV and is none.
+
+    A bare word does so, as a name of one's own is a URI.
+    """
+    if word in STEPS:
+        return False
+    return ":" not in word or _CLAIMED.match(word) is not None
 
 
 def is_master_data(name: str, prefixes: Mapping[str, str]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from consumer.core.model import Event, EventBatch, InvalidEvent
 from consumer.core.rows.validation import kind_of, quoted
-from consumer.formats.cbv import DISPOSITIONS, STEPS, disposition_word, step_word
+from consumer.formats.cbv import DISPOSITIONS, STEPS, disposition_word, is_misspelt_step, step_word
 from consumer.formats.epcis_fields import EpcisFields
 from consumer.formats.epcis_members import Members, event_time, invalid, list_member, text_member
 from consumer.formats.epcis_rules import EpcisRules, EpcMeaning, Template
@@ -194,7 +194,7 @@ class EpcisEventReader:
     def _no_rule(self, step: str | None) -> Exception:
         of_step = "" if step is None else f" of the step {quoted(step)}"
         more = ""
-        if self._kind == "AggregationEvent":
+        if self._action == "OBSERVE" and self._kind == "AggregationEvent":
             more = "; only ADD and DELETE change what is packed"
         return invalid(
             f"no rule of epcis.steps tells what this event{of_step} sets: add one there "
@@ -203,6 +203,9 @@ class EpcisEventReader:
         )
 
     def _packed(self) -> Iterator[Event]:
+        step = self._step
+        if step is not None and step not in self._rules.steps and is_misspelt_step(step):
+            raise self._no_rule(step)
         parent_epc = text_member(self._members, "parentID")
         children = list_member(self._members, "childEPCs")
         if parent_epc is None:

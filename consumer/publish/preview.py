@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+
 import msgspec
 
+from consumer.formats.auto import is_xml
 from consumer.formats.avro import decode_avro
 
 SHOWN = 3
@@ -38,5 +41,8 @@ class Preview:
 def _text(value: bytes) -> str:
     if value.startswith(b"{"):
         return value.decode()
+    if is_xml(value):
+        utf_16 = value.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+        return value.decode("utf-16" if utf_16 else "utf-8", errors="replace")
     event = msgspec.structs.asdict(decode_avro(value))
     return f"{len(value)} bytes of Avro: {msgspec.json.encode(event).decode()}"
