@@ -21,7 +21,8 @@ _PARTIES = {"sourceList": "source", "destinationList": "destination"}
 _ORDER = (
     "eventTime", "recordTime", "eventTimeZoneOffset", "eventID", "errorDeclaration",
     "baseExtension", "parentID", "epcList", "childEPCs", "action", "bizStep", "disposition",
-    "readPoint", "bizLocation", "quantityList", "childQuantityList", "sourceList", "destinationList",
+    "readPoint", "bizLocation", "quantityList", "childQuantityList", "sourceList",
+    "destinationList",
     "persistentDisposition", "ilmd", "extension",
 )  # fmt: skip
 
