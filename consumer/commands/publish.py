@@ -102,9 +102,9 @@ def command(
                 lines, make = reading(found, making, reporter.padded, empty_erases=empty_erases)
         except StoppedError:
             sys.exit(SIGNAL_EXIT + stop.number)
-        if isinstance(lines, XmlFile):
-            reporter.unit, reporter.place = "event", lines.place
         preview = Preview()
+        if isinstance(lines, XmlFile):
+            reporter.unit, reporter.place, preview.unit = "event", lines.place, "event"
         publisher = None
         if not dry_run:
             publisher = TopicPublisher(

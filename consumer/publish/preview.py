@@ -21,6 +21,7 @@ class Preview:
     def __init__(self) -> None:
         self.acknowledged = 0
         self.shown: list[str] = []
+        self.unit = "line"  #: of the file: what a number counts
 
     def connect(self) -> None:
         """Do nothing: there is nothing to connect to."""
@@ -29,7 +30,7 @@ class Preview:
         """Count a record."""
         self.acknowledged += 1
         if len(self.shown) < SHOWN:
-            self.shown.append(f"line {line}, key {key}: {_text(value)}")
+            self.shown.append(f"{self.unit} {line}, key {key}: {_text(value)}")
 
     def poll(self) -> None:
         """Do nothing: nothing can fail."""
