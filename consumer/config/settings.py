@@ -117,7 +117,7 @@ class EventsSettings(Section):
 
 
 class EpcisSettings(Section):
-    """The meaning of EPCIS 2.0 events.
+    """The meaning of EPCIS events, in JSON and in XML.
 
     The rules are explained in docs/epcis.md. A list that is set replaces the default.
     """

@@ -20,6 +20,8 @@ from consumer.formats.safe_xml import PIECE
 #: Bytes of the longest event; Kafka's own limit for a record is 1 MiB, unless it was raised.
 MAX_EVENT = 8 * 1024 * 1024
 
+#: Bytes in which the name of an event's tag ends.
+_LONGEST_NAME = 2048
 _NAME = re.compile(r"<([^\s/>]+)")
 
 
@@ -115,11 +117,12 @@ class _Divider(EpcisXml):
         self._event_line = self.line
 
     def on_event_end(self) -> None:
+        # Of an empty tag the end is told behind it, of any other at the beginning of its end tag.
         end = self.offset
-        start_of_end = end - self._kept_from
-        if self._kept.startswith("</".encode(self._encoding), start_of_end):
+        name = self._name(self._between(self._event_at, min(end, self._event_at + _LONGEST_NAME)))
+        if self._kept.startswith(f"</{name}".encode(self._encoding), end - self._kept_from):
             last = ">".encode(self._encoding)
-            found = self._kept.find(last, start_of_end)
+            found = self._kept.find(last, end - self._kept_from)
             end = found + len(last) + self._kept_from
         event = self._between(self._event_at, end)
         around = [tag for _, tag in self._tags[:-1]]  # the last one is the event's own
@@ -133,7 +136,7 @@ class _Divider(EpcisXml):
         return bytes(self._kept[start - self._kept_from : end - self._kept_from])
 
     def _name(self, tag: bytes) -> str:
-        found = _NAME.search(tag.decode(self._encoding))
+        found = _NAME.search(tag.decode(self._encoding, "replace"))
         assert found is not None, "the parser has taken it for a tag"
         return found[1]
 

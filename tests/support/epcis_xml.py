@@ -13,7 +13,7 @@ MASTER_DATA = "urn:epcglobal:cbv:mda"
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 #: In 1.x, members of events that stand in ``baseExtension``, in ``extension``, and one deeper.
 _BASE = ("eventID", "errorDeclaration")
-_NEWER = ("quantityList", "childQuantityList", "sourceList", "destinationList")
+_NEWER = ("quantityList", "childQuantityList", "sourceList", "destinationList", "ilmd")
 _NEWEST = ("persistentDisposition", "sensorElementList")
 _LISTS = {"epcList": "epc", "childEPCs": "epc"}
 _PARTIES = {"sourceList": "source", "destinationList": "destination"}
@@ -63,6 +63,29 @@ def to_xml(members: dict[str, Any], version: str = "2.0", *, soap: bool = False)
         root = envelope
     ET.indent(root)
     return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+
+
+def to_page(members: dict[str, Any]) -> str:
+    """Return an event or a document as the pages show it: EPCIS 1.2 with the usual prefixes."""
+    ET.register_namespace("cbvmda", MASTER_DATA)
+    ET.register_namespace("epcis", "urn:epcglobal:epcis:xsd:1")
+    text = to_xml(_with_urns({"@context": [], **members}), "1.2").decode()
+    return text.replace(
+        "<?xml version='1.0' encoding='utf-8'?>", '<?xml version="1.0" encoding="UTF-8"?>'
+    )
+
+
+def _with_urns(value: Any) -> Any:
+    """Return events with steps and dispositions spelled as EPCIS 1.2 has them."""
+    if isinstance(value, list):
+        return [_with_urns(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kinds = {"bizStep": "bizstep", "disposition": "disp"}
+    return {
+        name: f"urn:epcglobal:cbv:{kinds[name]}:{inner}" if name in kinds else _with_urns(inner)
+        for name, inner in value.items()
+    }
 
 
 def _event(parent: ET.Element, event: Any, old: bool, prefixes: dict[str, str]) -> None:
