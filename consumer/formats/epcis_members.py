@@ -60,7 +60,7 @@ def event_time(members: Members) -> tuple[str, str]:
         found = "missing" if text is None else quoted(text)
         raise invalid(
             f'"eventTime" is {found}; '
-            "it must be a time with an offset, such as 2026-11-22T23:30:00+08:00",
+            "it must be a time with an offset as in RFC 3339, such as 2026-11-22T23:30:00+08:00",
             "eventTime",
         )
     if offset is None:

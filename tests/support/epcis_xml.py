@@ -62,7 +62,8 @@ def to_xml(members: dict[str, Any], version: str = "2.0", *, soap: bool = False)
         ET.SubElement(envelope, f"{{{SOAP}}}Body").append(results if query else root)
         root = envelope
     ET.indent(root)
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    raw: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return raw
 
 
 def to_page(members: dict[str, Any]) -> str:
