@@ -253,10 +253,11 @@ class EpcisEventReader:
             meaning = self._rules.code(epc)
         except ValueError as error:
             raise invalid(f"{quoted(epc)}: {error}", member) from None
-        for level in meaning.levels:
-            thing = self.things.setdefault((level, meaning.value), meaning.thing)
-            if thing != meaning.thing:
-                raise two_things(thing, meaning.thing, level, meaning.value, member)
+        levels, value, _, thing = meaning
+        for level in levels:
+            first = self.things.setdefault((level, value), thing)
+            if first != thing:
+                raise two_things(first, thing, level, value, member)
         return meaning
 
     def _event(self, fields: Members, data_key: str, value: str, own: str | None) -> Event:

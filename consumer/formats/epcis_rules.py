@@ -161,8 +161,9 @@ class EpcisRules:
         """Return what an EPC stands for. Raise ValueError, saying why, if no rule fits."""
         if len(epc) > MAX_EPC:
             raise ValueError(f"more than {MAX_EPC} characters")
-        read = gs1.read_name(epc)
-        name = gs1.plain_url(epc) if read is None else read.canonical
+        # Ids of one's own are the most: they have no colon, as every URI has.
+        read = gs1.read_name(epc) if ":" in epc else None
+        name = read.canonical if read is not None else gs1.plain_url(epc) if ":" in epc else epc
         gtin = read.value if read is not None and read.key == "01" else None
         for levels, pattern in self._codes:
             found = pattern.fullmatch(name)

@@ -18,6 +18,7 @@ characters). Every function raises ValueError with what is wrong; nothing is cut
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -105,6 +106,8 @@ def digital_link(url: str) -> Gs1Name | None:
 
 def _qualifiers(key: str, parts: list[str]) -> dict[str, str]:
     allowed, found = _QUALIFIERS[key], dict[str, str]()
+    if len(parts) == 2 and parts[0] == "21" and key == "01":  # as nearly all are
+        return {"21": text_value("21", unescaped(parts[1]))}
     for name, value in zip(parts[::2], [*parts[1::2], None], strict=False):
         ai = _WORDS.get(name, name)
         if value is None or ai not in allowed:
@@ -124,6 +127,8 @@ def _qualifiers(key: str, parts: list[str]) -> dict[str, str]:
 
 
 def _refuse_in_query(key: str, query: str) -> None:
+    if not query:
+        return
     for part in re.split("[&;]", query):
         name = part.partition("=")[0]
         ai = _WORDS.get(name, name)
@@ -200,6 +205,7 @@ def _checked(what: str, digits: str) -> str:
     return digits
 
 
+@lru_cache(4096)  # a line makes few products
 def check_digit(digits: str) -> str:
     """Return the check digit of digits without one (GS1 General Specifications, 7.9)."""
     # The weights are 3 and 1 from the right.
@@ -224,6 +230,8 @@ def text_value(ai: str, text: str) -> str:
 
 def unescaped(text: str) -> str:
     """Return a text of a URL or URN without its %-escapes. Raise ValueError for wrong ones."""
+    if "%" not in text:
+        return text
     if _LOST_PERCENT.search(text):
         raise ValueError("its %-escapes are not two hexadecimal digits each")
     try:
