@@ -1,4 +1,4 @@
-"""``scm-consumer publish``: publish a table, or lines of JSON, as events in Kafka."""
+"""``scm-consumer publish``: publish a table, lines of JSON, or EPCIS XML, as events in Kafka."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from consumer.commands.options import SIGNAL_EXIT, Options, pass_options
 from consumer.errors import UserError
 
 if TYPE_CHECKING:
-    from collections import Counter
-
     from consumer.config.settings import Settings
     from consumer.publish.checking import Making
     from consumer.publish.job import PublishOutcome
+    from consumer.publish.reporting import Reporter
 
 
-@click.command("publish", short_help="A CSV table, or lines of JSON, to events in Kafka.")
+@click.command("publish", short_help="A CSV table, JSON lines or EPCIS XML to events in Kafka.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--topic", default="", help="Where to; default: the first of kafka.topics.")
 @click.option(
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=1,
     metavar="N",
-    help="Leave out the lines before N.",
+    help="Leave out the lines (of XML: the events) before N.",
 )
 @click.option(
     "--dry-run", is_flag=True, help="Check every line, show the first events, publish nothing."
@@ -63,8 +62,9 @@ def command(
     line; UTF-8, separated by comma, semicolon or tab. Cells are kept exactly ("001" stays "001");
     an empty one says nothing about its field. NDJSON: an event a line (an envelope, a flat object,
     EPCIS 2.0, or a CloudEvent around one); it is published as it stands if it has the format of
-    events.format. The file's ending tells which (.csv, .tsv, .ndjson, .jsonl), else its first
-    character: { or [ is NDJSON.
+    events.format. EPCIS XML: each event of the document becomes a document of its own. The file's
+    ending tells which (.csv, .tsv, .ndjson, .jsonl, .xml), else its first character: { or [ is
+    NDJSON, < is XML.
 
     Every line is checked by the consumer's rules. One that would become a dead letter is listed
     with its number and not published; the others are. The topic must exist; no API token is needed.
@@ -89,6 +89,7 @@ def command(
     from consumer.publish.opening import opened, reading
     from consumer.publish.preview import Preview
     from consumer.publish.reporting import Reporter
+    from consumer.publish.xml_file import XmlFile
 
     stop = Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -102,6 +103,8 @@ def command(
         except StoppedError:
             sys.exit(SIGNAL_EXIT + stop.number)
         preview = Preview()
+        if isinstance(lines, XmlFile):
+            reporter.unit, reporter.place, preview.unit = "event", lines.place, "event"
         publisher = None
         if not dry_run:
             publisher = TopicPublisher(
@@ -120,7 +123,7 @@ def command(
             )
         for text in preview.shown:
             click.echo(text)
-        click.echo(_summary(outcome, reporter.refused, topic, dry_run=dry_run))
+        click.echo(_summary(outcome, reporter, topic, dry_run=dry_run))
         _raise_problem(outcome, found.name, sink.broken)
     if stop.count and outcome.next_line is not None:
         click.echo(f"stopped: go on with --from-line {outcome.next_line}", err=True)
@@ -159,15 +162,15 @@ def _first_topic(settings: Settings, *, needed: bool) -> str:
     return ""
 
 
-def _summary(outcome: PublishOutcome, refused: Counter[str], topic: str, *, dry_run: bool) -> str:
+def _summary(outcome: PublishOutcome, reporter: Reporter, topic: str, *, dry_run: bool) -> str:
     to = f" to {topic}" if topic else ""
-    lines = f"{outcome.acknowledged:,} of {outcome.taken:,} lines"
+    lines = f"{outcome.acknowledged:,} of {outcome.taken:,} {reporter.unit}s"
     if dry_run:
         text = f"dry run: {lines} would be published{to}"
     else:
         rate = outcome.acknowledged / max(outcome.seconds, 0.001)
-        text = f"published {lines}{to} in {outcome.seconds:.1f} s ({rate:,.0f} lines/s)"
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in refused.most_common())
+        text = f"published {lines}{to} in {outcome.seconds:.1f} s ({rate:,.0f} {reporter.unit}s/s)"
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in reporter.refused.most_common())
     text += f"; {outcome.refused:,} refused" + (f" ({reasons})" if reasons else "")
     return text + (f"; {outcome.unknown:,} not acknowledged" if outcome.unknown else "")
 

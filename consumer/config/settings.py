@@ -117,7 +117,7 @@ class EventsSettings(Section):
 
 
 class EpcisSettings(Section):
-    """The meaning of EPCIS 2.0 events.
+    """The meaning of EPCIS events, in JSON and in XML.
 
     The rules are explained in docs/epcis.md. A list that is set replaces the default.
     """
@@ -126,7 +126,7 @@ class EpcisSettings(Section):
         (
             r"case_code|pallet_code = 00/(\d{18})",
             r"extended_id = 01/\d{14}/21/(.+)",
-            r"extended_id = [\w-]{8,}",
+            r"extended_id = (?!\d{16}|\d+$)[\w-]{8,}",
         ),
         description="Which field an EPC is a value of, by its pattern; the first that fits. A GS1 "
         "name is matched as 00/SSCC or 01/GTIN/21/SERIAL, any other as it stands; the groups are "

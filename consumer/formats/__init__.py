@@ -5,11 +5,12 @@ A format knows nothing of Kafka, rows or the API's rules.
 
 from __future__ import annotations
 
-from consumer.formats.auto import auto_decoder
+from consumer.formats.auto import auto_decoder, is_xml
 from consumer.formats.avro import decode_avro
 from consumer.formats.envelope import Decoder
 from consumer.formats.epcis import epcis_reader
 from consumer.formats.epcis_rules import EpcisRules
+from consumer.formats.epcis_xml import xml_decoder
 from consumer.formats.frames import FRAME, NeedsSchema, Schemas, without_registry
 from consumer.formats.jsonformat import (
     decode_envelope,
@@ -46,14 +47,15 @@ def decoder(
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}; known: {', '.join(FORMATS)}")
     read_epcis = epcis_reader(rules or EpcisRules())
-    decode_json = json_decoder(read_epcis)
+    decode_json, decode_xml = json_decoder(read_epcis), xml_decoder(rules or EpcisRules())
     in_frames = {"json": decode_envelope, "flat": decode_flat, "epcis": epcis_decoder(read_epcis)}
     frame_json = in_frames.get(format, decode_json)  # how JSON in a frame is read
     decode_frame = without_registry(frame_json) if schemas is None else schemas.decoder(frame_json)
     if format == "auto":
-        return auto_decoder(decode_json, decode_frame)
+        return auto_decoder(decode_json, decode_frame, decode_xml)
     if format == "avro":
         return _avro_decoder(decode_frame)
     if format == "epcis":
-        return epcis_decoder(read_epcis, decode_frame)
+        decode_epcis = epcis_decoder(read_epcis, decode_frame)
+        return lambda raw: decode_xml(raw) if is_xml(raw) else decode_epcis(raw)
     return {"json": envelope_decoder, "flat": flat_decoder}[format](decode_frame)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from codecs import BOM_UTF8
+import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from contextlib import suppress
 
 from consumer.core.model import Event, InvalidEvent
 from consumer.formats.avro import decode_avro
@@ -10,15 +12,25 @@ from consumer.formats.envelope import Decoder
 from consumer.formats.frames import FRAME
 
 _JSON_SPACE = b" \t\r\n"
+_XML = re.compile(
+    rb"(?:%s)?[ \t\r\n]*<|%s(?:[ \t\r\n]\0)*<\0|%s(?:\0[ \t\r\n])*\0<"
+    % (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
+)
 
 
-def auto_decoder(decode_json: Decoder, decode_frame: Decoder) -> Decoder:
+def is_xml(raw: bytes) -> bool:
+    """Return whether a record begins as XML does, in UTF-8 or in UTF-16 with its mark."""
+    return _XML.match(raw) is not None
+
+
+def auto_decoder(decode_json: Decoder, decode_frame: Decoder, decode_xml: Decoder) -> Decoder:
     """Return the decoder of records in any format.
 
     JSON, if the first byte that is not white space opens an object or a list; its members tell of
-    which kind. Confluent's wire format (``decode_frame``), if the first byte is 0x00. Else raw
-    Avro: it begins with a length, and both brackets would be negative ones. A byte order mark
-    before JSON is no part of it.
+    which kind. XML, if it is a ``<``. Confluent's wire format (``decode_frame``), if the first byte
+    is 0x00. Else raw Avro: it begins with a length, and both brackets would be negative ones. As a
+    length, ``<`` is 30: what is no XML is tried as Avro. A byte order mark before JSON or XML is no
+    part of it.
     """
 
     def decode_auto(raw: bytes) -> Event:
@@ -26,6 +38,8 @@ def auto_decoder(decode_json: Decoder, decode_frame: Decoder) -> Decoder:
             return decode_json(raw)
         if raw.startswith(FRAME):
             return decode_frame(raw)
+        if is_xml(raw):
+            return _xml_or_avro(raw, decode_xml)
         try:
             return decode_avro(raw)
         except InvalidEvent as bad:
@@ -39,6 +53,16 @@ def auto_decoder(decode_json: Decoder, decode_frame: Decoder) -> Decoder:
             raise _neither(raw, bad) from bad
 
     return decode_auto
+
+
+def _xml_or_avro(raw: bytes, decode_xml: Decoder) -> Event:
+    try:
+        return decode_xml(raw)
+    except InvalidEvent as bad:
+        if bad.reason == "undecodable":
+            with suppress(InvalidEvent):
+                return decode_avro(raw)
+        raise
 
 
 def _is_json(raw: bytes) -> bool:

@@ -1,8 +1,11 @@
-"""Read EPCIS 2.0 in JSON: ObjectEvents and AggregationEvents, single or in a document.
+"""Read EPCIS 2.0: ObjectEvents and AggregationEvents, single, in a document or a query's result.
 
 An event names codes and units (EPCs) and tells what happened: action, business step, disposition.
 By the rules of ``epcis_rules`` that sets fields: one row for each code or unit. What is not certain
 is refused, never guessed: the API would accept a row for the wrong code or with a wrong meaning.
+
+Here events are members of a JSON object. ``epcis_xml`` makes the same members of XML, so what they
+mean is decided once.
 """
 
 from __future__ import annotations
@@ -10,23 +13,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from consumer.core.model import Event, EventBatch, InvalidEvent
-from consumer.core.rows.maker import MAX_ROWS
-from consumer.core.rows.validation import kind_of, quoted
+from consumer.core.model import Event, EventBatch
+from consumer.core.rows.validation import kind_of
+from consumer.formats.epcis_document import EpcisDocument, names_in, prefixes_of
 from consumer.formats.epcis_event import EpcisEventReader
 from consumer.formats.epcis_members import Members, invalid
 from consumer.formats.epcis_rules import EpcisRules
 
-#: Values of ``type`` in EPCIS; only the first three are read.
+#: Values of ``type`` in EPCIS; only documents and the first two kinds of events are read.
 TYPES = frozenset(
     {
         "EPCISDocument",
+        "EPCISQueryDocument",
         "ObjectEvent",
         "AggregationEvent",
         "TransactionEvent",
         "TransformationEvent",
         "AssociationEvent",
-        "EPCISQueryDocument",
     }
 )
 #: The members that name codes and units; messages about them may quote those.
@@ -43,67 +46,45 @@ def epcis_reader(rules: EpcisRules) -> ReadMembers:
     """
 
     def read(members: Members) -> Event:
-        if members.get("type") == "EPCISDocument":
+        if members.get("type") in ("EPCISDocument", "EPCISQueryDocument"):
             return _document(members, rules)
-        _refuse_too_many([members])
-        return EpcisEventReader(members, rules).event()
+        EpcisDocument(rules, {}).count(names_in(members))
+        return EpcisEventReader(members, rules, prefixes_of(members)).event()
 
     return read
 
 
 def _document(members: Members, rules: EpcisRules) -> EventBatch:
     """Read each event of a document; an invalid one does not spoil the others."""
-    parts: list[Event | InvalidEvent] = []
+    document = EpcisDocument(rules, prefixes_of(members))
     events = _events_of(members)
-    _refuse_too_many(events)
-    for number, event in enumerate(events, 1):
-        called = ""
-        if len(events) > 1:
-            name = event.get("eventID") if type(event) is dict else None
-            named = f" ({quoted(name)})" if type(name) is str else ""
-            called = f"event {number} of {len(events)}{named}: "
-        try:
-            parts.append(EpcisEventReader(event, rules).event(called))
-        except InvalidEvent as bad:
-            parts.append(InvalidEvent(bad.reason, called + bad.message, bad.field))
-    only = events[0] if len(events) == 1 else None
-    event_id = only.get("eventID") if type(only) is dict else None
-    return EventBatch(
-        {},
-        event_id=event_id if type(event_id) is str and event_id else None,
-        parts=tuple(parts),
-    )
-
-
-def _refuse_too_many(events: list[Any]) -> None:
-    """Refuse what would make too many rows before any work is done for it.
-
-    Each event makes a row at least; so may each name in it.
-    """
-    lists = [
-        event.get(name)
-        for event in events
-        if type(event) is dict
-        for name in ("epcList", "childEPCs")
-    ]
-    if (
-        len(events) > MAX_ROWS
-        or sum(len(names) for names in lists if type(names) is list) > MAX_ROWS
-    ):
-        raise invalid(f"it makes more than {MAX_ROWS:,} rows; publish it in parts")
+    document.count(max(len(events), sum(map(names_in, events))))
+    for event in events:
+        document.add(event)
+    return document.whole()
 
 
 def _events_of(document: Members) -> list[Any]:
-    body = document.get("epcisBody")
-    if type(body) is not dict:
-        raise invalid(f'"epcisBody" must be an object, not {kind_of(body)}', "epcisBody")
+    """Return the list of events; one of a query may be empty, as there may be nothing to tell."""
+    body = _object(document, "epcisBody")
+    is_query = document["type"] == "EPCISQueryDocument"
+    if is_query:
+        body = _object(_object(body, "queryResults"), "resultsBody")
     name = "eventList" if body.get("eventList") is not None else "event"
     events = body.get(name)
     if type(events) is dict:
         events = [events]
-    if type(events) is not list or not events:
+    if type(events) is not list or not (events or is_query):
         found = "an empty list" if events == [] else kind_of(events)
+        holder = "resultsBody" if is_query else "epcisBody"
         raise invalid(
-            f'"epcisBody" must have a list of events, its "eventList"; it is {found}', "eventList"
+            f'"{holder}" must have a list of events, its "eventList"; it is {found}', "eventList"
         )
     return events
+
+
+def _object(members: Members, name: str) -> Members:
+    value = members.get(name)
+    if type(value) is not dict:
+        raise invalid(f'"{name}" must be an object, not {kind_of(value)}', name)
+    return value

@@ -8,23 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from itertools import pairwise
 from typing import NamedTuple
-from urllib.parse import unquote
+
+from consumer.formats import gs1
+from consumer.formats.cbv import word_of
 
 #: Longer names are refused: no EPC is as long, and the cost of matching a pattern grows with it.
 MAX_EPC = 500
 
-_SGTIN = re.compile(r"urn:epc:id:sgtin:(\d{6,12})\.(\d)(\d{0,6})\.(.+)", re.ASCII | re.DOTALL)
-_SSCC = re.compile(r"urn:epc:id:sscc:(\d{6,12})\.(\d)(\d{4,10})", re.ASCII)
 _GTIN = re.compile(r"\d{8}|\d{12,14}", re.ASCII)
-_SSCC_18 = re.compile(r"\d{18}", re.ASCII)
-#: A name in GS1's Core Business Vocabulary, in each of its spellings.
-_OF_THE_CBV = re.compile(
-    r"(?:urn:epcglobal:cbv:(?:bizstep|disp):"
-    r"|(?:https?://(?:ref|ns)\.gs1\.org/cbv/|cbv:)(?:BizStep|Disp)-)(\w+)",
-    re.ASCII,
-)
 _PLACE = re.compile(r"\{([^{}]+)\}")
 
 
@@ -52,6 +44,7 @@ class EpcMeaning(NamedTuple):
     levels: tuple[str, ...]  #: the field; of a unit that may be of several levels, all of them
     value: str
     gtin: str | None
+    thing: str  #: its name in the form that rules are matched with: of two things never the same
 
 
 def canonical(epc: str) -> str:
@@ -59,56 +52,11 @@ def canonical(epc: str) -> str:
 
     That is ``01/GTIN/21/SERIAL`` for a trade item of GS1 (``01/GTIN`` without a serial), and
     ``00/SSCC`` for a logistic unit. Both are read from a URN and from a Digital Link of any domain.
-    Anything else stays as it is. Raise ValueError for a URN of the wrong length, or escapes that
-    are no text.
+    Anything else stays as it is, but for a URL's scheme and host, which become lower case. Raise
+    ValueError for a name that breaks a rule of GS1.
     """
-    if found := _SGTIN.fullmatch(epc):
-        prefix, indicator, item, serial = found.groups()
-        if len(prefix + item) != 12:
-            raise ValueError("company prefix and item reference have 13 digits together")
-        return f"01/{_checked(indicator + prefix + item)}/21/{_unescaped(serial)}"
-    if found := _SSCC.fullmatch(epc):
-        prefix, extension, serial = found.groups()
-        if len(prefix + serial) != 16:
-            raise ValueError("company prefix and serial reference have 17 digits together")
-        return f"00/{_checked(extension + prefix + serial)}"
-    if epc.startswith(("https://", "http://")):
-        return _of_digital_link(epc) or epc
-    return epc
-
-
-def _of_digital_link(url: str) -> str | None:
-    segments = re.split("[?#]", url, maxsplit=1)[0].split("/")[3:]
-    for at, (name, value) in enumerate(pairwise(segments)):
-        if name == "00" and _SSCC_18.fullmatch(value):
-            return f"00/{value}"
-        if name == "01" and _GTIN.fullmatch(value):
-            item = f"01/{value.zfill(14)}"
-            more = dict(zip(segments[at + 2 :: 2], segments[at + 3 :: 2], strict=False))
-            return f"{item}/21/{_unescaped(more['21'])}" if more.get("21") else item
-    return None
-
-
-def _checked(digits: str) -> str:
-    """Return GS1 digits with their check digit (GS1 General Specifications, 7.9)."""
-    total = sum(
-        int(digit) * (3 if position % 2 == 0 else 1)
-        for position, digit in enumerate(reversed(digits))
-    )
-    return f"{digits}{-total % 10}"
-
-
-def _unescaped(text: str) -> str:
-    try:
-        return unquote(text, errors="strict")
-    except UnicodeDecodeError:
-        raise ValueError("its %-escapes are no text") from None
-
-
-def word_of(name: str) -> str:
-    """Return a business step's or disposition's bare name; any name outside the CBV as it is."""
-    found = _OF_THE_CBV.fullmatch(name)
-    return found[1] if found else name
+    name = gs1.read_name(epc)
+    return gs1.plain_url(epc) if name is None else name.canonical
 
 
 # -- reading the rules ---------------------------------------------------------------------------
@@ -213,15 +161,20 @@ class EpcisRules:
         """Return what an EPC stands for. Raise ValueError, saying why, if no rule fits."""
         if len(epc) > MAX_EPC:
             raise ValueError(f"more than {MAX_EPC} characters")
-        name = canonical(epc)
+        # Ids of one's own are the most: they have no colon, as every URI has.
+        read = gs1.read_name(epc) if ":" in epc else None
+        name = read.canonical if read is not None else gs1.plain_url(epc) if ":" in epc else epc
+        gtin = read.value if read is not None and read.key == "01" else None
         for levels, pattern in self._codes:
             found = pattern.fullmatch(name)
             if found is not None:
                 value = "".join(group or "" for group in found.groups()) if pattern.groups else name
-                return EpcMeaning(levels, value, name[3:17] if name.startswith("01/") else None)
+                return EpcMeaning(levels, value, gtin, name)
         known = "" if name == epc else f" (as {name})"
+        looks = gs1.hint(name)
         raise ValueError(
             f"no rule of epcis.codes fits it{known}: say there which field it is a value of"
+            + (f"; {looks}" if looks else "")
         )
 
     def product(self, gtin: str | None) -> str | None:
@@ -236,14 +189,20 @@ class EpcisRules:
         return self._products[gtin]
 
     def market(self, destinations: Collection[str]) -> str | None:
-        """Return the market of the first destination that a rule fits; None if none is to be set.
+        """Return the market of the destinations; None if none is to be set.
 
-        Raise ValueError if a rule should fit and none does.
+        A destination's market is that of the first rule that fits it. Raise ValueError if a rule
+        should fit and none does, or if destinations lie in two markets.
         """
         if not destinations or not self._markets:
             return None
-        for destination in destinations:
-            for begin, name in self._markets:
-                if destination.startswith(begin):
-                    return name
-        raise ValueError("no rule of epcis.markets fits a destination: add it there")
+        found = {
+            next((name for begin, name in self._markets if destination.startswith(begin)), None)
+            for destination in destinations
+        } - {None}
+        if not found:
+            raise ValueError("no rule of epcis.markets fits a destination: add it there")
+        if len(found) > 1:
+            both = " and ".join(sorted(filter(None, found)))
+            raise ValueError(f"its destinations lie in two markets by epcis.markets: {both}")
+        return found.pop()

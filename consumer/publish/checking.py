@@ -20,6 +20,7 @@ from consumer.errors import UserError
 from consumer.formats.encode import Encoder, encoder
 from consumer.formats.epcis import epcis_reader
 from consumer.formats.epcis_rules import EpcisRules
+from consumer.formats.epcis_xml import xml_decoder
 from consumer.formats.jsonformat import json_decoder, read_object
 
 #: The rows of a check belong to no partition.
@@ -76,6 +77,26 @@ def _order_key(row: Row, order_by: str) -> str:
         message = f"{quoted(order_by)} is missing or empty, which is to be the record's key (--key)"
         raise InvalidEvent("key_missing", message, order_by)
     return key
+
+
+def _first_row(rows: list[Row]) -> Row:
+    """Return the row that gives a record its key. Raise InvalidEvent if any row is refused."""
+    for row in rows:
+        if row.rejection is not None:
+            raise InvalidEvent(row.rejection.reason, row.rejection.message, row.rejection.field)
+    if not rows:
+        raise InvalidEvent(
+            "invalid_event",
+            "by the rules of epcis.steps it sets nothing: the consumer would skip it",
+        )
+    return rows[0]
+
+
+def _no_epcis(form: str) -> str:
+    return (
+        f"an event of EPCIS, of which none is made in the format {form}; "
+        'publish it with events.format = "epcis" or "auto"'
+    )
 
 
 class TableEvents:
@@ -158,25 +179,11 @@ class JsonEvents:
         event = self._decode(text)
         is_batch = isinstance(event, EventBatch)
         if is_batch and self._making.format not in ("epcis", "auto"):
-            raise InvalidEvent(
-                "invalid_event",
-                f"an event of EPCIS, of which none is made in the format {self._making.format}; "
-                'publish it with events.format = "epcis" or "auto"',
-            )
-        rows = self._rows(event, _RECORD)
-        for row in rows:
-            if row.rejection is not None:
-                raise InvalidEvent(row.rejection.reason, row.rejection.message, row.rejection.field)
-        if not rows:
-            raise InvalidEvent(
-                "invalid_event",
-                "by the rules of epcis.steps it sets nothing: the consumer would skip it",
-            )
-        row = rows[0]
-        assert row.value is not None
+            raise InvalidEvent("invalid_event", _no_epcis(self._making.format))
+        row = _first_row(self._rows(event, _RECORD))
         order_by = self._making.order_by
-        key = _order_key(row, order_by) if order_by else row.value
-        if row.value != row.value.strip():
+        key = _order_key(row, order_by) if order_by else str(row.value)
+        if row.value is not None and row.value != row.value.strip():
             self._padded(line)
         if is_batch or self._stands(event, text):
             return key, text
@@ -203,3 +210,27 @@ class JsonEvents:
             "scm_data": {name: value for name, value in row.item.items() if name != row.data_key},
             "also_update": None if also is None else {"data_key": also[0], "key_value": also[1]},
         }
+
+
+class XmlEvents:
+    """Makes a record of each event of a file of EPCIS XML: its document, byte for byte.
+
+    ``padded``: called with each event whose key has white space at an end. Raises UserError if the
+    consumer would read another format.
+    """
+
+    def __init__(self, making: Making, padded: Callable[[int], None]) -> None:
+        if making.format not in ("epcis", "auto"):
+            raise UserError(_no_epcis(making.format))
+        self._order_by = making.order_by
+        self._padded = padded
+        self._decode = xml_decoder(making.epcis)
+        self._rows = making.rules().rows
+
+    def make(self, number: int, document: bytes) -> tuple[str, bytes]:
+        """Return the record's key and value. Raise InvalidEvent."""
+        row = _first_row(self._rows(self._decode(document), _RECORD))
+        key = _order_key(row, self._order_by) if self._order_by else str(row.value)
+        if row.value is not None and row.value != row.value.strip():
+            self._padded(number)
+        return key, document

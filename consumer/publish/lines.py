@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from consumer.errors import UserError
+from consumer.formats.auto import is_xml
 
 #: Longest line that is read, in bytes: a file without line breaks must not fill the memory.
 MAX_LINE = 1024 * 1024
@@ -21,19 +22,28 @@ SAVE_AS_UTF8 = "save it as UTF-8 (in Excel: CSV UTF-8)"
 #: The message of a line that is not UTF-8.
 NOT_UTF8 = "the text is not UTF-8"
 
-Kind = Literal["csv", "ndjson"]
+Kind = Literal["csv", "ndjson", "xml"]
 
-_ENDINGS: dict[str, Kind] = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+_ENDINGS: dict[str, Kind] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".xml": "xml",
+}
 
 
 def kind_of_file(name: str, stream: BufferedReader) -> Kind:
     """Return a file's kind: by its name's ending, else by its first byte that is no space.
 
-    A byte that opens an object or a list is NDJSON, any other CSV. Nothing of the stream is used.
+    A byte that opens an object or a list is NDJSON, one that opens a tag XML, any other CSV.
+    Nothing of the stream is used.
     """
     by_name = _ENDINGS.get(PurePath(name).suffix.lower())
     if by_name is not None:
         return by_name
+    if is_xml(stream.peek(1)):
+        return "xml"
     begin = stream.peek(1).removeprefix(BOM_UTF8).lstrip()
     return "ndjson" if begin.startswith((b"{", b"[")) else "csv"
 
@@ -44,6 +54,8 @@ def refuse_other_files(name: str, stream: BufferedReader, kind: Kind) -> None:
     Else a file saved in another form would be half published and half refused. Nothing of the
     stream is used.
     """
+    if kind == "xml":
+        return  # its parser knows encodings, and says where it fails
     begin = stream.peek(BEGIN)[:BEGIN]
     if begin.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         raise UserError(f"the file is UTF-16, not UTF-8: {SAVE_AS_UTF8}")

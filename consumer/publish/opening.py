@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UserError
-from consumer.publish.checking import JsonEvents, Making, TableEvents
+from consumer.publish.checking import JsonEvents, Making, TableEvents, XmlEvents
 from consumer.publish.lines import BEGIN, json_lines, kind_of_file, refuse_other_files
 from consumer.publish.table import Table
+from consumer.publish.xml_file import XmlFile
 
 STDIN = "-"
 
@@ -65,6 +66,8 @@ def reading(
     try:
         kind = kind_of_file(file.name, file.stream)
         refuse_other_files(file.name, file.stream, kind)
+        if kind == "xml":
+            return XmlFile(file.stream), XmlEvents(making, padded).make
         if kind == "ndjson":
             return json_lines(file.stream), JsonEvents(making, padded).make
         _refuse_epcis(making)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+
 import msgspec
 
+from consumer.formats.auto import is_xml
 from consumer.formats.avro import decode_avro
 
 SHOWN = 3
@@ -18,6 +21,7 @@ class Preview:
     def __init__(self) -> None:
         self.acknowledged = 0
         self.shown: list[str] = []
+        self.unit = "line"  #: of the file: what a number counts
 
     def connect(self) -> None:
         """Do nothing: there is nothing to connect to."""
@@ -26,7 +30,7 @@ class Preview:
         """Count a record."""
         self.acknowledged += 1
         if len(self.shown) < SHOWN:
-            self.shown.append(f"line {line}, key {key}: {_text(value)}")
+            self.shown.append(f"{self.unit} {line}, key {key}: {_text(value)}")
 
     def poll(self) -> None:
         """Do nothing: nothing can fail."""
@@ -38,5 +42,8 @@ class Preview:
 def _text(value: bytes) -> str:
     if value.startswith(b"{"):
         return value.decode()
+    if is_xml(value):
+        utf_16 = value.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+        return value.decode("utf-16" if utf_16 else "utf-8", errors="replace")
     event = msgspec.structs.asdict(decode_avro(value))
     return f"{len(value)} bytes of Avro: {msgspec.json.encode(event).decode()}"

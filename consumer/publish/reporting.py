@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -35,6 +36,8 @@ class Reporter:
         self.refused: Counter[str] = Counter()  #: lines, by reason
         self._advised = False  # how to save a file as UTF-8
         self._padded = 0
+        self.unit = "line"  #: of the file: what a number counts
+        self.place: Callable[[int], str] = lambda number: f"{self.unit} {number}"
 
     def __enter__(self) -> Self:
         console = Console(stderr=True)
@@ -55,10 +58,11 @@ class Reporter:
             self._bar = None
         more = sum(self.refused.values()) - MAX_LISTED
         if more > 0:
-            self.say(f"... and {more:,} more refused lines")
+            self.say(f"... and {more:,} more refused {self.unit}s")
         if self._padded > 1:
             self.say(
-                f"warning: {self._padded:,} lines in all have white space at an end of the key"
+                f"warning: {self._padded:,} {self.unit}s in all have white space "
+                "at an end of the key"
             )
 
     def say(self, text: str) -> None:
@@ -83,15 +87,16 @@ class Reporter:
             if message.startswith(NOT_UTF8) and not self._advised:
                 self._advised = True
                 message += f"; {SAVE_AS_UTF8}"
-            self.say(f"line {line}: {bad.reason}: {message}")
+            self.say(f"{self.place(line)}: {bad.reason}: {message}")
 
     def padded(self, line: int) -> None:
         """Count a line whose key has white space at an end, and warn of the first."""
         self._padded += 1
         if self._padded == 1:
             self.say(
-                f"line {line}: warning: the key begins or ends with white space; it is published "
-                "as it stands, and the API takes it for another key than the one without"
+                f"{self.place(line)}: warning: the key begins or ends with white space; "
+                "it is published as it stands, and the API takes it for another key than the one "
+                "without"
             )
 
     def progress(self, lines: int, at: int) -> None:
@@ -104,4 +109,4 @@ class Reporter:
             self.say(f"publish: {self._line(lines)}{share}")
 
     def _line(self, lines: int) -> str:
-        return f"{lines:,} lines, {sum(self.refused.values()):,} refused"
+        return f"{lines:,} {self.unit}s, {sum(self.refused.values()):,} refused"

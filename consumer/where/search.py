@@ -7,6 +7,7 @@ fate, and is never a fate of its own.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -27,8 +28,8 @@ from consumer.where.evidence import (
 )
 from consumer.where.outcome import OutcomeJudge, RowOutcome, Unread, evidence_of_row
 
-#: In JSON with escapes, and in EPCIS, a key may be spelled in another way than it is sent.
-_MAY_BE_WRITTEN_OTHERWISE = (b"\\", b"epc", b"EPC", b"parentID")
+#: In JSON with escapes, in EPCIS and in UTF-16, a key may be spelled otherwise than it is sent.
+_MAY_BE_WRITTEN_OTHERWISE = (b"\\", b"epc", b"EPC", b"parentID", BOM_UTF16_LE, BOM_UTF16_BE)
 
 
 class CodeSearch:

@@ -16,6 +16,7 @@ from consumer.core.rows.maker import RowMaker, refused_row
 from consumer.formats import EpcisRules, decoder
 from consumer.formats.encode import encoder
 from tests.docs.blocks import Block, blocks
+from tests.support.epcis_xml import to_page
 
 PAGES = ("docs/events.md", "docs/epcis.md")
 BLOCKS = [block for page in PAGES for block in blocks(page)]
@@ -61,7 +62,12 @@ def test_an_example_event_makes_the_rows_shown_below_it(event: Block, rows: Bloc
         assert [row.item for row in made] == json.loads(rows.text)
 
 
-ENVELOPES = [(event, rows) for event, rows in SHOWN if "scm_data" in json.loads(event.text)]
+ENVELOPES = [
+    (event, rows)
+    for event, rows in SHOWN
+    if event.language == "json" and "scm_data" in json.loads(event.text)
+]
+XML = [(event, BLOCKS[BLOCKS.index(event) - 1]) for event, _ in SHOWN if event.language == "xml"]
 
 
 @pytest.mark.parametrize(("event", "rows"), ENVELOPES, ids=[_name(event) for event, _ in ENVELOPES])
@@ -74,6 +80,13 @@ def test_an_example_envelope_is_the_same_event_in_avro(event: Block, rows: Block
                 # an Avro double has no other digits than it needs
                 item[name] = text.removesuffix(".0")
     assert [row.item for row in _rows(encoder("avro")(members), "avro")] == shown
+
+
+@pytest.mark.parametrize(("event", "other"), XML, ids=[_name(event) for event, _ in XML])
+def test_xml_stands_behind_the_same_event_in_json(event: Block, other: Block) -> None:
+    assert (other.language, other.tag) == ("json", event.tag)
+    members = json.loads(other.text)
+    assert event.text == f"{to_page(members)}\n"
 
 
 @pytest.mark.parametrize("block", REFUSED, ids=[f"{_name(block)} {block.tag}" for block in REFUSED])
@@ -95,3 +108,4 @@ def test_the_pages_have_examples() -> None:
     assert len(SHOWN) >= 35
     assert len(REFUSED) >= 7
     assert len(SETTINGS) == 2
+    assert len(XML) >= 14

@@ -27,6 +27,7 @@ from tests.factory.script import (
     Unit,
     What,
 )
+from tests.support.epcis_xml import to_xml
 
 SCHEMA = fastavro.parse_schema(
     json.loads((Path(__file__).parents[2] / "schemas" / "scm_event.avsc").read_text())
@@ -120,8 +121,7 @@ def as_avro(what: What) -> Iterator[bytes]:
         yield out.getvalue()
 
 
-def as_epcis(what: What) -> Iterator[bytes]:
-    """Return one EPCIS event for all that happens at once."""
+def _epcis_event(what: What) -> dict[str, Any]:
     event: dict[str, Any] = {
         "@context": ["https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld"]
     }
@@ -151,7 +151,17 @@ def as_epcis(what: What) -> Iterator[bytes]:
                 "epcList": [_item(item)],
             }
             event["disposition"] = "stolen" if reason == STOLEN else "damaged"
-    yield json.dumps(event).encode()
+    return event
+
+
+def as_epcis(what: What) -> Iterator[bytes]:
+    """Return one EPCIS event for all that happens at once."""
+    yield json.dumps(_epcis_event(what)).encode()
+
+
+def as_epcis_xml(what: What) -> Iterator[bytes]:
+    """Return the same event as a document of EPCIS 1.2 in XML, as packaging lines send it."""
+    yield to_xml(_epcis_event(what), "1.2")
 
 
 def _aggregation(parent: Unit, children: list[str]) -> dict[str, Any]:
@@ -173,6 +183,7 @@ ENCODERS: dict[str, Callable[[What], Iterator[bytes]]] = {
     "json": as_json,
     "avro": as_avro,
     "epcis": as_epcis,
+    "epcis-xml": as_epcis_xml,
 }
 
 

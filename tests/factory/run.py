@@ -16,7 +16,7 @@ from tests.factory.script import day, labels
 from tests.support.job import Job
 from tests.support.kafka_witness import Kafka
 
-FORMATS = ("avro", "json", "flat", "epcis")
+FORMATS = ("avro", "json", "flat", "epcis", "epcis-xml")
 MODES = ("sync", "async", "auto")
 UNITS = ["case_code", "box_code", "pallet_code"]
 #: A window of a hundred pallets may select as many codes as there are. Synchronously the sandbox
@@ -86,10 +86,14 @@ def run_day(
 def _consume(job: Job, form: str, mode: str, data_key: str, seconds: float) -> list[str]:
     """Run the consumer to the end; return what must not be."""
     sections: dict[str, dict[str, Any]] = {
-        "events": {"format": form, "data_key": data_key, "logistic_units": UNITS},
+        "events": {
+            "format": form.removesuffix("-xml"),
+            "data_key": data_key,
+            "logistic_units": UNITS,
+        },
         "api": {"mode": mode},
     }
-    if form == "epcis":
+    if form.startswith("epcis"):
         sections["epcis"] = EPCIS_SETTINGS
     with job.process("--until-end", **sections) as consumer:
         code = consumer.wait(seconds)

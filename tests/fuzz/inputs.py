@@ -18,6 +18,7 @@ from tests.fuzz.samples import (
     COMMISSIONED,
     DOCUMENT,
     ENVELOPE,
+    EVENTS,
     FLAT,
     NEWER,
     OBJECTS,
@@ -26,6 +27,7 @@ from tests.fuzz.samples import (
     SHIPPED,
     SHIPPED_UNIT,
 )
+from tests.support.epcis_xml import to_xml
 from tests.unit.epcis import ITEM, SSCC
 
 
@@ -107,6 +109,8 @@ NAMES = sorted(
 TOKENS = [
     *(b"{", b"}", b"[", b"]", b":", b",", b'"', b"\\", b"\x00", b"\xff", b"\xef\xbb\xbf"),
     *(b"NaN", b"1e999", b"null", b"\\ud800", b'"scm_data"', b'"@context"', b'"type"', b'"data"'),
+    *(b"<", b">", b"</epc>", b"<epc>", b"&amp;", b"&a;", b"<!DOCTYPE a>", b"<![CDATA[", b"]]>"),
+    *(b"<extension>", b"</extension>", b"<!--", b"-->", b"xmlns='urn:x'", b"<?xml version='1.0'?>"),
     *(b"\x00\x00\x00\x00\x01", b"\x80" * 10, b"\xfe\xff\xff\xff\xff\x01"),
 ]
 
@@ -222,6 +226,11 @@ def _in(event: dict[str, Any], **members: Any) -> bytes:
     return _written(event | members, random.Random(0)).encode()
 
 
+def _with_inside(inside: bytes) -> bytes:
+    """Return a document that goes on like this behind the first tag of its first event."""
+    return to_xml(COMMISSIONED).replace(b"<ObjectEvent>", b"<ObjectEvent>" + inside, 1)
+
+
 HUGE: list[Callable[[int], bytes]] = [
     lambda count: b"[" * count,
     lambda count: b'{"a":' * count + b"1" + b"}" * count,
@@ -243,6 +252,18 @@ HUGE: list[Callable[[int], bytes]] = [
     lambda count: _in(DOCUMENT, epcisBody={"eventList": [None] * count}),
     lambda count: _in(DOCUMENT, epcisBody={"eventList": [PACKED] * (count // 10)}),
     lambda count: _in(SHIPPED_UNIT, destinationList=[{"destination": "x"}] * count),
+    lambda count: b"<a>" * count,
+    lambda count: b"<!DOCTYPE a [" + b'<!ENTITY a "a">' * count,
+    lambda count: b"<a " + b"b='c' " * count,
+    lambda count: b"<!--" + b"-" * count,
+    lambda count: _with_inside(b"<x>" * count),
+    lambda count: _with_inside(b"<x/>" * count),
+    lambda count: _with_inside(b"".join(b"<x%d/>" % number for number in range(count))),
+    lambda count: _with_inside(b"<epcList>" + b"<epc>A</epc>" * count),
+    lambda count: _with_inside(b"<epcList><epc>" + b"&#65;" * count),
+    lambda count: _with_inside(b"<x>" + b"\n" * count),
+    lambda count: _with_inside(b"</ObjectEvent>" + b"<ObjectEvent/>" * count),
+    lambda count: to_xml(DOCUMENT).replace(b"<EventList>", b"<EventList>" + b"<extension>" * count),
     lambda count: b'{"specversion":1,"data":' * count + b"{}" + b"}" * count,
     lambda count: b"\x00\x00\x00\x00\x02" + DATA[2][:-1] + b"\x00" * count,
     lambda count: (
@@ -250,9 +271,29 @@ HUGE: list[Callable[[int], bytes]] = [
     ),
 ]
 
+
+def _xml(rng: random.Random) -> bytes:
+    """Return an event in XML, changed before it was written as far as XML can hold that."""
+    for _ in range(5):
+        value: Any = rng.choice((*EVENTS, DOCUMENT))
+        for _ in range(rng.choice((0, 1, 1, 2, 3))):
+            value = _changed(value, rng) if isinstance(value, dict) and value else value
+        try:
+            raw = to_xml(value, rng.choice(("1.1", "1.2", "2.0")), soap=rng.random() < 0.1)
+            raw.decode()
+        except (AttributeError, IndexError, KeyError, LookupError, TypeError, ValueError):
+            continue  # nothing that XML could hold
+        if rng.random() < 0.1:
+            return raw.decode().replace("utf-8", "utf-16").encode("utf-16")
+        return raw
+    return to_xml(DOCUMENT)
+
+
 _KINDS: list[tuple[Callable[[random.Random], bytes], float]] = [
-    (_json, 0.45),
-    (lambda rng: _bent(_json(rng), rng), 0.2),
+    (_json, 0.35),
+    (lambda rng: _bent(_json(rng), rng), 0.15),
+    (_xml, 0.08),
+    (lambda rng: _bent(_xml(rng), rng), 0.07),
     (_avro, 0.15),
     (_framed, 0.1),
     (lambda rng: _bent(_framed(rng), rng), 0.05),

@@ -91,7 +91,8 @@ class Judge:
         for row in rows:
             self._judge(row)
         if not rows:
-            assert b"EPC" in raw or b"Event" in raw, "only an event of EPCIS may set nothing"
+            text = raw.replace(b"\0", b"")  # UTF-16 or not
+            assert b"EPC" in text or b"Event" in text, "only an event of EPCIS may set nothing"
         self.made[
             f"{form}: {'rows' if any(row.rejection is None for row in rows) else _why(rows)}"
         ] += 1

@@ -22,6 +22,7 @@ COMBINATIONS = [
     ("epcis", "sync"),
     ("epcis", "async"),
     ("epcis", "auto"),
+    ("epcis-xml", "auto"),
     ("flat", "auto"),
 ]
 

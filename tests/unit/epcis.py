@@ -13,7 +13,8 @@ from consumer.config.settings import EpcisSettings
 from consumer.core.model import InvalidEvent, Record, Row
 from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker
-from consumer.formats import EpcisRules, decoder
+from consumer.formats import Decoder, EpcisRules, decoder
+from tests.support.epcis_xml import to_xml
 
 UNITS = ("case_code", "pallet_code")
 CONTEXT = ["https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld"]
@@ -70,10 +71,39 @@ def record() -> Record:
 def rows_of(
     event: Any, form: str = "auto", into: Record | None = None, **lists: tuple[str, ...]
 ) -> list[Row]:
-    """The rows of a record."""
+    """The rows of a record. What can be written as XML must make the same ones in each version."""
     raw = event if isinstance(event, bytes) else json.dumps(event).encode()
-    maker = RowMaker("extended_id", logistic_units=UNITS)
-    return maker.rows(decoder(form, rules=rules(**lists))(raw), into or record())
+    read = decoder(form, rules=rules(**lists))
+    if isinstance(event, dict) and "epcis" in str(event.get("@context")):
+        wanted = _told(read, raw)
+        for version in ("2.0", "1.2"):
+            try:
+                xml = to_xml(event, version)
+            except (TypeError, KeyError):
+                continue
+            assert _told(read, xml) == wanted, xml.decode()
+    return _rows(read, raw, into or record())
+
+
+def _rows(read: Decoder, raw: bytes, into: Record) -> list[Row]:
+    return RowMaker("extended_id", logistic_units=UNITS).rows(read(raw), into)
+
+
+def _told(read: Decoder, raw: bytes) -> tuple[list[Any], str | None]:
+    """What becomes of a record. In XML an event is always one of a document."""
+    into = record()
+    try:
+        rows = _rows(read, raw, into)
+    except InvalidEvent as bad:
+        return [({}, (bad.reason, bad.field, bad.message))], None
+    told = [
+        (
+            row.item,
+            row.rejection and (row.rejection.reason, row.rejection.field, row.rejection.message),
+        )
+        for row in rows
+    ]
+    return told, into.event_id
 
 
 def items(event: Any, form: str = "auto", **lists: Any) -> list[dict[str, str]]:

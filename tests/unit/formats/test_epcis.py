@@ -195,7 +195,7 @@ def test_steps_with_nothing_to_set_are_skipped() -> None:
     ("time", "offset", "date"),
     [
         ("2026-11-22T16:30:00Z", "+08:00", "2026-11-23"),
-        ("2026-11-22T16:30:00+01:00", None, "2026-11-22"),
+        ("2026-11-22T16:30:00+01:00", "+01:00", "2026-11-22"),
         ("2026-11-22T03:30:00+00:00", "-05:30", "2026-11-21"),
         ("2026-12-31T23:59:60z", "Z", "2026-12-31"),
         ("2026-11-22T16:30:00.123456789Z", "+08:00", "2026-11-23"),
@@ -226,7 +226,7 @@ def test_members_stand_in_texts_and_alone_keep_their_kind() -> None:
 
 
 SECOND = "urn:epc:id:sgtin:9506000.113435.JF5FPO58DFITE4EDXD2"  # of another GTIN: 19506000134359
-LONG = "https://id.gs1.org/01/9506000134352/21/" + "x" * 51
+LONG = "https://line.example.com/unit/" + "x" * 51
 
 
 def told(rows: list[Row]) -> list[tuple[str | None, str | None]]:
