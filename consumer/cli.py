@@ -27,7 +27,7 @@ Completion of commands and options, in ~/.bashrc (zsh, fish: the same with zsh_s
 """
 
 #: In the order of the help; one module each in ``consumer.commands``.
-COMMANDS = ("demo", "run", "check", "publish", "where", "sandbox", "config")
+COMMANDS = ("demo", "run", "check", "publish", "where", "reconcile", "sandbox", "config")
 
 
 class _Lazy(click.Group):
@@ -73,6 +73,7 @@ def group(ctx: click.Context, config: Path | None, log_level: str | None) -> Non
       scm-consumer check --create                is everything there; make the topics that are not
       scm-consumer publish codes.csv             a table to events; bad lines are listed by number
       scm-consumer where HGDTQD54D5SD86EEDFS     what became of a code's events
+      scm-consumer reconcile                     does the API hold what Kafka said
       scm-consumer sandbox --listen 127.0.0.1:8080   a strict stand-in of the API
     """
     ctx.obj = Options(config, log_level)

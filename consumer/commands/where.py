@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-class _Since(click.ParamType):  # type: ignore[type-arg]  # generic for its stub only
+class Since(click.ParamType):  # type: ignore[type-arg]  # generic for its stub only
     """A duration back from now, or a day or time."""
 
     name = "time"
@@ -46,7 +46,7 @@ class _Since(click.ParamType):  # type: ignore[type-arg]  # generic for its stub
 @click.argument("key")
 @click.option(
     "--since",
-    type=_Since(),
+    type=Since(),
     help="Only events since then: 90m, 12h, 7d, a day, or an RFC 3339 time (UTC).",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")

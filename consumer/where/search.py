@@ -97,7 +97,7 @@ class CodeSearch:
         self, keys: Sequence[tuple[str, int]], since: float | None
     ) -> Iterator[tuple[Message, Row | Unread]]:
         """Yield the rows of the code; for a record that only names it, a refused row or Unread."""
-        reader = _RowReader(self._settings)
+        reader = RowReader(self._settings)
         try:
             for message in self._scan.records(keys, since):
                 self.searched += 1
@@ -165,7 +165,7 @@ class CodeSearch:
         return place, receipt_evidence(content, message, key)
 
 
-class _RowReader:
+class RowReader:
     """Make the rows of a record as the consumer would; wait for schemas."""
 
     def __init__(self, settings: Settings) -> None:
