@@ -31,7 +31,18 @@ Completion of commands and options, in ~/.bashrc (zsh, fish: the same with zsh_s
 """
 
 #: In the order of the help; one module each in ``consumer.commands``.
-COMMANDS = ("demo", "run", "check", "publish", "status", "where", "dlq", "sandbox", "config")
+COMMANDS = (
+    "demo",
+    "run",
+    "check",
+    "publish",
+    "status",
+    "where",
+    "dlq",
+    "reconcile",
+    "sandbox",
+    "config",
+)
 
 
 class _Lazy(click.Group):
@@ -79,7 +90,7 @@ def group(ctx: click.Context, config: Path | None, log_level: str | None) -> Non
       scm-consumer status                        how the running consumer is, and what to do
       scm-consumer where HGDTQD54D5SD86EEDFS     what became of a code's events
       scm-consumer dlq stats                     the dead letters, by reason
-      scm-consumer status --group                the whole group, from Kafka alone
+      scm-consumer reconcile                     does the API hold what Kafka said
       scm-consumer sandbox --listen 127.0.0.1:8080   a strict stand-in of the API
     """
     ctx.obj = Options(config, log_level)

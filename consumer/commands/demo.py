@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -46,7 +47,7 @@ def command(*, stay: bool) -> None:
         with handling(ENDING, _leave), stage.set_up(Size()) as running:
             with progress.shown() as tell:
                 evidence = running.play(tell, stay=stay)
-            equal = _judged(evidence)
+            equal = _judged(evidence) and _reconciled(running.configuration)
             if stay:
                 staying.stay(running)
     except (KeyboardInterrupt, SystemExit):
@@ -68,6 +69,15 @@ def _judged(evidence: DemoEvidence) -> bool:
     for line in report.lines(evidence, verdict, width):
         click.echo(line)
     return verdict.equal
+
+
+def _reconciled(configuration: Path) -> bool:
+    """Let the program itself compare. Return whether all codes are equal."""
+    from consumer.demo import reconciling
+
+    equal, line = reconciling.line(configuration)
+    click.echo(line)
+    return equal
 
 
 def _leave(number: int, _: object) -> None:

@@ -310,6 +310,16 @@ class LogSettings(Section):
     keys: bool = Field(False, description="Show key values at info level.")
 
 
+class ReconcileSettings(Section):
+    """How the API's document of codes is read by ``reconcile``."""
+
+    columns: dict[str, str] = Field(
+        {},
+        description="Columns whose names are not found: FIELD = COLUMN, such as "
+        '{ship_date = "Shipped on"}.',
+    )
+
+
 class Settings(Section):
     """Everything that can be configured."""
 
@@ -325,3 +335,4 @@ class Settings(Section):
     ops: OpsSettings = OpsSettings()
     limits: LimitsSettings = LimitsSettings()
     log: LogSettings = LogSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()

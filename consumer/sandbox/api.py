@@ -5,10 +5,10 @@ from __future__ import annotations
 import hmac
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from consumer.sandbox import answers, async_rules, rules
+from consumer.sandbox import answers, async_rules, documents, rules
 from consumer.sandbox.answers import SandboxResponse
 from consumer.sandbox.async_rules import AsyncUpload
 from consumer.sandbox.faults import Facts, Fault, Faults
@@ -21,9 +21,20 @@ ME = "/api/v2/me/"
 UPLOAD = "/api/v2/scm/upload/"
 ASYNC = "/api/v2/scm/upload/async/"
 TASK = re.compile(r"/api/v2/scm/tasks/([^/]+)/")
+DOWNLOAD = "/api/v2/codes/download/"
+DOCUMENT = re.compile(r"/api/v2/documents/([^/]+)/(get-download-link/)?")
+#: Where documents lie; their links tell the name, and need no token.
+FILE = re.compile(r"/media/documents/([^/]+)\.csv")
+#: Seconds until a document is ready.
+DOCUMENT_SECONDS = 0.2
 
 #: path → name for faults, and the one method it allows; a task's has its id in it
-ROUTES = {ME: ("me", "GET"), UPLOAD: ("upload", "POST"), ASYNC: ("async", "POST")}
+ROUTES = {
+    ME: ("me", "GET"),
+    UPLOAD: ("upload", "POST"),
+    ASYNC: ("async", "POST"),
+    DOWNLOAD: ("download", "GET"),
+}
 
 #: What a token needs for uploads and their tasks (guide, "UAT token permissions").
 PERMISSIONS = ("codes_view", "scm_bulk_edit", "scm_code_edit", "product_view")
@@ -50,6 +61,8 @@ class SandboxCall:
     authorization: str
     content_type: str
     at: float
+    query: Mapping[str, str] = field(default_factory=dict)
+    base: str = ""  #: the address by which the caller has reached the sandbox
     facts: Facts = field(default_factory=lambda: Facts("other"))
     route: tuple[str, str] = ("other", "")  #: its name and its method, see ``ROUTES``
     upload: Upload | AsyncUpload | None = None
@@ -102,6 +115,10 @@ class SandboxApi:
         if about := TASK.fullmatch(call.path):
             call.task = about[1]
             call.route = ("task", "GET")
+        elif DOCUMENT.fullmatch(call.path):
+            call.route = ("document", "GET")
+        elif FILE.fullmatch(call.path):
+            call.route = ("file", "GET")
         else:
             call.route = ROUTES.get(call.path, call.route)
         call.facts.route = call.route[0]
@@ -184,13 +201,10 @@ class SandboxApi:
         name, method = call.route
         if name == "other":
             return answers.detail(404, "Not found.")
-        if not call.authorization:
-            text = "Authentication credentials were not provided."
-            return answers.detail(401, text, (("WWW-Authenticate", "UAT"),))
-        if not hmac.compare_digest(call.authorization.encode(), f"UAT {self._token()}".encode()):
-            return answers.detail(401, "Invalid token.", (("WWW-Authenticate", "UAT"),))
-        if call.method != method:
-            return answers.detail(405, f'Method "{call.method}" not allowed.', (("Allow", method),))
+        if name == "file":
+            return self._file(call)
+        if refused := self._refused(call, method):
+            return refused
         if name == "me":
             return answers.as_json(
                 200, {"email": "sandbox@example.com", "permissions": list(self._permissions())}
@@ -199,6 +213,10 @@ class SandboxApi:
             return answers.detail(403, "You do not have permission to perform this action.")
         with self._store.lock:
             self._store.catch_up()
+            if name == "download":
+                return self._ordered(call)
+            if name == "document":
+                return self._asked(call)
             if call.upload is None:
                 return self._polled(call)
             if any(refusal.rule == "wrong_content_type" for refusal in call.upload.refusals):
@@ -210,6 +228,70 @@ class SandboxApi:
             if isinstance(call.upload, Upload):
                 return self._uploaded(call, call.upload)
             return self._begun(call, call.upload)
+
+    def _refused(self, call: SandboxCall, method: str) -> SandboxResponse | None:
+        """Return the answer to a call without the token, or by another method; else None."""
+        if not call.authorization:
+            text = "Authentication credentials were not provided."
+            return answers.detail(401, text, (("WWW-Authenticate", "UAT"),))
+        if not hmac.compare_digest(call.authorization.encode(), f"UAT {self._token()}".encode()):
+            return answers.detail(401, "Invalid token.", (("WWW-Authenticate", "UAT"),))
+        if call.method != method:
+            return answers.detail(405, f'Method "{call.method}" not allowed.', (("Allow", method),))
+        return None
+
+    def _ordered(self, call: SandboxCall) -> SandboxResponse:
+        """Make a document of the codes as they are now."""
+        columns = self._strike("document_columns", call)
+        other_spelling = self._strike("document_spelling", call) is not None
+        codes = [
+            (code, fields)
+            for code, fields in self._store.codes.data.items()
+            if documents.selects(code, fields, call.query)
+        ]
+        content = documents.as_csv(
+            codes,
+            {name for fields in self._store.codes.data.values() for name in fields},
+            columns["fields"] if columns else (),
+            other_spelling=other_spelling,
+        )
+        if cut := self._strike("document_cut", call):
+            content = content[: cut["bytes"]]
+        late = self._strike("document_time", call)
+        failure = self._strike("document_fate", call)
+        document = self._store.documents.make(
+            content,
+            len(codes),
+            DOCUMENT_SECONDS + (late["seconds"] if late else 0.0),
+            failure["message"] if failure else None,
+        )
+        return answers.as_json(200, {"document": {"key": document.key, "status": "pending"}})
+
+    def _asked(self, call: SandboxCall) -> SandboxResponse:
+        """Tell how a document is, or where it lies."""
+        found = DOCUMENT.fullmatch(call.path)
+        document = self._store.documents.find(found[1]) if found else None
+        if document is None or found is None:
+            return answers.detail(404, "Not found.")
+        ready = time.monotonic() >= document.ready_at
+        state = "pending" if not ready else "failed" if document.failure else "ready"
+        if not found[2]:
+            told = {"key": document.key, "status": state, "name": "codes.csv"}
+            if state == "failed":
+                told["message"] = document.failure or ""
+            return answers.as_json(200, told)
+        if state != "ready":
+            return answers.detail(400, "The document is not ready.")
+        return answers.as_json(200, {"link": f"{call.base}/media/documents/{document.file}.csv"})
+
+    def _file(self, call: SandboxCall) -> SandboxResponse:
+        """Give a document to whoever has its link; a token is not to be sent there."""
+        found = FILE.fullmatch(call.path)
+        with self._store.lock:
+            document = self._store.documents.of_file(found[1]) if found else None
+        if document is None or time.monotonic() < document.ready_at or document.failure:
+            return answers.detail(404, "Not found.")
+        return SandboxResponse(200, document.content, content_type="text/csv")
 
     def _polled(self, call: SandboxCall) -> SandboxResponse:
         task = self._store.tasks.find(call.task or "")

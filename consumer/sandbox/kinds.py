@@ -75,7 +75,7 @@ PARAMETERS: dict[str, Callable[[object], Any]] = {
     "probability": _number(0, 1),
     "seed": _whole(0),
     # which requests (all that are given must hold)
-    "path": _choice("upload", "async", "task", "me", "any"),
+    "path": _choice("upload", "async", "task", "me", "download", "any"),
     "key": _text,
     "min_rows": _whole(1),
     "min_bytes": _whole(1),
@@ -115,6 +115,16 @@ _SENSELESS = {
     "task_time": ("path",),
     "task_fate": ("path",),
     "shape": ("path",),
+    **dict.fromkeys(
+        (
+            "document_time",
+            "document_fate",
+            "document_columns",
+            "document_spelling",
+            "document_cut",
+        ),
+        ("path", *BODY_MATCH),
+    ),
 }
 
 
@@ -223,6 +233,30 @@ KINDS: dict[str, Kind] = {
             "inside": None,
         },
         path="task",
+    ),
+    "document_late": Kind(
+        "document_time", "a document takes this much longer", {"seconds": 5.0}, path="download"
+    ),
+    "document_fails": Kind(
+        "document_fate",
+        "a document cannot be made",
+        {"message": "The document could not be made."},
+        path="download",
+    ),
+    "document_columns": Kind(
+        "document_columns",
+        "a document lacks these columns",
+        {"fields": None},
+        ("fields",),
+        path="download",
+    ),
+    "document_spelling": Kind(
+        "document_spelling",
+        "a document has other names of columns, words for a status, and semicolons",
+        path="download",
+    ),
+    "document_cut": Kind(
+        "document_cut", "a document ends after so many bytes", {"bytes": 1000}, path="download"
     ),
     "trickle": Kind(
         "wire", "the answer's body comes byte by byte, so many seconds apart", {"seconds": 0.01}

@@ -13,6 +13,7 @@ from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from consumer.sandbox.answers import CLOSE, CUT, RESET, TRICKLE, SandboxResponse
 from consumer.sandbox.api import SandboxApi, SandboxCall
@@ -129,6 +130,8 @@ class Handler(BaseHTTPRequestHandler):
             self.headers.get("Authorization", ""),
             self.headers.get("Content-Type", ""),
             time.time(),
+            dict(parse_qsl(query)),
+            f"http://{self.headers.get('Host') or self.server.sandbox.url.partition('://')[2]}",
         )
         response: SandboxResponse | None = None
         try:

@@ -12,6 +12,7 @@ import orjson
 
 from consumer.sandbox.async_rules import AsyncUpload
 from consumer.sandbox.codes import Codes, stored_fields
+from consumer.sandbox.documents import Documents
 from consumer.sandbox.journal import Journal, RowEntry
 from consumer.sandbox.rules import DEFAULT_DATA_KEY, Mistake, Upload
 from consumer.sandbox.tasks import SandboxTask, SandboxTasks, TaskOutcome
@@ -62,6 +63,7 @@ class Store:
                 self.codes.load(world.codes, only=True)
             self.journal = Journal()
             self.tasks = SandboxTasks()
+            self.documents = Documents()
             self.generation += 1
 
     def mistakes(self, upload: Upload) -> list[Mistake]:

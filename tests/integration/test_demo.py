@@ -49,8 +49,9 @@ def test_it_ends_equal_and_in_time_whatever_the_environment_says(tmp_path: Path)
         COMMAND, capture_output=True, text=True, env=environment(tmp_path), timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    last = done.stdout.splitlines()[-1]
-    assert last == "EQUAL: nothing lost, altered, reordered or doubled."
+    judged, reconciled = done.stdout.splitlines()[-2:]
+    assert judged == "EQUAL: nothing lost, altered, reordered or doubled."
+    assert re.fullmatch(r"reconcile: [1-9][0-9,]* codes equal", reconciled)
     for word in (
         "published",
         "windows accepted",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from confluent_kafka import (
@@ -13,6 +14,7 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
+from confluent_kafka.admin import AdminClient, ConfigResource
 
 from consumer.adapters.kafka.client import (
     FETCH_LEAST,
@@ -54,6 +56,7 @@ class Scan:
     ) -> None:
         """``group_id``: the group whose commits are asked for; it is never joined."""
         self._bootstrap = bootstrap_servers
+        self._client = client_config(bootstrap_servers, properties, ThrottledLog().error)
         config = client_config(
             bootstrap_servers,
             FETCH_SIZES | READ_AHEAD | dict(properties),
@@ -109,6 +112,21 @@ class Scan:
             lambda: self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS) if asked else []
         )
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+
+    def compacted(self, topics: Collection[str]) -> set[str]:
+        """Return those topics that keep the latest record of a key only, as far as it is told."""
+        asked = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
+        if not asked:
+            return set()
+        admin = create_client(AdminClient, self._client)
+        answers = admin.describe_configs(asked, request_timeout=CALL_SECONDS)
+        found = set()
+        for resource, answer in answers.items():
+            with suppress(KafkaException):  # this user may not see it, or the broker is away
+                policy = answer.result()["cleanup.policy"].value or ""
+                if "compact" in policy:
+                    found.add(resource.name)
+        return found
 
     def records(self, keys: Sequence[PartitionId], since: float | None) -> Iterator[Message]:
         """Yield their records from a time on, up to the end as it is now.

@@ -1,0 +1,128 @@
+"""Write what was found: a CSV of all, events that mend it, and metrics of a job."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+import orjson
+
+from consumer.errors import UserError
+from consumer.reconcile.comparison import STALE, Difference, Kind
+from consumer.reconcile.findings import Findings
+
+#: What the events of a repair name as their source.
+REPAIR_SOURCE = "scm-consumer reconcile"
+
+_COLUMNS = (
+    "data_key",
+    "key_value",
+    "kind",
+    "field",
+    "expected",
+    "held",
+    "cause",
+    "event",
+    "event_time",
+    "event_id",
+)
+
+
+def event_place(found: Difference, partitions: Sequence[tuple[str, int]]) -> str:
+    """Return where the event is that says what a field should hold."""
+    topic, number = partitions[found.change.partition]
+    return f"{topic}[{number}]@{found.change.offset}"
+
+
+def event_time(found: Difference) -> str:
+    """Return the event's time in Kafka, RFC 3339 in UTC; empty: it has none."""
+    milliseconds = found.change.moment[0]
+    if milliseconds <= 0:
+        return ""
+    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def as_object(found: Difference) -> dict[str, str]:
+    """Return a difference as ``--json`` tells it."""
+    return {
+        "data_key": found.data_key,
+        "key_value": found.key_value,
+        "kind": found.kind.value,
+        "field": found.field,
+        "expected": found.expected,
+        "held": found.held,
+        "cause": found.cause,
+    }
+
+
+def write_csv(path: Path, findings: Findings, partitions: Sequence[tuple[str, int]]) -> int:
+    """Write all differences; return how many."""
+    count = 0
+    with _new(path) as file:
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        for found in findings.differences():
+            told = as_object(found)
+            place = event_place(found, partitions)
+            writer.writerow([*told.values(), place, event_time(found), found.change.event_id])
+            count += 1
+    return count
+
+
+def write_repair(path: Path, findings: Findings, partitions: Sequence[tuple[str, int]]) -> int:
+    """Write events that mend what is stale, one a code, for ``publish``; return how many.
+
+    What the API does not know, discards, or holds by somebody else's hand is not touched.
+    """
+    count = 0
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    with _new(path) as file:
+        for fields in findings.by_code(Kind.DIFFERENT, STALE):
+            first = fields[0]
+            event = {
+                "event_id": f"reconcile-{event_place(first, partitions)}-{first.key_value}",
+                "occurred_at": now,
+                "source": REPAIR_SOURCE,
+                "data_key": first.data_key,
+                "key_value": first.key_value,
+                "scm_data": {found.field: found.expected for found in fields},
+            }
+            file.write(orjson.dumps(event).decode() + "\n")
+            count += 1
+    return count
+
+
+def write_metrics(path: Path, counts: Mapping[str, int], *, seconds: float, now: float) -> None:
+    """Write metrics for node_exporter's textfile collector: whole, or not at all."""
+    lines = [
+        "# HELP scm_consumer_reconcile_codes Codes of the last reconcile, by what was found.",
+        "# TYPE scm_consumer_reconcile_codes gauge",
+        *(
+            f'scm_consumer_reconcile_codes{{kind="{kind}"}} {count}'
+            for kind, count in counts.items()
+        ),
+        "# HELP scm_consumer_reconcile_timestamp_seconds When the last reconcile ended.",
+        "# TYPE scm_consumer_reconcile_timestamp_seconds gauge",
+        f"scm_consumer_reconcile_timestamp_seconds {now:.3f}",
+        "# HELP scm_consumer_reconcile_duration_seconds How long the last reconcile took.",
+        "# TYPE scm_consumer_reconcile_duration_seconds gauge",
+        f"scm_consumer_reconcile_duration_seconds {seconds:.3f}",
+    ]
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _new(path: Path) -> IO[str]:
+    try:
+        return path.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
