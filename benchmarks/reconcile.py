@@ -44,14 +44,15 @@ def events(codes: int) -> Iterator[tuple[int, str, str, Fields]]:
         for number in numbers:
             into = {"case_code": f"C{number - number % PER_CASE}"}
             yield first, "extended_id", code(number), into
-        for case in range(numbers.start, numbers.stop, PER_CASE):
-            pallet = f"P{case - case % (PER_CASE * CASES_PER_PALLET)}"
-            yield first, "case_code", f"C{case}", {"pallet_code": pallet, "gate": f"G{case % 7}"}
-        for pallet in range(numbers.start, numbers.stop, PER_CASE * CASES_PER_PALLET):
+        for first_in_case in range(numbers.start, numbers.stop, PER_CASE):
+            pallet = f"P{first_in_case - first_in_case % (PER_CASE * CASES_PER_PALLET)}"
+            fields = {"pallet_code": pallet, "gate": f"G{first_in_case % 7}"}
+            yield first, "case_code", f"C{first_in_case}", fields
+        for first_on_pallet in range(numbers.start, numbers.stop, PER_CASE * CASES_PER_PALLET):
             yield (
                 first,
                 "pallet_code",
-                f"P{pallet}",
+                f"P{first_on_pallet}",
                 {"truck_code": truck, "ship_date": "2026-12-01"},
             )
         yield first, "truck_code", truck, {"route": f"R{first}"}
