@@ -1,8 +1,9 @@
 """Estimate when a backlog will be gone: exponentially weighted pace over five minutes.
 
-Total work over total pace, but never less than a partition that holds itself back (most of it waits
-for earlier rows of one code) takes at its own pace. Only intervals with more to do than was done
-tell of the pace. The rules for users stand in docs/lag.md.
+Total work over total pace, but never less than a partition takes that holds itself back (most of it
+waits for earlier rows of its codes): at its present pace until the others are done, then as fast as
+its rows can follow each other. Only intervals with more to do than was done tell of the pace. The
+rules for users stand in docs/lag.md.
 
 Work is counted in offsets: it is what is known of records that are not read. Pure: the caller's
 clock, in seconds.
@@ -16,6 +17,9 @@ from collections.abc import Hashable, Mapping
 
 import msgspec
 
+from consumer.core.admission.pace import PACE_SHARE
+from consumer.ops.work import Estimate, Measured, Totals, Work
+
 #: What is older says nothing about the pace.
 WINDOW_SECONDS = 300.0
 #: An interval that ended so long ago counts half; of one that holds itself back, whose pace is
@@ -25,58 +29,13 @@ HALF_LIFE_SECONDS, HELD_HALF_LIFE_SECONDS = 30.0, 10.0
 MINIMUM_SECONDS = 60.0
 #: So long before a partition that holds itself back counts with its own pace, and before it counts
 #: as not moving.
-HELD_SECONDS, STUCK_SECONDS = 10.0, 60.0
+HELD_SECONDS, STUCK_SECONDS = 5.0, 60.0
 #: The mean that is told as the present pace.
 PRESENT_SECONDS = 60.0
 #: Growing begins above this share of the pace, and ends below the other.
 GROWS_ABOVE, GROWS_NOT_BELOW = 1.02, 0.98
 #: Of this share of the budget on, the requests were what bounded the pace.
 LIMITED = 0.8
-
-
-class Work(msgspec.Struct, frozen=True, gc=False):
-    """One partition, as it is now."""
-
-    done: int  #: offsets that are settled, or hold nothing: the position, less what is unsettled
-    end: int | None  #: None: not known
-    held: bool = False  #: most of what is unsettled in it waits for earlier rows
-    stopped: bool = False  #: only a person can have it read on
-
-    @property
-    def behind(self) -> int:
-        """Return the offsets that are not settled, as far as the end is known."""
-        return 0 if self.end is None else max(0, self.end - self.done)
-
-
-class Totals(msgspec.Struct, frozen=True, gc=False):
-    """What the process has done since its start, and what bounds it now."""
-
-    rows: int = 0  #: settled
-    requests: int = 0  #: that ended
-    request_seconds: float = 0.0  #: that these took together
-    share: float | None = None  #: requests a second that are this member's; None: no limit
-    blocked: bool = False  #: the API refuses or fails: what is not done now says nothing
-
-
-class Estimate(msgspec.Struct, frozen=True):
-    """What is known of the backlog."""
-
-    records: int  #: offsets behind
-    eta: float  #: seconds; +Inf: it grows, or does not move; NaN: not known
-    growing: bool
-    records_per_second: float
-    rows_per_second: float
-
-
-class Measured(msgspec.Struct, frozen=True):
-    """What this process was seen to do while there was more to do than was done."""
-
-    rows_per_request: float
-    request_seconds: float
-    rows_per_record: float
-    #: None: requests were the bound, or rows that wait for each other; what else it can do is not
-    #: known
-    rows_per_second: float | None
 
 
 class _Interval(msgspec.Struct, frozen=True, gc=False):
@@ -283,10 +242,26 @@ class Backlog:
 
     def _alone(self, key: Hashable, held: _Held) -> float:
         """Return how long a partition takes that holds itself back; 0 while that is not known."""
-        if held.settled:
-            known = held.seconds >= HELD_SECONDS
-            return self._works[key].behind * held.weight / held.weighed if known else 0.0
-        return math.inf if held.seconds >= STUCK_SECONDS else 0.0
+        if not held.settled:
+            return math.inf if held.seconds >= STUCK_SECONDS else 0.0
+        if held.seconds < HELD_SECONDS:
+            return 0.0
+        behind, now = self._works[key].behind, held.weighed / held.weight
+        others = sum(work.behind for work in self._works.values() if not work.held)
+        until = others / self.pace if self.pace else math.inf
+        if behind <= until * now:
+            return behind / now
+        return until + (behind - until * now) / max(now, self._following(key))
+
+    def _following(self, key: Hashable) -> float:
+        """Return how many of its rows a second can follow each other, with every request theirs."""
+        measured, share = self.measured, self._totals.share
+        if measured is None:
+            return 0.0
+        requests = 1.0 / max(measured.request_seconds, 1e-3)
+        if share is not None:
+            requests = min(requests, share * PACE_SHARE)
+        return requests * (self._works[key].abreast or 0.0)
 
 
 def _weight(age: float, half_life: float = HALF_LIFE_SECONDS) -> float:

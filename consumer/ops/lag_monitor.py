@@ -7,7 +7,7 @@ has seen (``adapters.kafka.lag_watch``). It costs some microseconds a partition.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -17,12 +17,13 @@ from consumer.adapters.kafka.lag_watch import Seen
 from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline
 from consumer.loop.ports import RecordSource
-from consumer.ops.backlog import Backlog, Totals, Work
+from consumer.ops.backlog import Backlog
 from consumer.ops.group_need import GroupNeed
 from consumer.ops.history import History, HistorySample
 from consumer.ops.lag import Known, Last, Now, PartitionLag, partition_lag, unbegun_lag
 from consumer.ops.lag_status import AwaitingLag, LagStatus
 from consumer.ops.scaling import Capacity, DesiredMembers, members_for
+from consumer.ops.work import Totals, Work
 
 #: Time between two ticks.
 TICK_SECONDS = 2.5
@@ -137,16 +138,33 @@ class LagMonitor:
 
     def _works(self, lags: dict[Partition, PartitionLag]) -> dict[Hashable, Work]:
         waiting = Counter(row.record.partition for row in self._pipeline.claims.waiting())
+        held = {
+            p
+            for p, count in waiting.items()
+            if p.ledger.unsettled and count >= HELD_SHARE * p.ledger.unsettled
+        }
+        abreast = self._abreast(held, waiting)
         works: dict[Hashable, Work] = {}
         for partition, lag in lags.items():
-            unsettled = partition.ledger.unsettled
             works[partition] = Work(
-                partition.position - unsettled,
+                partition.position - partition.ledger.unsettled,
                 lag.end,
-                held=bool(unsettled) and waiting[partition] >= HELD_SHARE * unsettled,
+                abreast.get(partition),
                 stopped=partition in self._source.stopped,
             )
         return works
+
+    def _abreast(
+        self, held: set[Partition], waiting: Mapping[Partition, int]
+    ) -> dict[Partition, float]:
+        """Return how many rows can go at once: as many as wait, less those of the longest queue."""
+        longest: dict[Partition, int] = {}
+        if held:  # else not even the codes are looked at
+            rows = (row for row in self._pipeline.claims.waiting() if row.record.partition in held)
+            queues = Counter((row.record.partition, row.data_key, row.value) for row in rows)
+            for (partition, _, _), count in queues.items():
+                longest[partition] = max(count, longest.get(partition, 0))
+        return {partition: waiting[partition] / count for partition, count in longest.items()}
 
     def _totals(self) -> Totals:
         pipeline = self._pipeline
