@@ -96,7 +96,7 @@ def photograph(page: str, target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "page.html"
         file.write_text(page, encoding="utf-8")
-        height = 210 + sum(
+        height = 90 + sum(
             30
             + sum(HEIGHT[panels[0].kind] + 10 for _ in range(0, sum(p.width for p in panels), 24))
             for _, panels in ROWS
@@ -139,7 +139,7 @@ def _chart(curves: list[Curve], panel: Panel) -> str:
         return "<p class=none>nothing to show</p>"
     times = [at for points in finite for at, _ in points]
     low, high = min(times), max(times)
-    top = max(*values, 1e-9) * 1.1
+    top = max(values) * 1.1 or 1.0
     wide = panel.width * COLUMN - 80
     lines = []
     for number, points in enumerate(finite):
@@ -157,7 +157,7 @@ def _chart(curves: list[Curve], panel: Panel) -> str:
         for number, curve in enumerate(curves)
         if any(v for _, v in curve.points) or len(curves) == 1
     )
-    axis = f"<text x='{wide + 4}' y=10>{_number(top / 1.1, panel.unit)}</text>"
+    axis = f"<text x='{wide + 4}' y=10>{_number(max(values), panel.unit)}</text>"
     return (
         f"<svg width='{wide + 60}' height='{CHART + 4}'><rect width='{wide}' height='{CHART}' />"
         f"{''.join(lines)}{axis}<text x='{wide + 4}' y='{CHART}'>0</text></svg>"
