@@ -25,7 +25,7 @@ _SENTENCES = {
     "task": "for a task that the API works on",
     "retry": "for its next attempt",
     "unknown_key": "until the API knows its code",
-    "dead_letter": "until its dead letter is acknowledged: see dead_letters_error",
+    "dead_letter": "until its dead letter is acknowledged by the dead-letter topic",
     "receipt": "until its receipt is acknowledged: see receipts_error",
     "schema": "for its schema from the registry",
     "room": "for room among the rows that are unsettled (limits.max_unsettled_rows)",

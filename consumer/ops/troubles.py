@@ -94,7 +94,10 @@ def find(snapshot: Snapshot, seen: Seen) -> list[Trouble]:
     if not snapshot.api.circuit and any(trouble.cause == "row_stuck" for trouble in found):
         # That requests fail is the stuck row's doing alone.
         found = [trouble for trouble in found if trouble.cause != "api_failing"]
-    if not any(trouble.cause in _EXPLAINING for trouble in found):
+    if any(trouble.cause in _EXPLAINING for trouble in found):
+        # What holds the rows up explains that more come than go.
+        found = [trouble for trouble in found if trouble.cause != "lag_growing"]
+    else:
         still = _no_progress(snapshot, seen)
         if still is not None:
             found.append(_trouble(NO_PROGRESS, still))
