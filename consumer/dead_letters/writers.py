@@ -138,8 +138,9 @@ class Writers:
         for unit, bit in writing.joins:
             for mask, cause in self._newer_sets(unit, moment):
                 # The unit that its code goes into was moved. Or it was updated, and nobody can tell
-                # whether the code was to be in it by then.
-                if mask != JOINED and (mask & self._units or cause.age is Age.UNORDERED):
+                # whether the code is in it by then: of two letters that go to two partitions, too.
+                unordered = self._elsewhere or cause.age is Age.UNORDERED
+                if mask != JOINED and (mask & self._units or unordered):
                     found.note_fields(bit & writing.fields, cause)
         for data_key, fields in self._fields.items():
             if data_key != writing.data_key or data_key == _ANY_OTHER:
