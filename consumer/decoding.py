@@ -9,7 +9,7 @@ from typing import NamedTuple
 from consumer.adapters.schema_registry.client import RegistryClient
 from consumer.adapters.schema_registry.lookup import Found, SchemaLookup
 from consumer.config.settings import Settings
-from consumer.formats import Decoder, EpcisRules, Schemas, decoder
+from consumer.formats import Decoder, EpcisRules, ScanRules, Schemas, decoder
 
 
 class EventDecoding(NamedTuple):
@@ -31,6 +31,9 @@ def event_decoding(
     """
     events, registry = settings.events, settings.schema_registry
     epcis = EpcisRules(events.logistic_units, **settings.epcis.model_dump())
+    if events.format == "scan":
+        scans = ScanRules(events.data_key, **settings.scan.model_dump())
+        return EventDecoding(decoder(events.format, scans=scans), None)
     if not registry.url:
         return EventDecoding(decoder(events.format, rules=epcis), None)
     schemas = Schemas(time.monotonic)
