@@ -9,7 +9,7 @@ from typing import NamedTuple
 from consumer.adapters.schema_registry.client import RegistryClient
 from consumer.adapters.schema_registry.lookup import Found, SchemaLookup
 from consumer.config.settings import Settings
-from consumer.formats import Decoder, EpcisRules, ScanRules, Schemas, decoder
+from consumer.formats import Decoder, EpcisRules, ScanDecoder, ScanRules, Schemas, decoder
 
 
 class EventDecoding(NamedTuple):
@@ -17,6 +17,11 @@ class EventDecoding(NamedTuple):
 
     decode: Decoder
     lookup: SchemaLookup | None  #: None: no schema registry is configured
+
+
+def scan_decoder(settings: Settings) -> ScanDecoder:
+    """Return the decoder of scans."""
+    return ScanDecoder(ScanRules(settings.events.data_key, **settings.scan.model_dump()))
 
 
 def event_decoding(
@@ -32,8 +37,7 @@ def event_decoding(
     events, registry = settings.events, settings.schema_registry
     epcis = EpcisRules(events.logistic_units, **settings.epcis.model_dump())
     if events.format == "scan":
-        scans = ScanRules(events.data_key, **settings.scan.model_dump())
-        return EventDecoding(decoder(events.format, scans=scans), None)
+        return EventDecoding(scan_decoder(settings), None)
     if not registry.url:
         return EventDecoding(decoder(events.format, rules=epcis), None)
     schemas = Schemas(time.monotonic)

@@ -58,7 +58,7 @@ def _check_codes(settings: Settings, *, wanted: bool) -> Iterator[Problem]:
         yield wrong("scan.code", [], message, "events.format")
     for text in scan.code:
         try:
-            rule = scan_rules.scan_code(text, scan.data_key or settings.events.data_key)
+            rule = scan_rules.scan_code(text, scan.data_key.strip() or settings.events.data_key)
         except ValueError as error:
             yield wrong("scan.code", text, str(error))
             continue

@@ -386,7 +386,7 @@ data_key = " "
             "not a valid pattern (missing ), unterminated subpattern at position 0); mend it",
             'scan.code = "a|b = x": a scan does not tell of which level a unit is: name one field, '
             "and say by the pattern how its numbers differ",
-            'scan.code = "x": allowed is FIELD = PATTERN, or INNER|OUTER = PATTERN',
+            'scan.code = "extended_id = x": there is a rule for it already: keep one',
             'scan.set = "a": allowed is TOPIC (or *) = FIELD: VALUE, FIELD: VALUE',
             'scan.set = "a = ": allowed is TOPIC (or *) = FIELD: VALUE, FIELD: VALUE',
             'scan.set = "* = b: {c}": {c} is nothing that a scan has; it has {date}, {time}, '
