@@ -18,7 +18,15 @@ from consumer.config.settings import Settings
 from consumer.core.model import Event, InvalidEvent, Row
 from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker
-from consumer.formats import Decoder, EpcisRules, NeedsSchema, Schemas, decoder
+from consumer.formats import (
+    Decoder,
+    EpcisRules,
+    NeedsSchema,
+    ScanDecoder,
+    ScanRules,
+    Schemas,
+    decoder,
+)
 from consumer.loop.intake import Intake
 
 #: How long the registry may take for a schema.
@@ -30,6 +38,11 @@ class EventDecoding(NamedTuple):
 
     decode: Decoder
     lookup: SchemaLookup | None  #: None: no schema registry is configured
+
+
+def scan_decoder(settings: Settings) -> ScanDecoder:
+    """Return the decoder of scans."""
+    return ScanDecoder(ScanRules(settings.events.data_key, **settings.scan.model_dump()))
 
 
 def event_decoding(
@@ -44,6 +57,8 @@ def event_decoding(
     """
     events, registry = settings.events, settings.schema_registry
     epcis = EpcisRules(events.logistic_units, **settings.epcis.model_dump())
+    if events.format == "scan":
+        return EventDecoding(scan_decoder(settings), None)
     if not registry.url:
         return EventDecoding(decoder(events.format, rules=epcis), None)
     schemas = Schemas(time.monotonic)

@@ -64,7 +64,7 @@ def command(
     EPCIS 2.0, or a CloudEvent around one); it is published as it stands if it has the format of
     events.format. EPCIS XML: each event of the document becomes a document of its own. The file's
     ending tells which (.csv, .tsv, .ndjson, .jsonl, .xml), else its first character: { or [ is
-    NDJSON, < is XML.
+    NDJSON, < is XML. With events.format = "scan" every file holds a scan a line.
 
     Every line is checked by the consumer's rules. One that would become a dead letter is listed
     with its number and not published; the others are. The topic must exist; no API token is needed.
@@ -87,14 +87,14 @@ def command(
     from consumer.adapters.kafka.publisher import TopicPublisher  # heavy: the clients
     from consumer.publish.job import Stop, StoppedError, publish
     from consumer.publish.opening import opened, reading
-    from consumer.publish.preview import Preview
+    from consumer.publish.preview import Preview, scan_text
     from consumer.publish.reporting import Reporter
     from consumer.publish.xml_file import XmlFile
 
     stop = Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    making = _making(settings, file, data_key, order_by)
+    making = _making(settings, file, topic, data_key, order_by)
     with opened(file) as found:
         reporter = Reporter(found.size, show_keys=settings.log.keys or options.log_level == "debug")
         try:
@@ -103,6 +103,8 @@ def command(
         except StoppedError:
             sys.exit(SIGNAL_EXIT + stop.number)
         preview = Preview()
+        if making.scans is not None:
+            preview.text_of = scan_text
         if isinstance(lines, XmlFile):
             reporter.unit, reporter.place, preview.unit = "event", lines.place, "event"
         publisher = None
@@ -132,12 +134,19 @@ def command(
         sys.exit(1)
 
 
-def _making(settings: Settings, file: str, data_key: str, order_by: str) -> Making:
+def _making(settings: Settings, file: str, topic: str, data_key: str, order_by: str) -> Making:
     from consumer.formats import EpcisRules
     from consumer.publish.checking import Making
     from consumer.publish.opening import source_of
 
     events = settings.events
+    scans = None
+    if events.format == "scan":
+        from consumer.decoding import scan_decoder  # heavy: the clients
+
+        if data_key:
+            raise click.UsageError("scan.code says of which field a scan is a value: no --data-key")
+        scans = scan_decoder(settings)
     return Making(
         format=events.format,
         configured_key=events.data_key,
@@ -146,6 +155,8 @@ def _making(settings: Settings, file: str, data_key: str, order_by: str) -> Maki
         source=source_of(file),
         order_by=order_by,
         epcis=EpcisRules(events.logistic_units, **settings.epcis.model_dump()),
+        scans=scans,
+        topic=topic,
     )
 
 

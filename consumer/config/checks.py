@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from consumer.config import address_checks, kafka_checks
+from consumer.config import address_checks, kafka_checks, scan_checks
 from consumer.config.problem import Problem, wrong
 from consumer.config.settings import EpcisSettings, Settings
 
@@ -81,6 +81,7 @@ CHECKS = (
     kafka_checks.check_group,
     address_checks.check_registry,
     _check_epcis,
+    scan_checks.check_scan,
     address_checks.check_address,
     address_checks.check_token,
     address_checks.check_proxy,

@@ -101,8 +101,8 @@ class SchemaRegistrySettings(Section):
 class EventsSettings(Section):
     """From a record to an event."""
 
-    format: Literal["auto", "avro", "json", "flat", "epcis"] = Field(
-        "auto", description="Format of the records; auto decides for each."
+    format: Literal["auto", "avro", "json", "flat", "epcis", "scan"] = Field(
+        "auto", description="Format of the records; auto decides for each, and takes none for scan."
     )
     data_key: str = Field(
         "extended_id", min_length=1, description="Data key of events that name none."
@@ -163,6 +163,45 @@ class EpcisSettings(Section):
         (),
         description="{market} of destinations whose URI begins so, such as "
         "urn:epc:id:sgln:9506000.00001. = cn; empty: no market is set.",
+    )
+
+
+class ScanSettings(Section):
+    """The meaning of scans: what a scanner sent, for events.format = "scan".
+
+    The rules are explained in docs/scans.md.
+    """
+
+    code: tuple[str, ...] = Field(
+        (),
+        description="Which field a scan is a value of, by its pattern, such as extended_id = "
+        r"01/\d{14}/21/([A-Z0-9]{20}). A GS1 name is matched as 00/SSCC or 01/GTIN/21/SERIAL, any "
+        "other scan as it stands; the groups are the value. All rules are tried, and must agree. "
+        "Say how long codes are: a scan that is cut off would fit an open pattern.",
+    )
+    set: tuple[str, ...] = Field(
+        (),
+        description="Fields of every scan by its topic (* is any), such as scans.line7 = "
+        "activation_status: 1, pack_date: {date}. {date}, {time}, {topic}, {key}, {header.NAME} "
+        "stand for what the record tells, {gtin} for the code's.",
+    )
+    data_key: str = Field(
+        "", description="Field of rules that name none; empty: that of events.data_key."
+    )
+    text: str = Field(
+        "",
+        description="Member of a JSON object that holds the scan, such as payload or data.value, "
+        "as text or base64; empty: the whole record is the scan.",
+    )
+    prefix: str = Field("", description="What the scanner puts in front; must be there.")
+    suffix: str = Field(
+        "",
+        description="What the scanner puts behind; must be there. (Control characters at the ends "
+        "are taken off anyway.)",
+    )
+    time_zone: str = Field(
+        "",
+        description="Time zone of {date} and {time}, such as Asia/Shanghai or +08:00.",
     )
 
 
@@ -327,6 +366,7 @@ class Settings(Section):
     schema_registry: SchemaRegistrySettings = SchemaRegistrySettings()
     events: EventsSettings = EventsSettings()
     epcis: EpcisSettings = EpcisSettings()
+    scan: ScanSettings = ScanSettings()
     windows: WindowsSettings = WindowsSettings()
     api: ApiSettings = ApiSettings()
     retry: RetrySettings = RetrySettings()

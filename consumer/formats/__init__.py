@@ -20,21 +20,34 @@ from consumer.formats.jsonformat import (
     flat_decoder,
     json_decoder,
 )
+from consumer.formats.scan import ScanDecoder
+from consumer.formats.scan_rules import Origin, ScanRules
 
-__all__ = ["FORMATS", "Decoder", "EpcisRules", "NeedsSchema", "Schemas", "decoder"]
+__all__ = [
+    "FORMATS",
+    "Decoder",
+    "EpcisRules",
+    "NeedsSchema",
+    "Origin",
+    "ScanDecoder",
+    "ScanRules",
+    "Schemas",
+    "decoder",
+]
 
 
 def _avro_decoder(decode_frame: Decoder) -> Decoder:
     return lambda raw: decode_frame(raw) if raw.startswith(FRAME) else decode_avro(raw)
 
 
-FORMATS = ("auto", "avro", "json", "flat", "epcis")
+FORMATS = ("auto", "avro", "json", "flat", "epcis", "scan")
 
 
 def decoder(
     format: str,  # noqa: A002 - the setting's own name
     schemas: Schemas | None = None,
     rules: EpcisRules | None = None,
+    scans: ScanRules | None = None,
 ) -> Decoder:
     """Return the decoder of a configured format. Raise ValueError for another name.
 
@@ -42,10 +55,13 @@ def decoder(
     format at all, ``invalid_event`` or ``key_missing`` if they can be read but are no event.
     ``schemas``: the known schemas of a registry; with it, the decoder also raises NeedsSchema for
     a record that waits for a look-up. ``rules``: what EPCIS names mean; without any, events of
-    EPCIS are refused.
+    EPCIS are refused. ``scans``: what scans mean; the decoder of scans is a ScanDecoder, which can
+    also be given where a record comes from.
     """
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}; known: {', '.join(FORMATS)}")
+    if format == "scan":
+        return ScanDecoder(scans or ScanRules())
     read_epcis = epcis_reader(rules or EpcisRules())
     decode_json, decode_xml = json_decoder(read_epcis), xml_decoder(rules or EpcisRules())
     in_frames = {"json": decode_envelope, "flat": decode_flat, "epcis": epcis_decoder(read_epcis)}

@@ -98,11 +98,16 @@ def step(text: str) -> tuple[str, dict[str, Template]]:
     With nothing behind the =, the step sets nothing.
     """
     word, meaning = _pair(text, "STEP", "FIELD: VALUE, FIELD: VALUE")
+    return word_of(word), templates(meaning, "STEP")
+
+
+def templates(meaning: str, left: str) -> dict[str, Template]:
+    """Read ``FIELD: VALUE, FIELD: VALUE``; ``left``: what stands in front of the = in messages."""
     fields: dict[str, Template] = {}
     for part in meaning.split(",") if meaning else ():
         field, colon, value = (piece.strip() for piece in part.partition(":"))
         if not field or not colon:
-            raise ValueError("allowed is STEP = FIELD: VALUE, FIELD: VALUE")
+            raise ValueError(f"allowed is {left} = FIELD: VALUE, FIELD: VALUE")
         if field in fields:
             raise ValueError(f"sets {field} twice: keep one")
         if set("{}").intersection(_PLACE.sub("", value)):
@@ -110,7 +115,7 @@ def step(text: str) -> tuple[str, dict[str, Template]]:
                 "a { or } without its other half; allowed is text with names as in {date}"
             )
         fields[field] = Template(value, tuple(_PLACE.findall(value)))
-    return word_of(word), fields
+    return fields
 
 
 def product(text: str) -> tuple[str, str]:

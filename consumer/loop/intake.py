@@ -10,7 +10,7 @@ from typing import Any
 from consumer.core.model import Event, InvalidEvent, Record, Row
 from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker, refused_row
-from consumer.formats import NeedsSchema
+from consumer.formats import NeedsSchema, Origin, ScanDecoder
 
 #: What a record takes besides its value, key and headers, until it is settled: the client's
 #: message, the record, a row. Measured: 870 bytes for an event of one field, and 160 of these while
@@ -55,6 +55,7 @@ class Intake:
         look_up: Callable[[int], None] | None = None,
     ) -> None:
         self._decode = decode
+        self._scans = decode if isinstance(decode, ScanDecoder) else None
         self._maker = maker
         self._look_up = look_up
         self._looking_up: set[int] = set()
@@ -74,7 +75,7 @@ class Intake:
         records: list[Record] = []
         rows: list[Row] = []
         offset = partition.position - 1
-        decode, make = self._decode, self._maker.rows
+        decode, make, scans = self._decode, self._maker.rows, self._scans
         pending = self.waiting.get(partition)
         if pending is None and room <= 0:
             pending = self.waiting[partition] = PendingRecords()
@@ -108,7 +109,8 @@ class Intake:
             records.append(record)
             if pending is None:
                 try:
-                    made = make(decode(value), record)
+                    event = decode(value) if scans is None else scans(value, _origin(message))
+                    made = make(event, record)
                 except InvalidEvent as bad:
                     made = [refused_row(record, bad)]
                 except NeedsSchema as needs:
@@ -161,7 +163,7 @@ class Intake:
                 pending.schema_id = None
                 return records, rows
             try:
-                made = self._maker.rows(self._decode(record.raw.value()), record)
+                made = self._maker.rows(self._event(record.raw), record)
             except InvalidEvent as bad:
                 made = [refused_row(record, bad)]
             except NeedsSchema as needs:
@@ -184,12 +186,29 @@ class Intake:
         for partition in partitions:
             self.waiting.pop(partition, None)
 
+    def _event(self, message: Any) -> Event:
+        if self._scans is not None:
+            return self._scans(message.value(), _origin(message))
+        return self._decode(message.value())
+
     def _await(self, pending: PendingRecords, schema_id: int, now: float) -> None:
         pending.schema_id = schema_id
         pending.since = now
         if schema_id not in self._looking_up and self._look_up is not None:
             self._looking_up.add(schema_id)
             self._look_up(schema_id)
+
+
+def _origin(message: Any) -> Origin:
+    """Return where a record comes from."""
+    kind, milliseconds = message.timestamp()
+    try:
+        headers = tuple(message.headers() or ())
+    except (SystemError, UnicodeDecodeError, ValueError):
+        headers = ()  # a name that is not UTF-8: the client cannot give any of them
+    # Kind 0: it has no time.
+    timestamp = milliseconds if kind and milliseconds >= 0 else None
+    return Origin(message.topic(), timestamp, message.key(), headers)
 
 
 def _beside(message: Any) -> int:

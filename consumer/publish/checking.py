@@ -22,6 +22,8 @@ from consumer.formats.epcis import epcis_reader
 from consumer.formats.epcis_rules import EpcisRules
 from consumer.formats.epcis_xml import xml_decoder
 from consumer.formats.jsonformat import json_decoder, read_object
+from consumer.formats.scan import ScanDecoder
+from consumer.formats.scan_rules import Origin
 
 #: The rows of a check belong to no partition.
 _RECORD = Record(Partition("events", 0, 0, None), 0, None, 0)
@@ -38,6 +40,8 @@ class Making:
     source: str  #: the events' member ``source``
     order_by: str = ""  #: the field that is the record's key; empty: the code itself
     epcis: EpcisRules = field(default_factory=EpcisRules)  #: what names of EPCIS mean
+    scans: ScanDecoder | None = None  #: reads scans; None: another format is published
+    topic: str = ""  #: where to; fields of scans go by it
 
     def rules(self) -> RowMaker:
         """Return the consumer's rules."""
@@ -234,3 +238,23 @@ class XmlEvents:
         if row.value is not None and row.value != row.value.strip():
             self._padded(number)
         return key, document
+
+
+class ScanEvents:
+    """Makes a record of each line of scans: the line, byte for byte."""
+
+    def __init__(self, making: Making, decode: ScanDecoder) -> None:
+        self._order_by = making.order_by
+        self._topic = making.topic
+        self._decode = decode
+        self._rows = making.rules().rows
+
+    def make(self, _: int, text: bytes) -> tuple[str, bytes]:
+        """Return the record's key and value. Raise InvalidEvent."""
+        origin = Origin(self._topic, int(time.time() * 1000))
+        event = self._decode(text, origin)
+        if not self._order_by:
+            # The record will have the code as its key, of which a field may be made.
+            event = self._decode(text, origin._replace(key=str(event.key_value).encode()))
+        row = _first_row(self._rows(event, _RECORD))
+        return (_order_key(row, self._order_by) if self._order_by else str(row.value)), text

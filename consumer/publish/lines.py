@@ -22,7 +22,7 @@ SAVE_AS_UTF8 = "save it as UTF-8 (in Excel: CSV UTF-8)"
 #: The message of a line that is not UTF-8.
 NOT_UTF8 = "the text is not UTF-8"
 
-Kind = Literal["csv", "ndjson", "xml"]
+Kind = Literal["csv", "ndjson", "xml", "scans"]
 
 _ENDINGS: dict[str, Kind] = {
     ".csv": "csv",
@@ -119,3 +119,13 @@ def json_lines(stream: BufferedReader) -> Iterator[tuple[int, bytes]]:
         line = raw.strip()
         if line:
             yield number, line
+
+
+def scan_lines(stream: BufferedReader) -> Iterator[tuple[int, bytes]]:
+    """Yield each line of a file of scans that is not blank: its number, and it without its end.
+
+    Control characters of the scanner at its ends stay.
+    """
+    for number, raw in enumerate(raw_lines(stream), 1):
+        if raw.strip():
+            yield number, raw.rstrip(b"\r\n")

@@ -12,8 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UserError
-from consumer.publish.checking import JsonEvents, Making, TableEvents, XmlEvents
-from consumer.publish.lines import BEGIN, json_lines, kind_of_file, refuse_other_files
+from consumer.publish.checking import JsonEvents, Making, ScanEvents, TableEvents, XmlEvents
+from consumer.publish.lines import (
+    BEGIN,
+    json_lines,
+    kind_of_file,
+    refuse_other_files,
+    scan_lines,
+)
 from consumer.publish.table import Table
 from consumer.publish.xml_file import XmlFile
 
@@ -64,6 +70,9 @@ def reading(
     file or a header that cannot be used.
     """
     try:
+        if making.scans is not None:  # whatever the file's name: every line is a scan
+            refuse_other_files(file.name, file.stream, "scans")
+            return scan_lines(file.stream), ScanEvents(making, making.scans).make
         kind = kind_of_file(file.name, file.stream)
         refuse_other_files(file.name, file.stream, kind)
         if kind == "xml":

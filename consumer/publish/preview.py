@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Callable
 
 import msgspec
 
@@ -22,6 +23,7 @@ class Preview:
         self.acknowledged = 0
         self.shown: list[str] = []
         self.unit = "line"  #: of the file: what a number counts
+        self.text_of: Callable[[bytes], str] = _text
 
     def connect(self) -> None:
         """Do nothing: there is nothing to connect to."""
@@ -30,13 +32,18 @@ class Preview:
         """Count a record."""
         self.acknowledged += 1
         if len(self.shown) < SHOWN:
-            self.shown.append(f"{self.unit} {line}, key {key}: {_text(value)}")
+            self.shown.append(f"{self.unit} {line}, key {key}: {self.text_of(value)}")
 
     def poll(self) -> None:
         """Do nothing: nothing can fail."""
 
     def finish(self) -> None:
         """Do nothing: nothing is under way."""
+
+
+def scan_text(value: bytes) -> str:
+    """Return a scan as it is shown, control characters escaped."""
+    return ascii(value.decode(errors="replace"))
 
 
 def _text(value: bytes) -> str:

@@ -18,8 +18,8 @@ API_KEYS = (
     "max_processing_seconds, task_deadline_seconds, ca_file, proxy, allow_plain_http"
 )
 SECTIONS = (
-    "kafka, schema_registry, events, epcis, windows, api, retry, dead_letter, receipts, ops, "
-    "limits, log"
+    "kafka, schema_registry, events, epcis, scan, windows, api, retry, dead_letter, receipts, "
+    "ops, limits, log"
 )
 GIVE_A_FILE = "give a file that is there and that this user may read"
 ROOT_ADDRESS = "allowed is https://host, or http:// to this machine (the sandbox)"
@@ -371,6 +371,52 @@ markets = ["urn: =", "urn: = cn"]
             'epcis.products = "00000012345678 = q": there is a rule for it already: keep one',
             'epcis.markets = "urn: =": allowed is DESTINATION = MARKET: '
             "how the destination's URI begins, and a country or region",
+        ),
+    ),
+    "rules of scans that are none": Wrong(
+        TOKEN
+        + """[scan]
+code = ["extended_id = (", "a|b = x", "x", "extended_id = x"]
+set = ["a", "a = ", "* = b: {c}", "* = b: 1", "* = b: 2", "t = d: {date}"]
+text = "a..b"
+data_key = " "
+""",
+        (
+            'scan.code = "extended_id = (": '
+            "not a valid pattern (missing ), unterminated subpattern at position 0); mend it",
+            'scan.code = "a|b = x": a scan does not tell of which level a unit is: name one field, '
+            "and say by the pattern how its numbers differ",
+            'scan.code = "extended_id = x": there is a rule for it already: keep one',
+            'scan.set = "a": allowed is TOPIC (or *) = FIELD: VALUE, FIELD: VALUE',
+            'scan.set = "a = ": allowed is TOPIC (or *) = FIELD: VALUE, FIELD: VALUE',
+            'scan.set = "* = b: {c}": {c} is nothing that a scan has; it has {date}, {time}, '
+            "{topic}, {key}, {gtin}, {header.NAME}",
+            'scan.set = "* = b: 2": there is a rule for it already: keep one',
+            'scan.time_zone = "": scan.set asks for {date} or {time}; say of which time zone, '
+            "such as +08:00, Asia/Shanghai or UTC",
+            'scan.text = "a..b": allowed is a name, or names with dots between, such as '
+            "data.payload",
+            'scan.data_key = " ": allowed is the name of a field, or empty',
+        ),
+    ),
+    "scans without rules, and rules of a topic that is not read": Wrong(
+        TOKEN
+        + """[events]
+format = "scan"
+[scan]
+set = ["line7 = a: 1"]
+time_zone = "Mars/Base"
+""",
+        (
+            "scan.code = []: nothing fits, so every scan would be refused; say how the code is "
+            r"found, such as extended_id = 01/\d{14}/21/([A-Z0-9]{20})",
+            'scan.set = "line7 = a: 1": the topic line7 is not read: add it to kafka.topics, or '
+            "mend the name",
+            'scan.set = ["line7 = a: 1"]: scans of the topic scm.events set no field, so all of '
+            "them would be refused; add scm.events = FIELD: VALUE, or * = FIELD: VALUE for any "
+            "topic",
+            'scan.time_zone = "Mars/Base": allowed is an offset such as +08:00, UTC, or a name '
+            "such as Asia/Shanghai that this machine's time zones have",
         ),
     ),
     "delays that contradict each other": Wrong(

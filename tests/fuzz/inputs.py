@@ -5,6 +5,7 @@ An input depends on its number alone, so that one that fails is found again by i
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from tests.fuzz.samples import (
     SHIPPED,
     SHIPPED_UNIT,
 )
+from tests.fuzz.scans import scan_of
 from tests.support.epcis_xml import to_xml
 from tests.unit.epcis import ITEM, SSCC
 
@@ -289,6 +291,15 @@ def _xml(rng: random.Random) -> bytes:
     return to_xml(DOCUMENT)
 
 
+def _scan(rng: random.Random) -> bytes:
+    raw = scan_of(rng.randrange(10**12)).raw
+    if rng.random() < 0.5:
+        return raw
+    payload = base64.b64encode(raw).decode() if rng.random() < 0.3 else raw.decode("latin-1")
+    wrapped = json.dumps({"topic": "line/7", "payload": payload}).encode()
+    return wrapped if rng.random() < 0.7 else _bent(wrapped, rng)
+
+
 _KINDS: list[tuple[Callable[[random.Random], bytes], float]] = [
     (_json, 0.35),
     (lambda rng: _bent(_json(rng), rng), 0.15),
@@ -297,7 +308,8 @@ _KINDS: list[tuple[Callable[[random.Random], bytes], float]] = [
     (_avro, 0.15),
     (_framed, 0.1),
     (lambda rng: _bent(_framed(rng), rng), 0.05),
-    (_bytes, 0.05),
+    (_bytes, 0.03),
+    (_scan, 0.1),
 ]
 _MAKERS, _WEIGHTS = [make for make, _ in _KINDS], [weight for _, weight in _KINDS]
 #: One input in so many is a huge one; prime, so that every format gets its share.

@@ -18,9 +18,10 @@ from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline, Rules
 from consumer.core.rows.maker import MAX_ROWS, RowMaker
 from consumer.core.rows.validation import MAX_VALUE, REASONS
-from consumer.formats import FORMATS, EpcisRules, Schemas, decoder
+from consumer.formats import FORMATS, EpcisRules, ScanRules, Schemas, decoder
 from consumer.loop.intake import Intake
 from tests.fuzz.samples import SCHEMAS
+from tests.fuzz.scans import SCAN_RULES
 from tests.unit.builders import accepted
 from tests.unit.runner_fakes import Message
 
@@ -59,7 +60,8 @@ class Judge:
                 for schema_id, (kind, text) in SCHEMAS.items():
                     schemas.learn(schema_id, kind, text)
                 maker = RowMaker("extended_id", ("ship_date",), logistic_units=UNITS)
-                read = decoder(form, schemas if registry else None, rules[registry])
+                scans = ScanRules(**SCAN_RULES, text="payload" if registry else "")
+                read = decoder(form, schemas if registry else None, rules[registry], scans)
                 self._intakes.append(
                     (form, Intake(read, maker, (lambda _: None) if registry else None))
                 )

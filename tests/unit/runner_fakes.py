@@ -49,6 +49,9 @@ class Message:
     def offset(self) -> int:
         return self._offset
 
+    def topic(self) -> str:
+        return "events"
+
     def value(self) -> bytes | None:
         return self._value
 
