@@ -27,7 +27,7 @@ from consumer.core.rows.values import MAX_DIGITS
 
 #: Before the names of logical types that are read here: fastavro's readers are for one process.
 _OWN = "scm-consumer-"
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - of local times, too
+_EPOCH = datetime(1970, 1, 1)
 _FIRST_DAY = date.min.toordinal()
 _LAST_DAY = date.max.toordinal()
 _EPOCH_DAY = date(1970, 1, 1).toordinal()

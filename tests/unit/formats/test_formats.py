@@ -285,13 +285,11 @@ def test_surrogate_pair_is_one_character() -> None:
     "raw",
     [
         b'{"a":' + b"9" * 5000 + b"}",
-        b'{"a":1e99999999999999999999}',
-        b'{"a":-1e-99999999999999999999}',
         b'{"a":' * 100_000,
         b"[" * 100_000,
         b'{"a":' * 5000 + b"1" + b"}" * 5000,
     ],
-    ids=["digits", "exponent", "negative exponent", "deep object", "deep list", "deep and closed"],
+    ids=["digits", "deep object", "deep list", "deep and closed"],
 )
 def test_json_beyond_any_use_is_no_event(raw: bytes) -> None:
     for form in ("flat", "json", "auto"):

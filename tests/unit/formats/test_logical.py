@@ -143,7 +143,7 @@ def test_timestamp_of_any_unit_is_a_date_in_a_date_field_only(
     kind = logical("long", f"{local}timestamp-{unit}")
     moment = 1795361400 * size  # 2026-11-22T14:50:00Z
     assert text_of(kind, "long", moment, dates=("f",)) == "2026-11-22"
-    with pytest.raises(InvalidEvent, match='"f" is a timestamp; .* events.date_fields'):
+    with pytest.raises(InvalidEvent, match=r'"f" is a timestamp; .* events\.date_fields'):
         text_of(kind, "long", moment)
 
 
