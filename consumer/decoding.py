@@ -9,7 +9,7 @@ from typing import NamedTuple
 from consumer.adapters.schema_registry.client import RegistryClient
 from consumer.adapters.schema_registry.lookup import Found, SchemaLookup
 from consumer.config.settings import Settings
-from consumer.formats import Decoder, EpcisRules, Schemas, decoder
+from consumer.formats import Decoder, EpcisRules, SchemaId, Schemas, decoder
 
 
 class EventDecoding(NamedTuple):
@@ -22,7 +22,7 @@ class EventDecoding(NamedTuple):
 def event_decoding(
     settings: Settings,
     hand_over: Callable[[Callable[[], None]], None],
-    on_looked_up: Callable[[int], None],
+    on_looked_up: Callable[[SchemaId], None],
 ) -> EventDecoding:
     """Return the decoder; once a schema was looked up, it knows it.
 
@@ -35,7 +35,7 @@ def event_decoding(
         return EventDecoding(decoder(events.format, rules=epcis), None)
     schemas = Schemas(time.monotonic)
 
-    def take_in(schema_id: int, answer: Found | str) -> None:
+    def take_in(schema_id: SchemaId, answer: Found | str) -> None:
         if isinstance(answer, Found):
             schemas.learn(schema_id, *answer)
         else:

@@ -19,7 +19,7 @@ from consumer.core.rows.validation import MAX_VALUE, Unsendable, kind_of
 from consumer.formats.cloudevents import cloud_event, is_cloud_event
 from consumer.formats.envelope import Decoder, event_from, is_timestamp
 from consumer.formats.epcis import TYPES, ReadMembers
-from consumer.formats.frames import FRAME
+from consumer.formats.frames import FRAME, foreign_frame
 from consumer.formats.repeated_names import marks_of, quotation_marks, refuse_repeated_names
 
 #: A field as nearly all are: a text within the length allowed. Checking that here costs nothing.
@@ -209,7 +209,11 @@ def read_object(raw: bytes) -> dict[str, Any]:
             "invalid_event", f"the JSON value is {kind_of(value)}; an event is an object"
         )
     refuse_repeated_names(raw, marks_of(value))
-    if len(value) == 2 and value.keys() == _CONNECT and (value["schema"] is None or type(value["schema"]) is dict):
+    if (
+        len(value) == 2
+        and value.keys() == _CONNECT
+        and (value["schema"] is None or type(value["schema"]) is dict)
+    ):
         raise InvalidEvent(
             "invalid_event",
             "the event stands in Kafka Connect's wrapper of schema and payload; "
@@ -229,6 +233,8 @@ def _number(text: str) -> Decimal | Unsendable:
 
 def _failure(raw: bytes, error: Exception) -> InvalidEvent:
     """Tell what is no JSON at all from JSON with something in it that no event may hold."""
+    if (foreign := foreign_frame(raw)) is not None:
+        return foreign
     if isinstance(error, UnicodeDecodeError):
         return InvalidEvent("undecodable", "the text is not UTF-8")
     if isinstance(error, RecursionError):

@@ -33,7 +33,6 @@ _LAST_DAY = date.max.toordinal()
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 #: More bytes than a decimal can have that is written out; a power of ten of them takes long.
 _MAX_BYTES = MAX_DIGITS
-_TIME_UNITS = {"millis": "int", "micros": "long"}
 #: Nanoseconds in a unit of a timestamp.
 _NANOSECONDS = {"millis": 1_000_000, "micros": 1000, "nanos": 1}
 _SHORTEST_DIGITS = range(1, 10)  # nine tell any two values of 32 bits apart
@@ -72,7 +71,7 @@ def _is_named(kind: str) -> bool:
 
 
 def _is_read(kind: str, logical: object, node: dict[str, Any]) -> bool:
-    if type(logical) is not str or f"{kind}-{_OWN}{logical}" not in LOGICAL_READERS:
+    if f"{kind}-{logical}" not in _READERS:
         return False
     if logical != "decimal":
         return True
@@ -122,18 +121,17 @@ def _decimal(raw: bytes, schema: Any, _: Any) -> Decimal | Unsendable:
     return Decimal((number.sign, number.digits, -schema.get("scale", 0)))
 
 
-LOGICAL_READERS.update({
-    f"{kind}-{_OWN}{logical}": read
-    for kind, logical, read in (
-        ("float", "float", _float),
-        ("int", "date", _date),
-        ("bytes", "decimal", _decimal),
-        ("fixed", "decimal", _decimal),
-        *(
-            ("long", f"{local}timestamp-{unit}", _timestamp(size, local=bool(local)))
-            for local in ("", "local-")
-            for unit, size in _NANOSECONDS.items()
-        ),
-        *((kind, f"time-{unit}", _time) for unit, kind in _TIME_UNITS.items()),
-    )
-})  # fmt: skip
+_READERS: dict[str, _Read] = {
+    "float-float": _float,
+    "int-date": _date,
+    "bytes-decimal": _decimal,
+    "fixed-decimal": _decimal,
+    "int-time-millis": _time,
+    "long-time-micros": _time,
+}
+for _unit, _size in _NANOSECONDS.items():
+    _READERS[f"long-timestamp-{_unit}"] = _timestamp(_size, local=False)
+    _READERS[f"long-local-timestamp-{_unit}"] = _timestamp(_size, local=True)
+for _name, _read in _READERS.items():
+    _kind, _, _logical = _name.partition("-")
+    LOGICAL_READERS[f"{_kind}-{_OWN}{_logical}"] = _read

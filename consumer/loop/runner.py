@@ -18,6 +18,7 @@ from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline
 from consumer.core.uploading.tasks import Task
 from consumer.errors import UserError
+from consumer.formats import SchemaId
 from consumer.loop.committing import Committing, listed
 from consumer.loop.drain import Drain
 from consumer.loop.intake import Intake
@@ -262,7 +263,7 @@ class Runner:
             if lost is not None:
                 self.stop(lost)
 
-    def on_schema_looked_up(self, schema_id: int) -> None:
+    def on_schema_looked_up(self, schema_id: SchemaId) -> None:
         """Take in what waits for a schema that was looked up; on the owner's thread only."""
         self._reading.on_schema_looked_up(schema_id)
 
