@@ -24,6 +24,7 @@ from consumer.formats import (
     NeedsSchema,
     ScanDecoder,
     ScanRules,
+    SchemaId,
     Schemas,
     decoder,
 )
@@ -48,7 +49,7 @@ def scan_decoder(settings: Settings) -> ScanDecoder:
 def event_decoding(
     settings: Settings,
     hand_over: Callable[[Callable[[], None]], None],
-    on_looked_up: Callable[[int], None],
+    on_looked_up: Callable[[SchemaId], None],
 ) -> EventDecoding:
     """Return the decoder; once a schema was looked up, it knows it.
 
@@ -63,7 +64,7 @@ def event_decoding(
         return EventDecoding(decoder(events.format, rules=epcis), None)
     schemas = Schemas(time.monotonic)
 
-    def take_in(schema_id: int, answer: Found | str) -> None:
+    def take_in(schema_id: SchemaId, answer: Found | str) -> None:
         if isinstance(answer, Found):
             schemas.learn(schema_id, *answer)
         else:

@@ -5,13 +5,21 @@ A format knows nothing of Kafka, rows or the API's rules.
 
 from __future__ import annotations
 
+from consumer.core.model import Event, InvalidEvent
 from consumer.formats.auto import auto_decoder, is_xml
 from consumer.formats.avro import decode_avro
 from consumer.formats.envelope import Decoder
 from consumer.formats.epcis import epcis_reader
 from consumer.formats.epcis_rules import EpcisRules
 from consumer.formats.epcis_xml import xml_decoder
-from consumer.formats.frames import FRAME, NeedsSchema, Schemas, without_registry
+from consumer.formats.frames import (
+    FRAME,
+    NeedsSchema,
+    SchemaId,
+    Schemas,
+    foreign_frame,
+    without_registry,
+)
 from consumer.formats.jsonformat import (
     decode_envelope,
     decode_flat,
@@ -22,22 +30,36 @@ from consumer.formats.jsonformat import (
 )
 from consumer.formats.scan import ScanDecoder
 from consumer.formats.scan_rules import Origin, ScanRules
+from consumer.formats.schema_headers import SCHEMA_HEADERS, framed
 
 __all__ = [
     "FORMATS",
+    "SCHEMA_HEADERS",
     "Decoder",
     "EpcisRules",
     "NeedsSchema",
     "Origin",
     "ScanDecoder",
     "ScanRules",
+    "SchemaId",
     "Schemas",
     "decoder",
+    "framed",
 ]
 
 
 def _avro_decoder(decode_frame: Decoder) -> Decoder:
-    return lambda raw: decode_frame(raw) if raw.startswith(FRAME) else decode_avro(raw)
+    def decode(raw: bytes) -> Event:
+        if raw.startswith(FRAME):
+            return decode_frame(raw)
+        try:
+            return decode_avro(raw)
+        except InvalidEvent:
+            if (foreign := foreign_frame(raw)) is not None:
+                raise foreign from None
+            raise
+
+    return decode
 
 
 FORMATS = ("auto", "avro", "json", "flat", "epcis", "scan")

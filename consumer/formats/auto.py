@@ -9,7 +9,7 @@ from contextlib import suppress
 from consumer.core.model import Event, InvalidEvent
 from consumer.formats.avro import decode_avro
 from consumer.formats.envelope import Decoder
-from consumer.formats.frames import FRAME
+from consumer.formats.frames import FRAME, foreign_frame
 
 _JSON_SPACE = b" \t\r\n"
 _XML = re.compile(
@@ -73,6 +73,8 @@ def _neither(raw: bytes, bad: InvalidEvent) -> InvalidEvent:
     """Return the error of a record that may have been meant as JSON or as Avro."""
     if bad.reason != "undecodable":
         return bad
+    if (foreign := foreign_frame(raw)) is not None:
+        return foreign
     first = raw.lstrip(_JSON_SPACE)[:1]
     shown = (
         repr(first)[1:]

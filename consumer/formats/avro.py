@@ -9,6 +9,7 @@ from fastavro import parse_schema, schemaless_reader
 
 from consumer.core.model import Event, InvalidEvent
 from consumer.formats.envelope import event_from
+from consumer.formats.logical import readable
 from consumer.formats.schemas import read_schema
 
 SHIPPED = "the shipped schema scm_event.avsc"
@@ -38,14 +39,15 @@ def plain_time(schema: Any) -> int:
     return per_millisecond
 
 
-def _reading_schema() -> Any:
+def _shipped_schema() -> Any:
     schema = read_schema("scm_event.avsc")
     plain_time(schema)
-    return parse_schema(schema)
+    return schema
 
 
 #: The shipped schema, with ``occurred_at`` in milliseconds.
-READING_SCHEMA = _reading_schema()
+WRITING_SCHEMA = parse_schema(_shipped_schema())
+_READING_SCHEMA = parse_schema(readable(_shipped_schema()))
 
 
 def read_datum(raw: bytes, start: int, schema: Any, name: str) -> Any:
@@ -76,5 +78,5 @@ def decode_avro(raw: bytes, start: int = 0) -> Event:
 
     Raise InvalidEvent only.
     """
-    members = read_datum(raw, start, READING_SCHEMA, SHIPPED)
+    members = read_datum(raw, start, _READING_SCHEMA, SHIPPED)
     return event_from(members, members["occurred_at"])

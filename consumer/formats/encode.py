@@ -16,7 +16,7 @@ from fastavro import schemaless_writer
 from consumer.core.model import InvalidEvent
 from consumer.core.rows.validation import quoted, timestamp_date
 from consumer.core.rows.values import text_of
-from consumer.formats.avro import READING_SCHEMA
+from consumer.formats.avro import WRITING_SCHEMA
 from consumer.formats.envelope import milliseconds
 
 Encoder = Callable[[dict[str, Any]], bytes]
@@ -125,7 +125,7 @@ def _avro(members: dict[str, Any]) -> bytes:
     }
     out = BytesIO()
     try:
-        schemaless_writer(out, READING_SCHEMA, datum)
+        schemaless_writer(out, WRITING_SCHEMA, datum)
     except (TypeError, ValueError, AttributeError) as error:
         raise InvalidEvent(
             "invalid_event", f"not to be written by the Avro schema: {error}"

@@ -10,11 +10,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from consumer.core.model import Event, InvalidEvent
+from consumer.core.rows.special_fields import SPECIAL_FIELDS
 from consumer.core.rows.validation import kind_of, quoted, timestamp_date
 
 #: Makes an event of a record's bytes.
 Decoder = Callable[[bytes], Event]
 
+#: Fields that mean something to the API.
+_SPECIAL = frozenset(field.name for field in SPECIAL_FIELDS if not field.setting)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -30,6 +33,8 @@ def event_from(members: dict[str, Any], occurred_at: str | int | None) -> Event:
         raise InvalidEvent(
             "invalid_event", f'"scm_data" must be an object, not {kind_of(fields)}', "scm_data"
         )
+    if not _SPECIAL.isdisjoint(members):
+        _refuse_beside(members, fields)
     get = members.get
     event_id, data_key, key_value, source = (
         get("event_id"),
@@ -53,6 +58,21 @@ def event_from(members: dict[str, Any], occurred_at: str | int | None) -> Event:
     return Event(
         fields, data_key, key_value, event_id or None, occurred_at, also_update, source=source
     )
+
+
+def _refuse_beside(members: dict[str, Any], fields: dict[str, Any]) -> None:
+    """Raise InvalidEvent for a special field that stands beside the fields, where it does nothing.
+
+    Unknown members are ignored; but whoever writes one of these means the API's field.
+    """
+    for name in sorted(_SPECIAL.intersection(members)):
+        if members[name] is not None and name not in fields:
+            raise InvalidEvent(
+                "invalid_event",
+                f'{quoted(name)} stands beside "scm_data", where it would do nothing; '
+                'fields to set belong into "scm_data"',
+                name,
+            )
 
 
 def is_timestamp(value: object) -> bool:

@@ -15,11 +15,12 @@ from typing import Annotated, Any
 import msgspec
 
 from consumer.core.model import Event, InvalidEvent
-from consumer.core.rows.validation import MAX_VALUE, kind_of
+from consumer.core.rows.validation import MAX_VALUE, Unsendable, kind_of
 from consumer.formats.cloudevents import cloud_event, is_cloud_event
 from consumer.formats.envelope import Decoder, event_from, is_timestamp
 from consumer.formats.epcis import TYPES, ReadMembers
-from consumer.formats.frames import FRAME
+from consumer.formats.frames import FRAME, foreign_frame
+from consumer.formats.repeated_names import marks_of, quotation_marks, refuse_repeated_names
 
 #: A field as nearly all are: a text within the length allowed. Checking that here costs nothing.
 _Plain = Annotated[str, msgspec.Meta(max_length=MAX_VALUE)]
@@ -38,10 +39,17 @@ class _PlainEnvelope(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_decode_any_number = msgspec.json.Decoder(float_hook=lambda text: _number(text)).decode
 _decode_plain_flat = msgspec.json.Decoder(dict[str, _Plain]).decode
 _decode_plain_envelope = msgspec.json.Decoder(_PlainEnvelope).decode
 #: Members that only objects of other kinds have.
 _OTHERS = frozenset(("scm_data", "@context", "specversion"))
+#: The members of what Kafka Connect's JSON converter makes if it is to write schemas.
+_CONNECT = frozenset(("schema", "payload"))
+_NULLS = tuple(
+    (name, f'"{name}":null'.encode(), f'"{name}": null'.encode())
+    for name in ("event_id", "occurred_at", "source", "data_key", "also_update")
+)
 _NOT_PLAIN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -70,6 +78,8 @@ def json_decoder(read_epcis: ReadMembers) -> Decoder:
         try:
             fields = _decode_plain_flat(raw)
             if _OTHERS.isdisjoint(fields) and ("type" not in fields or fields["type"] not in TYPES):
+                if raw.count(b'"') != 4 * len(fields):
+                    refuse_repeated_names(raw, 4 * len(fields))
                 return Event(fields, plain=True)
         except _NOT_PLAIN:
             pass
@@ -125,7 +135,10 @@ def flat_decoder(decode_frame: Decoder | None = None) -> Decoder:
 
     def decode(raw: bytes) -> Event:
         try:
-            return Event(_decode_plain_flat(raw), plain=True)
+            fields = _decode_plain_flat(raw)
+            if raw.count(b'"') != 4 * len(fields):
+                refuse_repeated_names(raw, 4 * len(fields))
+            return Event(fields, plain=True)
         except _NOT_PLAIN:
             if decode_frame is not None and raw.startswith(FRAME):
                 return decode_frame(raw)
@@ -141,6 +154,16 @@ def _plain_envelope(raw: bytes) -> Event | None:
     except _NOT_PLAIN:
         return None
     at, data_key = read.occurred_at, read.data_key
+    # Four quotation marks for each member that was kept, two for "scm_data" itself.
+    marks = 6 + 4 * (
+        len(read.scm_data)
+        + (read.event_id is not None)
+        + (at is not None)
+        + (read.source is not None)
+        + (data_key is not None)
+    )
+    if raw.count(b'"') != marks and not _only_nulls(raw, read, marks):
+        return None
     if (at is not None and not is_timestamp(at)) or (data_key is not None and not data_key.strip()):
         return None
     return Event(
@@ -152,6 +175,18 @@ def _plain_envelope(raw: bytes) -> Event | None:
         plain=True,
         source=read.source,
     )
+
+
+def _only_nulls(raw: bytes, read: _PlainEnvelope, marks: int) -> bool:
+    """Return whether nothing is beside what was kept but members that are null.
+
+    Some serializers write null for what is absent. Else a name stands there twice, or an unknown
+    one.
+    """
+    for name, compact, spaced in _NULLS:
+        if getattr(read, name) is None and (compact in raw or spaced in raw):
+            marks += 2
+    return quotation_marks(raw) == marks
 
 
 def envelope_event(members: dict[str, Any]) -> Event:
@@ -171,18 +206,43 @@ def read_object(raw: bytes) -> dict[str, Any]:
     """
     raw = raw.removeprefix(BOM_UTF8)
     try:
-        value = _decode(raw)
+        try:
+            value = _decode(raw)
+        except InvalidOperation:
+            value = _decode_any_number(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation) as error:
         raise _failure(raw, error) from error
     if type(value) is not dict:
         raise InvalidEvent(
             "invalid_event", f"the JSON value is {kind_of(value)}; an event is an object"
         )
+    refuse_repeated_names(raw, marks_of(value))
+    if (
+        len(value) == 2
+        and value.keys() == _CONNECT
+        and (value["schema"] is None or type(value["schema"]) is dict)
+    ):
+        raise InvalidEvent(
+            "invalid_event",
+            "the event stands in Kafka Connect's wrapper of schema and payload; "
+            "set value.converter.schemas.enable=false at the connector",
+            "payload",
+        )
     return value
+
+
+def _number(text: str) -> Decimal | Unsendable:
+    """Return a number; one with an exponent beyond any spoils nothing unless it is to be sent."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return Unsendable("a number that is too large to be read")
 
 
 def _failure(raw: bytes, error: Exception) -> InvalidEvent:
     """Tell what is no JSON at all from JSON with something in it that no event may hold."""
+    if (foreign := foreign_frame(raw)) is not None:
+        return foreign
     if isinstance(error, UnicodeDecodeError):
         return InvalidEvent("undecodable", "the text is not UTF-8")
     if isinstance(error, RecursionError):

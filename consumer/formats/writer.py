@@ -20,6 +20,7 @@ from consumer.core.model import Event, InvalidEvent
 from consumer.core.rows.validation import kind_of
 from consumer.formats.avro import plain_time, read_datum
 from consumer.formats.envelope import Decoder, event_from, is_timestamp, milliseconds
+from consumer.formats.logical import readable
 
 #: Bytes before the datum: 0x00 and the schema's id.
 HEADER_SIZE = 5
@@ -37,10 +38,11 @@ class WriterSchema:
     def __init__(self, name: str, text: str, references: Sequence[str] = ()) -> None:
         named: dict[str, Any] = {}
         for reference in references:
-            parse_schema(_with_text_ids(json.loads(reference)), named_schemas=named)
-        schema = _with_text_ids(json.loads(text))
+            parse_schema(readable(json.loads(reference)), named_schemas=named)
+        schema = json.loads(text)
         self._name = name
         self._per_millisecond = plain_time(schema)
+        schema = readable(schema)
         # fastavro parses only a record once and for all, with the types it refers to. As its one
         # field takes no byte more, any other type is read inside one.
         self._wrapped = not isinstance(schema, dict) or schema.get("type") != "record"
@@ -65,24 +67,6 @@ class WriterSchema:
             )
         at = members.get("occurred_at")
         return event_from(members, at // self._per_millisecond if type(at) is int else _moment(at))
-
-
-def _with_text_ids(node: Any) -> Any:
-    """Return the schema with UUIDs as the text that they are in the bytes."""
-    if isinstance(node, list):
-        return [_with_text_ids(part) for part in node]
-    if not isinstance(node, dict):
-        return node
-    parts = {
-        name: _with_text_ids(node[name])
-        for name in ("type", "items", "values", "fields")
-        if name in node
-    }
-    return {
-        name: part
-        for name, part in (node | parts).items()
-        if (name, part) != ("logicalType", "uuid")
-    }
 
 
 class _Sizes:

@@ -10,7 +10,7 @@ from typing import Any
 from consumer.core.model import Event, InvalidEvent, Record, Row
 from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker, refused_row
-from consumer.formats import NeedsSchema, Origin, ScanDecoder
+from consumer.formats import SCHEMA_HEADERS, NeedsSchema, Origin, ScanDecoder, SchemaId, framed
 
 #: What a record takes besides its value, key and headers, until it is settled: the client's
 #: message, the record, a row. Measured: 870 bytes for an event of one field, and 160 of these while
@@ -32,7 +32,7 @@ class PendingRecords:
     def __init__(self) -> None:
         self.records: deque[Record] = deque()
         #: The schema that the first record waits for; None: it waits for room.
-        self.schema_id: int | None = None
+        self.schema_id: SchemaId | None = None
         self.since = 0.0  #: since when it waits for a schema, on the owner's clock
 
 
@@ -52,13 +52,13 @@ class Intake:
         self,
         decode: Callable[[bytes], Event],
         maker: RowMaker,
-        look_up: Callable[[int], None] | None = None,
+        look_up: Callable[[SchemaId], None] | None = None,
     ) -> None:
         self._decode = decode
         self._scans = decode if isinstance(decode, ScanDecoder) else None
         self._maker = maker
         self._look_up = look_up
-        self._looking_up: set[int] = set()
+        self._looking_up: set[SchemaId] = set()
         #: Partitions whose next record waits for a schema, or for room.
         self.waiting: dict[Partition, PendingRecords] = {}
 
@@ -96,7 +96,8 @@ class Intake:
                 records.append(Record(partition, offset, None, 0, read_at=now))
                 continue
             # Its rows hold in text what the value holds in bytes.
-            beside = _beside(message) + len(value)
+            beside, header = _beside(message)
+            beside += len(value)
             record = Record(
                 partition,
                 offset,
@@ -109,7 +110,10 @@ class Intake:
             records.append(record)
             if pending is None:
                 try:
-                    event = decode(value) if scans is None else scans(value, _origin(message))
+                    if scans is None:
+                        event = decode(value if header is None else self._framed(value, header))
+                    else:
+                        event = scans(value, _origin(message))
                     made = make(event, record)
                 except InvalidEvent as bad:
                     made = [refused_row(record, bad)]
@@ -130,7 +134,7 @@ class Intake:
             partition.led(offset, messages[-1].leader_epoch())
         return records, rows, offset + 1
 
-    def on_looked_up(self, schema_id: int) -> None:
+    def on_looked_up(self, schema_id: SchemaId) -> None:
         """Take in that the look-up of a schema has ended: it may be looked up anew."""
         self._looking_up.discard(schema_id)
 
@@ -189,9 +193,13 @@ class Intake:
     def _event(self, message: Any) -> Event:
         if self._scans is not None:
             return self._scans(message.value(), _origin(message))
-        return self._decode(message.value())
+        value, header = message.value(), _beside(message)[1]
+        return self._decode(value if header is None else self._framed(value, header))
 
-    def _await(self, pending: PendingRecords, schema_id: int, now: float) -> None:
+    def _framed(self, value: bytes, header: tuple[str, bytes | None]) -> bytes:
+        return framed(value, *header, has_registry=self._look_up is not None)
+
+    def _await(self, pending: PendingRecords, schema_id: SchemaId, now: float) -> None:
         pending.schema_id = schema_id
         pending.since = now
         if schema_id not in self._looking_up and self._look_up is not None:
@@ -211,14 +219,20 @@ def _origin(message: Any) -> Origin:
     return Origin(message.topic(), timestamp, message.key(), headers)
 
 
-def _beside(message: Any) -> int:
-    """Return the bytes that a message takes besides its value, until its record is settled."""
+def _beside(message: Any) -> tuple[int, tuple[str, bytes | None] | None]:
+    """Return the bytes that a message takes besides its value, until its record is settled.
+
+    And the header that names the value's schema, if there is one: the last.
+    """
     size = RECORD_BYTES + len(message.key() or b"")
+    found = None
     try:
         headers = message.headers()
     except (SystemError, UnicodeDecodeError, ValueError):
         # A name that is not UTF-8: the client cannot give any of them.
-        return size + UNREADABLE_HEADERS
+        return size + UNREADABLE_HEADERS, None
     for name, value in headers or ():
         size += HEADER_BYTES + len(name) + len(value or b"")
-    return size
+        if name in SCHEMA_HEADERS:
+            found = (name, value)
+    return size, found

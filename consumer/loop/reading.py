@@ -12,6 +12,7 @@ from consumer.core.offsets.commits import room_of
 from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline
 from consumer.errors import UserError
+from consumer.formats import SchemaId
 from consumer.loop.intake import Intake
 from consumer.loop.lifecycle import Lifecycle, Phase
 from consumer.loop.partition_pauses import PartitionPauses, PauseReason
@@ -115,7 +116,7 @@ class Reading:
         if self._pauses.paused_for(PauseReason.OVER_QUOTA) or self._pipeline.flow.near_limit:
             self._pause_over_quota()
 
-    def on_schema_looked_up(self, schema_id: int) -> None:
+    def on_schema_looked_up(self, schema_id: SchemaId) -> None:
         """Take in what waits for a schema that was looked up."""
         self._intake.on_looked_up(schema_id)
         for partition, pending in list(self._intake.waiting.items()):

@@ -17,6 +17,7 @@ from consumer.core.offsets.ledger import Ledger
 from consumer.core.offsets.partition import Partition
 from consumer.core.pipeline import Pipeline
 from consumer.errors import UserError
+from consumer.formats import SchemaId
 from consumer.loop import fields
 from consumer.loop.committing import Committing, listed
 from consumer.loop.drain import Drain
@@ -280,7 +281,7 @@ class Runner:
             if lost is not None:
                 self.stop(lost)
 
-    def on_schema_looked_up(self, schema_id: int) -> None:
+    def on_schema_looked_up(self, schema_id: SchemaId) -> None:
         """Take in what waits for a schema that was looked up; on the owner's thread only."""
         self._reading.on_schema_looked_up(schema_id)
 

@@ -17,6 +17,7 @@ from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker
 from consumer.core.rows.validation import MAX_VALUE, quoted
 from consumer.errors import UserError
+from consumer.formats.cloudevents import is_cloud_event
 from consumer.formats.encode import Encoder, encoder
 from consumer.formats.epcis import epcis_reader
 from consumer.formats.epcis_rules import EpcisRules
@@ -203,17 +204,33 @@ class JsonEvents:
 
     def _members(self, line: int, row: Row, event: Event, text: bytes) -> dict[str, Any]:
         """Return the members for another format: those of the line, with the fields to be sent."""
-        written = {} if event.key_value is None else read_object(text)
         also = event.also_update
         return {
             "event_id": event.event_id or f"{self._ids}{line}",
             "occurred_at": event.occurred_at or self._now(),
-            "source": written.get("source") or self._making.source,
+            "source": _source_in(text, event) or self._making.source,
             "data_key": row.data_key,
             "key_value": row.value,
             "scm_data": {name: value for name, value in row.item.items() if name != row.data_key},
             "also_update": None if also is None else {"data_key": also[0], "key_value": also[1]},
         }
+
+
+def _source_in(text: bytes, event: Event) -> str | None:
+    """Return the source that a line names: the event's own, else that of a CloudEvent around it."""
+    around = read_object(text)
+    inner = around
+    if "scm_data" not in around and is_cloud_event(around):
+        inner = around["data"]
+        if event.key_value is None:
+            inner = {}  # its members are fields
+    elif event.key_value is None:
+        return None
+    for members in (inner, around):
+        source = members.get("source")
+        if type(source) is str and source:
+            return source
+    return None
 
 
 class XmlEvents:

@@ -389,3 +389,25 @@ def test_what_a_cloud_event_holds_is_published_in_every_format(
     assert sent(value, form) == sent(json.dumps(data).encode())
     if form in ("json", "auto") and value != event.encode():
         assert (members(value)["event_id"], members(value)["occurred_at"]) == ("c-1", WHEN)
+
+
+@pytest.mark.parametrize(
+    ("data", "source"),
+    [
+        ({"source": "line-3", "key_value": "A1", "scm_data": {"a": "1"}}, "line-3"),
+        ({"key_value": "A1", "scm_data": {"a": "1"}}, "/plant/2"),
+        ({"extended_id": "A1", "a": "1"}, "/plant/2"),
+        ({"extended_id": "A1", "source": "a field"}, "/plant/2"),
+    ],
+)
+def test_source_is_the_event_s_own_before_that_of_the_cloud_event_around_it(
+    data: dict[str, Any], source: str
+) -> None:
+    around = {"specversion": "1.0", "id": "c-17", "source": "/plant/2", "type": "t", "data": data}
+    _, value = from_json(around, format="avro")
+    event: Any = fastavro.schemaless_reader(BytesIO(value), AVRO, None)
+    assert event["source"] == source
+    if "scm_data" in data:
+        _, value = from_json(data, format="avro")
+        bare: Any = fastavro.schemaless_reader(BytesIO(value), AVRO, None)
+        assert bare["source"] == data.get("source", "codes.csv")

@@ -59,7 +59,7 @@ def error_answer(status: str, code: int) -> bytes:
     return answer(status, json.dumps({"error_code": code, "message": "no"}).encode())
 
 
-def ask_once(client: RegistryClient, schema_id: int) -> Found | str:
+def ask_once(client: RegistryClient, schema_id: int | str) -> Found | str:
     with asking(client) as (asked, answers):
         asked.ask(schema_id)
         found_id, found = answers.get(timeout=5)
@@ -123,6 +123,24 @@ def test_schema_that_names_no_type_is_avro() -> None:
     with Wire(saying(schema_answer())) as wire:
         assert ask_once(RegistryClient(wire.url), 5) == Found("AVRO", AVRO, [])
         assert wire.requests[0].line == "GET /schemas/ids/5 HTTP/1.1"
+
+
+GUID = "89791762-2336-4186-9674-299b90a802e2"
+
+
+def test_schema_is_found_by_its_guid() -> None:
+    with Wire(saying(schema_answer())) as wire:
+        assert ask_once(RegistryClient(wire.url), GUID) == Found("AVRO", AVRO, [])
+        assert wire.requests[0].line == f"GET /schemas/guids/{GUID} HTTP/1.1"
+
+
+@pytest.mark.parametrize(("status", "code"), [("404 Not Found", 404), ("405 No", 405)])
+def test_registry_that_knows_no_guids_is_told_with_what_to_do(status: str, code: int) -> None:
+    with Wire(saying(error_answer(status, code))) as wire:
+        found = ask_once(RegistryClient(wire.url), GUID)
+    assert isinstance(found, str)
+    assert found.startswith(f"schema {GUID} is not in the registry")
+    assert "PrefixSchemaIdSerializer" in found
 
 
 def test_id_that_is_not_there_is_told_as_such(registry: Registered) -> None:

@@ -1,7 +1,7 @@
 """Schemas by id, and those they refer to: two plain GETs of the registry's REST interface.
 
-``GET /schemas/ids/{id}`` and ``GET /subjects/{subject}/versions/{version}``, as Confluent's
-reference of its API describes them. Nothing is kept, tried again or redirected here.
+``GET /schemas/ids/{id}`` (newer registries: ``/schemas/guids/{guid}``) and
+``GET /subjects/{subject}/versions/{version}``, as Confluent's reference of its API describes them. Nothing is kept, tried again or redirected here.
 """
 
 from __future__ import annotations
@@ -80,9 +80,10 @@ class RegistryClient:
             known.add_login(user, password)
             self._session.auth = HTTPBasicAuth(user.encode(), password.encode())
 
-    def schema(self, schema_id: int) -> RegisteredSchema:
-        """Return a schema by its id; see ``explain`` for what is raised."""
-        return self._get(f"/schemas/ids/{schema_id}")
+    def schema(self, schema_id: int | str) -> RegisteredSchema:
+        """Return a schema by its id or, in text, its GUID; see ``explain`` for what is raised."""
+        by = "guids" if isinstance(schema_id, str) else "ids"
+        return self._get(f"/schemas/{by}/{schema_id}")
 
     def version(self, reference: Reference) -> RegisteredSchema:
         """Return a version of a subject's schema; see ``explain`` for what is raised."""

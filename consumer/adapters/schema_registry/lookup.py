@@ -33,6 +33,12 @@ LOG_AGAIN_SECONDS = 30.0
 MAX_REFERENCES = 200
 
 
+_NO_GUIDS = (
+    "or it cannot look up a schema by its GUID; let the serializer write the schema's id before "
+    "the value (Confluent's PrefixSchemaIdSerializer)"
+)
+
+
 class Found(NamedTuple):
     """A schema: its type (``AVRO``, ``JSON``, ``PROTOBUF``), its text, and the texts of those it
     refers to, deepest first.
@@ -55,17 +61,17 @@ class SchemaLookup:
     """
 
     def __init__(
-        self, client: RegistryClient, url: str, answered: Callable[[int, Found | str], None]
+        self, client: RegistryClient, url: str, answered: Callable[[int | str, Found | str], None]
     ) -> None:
         self._client = client
         self._url = url
         self._answered = answered
-        self._ids: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._ids: queue.SimpleQueue[int | str] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
         self._logged_at: float | None = None
 
-    def ask(self, schema_id: int) -> None:
+    def ask(self, schema_id: int | str) -> None:
         """Ask for a schema; call it from one thread."""
         self._ids.put(schema_id)
         if self._thread is None:
@@ -80,7 +86,7 @@ class SchemaLookup:
             self._thread.join(1.0)
 
     def _run(self) -> None:
-        waiting: deque[int] = deque()
+        waiting: deque[int | str] = deque()
         pause = FIRST_PAUSE_SECONDS
         while not self._closed.is_set():
             if not waiting:
@@ -100,7 +106,7 @@ class SchemaLookup:
             pause = min(2 * pause, LAST_PAUSE_SECONDS)
         self._client.close()
 
-    def _look_up(self, schema_id: int) -> Found | str | None:
+    def _look_up(self, schema_id: int | str) -> Found | str | None:
         """Return the answer; None: there is none now."""
         try:
             found: Found | str = self._fetch(schema_id)
@@ -115,16 +121,22 @@ class SchemaLookup:
             log.warning("the schema registry at %s answers again", self._url)
         return found
 
-    def _fetch(self, schema_id: int) -> Found:
+    def _fetch(self, schema_id: int | str) -> Found:
         missing = f"schema {schema_id} is not in the registry at {self._url}"
-        schema = self._get(lambda: self._client.schema(schema_id), missing)
+        try:
+            schema = self._get(lambda: self._client.schema(schema_id), missing)
+        except RegistryError as error:
+            # A registry without that call answers as a wrong address would.
+            if isinstance(schema_id, str) and error.status in (404, 405):
+                raise _NoSchemaError(f"{missing}, {_NO_GUIDS}") from error
+            raise
         texts: dict[Reference, str] = {}
         self._follow(schema_id, schema, texts, set())
         return Found(schema.kind, schema.text, list(texts.values()))
 
     def _follow(
         self,
-        schema_id: int,
+        schema_id: int | str,
         schema: RegisteredSchema,
         texts: dict[Reference, str],
         seen: set[Reference],
@@ -142,7 +154,7 @@ class SchemaLookup:
             self._follow(schema_id, found, texts, seen)
             texts[reference] = found.text
 
-    def _get_version(self, schema_id: int, reference: Reference) -> RegisteredSchema:
+    def _get_version(self, schema_id: int | str, reference: Reference) -> RegisteredSchema:
         missing = (
             f"schema {schema_id} refers to {reference.subject} version {reference.version}, "
             f"which is not in the registry at {self._url}"
@@ -157,7 +169,7 @@ class SchemaLookup:
                 raise _NoSchemaError(missing) from error
             raise
 
-    def _log(self, problem: str, schema_id: int) -> None:
+    def _log(self, problem: str, schema_id: int | str) -> None:
         now = time.monotonic()
         if self._logged_at is None or now - self._logged_at >= LOG_AGAIN_SECONDS:
             self._logged_at = now

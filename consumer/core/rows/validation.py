@@ -103,6 +103,15 @@ def quoted(text: str) -> str:
     return f'"{cut}"'
 
 
+class Unsendable:
+    """A value that its format can hold, and no text can be made of; ``kind``: what it is."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (bool, "a boolean"),
     ((int, float, Decimal), "a number"),
@@ -118,5 +127,7 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 
 def kind_of(value: object) -> str:
     """Return the kind of a value in the words of its sender, for messages."""
+    if isinstance(value, Unsendable):
+        return value.kind
     kind = next((words for types, words in _KINDS if isinstance(value, types)), None)
     return kind or f"a {type(value).__name__}"

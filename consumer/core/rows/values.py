@@ -80,6 +80,13 @@ def key_text(data_key: str, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         message = f"the key {quoted(data_key)} is {kind_of(value)}; it must be a string or a number"
         raise InvalidEvent("invalid_event", message, data_key)
+    if not isinstance(value, int):
+        # A program that takes codes for numbers has mostly lost digits or zeros of them by then.
+        message = (
+            f"the key {quoted(data_key)} is a number with a fraction or an exponent, which no code "
+            "is; write it as a string"
+        )
+        raise InvalidEvent("invalid_event", message, data_key)
     text = number_text(data_key, value)
     if text is None:
         message = f"the key {quoted(data_key)} is a number of more than {MAX_DIGITS:,} digits"

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from consumer.core.model import Event, InvalidEvent, Record, Row
 from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker
+from consumer.core.rows.validation import kind_of
 from consumer.formats import FORMATS, decoder
 from consumer.formats.schemas import read_schema
 from tests.unit.epcis import ITEM, SSCC, aggregation, document, rules
@@ -291,13 +292,11 @@ def test_surrogate_pair_is_one_character() -> None:
     "raw",
     [
         b'{"a":' + b"9" * 5000 + b"}",
-        b'{"a":1e99999999999999999999}',
-        b'{"a":-1e-99999999999999999999}',
         b'{"a":' * 100_000,
         b"[" * 100_000,
         b'{"a":' * 5000 + b"1" + b"}" * 5000,
     ],
-    ids=["digits", "exponent", "negative exponent", "deep object", "deep list", "deep and closed"],
+    ids=["digits", "deep object", "deep list", "deep and closed"],
 )
 def test_json_beyond_any_use_is_no_event(raw: bytes) -> None:
     for form in ("flat", "json", "auto"):
@@ -360,14 +359,12 @@ def test_avro_time_out_of_any_calendar_is_read() -> None:
     assert decoder("avro")(stream.getvalue()).occurred_at == -(2**63)
 
 
-def test_avro_date_out_of_the_calendar_is_refused() -> None:
+def test_avro_date_out_of_the_calendar_is_a_value_that_cannot_be_sent() -> None:
     raw = avro({**AVRO_EVENT, "scm_data": {"day": date(1970, 1, 2)}})
     day = b"\x06day\x0a\x02"  # the name, branch 5 of the union, one day since 1970-01-01
     assert raw.count(day) == 1
-    assert refusal("avro", raw.replace(day, b"\x06day\x0a\xfe\xff\xff\xff\x0f")) == (
-        "undecodable",
-        None,
-    )
+    event = decoder("avro")(raw.replace(day, b"\x06day\x0a\xfe\xff\xff\xff\x0f"))
+    assert kind_of(event.fields["day"]) == "a date outside the years 1 to 9999"
 
 
 def test_every_truncation_and_any_trailing_byte_is_undecodable() -> None:

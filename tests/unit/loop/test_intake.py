@@ -289,3 +289,23 @@ def test_a_record_that_waited_for_room_waits_for_a_schema_that_another_partition
     assert bench.asked == [7]
     assert bench.intake.waiting[other].schema_id == 7, "it is read on, and tried at every turn"
     assert bench.intake.short_of_room() == []
+
+
+def test_schema_id_in_a_header_counts_before_the_value_now_and_when_its_schema_is_known(
+    bench: Bench,
+) -> None:
+    raw = plain(5, "A")
+    headers = [("__value_schema_id", b"?"), ("x", b"1"), ("__value_schema_id", b"\0\0\0\0\x07")]
+    first = Heavy(5, raw.value() or b"", headers)
+    _, rows, _ = bench.take(first, plain(6, "B"))
+    assert (rows, bench.asked) == ([], [7])
+    assert bench.learn(7) == (2, ["A", "B"])
+    _, rows, _ = bench.take(Heavy(7, raw.value() or b"", headers))
+    assert [row.value for row in rows] == ["A"]
+
+
+def test_header_that_names_no_schema_makes_the_record_undecodable(bench: Bench) -> None:
+    _, (row,), _ = bench.take(Heavy(5, b"\x02K", [("__value_schema_id", b"?")]))
+    assert row.rejection is not None
+    assert (row.rejection.reason, row.rejection.stage) == ("undecodable", "decode")
+    assert "__value_schema_id" in row.rejection.message

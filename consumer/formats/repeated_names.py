@@ -1,0 +1,71 @@
+"""Refuse JSON in which an object names a member twice: two readers would read two events.
+
+RFC 8259 (section 4) leaves it open which of them counts; RFC 7493 (I-JSON, 2.3) forbids it. The
+decoder takes the last one without a word. What it kept has fewer texts than the bytes then: the
+quotation marks in the bytes are counted, which is far cheaper than to look at every name. Only
+where the count is not as it should be, the names are looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from consumer.core.model import InvalidEvent
+from consumer.core.rows.validation import quoted
+
+_MARK = b'"'
+
+
+def quotation_marks(raw: bytes) -> int:
+    """Return how many quotation marks delimit texts, or some more if that is not quickly told."""
+    count = raw.count(_MARK)
+    # Behind "\\" a mark may be escaped, or may not.
+    if b"\\" in raw and b"\\\\" not in raw:
+        count -= raw.count(b'\\"')
+    return count
+
+
+def marks_of(value: dict[str, Any]) -> int:
+    """Return how many quotation marks the JSON of a decoded object has at least."""
+    texts = 0
+    waiting: list[Any] = [value]
+    while waiting:
+        node = waiting.pop()
+        if type(node) is dict:
+            texts += len(node)
+            node = node.values()
+        kinds = list(map(type, node))
+        texts += kinds.count(str)
+        if dict in kinds or list in kinds:
+            waiting += [part for part in node if type(part) in (dict, list)]
+    return 2 * texts
+
+
+def refuse_repeated_names(raw: bytes, marks: int) -> None:
+    """Raise InvalidEvent if an object of valid JSON, at any depth, names a member more than once.
+
+    ``marks``: of what was decoded, as ``marks_of`` counts them.
+    """
+    if raw.count(_MARK) == marks or quotation_marks(raw) == marks:
+        return
+    try:
+        json.loads(raw.decode(), object_pairs_hook=_unique, parse_int=str, parse_float=str)
+    except RecursionError:
+        raise InvalidEvent(
+            "invalid_event", "the JSON is nested too deeply; an event is a flat object"
+        ) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    names = {name for name, _ in pairs}
+    if len(names) < len(pairs):
+        for name, _ in pairs:
+            if name not in names:
+                raise InvalidEvent(
+                    "invalid_event",
+                    f"the JSON names {quoted(name)} more than once in an object: "
+                    "nobody can tell which one counts",
+                    name,
+                )
+            names.discard(name)
