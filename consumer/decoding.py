@@ -86,7 +86,7 @@ class EventReader:
     def __init__(self, settings: Settings) -> None:
         self._looked_up: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._decode, self._lookup = event_decoding(settings, self._looked_up.put, lambda _: None)
-        self._away: set[int] = set()  # schemas that the registry did not give
+        self._away: set[SchemaId] = set()  # schemas that the registry did not give
 
     def event(self, raw: bytes) -> Event | InvalidEvent:
         """Return the event of a value, or what is wrong with it."""
@@ -104,7 +104,7 @@ class EventReader:
                     return InvalidEvent("undecodable", message)
                 asked = True
 
-    def _answered(self, schema_id: int) -> bool:
+    def _answered(self, schema_id: SchemaId) -> bool:
         """Ask for a schema; return whether there was an answer in time."""
         if self._lookup is None:
             return False

@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     help="Field that is the record's key; default: the code.",
 )
 @click.option(
+    "--set",
+    "constants",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    callback=lambda _, __, given: _constants(given),
+    help="A field of every line of a table; may be given several times.",
+)
+@click.option(
     "--empty-erases", is_flag=True, help="An empty cell erases its field; else it says nothing."
 )
 @click.option(
@@ -52,6 +60,7 @@ def command(
     topic: str,
     data_key: str,
     order_by: str,
+    constants: dict[str, str],
     empty_erases: bool,
     from_line: int,
     dry_run: bool,
@@ -79,6 +88,7 @@ def command(
     Examples:
       scm-consumer publish codes.csv --dry-run
       scm-consumer publish codes.csv
+      scm-consumer publish codes.csv --set product=prod_1 --set activation_status=1
       scm-consumer publish shipped.csv --data-key case_code --key pallet_code
       jq -c '.events[]' shift.json | scm-consumer publish - --topic scm.events
     """
@@ -94,7 +104,7 @@ def command(
     stop = Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    making = _making(settings, file, topic, data_key, order_by)
+    making = _making(settings, file, topic, data_key, order_by, constants)
     with opened(file) as found:
         reporter = Reporter(found.size, show_keys=settings.log.keys or options.log_level == "debug")
         try:
@@ -134,7 +144,27 @@ def command(
         sys.exit(1)
 
 
-def _making(settings: Settings, file: str, topic: str, data_key: str, order_by: str) -> Making:
+def _constants(given: tuple[str, ...]) -> dict[str, str]:
+    """Return the fields given with --set. Raise UsageError for one without a name, or twice."""
+    constants: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name or name != name.strip():
+            raise click.UsageError(f"--set {text}: FIELD=VALUE is needed, such as product=prod_1")
+        if name in constants:
+            raise click.UsageError(f"--set names {name} twice")
+        constants[name] = value
+    return constants
+
+
+def _making(
+    settings: Settings,
+    file: str,
+    topic: str,
+    data_key: str,
+    order_by: str,
+    constants: dict[str, str],
+) -> Making:
     from consumer.formats import EpcisRules
     from consumer.publish.checking import Making
     from consumer.publish.opening import source_of
@@ -154,6 +184,8 @@ def _making(settings: Settings, file: str, topic: str, data_key: str, order_by: 
         date_fields=events.date_fields,
         source=source_of(file),
         order_by=order_by,
+        known=(*events.date_fields, *events.logistic_units),
+        constants=constants,
         epcis=EpcisRules(events.logistic_units, **settings.epcis.model_dump()),
         scans=scans,
         topic=topic,

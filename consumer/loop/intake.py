@@ -75,7 +75,7 @@ class Intake:
         records: list[Record] = []
         rows: list[Row] = []
         offset = partition.position - 1
-        decode, make, scans = self._decode, self._maker.rows, self._scans
+        decode, make, plain = self._decode, self._maker.rows, self._scans is None
         pending = self.waiting.get(partition)
         if pending is None and room <= 0:
             pending = self.waiting[partition] = PendingRecords()
@@ -110,10 +110,7 @@ class Intake:
             records.append(record)
             if pending is None:
                 try:
-                    if scans is None:
-                        event = decode(value if header is None else self._framed(value, header))
-                    else:
-                        event = scans(value, _origin(message))
+                    event = decode(value) if plain and header is None else self._event(message)
                     made = make(event, record)
                 except InvalidEvent as bad:
                     made = [refused_row(record, bad)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +25,7 @@ from consumer.formats.epcis_xml import xml_decoder
 from consumer.formats.jsonformat import json_decoder, read_object
 from consumer.formats.scan import ScanDecoder
 from consumer.formats.scan_rules import Origin
+from consumer.publish.damage import damage
 
 #: The rows of a check belong to no partition.
 _RECORD = Record(Partition("events", 0, 0, None), 0, None, 0)
@@ -43,6 +44,9 @@ class Making:
     epcis: EpcisRules = field(default_factory=EpcisRules)  #: what names of EPCIS mean
     scans: ScanDecoder | None = None  #: reads scans; None: another format is published
     topic: str = ""  #: where to; fields of scans go by it
+
+    known: Collection[str] = ()  #: fields that mean something to the consumer
+    constants: Mapping[str, str] = field(default_factory=dict)  #: fields of every line of a table
 
     def rules(self) -> RowMaker:
         """Return the consumer's rules."""
@@ -115,6 +119,11 @@ class TableEvents:
     def __init__(
         self, making: Making, names: list[str], padded: Callable[[int], None], *, empty_erases: bool
     ) -> None:
+        for name in making.constants:
+            if name in names:
+                raise UserError(f"--set names {quoted(name)}, which is a column of the table")
+        names = [*names, *making.constants]
+        self._constants = list(making.constants.values())
         if making.order_by and making.order_by not in names:
             raise UserError(
                 f"the header has no column {quoted(making.order_by)}, "
@@ -134,6 +143,9 @@ class TableEvents:
         """Return the record's key and value; ``cells`` is used up. Raise InvalidEvent."""
         if self._at:
             cells.insert(0, cells.pop(self._at))
+        if (damaged := damage(self._names, cells)) is not None:
+            raise damaged
+        cells += self._constants
         data_key, value = self._names[0], cells[0]
         # The table has counted the cells; a second count takes 4 % of the whole time.
         item = dict(zip(self._names, cells))  # noqa: B905

@@ -15,6 +15,7 @@ from consumer.errors import UserError
 from consumer.publish.checking import JsonEvents, Making, ScanEvents, TableEvents, XmlEvents
 from consumer.publish.lines import (
     BEGIN,
+    Kind,
     json_lines,
     kind_of_file,
     refuse_other_files,
@@ -75,17 +76,26 @@ def reading(
             return scan_lines(file.stream), ScanEvents(making, making.scans).make
         kind = kind_of_file(file.name, file.stream)
         refuse_other_files(file.name, file.stream, kind)
+        if making.constants:
+            _refuse_constants(kind)
         if kind == "xml":
             return XmlFile(file.stream), XmlEvents(making, padded).make
         if kind == "ndjson":
             return json_lines(file.stream), JsonEvents(making, padded).make
         _refuse_epcis(making)
-        table = Table(file.stream, making.data_key)
+        table = Table(
+            file.stream, making.data_key, making.known, has_constants=bool(making.constants)
+        )
         return table, TableEvents(making, table.names, padded, empty_erases=empty_erases).make
     except UserError as error:
         raise UserError(f"{file.name}: {error}") from None
     except OSError as error:
         raise UserError(f"{file.name}: cannot be read ({error.strerror})") from None
+
+
+def _refuse_constants(kind: Kind) -> None:
+    if kind != "csv":
+        raise UserError("--set is for tables: here the events name their fields themselves")
 
 
 def _refuse_epcis(making: Making) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import csv
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from io import BufferedReader
 from itertools import chain
 
 from consumer.core.model import InvalidEvent
 from consumer.core.rows.validation import quoted
 from consumer.errors import UserError
+from consumer.publish.damage import header_problems
 from consumer.publish.lines import NOT_UTF8, raw_lines
 
 _SEPARATORS = (",", ";", "\t")
@@ -26,8 +26,8 @@ _SEPARATOR_LINE = re.compile(r'"?sep=(?P<separator>[,;\t|])"?', re.IGNORECASE)
 #: Words of the csv module's errors, and what they mean to the person who made the file.
 _MALFORMED = {
     "unexpected end": "a quotation mark opens a cell and is never closed",
-    "larger than field limit": "a quotation mark opens a cell and is not closed "
-    "for 131,072 characters",
+    "larger than field limit": "a cell is longer than 131,072 characters; "
+    "does a quotation mark open it that is never closed?",
     "expected after": "text follows the quotation mark that closes a cell; "
     "inside a quoted cell, write the mark twice",
     "new-line character": "a carriage return stands inside the line",
@@ -38,10 +38,19 @@ class Table:
     """A CSV file: its header is read and checked at once, its lines by iterating over it.
 
     UTF-8, separated by ``,``, ``;`` or tab, whichever the header uses. ``data_key``: the column
-    that must be there. Raises UserError for a header that cannot be used.
+    that must be there. ``known``: names of fields that mean something to the consumer. Columns
+    without a name are passed over, if nothing stands in them. Raises UserError for a header that
+    cannot be used, with all that is wrong with it.
     """
 
-    def __init__(self, stream: BufferedReader, data_key: str) -> None:
+    def __init__(
+        self,
+        stream: BufferedReader,
+        data_key: str,
+        known: Collection[str] = (),
+        *,
+        has_constants: bool = False,
+    ) -> None:
         self._not_utf8 = False  # of the lines read since the last record
         texts = self._texts(stream)
         begin: list[str] = []
@@ -64,22 +73,52 @@ class Table:
         _, names = next(self._records())
         if isinstance(names, InvalidEvent):
             raise UserError(f"the header cannot be read: {names.message}")
-        self.names: list[str] = names
-        for problem in _problems(self.names, data_key):
-            raise UserError(f"{problem}; the header is: {_shown(self.names)}")
+        problems = list(header_problems(names, data_key, known, has_constants=has_constants))
+        if problems:
+            raise UserError(f"{'; '.join(problems)}; the header is: {_shown(names)}")
+        self._columns = len(names)
+        self._unnamed = [at for at, name in enumerate(names) if not name.strip()][::-1]
+        self.names: list[str] = [name for name in names if name.strip()]
 
     def __iter__(self) -> Iterator[tuple[int, list[str] | InvalidEvent]]:
         """Yield each record that holds anything: its first line, and its cells or the error."""
-        names = len(self.names)
+        names = self._columns
         for line, cells in self._records():
             if isinstance(cells, InvalidEvent):
                 yield line, cells
             elif len(cells) == names:
-                if any(cells):
-                    yield line, cells
+                if self._reader.line_num > line and self._holds_lines(cells):
+                    yield line, self._swallowed(line)
+                elif any(cells):
+                    yield line, self._named(cells) if self._unnamed else cells
             elif any(cell and not cell.isspace() for cell in cells):
                 message = f"{_cells(len(cells))}, but the header has {names}"
                 yield line, InvalidEvent("undecodable", message)
+
+    def _holds_lines(self, cells: list[str]) -> bool:
+        """Return whether in one cell there stands a line that has as many cells as the header."""
+        return self._columns > 1 and any(
+            line.count(self.separator) >= self._columns - 1
+            for cell in cells
+            if "\n" in cell
+            for line in cell.splitlines()[1:]
+        )
+
+    def _swallowed(self, line: int) -> InvalidEvent:
+        last = self._reader.line_num
+        lines = f"line {last}" if last == line + 1 else f"lines {line + 1} to {last}"
+        return InvalidEvent(
+            "undecodable", f"a quotation mark opens a cell that takes {lines} with it"
+        )
+
+    def _named(self, cells: list[str]) -> list[str] | InvalidEvent:
+        """Return the cells of the columns that have a name; of the others nothing may be lost."""
+        for at in self._unnamed:
+            if cells[at].strip():
+                message = f"cell {at + 1} is {quoted(cells[at])}, and its column has no name"
+                return InvalidEvent("undecodable", message)
+            del cells[at]
+        return cells
 
     def _records(self) -> Iterator[tuple[int, list[str] | InvalidEvent]]:
         reader = self._reader
@@ -120,22 +159,6 @@ def _fitness(header: str, separator: str, data_key: str) -> tuple[bool, int]:
     except csv.Error:
         return False, 0
     return data_key in names, len(names)
-
-
-def _problems(names: list[str], data_key: str) -> Iterator[str]:
-    if data_key not in names:
-        yield (
-            f"the header has no column {quoted(data_key)}, the data key: "
-            "rename the column of the codes to that; if it is another key field of the API, "
-            "such as serial_number, name that with --data-key"
-        )
-    for name, count in Counter(names).items():
-        if not name.strip():
-            yield f"column {names.index(name) + 1} of the header has no name"
-        elif count > 1:
-            yield f"the header names {quoted(name)} {count} times"
-    if len(names) == 1:
-        yield "the header names no field to set"
 
 
 def _shown(names: list[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import fastavro
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from consumer.core.model import InvalidEvent, Record
@@ -18,6 +18,7 @@ from consumer.errors import UserError
 from consumer.formats import decoder
 from consumer.formats.schemas import read_schema
 from consumer.publish.checking import JsonEvents, Making, TableEvents
+from consumer.publish.damage import damage
 from tests.unit.epcis import ITEM, SSCC, aggregation, object_event, rules
 
 AVRO = fastavro.parse_schema(read_schema("scm_event.avsc"))
@@ -189,6 +190,7 @@ def test_a_line_is_published_exactly_if_the_consumer_would_upload_its_row(
     cells: list[str], form: str, empty_erases: bool
 ) -> None:
     names = ["extended_id", "activation_status", "after_sell_by", "a", "b"]
+    assume(damage(names, cells) is None)
     fields = dict(zip(names[1:], cells[1:], strict=True))
     if not empty_erases:
         fields = {name: text for name, text in fields.items() if text}
@@ -411,3 +413,38 @@ def test_source_is_the_event_s_own_before_that_of_the_cloud_event_around_it(
         _, value = from_json(data, format="avro")
         bare: Any = fastavro.schemaless_reader(BytesIO(value), AVRO, None)
         assert bare["source"] == data.get("source", "codes.csv")
+
+
+@pytest.mark.parametrize(
+    ("cells", "field"),
+    [
+        (["1.23457E+17", "1"], "extended_id"),
+        (["1,23457E+17", "1"], "extended_id"),
+        (['="000123"', "1"], "extended_id"),
+        (["#N/A", "1"], "extended_id"),
+        (["A1", "#REF!"], "a"),
+        (["A1", "1E+05"], "a"),
+        (["A1", '="5"'], "a"),
+        (["A\u200b1", "1"], "extended_id"),
+        (["\ufeffA1", "1"], "extended_id"),
+    ],
+)
+def test_what_a_spreadsheet_did_to_a_cell_is_refused(cells: list[str], field: str) -> None:
+    with pytest.raises(InvalidEvent) as raised:
+        from_table(["extended_id", "a"], cells)
+    assert (raised.value.reason, raised.value.field) == ("invalid_event", field)
+
+
+@pytest.mark.parametrize("cell", ["#1", "A+B", "a=b", "12E5", "E+5", "=", "\u00e9", "x1E+05"])
+def test_what_only_looks_like_it_is_published(cell: str) -> None:
+    _, value = from_table(["extended_id", "a"], [cell, cell])
+    assert sent(value) == [{"extended_id": cell, "a": cell}]
+
+
+def test_constants_stand_in_every_line_and_are_no_columns() -> None:
+    _, value = from_table(["a", "extended_id"], ["x", "A1"], constants={"product": "p"})
+    assert sent(value) == [{"extended_id": "A1", "a": "x", "product": "p"}]
+    with pytest.raises(UserError, match='--set names "a", which is a column'):
+        from_table(["extended_id", "a"], ["A1", "x"], constants={"a": "p"})
+    with pytest.raises(InvalidEvent, match="activation_status"):
+        from_table(["extended_id"], ["A1"], constants={"activation_status": "7"})

@@ -25,7 +25,7 @@ from tests.component.wire import Peer, Wire, answer, free_port, make_certificate
 AVRO = '{"type": "record", "name": "A", "fields": []}'
 PASSWORD = "secret-of-the-registry"
 
-Answers = queue.SimpleQueue[tuple[int, Found | str]]
+Answers = queue.SimpleQueue[tuple[int | str, Found | str]]
 
 
 @pytest.fixture(autouse=True)

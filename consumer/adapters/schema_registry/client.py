@@ -1,7 +1,8 @@
 """Schemas by id, and those they refer to: two plain GETs of the registry's REST interface.
 
 ``GET /schemas/ids/{id}`` (newer registries: ``/schemas/guids/{guid}``) and
-``GET /subjects/{subject}/versions/{version}``, as Confluent's reference of its API describes them. Nothing is kept, tried again or redirected here.
+``GET /subjects/{subject}/versions/{version}``, as Confluent's reference of its API describes
+them. Nothing is kept, tried again or redirected here.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Bench:
     def __init__(self) -> None:
         self.now = 100.0
         self.schemas = Schemas(lambda: self.now)
-        self.asked: list[int] = []
+        self.asked: list[int | str] = []
         self.intake = Intake(
             decoder("auto", self.schemas), RowMaker("extended_id"), self.asked.append
         )
@@ -295,7 +295,11 @@ def test_schema_id_in_a_header_counts_before_the_value_now_and_when_its_schema_i
     bench: Bench,
 ) -> None:
     raw = plain(5, "A")
-    headers = [("__value_schema_id", b"?"), ("x", b"1"), ("__value_schema_id", b"\0\0\0\0\x07")]
+    headers: list[tuple[str, bytes | None]] = [
+        ("__value_schema_id", b"?"),
+        ("x", b"1"),
+        ("__value_schema_id", b"\0\0\0\0\x07"),
+    ]
     first = Heavy(5, raw.value() or b"", headers)
     _, rows, _ = bench.take(first, plain(6, "B"))
     assert (rows, bench.asked) == ([], [7])

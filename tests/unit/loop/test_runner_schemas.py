@@ -37,7 +37,7 @@ class Site:
     """
 
     def __init__(self, **options: Any) -> None:
-        self.asked: list[int] = []
+        self.asked: list[int | str] = []
         self.schemas = Schemas(lambda: self.world.results.now)
         intake = Intake(decoder("auto", self.schemas), RowMaker("extended_id"), self.asked.append)
         self.world = World(intake=intake, **options)

@@ -167,7 +167,9 @@ def codes(prefix: str, count: int) -> list[str]:
     return [f"{prefix}-{number:08d}" for number in range(count)]
 
 
-def site(schemas: Schemas | None = None, asked: list[int] | None = None, **options: Any) -> World:
+def site(
+    schemas: Schemas | None = None, asked: list[int | str] | None = None, **options: Any
+) -> World:
     read = decoder("auto", schemas, rules(steps=("shipping = ship_date: {date}", "storing =")))
     return World(intake=Intake(read, MAKER, None if asked is None else asked.append), **options)
 
@@ -227,7 +229,7 @@ def test_what_waits_for_room_waits_for_stuck_rows_and_not_for_itself() -> None:
 
 def test_what_waited_for_its_schema_in_many_partitions_never_waits_for_its_own_room() -> None:
     """Each of these records counts as a row, and there are as many as the bound allows rows."""
-    asked: list[int] = []
+    asked: list[int | str] = []
     schemas = Schemas(lambda: 0.0)
     world = site(schemas, asked, max_unsettled_rows=6, max_rows=100)
     partitions = [world.partition(number) for number in range(8)]
@@ -289,7 +291,7 @@ def test_records_of_one_row_behind_one_of_many_keep_their_order() -> None:
 
 
 def test_a_record_that_sets_nothing_is_skipped_also_when_it_waited_for_its_schema() -> None:
-    asked: list[int] = []
+    asked: list[int | str] = []
     schemas = Schemas(lambda: 0.0)
     world = site(schemas, asked, max_unsettled_rows=10)
     partition = world.partition(0)
