@@ -184,6 +184,7 @@ def judge(scan: Scan) -> str:
 
 def _by_biip(text: str) -> set[str] | None:
     """Return the serial numbers and SSCCs that biip reads; None: it has no opinion."""
+    text = text.removeprefix("]J1")  # DotCode, which biip does not know
     with contextlib.suppress(ParseError):
         text = text.removeprefix(str(SymbologyIdentifier.extract(text)))
     try:
