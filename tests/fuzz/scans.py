@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from biip import ParseError
+from biip import ParseConfig, ParseError
 from biip.gs1_digital_link_uris import GS1DigitalLinkURI
 from biip.gs1_messages import GS1Message
 from biip.symbology import SymbologyIdentifier
@@ -37,6 +37,7 @@ SCAN_RULES: dict[str, Any] = {
     ),
     "set": ("* = line: 7, product: {gtin}",),
 }
+_ANY_DATE = ParseConfig(gs1_element_strings_verify_date=False)  # no code depends on it
 _DECODE = ScanDecoder(ScanRules(**SCAN_RULES))
 
 
@@ -184,7 +185,8 @@ def judge(scan: Scan) -> str:
 
 def _by_biip(text: str) -> set[str] | None:
     """Return the serial numbers and SSCCs that biip reads; None: it has no opinion."""
-    text = text.removeprefix("]J1")  # DotCode, which biip does not know
+    if text.startswith("]J"):  # DotCode, which biip does not know
+        text = text[3:]
     with contextlib.suppress(ParseError):
         text = text.removeprefix(str(SymbologyIdentifier.extract(text)))
     try:
@@ -195,9 +197,9 @@ def _by_biip(text: str) -> set[str] | None:
             link = GS1DigitalLinkURI.parse(f"{head.lower()}://{host.lower()}/{path}")
             found = link.element_strings
         elif text.startswith("("):
-            found = GS1Message.parse_hri(text).element_strings
+            found = GS1Message.parse_hri(text, config=_ANY_DATE).element_strings
         else:
-            found = GS1Message.parse(text.strip(GS)).element_strings
+            found = GS1Message.parse(text.strip(GS), config=_ANY_DATE).element_strings
     except ParseError:
         return set()
     return {one.value for one in found if one.ai.ai in ("21", "00")}
