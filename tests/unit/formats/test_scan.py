@@ -73,7 +73,7 @@ def test_base64_is_read_where_only_it_makes_a_code() -> None:
     def wrapped(payload: object) -> str:
         return json.dumps({"data": {"payload": payload}})
 
-    where = {"text": "data.payload"}
+    where: dict[str, Any] = {"text": "data.payload"}
     assert read(wrapped("HGDTQD54"), **where).key_value == "HGDTQD54"
     assert read(wrapped(base64.b64encode(b"HGDTQD54\r\n").decode()), **where).key_value
     both = base64.b64encode(b"ABCDEF").decode()
@@ -87,7 +87,7 @@ def test_base64_is_read_where_only_it_makes_a_code() -> None:
 
 
 def test_prefix_and_suffix_must_be_there() -> None:
-    adds = {"prefix": "\x02yz/", "suffix": "#\r\n"}
+    adds: dict[str, Any] = {"prefix": "\x02yz/", "suffix": "#\r\n"}
     assert read("\x02yz/HGDTQD54#\r\n", **adds).key_value == "HGDTQD54"
     assert read("yz/HGDTQD54#", **adds).key_value == "HGDTQD54"
     assert "does not begin with scan.prefix" in why("zy/HGDTQD54#", **adds)
