@@ -178,7 +178,7 @@ def judge(scan: Scan) -> str:
     if scan.visible:
         assert event.key_value == scan.code, "another code than was scanned"
     if event.data_key in ("extended_id", "pallet_code") and scan.form != "URL":
-        read = _by_biip(scan.raw.decode().strip(" \t\r\n\x02\x03"))
+        read = _by_biip(scan.raw.decode().strip(" \t\r\n\x02\x03").rstrip("\0"))
         assert read is None or event.key_value in read, f"biip reads {read}"
     return "code"
 
