@@ -8,7 +8,6 @@ the scan was made of, and how the library biip reads what came.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import random
 import time
 from collections import Counter
@@ -19,7 +18,6 @@ from urllib.parse import quote
 from biip import ParseConfig, ParseError
 from biip.gs1_digital_link_uris import GS1DigitalLinkURI
 from biip.gs1_messages import GS1Message
-from biip.symbology import SymbologyIdentifier
 
 from consumer.core.model import InvalidEvent
 from consumer.formats import ScanDecoder, ScanRules
@@ -185,10 +183,8 @@ def judge(scan: Scan) -> str:
 
 def _by_biip(text: str) -> set[str] | None:
     """Return the serial numbers and SSCCs that biip reads; None: it has no opinion."""
-    if text.startswith("]J"):  # DotCode, which biip does not know
+    if text.startswith("]"):  # biip takes more than the identifier for some, and knows not all
         text = text[3:]
-    with contextlib.suppress(ParseError):
-        text = text.removeprefix(str(SymbologyIdentifier.extract(text)))
     try:
         if text[:4].lower() == "http":
             # What stands behind the ? names no code, so it is not looked at: biip would.
