@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check coverage lint types layers simulate chaos outage alerts mutants day fuzz docs promises pictures bench eta lock clean
+.PHONY: help install demo test check coverage lint types layers simulate chaos outage alerts mutants day fuzz fuzz-scans docs promises pictures bench eta lock clean
 .DEFAULT_GOAL := check
 
 help:  ## this list; without a target: check
@@ -80,6 +80,9 @@ day: $(STAMP)  ## a factory's day of 20,000 items in every format and mode, on t
 INPUTS ?= 1000000
 fuzz: $(STAMP)  ## INPUTS=1000000 records of all formats, whole and broken: rows, or a reason, soon
 	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
+
+fuzz-scans: $(STAMP)  ## INPUTS=1000000 scans as they come, damaged or not: the right code, or refused
+	$(BIN)/python -m tests.fuzz.scans --scans $(INPUTS)
 
 bench: $(STAMP)  ## throughput beside the floor, on the real broker
 	$(BIN)/python -m benchmarks.run

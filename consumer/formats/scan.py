@@ -40,7 +40,7 @@ _CONTROL = re.compile(f"[\0-\x1f\x7f](?<!{GS})")
 
 #: AIM's symbology identifiers (ISO/IEC 15424), and those that say "GS1": Code 128, DataBar,
 #: DataMatrix, QR, DotCode.
-_SYMBOLOGY = re.compile(r"\][A-IK-UXZJdez][0-9A-Za-z]", re.ASCII)
+_SYMBOLOGY = re.compile(r"\][A-UX-Zc-eopsz][0-9A-Za-z]", re.ASCII)
 _OF_GS1 = frozenset(("]C1", "]e0", "]d2", "]Q3", "]J1"))
 
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)

@@ -41,7 +41,8 @@ class Seen(msgspec.Struct, frozen=True):
 
     #: what keeps this process from Kafka: since when, and in words
     kafka: Sequence[tuple[float, str]] = ()
-    schemas: Sequence[tuple[str, float, int | str]] = ()  #: that are awaited: partition, since when, id
+    #: that are awaited: partition, since when, id
+    schemas: Sequence[tuple[str, float, int | str]] = ()
     starts: Sequence[tuple[str, float]] = ()  #: that are looked up: partition, since when
     dead_letters: tuple[str, str] | None = None  #: why one cannot be written, and what to do
     receipts: tuple[str, str] | None = None

@@ -8,7 +8,6 @@ the scan was made of, and how the library biip reads what came.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import random
 import time
 from collections import Counter
@@ -16,10 +15,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from biip import ParseError
+from biip import ParseConfig, ParseError
 from biip.gs1_digital_link_uris import GS1DigitalLinkURI
 from biip.gs1_messages import GS1Message
-from biip.symbology import SymbologyIdentifier
 
 from consumer.core.model import InvalidEvent
 from consumer.formats import ScanDecoder, ScanRules
@@ -37,6 +35,7 @@ SCAN_RULES: dict[str, Any] = {
     ),
     "set": ("* = line: 7, product: {gtin}",),
 }
+_ANY_DATE = ParseConfig(gs1_element_strings_verify_date=False)  # no code depends on it
 _DECODE = ScanDecoder(ScanRules(**SCAN_RULES))
 
 
@@ -177,15 +176,15 @@ def judge(scan: Scan) -> str:
     if scan.visible:
         assert event.key_value == scan.code, "another code than was scanned"
     if event.data_key in ("extended_id", "pallet_code") and scan.form != "URL":
-        read = _by_biip(scan.raw.decode().strip(" \t\r\n\x02\x03"))
+        read = _by_biip(scan.raw.decode().strip(" \t\r\n\x02\x03").rstrip("\0"))
         assert read is None or event.key_value in read, f"biip reads {read}"
     return "code"
 
 
 def _by_biip(text: str) -> set[str] | None:
     """Return the serial numbers and SSCCs that biip reads; None: it has no opinion."""
-    with contextlib.suppress(ParseError):
-        text = text.removeprefix(str(SymbologyIdentifier.extract(text)))
+    if text.startswith("]"):  # biip takes more than the identifier for some, and knows not all
+        text = text[3:]
     try:
         if text[:4].lower() == "http":
             # What stands behind the ? names no code, so it is not looked at: biip would.
@@ -194,9 +193,9 @@ def _by_biip(text: str) -> set[str] | None:
             link = GS1DigitalLinkURI.parse(f"{head.lower()}://{host.lower()}/{path}")
             found = link.element_strings
         elif text.startswith("("):
-            found = GS1Message.parse_hri(text).element_strings
+            found = GS1Message.parse_hri(text, config=_ANY_DATE).element_strings
         else:
-            found = GS1Message.parse(text.strip(GS)).element_strings
+            found = GS1Message.parse(text.strip(GS), config=_ANY_DATE).element_strings
     except ParseError:
         return set()
     return {one.value for one in found if one.ai.ai in ("21", "00")}
