@@ -102,7 +102,8 @@ def test_the_view_is_drawn_over_itself_and_the_report_stays(tmp_path: Path) -> N
     assert "\x1b[2K" not in view
     report = plain(after).replace("\r\n", "\n").rstrip().splitlines()
     assert report[0].startswith("published ")
-    assert report[-1] == "EQUAL: nothing lost, altered, reordered or doubled."
+    assert report[-2] == "EQUAL: nothing lost, altered, reordered or doubled."
+    assert report[-1].startswith("reconcile: ")
     assert max(map(len, report)) <= 80
     assert SHOW_CURSOR in on.shown[on.shown.rindex(ENTER) :]
     assert left_over(tmp_path) == []
