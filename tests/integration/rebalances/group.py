@@ -92,7 +92,7 @@ class Group(Job):
     def wait_for_rows(self, more: int) -> None:
         """Wait until so many more rows were applied.
 
-        On a slow machine members may have joined so late that too few are left: then there are more.
+        On a slow machine members may join so late that too few are left: then more are published.
         """
         goal = self.sandbox.stats()["rows_applied"] + more
         lacking = goal + more - self.updates * CODES
