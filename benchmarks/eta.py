@@ -76,7 +76,7 @@ SHAPES = (
     Shape("two members, unequal shares", 40 * PACED, (6.0, *(1.0,) * 7), members=2),
     Shape("a third as much comes", 40 * PACED, coming=PACED / 3),
     Shape("200 ms, no limit", 160_000, latency_ms=200, rate=0.0),
-    Shape("0 ms, no limit", 500_000, latency_ms=0, rate=0.0),
+    Shape("0 ms, no limit", 1_000_000, latency_ms=0, rate=0.0),
 )
 
 
