@@ -329,7 +329,7 @@ def test_avro_event_is_read_with_all_its_members(form: str) -> None:
     also = ("serial_number", "13")
     fields = {"a": "1", "b": None}
     assert event == Event(
-        fields, "case_code", "12", "e-1", 1714599000000, also, source=AVRO_EVENT["source"]
+        fields, "case_code", "12", "e-1", 1714599000000, also, source="line-3"
     )
 
 
@@ -567,7 +567,7 @@ def test_avro_round_trip(
     }
     members["also_update"] = None if also is None else {"data_key": also[0], "key_value": also[1]}
     assert decoder("avro")(avro(members)) == Event(
-        data, data_key, key, event_id or None, 1714599000000, also, source=members["source"]
+        data, data_key, key, event_id or None, 1714599000000, also, source="line-3"
     )
 
 
