@@ -328,9 +328,7 @@ def test_avro_event_is_read_with_all_its_members(form: str) -> None:
     event = decoder(form)(avro(AVRO_EVENT))
     also = ("serial_number", "13")
     fields = {"a": "1", "b": None}
-    assert event == Event(
-        fields, "case_code", "12", "e-1", 1714599000000, also, source="line-3"
-    )
+    assert event == Event(fields, "case_code", "12", "e-1", 1714599000000, also, source="line-3")
 
 
 def test_avro_values_keep_their_types() -> None:
