@@ -8,12 +8,10 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import Message
 
-from consumer.adapters.schema_registry.client import RegistryClient
-from consumer.adapters.schema_registry.lookup import Found, SchemaLookup
 from consumer.config.settings import Settings
 from consumer.core.model import Event, InvalidEvent, Row
 from consumer.core.offsets.partition import Partition
@@ -29,6 +27,9 @@ from consumer.formats import (
     decoder,
 )
 from consumer.loop.intake import Intake
+
+if TYPE_CHECKING:
+    from consumer.adapters.schema_registry.lookup import Found, SchemaLookup
 
 #: How long the registry may take for a schema.
 SCHEMA_SECONDS = 15.0
@@ -62,17 +63,21 @@ def event_decoding(
         return EventDecoding(scan_decoder(settings), None)
     if not registry.url:
         return EventDecoding(decoder(events.format, rules=epcis), None)
+    # Here, as an HTTP client takes 6 MiB that not everybody needs.
+    from consumer.adapters.schema_registry import lookup as looking
+    from consumer.adapters.schema_registry.client import RegistryClient
+
     schemas = Schemas(time.monotonic)
 
     def take_in(schema_id: SchemaId, answer: Found | str) -> None:
-        if isinstance(answer, Found):
+        if isinstance(answer, looking.Found):
             schemas.learn(schema_id, *answer)
         else:
             schemas.refuse(schema_id, answer)
         on_looked_up(schema_id)
 
     client = RegistryClient(registry.url, registry.user, registry.password.get_secret_value())
-    lookup = SchemaLookup(
+    lookup = looking.SchemaLookup(
         client,
         registry.url,
         lambda schema_id, answer: hand_over(lambda: take_in(schema_id, answer)),

@@ -17,6 +17,7 @@ from consumer.adapters.kafka.scan import Scan, Settled
 from consumer.config.settings import Settings
 from consumer.dead_letters.gathering import TELL_EVERY, Progress, headers_of, place_of
 from consumer.dead_letters.letter import REPLAY_OF, Place
+from consumer.dead_letters.memory import give_back
 from consumer.dead_letters.verdicts import Receipt, Seen, Verdicts
 from consumer.decoding import RowReader
 
@@ -94,6 +95,7 @@ class Events:
             self.count += 1
             if self.count % TELL_EVERY == 0:
                 self._progress("events", self.count)
+                give_back()
         for key in begins:
             self._positions[key] = max(ends[key], self._positions.get(key, 0))
 
@@ -145,6 +147,7 @@ class Events:
             count += 1
             if count % TELL_EVERY == 0:
                 self._progress(topic, count)
+                give_back()
             receipt = _receipt(message)
             if receipt is None:
                 continue

@@ -14,6 +14,7 @@ from consumer.adapters.kafka.patterns import is_pattern, matching
 from consumer.adapters.kafka.scan import Scan
 from consumer.dead_letters.filters import Filter
 from consumer.dead_letters.letter import REPLAY_OF, Header, Letter, Marker, Place, read
+from consumer.dead_letters.memory import give_back
 from consumer.dead_letters.store import LetterStore
 from consumer.errors import UserError
 
@@ -117,6 +118,7 @@ def _counted(
     for count, message in enumerate(scan.records(keys, since), 1):
         if count % TELL_EVERY == 0:
             progress(topic, count)
+            give_back()
         yield message
     progress(topic, count)
 

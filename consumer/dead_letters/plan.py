@@ -19,6 +19,10 @@ from consumer.dead_letters.watching import Kind, Watched
 FORCED = frozenset({Kind.SUPERSEDED, Kind.UNKNOWN, Kind.LOOPING})
 
 
+#: Room for a partition, for a letter's number, and for position and number.
+_PARTITION_BITS, _NUMBER_BITS, _POSITION_BITS = 32, 32, 96
+
+
 class Step(NamedTuple):
     """One letter to bring back."""
 
@@ -42,13 +46,17 @@ def steps(
     whole.
     """
     goes = {Kind.REPLAY, *force}
-    going: list[tuple[int, int, int, Watched]] = [
-        (verdicts.home_of(each), each.partition, each.position, each)
-        for each in verdicts.watchlist.letters
-        if each.kind in goes
-    ]
-    going.sort(key=lambda entry: (*entry[:3], catalogue.place(entry[3].number)))
-    for home, _, _, each in going:
+    going = [each for each in verdicts.watchlist.letters if each.kind in goes]
+
+    def order(each: Watched) -> int:
+        # One number, as tuples of a hundred thousand letters would take much memory.
+        home = verdicts.home_of(each) << _PARTITION_BITS | each.partition
+        number = each.position << _NUMBER_BITS | each.number
+        return home << _POSITION_BITS | number
+
+    going.sort(key=order)
+    for each in going:
+        home = verdicts.home_of(each)
         topic, partition = catalogue.partition_name(home)
         verdict = verdicts.verdict_of(each)
         there = partition < partition_counts.get(topic, 0)

@@ -23,7 +23,7 @@ CREATE TABLE letters (partition INTEGER, offset INTEGER, number INTEGER,
 """
 #: Letters that are written at once.
 _BATCH = 1000
-_CACHE_KIB = 8192
+_CACHE_KIB = 2048
 
 
 class Handled(msgspec.Struct, frozen=True):

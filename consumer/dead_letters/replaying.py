@@ -22,8 +22,9 @@ from consumer.core.rows.maker import RowMaker
 from consumer.dead_letters.catalogue import Catalogue
 from consumer.dead_letters.filters import Filter
 from consumer.dead_letters.following import Events
-from consumer.dead_letters.gathering import Progress, dead_letters
+from consumer.dead_letters.gathering import TELL_EVERY, Progress, dead_letters
 from consumer.dead_letters.letter import Letter, Marker, Place
+from consumer.dead_letters.memory import give_back
 from consumer.dead_letters.mending import Copy, Mend, Mender, Unusable
 from consumer.dead_letters.plan import Step, headers_of, steps
 from consumer.dead_letters.records import RecordStore
@@ -123,16 +124,20 @@ def _read(
         if wanted.matches(found):
             store.add(found)
     catalogue.sort()
+    give_back()
 
 
 def _judge(prepared: Prepared) -> None:
     """Read the topics of events, and give the letters their verdicts."""
     verdicts, store = prepared.verdicts, prepared.store
-    for letter in store.letters():
+    for count, letter in enumerate(store.letters(), 1):
         verdicts.watch(letter, prepared.copy(letter))
+        if count % TELL_EVERY == 0:
+            give_back()
     verdicts.begin()
     prepared.events.read(verdicts)
     verdicts.decide()
+    give_back()
     for letter, verdict in zip(store.letters(), verdicts.verdicts(), strict=True):
         prepared.counts[verdict.kind, letter.reason] += 1
         store.judge(letter.place, verdict.kind.word, verdict.because)

@@ -32,7 +32,7 @@ Answer = TypeVar("Answer")
 
 #: The broker must be there, and give records on, within this time.
 PATIENCE_SECONDS = 30.0
-BATCH = 200
+BATCH = 100
 #: The client reads ahead of who takes the records: a batch or two, as headers count for nothing.
 READ_AHEAD = {"queued.max.messages.kbytes": "1024"}
 

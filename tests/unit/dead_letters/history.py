@@ -20,7 +20,6 @@ from consumer.core.offsets.partition import Partition
 from consumer.core.rows.maker import RowMaker
 from consumer.dead_letters.catalogue import Catalogue
 from consumer.dead_letters.letter import Letter, Place
-from consumer.dead_letters.meaning import field_of
 from consumer.dead_letters.mending import Copy
 from consumer.dead_letters.plan import Step, steps
 from consumer.dead_letters.verdicts import Receipt, Seen, Verdict, Verdicts
@@ -39,6 +38,9 @@ CODES = {
     ("serial_number", "2"): "b",
     ("extended_id", "C"): "c",
 }
+
+#: Fields that are one at the API. Not the program's own table: equal bugs would agree.
+ONE = {"status": "activation_status", "blacklist_reason": "activation_status"}
 
 Fields = dict[str, str]
 #: A row as it is published: data key, value, fields.
@@ -96,7 +98,6 @@ class World:
     begins: list[int] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
-    rejected: set[Origin] = field(default_factory=set)
     api: dict[str, dict[str, Held]] = field(default_factory=dict)
     now: int = 1000
 
@@ -125,14 +126,16 @@ class World:
         record = self.logs[partition][self.read[partition]]
         self.read[partition] += 1
         for row, origin in zip(record.rows, record.origins, strict=True):
-            if self.verdict():
+            rejected = self.verdict()
+            if rejected:
                 self.reject(record, row, origin)
-            else:
+            # Now and then a rejected row is sent again after a crash, and accepted. Without
+            # receipts nobody could know: a limit that the page names.
+            if not rejected or (self.has_receipts and len(self.letters) % 5 == 2):
                 self.accept(record, row, origin)
 
     def reject(self, record: Logged, row: Row, origin: Origin) -> None:
         """Write a dead letter; now and then twice, as after a crash."""
-        self.rejected.add(origin)
         for _ in range(2 if len(self.letters) % 7 == 3 else 1):
             self.now += 1
             self.letters.append(
@@ -154,7 +157,6 @@ class World:
 
     def accept(self, record: Logged, row: Row, origin: Origin) -> None:
         """Apply a row to the codes that it selects, and look at what it overwrites."""
-        self.rejected.discard(origin)
         is_copy = record.copy_of is not None
         data_key, value = row.data_key or "", row.value or ""
         fields = {name: text for name, text in row.item.items() if name != data_key}
@@ -165,11 +167,11 @@ class World:
             if is_copy and data_key in held:
                 self.must_not_be_newer(held[data_key], origin, f"{code} in {value}", record)
             for name, text in fields.items():
-                before = held.get(field_of(name))
+                before = held.get(ONE.get(name, name))
                 if before and (is_copy or before.by_copy) and before.text != text:
                     self.must_not_be_newer(before, origin, f"{code}.{name}", record)
             for name, text in fields.items():
-                held[field_of(name)] = Held(text, origin, is_copy, record.born)
+                held[ONE.get(name, name)] = Held(text, origin, is_copy, record.born)
 
     def selected(self, data_key: str, value: str) -> Iterator[str]:
         """Yield the codes that a row selects."""
@@ -233,7 +235,7 @@ class World:
         fields = {
             name: text
             for name, text in item.items()
-            if name != letter.data_key and field_of(name) not in without
+            if name != letter.data_key and ONE.get(name, name) not in without
         }
         [row] = rows_of([(letter.data_key or "", letter.key_value or "", fields)])
         return row

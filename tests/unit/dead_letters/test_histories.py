@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from itertools import cycle
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -48,27 +48,48 @@ PUBLISHED: list[list[Said]] = [
     [("extended_id", "C", {"case_code": "X"}), ("case_code", "X", {"f": "16"})],
 ]
 
-events = st.lists(
-    st.tuples(
-        st.integers(0, 1),  # partition
-        st.integers(0, len(PUBLISHED) - 1),
-        st.integers(0, 3),  # how wrong the clock is
-        st.integers(0, 3),  # how much is consumed then
-    ),
-    min_size=2,
-    max_size=9,
-)
-rounds = st.lists(
-    st.tuples(
-        st.booleans(),  # --only-missing
-        st.integers(0, 7),  # which letters are wanted
-        st.integers(0, 6),  # killed after so many
-        st.integers(0, 6),  # how much is consumed then
-        events,
-    ),
-    min_size=1,
-    max_size=3,
-)
+# What is drawn is one number for each event and each replay: it is taken apart below. (Each draw
+# takes Hypothesis longer than what is done with it.)
+_EVENTS = 2 * len(PUBLISHED) * 4 * 4
+_REPLAYS = 2 * 8 * 7 * 7
+
+events = st.lists(st.integers(0, _EVENTS - 1), min_size=2, max_size=9)
+more_events = st.lists(st.integers(0, _EVENTS - 1), max_size=3)
+rounds = st.lists(st.tuples(st.integers(0, _REPLAYS - 1), more_events), min_size=1, max_size=3)
+
+
+class Happening(NamedTuple):
+    """An event, and how the consumer goes on after it."""
+
+    partition: int
+    said: list[Said]
+    jitter: int  #: how wrong the clock is, milliseconds
+    consumed: int  #: records that the consumer takes in then
+    first: int  #: the partition that it begins with
+
+    @classmethod
+    def of(cls, number: int) -> Happening:
+        """Return what a drawn number stands for."""
+        number, partition = divmod(number, 2)
+        number, jitter = divmod(number, 4)
+        which, consumed = divmod(number, 4)
+        return cls(partition, PUBLISHED[which], jitter * 7, consumed, which)
+
+
+class Replaying(NamedTuple):
+    """A replay, and how the consumer goes on after it."""
+
+    only_missing: bool
+    wanted: int  #: which letters: see ``wanted_by``
+    killed: int  #: after so many were published
+    consumed: int
+
+    @classmethod
+    def of(cls, number: int) -> Replaying:
+        """Return what a drawn number stands for."""
+        number, only_missing = divmod(number, 2)
+        number, wanted = divmod(number, 8)
+        return cls(bool(only_missing), wanted, *divmod(number, 7))
 
 
 def wanted_by(number: int) -> Any:
@@ -84,12 +105,12 @@ def wanted_by(number: int) -> Any:
     return wanted
 
 
-def live(world: World, happened: list[tuple[int, int, int, int]], partitions: int) -> None:
+def live(world: World, happened: list[int]) -> None:
     """Publish events, and let the consumer go on in between."""
-    for partition, which, clock, consumed in happened:
-        world.publish(partition % partitions, PUBLISHED[which], jitter=clock * 7)
-        for at in range(consumed):
-            world.consume((at + which) % partitions)
+    for each in map(Happening.of, happened):
+        world.publish(each.partition % world.partitions, each.said, jitter=each.jitter)
+        for at in range(each.consumed):
+            world.consume((at + each.first) % world.partitions)
 
 
 def answers(rejections: list[bool]) -> Iterator[bool]:
@@ -99,32 +120,32 @@ def answers(rejections: list[bool]) -> Iterator[bool]:
 
 def check_history(
     partitions: int,
-    happened: list[tuple[int, int, int, int]],
+    happened: list[int],
     rejections: list[bool],
-    replays: list[tuple[bool, int, int, int, list[tuple[int, int, int, int]]]],
+    replays: list[tuple[int, list[int]]],
     gone: int,
     has_receipts: bool,
 ) -> None:
     """Live through a history, replaying now and then; the world judges every write."""
     outcomes = answers(rejections)
     world = World(partitions, lambda: next(outcomes), has_receipts)
-    live(world, happened, partitions)
-    for number, (only_missing, which, killed, consumed, more) in enumerate(replays):
-        if number == 0 and gone:
-            world.begins = [min(gone, done) for done in world.read]
-        wanted = wanted_by(which)
-        planned, verdicts = world.plan(only_missing=only_missing, wanted=wanted)
+    live(world, happened)
+    world.begins = [min(gone, done) for done in world.read]
+    for drawn, more in replays:
+        replay = Replaying.of(drawn)
+        options: Any = {"only_missing": replay.only_missing, "wanted": wanted_by(replay.wanted)}
+        planned, verdicts = world.plan(**options)
         going = {step.letter for step in planned}
         assert going == {each.letter for each in verdicts if each.kind is Kind.REPLAY}
-        world.carry_out(planned[:killed])
-        again, verdicts = world.plan(only_missing=only_missing, wanted=wanted)
-        check_again(again, planned[killed:], verdicts, partitions)
-        if killed % 2:
+        world.carry_out(planned[: replay.killed])
+        again, verdicts = world.plan(**options)
+        check_again(again, planned[replay.killed :], verdicts, partitions)
+        if replay.killed % 2:
             world.carry_out(again)
-            assert not world.plan(only_missing=only_missing, wanted=wanted)[0], "run twice"
-        for at in range(consumed):
-            world.consume((at + which) % partitions)
-        live(world, more[:3], partitions)
+            assert not world.plan(**options)[0], "run twice, it sends something"
+        for at in range(replay.consumed):
+            world.consume((at + replay.wanted) % partitions)
+        live(world, more)
     while any(done < len(log) for done, log in zip(world.read, world.logs, strict=True)):
         for partition in range(partitions):
             world.consume(partition)

@@ -12,7 +12,7 @@ from consumer.core.rows.maker import RowMaker
 from consumer.dead_letters.letter import Letter, Place
 from consumer.dead_letters.mending import Copy, Mend, Mender, Unusable
 from consumer.errors import UserError
-from consumer.formats import decoder
+from consumer.formats import EpcisRules, decoder
 from consumer.formats.encode import encoder
 from tests.unit.dead_letters.history import UNITS
 
@@ -251,8 +251,6 @@ ITEM = {"extended_id": "AAAAAAAA", "receive_date": "2026-11-23"}
 
 
 def rules() -> Any:
-    from consumer.formats import EpcisRules
-
     return EpcisRules(
         UNITS,
         codes=(r"extended_id = [\w-]{8,}",),
