@@ -14,8 +14,15 @@ CASES = 40
 CHILDREN = 20
 
 
+def _unit(digit: int, number: int) -> str:
+    """Return an SSCC: its last digit checks the others."""
+    digits = f"{digit}{number:016d}"
+    total = sum(int(one) * (1 if place % 2 else 3) for place, one in enumerate(digits))
+    return f"{digits}{-total % 10}"
+
+
 def _sscc(digit: int, number: int) -> str:
-    return f"https://id.gs1.org/00/{digit}{number:017d}"
+    return f"https://id.gs1.org/00/{_unit(digit, number)}"
 
 
 def _shift(case: int) -> dict[str, Any]:
@@ -56,8 +63,8 @@ def test_a_document_that_commissions_packs_and_ships_reaches_every_code_in_order
     assert len(state) == CASES * CHILDREN
     for code, fields in state.items():
         case, child = map(int, code.split("-")[1:])
-        assert fields["case_code"] == f"1{case:017d}"
-        assert fields["pallet_code"] == f"2{case % 4:017d}"
+        assert fields["case_code"] == _unit(1, case)
+        assert fields["pallet_code"] == _unit(2, case % 4)
         assert fields["ship_date"] == f"2026-11-{case % 20 + 1:02d}"
         assert fields["receive_date"] == "2026-11-23"
         assert fields["activation_status"] == ("2" if child == CHILDREN - 1 else "1")

@@ -68,7 +68,7 @@ def test_strings_are_read_as_by_biip(parts: list[str]) -> None:
     found = _ours(text)
     if found is None:
         return
-    read = GS1Message.parse(text.strip(GS)).element_strings
+    read = GS1Message.parse(text.strip(GS), config=ANY_DATE).element_strings
     assert found == {one.ai.ai: one.value for one in read}
     assert len(found) == len(read)
 
