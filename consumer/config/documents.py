@@ -90,7 +90,7 @@ def shown_configuration(loaded: Loaded) -> str:
         plain = {name: value for name, value in values.items() if name not in tables}
         lines += _shown_table(section, plain, loaded.origins)
         for name, table in tables.items():
-            if table:
+            if table or f"{section}.{name}" != CLIENT:
                 lines += _shown_table(f"{section}.{name}", table, loaded.origins)
     return "\n".join(lines) + "\n"
 

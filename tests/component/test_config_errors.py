@@ -19,7 +19,7 @@ API_KEYS = (
 )
 SECTIONS = (
     "kafka, schema_registry, events, epcis, scan, windows, api, retry, dead_letter, receipts, "
-    "ops, limits, log"
+    "ops, limits, log, reconcile"
 )
 GIVE_A_FILE = "give a file that is there and that this user may read"
 ROOT_ADDRESS = "allowed is https://host, or http:// to this machine (the sandbox)"

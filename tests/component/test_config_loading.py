@@ -68,6 +68,7 @@ OTHERS = {
     "dead_letter.pause_after_rejections": ("0", 0),
     "receipts.topic": ("receipts", "receipts"),
     "ops.listen": ("", ""),
+    "ops.target_lag_seconds": ("600", 600.0),
     "limits.max_unsettled_rows": ("1", 1),
     "limits.max_unsettled_mib": ("0.5", 0.5),
     "limits.stop_seconds": ("0", 0.0),
@@ -76,7 +77,7 @@ OTHERS = {
     "log.keys": ("true", True),
 }
 SECRETS = {"api.token", "schema_registry.password"}  # and what belongs to them: tested below
-TOGETHER = {"api.token_file", "schema_registry.user", "kafka.client"}
+TOGETHER = {"api.token_file", "schema_registry.user", "kafka.client", "reconcile.columns"}
 
 
 def value_of(settings: Settings, path: str) -> object:

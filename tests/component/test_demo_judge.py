@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from consumer.cli import group
-from consumer.demo import stage
+from consumer.demo import reconciling, stage
 from consumer.demo.evidence import AppliedRow, DemoEvidence, TopicRecord
 from consumer.demo.judge import compare_updates
 from consumer.demo.replay import replay
@@ -32,6 +33,8 @@ def real() -> DemoEvidence:
 class Played:
     """In place of a stage: a run with this evidence."""
 
+    configuration = Path("no such file")
+
     def __init__(self, evidence: DemoEvidence) -> None:
         self._evidence = evidence
 
@@ -43,6 +46,8 @@ class Played:
 def demo(monkeypatch: pytest.MonkeyPatch, evidence: DemoEvidence) -> Result:
     """Run the command with this evidence in place of a run's."""
     monkeypatch.setattr(stage, "set_up", lambda _: nullcontext(Played(evidence)))
+    # There is no Kafka any more that it could read; tests/integration/test_demo.py has it.
+    monkeypatch.setattr(reconciling, "line", lambda _: (True, "reconcile: not run"))
     return CliRunner().invoke(group, ["demo"])
 
 
