@@ -528,7 +528,7 @@ def test_rules_broken_in_a_struck_request_are_remembered(sandbox: Sandbox, clien
         ({"kind": "throttle", "seconds": 1}, "not a parameter"),
         ({"kind": "reset_unread", "key": "A"}, "not a parameter"),
         ({"kind": "bad_request", "partial": "perhaps"}, "true or false"),
-        ({"kind": "throttle", "path": "everywhere"}, "upload, async, task, me, any"),
+        ({"kind": "throttle", "path": "everywhere"}, "upload, async, task, me, download, any"),
         ({"kind": "task_slow", "path": "upload"}, "not a parameter"),
         ({"kind": "task_lost", "answer": "complete"}, "one of 404, pending, running"),
     ],
@@ -546,6 +546,11 @@ def test_a_fault_that_is_described_wrongly_is_refused_and_none_is_switched_on(
 
 def test_every_kind_of_fault_is_switched_on_by_some_test() -> None:
     """Notice a kind that is added without a test, here or beside it."""
-    pages = (Path(__file__), Path(__file__).with_name("test_sandbox_async.py"))
+    integration = Path(__file__).parents[1] / "integration"
+    pages = (
+        Path(__file__),
+        Path(__file__).with_name("test_sandbox_async.py"),
+        integration / "test_reconcile.py",
+    )
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
     assert [kind for kind in KINDS if f'"{kind}"' not in text] == []
