@@ -188,7 +188,12 @@ class Line:
 
     def _event(self, unit: str, **members: Any) -> tuple[bytes, bytes | None]:
         self._number += 1
-        event = {"eventTime": "2026-11-22T15:30:00Z", NUMBER: str(self._number), **members}
+        event = {
+            "eventTime": "2026-11-22T15:30:00Z",
+            "eventTimeZoneOffset": "+00:00",
+            NUMBER: str(self._number),
+            **members,
+        }
         body = {
             "type": "EPCISDocument",
             "schemaVersion": "2.0",

@@ -80,7 +80,11 @@ class DocumentWriter:
         unit = f"u{place}-{rng.randrange(max(1, self._codes // 8))}"
         codes = [f"{place}-{rng.randrange(self._codes)}" for _ in range(rng.randint(1, 3))]
         fields = {"tag": f"{at[0]}.{at[1]}.{event}"}
-        made: dict[str, Any] = {"eventTime": "2026-11-22T15:30:00Z", **fields}
+        made: dict[str, Any] = {
+            "eventTime": "2026-11-22T15:30:00Z",
+            "eventTimeZoneOffset": "+00:00",
+            **fields,
+        }
 
         def row(key: Key, joins: tuple[Key, ...] = (), invalid: str = "") -> None:
             told = {} if invalid == "invalid_event" else dict(fields)
