@@ -9,7 +9,13 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartitionInfo
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+    TopicPartitionInfo,
+)
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 from consumer.adapters.kafka.client import client_config, create_client
@@ -172,6 +178,31 @@ class Cluster:
             if not retriable or time.monotonic() >= until:
                 return results
             time.sleep(0.1)  # before the next try
+
+    def committed(
+        self, group_id: str, keys: list[TopicPartition]
+    ) -> list[TopicPartition] | KafkaError:
+        """Return what a group has committed, by a client that never joins it.
+
+        The admin client's call for it ends the process while the group's coordinator is only being
+        elected (librdkafka's issue 5040).
+        """
+        config = client_config(
+            self.servers,
+            self.properties,
+            self._causes.error,
+            logger=self._causes.logger,
+            **{"group.id": group_id, "enable.auto.commit": False},
+        )
+        client = create_client(Consumer, config)
+        try:
+            found = client.committed(keys, timeout=ANSWER_SECONDS)
+        except KafkaException as error:
+            failure: KafkaError = error.args[0]
+            return failure
+        finally:
+            client.close()
+        return next((tp.error for tp in found if tp.error is not None), found)
 
     def _find_controller(self) -> None:
         """Make the client know a controller that is up.

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
-    ConsumerGroupType,
-    KafkaError,
-    TopicPartition,
-)
+from confluent_kafka import ConsumerGroupType, KafkaError, TopicPartition
 from confluent_kafka.admin import ConsumerGroupDescription, OffsetSpec, TopicDescription
 
 from consumer.adapters.kafka.client import PartitionId
@@ -116,16 +111,10 @@ def _out_of_range(
 def _committed(
     cluster: Cluster, group_id: str, keys: list[TopicPartition]
 ) -> dict[PartitionId, int] | KafkaError:
-    if not keys:
-        return {}
-    request = [ConsumerGroupTopicPartitions(group_id, keys)]
-    results = cluster.call(
-        lambda **wait: cluster.admin.list_consumer_group_offsets(request, **wait)
-    )
-    result = results[group_id]
-    if isinstance(result, KafkaError):
-        return {} if result.code() == KafkaError.GROUP_ID_NOT_FOUND else result
-    return {(tp.topic, tp.partition): tp.offset for tp in result.topic_partitions if tp.offset >= 0}
+    found = cluster.committed(group_id, keys) if keys else []
+    if isinstance(found, KafkaError):
+        return {} if found.code() == KafkaError.GROUP_ID_NOT_FOUND else found
+    return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
 
 
 def _offsets(
