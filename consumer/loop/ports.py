@@ -232,4 +232,4 @@ Results = queue.Queue[Result]
 
 #: The owner's longest wait on the results while something is unsettled, and while nothing is.
 WAIT_BUSY_SECONDS = 0.005
-WAIT_IDLE_SECONDS = 0.05
+WAIT_IDLE_SECONDS = 0.1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +35,8 @@ class Served:
         self.document: Document | None = status_samples.healthy()
         self.broken = False
         self.requests = 0
+        self.held = threading.Event()  #: an answer waits until this is set
+        self.held.set()
         self._server = OpsServer(("127.0.0.1", 0), {"/": lambda _: self._page()})
         self._server.start()
         wait_until(lambda: self._server.url, SECONDS)
@@ -41,6 +44,7 @@ class Served:
 
     def _page(self) -> OpsResponse:
         self.requests += 1
+        self.held.wait(SECONDS)
         if self.broken:
             return line("busy", 503)
         at, headers = datetime.now(UTC), {"Content-Security-Policy": policy()}
@@ -242,11 +246,16 @@ def test_a_page_that_nobody_sees_asks_nothing(browser: Browser, served: Served) 
             not seen,
         )
 
+    served.held.clear()
     with shown.page.expect_response(lambda _: True):
-        shown.page.clock.run_for(REFRESH_SECONDS * 1000)
-    seen(seen=False)
+        with shown.page.expect_request(lambda _: True):
+            shown.page.clock.run_for(REFRESH_SECONDS * 1000)
+        seen(seen=False)  # while an answer is on its way
+        served.held.set()
+    expect(shown.page.locator("#partitions")).to_be_visible(timeout=SOON)
     before = served.requests
-    shown.page.clock.run_for(20 * REFRESH_SECONDS * 1000)
+    for _ in range(4):
+        shown.page.clock.run_for(5 * REFRESH_SECONDS * 1000)
     assert served.requests == before
     with shown.page.expect_response(lambda _: True):
         seen(seen=True)

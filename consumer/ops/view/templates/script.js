@@ -40,8 +40,14 @@ async function refresh() {
     document.title = "no answer · scm-consumer";
     tell(`No answer since ${answeredAt.toLocaleTimeString()}: ${why}. What stands below is old.`);
   }
-  timer = setTimeout(refresh, EVERY_MS);
+  again();
+}
+
+// What was on its way when the page was hidden, or seen anew, must not begin a second round.
+function again() {
+  clearTimeout(timer);
+  if (!document.hidden) timer = setTimeout(refresh, EVERY_MS);
 }
 
 document.addEventListener("visibilitychange", () => document.hidden ? clearTimeout(timer) : refresh());
-timer = setTimeout(refresh, EVERY_MS);
+again();
