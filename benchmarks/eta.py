@@ -82,7 +82,7 @@ SHAPES = (
 
 @dataclass
 class Sample:
-    """What was told at one moment, and where the partitions were."""
+    """The figures told at one moment, and where the partitions were."""
 
     at: float
     eta: float | None

@@ -350,7 +350,7 @@ class LogSettings(Section):
 
 
 class ReconcileSettings(Section):
-    """How the API's document of codes is read by ``reconcile``."""
+    """Rules by which ``reconcile`` reads the API's document of codes."""
 
     columns: dict[str, str] = Field(
         {},

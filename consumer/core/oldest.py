@@ -1,4 +1,4 @@
-"""What the oldest unsettled record of a partition waits for: a query, for people.
+"""The wait of a partition's oldest unsettled record, by name: a query, for people.
 
 It is the record that the committed offset waits for. A record knows nothing of its rows, so one
 pass over all unsettled rows finds those of the records that are asked about. Of a record of several
@@ -24,7 +24,7 @@ from consumer.core.timers import Timers
 
 
 class Wait(Enum):
-    """What a record waits for; the values are words of ``/status``."""
+    """The reasons for which a record waits; the values are words of ``/status``."""
 
     ROWS = "rows"  #: its rows are not made yet: a schema is looked up, or there is no room
     EARLIER_ROW = "earlier_row"  #: a row of its code, of another record, is not settled

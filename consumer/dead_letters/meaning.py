@@ -1,4 +1,4 @@
-"""What a row sets, in a form that can be compared: which fields are one, what is one event's order.
+"""The fields that a row sets, to be compared: which fields are one, what is one event's order.
 
 Fields are bits of a mask, so a field set is a number.
 """

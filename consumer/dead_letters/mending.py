@@ -76,7 +76,7 @@ class Mend(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """What a replay publishes for a letter."""
+    """The record that a replay publishes for a letter."""
 
     value: bytes
     rows: list[Row]  #: that the consumer will make of it, none of them rejected
@@ -90,7 +90,7 @@ class Unusable(NamedTuple):
 
 
 class _Base(NamedTuple):
-    """What is to be written anew."""
+    """The values that are to be written anew."""
 
     event: Event
     fields: dict[str, Any]

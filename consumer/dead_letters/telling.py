@@ -1,4 +1,4 @@
-"""What a replay would do, and what it did, in words and as JSON."""
+"""Reports of a replay, planned or done, in words and as JSON."""
 
 from __future__ import annotations
 

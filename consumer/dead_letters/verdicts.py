@@ -38,7 +38,7 @@ from consumer.dead_letters.wording import because
 
 
 class Verdict(NamedTuple):
-    """What is to be done with a letter, and why."""
+    """The verdict on a letter, with its reason."""
 
     letter: Place
     kind: Kind

@@ -39,7 +39,7 @@ class Kind(IntEnum):
 
 
 class Why(IntEnum):
-    """What stands against a letter."""
+    """Evidence against a letter."""
 
     NOTHING = 0
     FIELD = 1  #: fields of it are set

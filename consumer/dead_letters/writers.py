@@ -26,7 +26,7 @@ Newest = dict[int, Moment]
 
 
 class Writing(NamedTuple):
-    """What a row sets, as far as it matters."""
+    """The part of a row's fields that matters."""
 
     data_key: str
     key: int | None  #: the hash of its data key and value; None: no letter is about that
@@ -36,7 +36,7 @@ class Writing(NamedTuple):
 
 
 class Age(IntEnum):
-    """How old an event is beside a letter."""
+    """The age of an event beside a letter's."""
 
     OLDER = 0
     UNORDERED = 1  #: nobody can tell
@@ -44,7 +44,7 @@ class Age(IntEnum):
 
 
 class Cause(NamedTuple):
-    """What stands against a letter: how sure, and the newest position of such an event."""
+    """Evidence against a letter: its certainty, and the newest position of such an event."""
 
     age: Age = Age.OLDER
     partition: int = 0
@@ -52,7 +52,7 @@ class Cause(NamedTuple):
 
 
 class Findings:
-    """What stands against a letter. The masks are of its fields."""
+    """Evidence against a letter. The masks are of its fields."""
 
     __slots__ = ("certain", "field", "joined", "moved", "perhaps", "unread")
 

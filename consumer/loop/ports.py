@@ -184,7 +184,7 @@ class ReceiptWriter(Protocol):
 
 
 class Fates(msgspec.Struct, frozen=True):
-    """What became of a window's rows by a response: how many, by their way."""
+    """Counts of a window's rows by what a response did to them."""
 
     place: Place  #: of the window; gone: its way ends here
     accepted: int

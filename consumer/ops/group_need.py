@@ -1,4 +1,4 @@
-"""What a whole group has to do, as its commits and its partitions' logs tell. Pure."""
+"""The work of a whole group, as its commits and its partitions' logs tell it. Pure."""
 
 from __future__ import annotations
 

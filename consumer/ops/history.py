@@ -13,7 +13,7 @@ LATE_SECONDS = 1.0
 
 
 class HistorySample(msgspec.Struct, frozen=True):
-    """What happened in the fifteen seconds before a moment."""
+    """Counts of the fifteen seconds before a moment."""
 
     seconds: float  #: ago
     rows_per_second: float

@@ -17,7 +17,7 @@ LAST_SECONDS = 10.0
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What is known of a partition's log besides what was read."""
+    """The known ends of a partition's log, besides what was read."""
 
     extent: LogExtent | None = None  #: None: not told lately
     head: Head | None = None  #: the first record from an offset on
@@ -34,7 +34,7 @@ class Now(msgspec.Struct, frozen=True):
 
 
 class PartitionLag(msgspec.Struct, frozen=True):
-    """How far a partition is behind."""
+    """The lag of a partition."""
 
     begin: int | None
     end: int | None

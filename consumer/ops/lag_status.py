@@ -1,4 +1,4 @@
-"""What ``/status`` tells of the lag: see docs/lag.md. +Inf and NaN are null in its JSON."""
+"""The lag as ``/status`` tells it: see docs/lag.md. +Inf and NaN are null in its JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class AwaitingLag(msgspec.Struct, frozen=True):
 
 
 class LagStatus(msgspec.Struct, frozen=True):
-    """How far this process is behind, and how many members the whole group should have."""
+    """The lag of this process, and the number of members that the whole group should have."""
 
     records: int | None = None  #: of all its partitions; None: not known of one
     seconds: float | None = None  #: of the partition that is furthest behind

@@ -21,7 +21,7 @@ from consumer.ops.metric import (
     read_settled,
     read_stopped,
 )
-from consumer.ops.troubles import NAMES
+from consumer.ops.troubles.causes import NAMES
 
 METRICS = (
     Declared(

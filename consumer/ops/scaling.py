@@ -19,7 +19,7 @@ ASSUMED_REQUEST_SECONDS = 0.5
 
 
 class Need(msgspec.Struct, frozen=True):
-    """What the group has to do; of the whole group."""
+    """The work of the whole group."""
 
     behind: int  #: records that are not settled, and that members can settle
     per_second: float  #: records that come
@@ -27,7 +27,7 @@ class Need(msgspec.Struct, frozen=True):
 
 
 class Capacity(msgspec.Struct, frozen=True):
-    """What one member can do, and what the API takes of all."""
+    """The capacity of one member, and what the API takes of all."""
 
     concurrency: int
     rows_per_request: float

@@ -24,16 +24,9 @@ from consumer.loop.runner import Runner
 from consumer.ops.lag_monitor import LagMonitor
 from consumer.ops.snapshot import take
 from consumer.ops.status import Snapshot, Trouble
-from consumer.ops.troubles import (
-    BY_NAME,
-    STUCK,
-    Seen,
-    advice_of,
-    duration,
-    find,
-    name_of,
-    state_of,
-)
+from consumer.ops.troubles.causes import BY_NAME
+from consumer.ops.troubles.evidence import STUCK, Seen, duration, name_of
+from consumer.ops.troubles.finding import advice_of, find, state_of
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +39,7 @@ STEP_SECONDS = 60.0
 
 
 class Lately:
-    """How much counts have grown in the last fifteen minutes, to a minute."""
+    """Growth of counts in the last fifteen minutes, to a minute."""
 
     def __init__(self) -> None:
         self._before: deque[tuple[float, Counter[str]]] = deque()

@@ -1,4 +1,4 @@
-"""What a backlog is judged by, and what is found: see ``backlog``."""
+"""Evidence on a backlog, and the findings: see ``backlog``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Work(msgspec.Struct, frozen=True, gc=False):
 
 
 class Totals(msgspec.Struct, frozen=True, gc=False):
-    """What the process has done since its start, and what bounds it now."""
+    """The work of this process since its start, and what bounds it now."""
 
     rows: int = 0  #: settled
     requests: int = 0  #: that ended
@@ -36,7 +36,7 @@ class Totals(msgspec.Struct, frozen=True, gc=False):
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """What is known of the backlog."""
+    """The backlog as it is known."""
 
     records: int  #: offsets behind
     eta: float  #: seconds; +Inf: it grows, or does not move; NaN: not known
@@ -46,7 +46,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What this process was seen to do while there was more to do than was done."""
+    """The work that was seen while there was more to do than was done."""
 
     rows_per_request: float
     request_seconds: float

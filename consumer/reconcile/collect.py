@@ -28,7 +28,7 @@ class Window(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """What was read."""
+    """The codes that were read."""
 
     records: int
     partitions: list[PartitionId]  #: by their number in the changes

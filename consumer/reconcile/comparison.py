@@ -14,7 +14,7 @@ Held = Mapping[str, tuple[str, ...]]
 
 
 class Kind(Enum):
-    """What became of a code, the gravest first."""
+    """The findings on a code, the gravest first."""
 
     MISSING = "missing"  #: the API has no such code
     DIFFERENT = "different"

@@ -40,7 +40,7 @@ class Change(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What one field of a code should hold."""
+    """The expected value of one field of a code."""
 
     value: str
     change: Change  #: that set it last

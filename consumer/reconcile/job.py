@@ -21,7 +21,7 @@ from consumer.reconcile.judging import Judge
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What a run is to find out; times in Unix seconds."""
+    """The question that a run answers; times in Unix seconds."""
 
     since: float | None = None
     until: float | None = None
@@ -31,7 +31,7 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a run has found."""
+    """The findings of a run."""
 
     findings: Findings
     partitions: list[PartitionId]

@@ -2,7 +2,7 @@
 
 What is divided: ``for`` and ``keep_firing_for``, ranges and offsets, numbers that are marked as
 seconds, and the bucket of the objective, whose quotient must be a bucket, too. What the consumer
-itself takes for long (``consumer/ops/troubles.py``) stays.
+itself takes for long (``consumer/ops/troubles/``) stays.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ LOOK_SECONDS = 0.3
 
 @dataclass
 class Outcome:
-    """What came of a case; seconds since the fault was switched on, or off."""
+    """The outcome of a case; seconds since the fault was switched on, or off."""
 
     case: Case
     pending: dict[str, float] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What a PromQL expression names, as far as the tests must know it: metrics, labels, values."""
+"""Names in a PromQL expression, as far as the tests must know them: metrics, labels, values."""
 
 from __future__ import annotations
 

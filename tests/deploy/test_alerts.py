@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from consumer.ops.troubles import BY_NAME, NAMES, STUCK
+from consumer.ops.troubles.causes import BY_NAME, NAMES
+from consumer.ops.troubles.evidence import STUCK
 from tests.deploy import alerts, promql
 from tests.docs.blocks import ROOT, blocks
 

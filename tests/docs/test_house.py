@@ -69,6 +69,15 @@ def test_the_look_at_lines_passes_over_what_cannot_be_broken_and_nothing_else() 
     assert too_wide(f"{words} https://example.com")
 
 
+def test_docstrings_say_what_to_do_or_name_a_thing() -> None:
+    asking = re.compile(r'^\s*"""(?:What|Whether|How)\b', re.MULTILINE)
+    sources = [
+        path for room in ("consumer", "tests", "benchmarks") for path in (ROOT / room).rglob("*.py")
+    ]
+    assert sources
+    assert [str(path) for path in sources if asking.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_the_readme_is_read_to_its_end() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= README_LINES

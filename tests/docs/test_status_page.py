@@ -22,7 +22,7 @@ from consumer.ops.status import (
     Trouble,
     WindowsStatus,
 )
-from consumer.ops.troubles import BY_NAME, NAMES
+from consumer.ops.troubles.causes import BY_NAME, NAMES
 from tests.docs.blocks import ROOT
 
 PAGE = (ROOT / "docs" / "status.md").read_text(encoding="utf-8")

@@ -40,7 +40,7 @@ _DECODE = ScanDecoder(ScanRules(**SCAN_RULES))
 
 
 class Scan(NamedTuple):
-    """What came, and what it was made of."""
+    """A scan as it came, and what it was made of."""
 
     raw: bytes
     form: str

@@ -1,4 +1,4 @@
-"""What is written to the shared Kafka is read back; it needs no JVM, so any Kafka will do."""
+"""The shared Kafka gives back what is written to it; it needs no JVM, so any Kafka will do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shown: a consumer on a real Kafka and the sandbox, and what goes wrong with it.
+"""Scenes for the pictures: a consumer on a real Kafka and the sandbox, and its troubles.
 
 All scenes run side by side for some minutes, so that the curves have something to show.
 """

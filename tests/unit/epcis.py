@@ -90,7 +90,7 @@ def _rows(read: Decoder, raw: bytes, into: Record) -> list[Row]:
 
 
 def _told(read: Decoder, raw: bytes) -> tuple[list[Any], str | None]:
-    """What becomes of a record. In XML an event is always one of a document."""
+    """The outcome of a record. In XML an event is always one of a document."""
     into = record()
     try:
         rows = _rows(read, raw, into)

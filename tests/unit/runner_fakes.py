@@ -24,7 +24,7 @@ from consumer.core.rows.maker import RowMaker
 from consumer.core.uploading.response import Response
 from consumer.core.uploading.tasks import Task
 from consumer.loop.intake import Intake
-from consumer.loop.ports import DeadLetterWriter, Result, ScmApi
+from consumer.loop.ports import WAIT_IDLE_SECONDS, DeadLetterWriter, Result, ScmApi
 from consumer.loop.runner import Runner
 from consumer.ops.lag_monitor import LagMonitor, Sizing
 from tests.unit.builders import accepted, answered, values
@@ -97,7 +97,7 @@ class Results(queue.Queue[Result]):
         if not block:
             return super().get(block=False)
         assert timeout is not None, "the loop must not wait without a bound"
-        assert timeout <= 0.05, "a turn waits 50 ms at most"
+        assert timeout <= WAIT_IDLE_SECONDS, "a turn waits no longer"
         end = self.now + timeout
         while self.empty() and self._due and self._due[0][0] <= end:
             self.now, _, do = heapq.heappop(self._due)

@@ -35,7 +35,7 @@ class ToWrite(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What became of a record: its place, acknowledged by all in-sync replicas, or a refusal."""
+    """The outcome of a write: its place, acknowledged by all in-sync replicas, or a refusal."""
 
     partition: int
     offset: int

@@ -1,4 +1,4 @@
-"""Whether any broker answers, as far as a client's errors tell.
+"""Watch whether any broker answers, as far as a client's errors tell.
 
 The client says once that all brokers are down, goes on to say about twice a minute that it cannot
 connect, and does not say when that is over. So it is over with the first sign of a broker; and

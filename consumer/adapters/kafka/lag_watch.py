@@ -32,7 +32,7 @@ STALE_SECONDS = 30.0
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What was seen last: the group, and the first records from wanted offsets on."""
+    """The last look: the group, and the first records from wanted offsets on."""
 
     look: GroupLook
     heads: dict[PartitionId, Head]

@@ -1,4 +1,4 @@
-"""What spans say: names, attributes and links by OpenTelemetry's semantic conventions.
+"""Names, attributes and links by OpenTelemetry's semantic conventions.
 
 Messaging and Kafka: ``messaging.*``; HTTP clients: ``http.*``, ``url.*``, ``server.*``; what they
 do not know begins with ``scm.``. Nothing of an event's content, and no log-in, is among them.

@@ -95,7 +95,7 @@ class EventsDecide(Sampler):
 
 
 class _Troubles(logging.Handler):
-    """What the SDK logs: its last words, and a line when its queue is full."""
+    """The SDK's own log lines: its last words, and a line when its queue is full."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

@@ -27,7 +27,7 @@ PROTOCOL = "http/protobuf"
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What spans say of this process's two ends."""
+    """The attributes of this process's two ends."""
 
     group_id: str
     base_url: str  #: of the API

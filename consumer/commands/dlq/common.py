@@ -1,4 +1,4 @@
-"""What the subcommands of ``dlq`` share: filters, reading with progress, and asking."""
+"""Shared parts of the subcommands of ``dlq``: filters, reading with progress, and asking."""
 
 from __future__ import annotations
 

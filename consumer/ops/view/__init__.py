@@ -1,1 +1,1 @@
-"""What a person sees: the page and the terminal, both from one view of ``/status``."""
+"""The page and the terminal, both from one view of ``/status``."""

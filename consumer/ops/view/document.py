@@ -68,7 +68,7 @@ class Trouble(msgspec.Struct, frozen=True):
 
 
 class Lag(msgspec.Struct, frozen=True):
-    """What is behind, and when it will be gone."""
+    """The backlog, and when it will be gone."""
 
     records: int | None = None
     seconds: float | None = None
@@ -80,7 +80,7 @@ class Lag(msgspec.Struct, frozen=True):
 
 
 class Ledger(msgspec.Struct, frozen=True):
-    """What became of every record that was read."""
+    """The outcomes of every record that was read."""
 
     consumed: int = 0
     accepted: int = 0

@@ -15,7 +15,7 @@ from consumer.ops.view.text import duration, number, plural, words
 
 
 class Tone(StrEnum):
-    """How something is to be taken; the word beside it says the same."""
+    """Severity for the eye; the word beside it says the same."""
 
     GOOD = "good"
     QUIET = "quiet"  #: neither good nor bad: it joins, it stops

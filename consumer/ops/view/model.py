@@ -50,7 +50,7 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """What is shown, from the top."""
+    """The view of ``/status``, from the top."""
 
     version: str
     headline: Headline

@@ -31,7 +31,7 @@ class _Page(NamedTuple):
 
 
 class _NoView(msgspec.Struct, frozen=True):
-    """What there is to show without a snapshot."""
+    """The page without a snapshot."""
 
     headline: Headline
     version: str = ""

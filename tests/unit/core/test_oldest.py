@@ -1,4 +1,4 @@
-"""What the oldest unsettled record of a partition waits for: each wait, brought about."""
+"""The oldest unsettled record of a partition names its wait: each wait, brought about."""
 
 from __future__ import annotations
 

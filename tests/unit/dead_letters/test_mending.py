@@ -1,4 +1,4 @@
-"""What is sent for a dead letter: byte for byte, or mended, or nothing and why."""
+"""A replay sends a dead letter byte for byte, or mended, or nothing and says why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What EPCIS events say beside step and codes, and what contradicts itself: never passed over.
+"""EPCIS events say more than step and codes, or contradict themselves: never passed over.
 
 Every event that XML can hold is read in XML, too (``tests.unit.epcis.rows_of``).
 """

@@ -1,4 +1,4 @@
-"""What was rejected in the last fifteen minutes: bounded, by reason and message, without codes."""
+"""Rejections of the last fifteen minutes: bounded, by reason and message, without codes."""
 
 from __future__ import annotations
 

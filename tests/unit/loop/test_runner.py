@@ -11,6 +11,7 @@ import pytest
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.effects import DeadLetter
 from consumer.core.offsets.settled_map import SettledMap
+from consumer.loop.ports import WAIT_IDLE_SECONDS
 from consumer.loop.reading import BATCH
 from tests.unit.builders import accepted, answered, error_of, naming, values
 from tests.unit.runner_fakes import (
@@ -367,7 +368,7 @@ def test_while_nothing_is_unsettled_a_turn_waits_the_longest() -> None:
     world.partition(0)
     world.start()
     world.turn_for(10)
-    assert len(world.source.polls) <= 10 / 0.05 + 2
+    assert len(world.source.polls) <= 10 / WAIT_IDLE_SECONDS + 2
 
 
 def test_a_commit_that_fails_on_and_on_is_told_at_a_calm_pace(

@@ -1,4 +1,4 @@
-"""What a group has to do: what its members can settle, and nothing else."""
+"""The work of a group is what its members can settle, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the oldest unsettled record waits for, in the words of ``/status``; why none is read."""
+"""The oldest unsettled record's wait, in the words of ``/status``; why none is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many members: never more than help, at once more, slowly fewer."""
+"""Desired members: never more than help, at once more, slowly fewer."""
 
 from __future__ import annotations
 

@@ -20,18 +20,9 @@ from consumer.ops.status import (
     Snapshot,
     Trouble,
 )
-from consumer.ops.troubles import (
-    BY_NAME,
-    DEGRADED,
-    NAMES,
-    STUCK,
-    Seen,
-    advice_of,
-    duration,
-    find,
-    places,
-    state_of,
-)
+from consumer.ops.troubles.causes import BY_NAME, NAMES
+from consumer.ops.troubles.evidence import DEGRADED, STUCK, Seen, duration, places
+from consumer.ops.troubles.finding import advice_of, find, state_of
 from tests.unit.runner_fakes import World
 
 replace = msgspec.structs.replace

@@ -10,7 +10,7 @@ import pytest
 from consumer.core.admission.retry import RetryPolicy
 from consumer.core.effects import Attempt
 from consumer.core.uploading.response import Response
-from consumer.ops.troubles import NO_PROGRESS_SECONDS
+from consumer.ops.troubles.of_events import NO_PROGRESS_SECONDS
 from consumer.ops.watch import SHORT_SECONDS, Lately, Watch
 from tests.unit.builders import accepted, answered, values
 from tests.unit.runner_fakes import World, keys_of, message

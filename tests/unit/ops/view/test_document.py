@@ -1,4 +1,4 @@
-"""What a viewer reads is what ``/status`` has: no member of the one is missing in the other."""
+"""A viewer reads all that ``/status`` has: no member of the one is missing in the other."""
 
 from __future__ import annotations
 
