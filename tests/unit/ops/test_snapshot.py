@@ -11,6 +11,7 @@ from consumer.core.counters import MAX_NAMES, OTHER
 from consumer.core.model import Record, Stage
 from consumer.core.offsets.partition import Partition
 from consumer.loop.partition_pauses import PauseReason
+from consumer.loop.ports import WAIT_IDLE_SECONDS
 from consumer.ops.snapshot import take
 from consumer.ops.status import Snapshot
 from tests.unit.builders import (
@@ -323,7 +324,7 @@ def test_a_settled_record_counts_with_the_time_since_it_was_published() -> None:
     told = _take(world).event_to_settled
     assert sum(told.counts) == 3
     assert told.counts[told.bounds.index(5.0)] == 3
-    assert told.sum == pytest.approx(12, abs=0.2)
+    assert told.sum == pytest.approx(12, abs=3 * 1.5 * WAIT_IDLE_SECONDS)
 
 
 def test_rejected_records_count_when_their_letter_is_acknowledged() -> None:
