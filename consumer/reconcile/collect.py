@@ -28,7 +28,7 @@ class Window(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """The codes that were read."""
+    """The extent of what was read."""
 
     records: int
     partitions: list[PartitionId]  #: by their number in the changes
@@ -85,9 +85,22 @@ class Collector:
                 self._add(message, reader, (latest[number], number, offset), settled=is_settled)
         finally:
             reader.close()
+        self._look_at_unread({k: n for k, n in numbers.items() if n not in next_offset}, asked_ms)
         self._add_letters(numbers)
         self._changes.finish()
         return Collected(count, keys)
+
+    def _look_at_unread(self, unread: Mapping[PartitionId, int], asked_ms: int) -> None:
+        """Take in what partitions without any event that was read may have had.
+
+        Of one that is empty now nobody knows how young its events were when they went.
+        """
+        since = self._window.since
+        for key, (begin, end) in self._scan.bounds(list(unread)).items():
+            if begin == end > 0:
+                self._changes.blind_until[unread[key]] = asked_ms
+            elif end > 0 and since is not None:
+                self._changes.blind_until[unread[key]] = int(since * 1000)
 
     def _add(
         self, message: Message, reader: RowReader, at: tuple[int, int, int], *, settled: bool

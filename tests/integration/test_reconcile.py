@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.job import Job
-from tests.support.process import toml
+from tests.support.kafka_witness import unique
+from tests.support.process import toml, wait_until
 
 
 def reconcile(job: Job, *arguments: str, code: int = 0) -> dict[str, Any]:
@@ -197,3 +200,97 @@ def test_a_downloaded_document_is_read_instead(uploaded: Job, tmp_path: Path) ->
         encoding="utf-8",
     )
     assert counts(reconcile(uploaded, "--download", str(file))) == {"equal": 3}
+
+
+def test_events_that_retention_has_eaten_accuse_nobody(uploaded: Job) -> None:
+    """What is left: the last event of CODE-3, and what was said of the unit of the others."""
+    uploaded.kafka.delete_records(uploaded.topic, {0: 3})
+    write(uploaded, "CODE-1", line="by hand")  # no event that is left says what it should be
+    write(uploaded, "CODE-2", ship_date="2026-01-01")  # it is in the unit by an event that is gone
+    told = reconcile(uploaded)
+    assert counts(told) == {"equal": 2, "undecided": 1}
+    assert told["gone"] == [f"{uploaded.topic}[0]"]
+    write(uploaded, "CODE-3", batch="B1")
+    assert counts(reconcile(uploaded, code=1)) == {"equal": 1, "different": 1, "undecided": 1}
+
+
+def test_a_partition_that_is_empty_now_may_have_had_the_newest_event(job: Job) -> None:
+    job.topic = job.kafka.create_topic(unique("two"), 2)
+    job.group = job.topic
+    job.produce([{"extended_id": "CODE-1", "line": "L1"}], partition=0)
+    job.produce([{"extended_id": "CODE-1", "line": "L2"}], partition=1)
+    job.run_to_end()
+    job.kafka.delete_records(job.topic, {1: 1})
+    write(job, "CODE-1", line="L2")
+    assert counts(reconcile(job)) == {"undecided": 1}
+
+
+def test_a_compacted_topic_is_no_proof_of_what_is_gone_from_it(job: Job) -> None:
+    """The line of CODE-1 was said by an event that its later one replaced in the log."""
+    rolls = {"cleanup.policy": "compact", "segment.ms": "200", "min.cleanable.dirty.ratio": "0.01"}
+    job.topic = job.kafka.create_topic(unique("compacted"), 1, rolls)
+    job.group = job.topic
+    moved = {"data_key": "extended_id", "key_value": "CODE-9", "scm_data": {"line": "L9"}}
+    job.produce([{"extended_id": "CODE-9", "line": "L8"}])
+    job.kafka.produce(job.topic, [(b"CODE-1", json.dumps(moved).encode(), 0, None)])
+    job.produce([{"extended_id": "CODE-1", "batch": "B2"}])
+    job.run_to_end()
+    write(job, "CODE-1", batch="B2")
+    deadline = time.monotonic() + 90
+    while len(job.kafka.read_all(job.topic)) > 2 + fillers(job):
+        assert time.monotonic() < deadline, "the log was not cleaned"
+        job.kafka.produce(job.topic, [(b"filler", None, 0, None)])  # a new segment begins
+        time.sleep(0.3)  # the pace at which segments begin
+    told = reconcile(job)
+    assert counts(told) == {"equal": 1, "undecided": 1}
+
+
+def fillers(job: Job) -> int:
+    return sum(record.key == b"filler" for record in job.kafka.read_all(job.topic))
+
+
+@contextmanager
+def begun(job: Job) -> Iterator[subprocess.Popen[str]]:
+    """Begin a run, and give it once it waits for its document."""
+    job.sandbox.faults.add("document_late", seconds=60.0)
+    file = Path(job.folder) / "begun.toml"
+    file.write_text(toml(job.settings()), encoding="utf-8")
+    line = [sys.executable, "-m", "consumer.cli", "-c", str(file), "reconcile", "--rate", "10"]
+    before = job.sandbox.stats()["arrived"]
+    with subprocess.Popen(line, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        try:
+            wait_until(lambda: job.sandbox.stats()["arrived"] >= before + 2, 30)
+            yield run
+        finally:
+            run.kill()
+            job.sandbox.faults.clear()
+
+
+def test_one_that_was_killed_is_run_again(uploaded: Job) -> None:
+    with begun(uploaded) as run:
+        run.kill()
+    assert counts(reconcile(uploaded)) == {"equal": 3}
+
+
+def test_a_token_that_ends_in_the_middle_is_told_and_a_new_one_goes_on(uploaded: Job) -> None:
+    with begun(uploaded) as run:
+        uploaded.sandbox.faults.add("status", path="any", code=401)
+        _, err = run.communicate(timeout=60)
+        assert run.returncode == 3
+        assert "the token is not accepted" in err
+        assert "Traceback" not in err
+    assert counts(reconcile(uploaded)) == {"equal": 3}
+
+
+def test_no_call_comes_above_the_pace_though_the_api_throttles(uploaded: Job) -> None:
+    uploaded.sandbox.faults.add("document_late", seconds=2.0)
+    uploaded.sandbox.faults.add("throttle", path="any", first=3, retry_after=0.0)
+    before = len(uploaded.sandbox.journal()["requests"])
+    file = Path(uploaded.folder) / "pace.toml"
+    file.write_text(toml(uploaded.settings()), encoding="utf-8")
+    assert command(uploaded, "reconcile", "--rate", "5").returncode == 0
+    times = sorted(one["at"] for one in uploaded.sandbox.journal()["requests"][before:])
+    assert len(times) >= 8
+    # Calls are made one after another: the n-th cannot come before its time, however late others.
+    for number, at in enumerate(times):
+        assert at - times[0] >= number / 5 - 0.15, number
