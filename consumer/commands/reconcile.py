@@ -110,7 +110,8 @@ def command(
             written.append(f"{repair}: {count:,} events; look at them, then: publish {repair}")
         if push is not None:
             seconds = time.monotonic() - began
-            writing.write_metrics(push, counts, seconds=seconds, now=time.time())
+            group = settings.kafka.group_id
+            writing.write_metrics(push, group, counts, seconds=seconds, now=time.time())
         if as_json:
             _tell_json(outcome, counts)
         else:

@@ -18,6 +18,14 @@ from consumer.reconcile.findings import Findings
 #: What the events of a repair name as their source.
 REPAIR_SOURCE = "scm-consumer reconcile"
 
+PREFIX = "scm_consumer_reconcile_"
+#: The metrics of a job: without the prefix, with their help.
+METRICS = {
+    "codes": "Codes of the last reconcile, by what was found.",
+    "timestamp_seconds": "When the last reconcile ended.",
+    "duration_seconds": "How long the last reconcile took.",
+}
+
 _COLUMNS = (
     "data_key",
     "key_value",
@@ -97,28 +105,37 @@ def write_repair(path: Path, findings: Findings, partitions: Sequence[tuple[str,
     return count
 
 
-def write_metrics(path: Path, counts: Mapping[str, int], *, seconds: float, now: float) -> None:
-    """Write metrics for node_exporter's textfile collector: whole, or not at all."""
-    lines = [
-        "# HELP scm_consumer_reconcile_codes Codes of the last reconcile, by what was found.",
-        "# TYPE scm_consumer_reconcile_codes gauge",
-        *(
-            f'scm_consumer_reconcile_codes{{kind="{kind}"}} {count}'
-            for kind, count in counts.items()
-        ),
-        "# HELP scm_consumer_reconcile_timestamp_seconds When the last reconcile ended.",
-        "# TYPE scm_consumer_reconcile_timestamp_seconds gauge",
-        f"scm_consumer_reconcile_timestamp_seconds {now:.3f}",
-        "# HELP scm_consumer_reconcile_duration_seconds How long the last reconcile took.",
-        "# TYPE scm_consumer_reconcile_duration_seconds gauge",
-        f"scm_consumer_reconcile_duration_seconds {seconds:.3f}",
-    ]
+def write_metrics(
+    path: Path, group: str, counts: Mapping[str, int], *, seconds: float, now: float
+) -> None:
+    """Write metrics for node_exporter's textfile collector: whole, or not at all.
+
+    ``group``: the consumer group whose events were looked at; one node may have jobs of several.
+    """
+    label = f"group={_quoted(group)}"
+    codes = {f'{label},kind="{kind}"': count for kind, count in counts.items()}
+    values: dict[str, Mapping[str, float]] = {
+        "codes": codes,
+        "timestamp_seconds": {label: round(now, 3)},
+        "duration_seconds": {label: round(seconds, 3)},
+    }
+    lines = []
+    for name, help_text in METRICS.items():
+        lines.append(f"# HELP {PREFIX}{name} {help_text}")
+        lines.append(f"# TYPE {PREFIX}{name} gauge")
+        lines += [f"{PREFIX}{name}{{{labels}}} {value}" for labels, value in values[name].items()]
     part = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         part.write_text("\n".join(lines) + "\n", encoding="utf-8")
         part.replace(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _quoted(text: str) -> str:
+    """Return a label's value as the text format of metrics writes it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 def _new(path: Path) -> IO[str]:

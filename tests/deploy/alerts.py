@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from tests.deploy.compose import ROOT
 
 FOLDER = ROOT / "deploy" / "prometheus"
-FILES = tuple(FOLDER / name for name in ("rules.yml", "slo.yml"))
+FILES = tuple(FOLDER / name for name in ("rules.yml", "slo.yml", "reconcile.yml"))
 TESTS = tuple(sorted(FOLDER.glob("*_test.yml")))
 #: Where the runbook is said to be; who deploys replaces it.
 BASE = "https://example.com/scm-consumer/"

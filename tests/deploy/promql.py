@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from consumer.ops.metric import PREFIX
 from consumer.ops.metrics import METRICS
+from consumer.reconcile import report
+from consumer.reconcile.comparison import Kind
 
 #: Labels that Prometheus adds to what it scrapes, and to alerts.
 ADDED = {"job", "instance"}
@@ -63,6 +65,10 @@ def exposed() -> dict[str, Known]:
             found[f"{PREFIX}{metric.name}_bucket"] = Known(known.labels | {"le"}, values)
         else:
             found[PREFIX + metric.name] = known
+    kinds = {"kind": tuple(kind.value for kind in Kind)}
+    for name in report.METRICS:
+        labels = ADDED | {"group"} | ({"kind"} if name == "codes" else set())
+        found[report.PREFIX + name] = Known(labels, kinds if name == "codes" else {})
     return found
 
 

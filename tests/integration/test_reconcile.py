@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.job import Job
 from tests.support.kafka_witness import unique
@@ -203,7 +204,7 @@ def test_a_downloaded_document_is_read_instead(uploaded: Job, tmp_path: Path) ->
 
 
 def test_events_that_retention_has_eaten_accuse_nobody(uploaded: Job) -> None:
-    """What is left: the last event of CODE-3, and what was said of the unit of the others."""
+    """Two events are left: the last of CODE-3, and one of the unit that holds the others."""
     uploaded.kafka.delete_records(uploaded.topic, {0: 3})
     write(uploaded, "CODE-1", line="by hand")  # no event that is left says what it should be
     write(uploaded, "CODE-2", ship_date="2026-01-01")  # it is in the unit by an event that is gone
@@ -294,3 +295,24 @@ def test_no_call_comes_above_the_pace_though_the_api_throttles(uploaded: Job) ->
     # Calls are made one after another: the n-th cannot come before its time, however late others.
     for number, at in enumerate(times):
         assert at - times[0] >= number / 5 - 0.15, number
+
+
+def test_a_job_tells_its_group_and_codes_to_the_textfile_collector(
+    uploaded: Job, tmp_path: Path
+) -> None:
+    delete(uploaded, "CODE-2")
+    file = tmp_path / "scm_reconcile.prom"
+    before = time.time()
+    reconcile(uploaded, "--push", str(file), code=1)
+    told = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(file.read_text(encoding="utf-8"))
+        for sample in family.samples
+    }
+    codes = dict.fromkeys(("equal", "missing", "different", "discarded", "undecided"), 0)
+    for kind, count in (codes | {"equal": 2, "missing": 1}).items():
+        assert told["scm_consumer_reconcile_codes", uploaded.group, kind] == count
+    ended = told["scm_consumer_reconcile_timestamp_seconds", uploaded.group]
+    assert before <= ended <= time.time() + 0.001
+    assert told["scm_consumer_reconcile_duration_seconds", uploaded.group] <= ended - before + 1
+    assert list(tmp_path.iterdir()) == [file]
