@@ -315,4 +315,4 @@ def test_a_job_tells_its_group_and_codes_to_the_textfile_collector(
     ended = told["scm_consumer_reconcile_timestamp_seconds", uploaded.group]
     assert before <= ended <= time.time() + 0.001
     assert told["scm_consumer_reconcile_duration_seconds", uploaded.group] <= ended - before + 1
-    assert list(tmp_path.iterdir()) == [file]
+    assert list(tmp_path.glob("*.prom*")) == [file], "nothing half written is left"
