@@ -1,4 +1,4 @@
-"""Which letters may be brought back without undoing anything (docs/replay.md).
+"""Decide which letters may be brought back without undoing anything (replay): see docs/replay.md.
 
 One pass over the source topics, in bounded memory: what is kept grows with the letters, not with
 the events. So it is used (the caller reads the topics):

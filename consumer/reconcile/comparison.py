@@ -1,4 +1,4 @@
-"""Judge one code: what it should hold against what the API holds."""
+"""Judge one code (reconcile): what it should hold against what the API holds."""
 
 from __future__ import annotations
 

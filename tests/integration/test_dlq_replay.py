@@ -14,6 +14,8 @@ from tests.support.job import Job
 from tests.support.kafka_witness import Witnessed
 from tests.support.process import ConsumerProcess, wait_until
 
+pytestmark = pytest.mark.promise("replay")
+
 REJECTED = 50
 
 

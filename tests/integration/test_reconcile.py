@@ -18,6 +18,8 @@ from tests.support.job import Job
 from tests.support.kafka_witness import unique
 from tests.support.process import toml, wait_until
 
+pytestmark = pytest.mark.promise("reconcile")
+
 
 def reconcile(job: Job, *arguments: str, code: int = 0) -> dict[str, Any]:
     """Return what ``reconcile --json`` tells."""

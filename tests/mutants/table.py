@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tests.mutants import of_adapters, of_loop, of_offsets, of_order, of_tasks, of_times, of_uploads
+from tests.mutants import (
+    of_adapters,
+    of_commands,
+    of_loop,
+    of_offsets,
+    of_order,
+    of_tasks,
+    of_times,
+    of_uploads,
+)
 
 MUTANTS = (
     *of_order.MUTANTS,
@@ -12,4 +21,5 @@ MUTANTS = (
     *of_loop.MUTANTS,
     *of_times.MUTANTS,
     *of_adapters.MUTANTS,
+    *of_commands.MUTANTS,
 )

@@ -33,6 +33,10 @@ PROMISES = {
     "matching": "An answer is taken for the request that it answers, or for none.",
     "starts": "A partition begins at its commit or where the settings say, never at a guess; where "
     "records are gone or the topic is another one, it stops and says so.",
+    "replay": "A dead letter that is brought back undoes nothing that a newer event has set, and "
+    "comes back once, whatever kills the replay.",
+    "reconcile": "A code that is called different is different, and no loss goes unseen: what "
+    "cannot be known is told as undecided.",
 }
 
 

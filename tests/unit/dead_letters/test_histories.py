@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import cycle
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,8 @@ from consumer.dead_letters.plan import Step
 from consumer.dead_letters.verdicts import Verdict
 from consumer.dead_letters.watching import Kind
 from tests.unit.dead_letters.history import Said, World
+
+pytestmark = pytest.mark.promise("replay")
 
 HISTORIES = 2000
 

@@ -18,6 +18,8 @@ from consumer.dead_letters.verdicts import Receipt, Seen, Verdict, Verdicts
 from consumer.dead_letters.watching import Kind
 from tests.unit.dead_letters.history import _RECORD, LETTERS, TOPIC, UNITS, Said, rows_of
 
+pytestmark = pytest.mark.promise("replay")
+
 A: Said = ("extended_id", "A", {"product": "old", "line": "1"})
 
 
@@ -356,7 +358,7 @@ def test_an_event_in_another_partition(time: int, settled: bool, kind: Kind, fir
     place = case.rejected(at(0, 1), A)
     case.event(at(1, 1), A, time=time, settled=settled)
     case.records.sort(key=lambda record: record.place.partition != first)
-    assert case.of(place).kind is kind
+    assert case.of(place).kind is kind, "an event of another partition is as new as its time says"
 
 
 def test_of_letters_for_different_partitions_the_newest_goes() -> None:
@@ -410,7 +412,7 @@ def test_another_record_at_its_place_means_another_topic() -> None:
     case = Case()
     place = case.rejected(at(0, 1), A)
     case.records[0] = case.records[0]._replace(value=b"something else")
-    assert case.of(place).kind is Kind.UNKNOWN
+    assert case.of(place).kind is Kind.UNKNOWN, "the letter's record is another one now"
     assert "deleted and created again" in case.of(place).because
 
 
