@@ -21,7 +21,9 @@ from tests.simulation.run import REQUIRED, REQUIRED_SHARE, coverage, run_seed, r
 from tests.simulation.trace import Trace
 
 ROOT = Path(__file__).parents[2]
-SEEDS = 2000
+SEEDS = 500
+#: A tenth of thousands (`make simulate`) may be less of so few: two standard deviations.
+FEWEST = REQUIRED_SHARE - 2 * (REQUIRED_SHARE * (1 - REQUIRED_SHARE) / SEEDS) ** 0.5
 
 
 @pytest.mark.promise(
@@ -38,7 +40,7 @@ def test_every_seed_holds_all_invariants_and_enough_is_covered() -> None:
             f"{len(failed)} of {SEEDS} seeds fail\n{told(run_seed(failed[0].seed, trace), trace)}"
         )
     shares = coverage(outcomes)
-    few = {name: shares[name] for name in REQUIRED if shares[name] < REQUIRED_SHARE}
+    few = {name: shares[name] for name in REQUIRED if shares[name] < FEWEST}
     assert not few, f"in too few of the seeds: {few}"
 
 

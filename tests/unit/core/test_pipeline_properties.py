@@ -188,7 +188,7 @@ def _long_script(draw: random.Random) -> Iterator[tuple[Any, ...]]:
 
 def test_i1_to_i9_hold_in_long_lives_and_each_hard_case_is_met_in_a_tenth_of_them() -> None:
     """Each seed replays exactly: ``_life(seed)``."""
-    seeds = range(160)
+    seeds = range(60)
     met: Counter[str] = Counter()
     for seed in seeds:
         try:
