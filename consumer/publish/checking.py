@@ -37,7 +37,7 @@ class JsonEvents:
     def __init__(self, making: Making, warn: Warn) -> None:
         self._making = making
         self._warn = warn
-        self._decode = json_decoder(epcis_reader(making.epcis))
+        self._decode = json_decoder(epcis_reader(making.epcis), xml_decoder(making.epcis))
         self._rows = making.rules().rows
         self._encode = making.encode()
         self._ids = event_ids()

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from consumer.errors import UserError
-from consumer.formats.auto import is_xml
+from consumer.formats.safe_xml import is_xml
 
 #: Longest line that is read, in bytes: a file without line breaks must not fill the memory.
 MAX_LINE = 1024 * 1024
