@@ -11,53 +11,32 @@ import json
 from codecs import BOM_UTF8
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from consumer.core.model import Event, InvalidEvent
-from consumer.core.rows.validation import MAX_VALUE, Unsendable, kind_of
+from consumer.core.rows.validation import Unsendable, kind_of
 from consumer.formats.cloudevents import cloud_event, is_cloud_event
 from consumer.formats.envelope import Decoder, event_from, is_timestamp
 from consumer.formats.epcis import TYPES, ReadMembers
 from consumer.formats.frames import FRAME, foreign_frame
-from consumer.formats.repeated_names import quotation_marks, refuse_repeated_names
-
-#: A field as nearly all are: a text within the length allowed. Checking that here costs nothing.
-_Plain = Annotated[str, msgspec.Meta(max_length=MAX_VALUE)]
-
-
-class _Envelope(msgspec.Struct, gc=False):
-    """An envelope that has nothing unusual beside its fields."""
-
-    key_value: str
-    scm_data: dict[str, Any]
-    event_id: str | UnsetType | None = UNSET
-    occurred_at: str | UnsetType | None = UNSET
-    source: str | UnsetType | None = UNSET
-    data_key: str | UnsetType | None = UNSET
-    also_update: UnsetType | None = UNSET
-
-
-class _PlainEnvelope(_Envelope, gc=False):
-    """An envelope as nearly all are."""
-
-    scm_data: dict[str, _Plain]
-
+from consumer.formats.quick_json import (
+    NOT_QUICK,
+    decode_short_texts,
+    quick_envelope,
+    quick_flat,
+)
+from consumer.formats.repeated_names import refuse_repeated_names
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _decode_any_number = msgspec.json.Decoder(float_hook=lambda text: _number(text)).decode
-_decode_plain_flat = msgspec.json.Decoder(dict[str, _Plain]).decode
-_decode_plain_envelope = msgspec.json.Decoder(_PlainEnvelope).decode
-_decode_quick_envelope = msgspec.json.Decoder(_Envelope, float_hook=Decimal).decode
 #: The members of what Kafka Connect's JSON converter makes if it is to write schemas.
 _CONNECT = frozenset(("schema", "payload"))
 #: How the message begins where the first member that is no short text is of a kind that no
 #: envelope has.
 _NO_ENVELOPE = tuple(f"Expected `str`, got `{kind}`" for kind in ("int", "float", "bool"))
 _BOM_BEGINS = BOM_UTF8[:1]
-_NOT_PLAIN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def json_decoder(read_epcis: ReadMembers, decode_xml: Decoder | None = None) -> Decoder:
@@ -74,15 +53,16 @@ def json_decoder(read_epcis: ReadMembers, decode_xml: Decoder | None = None) -> 
 
     def decode(raw: bytes) -> Event:
         nonlocal last_was_envelope
-        if last_was_envelope and (event := _quick_envelope(raw)) is not None:
+        if last_was_envelope and (event := quick_envelope(raw)) is not None:
             return event
         try:
-            event = _quick_flat(raw)
+            event = quick_flat(raw)
+            last_was_envelope = False
         except msgspec.ValidationError as error:
             # No envelope has a number or a boolean beside its fields.
-            event = None if str(error).startswith(_NO_ENVELOPE) else _quick_envelope(raw)
+            event = None if str(error).startswith(_NO_ENVELOPE) else quick_envelope(raw)
             last_was_envelope = event is not None
-        except _NOT_PLAIN:
+        except NOT_QUICK:
             event = None
         return read(read_object(raw)) if event is None else event
 
@@ -142,7 +122,7 @@ def envelope_decoder(decode_frame: Decoder | None = None) -> Decoder:
     """
 
     def decode(raw: bytes) -> Event:
-        event = _quick_envelope(raw)
+        event = quick_envelope(raw)
         if event is not None:
             return event
         if decode_frame is not None and raw.startswith(FRAME):
@@ -163,92 +143,16 @@ def flat_decoder(decode_frame: Decoder | None = None) -> Decoder:
 
     def decode(raw: bytes) -> Event:
         try:
-            fields = _decode_plain_flat(raw)
+            fields = decode_short_texts(raw)
             if raw.count(b'"') != 4 * len(fields):
                 refuse_repeated_names(raw, fields)
             return Event(fields, plain=True)
-        except _NOT_PLAIN:
+        except NOT_QUICK:
             if decode_frame is not None and raw.startswith(FRAME):
                 return decode_frame(raw)
             return Event(read_object(raw))
 
     return decode
-
-
-def _quick_flat(raw: bytes) -> Event | None:
-    """Return the event of a flat record of short texts; None: look at it with care.
-
-    Raise an error of msgspec if it has any other members.
-    """
-    fields = _decode_plain_flat(raw)
-    # An object of another kind has one of these members.
-    if (
-        "scm_data" in fields
-        or "@context" in fields
-        or "specversion" in fields
-        or ("type" in fields and fields["type"] in TYPES)
-    ):
-        return None
-    if raw.count(b'"') != 4 * len(fields):
-        refuse_repeated_names(raw, fields)
-    return Event(fields, plain=True)
-
-
-def _quick_envelope(raw: bytes) -> Event | None:
-    """Return the event of an envelope with nothing unusual in it; None: look at it with care."""
-    plain = True
-    try:
-        read: _Envelope = _decode_plain_envelope(raw)
-        texts = len(read.scm_data)
-    except msgspec.ValidationError as error:
-        # A field may be a number, or too long; whatever else it is, is looked at with care.
-        if "$.scm_data" not in str(error) or (numbers := _with_numbers(raw)) is None:
-            return None
-        plain = False
-        read, texts = numbers
-    except _NOT_PLAIN:
-        return None
-    event_id, at, source = read.event_id, read.occurred_at, read.source
-    data_key, also = read.data_key, read.also_update
-    # Two quotation marks for each name, and two for each text. If there are more, a name stands
-    # there twice, or an unknown one.
-    marks = (
-        6
-        + 2 * (len(read.scm_data) + texts)
-        + (0 if event_id is UNSET else 4 if event_id is not None else 2)
-        + (0 if at is UNSET else 4 if at is not None else 2)
-        + (0 if source is UNSET else 4 if source is not None else 2)
-        + (0 if data_key is UNSET else 4 if data_key is not None else 2)
-        + (0 if also is UNSET else 2)
-    )
-    if raw.count(b'"') != marks and quotation_marks(raw) != marks:
-        return None
-    if (type(at) is str and not is_timestamp(at)) or (
-        type(data_key) is str and not data_key.strip()
-    ):
-        return None
-    # What is absent, null or empty is none.
-    return Event(
-        read.scm_data,
-        data_key or None,
-        read.key_value,
-        event_id or None,
-        at or None,
-        plain=plain,
-        source=source or None,
-    )
-
-
-def _with_numbers(raw: bytes) -> tuple[_Envelope, int] | None:
-    """Return an envelope whose fields are no lists or objects, and how many of them are texts."""
-    try:
-        read = _decode_quick_envelope(raw)
-    except (*_NOT_PLAIN, InvalidOperation):
-        return None
-    kinds = list(map(type, read.scm_data.values()))
-    if dict in kinds or list in kinds:
-        return None
-    return read, kinds.count(str)
 
 
 def envelope_event(members: dict[str, Any]) -> Event:

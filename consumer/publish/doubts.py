@@ -23,7 +23,7 @@ _LISTED = 100
 
 
 class Doubt(NamedTuple):
-    """What is doubtful about a line."""
+    """A doubt about a line."""
 
     kind: str  #: what the lines of a kind have in common: so they are counted
     message: str

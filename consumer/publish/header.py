@@ -15,7 +15,7 @@ _SPECIAL = frozenset(field.name for field in SPECIAL_FIELDS if not field.setting
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a table must have, or must not have."""
+    """The demands on a table's header."""
 
     data_key: str  #: the column of the codes
     order_by: str = ""  #: the field that is the record's key; empty: the code itself

@@ -1,4 +1,4 @@
-"""What records are made with, whatever the file holds: parameters, ids, the time, keys."""
+"""Provide what makers of records share: parameters, ids, the time, the check of keys."""
 
 from __future__ import annotations
 
