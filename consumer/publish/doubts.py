@@ -7,8 +7,8 @@ meant. So they are told and published, or with ``--strict`` refused.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Callable, Collection, Iterator
-from mmap import mmap
 from typing import NamedTuple
 
 from consumer.core.model import InvalidEvent
@@ -18,6 +18,8 @@ from consumer.core.rows.validation import is_date, quoted
 MOST_CODES = 2**20
 #: Digits of a number that spreadsheets keep; the others become 0 (IEEE 754 doubles).
 _DIGITS_KEPT = 15
+#: So many values are remembered as harmless, to be looked at once.
+_REMEMBERED = 1000
 #: So many lines with a code that came before are told one by one.
 _LISTED = 100
 
@@ -51,6 +53,7 @@ class TableDoubts:
     def __init__(self, names: Collection[str]) -> None:
         self._names = list(names)
         self._whole: set[str] = set()  # columns that have kept a long number's digits
+        self._harmless: set[str] = set()  # values that were looked at
         self._seen = SeenCodes()
 
     def of(self, line: int, cells: list[str]) -> Iterator[Doubt]:
@@ -58,9 +61,16 @@ class TableDoubts:
         key = cells[0]
         if key != key.strip():
             yield PADDED
-        if _SUSPECT.search("\n".join(cells)):
-            for at, (name, cell) in enumerate(zip(self._names, cells, strict=True)):
-                yield from self._of_cell(name, cell.strip(), is_key=not at)
+        harmless = self._harmless
+        for at, cell in enumerate(cells):
+            if cell in harmless:
+                continue
+            if _SUSPECT.match(cell):
+                yield from self._of_cell(self._names[at], cell.strip(), is_key=not at)
+            elif at:  # values come again and again, keys do not
+                if len(harmless) >= _REMEMBERED:
+                    harmless.clear()
+                harmless.add(cell)
         first = self._seen.line_of(key, line)
         if first is not None:
             yield Doubt(
@@ -102,9 +112,8 @@ class SeenCodes:
     def __init__(self, most: int = MOST_CODES) -> None:
         self._room = most
         self._slots = 2 * most  # half empty, so that places are found soon
-        # Of anonymous memory only what is touched is taken.
-        self._hashes = memoryview(mmap(-1, 8 * self._slots)).cast("Q")
-        self._lines = memoryview(mmap(-1, 8 * self._slots)).cast("Q")
+        self._hashes = array("Q", [0]) * self._slots
+        self._lines = array("L", [0]) * self._slots
 
     def line_of(self, code: str, line: int) -> int | None:
         """Return the line in which the code was first; None: it is new, and remembered."""
@@ -142,9 +151,11 @@ _DAY_FIRST = re.compile(
     rf"(?:[-./ ]{{0,2}}(?:\d{{4}}|\d\d))?{_TIME}"
 )
 _MONTH_FIRST = re.compile(rf"([^\W\d_]+)\.?[-./ ]\d{{1,2}}(?:,? ?\d{{4}})?{_TIME}")
-#: How a cell begins that is worth a closer look: as a date does, or a long number.
+#: A cell that is worth a closer look: it begins as a date does, or is a long number. Nearly all
+#: days as YYYY-MM-DD are passed over at once.
 _SUSPECT = re.compile(
-    r"^\s*(?:\d{1,4}[-./ ]|\d{16}|\d{1,2}[^\W\d_]|[^\W\d_]{3,9}\.?[-./ ]\d)", re.MULTILINE
+    r" *(?!\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])$)"
+    r"(?:\d{1,4}[-./ ]|\d{16}|\d{1,2}[^\W\d_]{3,9}\.?[-./ ]?\d|[^\W\d_]{3,9}\.?[-./ ]\d)"
 )
 
 
