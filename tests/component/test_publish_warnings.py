@@ -1,4 +1,4 @@
-"""What ``publish`` warns of: a line that would pass, and is most likely a mistake all the same."""
+"""Warnings of ``publish``: a line that would pass, and is most likely a mistake all the same."""
 
 from __future__ import annotations
 
