@@ -13,8 +13,8 @@ from consumer.errors import UserError
 
 if TYPE_CHECKING:
     from consumer.config.settings import Settings
-    from consumer.publish.checking import Making
     from consumer.publish.job import PublishOutcome
+    from consumer.publish.making import Making
     from consumer.publish.reporting import Reporter
 
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     callback=lambda _, __, given: _constants(given),
     help="A field of every line of a table; may be given several times.",
 )
+@click.option("--strict", is_flag=True, help="Refuse the lines that are else warned of.")
 @click.option(
     "--empty-erases", is_flag=True, help="An empty cell erases its field; else it says nothing."
 )
@@ -61,6 +62,7 @@ def command(
     data_key: str,
     order_by: str,
     constants: dict[str, str],
+    strict: bool,
     empty_erases: bool,
     from_line: int,
     dry_run: bool,
@@ -78,6 +80,10 @@ def command(
     Every line is checked by the consumer's rules. One that would become a dead letter is listed
     with its number and not published; the others are. The topic must exist; no API token is needed.
 
+    What is most likely a mistake is warned of, and published: in tables what looks like a date and
+    is not YYYY-MM-DD, a long number that may have lost digits, a code that comes twice; in any file
+    a code with white space at an end. With --strict these lines are refused.
+
     The record's key is the code, so a code's events stay in order. Where codes are packed into
     units, give all of them the same key with --key, such as --key pallet_code.
 
@@ -92,9 +98,12 @@ def command(
       scm-consumer publish shipped.csv --data-key case_code --key pallet_code
       jq -c '.events[]' shift.json | scm-consumer publish - --topic scm.events
     """
+    if not empty_erases and "" in constants.values():
+        raise click.UsageError("--set with nothing behind the = erases: it needs --empty-erases")
     settings = options.settings(uploads=False)
     topic = topic or _first_topic(settings, needed=not dry_run)
     from consumer.adapters.kafka.publisher import TopicPublisher  # heavy: the clients
+    from consumer.publish.doubts import refuse_doubt
     from consumer.publish.job import Stop, StoppedError, publish
     from consumer.publish.opening import opened, reading
     from consumer.publish.preview import Preview, scan_text
@@ -107,9 +116,10 @@ def command(
     making = _making(settings, file, topic, data_key, order_by, constants)
     with opened(file) as found:
         reporter = Reporter(found.size, show_keys=settings.log.keys or options.log_level == "debug")
+        warn = refuse_doubt if strict else reporter.warn
         try:
             with stop.while_reading():
-                lines, make = reading(found, making, reporter.padded, empty_erases=empty_erases)
+                lines, make = reading(found, making, warn, empty_erases=empty_erases)
         except StoppedError:
             sys.exit(SIGNAL_EXIT + stop.number)
         preview = Preview()
@@ -166,7 +176,7 @@ def _making(
     constants: dict[str, str],
 ) -> Making:
     from consumer.formats import EpcisRules
-    from consumer.publish.checking import Making
+    from consumer.publish.making import Making
     from consumer.publish.opening import source_of
 
     events = settings.events
@@ -215,6 +225,8 @@ def _summary(outcome: PublishOutcome, reporter: Reporter, topic: str, *, dry_run
         text = f"published {lines}{to} in {outcome.seconds:.1f} s ({rate:,.0f} {reporter.unit}s/s)"
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in reporter.refused.most_common())
     text += f"; {outcome.refused:,} refused" + (f" ({reasons})" if reasons else "")
+    if reporter.doubts:
+        text += f"; {reporter.doubts.total():,} warnings"
     return text + (f"; {outcome.unknown:,} not acknowledged" if outcome.unknown else "")
 
 

@@ -6,7 +6,7 @@ A format knows nothing of Kafka, rows or the API's rules.
 from __future__ import annotations
 
 from consumer.core.model import Event, InvalidEvent
-from consumer.formats.auto import auto_decoder, is_xml
+from consumer.formats.auto import auto_decoder
 from consumer.formats.avro import decode_avro
 from consumer.formats.envelope import Decoder
 from consumer.formats.epcis import epcis_reader
@@ -28,6 +28,7 @@ from consumer.formats.jsonformat import (
     flat_decoder,
     json_decoder,
 )
+from consumer.formats.safe_xml import is_xml
 from consumer.formats.scan import ScanDecoder
 from consumer.formats.scan_rules import Origin, ScanRules
 from consumer.formats.schema_headers import SCHEMA_HEADERS, framed
@@ -85,8 +86,13 @@ def decoder(
     if format == "scan":
         return ScanDecoder(scans or ScanRules())
     read_epcis = epcis_reader(rules or EpcisRules())
-    decode_json, decode_xml = json_decoder(read_epcis), xml_decoder(rules or EpcisRules())
-    in_frames = {"json": decode_envelope, "flat": decode_flat, "epcis": epcis_decoder(read_epcis)}
+    decode_xml = xml_decoder(rules or EpcisRules())
+    decode_json = json_decoder(read_epcis, decode_xml)
+    in_frames = {
+        "json": decode_envelope,
+        "flat": decode_flat,
+        "epcis": epcis_decoder(read_epcis, decode_xml),
+    }
     frame_json = in_frames.get(format, decode_json)  # how JSON in a frame is read
     decode_frame = without_registry(frame_json) if schemas is None else schemas.decoder(frame_json)
     if format == "auto":
@@ -94,6 +100,6 @@ def decoder(
     if format == "avro":
         return _avro_decoder(decode_frame)
     if format == "epcis":
-        decode_epcis = epcis_decoder(read_epcis, decode_frame)
+        decode_epcis = epcis_decoder(read_epcis, decode_xml, decode_frame)
         return lambda raw: decode_xml(raw) if is_xml(raw) else decode_epcis(raw)
     return {"json": envelope_decoder, "flat": flat_decoder}[format](decode_frame)

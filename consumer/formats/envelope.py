@@ -18,6 +18,7 @@ Decoder = Callable[[bytes], Event]
 
 #: Fields that mean something to the API.
 _SPECIAL = frozenset(field.name for field in SPECIAL_FIELDS if not field.setting)
+_fromisoformat = datetime.fromisoformat
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -56,7 +57,13 @@ def event_from(members: dict[str, Any], occurred_at: str | int | None) -> Event:
             "key_value",
         )
     return Event(
-        fields, data_key, key_value, event_id or None, occurred_at, also_update, source=source
+        fields,
+        data_key,
+        key_value,
+        event_id or None,
+        occurred_at,
+        also_update,
+        source=source or None,
     )
 
 
@@ -83,7 +90,7 @@ def is_timestamp(value: object) -> bool:
     if type(value) is not str:
         return False
     try:
-        return datetime.fromisoformat(value).tzinfo is not None
+        return _fromisoformat(value).tzinfo is not None
     except ValueError:  # RFC 3339 knows leap seconds, and letters in lower case
         return timestamp_date(value) is not None
 

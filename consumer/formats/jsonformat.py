@@ -9,62 +9,75 @@ from __future__ import annotations
 
 import json
 from codecs import BOM_UTF8
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from consumer.core.model import Event, InvalidEvent
-from consumer.core.rows.validation import MAX_VALUE, Unsendable, kind_of
+from consumer.core.rows.validation import Unsendable, kind_of
 from consumer.formats.cloudevents import cloud_event, is_cloud_event
 from consumer.formats.envelope import Decoder, event_from, is_timestamp
 from consumer.formats.epcis import TYPES, ReadMembers
 from consumer.formats.frames import FRAME, foreign_frame
-from consumer.formats.repeated_names import marks_of, quotation_marks, refuse_repeated_names
-
-#: A field as nearly all are: a text within the length allowed. Checking that here costs nothing.
-_Plain = Annotated[str, msgspec.Meta(max_length=MAX_VALUE)]
-
-
-class _PlainEnvelope(msgspec.Struct, gc=False):
-    """An envelope as nearly all are; whatever else is in one is looked at with more care."""
-
-    key_value: str
-    scm_data: dict[str, _Plain]
-    event_id: str | None = None
-    occurred_at: str | None = None
-    source: str | None = None
-    data_key: str | None = None
-    also_update: None = None
-
+from consumer.formats.quick_json import (
+    NOT_QUICK,
+    decode_short_texts,
+    quick_envelope,
+    quick_flat,
+)
+from consumer.formats.repeated_names import refuse_repeated_names
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _decode_any_number = msgspec.json.Decoder(float_hook=lambda text: _number(text)).decode
-_decode_plain_flat = msgspec.json.Decoder(dict[str, _Plain]).decode
-_decode_plain_envelope = msgspec.json.Decoder(_PlainEnvelope).decode
-#: Members that only objects of other kinds have.
-_OTHERS = frozenset(("scm_data", "@context", "specversion"))
 #: The members of what Kafka Connect's JSON converter makes if it is to write schemas.
 _CONNECT = frozenset(("schema", "payload"))
-_NULLS = tuple(
-    (name, f'"{name}":null'.encode(), f'"{name}": null'.encode())
-    for name in ("event_id", "occurred_at", "source", "data_key", "also_update")
-)
-_NOT_PLAIN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+#: How the message begins where the first member that is no short text is of a kind that no
+#: envelope has.
+_NO_ENVELOPE = tuple(f"Expected `str`, got `{kind}`" for kind in ("int", "float", "bool"))
+_BOM_BEGINS = BOM_UTF8[:1]
 
 
-def json_decoder(read_epcis: ReadMembers) -> Decoder:
+def json_decoder(read_epcis: ReadMembers, decode_xml: Decoder | None = None) -> Decoder:
     """Return the decoder of objects of any kind, which raises InvalidEvent only.
 
     With ``scm_data`` an object is an envelope. With ``specversion`` and ``data`` it is a CloudEvent
-    around any of the others. With ``@context`` or a ``type`` of EPCIS, ``read_epcis`` reads it.
-    Else it is flat.
+    around any of the others, or around XML (``decode_xml``). With ``@context`` or a ``type`` of
+    EPCIS, ``read_epcis`` reads it. Else it is flat.
     """
+    read = _reader(read_epcis, decode_xml)
+    # No record is both flat and an envelope, so the order is only a matter of time. Records of a
+    # topic are mostly alike.
+    last_was_envelope = False
+
+    def decode(raw: bytes) -> Event:
+        nonlocal last_was_envelope
+        if last_was_envelope and (event := quick_envelope(raw)) is not None:
+            return event
+        try:
+            event = quick_flat(raw)
+            last_was_envelope = False
+        except msgspec.ValidationError as error:
+            # No envelope has a number or a boolean beside its fields.
+            event = None if str(error).startswith(_NO_ENVELOPE) else quick_envelope(raw)
+            last_was_envelope = event is not None
+        except NOT_QUICK:
+            event = None
+        return read(read_object(raw)) if event is None else event
+
+    return decode
+
+
+def _reader(
+    read_epcis: ReadMembers, decode_xml: Decoder | None
+) -> Callable[[dict[str, Any]], Event]:
+    """Return what reads the members of an object of any kind."""
 
     def read(members: dict[str, Any]) -> Event:
         if "scm_data" not in members and "specversion" in members and is_cloud_event(members):
             # A CloudEvent in another is none: JSON can be nested more deeply than calls can.
-            return cloud_event(members, read_event)
+            return cloud_event(members, read_event, decode_xml)
         return read_event(members)
 
     def read_event(members: dict[str, Any]) -> Event:
@@ -74,33 +87,28 @@ def json_decoder(read_epcis: ReadMembers) -> Decoder:
             return read_epcis(members)
         return Event(members)
 
-    def decode(raw: bytes) -> Event:
-        try:
-            fields = _decode_plain_flat(raw)
-            if _OTHERS.isdisjoint(fields) and ("type" not in fields or fields["type"] not in TYPES):
-                if raw.count(b'"') != 4 * len(fields):
-                    refuse_repeated_names(raw, 4 * len(fields))
-                return Event(fields, plain=True)
-        except _NOT_PLAIN:
-            pass
-        event = _plain_envelope(raw)
-        return read(read_object(raw)) if event is None else event
-
-    return decode
+    return read
 
 
 def _is_epcis(kind: object) -> bool:
     return type(kind) is str and kind in TYPES
 
 
-def epcis_decoder(read_epcis: ReadMembers, decode_frame: Decoder | None = None) -> Decoder:
-    """Return the decoder of EPCIS, bare or in a CloudEvent. Frames as for envelopes."""
+def epcis_decoder(
+    read_epcis: ReadMembers, decode_xml: Decoder, decode_frame: Decoder | None = None
+) -> Decoder:
+    """Return the decoder of EPCIS in JSON, bare or in a CloudEvent, which may hold XML.
+
+    Frames as for envelopes.
+    """
 
     def decode(raw: bytes) -> Event:
         if decode_frame is not None and raw.startswith(FRAME):
             return decode_frame(raw)
         members = read_object(raw)
-        return cloud_event(members, read_epcis) if is_cloud_event(members) else read_epcis(members)
+        if is_cloud_event(members):
+            return cloud_event(members, read_epcis, decode_xml)
+        return read_epcis(members)
 
     return decode
 
@@ -114,7 +122,7 @@ def envelope_decoder(decode_frame: Decoder | None = None) -> Decoder:
     """
 
     def decode(raw: bytes) -> Event:
-        event = _plain_envelope(raw)
+        event = quick_envelope(raw)
         if event is not None:
             return event
         if decode_frame is not None and raw.startswith(FRAME):
@@ -135,58 +143,16 @@ def flat_decoder(decode_frame: Decoder | None = None) -> Decoder:
 
     def decode(raw: bytes) -> Event:
         try:
-            fields = _decode_plain_flat(raw)
+            fields = decode_short_texts(raw)
             if raw.count(b'"') != 4 * len(fields):
-                refuse_repeated_names(raw, 4 * len(fields))
+                refuse_repeated_names(raw, fields)
             return Event(fields, plain=True)
-        except _NOT_PLAIN:
+        except NOT_QUICK:
             if decode_frame is not None and raw.startswith(FRAME):
                 return decode_frame(raw)
             return Event(read_object(raw))
 
     return decode
-
-
-def _plain_envelope(raw: bytes) -> Event | None:
-    """Return the event of an envelope with nothing unusual in it; None: look at it with care."""
-    try:
-        read = _decode_plain_envelope(raw)
-    except _NOT_PLAIN:
-        return None
-    at, data_key = read.occurred_at, read.data_key
-    # Four quotation marks for each member that was kept, two for "scm_data" itself.
-    marks = 6 + 4 * (
-        len(read.scm_data)
-        + (read.event_id is not None)
-        + (at is not None)
-        + (read.source is not None)
-        + (data_key is not None)
-    )
-    if raw.count(b'"') != marks and not _only_nulls(raw, read, marks):
-        return None
-    if (at is not None and not is_timestamp(at)) or (data_key is not None and not data_key.strip()):
-        return None
-    return Event(
-        read.scm_data,
-        data_key,
-        read.key_value,
-        read.event_id or None,
-        at,
-        plain=True,
-        source=read.source,
-    )
-
-
-def _only_nulls(raw: bytes, read: _PlainEnvelope, marks: int) -> bool:
-    """Return whether nothing is beside what was kept but members that are null.
-
-    Some serializers write null for what is absent. Else a name stands there twice, or an unknown
-    one.
-    """
-    for name, compact, spaced in _NULLS:
-        if getattr(read, name) is None and (compact in raw or spaced in raw):
-            marks += 2
-    return quotation_marks(raw) == marks
 
 
 def envelope_event(members: dict[str, Any]) -> Event:
@@ -204,7 +170,8 @@ def read_object(raw: bytes) -> dict[str, Any]:
     A byte order mark before it, which some editors and libraries of .NET write, is no part of it.
     Raise InvalidEvent: ``undecodable``, or ``invalid_event`` for other JSON.
     """
-    raw = raw.removeprefix(BOM_UTF8)
+    if raw[:1] == _BOM_BEGINS:
+        raw = raw.removeprefix(BOM_UTF8)
     try:
         try:
             value = _decode(raw)
@@ -216,7 +183,7 @@ def read_object(raw: bytes) -> dict[str, Any]:
         raise InvalidEvent(
             "invalid_event", f"the JSON value is {kind_of(value)}; an event is an object"
         )
-    refuse_repeated_names(raw, marks_of(value))
+    refuse_repeated_names(raw, value)
     if (
         len(value) == 2
         and value.keys() == _CONNECT

@@ -9,6 +9,8 @@ keep. What is no XML at all is ``undecodable``, with line and column; what is XM
 
 from __future__ import annotations
 
+import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from typing import NoReturn
 from xml.parsers import expat
@@ -29,6 +31,15 @@ MAX_TOKEN = 2 * PIECE
 ENCODINGS = frozenset({"utf-8", "utf-16", "utf-16le", "utf-16be", "us-ascii", "iso-8859-1"})
 
 _SPACE = " \t\r\n"
+_XML = re.compile(
+    rb"(?:%s)?[ \t\r\n]*<|%s(?:[ \t\r\n]\0)*<\0|%s(?:\0[ \t\r\n])*\0<"
+    % (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
+)
+
+
+def is_xml(raw: bytes) -> bool:
+    """Return whether a record begins as XML does, in UTF-8 or in UTF-16 with its mark."""
+    return _XML.match(raw) is not None
 
 
 class SafeXml:

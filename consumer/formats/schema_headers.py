@@ -9,8 +9,8 @@ Apicurio's headers name a schema of a registry that is not asked.
 from __future__ import annotations
 
 from consumer.core.model import InvalidEvent
-from consumer.formats.auto import is_xml
 from consumer.formats.frames import GUID_HEADER_SIZE
+from consumer.formats.safe_xml import is_xml
 from consumer.formats.writer import HEADER_SIZE
 
 VALUE_SCHEMA_ID = "__value_schema_id"

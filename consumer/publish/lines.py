@@ -6,12 +6,12 @@ import json
 import shlex
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
 from collections.abc import Iterator
-from io import BufferedReader
+from io import BufferedReader, TextIOWrapper
 from pathlib import PurePath
 from typing import Literal
 
 from consumer.errors import UserError
-from consumer.formats.auto import is_xml
+from consumer.formats.safe_xml import is_xml
 
 #: Longest line that is read, in bytes: a file without line breaks must not fill the memory.
 MAX_LINE = 1024 * 1024
@@ -44,7 +44,10 @@ def kind_of_file(name: str, stream: BufferedReader) -> Kind:
         return by_name
     if is_xml(stream.peek(1)):
         return "xml"
-    begin = stream.peek(1).removeprefix(BOM_UTF8).lstrip()
+    begin = stream.peek(1)
+    if is_utf_16(stream):
+        begin = begin[2:].replace(b"\0", b"")
+    begin = begin.removeprefix(BOM_UTF8).lstrip()
     return "ndjson" if begin.startswith((b"{", b"[")) else "csv"
 
 
@@ -57,8 +60,12 @@ def refuse_other_files(name: str, stream: BufferedReader, kind: Kind) -> None:
     if kind == "xml":
         return  # its parser knows encodings, and says where it fails
     begin = stream.peek(BEGIN)[:BEGIN]
-    if begin.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+    if is_utf_16(stream):
+        if kind == "csv":
+            return  # Excel's "Unicode text"
         raise UserError(f"the file is UTF-16, not UTF-8: {SAVE_AS_UTF8}")
+    if b"\0" in begin[:2]:
+        raise UserError(f"the file is UTF-16 without a byte order mark: {SAVE_AS_UTF8}")
     if begin.startswith(b"PK\x03\x04"):
         raise UserError(
             "the file is an Excel workbook (or another ZIP file), not text: save it as CSV UTF-8"
@@ -91,6 +98,31 @@ def _refuse_documents(name: str, text: str) -> None:
         )
 
 
+def is_utf_16(stream: BufferedReader) -> bool:
+    """Return whether a file begins with the byte order mark of UTF-16. Nothing of it is used."""
+    return stream.peek(2).startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+
+
+def utf_16_lines(stream: BufferedReader) -> Iterator[str]:
+    """Yield every physical line of a file in UTF-16. Raise UserError behind the last good one."""
+    text = TextIOWrapper(stream, "utf-16", newline="\n")
+    number = 0
+    try:
+        while line := text.readline(MAX_LINE):
+            number += 1
+            if len(line) >= MAX_LINE:
+                raise _too_long(number)
+            yield line
+    except UnicodeError:
+        raise UserError(f"what follows line {number} is not UTF-16: {SAVE_AS_UTF8}") from None
+
+
+def _too_long(number: int) -> UserError:
+    return UserError(
+        f"line {number} is longer than {MAX_LINE:,} bytes: the file is neither CSV nor NDJSON"
+    )
+
+
 def raw_lines(stream: BufferedReader) -> Iterator[bytes]:
     """Yield every physical line with its end, without a byte order mark.
 
@@ -104,10 +136,7 @@ def raw_lines(stream: BufferedReader) -> Iterator[bytes]:
     number = 1
     while raw:
         if len(raw) >= MAX_LINE:
-            raise UserError(
-                f"line {number} is longer than {MAX_LINE:,} bytes: "
-                "the file is neither CSV nor NDJSON"
-            )
+            raise _too_long(number)
         yield raw
         raw = readline(MAX_LINE)
         number += 1

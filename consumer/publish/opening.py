@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from consumer.errors import UserError
-from consumer.publish.checking import JsonEvents, Making, ScanEvents, TableEvents, XmlEvents
+from consumer.publish.checking import JsonEvents, ScanEvents, XmlEvents
+from consumer.publish.doubts import Warn
 from consumer.publish.lines import (
     BEGIN,
     Kind,
@@ -21,7 +22,9 @@ from consumer.publish.lines import (
     refuse_other_files,
     scan_lines,
 )
+from consumer.publish.making import Making
 from consumer.publish.table import Table
+from consumer.publish.table_events import TableEvents
 from consumer.publish.xml_file import XmlFile
 
 STDIN = "-"
@@ -63,12 +66,12 @@ def source_of(file: str) -> str:
 
 
 def reading(
-    file: Opened, making: Making, padded: Callable[[int], None], *, empty_erases: bool
+    file: Opened, making: Making, warn: Warn, *, empty_erases: bool
 ) -> tuple[Iterable[tuple[int, Any]], Callable[[int, Any], tuple[str, bytes]]]:
     """Return the lines of a file, and the function that makes a record of each.
 
-    ``padded``: called with each line whose key has white space at an end. Raise UserError for a
-    file or a header that cannot be used.
+    ``warn``: called with what is doubtful about a line. Raise UserError for a file or a header that
+    cannot be used.
     """
     try:
         if making.scans is not None:  # whatever the file's name: every line is a scan
@@ -79,14 +82,12 @@ def reading(
         if making.constants:
             _refuse_constants(kind)
         if kind == "xml":
-            return XmlFile(file.stream), XmlEvents(making, padded).make
+            return XmlFile(file.stream), XmlEvents(making, warn).make
         if kind == "ndjson":
-            return json_lines(file.stream), JsonEvents(making, padded).make
+            return json_lines(file.stream), JsonEvents(making, warn).make
         _refuse_epcis(making)
-        table = Table(
-            file.stream, making.data_key, making.known, has_constants=bool(making.constants)
-        )
-        return table, TableEvents(making, table.names, padded, empty_erases=empty_erases).make
+        table = Table(file.stream, making.wanted())
+        return table, TableEvents(making, table.names, warn, empty_erases=empty_erases).make
     except UserError as error:
         raise UserError(f"{file.name}: {error}") from None
     except OSError as error:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from consumer.formats.auto import is_xml
 from consumer.formats.avro import decode_avro
+from consumer.formats.safe_xml import is_xml
 
 SHOWN = 3
 

@@ -1,4 +1,4 @@
-"""Report on stderr: refused lines by their number, and progress."""
+"""Report on stderr: refused and doubtful lines by their number, and progress."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from consumer.core.model import InvalidEvent
 from consumer.formats.epcis import EPC_MEMBERS
+from consumer.publish.doubts import Doubt
 from consumer.publish.lines import NOT_UTF8, SAVE_AS_UTF8
 
 #: So many refused lines are listed; the others are counted.
@@ -35,7 +36,8 @@ class Reporter:
         self._task = TaskID(0)
         self.refused: Counter[str] = Counter()  #: lines, by reason
         self._advised = False  # how to save a file as UTF-8
-        self._padded = 0
+        self.doubts: Counter[str] = Counter()  #: by their kind
+        self._told: dict[str, int] = {}  # doubts that were told one by one, by their kind
         self.unit = "line"  #: of the file: what a number counts
         self.place: Callable[[int], str] = lambda number: f"{self.unit} {number}"
 
@@ -59,11 +61,9 @@ class Reporter:
         more = sum(self.refused.values()) - MAX_LISTED
         if more > 0:
             self.say(f"... and {more:,} more refused {self.unit}s")
-        if self._padded > 1:
-            self.say(
-                f"warning: {self._padded:,} {self.unit}s in all have white space "
-                "at an end of the key"
-            )
+        for doubt, count in self.doubts.items():
+            if count > self._told[doubt]:
+                self.say(f"warning: {count:,} {self.unit}s in all: {doubt}")
 
     def say(self, text: str) -> None:
         """Write a line, above the bar if there is one."""
@@ -89,15 +89,13 @@ class Reporter:
                 message += f"; {SAVE_AS_UTF8}"
             self.say(f"{self.place(line)}: {bad.reason}: {message}")
 
-    def padded(self, line: int) -> None:
-        """Count a line whose key has white space at an end, and warn of the first."""
-        self._padded += 1
-        if self._padded == 1:
-            self.say(
-                f"{self.place(line)}: warning: the key begins or ends with white space; "
-                "it is published as it stands, and the API takes it for another key than the one "
-                "without"
-            )
+    def warn(self, line: int, doubt: Doubt) -> None:
+        """Count a doubt about a line, and tell it if there were not too many of its kind."""
+        self.doubts[doubt.kind] += 1
+        told = self._told.get(doubt.kind, 0)
+        if told < doubt.listed:
+            self._told[doubt.kind] = told + 1
+            self.say(f"{self.place(line)}: warning: {doubt.message}")
 
     def progress(self, lines: int, at: int) -> None:
         """Show that so many lines were taken, up to byte ``at`` of the file."""

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from io import BufferedReader
 from itertools import chain
 
 from consumer.core.model import InvalidEvent
 from consumer.core.rows.validation import quoted
 from consumer.errors import UserError
-from consumer.publish.damage import header_problems
-from consumer.publish.lines import NOT_UTF8, raw_lines
+from consumer.publish.header import Wanted, header_problems
+from consumer.publish.lines import NOT_UTF8, is_utf_16, raw_lines, utf_16_lines
 
 _SEPARATORS = (",", ";", "\t")
 _NAMES_SHOWN = 12
@@ -37,20 +37,13 @@ _MALFORMED = {
 class Table:
     """A CSV file: its header is read and checked at once, its lines by iterating over it.
 
-    UTF-8, separated by ``,``, ``;`` or tab, whichever the header uses. ``data_key``: the column
-    that must be there. ``known``: names of fields that mean something to the consumer. Columns
-    without a name are passed over, if nothing stands in them. Raises UserError for a header that
-    cannot be used, with all that is wrong with it.
+    UTF-8 (or UTF-16 with its mark), separated by ``,``, ``;`` or tab, whichever the header uses.
+    ``wanted``: what the header must have. Columns without a name are passed over, if nothing stands
+    in them. Raises UserError for a header that cannot be used, with all that is wrong with it.
     """
 
-    def __init__(
-        self,
-        stream: BufferedReader,
-        data_key: str,
-        known: Collection[str] = (),
-        *,
-        has_constants: bool = False,
-    ) -> None:
+    def __init__(self, stream: BufferedReader, wanted: Wanted) -> None:
+        data_key = wanted.data_key
         self._not_utf8 = False  # of the lines read since the last record
         texts = self._texts(stream)
         begin: list[str] = []
@@ -73,36 +66,55 @@ class Table:
         _, names = next(self._records())
         if isinstance(names, InvalidEvent):
             raise UserError(f"the header cannot be read: {names.message}")
-        problems = list(header_problems(names, data_key, known, has_constants=has_constants))
+        problems = list(header_problems(names, wanted))
         if problems:
             raise UserError(f"{'; '.join(problems)}; the header is: {_shown(names)}")
         self._columns = len(names)
+        self._key_at = names.index(data_key)
         self._unnamed = [at for at, name in enumerate(names) if not name.strip()][::-1]
         self.names: list[str] = [name for name in names if name.strip()]
 
     def __iter__(self) -> Iterator[tuple[int, list[str] | InvalidEvent]]:
         """Yield each record that holds anything: its first line, and its cells or the error."""
-        names = self._columns
+        columns = self._columns
         for line, cells in self._records():
             if isinstance(cells, InvalidEvent):
                 yield line, cells
-            elif len(cells) == names:
-                if self._reader.line_num > line and self._holds_lines(cells):
+                continue
+            if len(cells) > columns and not "".join(cells[columns:]).strip():
+                del cells[columns:]  # a column without a name, as a spreadsheet writes for others
+            if len(cells) == columns:
+                if self._reader.line_num > line and self._has_swallowed(cells):
                     yield line, self._swallowed(line)
                 elif any(cells):
                     yield line, self._named(cells) if self._unnamed else cells
-            elif any(cell and not cell.isspace() for cell in cells):
-                message = f"{_cells(len(cells))}, but the header has {names}"
+            elif "".join(cells).strip():
+                message = f"{_cells(len(cells))}, but the header has {columns}"
                 yield line, InvalidEvent("undecodable", message)
 
-    def _holds_lines(self, cells: list[str]) -> bool:
-        """Return whether in one cell there stands a line that has as many cells as the header."""
-        return self._columns > 1 and any(
-            line.count(self.separator) >= self._columns - 1
-            for cell in cells
-            if "\n" in cell
-            for line in cell.splitlines()[1:]
-        )
+    def _has_swallowed(self, cells: list[str]) -> bool:
+        """Return whether the lines in a cell look like lines of the table.
+
+        A stray mark that opens a cell, and another that closes it some lines later, leave as many
+        cells as the header has only if both stand in the same column. So the cell ends one line and
+        begins another there, and between them has whole ones. A text may look like that, too; but
+        in texts blanks follow separators. And no code has several lines.
+        """
+        if "\n" in cells[self._key_at].strip():
+            return True
+        behind = self._columns - 1
+        for at, cell in enumerate(cells):
+            if "\n" in cell:
+                parts = cell.split("\n")
+                wanted = [behind - at, *[behind] * (len(parts) - 2), at]
+                found = [part.count(self.separator) for part in parts]
+                if found == wanted and not any(self._is_text(part) for part in parts):
+                    return True
+        return False
+
+    def _is_text(self, line: str) -> bool:
+        """Return whether blanks follow separators in a line, as in texts."""
+        return any(cell[:1] == " " for cell in line.split(self.separator)[1:])
 
     def _swallowed(self, line: int) -> InvalidEvent:
         last = self._reader.line_num
@@ -143,6 +155,9 @@ class Table:
                 return
 
     def _texts(self, stream: BufferedReader) -> Iterator[str]:
+        if is_utf_16(stream):
+            yield from utf_16_lines(stream)
+            return
         for raw in raw_lines(stream):
             try:
                 text = raw.decode()

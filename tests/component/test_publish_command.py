@@ -124,7 +124,7 @@ def test_white_space_at_an_end_of_keys_is_warned_of_once_and_counted(tmp_path: P
     assert first.startswith(
         "line 3: warning: the key begins or ends with white space; it is published as it stands"
     )
-    assert last == "warning: 2 lines in all have white space at an end of the key"
+    assert last == "warning: 2 lines in all: the key begins or ends with white space"
     assert "3 of 3 lines would be published" in done.stdout
 
 

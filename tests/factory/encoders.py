@@ -49,6 +49,27 @@ EPCIS_SETTINGS = {
 }
 
 
+#: The fields that the headers of a scan may tell.
+SCAN_FIELDS = (
+    "activation_status",
+    "production_date",
+    "after_sell_by",
+    "blacklist_reason",
+    "ship_date",
+    *UNIT_FIELDS.values(),
+)
+SCAN_SETTINGS = {
+    "code": [
+        r"extended_id = 01/\d{14}/21/(\d{4}ITEM\d{8})",
+        r"pallet_code = 00/(1\d{17})",
+        r"case_code = https://line\.example\.com/case/(\d+C)",
+        r"box_code = https://line\.example\.com/box/(\d+B)",
+        r"serial_number = https://line\.example\.com/label/(\d+C)",
+    ],
+    "set": ["* = " + ", ".join(f"{name}: {{header.{name}}}" for name in SCAN_FIELDS)],
+}
+
+
 class Update:
     """One code or unit and what is set for it.
 
@@ -177,6 +198,31 @@ def _unit(unit: Unit) -> str:
     if unit.kind == "pallet":
         return f"https://id.gs1.org/00/{unit.name}"
     return f"https://line.example.com/{unit.kind}/{unit.name}"
+
+
+#: What a scanner sends for a value of each data key; for items in turn.
+_SCANS = {
+    "extended_id": (
+        "]d2010950600013435221{}\x1d10L-17",
+        "\x02(01)09506000134352(21){}\x03",
+        "HTTPS://ID.GS1.ORG/01/09506000134352/21/{}\r\n",
+        "010950600013435221{}",
+    ),
+    "pallet_code": ("]C100{}",),
+    "case_code": ("https://line.example.com/case/{}",),
+    "box_code": ("https://line.example.com/box/{}\r\n",),
+    "serial_number": ("https://line.example.com/label/{}",),
+}
+
+
+def scans(what: What) -> Iterator[tuple[bytes, list[tuple[str, bytes]]]]:
+    """Return what scanners send: the value of each record, and its headers."""
+    for number, update in enumerate(updates(what)):
+        headers = [(name, str(value).encode()) for name, value in update.fields.items()]
+        for data_key in (update.data_key, update.also):
+            if data_key is not None:
+                spellings = _SCANS[data_key]
+                yield spellings[number % len(spellings)].format(update.value).encode(), headers
 
 
 ENCODERS: dict[str, Callable[[What], Iterator[bytes]]] = {

@@ -10,13 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from consumer.sandbox import Sandbox, SandboxPace
-from tests.factory.encoders import ENCODERS, EPCIS_SETTINGS, FLAT_KEYS, flat_topics, in_flat_order
+from tests.factory.encoders import (
+    ENCODERS,
+    EPCIS_SETTINGS,
+    FLAT_KEYS,
+    SCAN_SETTINGS,
+    flat_topics,
+    in_flat_order,
+    scans,
+)
 from tests.factory.model import Warehouse, differences
-from tests.factory.script import day, labels
+from tests.factory.script import Happening, day, labels
 from tests.support.job import Job
 from tests.support.kafka_witness import Kafka
 
-FORMATS = ("avro", "json", "flat", "epcis", "epcis-xml")
+FORMATS = ("avro", "json", "flat", "epcis", "epcis-xml", "scan")
 MODES = ("sync", "async", "auto")
 UNITS = ["case_code", "box_code", "pallet_code"]
 #: A window of a hundred pallets may select as many codes as there are. Synchronously the sandbox
@@ -51,19 +59,10 @@ def run_day(
     with Sandbox() as sandbox:
         sandbox.load({code: {"serial_number": case} for code, case in names.items()}, only=False)
         sandbox.pace = SandboxPace(sync_codes=SYNC_CODES) if mode == "sync" else SandboxPace()
-        parts: list[tuple[Job, str, list[tuple[bytes, bytes]]]] = []
-        if form == "flat":
-            topics = flat_topics(happenings)
-            parts = [(Job(kafka, sandbox, folder / key, 8), key, topics[key]) for key in FLAT_KEYS]
-        else:
-            encode = ENCODERS[form]
-            records = [
-                (one.order.encode(), value) for one in happenings for value in encode(one.what)
-            ]
-            parts = [(Job(kafka, sandbox, folder, 8), "extended_id", records)]
+        parts = _parts(kafka, sandbox, folder, happenings, form)
         spent, findings = 0.0, []
         for job, data_key, records in parts:
-            job.kafka.produce(job.topic, [(key, value, None, None) for key, value in records])
+            job.kafka.produce(job.topic, records)
             began = time.monotonic()
             findings += _consume(job, form, mode, data_key, seconds)
             spent += time.monotonic() - began
@@ -83,6 +82,41 @@ def run_day(
     )
 
 
+#: A consumer's run: its job, its data key, and the records: key, value, partition, headers.
+Part = tuple[Job, str, list[tuple[Any, ...]]]
+
+
+def _parts(
+    kafka: Kafka, sandbox: Sandbox, folder: Path, happenings: list[Happening], form: str
+) -> list[Part]:
+    """Return the runs of a day, one after the other."""
+    if form == "flat":
+        topics = flat_topics(happenings)
+        return [
+            (
+                Job(kafka, sandbox, folder / key, 8),
+                key,
+                [(order, value, None, None) for order, value in topics[key]],
+            )
+            for key in FLAT_KEYS
+        ]
+    records: list[tuple[Any, ...]]
+    if form == "scan":
+        records = [
+            (one.order.encode(), value, None, headers)
+            for one in happenings
+            for value, headers in scans(one.what)
+        ]
+    else:
+        encode = ENCODERS[form]
+        records = [
+            (one.order.encode(), value, None, None)
+            for one in happenings
+            for value in encode(one.what)
+        ]
+    return [(Job(kafka, sandbox, folder, 8), "extended_id", records)]
+
+
 def _consume(job: Job, form: str, mode: str, data_key: str, seconds: float) -> list[str]:
     """Run the consumer to the end; return what must not be."""
     sections: dict[str, dict[str, Any]] = {
@@ -95,6 +129,8 @@ def _consume(job: Job, form: str, mode: str, data_key: str, seconds: float) -> l
     }
     if form.startswith("epcis"):
         sections["epcis"] = EPCIS_SETTINGS
+    if form == "scan":
+        sections["scan"] = SCAN_SETTINGS
     with job.process("--until-end", **sections) as consumer:
         code = consumer.wait(seconds)
         findings = [] if code == 0 else [f"exit code {code}: {consumer.err[-2000:]}"]

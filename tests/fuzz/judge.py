@@ -84,7 +84,7 @@ class Judge:
         self.slowest = max(self.slowest, (took, number))
         assert took < MOST_SECONDS, f"it takes {took:.1f} s"
         if intake.waiting:
-            assert raw.startswith(b"\x00"), "only a frame waits for its schema"
+            assert raw.startswith((b"\x00", b"\x01")), "only a frame waits for its schema"
             intake.forget([partition])
             self.made[f"{form}: waits for its schema"] += 1
             return

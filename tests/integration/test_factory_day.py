@@ -23,6 +23,7 @@ COMBINATIONS = [
     ("epcis", "async"),
     ("epcis", "auto"),
     ("epcis-xml", "auto"),
+    ("scan", "auto"),
     ("flat", "auto"),
 ]
 

@@ -31,7 +31,11 @@ def test_getting_started_runs_from_a_settings_file_to_a_consumer_in_service(
     kafka: Kafka, tmp_path: Path
 ) -> None:
     session = _Session(kafka, tmp_path)
-    told = "\n".join(_typed(session, "docs/getting-started.md"))
+    outputs = _typed(session, "docs/getting-started.md")
+    told = "\n".join(outputs)
+    good, bad = outputs[-1].split("UNKNOWN-0000000001", 1)
+    assert "accepted" in good
+    assert "unknown_key" in bad
     assert "HGDTQD54D5SD86EEDFS" in told
     assert "scm.reason=unknown_key" in told
     assert "sandbox-token" not in told
@@ -124,6 +128,7 @@ class _Session:
     def _mine(self, text: str) -> str:
         for port, own in self._ports.items():
             text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{own}")
+        text = text.replace("scm.receipts", f"{self.topic}.receipts")
         return text.replace("localhost:9092", self._bootstrap).replace(
             "scm.events.dlq", f"{self.topic}.dlq"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from decimal import Decimal
 from typing import Any
 
@@ -183,3 +184,46 @@ def test_wrapper_of_kafka_connect_is_refused_with_what_to_set(form: str, schema:
     bad = problem(raw, form)
     assert bad.reason == "invalid_event"
     assert "value.converter.schemas.enable=false" in bad.message
+
+
+def test_which_records_came_before_makes_no_difference() -> None:
+    """``auto`` tries first what the last record was."""
+    raws = [
+        b'{"extended_id":"K","a":"1"}',
+        b'{"extended_id":"K","a":1}',
+        b'{"key_value":"K","scm_data":{"a":"1"}}',
+        b'{"key_value":"K","scm_data":{"a":1,"b":2.50,"c":null,"d":"x"}}',
+        b'{"key_value":"K","source":null,"data_key":null,"also_update":null,"scm_data":{"a":"1"}}',
+        b'{"n":1,"key_value":"K","scm_data":{"a":"1"}}',
+        b'{"n":null,"key_value":"K","scm_data":{"a":true}}',
+        CLOUD + b'{"key_value":"K","scm_data":{"a":"1"}}}',
+    ]
+    alone = [decoder("auto")(raw) for raw in raws]
+    one = decoder("auto")
+    rng = random.Random(1)
+    for _ in range(200):
+        at = rng.randrange(len(raws))
+        event = one(raws[at])
+        assert (event.fields, event.key_value) == (alone[at].fields, alone[at].key_value)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"key_value":"K","scm_data":{"a":1,"a":"x"}}',
+        b'{"key_value":"K","scm_data":{"a":"x","a":1}}',
+        b'{"key_value":"K","scm_data":{"a":1},"scm_data":{"b":1}}',
+        b'{"key_value":"K","source":"x","source":null,"scm_data":{"a":1}}',
+        b'{"key_value":"K","source":null,"source":null,"scm_data":{"a":"1"}}',
+        b'{"extended_id":"K","a":1,"a":"x:y"}',
+        b'{"extended_id" :"K","a":1,"a" :2,"b":"\\":"}',
+        b'{"extended_id":"K","a":1,"a":2,"t":"2026-11-22T23:30:00+08:00"}',
+        b'{"extended_id":"K","t":"23:30","a":"1","a":"2"}',
+    ],
+)
+def test_a_name_that_comes_twice_is_found_among_numbers_nulls_and_colons(raw: bytes) -> None:
+    for first in (b'{"extended_id":"K","a":"1"}', b'{"key_value":"K","scm_data":{"a":"1"}}'):
+        decode = decoder("auto")
+        decode(first)
+        with pytest.raises(InvalidEvent, match="more than once"):
+            decode(raw)
