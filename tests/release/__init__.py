@@ -1,1 +1,1 @@
-"""What is published: sdist and wheel, the same bits from the same sources (``make release``)."""
+"""Sdist and wheel: the same bits from the same sources (``make release``)."""

@@ -1,4 +1,4 @@
-"""What must agree before a version is published."""
+"""Find what forbids to publish a version."""
 
 from __future__ import annotations
 

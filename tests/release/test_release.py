@@ -1,4 +1,4 @@
-"""What is published: the same bits from the same sources, and all that belongs in it."""
+"""The published files: the same bits from the same sources, and all that belongs in them."""
 
 from __future__ import annotations
 
