@@ -55,7 +55,8 @@ def helm(verb: str, values: Values, release: str = RELEASE) -> subprocess.Comple
 def _helm(verb: str, values: str, release: str) -> subprocess.CompletedProcess[str]:
     # The version is said, as a helm that `go install` made knows none.
     cluster = ["--kube-version", VERSIONS[0]]
-    command = [tool("helm"), verb, *([release] if verb == "template" else []), CHART, *cluster]
+    named = [release] if verb == "template" else []
+    command = [str(tool("helm")), verb, *named, str(CHART), *cluster]
     return subprocess.run(
         [*command, "--values", "-"],
         input=values,

@@ -7,6 +7,7 @@ pod's address is 127.0.0.2: what listens on 127.0.0.1 only is not reached there,
 from __future__ import annotations
 
 import http.client
+import re
 import signal
 import subprocess
 import time
@@ -156,9 +157,8 @@ class Pod:
             for key, text in self._data[name].items():
                 (here / key).write_text(text)
         assert not volumes, f"mounted nowhere: {sorted(volumes)}"
-        for mount in self.container["volumeMounts"]:
-            for file in (self._folder / mount["name"]).iterdir():
-                file.write_text(self._here(file.read_text()))
+        for file in self._folder.glob("*/*"):
+            file.write_text(self._here(file.read_text()))
 
     def _variables(self) -> dict[str, str]:
         found = {}
@@ -175,6 +175,6 @@ class Pod:
         return found
 
     def _here(self, text: str) -> str:
-        for there, here in self._replaced.items():
-            text = text.replace(there, here)
-        return text
+        """Return a text with everything replaced once, so that nothing is replaced in what was."""
+        names = "|".join(map(re.escape, sorted(self._replaced, key=len, reverse=True)))
+        return re.sub(names, lambda found: self._replaced[found[0]], text)

@@ -415,7 +415,7 @@ def _stand_in(variable: dict[str, Any]) -> str:
 
 
 def _dotted(table: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for name, value in table.items():
         if isinstance(value, dict):
             found |= _dotted(value, f"{prefix}{name}.")

@@ -49,10 +49,10 @@ def _try(folder: Path, wheel: Path) -> None:
     """Install the wheel as a user does, in an empty environment, and run the demo."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SCM_")}
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", wheel]
+    pip = [f"{folder}/bin/pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)]
     subprocess.run(pip, check=True, env=clean)
     for arguments in (["--version"], ["demo"]):
-        command = [folder / "bin" / "scm-consumer", *arguments]
+        command = [f"{folder}/bin/scm-consumer", *arguments]
         done = subprocess.run(
             command, cwd=folder, env=clean, capture_output=True, text=True, check=False
         )

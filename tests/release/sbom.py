@@ -22,10 +22,10 @@ def main(program: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         there, file = Path(name, "env"), Path(name, "sbom.json")
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", there], check=True)
-        pip = [sys.executable, "-m", "pip", "--python", there / "bin" / "python", "install"]
+        pip = [sys.executable, "-m", "pip", "--python", f"{there}/bin/python", "install"]
         options = ["--quiet", "--require-hashes", "--only-binary", ":all:"]
         subprocess.run([*pip, *options, "-r", ROOT / "deploy" / "requirements.txt"], check=True)
-        described = [program, "environment", there, "--pyproject", ROOT / "pyproject.toml"]
+        described = [program, "environment", f"{there}", "--pyproject", f"{ROOT}/pyproject.toml"]
         subprocess.run([*described, "--output-reproducible", "-o", file], check=True)
         found = json.loads(file.read_text())
     SBOM.write_text(json.dumps(_without_links(found), indent=1) + "\n")
