@@ -111,6 +111,16 @@ sbom: $(STAMP) $(TOOLS)/.installed  ## deploy/sbom.cdx.json from deploy/requirem
 release: $(STAMP)  ## what is published, into dist: built twice, tried, with SBOM and hashes (docs/release.md)
 	$(BIN)/python -m tests.release
 
+DOCS := .cache/docs
+
+$(DOCS)/.installed: docs/requirements.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/requirements.txt
+	@touch $@
+
+docs-site: $(DOCS)/.installed  ## the docs as a site, in dist/site; a link or a heading that is missing ends it
+	$(DOCS)/bin/mkdocs build --strict --quiet
+
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 lock:  ## pin everything anew, with hashes and without addresses (takes uv)
@@ -118,6 +128,7 @@ lock:  ## pin everything anew, with hashes and without addresses (takes uv)
 	$(LOCK) --constraint requirements.txt --output-file deploy/requirements.txt pyproject.toml
 	$(LOCK) --constraint requirements.txt --output-file deploy/requirements-build.txt requirements-build.in
 	$(LOCK) --output-file requirements-tools.txt requirements-tools.in
+	$(LOCK) --output-file docs/requirements.txt docs/requirements.in
 
 clean:  ## forget the venv and what was fetched
 	rm -rf $(VENV) .cache
