@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.request import urlopen
 
 from tests.deploy.chart import Resource, container, pod_spec
 from tests.deploy.dockerfile import Image
@@ -114,6 +115,14 @@ class Pod:
             return False
         finally:
             connection.close()
+
+    def metric(self, name: str) -> float:
+        """Return the sum of a metric over its labels, scraped at the pod's address."""
+        with urlopen(f"http://{POD_IP}:{self.port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        found = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
+        assert found, f"no metric {name}"
+        return sum(map(float, found))
 
     def wait_started(self) -> None:
         """Wait for the startup probe, no longer than a kubelet does; then for readiness."""

@@ -189,6 +189,7 @@ BROKEN: dict[str, tuple[Values, str]] = {
         "settings.ops.listen is 127.0.0.1:9464: probes and Prometheus do not reach it",
     ),
     "no ops port": ({"settings": {"ops": {"listen": ""}}}, "settings.ops.listen"),
+    "no ops address at all": ({"settings": {"ops": {"listen": None}}}, "settings.ops.listen"),
     "any free port": ({"settings": {"ops": {"listen": "0.0.0.0:0"}}}, "settings.ops.listen"),
     "one name for all members": (
         {"settings": {"kafka": {"instance_id": "line7"}}},

@@ -6,7 +6,6 @@ They are what the chart renders, which ``test_chart.py`` holds.
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,12 +102,6 @@ def _held(stand: Rehearsal) -> str:
         return str(answer.read().decode())
 
 
-def _metric(pod: Pod, name: str) -> float:
-    with urlopen(f"http://127.0.0.2:{pod.port}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
-    return sum(float(found) for found in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M))
-
-
 def _members(stand: Rehearsal) -> dict[str, Any]:
     admin = AdminClient({"bootstrap.servers": _bootstrap(stand)})
     found = admin.describe_consumer_groups(["scm-consumer"])["scm-consumer"].result(30)
@@ -134,13 +127,13 @@ def test_events_reach_the_api_with_the_token_of_the_mounted_secret(
     codes = [f"POD{number:04}" for number in range(200)]
     _publish(stand, codes)
     wait_until(lambda: all(code in _held(stand) for code in codes), 60, lambda: pods[0].log)
-    assert all(_metric(pod, "scm_consumer_rows_accepted_total") > 0 for pod in pods)
+    assert all(pod.metric("scm_consumer_rows_accepted_total") > 0 for pod in pods)
 
 
 def test_a_pod_is_replaced_within_its_grace_period_and_no_partition_moves(
     stand: Rehearsal, pods: list[Pod]
 ) -> None:
-    before = _metric(pods[1], "scm_consumer_rebalances_total")
+    before = pods[1].metric("scm_consumer_rebalances_total")
     held = _members(stand)[NAMES[0]].assignment.topic_partitions
     code, seconds = pods[0].stop()
     assert code == 0, pods[0].log
@@ -149,7 +142,7 @@ def test_a_pod_is_replaced_within_its_grace_period_and_no_partition_moves(
     assert not pods[0].probe("livenessProbe")
     pods[0].start()
     pods[0].wait_started()
-    assert _metric(pods[1], "scm_consumer_rebalances_total") == before
+    assert pods[1].metric("scm_consumer_rebalances_total") == before
     assert _members(stand)[NAMES[0]].assignment.topic_partitions == held
     _publish(stand, ["PODAFTER"])
     wait_until(lambda: "PODAFTER" in _held(stand), 60, lambda: pods[0].log)

@@ -4,8 +4,9 @@
 {{- if not (dig "kafka" "bootstrap_servers" "" $settings) }}
 {{- fail "settings.kafka.bootstrap_servers: which brokers? Such as --set settings.kafka.bootstrap_servers=kafka-1:9092" }}
 {{- end }}
-{{- if not (regexMatch "^(0\\.0\\.0\\.0|\\[::\\]):[1-9][0-9]*$" $settings.ops.listen) }}
-{{- fail (printf "settings.ops.listen is %s: probes and Prometheus do not reach it; allowed is 0.0.0.0:PORT or [::]:PORT" $settings.ops.listen) }}
+{{- $listen := dig "ops" "listen" "" $settings }}
+{{- if not (regexMatch "^(0\\.0\\.0\\.0|\\[::\\]):[1-9][0-9]*$" $listen) }}
+{{- fail (printf "settings.ops.listen is %s: probes and Prometheus do not reach it; allowed is 0.0.0.0:PORT or [::]:PORT" ($listen | default "empty")) }}
 {{- end }}
 {{- if dig "kafka" "instance_id" "" $settings }}
 {{- fail "settings.kafka.instance_id would be the same for all pods: with membership static each one takes its own name" }}

@@ -105,14 +105,14 @@ volumes:
   - name: token
     secret:
       secretName: {{ $values.token.secret }}
-      defaultMode: 0440
+      defaultMode: 288  # 0440
   {{- end }}
   {{- range $folder, $from := $values.files }}
   - name: file-{{ $folder }}
     {{- if $from.secret }}
     secret:
       secretName: {{ $from.secret }}
-      defaultMode: 0440
+      defaultMode: 288  # 0440
     {{- else }}
     configMap:
       name: {{ $from.configMap }}

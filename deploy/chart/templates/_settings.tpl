@@ -42,7 +42,7 @@
 {{- end -}}
 
 {{- define "scm-consumer.port" -}}
-{{ regexFind "[0-9]+$" .Values.settings.ops.listen }}
+{{ regexFind "[0-9]+$" (dig "ops" "listen" "" .Values.settings) }}
 {{- end -}}
 
 {{- /* A stop takes settings.limits.stop_seconds at most; ten seconds are for the process itself. */ -}}
