@@ -117,11 +117,10 @@ class Pod:
             connection.close()
 
     def metric(self, name: str) -> float:
-        """Return the sum of a metric over its labels, scraped at the pod's address."""
+        """Return the sum of a metric over its labels, as scraped; 0 while there is none."""
         with urlopen(f"http://{POD_IP}:{self.port}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         found = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
-        assert found, f"no metric {name}"
         return sum(map(float, found))
 
     def wait_started(self) -> None:
