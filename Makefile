@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check coverage lint types layers simulate chaos outage alerts mutants day fuzz fuzz-scans docs promises pictures bench eta lock clean
+.PHONY: help install chart sbom release docs-site demo test check coverage lint types layers simulate chaos outage alerts mutants day fuzz fuzz-scans docs promises pictures bench eta lock clean
 .DEFAULT_GOAL := check
 
 help:  ## this list; without a target: check
@@ -58,6 +58,7 @@ docs: $(STAMP)  ## the pages that are written from code
 	$(BIN)/python -m consumer.config.page > docs/configuration.md
 	$(BIN)/python -m consumer.ops.metrics_page > docs/metrics.md
 	$(BIN)/python -m tests.deploy.dashboard > deploy/grafana/dashboard.json
+	$(BIN)/python -m tests.deploy.chart_schema
 
 promises: $(STAMP)  ## docs/promises.md: each promise, its code, its tests and the mutants that break it
 	$(BIN)/python -m tests.promises.page > docs/promises.md
@@ -90,12 +91,44 @@ bench: $(STAMP)  ## throughput beside the floor, on the real broker
 eta: $(STAMP)  ## fourteen backlogs drained on the real broker: was the told end true
 	$(BIN)/python -m benchmarks.eta
 
+TOOLS := .cache/tools
+
+# In .cache/tools, with Go and pip: what the chart and a release take, and an installation does not.
+$(TOOLS)/.installed: requirements-tools.txt Makefile
+	GOBIN=$(CURDIR)/$(TOOLS)/bin go install helm.sh/helm/v3/cmd/helm@v3.22.0
+	GOBIN=$(CURDIR)/$(TOOLS)/bin go install github.com/zegl/kube-score/cmd/kube-score@v1.20.0
+	$(PYTHON) -m venv $(TOOLS)/venv
+	$(TOOLS)/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-tools.txt
+	@touch $@
+
+chart: $(STAMP) $(TOOLS)/.installed  ## deploy/kubernetes from the chart, and all tests of the chart, with helm and the API's schemas
+	$(BIN)/python -m tests.deploy.plain_manifests
+	$(BIN)/python -m pytest -q tests/deploy/test_chart.py
+
+sbom: $(STAMP) $(TOOLS)/.installed  ## deploy/sbom.cdx.json from deploy/requirements.txt
+	$(BIN)/python -m tests.release.sbom $(TOOLS)/venv/bin/cyclonedx-py
+
+release: $(STAMP)  ## what is published, into dist: built twice, tried, with SBOM and hashes (docs/release.md)
+	$(BIN)/python -m tests.release
+
+DOCS := .cache/docs
+
+$(DOCS)/.installed: docs/requirements.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/requirements.txt
+	@touch $@
+
+docs-site: $(DOCS)/.installed  ## the docs as a site, in dist/site; a link or a heading that is missing ends it
+	$(DOCS)/bin/mkdocs build --strict --quiet
+
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 lock:  ## pin everything anew, with hashes and without addresses (takes uv)
 	$(LOCK) --extra dev --extra otel --output-file requirements.txt pyproject.toml requirements-build.in
 	$(LOCK) --constraint requirements.txt --output-file deploy/requirements.txt pyproject.toml
 	$(LOCK) --constraint requirements.txt --output-file deploy/requirements-build.txt requirements-build.in
+	$(LOCK) --output-file requirements-tools.txt requirements-tools.in
+	$(LOCK) --output-file docs/requirements.txt docs/requirements.in
 
 clean:  ## forget the venv and what was fetched
 	rm -rf $(VENV) .cache

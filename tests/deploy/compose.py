@@ -15,6 +15,8 @@ from tests.support.kafka_broker import free_port
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
+#: The API's stand-in, or an account of one's own.
+PROFILES = ("sandbox", "account")
 
 Service = dict[str, Any]
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -78,18 +79,55 @@ def test_the_registry_is_the_version_that_the_integration_tests_run_on() -> None
     )
 
 
-def test_every_port_is_published_on_the_loopback_address_only_and_once() -> None:
+@pytest.mark.parametrize("profile", compose.PROFILES)
+def test_every_port_is_published_on_the_loopback_address_only_and_once(profile: str) -> None:
     taken: list[int] = []
     for name, service in compose.services().items():
+        if profile not in service.get("profiles", [profile]):
+            continue
         for address, port in compose.published(name).values() if "ports" in service else []:
             assert address == "127.0.0.1", f"{name}: {address}"
             taken.append(port)
     assert len(set(taken)) == len(taken)
 
 
+def test_one_consumer_is_started_with_the_sandbox_unless_an_account_is_asked_for() -> None:
+    by_profile = {
+        profile: {
+            name
+            for name, service in compose.services().items()
+            if profile in service.get("profiles", [])
+        }
+        for profile in compose.PROFILES
+    }
+    assert by_profile == {"sandbox": {"sandbox", "consumer"}, "account": {"account"}}
+    named = (compose.ROOT / ".env").read_text().splitlines()
+    assert named[-1] == "COMPOSE_PROFILES=sandbox"
+    for name, service in compose.services().items():
+        profiles = service.get("profiles", compose.PROFILES)
+        for other in service.get("depends_on", {}):
+            theirs = compose.services()[other].get("profiles", compose.PROFILES)
+            assert set(profiles) <= set(theirs), f"{name} waits for {other}, which may be off"
+
+
+def test_the_two_consumers_differ_only_in_the_api() -> None:
+    services = compose.services()
+    sandbox, account = dict(services["consumer"]), dict(services["account"])
+    for service in (sandbox, account):
+        service["environment"] = {
+            name: value
+            for name, value in service["environment"].items()
+            if not name.startswith("SCM_API__")
+        }
+        del service["profiles"], service["depends_on"]
+    assert account.pop("networks") == {"default": {"aliases": ["consumer"]}}, "for Prometheus"
+    assert account.pop("secrets") == ["scantrust-token"]
+    assert account == sandbox
+
+
 def test_the_projects_containers_have_a_read_only_root_and_no_privilege() -> None:
     built = [service for service in compose.services().values() if "build" in service]
-    assert len(built) == 2
+    assert len(built) == 3
     for service in built:
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
@@ -112,21 +150,19 @@ def test_every_setting_of_the_consumer_loads_and_arrives(settings: Settings) -> 
                 assert found == value, variable
 
 
-def test_the_settings_that_a_comment_offers_for_an_own_account_load(
+def test_the_settings_of_an_own_account_load(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    offered = dict(re.findall(r"^ +# +(SCM_\w+): (\S+)", compose.FILE.read_text(), re.MULTILINE))
-    assert offered.keys() == {"SCM_API__BASE_URL", "SCM_API__TOKEN_FILE"}
+    own = compose.environment("account")
+    document = YAML(typ="safe").load(compose.FILE.read_text())
+    (name,) = compose.services()["account"]["secrets"]
+    assert own["SCM_API__TOKEN_FILE"] == f"/run/secrets/{name}", "where Compose puts a secret"
+    assert document["secrets"][name] == {"file": f"./{name}"}
+    assert f"/{name}" in (compose.ROOT / ".gitignore").read_text().splitlines()
     secret = tmp_path / "token"
     secret.write_text("a-token")
-    own = compose.environment("consumer") | offered | {"SCM_API__TOKEN_FILE": str(secret)}
-    for replaced in ("SCM_API__TOKEN", "SCM_API__ALLOW_PLAIN_HTTP"):
-        del own[replaced]
-    settings = _loaded(own, monkeypatch, tmp_path)
-    assert settings.api.base_url == offered["SCM_API__BASE_URL"] == Settings().api.base_url
-    assert Path(offered["SCM_API__TOKEN_FILE"]).parent == Path("/run/secrets"), (
-        "where Compose puts a secret"
-    )
+    settings = _loaded(own | {"SCM_API__TOKEN_FILE": str(secret)}, monkeypatch, tmp_path)
+    assert settings.api.base_url == Settings().api.base_url
 
 
 def test_containers_reach_kafka_inside_and_this_machine_reaches_it_outside(
@@ -203,6 +239,30 @@ def test_prometheus_finds_its_configuration_and_its_rules_where_it_looks_for_the
     assert named == ["prometheus/rules.yml", "prometheus/slo.yml"], "relative to the configuration"
     for name in named:
         assert (PROMETHEUS.parent / name).is_file()
+
+
+def test_grafana_finds_prometheus_and_the_dashboard_where_it_looks_for_them() -> None:
+    mounted = {}
+    for volume in compose.services()["grafana"]["volumes"]:
+        source, target, mode = volume.split(":")
+        assert mode == "ro"
+        mounted[target] = compose.ROOT / source
+    provisioning = mounted.pop("/etc/grafana/provisioning")
+    ((dashboard, source),) = mounted.items()
+    assert source == compose.ROOT / "deploy" / "grafana" / "dashboard.json"
+    assert compose.environment("grafana")["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] == dashboard
+    (provider,) = _yaml(provisioning / "dashboards" / "scm-consumer.yml")["providers"]
+    assert provider["options"]["path"] == str(Path(dashboard).parent)
+    (prometheus,) = _yaml(provisioning / "datasources" / "prometheus.yml")["datasources"]
+    address = urlsplit(prometheus["url"])
+    assert address.hostname == "prometheus"
+    assert list(compose.published("prometheus")) == [address.port]
+    assert prometheus["isDefault"] is True, "the dashboard takes the default"
+    assert prometheus["jsonData"]["manageAlerts"] is True
+
+
+def _yaml(path: Path) -> Any:
+    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
 
 
 def test_promtool_accepts_the_configuration_of_prometheus() -> None:

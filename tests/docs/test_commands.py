@@ -3,7 +3,8 @@
 A block's tag says how it is run: ``tutorial`` blocks of a page are one shell session, in order, and
 ``second-terminal`` and ``third-terminal`` stand beside it (``tests/integration/test_tutorial.py``);
 ``ci`` blocks are what ``.ci/run`` runs itself; ``install`` is what the test of the image's steps
-does; ``alerts`` is run by ``tests/deploy/test_alerts.py``. Only what takes a container engine may
+does; ``alerts`` is run by ``tests/deploy/test_alerts.py``, ``kubernetes`` and ``kubernetes-plain``
+by ``tests/deploy/test_chart.py``. Only what takes a container engine may
 be tagged ``docker`` and is not run.
 """
 
@@ -17,7 +18,17 @@ import pytest
 from consumer.cli import COMMANDS
 from tests.docs.blocks import ROOT, Block, blocks, pages
 
-TAGS = {"tutorial", "second-terminal", "third-terminal", "ci", "install", "docker", "alerts"}
+TAGS = {
+    "tutorial",
+    "second-terminal",
+    "third-terminal",
+    "ci",
+    "install",
+    "docker",
+    "alerts",
+    "kubernetes",
+    "kubernetes-plain",
+}
 #: The pages whose blocks ``tests/integration/test_tutorial.py`` types.
 TYPED = {"README.md", "docs/getting-started.md"}
 #: Named by where they are in an installed package.

@@ -1,0 +1,1 @@
+"""Sdist and wheel: the same bits from the same sources (``make release``)."""
