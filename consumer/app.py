@@ -23,8 +23,8 @@ from consumer.adapters.kafka.receipts import Receipts
 from consumer.adapters.kafka.source import Source
 from consumer.adapters.kafka.standalone_reader import StandaloneReader
 from consumer.adapters.otel import starting
-from consumer.adapters.scantrust.client import ASYNC_PATH, UPLOAD_PATH, Client
-from consumer.adapters.scantrust.pool import Job, Pool
+from consumer.adapters.scantrust.client import ASYNC_PATH, UPLOAD_PATH, Client, Job
+from consumer.adapters.scantrust.pool import Pool
 from consumer.adapters.scantrust.token import TokenSource
 from consumer.config.settings import Settings
 from consumer.core.admission.gate import MAX_POLLS
@@ -56,7 +56,7 @@ SESSION_TIMEOUT_MS = "45000"
 
 
 class UploadApi:
-    """The pool of upload workers as the owner loop sees it."""
+    """The thread of uploads as the owner loop sees it."""
 
     def __init__(self, settings: Settings, results: Results) -> None:
         api = settings.api
@@ -91,7 +91,7 @@ class UploadApi:
         self._pool.submit(Job("me"))
 
     def close(self) -> None:
-        """Let the workers go."""
+        """Let the thread go."""
         self._pool.close(1.0)
 
 

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from consumer.adapters.scantrust import transport
 from consumer.adapters.scantrust.client import Client
+from consumer.adapters.scantrust.loop import Steps
 from consumer.adapters.scantrust.token import TokenSource
+from consumer.adapters.scantrust.transport import Call, Connection
 from consumer.core.uploading.response import Response
 from tests.component.wire import (
     ITEMS,
@@ -189,13 +189,13 @@ class _Slow:
 
     def __init__(self, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
         self.passed = 0.0
-        connect = transport._Connection.connect
+        connect = Connection.connect
 
-        def slowly(connection: Any) -> None:
+        def slowly(connection: Connection, call: Call) -> Steps[None]:
             self.passed += seconds
-            connect(connection)
+            return connect(connection, call)
 
-        monkeypatch.setattr(transport._Connection, "connect", slowly)
+        monkeypatch.setattr(Connection, "connect", slowly)
 
     def __call__(self) -> float:
         return time.monotonic() + self.passed

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from consumer.adapters.scantrust import framing, transport
-from consumer.adapters.scantrust.transport import AGE_SECONDS
+from consumer.adapters.scantrust import framing
+from consumer.adapters.scantrust.loop import Steps
+from consumer.adapters.scantrust.transport import AGE_SECONDS, Call, Connection
 from tests.component.test_client_idle import Clock
 from tests.component.wire import ITEMS, Peer, Wire, answer, client_to, make_certificate, wait_until
 
@@ -212,8 +213,9 @@ def test_chunks_with_extensions_and_trailers_are_read_and_the_connection_kept() 
 
 
 @pytest.mark.promise("I1")
+@pytest.mark.parametrize("records", [1, 2])
 def test_what_tls_has_taken_from_the_socket_is_not_taken_for_the_next_answer(
-    tmp_path: Path,
+    tmp_path: Path, records: int
 ) -> None:
     made = make_certificate(tmp_path, "api", "IP:127.0.0.1")
     body = b'{"own": "' + b"x" * (8_192 - 11) + b'"}'
@@ -221,7 +223,11 @@ def test_what_tls_has_taken_from_the_socket_is_not_taken_for_the_next_answer(
     def script(peer: Peer, wire: Wire) -> None:
         wire.take(peer)
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8192\r\n\r\n")
-        peer.send(body + STRAY)  # one record of TLS: it comes whole, and the socket is empty
+        # What is sent here comes whole, and leaves the socket empty.
+        peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        for data in (body + STRAY,) if records == 1 else (body, STRAY):
+            peer.send(data)
+        peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
         while wire.take(peer) is not None:
             peer.send(answer(body=b'{"for": 2}'))
 
@@ -235,12 +241,13 @@ def test_what_tls_has_taken_from_the_socket_is_not_taken_for_the_next_answer(
 @pytest.mark.promise("I1")
 def test_what_comes_before_the_request_is_no_answer_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is full says so as soon as a client connects."""
-    connect = transport._Connection.connect
+    connect = Connection.connect
 
-    def until_it_speaks(connection: Any) -> None:
-        connect(connection)
+    def until_it_speaks(connection: Connection, call: Call) -> Steps[None]:
+        yield from connect(connection, call)
         if not spoken:
-            spoken.append(bool(select.select([connection.sock], [], [], 5)[0]))
+            assert connection.pipe is not None
+            spoken.append(bool(select.select([connection.pipe.below.sock], [], [], 5)[0]))
 
     def script(peer: Peer, wire: Wire) -> None:
         if wire.connections == 1:
@@ -248,7 +255,7 @@ def test_what_comes_before_the_request_is_no_answer_to_it(monkeypatch: pytest.Mo
         numbered(b"")(peer, wire)
 
     spoken: list[bool] = []
-    monkeypatch.setattr(transport._Connection, "connect", until_it_speaks)
+    monkeypatch.setattr(Connection, "connect", until_it_speaks)
     with Wire(script) as wire, client_to(wire.url) as client:
         first = client.upload("extended_id", ITEMS)
         assert (first.status, first.sent) == (None, False), (

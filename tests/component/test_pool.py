@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from consumer.adapters.scantrust.client import Client
-from consumer.adapters.scantrust.pool import Job, Pool
+from consumer.adapters.scantrust.client import Client, Job
+from consumer.adapters.scantrust.loop import Steps
+from consumer.adapters.scantrust.pool import Pool
 from consumer.adapters.scantrust.token import TokenSource
-from consumer.adapters.scantrust.transport import StartBy
 from consumer.core.uploading.response import Response
 from consumer.errors import ConfigError
 from tests.component.wire import (
@@ -150,13 +150,11 @@ class _Faulty(Client):
 
     calls = 0
 
-    def upload(
-        self, data_key: str, items: list[dict[str, str]], start_by: StartBy = 0.0
-    ) -> Response:
+    def steps(self, job: Job) -> Steps[Response]:
         self.calls += 1
         if self.calls % 2:
-            raise KeyError(f"{TOKEN} {items[0]['extended_id']}-value")
-        return super().upload(data_key, items)
+            raise KeyError(f"{TOKEN} {job.items[0]['extended_id']}-value")
+        return (yield from super().steps(job))
 
 
 def test_a_bug_in_a_worker_costs_neither_the_job_nor_the_worker_and_is_logged_without_values(
@@ -180,7 +178,7 @@ def test_a_bug_in_a_worker_costs_neither_the_job_nor_the_worker_and_is_logged_wi
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 2
     assert "KeyError" in caplog.text
-    assert "in upload" in caplog.text
+    assert "in steps" in caplog.text
     for secret in (TOKEN, "A1-value"):
         assert secret not in caplog.text
         assert secret not in responses[0][1].error

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from queue import Queue
 from typing import Protocol
 
-from consumer.adapters.scantrust.client import Client
-from consumer.adapters.scantrust.pool import Job, Pool
+from consumer.adapters.scantrust.client import Client, Job
+from consumer.adapters.scantrust.pool import Pool
 from consumer.adapters.scantrust.token import TokenSource
 from consumer.core.batching.window import Window
 from consumer.core.effects import Attempt

@@ -425,8 +425,8 @@ MUTANTS = (
             Edit(CLIENT, "if call.too_late(call.began):", "if False:"),
             Edit(
                 TRANSPORT,
-                "self._withheld = call.too_late(now)",
-                "self._withheld = now >= call.deadline",
+                "if call.too_late(now):",
+                "if now >= call.deadline:",
             ),
         ),
         (f"{API_TESTS}::test_a_call_whose_time_to_start_has_passed_is_not_sent[real]",),
@@ -455,8 +455,8 @@ MUTANTS = (
     Mutant(
         "a connection is used again though something follows the answer",
         (
-            Edit(FRAMING, "        self.left_over = received.left_over\n", ""),
-            Edit(TRANSPORT, "if not self._is_silent():", "if False:"),
+            Edit(FRAMING, "not self.early and not self._buffer", "not self.early"),
+            Edit(TRANSPORT, "and is_fresh and self._is_silent()", "and is_fresh"),
         ),
         MATCHING,
         promise="matching",
@@ -478,13 +478,8 @@ MUTANTS = (
         (
             Edit(
                 FRAMING,
-                "            raise http.client.IncompleteRead(line)\n",
-                "            return line\n",
-            ),
-            Edit(
-                FRAMING,
-                '                raise http.client.RemoteDisconnected("the connection ended")\n',
-                '                return b"\\r\\n"\n',
+                '            raise Ended("the connection ended")\n',
+                '            data = b"\\r\\n"\n',
             ),
         ),
         MATCHING,
@@ -492,13 +487,13 @@ MUTANTS = (
     ),
     Mutant(
         "an early answer counts on a connection that was used before",
-        (Edit(TRANSPORT, "if self._again and self.call.answer is not None and", "if False and"),),
+        (Edit(TRANSPORT, "if self._again and answer.early:", "if False:"),),
         MATCHING,
         promise="matching",
     ),
     Mutant(
         "a connection is used again after a 5xx",
-        (Edit(CLIENT, "answered = raw.status in KEPT_AFTER and", "answered = "),),
+        (Edit(CLIENT, "answered = answer.status in KEPT_AFTER and", "answered = "),),
         MATCHING,
         promise="matching",
     ),
@@ -510,7 +505,7 @@ MUTANTS = (
     ),
     Mutant(
         "what TLS has taken from the socket is not looked at",
-        (Edit(TRANSPORT, "            self.sock.recv(1)\n", "            return True\n"),),
+        (Edit(TRANSPORT, "self.pipe.take() is None", "self.pipe.below.take() is None"),),
         MATCHING,
         promise="matching",
     ),
@@ -519,8 +514,8 @@ MUTANTS = (
         (
             Edit(
                 TRANSPORT,
-                "sock.settimeout(call.left(call.read_by) / (len(found) - number))",
-                "sock.settimeout(call.connect_timeout)",
+                "now + (until - now) / (len(found) - number)",
+                "now + 1.0",
             ),
         ),
         MATCHING,

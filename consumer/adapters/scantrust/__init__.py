@@ -1,1 +1,1 @@
-"""The Scantrust SCM API over HTTP: one attempt a call, in worker threads."""
+"""The Scantrust SCM API over HTTP: one attempt a call, all calls in one thread."""

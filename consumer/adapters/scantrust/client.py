@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import email.utils
-import http.client
-import re
 import time
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
-from urllib.parse import quote, urlsplit
+from typing import Any, Literal
+from urllib.parse import quote
 
+import msgspec
 import orjson
-import requests
-import urllib3.exceptions
 
+from consumer.adapters.scantrust.address import Address
 from consumer.adapters.scantrust.failures import describe, too_late
+from consumer.adapters.scantrust.framing import Answer, NoResponse
+from consumer.adapters.scantrust.headers import request_id, retry_after, unix_seconds
+from consumer.adapters.scantrust.loop import Loop, Steps, run
 from consumer.adapters.scantrust.token import TokenSource
-from consumer.adapters.scantrust.transport import Adapter, Call, StartBy
+from consumer.adapters.scantrust.transport import Call, Connection, StartBy
 from consumer.adapters.scantrust.trust import trusted_cas
 from consumer.core.uploading.response import Response
-from consumer.errors import ConfigError
 from consumer.hiding import known
 
 UPLOAD_PATH = "/api/v2/scm/upload/"
@@ -34,32 +34,28 @@ MAX_BODY = 1_000_000
 #: used again: what stands before the API may not have read the request, and the server may not be
 #: the one that is meant any more.
 KEPT_AFTER = (200, 400)
-#: Headers in which servers tell the number under which they know a request: of the API or of what
-#: stands before it. It is for people who ask them about it.
-REQUEST_ID_HEADERS = ("X-Request-Id", "X-Correlation-Id", "X-Amzn-Trace-Id", "CF-Ray")
+#: What the network and the server can make of a call. (OSError: TLS and time-outs too.)
+_FAILURES = (OSError, NoResponse, zlib.error)
 
-#: What the network and the server can make the libraries raise; ValueError for a chunk of negative
-#: length.
-_FAILURES = (
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    http.client.HTTPException,
-    OSError,
-    ValueError,
-)
 
-_AVAILABLE_IN = re.compile(rb"available in (\d{1,9}(?:\.\d{1,9})?) ?s")
-_SECONDS = re.compile(r"\d{1,15}(\.\d{1,9})?")
-_REQUEST_ID = re.compile(r"[!-~]{1,100}")
+class Job(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One call to make."""
+
+    kind: Literal["upload", "start", "task", "me"]
+    #: By the client's clock; later than this it is not sent. Or what tells it then.
+    start_by: StartBy = float("inf")
+    data_key: str = ""  #: of an upload, and of the start of a task
+    items: list[dict[str, str]] = []  #: the same
+    task_id: str = ""  #: of a task to poll
+    subject: Any = None  #: whatever the caller wants to find again with the response
 
 
 class Client:
-    """A worker's connection to the API; not to be shared between threads (matching).
+    """One connection to the API, for one call at a time (matching).
 
-    ``connect_timeout`` bounds connecting with TLS, ``timeout`` the whole call, in seconds (looking
-    up the name is bounded by the system's resolver only). ``ca_file`` and ``proxy``, empty for
-    none, are the only ones that count: the environment has no say. Raise ConfigError for settings
-    no call could be made with.
+    ``connect_timeout`` bounds connecting with all that belongs to it, ``timeout`` the whole call,
+    in seconds. ``ca_file`` and ``proxy``, empty for none, are the only ones that count: the
+    environment has no say. Raise ConfigError for settings no call could be made with.
     """
 
     def __init__(
@@ -76,32 +72,22 @@ class Client:
     ) -> None:
         if proxy and "://" not in proxy:
             proxy = f"http://{proxy}"
-        self._api = _host_and_port("api.base_url", base_url)
-        self._proxy = _host_and_port("api.proxy", proxy) if proxy else ""
-        self._proxies = {"all": proxy} if proxy else {}
+        api = Address("api.base_url", base_url)
+        via = Address("api.proxy", proxy) if proxy else None
+        trusted = trusted_cas(ca_file) if api.tls or (via and via.tls) else None
+        self._peers = api.with_port, via.with_port if via else "", ca_file
+        self._connection = Connection(api, via, trusted, clock)
+        self._loop: Loop | None = None  # of calls that are waited for
         self._token = token
         self._clock = clock
         self._date = ""
         self._timeouts = (connect_timeout, timeout)
-        self._call = Call(connect_timeout, timeout, clock)
-        with_tls = "https" in (urlsplit(base_url).scheme, urlsplit(proxy).scheme)
-        self._ca_file = ca_file
-        self._adapter = Adapter(self._call, trusted_cas(ca_file) if with_tls else None)
-        headers = {
-            "User-Agent": user_agent,
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-        }
-        json = headers | {"Content-Type": "application/json"}
-        root = self._root = base_url.rstrip("/")
-        # Prepared once and filled anew for each call: preparing costs half as much as a whole call.
-        try:
-            self._me = requests.Request("GET", root + ME_PATH, headers).prepare()
-            self._upload = requests.Request("POST", root + UPLOAD_PATH, json).prepare()
-            self._start = requests.Request("POST", root + ASYNC_PATH, json).prepare()
-            self._task = self._me.copy()
-        except requests.RequestException:
-            raise _no_address("api.base_url") from None
+        # A proxy is asked for what it fetches by its whole address; in a tunnel it is not asked.
+        asked = via is not None and not api.tls
+        self._root = f"http://{api.origin}{api.path}" if asked else api.path
+        headers = b"Host: %b\r\nUser-Agent: %b\r\n" % (api.origin.encode(), user_agent.encode())
+        headers += b"Accept: application/json\r\nAccept-Encoding: gzip\r\n"
+        self._headers = headers + (via.authorization if via and asked else b"")
 
     def upload(
         self, data_key: str, items: list[dict[str, str]], start_by: StartBy = float("inf")
@@ -110,25 +96,21 @@ class Client:
 
         ``start_by``: the clock's reading after which it is not sent any more, or what tells it.
         """
-        return self._post(self._upload, {"data_key": data_key, "items": items}, start_by)
+        return self._wait_for(Job("upload", start_by, data_key, items))
 
     def start(
         self, data_key: str, items: list[dict[str, str]], start_by: StartBy = float("inf")
     ) -> Response:
-        """Start a task that uploads one window, whose items differ in their key only.
-
-        For the rest as ``upload``.
-        """
-        return self._post(self._start, task_body(data_key, items), start_by)
+        """Start a task that uploads one window, whose items differ in their key only."""
+        return self._wait_for(Job("start", start_by, data_key, items))
 
     def task(self, task_id: str, start_by: StartBy = float("inf")) -> Response:
         """Ask how a task is."""
-        self._task.url = self._root + TASK_PATH.format(quote(task_id, safe=""))
-        return self._attempt(self._task, start_by)
+        return self._wait_for(Job("task", start_by, task_id=task_id))
 
     def me(self, start_by: StartBy = float("inf")) -> Response:
         """Ask who the token belongs to: the cheapest call that shows whether it is accepted."""
-        return self._attempt(self._me, start_by)
+        return self._wait_for(Job("me", start_by))
 
     @property
     def server_time(self) -> float | None:
@@ -136,70 +118,87 @@ class Client:
 
         None: it did not tell.
         """
-        return _unix_seconds(self._date)
+        return unix_seconds(self._date)
 
     def close(self) -> None:
         """Close the connection."""
-        self._adapter.close()
+        self._connection.close()
+        if self._loop is not None:
+            self._loop.close()
+            self._loop = None
 
-    def _post(
-        self, request: requests.PreparedRequest, content: dict[str, Any], start_by: StartBy
-    ) -> Response:
-        request.body = body = orjson.dumps(content)
-        request.headers["Content-Length"] = str(len(body))
-        return self._attempt(request, start_by)
-
-    def _attempt(self, request: requests.PreparedRequest, start_by: StartBy) -> Response:
-        call = self._call
-        call.begin(start_by)
+    def steps(self, job: Job) -> Steps[Response]:
+        """Make the call; ``upload`` tells what holds for it."""
+        request = self._request(job)
+        call = Call(*self._timeouts, job.start_by, self._clock())
         if call.too_late(call.began):
             return Response(None, sent=False, error="not sent: its time to start had passed")
-        token = self._token.current()
-        request.headers["Authorization"] = f"UAT {token}"
-        raw: Any = None
+        answer: Answer | None = None
         document: Any = None
         keep = False  # the connection, for the next call
         try:
-            raw = self._adapter.send(
-                request, stream=True, timeout=self._timeouts, proxies=self._proxies
-            ).raw
-            if not call.sent:
+            if not (yield from self._connection.send(call, request)):
                 keep = True  # there is nothing on the connection
-                words = too_late(self._api, self._proxy)
-                return Response(None, sent=False, error=words, seconds=self._clock() - call.began)
-            self._date = raw.headers.get("Date", "")
-            body, whole = _read(raw)
+                words, seconds = too_late(*self._peers[:2]), self._clock() - call.began
+                return Response(None, sent=False, error=words, seconds=seconds)
+            answer = self._connection.answer()
+            yield from self._connection.read_head(answer)
+            self._date = answer.header("date")
+            body, whole = yield from answer.body(MAX_BODY)
             # A response may show the request, as a firewall's does; what is told to people of one
             # must not. What a 200 says of rows is read as it came.
             shown = known.body(body)
             if whole:
                 with suppress(orjson.JSONDecodeError):
-                    as_it_came = raw.status == 200 and request is not self._task
+                    as_it_came = answer.status == 200 and job.kind != "task"
                     document = orjson.loads(body if as_it_came else shown)
-            answered = raw.status in KEPT_AFTER and isinstance(document, dict)
-            keep = answered and call.answer is not None and call.answer.reusable
+            answered = answer.status in KEPT_AFTER and isinstance(document, dict)
+            keep = answered and answer.reusable
         except _FAILURES as error:
-            status = raw.status if raw is not None else None
+            status = answer.status if answer is not None else None
             # A proxy's words may show the request, too.
-            words = known.text(describe(error, call, self._api, self._proxy, self._ca_file, status))
+            words = known.text(describe(error, call, *self._peers, status))
             # A lost call may take effect for a time that counts from its sending, and connecting
             # may take long.
             began = call.began if call.sent_at is None else call.sent_at
             return Response(None, sent=call.sent, error=words, seconds=self._clock() - began)
         finally:
-            if raw is not None:
-                raw.release_conn() if keep else raw.close()
-            if not keep:
-                self._adapter.drop()
-            call.ended = self._clock()
+            if keep:
+                self._connection.rest()
+            else:
+                self._connection.close()
+        assert answer.status is not None
         return Response(
-            raw.status,
+            answer.status,
             shown,
             document if isinstance(document, dict) else None,
-            retry_after(raw.status, raw.headers, body, time.time()),
-            seconds=call.ended - call.began,
-            request_id=_request_id(raw.headers),
+            retry_after(answer, body, time.time()) if answer.status >= 400 else None,
+            seconds=self._clock() - call.began,
+            request_id=request_id(answer),
         )
+
+    def _request(self, job: Job) -> bytes:
+        """Return a request as it is sent."""
+        token = self._token.current().encode()
+        if job.kind == "upload":
+            path, content = UPLOAD_PATH, {"data_key": job.data_key, "items": job.items}
+        elif job.kind == "start":
+            path, content = ASYNC_PATH, task_body(job.data_key, job.items)
+        else:
+            path = ME_PATH if job.kind == "me" else TASK_PATH.format(quote(job.task_id, safe=""))
+            target = (self._root + path).encode()
+            head = b"GET %b HTTP/1.1\r\n%bAuthorization: UAT %b\r\n\r\n"
+            return head % (target, self._headers, token)
+        body = orjson.dumps(content)
+        return (
+            b"POST %b HTTP/1.1\r\n%bContent-Type: application/json\r\n"
+            b"Authorization: UAT %b\r\nContent-Length: %d\r\n\r\n%b"
+        ) % ((self._root + path).encode(), self._headers, token, len(body), body)
+
+    def _wait_for(self, job: Job) -> Response:
+        if self._loop is None:
+            self._loop = Loop(self._clock)
+        return run(self._loop, self.steps(job))
 
 
 def task_body(data_key: str, items: list[dict[str, str]]) -> dict[str, Any]:
@@ -215,58 +214,3 @@ def task_body(data_key: str, items: list[dict[str, str]]) -> dict[str, Any]:
     if "activation_status" in data:
         data["activation_status"] = int(data["activation_status"])
     return {"constraints": {data_key: [item[data_key] for item in items]}, "scm_data": data}
-
-
-def _request_id(headers: Mapping[str, str]) -> str:
-    """Return the number under which the server knows the request; empty: it tells none."""
-    for name in REQUEST_ID_HEADERS:
-        value = headers.get(name, "")
-        if value and _REQUEST_ID.fullmatch(value):
-            return known.text(value)
-    return ""
-
-
-def _read(raw: Any) -> tuple[bytes, bool]:
-    """Return the body, uncompressed and at most MAX_BODY, and whether that is all of it."""
-    # Reads on until there is as much or the body has ended, and raises when it ended too early.
-    body: bytes = raw.read(MAX_BODY + 1, decode_content=True)
-    return body[:MAX_BODY], len(body) <= MAX_BODY
-
-
-def retry_after(status: int, headers: Mapping[str, str], body: bytes, now: float) -> float | None:
-    """Return the seconds to wait before the next call, as a response of 400 or above asks for.
-
-    None when it does not. They are from the Retry-After header (seconds, or an HTTP date measured
-    against the response's own Date, else against ``now``, Unix seconds), else from the text
-    "available in N seconds" of the API's throttling.
-    """
-    if status < 400:
-        return None
-    value = headers.get("Retry-After", "").strip()
-    if _SECONDS.fullmatch(value):
-        return float(value)
-    if value and (date := _unix_seconds(value)) is not None:
-        sent_at = _unix_seconds(headers.get("Date", ""))
-        return max(0.0, date - (now if sent_at is None else sent_at))
-    text = _AVAILABLE_IN.search(body, 0, 2000)
-    return float(text[1]) if text else None
-
-
-def _unix_seconds(date: str) -> float | None:
-    with suppress(ValueError, TypeError, OverflowError, IndexError):
-        return email.utils.parsedate_to_datetime(date).timestamp()
-    return None
-
-
-def _host_and_port(key: str, url: str) -> str:
-    """Return what errors call the other side by; ConfigError when no call can be made to it."""
-    with suppress(KeyError, ValueError):
-        parts = urlsplit(url)
-        usual_port = {"http": 80, "https": 443}[parts.scheme]
-        if parts.hostname:
-            return f"{parts.hostname}:{parts.port or usual_port}"
-    raise _no_address(key)
-
-
-def _no_address(key: str) -> ConfigError:
-    return ConfigError([f"{key}: not an address such as https://host or http://host:port"])

@@ -6,13 +6,9 @@ exception that may hold a URL, a header or a body.
 
 from __future__ import annotations
 
-import http.client
 import socket
 import ssl
-from collections.abc import Iterator
-from typing import TypeVar
-
-from urllib3.exceptions import DecodeError, ProxyError
+import zlib
 
 from consumer.adapters.scantrust.transport import Call
 
@@ -23,8 +19,6 @@ _WRONG_NAME = (62, 63, 64)
 #: OpenSSL's word for an answer that is no TLS.
 _PLAIN = "WRONG_VERSION_NUMBER"
 
-Kind = TypeVar("Kind", bound=BaseException)
-
 
 def describe(
     error: BaseException, call: Call, api: str, proxy: str, ca_file: str, status: int | None
@@ -33,37 +27,32 @@ def describe(
 
     ``api``, ``proxy``: host:port, empty for no proxy; ``status``: None until headers came.
     """
-    # The first cause first: requests' own errors are OSErrors too.
-    chain = list(_chain(error))[::-1]
     if call.sent:
-        return _after_sending(chain, call, api, status)
-    return _before_sending(chain, call, api, proxy, ca_file)
+        return _after_sending(error, call, api, status)
+    return _before_sending(error, call, api, proxy, ca_file)
 
 
-def _before_sending(
-    chain: list[BaseException], call: Call, api: str, proxy: str, ca_file: str
-) -> str:
-    if proxy and _find(chain, ProxyError):
+def _before_sending(error: BaseException, call: Call, api: str, proxy: str, ca_file: str) -> str:
+    if call.at_proxy:
         peer, setting = f"the proxy {proxy}", "api.proxy"
     else:
         peer, setting = _peer(api, proxy), "api.base_url and api.proxy" if proxy else "api.base_url"
-    if refused := _find(chain, ssl.SSLCertVerificationError):
-        return _certificate(refused, peer, setting.partition(" ")[0], ca_file)
-    if failed := _find(chain, ssl.SSLError):
-        reason = failed.reason or failed.strerror or "no TLS"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _certificate(error, peer, setting.partition(" ")[0], ca_file)
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or error.strerror or "no TLS"
         if reason == _PLAIN:
             advice = f"perhaps {setting.partition(' ')[0]} must begin with http:// (sandbox)"
             return f"no TLS with {peer} ({reason}): the server there speaks none; {advice}"
         return f"no TLS with {peer} ({reason}): check that {setting} is an https address"
-    if _find(chain, socket.gaierror):
+    if isinstance(error, socket.gaierror):
         return f"the name of {peer} cannot be resolved: check {setting} and DNS"
-    if _find(chain, TimeoutError):
+    if isinstance(error, TimeoutError):
         return (
             f"no connection to {peer} within {call.connect_timeout:g} s: "
             f"check {setting} and the network"
         )
-    cause = _find(chain, OSError)
-    words = (cause.strerror or str(cause))[:200] if cause else type(chain[0]).__name__
+    words = ((error.strerror if isinstance(error, OSError) else "") or str(error))[:200]
     return f"no connection to {peer} ({words}): check {setting} and the network"
 
 
@@ -92,24 +81,12 @@ def _certificate(
     return f"{why}: set api.ca_file to a PEM file with the CA that issued it"
 
 
-def _after_sending(chain: list[BaseException], call: Call, api: str, status: int | None) -> str:
+def _after_sending(error: BaseException, call: Call, api: str, status: int | None) -> str:
     begun = f", only the beginning of one (HTTP {status})" if status is not None else ""
-    if _find(chain, TimeoutError):
+    if isinstance(error, TimeoutError):
         return f"no whole answer from the API {api} within {call.timeout:g} s{begun}"
-    if _find(chain, DecodeError):
+    if isinstance(error, zlib.error):
         return f"the body of the answer from the API {api} cannot be decompressed (HTTP {status})"
-    if isinstance(chain[0], OSError | http.client.IncompleteRead):
+    if isinstance(error, OSError):
         return f"the connection to the API {api} was lost before a whole answer{begun}"
-    return f"what came from the API {api} is no HTTP answer ({type(chain[0]).__name__}){begun}"
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error, then what caused it, down to the first cause."""
-    while error is not None:
-        yield error
-        wrapped = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
-        error = error.__cause__ or error.__context__ or wrapped
-
-
-def _find(chain: list[BaseException], kind: type[Kind]) -> Kind | None:
-    return next((error for error in chain if isinstance(error, kind)), None)
+    return f"what came from the API {api} is no HTTP answer ({error}){begun}"

@@ -1,45 +1,34 @@
-"""The worker threads: jobs in, responses out; no job is ever lost."""
+"""One thread that makes all calls: jobs in, responses out; no job is ever lost."""
 
 from __future__ import annotations
 
 import logging
+import socket
 import threading
-import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, Queue, SimpleQueue
-from typing import Any, Literal
+from functools import partial
+from queue import Queue
+from typing import Any
 
-import msgspec
-
-from consumer.adapters.scantrust.client import Client
-from consumer.adapters.scantrust.transport import StartBy
+from consumer.adapters.scantrust.client import Client, Job
+from consumer.adapters.scantrust.loop import FOR_EVER, Loop, Watched
 from consumer.core.uploading.response import Response
 
 _log = logging.getLogger(__name__)
 
 
-class Job(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """One call to make."""
-
-    kind: Literal["upload", "start", "task", "me"]
-    #: By the client's clock; later than this it is not sent. Or what tells it then.
-    start_by: StartBy = float("inf")
-    data_key: str = ""  #: of an upload, and of the start of a task
-    items: list[dict[str, str]] = []  #: the same
-    task_id: str = ""  #: of a task to poll
-    subject: Any = None  #: whatever the caller wants to find again with the response
-
-
 class Pool:
-    """Up to ``size`` workers, each with a client of its own (I1).
+    """Up to ``size`` calls at once, each by a client, so over a connection, of its own (I1).
 
-    A thread starts only when all others are busy.
+    One thread makes them all; it starts with the first job. A client is made only when all others
+    are busy, and the one that was busy last is taken first, so few connections serve few calls.
 
     Each job comes back once as ``(job, Response)`` in ``results``: also when it was not sent any
-    more, and when a worker met a bug. ``client_factory`` is called in the worker's thread. To be
-    used from one thread.
+    more, and when its client met a bug. ``client_factory`` is called in the thread. To be used from
+    one thread.
     """
 
     def __init__(
@@ -48,28 +37,29 @@ class Pool:
         self._client_factory = client_factory
         self._size = size
         self._results = results
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._jobs: deque[Job] = deque()
+        self._thread: threading.Thread | None = None
         self._closed = False
-        self._lock = threading.Lock()
-        self._open = 0  # jobs queued or at work
+        self._loop = Loop()
+        self._idle: list[Client] = []
+        self._made = 0
+        self._asleep = False  # the thread waits, or is about to, and must be woken for a job
+        bell, self._ring = socket.socketpair()
+        self._bell = Watched(bell, FOR_EVER, self)
+        self._ring.setblocking(False)
 
     def submit(self, job: Job) -> None:
-        """Have ``job`` done as soon as a worker is free."""
+        """Have ``job`` done as soon as fewer than ``size`` others are."""
         if self._closed:
             self._results.put((job, _stopped()))
             return
-        with self._lock:
-            self._open += 1
-            needed = self._open > len(self._threads)
-        self._jobs.put(job)
-        if needed and len(self._threads) < self._size:
+        self._jobs.append(job)
+        if self._thread is None:
             # A daemon: a call that no one waits for any more must not keep the process alive.
-            thread = threading.Thread(
-                target=self._work, name=f"upload-{len(self._threads)}", daemon=True
-            )
-            self._threads.append(thread)
-            thread.start()
+            self._thread = threading.Thread(target=self._work, name="upload-loop", daemon=True)
+            self._thread.start()
+        elif self._asleep:
+            self._wake()
 
     def close(self, timeout: float) -> bool:
         """Send nothing more, and wait up to ``timeout`` seconds for calls under way.
@@ -77,46 +67,77 @@ class Pool:
         Return False when some still are. Jobs that were not begun come back unsent.
         """
         self._closed = True
-        with suppress(Empty):
-            while job := self._jobs.get_nowait():
-                self._results.put((job, _stopped()))
-        for _ in self._threads:
-            self._jobs.put(None)
-        until = time.monotonic() + timeout
-        for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        with suppress(IndexError):
+            while True:
+                self._results.put((self._jobs.popleft(), _stopped()))
+        if self._thread is None:
+            return True
+        self._wake()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def on_unasked(self) -> None:
+        """Hear the bell."""
+        with suppress(BlockingIOError):
+            self._bell.sock.recv(4096)
+
+    def _wake(self) -> None:
+        self._asleep = False
+        with suppress(OSError):  # full: it will wake; closed: it has ended
+            self._ring.send(b"!")
 
     def _work(self) -> None:
-        client: Client | None = None
-        while (job := self._jobs.get()) is not None:
-            try:
-                client = client or self._client_factory()
-                response = _call(client, job)
-            except Exception as error:  # the last resort: a bug must not cost a job or a worker
-                response = Response(
-                    None,
-                    sent=client is not None,
-                    error=f"a fault in the program: {type(error).__name__}",
-                )
-                # The frames alone: the error's text may quote a header or a body.
-                frames = "".join(traceback.format_tb(error.__traceback__))
-                _log.error("an upload worker met %s\n%s", type(error).__qualname__, frames)
-            with self._lock:
-                self._open -= 1
-            self._results.put((job, response))
-        if client is not None:
+        self._loop.watch(self._bell)
+        while True:
+            self._asleep = True
+            # After that: a job that comes from now on rings.
+            self._begin_jobs()
+            if self._closed and not len(self._loop):
+                break
+            self._loop.turn()
+        self._loop.close()
+        for client in self._idle:
             client.close()
+        self._ring.close()
+
+    def _begin_jobs(self) -> None:
+        while self._idle or self._made < self._size:
+            try:
+                job = self._jobs.popleft()
+            except IndexError:
+                return
+            self._begin(job)
+
+    def _begin(self, job: Job) -> None:
+        client: Client | None = None
+        try:
+            if self._idle:
+                client = self._idle.pop()
+            else:
+                client = self._client_factory()
+                self._made += 1
+            steps = client.steps(job)
+        except Exception as error:
+            self._end(job, client, None, error)
+        else:
+            self._loop.start(steps, partial(self._end, job, client))
+
+    def _end(
+        self, job: Job, client: Client | None, response: Response | None, bug: Exception | None
+    ) -> None:
+        if client is not None:
+            self._idle.append(client)
+        if bug is not None:
+            response = _fault(bug, sent=client is not None)
+        self._results.put((job, response))
 
 
-def _call(client: Client, job: Job) -> Response:
-    if job.kind == "upload":
-        return client.upload(job.data_key, job.items, job.start_by)
-    if job.kind == "start":
-        return client.start(job.data_key, job.items, job.start_by)
-    if job.kind == "task":
-        return client.task(job.task_id, job.start_by)
-    return client.me(job.start_by)
+def _fault(bug: Exception, *, sent: bool) -> Response:
+    """Return what a job brings whose client met a bug: that must cost neither job nor client."""
+    # The frames alone: the error's text may quote a header or a body.
+    frames = "".join(traceback.format_tb(bug.__traceback__))
+    _log.error("an upload met %s\n%s", type(bug).__qualname__, frames)
+    return Response(None, sent=sent, error=f"a fault in the program: {type(bug).__name__}")
 
 
 def _stopped() -> Response:

@@ -1,9 +1,9 @@
-"""requests, held to what a caller of a slow and unreliable API needs.
+"""A connection held to what a caller of a slow and unreliable API needs.
 
-Four things that the library does not give: a deadline for the whole call (its time-out is for each
-receive, so an answer that trickles in never ends), the certain knowledge whether anything was sent,
-answers that belong to their requests, and a connection that is not trusted for long. All are
-decided at the connection, where they are facts, not by reading exceptions.
+Four things that HTTP libraries do not give together: a deadline for the whole call, however an
+answer trickles in; the certain knowledge whether anything was sent; answers that belong to their
+requests; and a connection that is not trusted for long. All are decided here, where they are facts,
+not by reading exceptions.
 
 **Which answer belongs to which request.** HTTP/1.1 has no numbers: the next answer is the next
 request's. So two requests of one connection exchange answers as soon as one answer more, or one
@@ -26,31 +26,19 @@ not used again. Else only what the answer says can show it (``core/uploading/cla
 
 Nothing is ever written twice, and after the deadline the connection is closed, with what may still
 come.
-
-The adapter is used without a Session: what a Session adds (cookies, redirects, .netrc, proxies and
-CA bundles from the environment) is what must not happen here, and for a 3xx it reads the whole
-body, however long.
 """
 
 from __future__ import annotations
 
-import functools
-import http.client
-import io
 import socket
-import ssl
-import struct
-import time
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import urlsplit
+from contextlib import suppress
 
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-
-from consumer.adapters.scantrust.framing import NoResponse, Received, StrictResponse
+from consumer.adapters.scantrust.address import Address
+from consumer.adapters.scantrust.framing import Answer, NoResponse
+from consumer.adapters.scantrust.loop import Steps
+from consumer.adapters.scantrust.names import addresses
+from consumer.adapters.scantrust.pipes import Pipe, Plain, Tls
 from consumer.adapters.scantrust.trust import TrustedCas
 
 #: A connection idle for longer is not used again, in seconds: the shortest keep-alive of common
@@ -62,43 +50,27 @@ IDLE_SECONDS = 4.0
 #: by now, and the certificate was verified when it was made.
 AGE_SECONDS = 60.0
 
-#: The most that is received for one answer, in bytes: http.client's limits on headers, and a capped
-#: body. What a chunk of length -1 would make it read is endless.
-MAX_RECEIVED = 8_000_000
-
-
 #: Until when a request may be sent, by the clock of its call; or what tells it at the moment of
 #: sending.
 StartBy = float | Callable[[], float]
 
 
 class Call:
-    """The one call that an adapter's connection is busy with.
+    """One call, and how far it is; times are readings of its client's clock in seconds.
 
-    Times are readings of ``clock`` in seconds.
+    ``start_by`` is the last moment at which it may be sent.
     """
 
     def __init__(
-        self, connect_timeout: float, timeout: float, clock: Callable[[], float] = time.monotonic
+        self, connect_timeout: float, timeout: float, start_by: StartBy, began: float
     ) -> None:
-        self.clock = clock
         self.connect_timeout = min(connect_timeout, timeout)
         self.timeout = timeout
-        self.ended = 0.0
-        self.answer: StrictResponse | None = None  # of this call, or of its proxy to CONNECT
-        self.connection: Any = None  # that it was sent on, the one before it, or none yet
-        self.begin(float("inf"))
-
-    def begin(self, start_by: StartBy) -> None:
-        """Start the time of the whole call.
-
-        ``start_by`` is the last moment at which it may be sent.
-        """
-        self.began = self.clock()
-        self.deadline = self.read_by = self.began + self.timeout
+        self.began = began
+        self.deadline = began + timeout
         self._start_by = start_by
         self.sent_at: float | None = None
-        self.answer = None
+        self.at_proxy = False  #: it is at connecting to the proxy
 
     @property
     def sent(self) -> bool:
@@ -113,356 +85,151 @@ class Call:
         start_by = self._start_by() if callable(self._start_by) else self._start_by
         return now > start_by or now >= self.deadline
 
-    def left(self, until: float) -> float:
-        """Return the seconds until then; raise TimeoutError when there are none."""
-        left = until - self.clock()
-        if left <= 0:
-            raise TimeoutError("the time for the whole call is over")
-        return left
 
+class Connection:
+    """The connection of one call at a time to the API: nothing is sent twice (matching)."""
 
-class _Socket(socket.socket):
-    """A connected socket whose time-outs the kernel keeps.
-
-    With a time-out of Python's, each send and receive first waits for the socket and gives up the
-    interpreter's lock twice, and setting the time-out gives it up once more. Beside a busy owner
-    thread each of these costs a worker up to a switch interval, and all of them together most of a
-    call.
-    """
-
-    def settimeout(self, value: float | None) -> None:
-        """Let the kernel end a send or receive after that many seconds, with EAGAIN."""
-        seconds = 0.0 if value is None else max(value, 1e-6)  # zero is for ever
-        interval = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
-        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, interval)
-        self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, interval)
-
-
-class _DeadlineReader(io.RawIOBase):
-    """The bytes of a socket, each receive only for as long as the call has left."""
-
-    def __init__(self, raw: Any, sock: socket.socket, call: Call) -> None:
-        super().__init__()
-        self._raw, self._sock, self._call = raw, sock, call
-        self._received = 0
-        self.over = False  # the answer has ended: nothing more is received
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if self.over:
-            return 0
-        self._sock.settimeout(self._call.left(self._call.read_by))
-        received: int | None = self._raw.readinto(buffer)
-        if received is None:
-            raise TimeoutError("nothing came in the time that was left")
-        self._received += received
-        if self._received > MAX_RECEIVED:
-            raise OSError("the answer is too long")
-        return received
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-def _answer(call: Call, sock: socket.socket, *args: Any, **kwargs: Any) -> StrictResponse:
-    """Make each response (a proxy's to CONNECT too), read under the call's deadline."""
-    answer = call.answer = StrictResponse(sock, *args, **kwargs)
-    raw = answer.fp.detach()
-    answer.fp = Received(_DeadlineReader(raw, sock, call))
-    return answer
-
-
-class _Connection(HTTPConnection):
-    """A connection that knows its call."""
-
-    call: Call
-    trusted: TrustedCas | None  #: None: no TLS
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.response_class = functools.partial(_answer, self.call)  # type: ignore[assignment]
-        self._held: list[bytes] | None = None
-        self._withheld = False  # the request came too late, and nothing of it was sent
-        self._stands_since = -AGE_SECONDS
+    def __init__(
+        self,
+        api: Address,
+        proxy: Address | None,
+        trusted: TrustedCas | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._api, self._proxy, self._trusted = api, proxy, trusted
+        self._clock = clock
+        self.pipe: Pipe | None = None  # None: it is not connected
+        self._stands_since = 0.0
+        self._idle_since = 0.0
         self._used = False  # a request was written
         self._again = False  # the present one is not the first
 
-    @property
-    def is_connected(self) -> bool:
-        """Return whether it may be used again (matching).
+    def send(self, call: Call, request: bytes) -> Steps[bool]:
+        """Connect if need be, and send a request; return False if it has become too late for it.
 
-        Asked when it is taken from the pool, which closes what is stale.
+        Before that nothing is sent; after it, all may be. A connection that stands too late serves
+        the next one. One that has ended, or has something on it, is closed, and made anew.
         """
-        return self.is_fresh and self._is_silent()
-
-    @property
-    def is_fresh(self) -> bool:
-        """Return whether it was idle for not too long and is not too old."""
-        now = self.call.clock()
-        return now - self.call.ended < IDLE_SECONDS and now - self._stands_since < AGE_SECONDS
-
-    def _is_silent(self) -> bool:
-        """Return whether nothing unread has come, the end of the connection included."""
-        if self.sock is None:
-            return False
-        try:
-            self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
-
-    def connect(self) -> None:
-        call = self.call
-        self.timeout = min(call.connect_timeout, call.left(call.deadline))
-        self._stands_since = call.clock()
-        call.read_by = (
-            self._stands_since + self.timeout
-        )  # the connection, its TLS, a proxy's answer to CONNECT
-        self._used = False
-        super().connect()
-        call.read_by = call.deadline
-        if type(self.sock) is socket.socket:
-            self.sock.setblocking(True)
-            self.sock = _Socket(fileno=self.sock.detach())
-
-    def _new_conn(self) -> socket.socket:
-        """Connect to the first address of the name that takes it, all in the time for connecting.
-
-        The library gives that time to each address, and once more to TLS.
-        """
-        call, failed = self.call, OSError("the name has no address")
-        found = socket.getaddrinfo(self._dns_host, self.port, 0, socket.SOCK_STREAM)
-        for number, (family, kind, protocol, _, address) in enumerate(found):
-            sock = socket.socket(family, kind, protocol)
-            try:
-                for option in self.socket_options or ():
-                    sock.setsockopt(*option)
-                sock.settimeout(call.left(call.read_by) / (len(found) - number))
-                sock.connect(address)
-                sock.settimeout(call.left(call.read_by))
-            except OSError as error:
-                sock.close()
-                failed = error
-            else:
-                return sock
-        raise failed
-
-    def _tunnel(self) -> None:
-        """Send CONNECT; what a proxy sends behind its response to that is no server's."""
-        super()._tunnel()
-        if self.call.answer is not None and self.call.answer.left_over:
-            raise OSError("the proxy says more than was asked")
-        self.sock.settimeout(self.call.left(self.call.read_by))
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        """Connect if need be, and write head and body at once.
-
-        Before that nothing is sent; after it, all may be.
-
-        A request that has become too late meanwhile is not sent, and the connection stands for the
-        next one. One that finds the connection ended, or something on it, has a new one.
-        """
-        self.call.connection = self
-        if self.sock is None:
-            self.connect()
-        head_and_body = self._built(*args, **kwargs)
-        if not self._is_silent():
-            if not self._used:
-                raise OSError("the server speaks before it was asked")
-            if self.proxy is not None:  # only the pool knows how to come through it again
-                raise OSError("the connection ended before the request was sent")
+        if not self._is_usable():
             self.close()
-            self.connect()
-            head_and_body = self._built(*args, **kwargs)
-        call, now = self.call, self.call.clock()
-        self._withheld = call.too_late(now)
-        if self._withheld:
-            # Closed without its socket, the connection forgets the request, and nothing else.
-            sock, self.sock = self.sock, None
-            http.client.HTTPConnection.close(self)
-            self.sock = sock
-            return
+            yield from self.connect(call)
+            if not self._is_silent():
+                raise OSError("the server speaks before it was asked, or has ended the connection")
+        assert self.pipe is not None
+        now = self._clock()
+        if call.too_late(now):
+            return False
         self._again, self._used = self._used, True
         call.sent_at = now
-        left = memoryview(head_and_body)
-        while left:
-            self.sock.settimeout(call.left(call.deadline))
-            try:
-                left = left[self.sock.send(left) :]
-            except BlockingIOError:
-                raise TimeoutError(
-                    "the request could not be written in the time that was left"
-                ) from None
-            except (BrokenPipeError, ConnectionResetError):
-                if self._again:
-                    raise
-                # it may have been answered before it was read whole, as one that is too large is
-                break
-
-    def _built(self, *args: Any, **kwargs: Any) -> bytes:
-        """Return the request as bytes."""
-        held = self._held = []
+        self.pipe.below.until = call.deadline
         try:
-            super().request(*args, **kwargs)
-        finally:
-            self._held = None
-        return b"".join(held)
+            yield from self.pipe.send(request)
+        except (BrokenPipeError, ConnectionResetError):
+            if self._again:
+                raise
+            # it may have been answered before it was read whole, as one that is too large is
+        return True
 
-    def getresponse(self) -> Any:
-        """Return what came; for a request that was withheld, nothing.
+    def answer(self) -> Answer:
+        """Return the answer to what was sent, of which nothing is read yet."""
+        assert self.pipe is not None
+        return Answer(self.pipe.receive, self.pipe.below.sock)
 
-        An exception would make the library close all.
-        """
-        if self._withheld:
-            return urllib3.HTTPResponse(preload_content=False)
-        response = super().getresponse()
-        if self._again and self.call.answer is not None and self.call.answer.early:
+    def read_head(self, answer: Answer) -> Steps[None]:
+        """Read an answer's head; raise NoResponse if it may be about another request."""
+        yield from answer.head()
+        if self._again and answer.early:
             raise NoResponse(
                 "it was sent before the request had arrived: it may be about another one"
             )
-        return response
 
-    def send(self, data: Any) -> None:
-        if self._held is None:
-            super().send(data)
-        else:
-            self._held.append(data)
+    def rest(self) -> None:
+        """Take in that the call is over, and the connection stands for the next one."""
+        self._idle_since = self._clock()
+        if self.pipe is not None:
+            self.pipe.below.rest()
 
-
-class _TlsConnection(_Connection, HTTPSConnection):
-    """The same over TLS."""
-
-    def connect(self) -> None:
-        """Connect; the certificates count that are in the file now."""
-        assert self.trusted is not None
-        self.ssl_context = context = self.trusted.context()
-        if self.proxy_config is not None:
-            self.proxy_config = self.proxy_config._replace(ssl_context=context)
-        super().connect()
-
-    def _is_silent(self) -> bool:
-        """Return the same as without TLS; but what has come may be TLS's own.
-
-        Session tickets follow the handshake unasked.
-
-        TLS may have taken from the socket what nobody has read, so it is asked, not the socket.
-        """
-        if self.sock is None:
-            return False
-        self.sock.settimeout(0.0)
-        try:
-            self.sock.recv(1)
-        except (ssl.SSLWantReadError, BlockingIOError):
-            return True
-        except OSError:
-            return False
-        return False
-
-
-class Adapter(HTTPAdapter):
-    """The transport of one worker: one address, one connection, nothing sent twice (matching)."""
-
-    def __init__(self, call: Call, tls: TrustedCas | None) -> None:
-        self._call = call
-        self._tls = tls
-        self._pool: Any = None  # with a proxy
-        self._direct: Any = None  # without
-        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
-
-    def send(
-        self,
-        request: requests.PreparedRequest,
-        stream: bool = False,  # noqa: FBT001, FBT002 - the library's signature
-        timeout: Any = None,
-        verify: Any = True,  # noqa: FBT002
-        cert: Any = None,
-        proxies: Any = None,
-    ) -> requests.Response:
-        """Send, and read the head of the answer; its body is read by the caller.
-
-        Without a proxy the one connection is driven directly: what the library does around it
-        (pools, retries, redirects) is switched off here anyway, and takes a quarter of the time of
-        a call.
-        """
-        if proxies:
-            return super().send(request, stream, timeout, verify, cert, proxies)
-        connection = self._direct = self._direct or self._connect_to(request.url)
-        if connection.sock is not None and not connection.is_fresh:
-            connection.close()
-        connection.request(
-            request.method,
-            request.path_url,
-            body=request.body,
-            headers=request.headers,
-            preload_content=False,
-        )
-        return self.build_response(request, connection.getresponse())
-
-    def _connect_to(self, url: str | None) -> Any:
-        parts = urlsplit(url or "")
-        if self._tls is None:
-            kind = self._kind(_Connection)
-            return kind(parts.hostname, parts.port)
-        return self._kind(_TlsConnection)(
-            parts.hostname, parts.port, ssl_context=self._tls.context()
-        )
-
-    def _kind(self, kind: type[Any]) -> type[Any]:
-        return type(kind.__name__, (kind,), {"call": self._call, "trusted": self._tls})
-
-    def drop(self) -> None:
-        """Close the connection: there may be something on it that nobody will read.
-
-        The connection itself: a pool has it back as soon as a body has ended, whatever follows.
-        """
-        if self._call.connection is not None:
-            self._call.connection.close()
-
-    def get_connection_with_tls_context(
-        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
-    ) -> Any:
-        """Return the pool of this adapter's address.
-
-        Looked up once, as nothing of its key ever changes.
-        """
-        if self._pool is None:
-            self._pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
-            self._pool.ConnectionCls = self._kind(
-                _TlsConnection if self._pool.scheme == "https" else _Connection
-            )
-        return self._pool
+    def on_unasked(self) -> None:
+        """Close it if it has ended, or something is on it that nobody asked for."""
+        if not self._is_silent():
+            self.close()
 
     def close(self) -> None:
-        """Close the connection."""
-        self.drop()
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
-        super().close()
+        """Close it: there may be something on it that nobody will read."""
+        if self.pipe is not None:
+            self.pipe.below.close()
+            self.pipe = None
 
-    def build_connection_pool_key_attributes(
-        self, request: Any, verify: Any, cert: Any = None
-    ) -> Any:
-        """Return the address, and the context that verifies."""
-        address, _ = super().build_connection_pool_key_attributes(request, verify, cert)
-        return address, {"ssl_context": self._tls.context()} if self._tls else {}
+    def _is_usable(self) -> bool:
+        """Return whether it may be used again (matching)."""
+        now = self._clock()
+        is_fresh = now - self._idle_since < IDLE_SECONDS and now - self._stands_since < AGE_SECONDS
+        return self.pipe is not None and is_fresh and self._is_silent()
 
-    def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
-        """Return a manager that verifies the proxy by the same context."""
-        context = self._tls.context() if self._tls else None
-        return super().proxy_manager_for(proxy, proxy_ssl_context=context, **kwargs)
+    def _is_silent(self) -> bool:
+        """Return whether nothing unread has come, the end of the connection included.
 
-    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """Do nothing: the context that verifies belongs to the pool."""
+        TLS may have taken from the socket what nobody has read, and tickets follow its handshake
+        unasked. So the pipe is asked, not the socket.
+        """
+        with suppress(OSError):
+            return self.pipe is not None and self.pipe.take() is None
+        return False
 
-    def build_response(self, req: Any, resp: Any) -> requests.Response:  # noqa: ARG002 - the library's signature
-        """Return only what the client reads: no cookies, no history."""
-        response = requests.Response()
-        response.status_code = resp.status
-        response.raw = resp
-        return response
+    # -- connecting ------------------------------------------------------------------------------
+
+    def connect(self, call: Call) -> Steps[None]:
+        """Connect, through the proxy if there is one, all in the time for connecting."""
+        self._stands_since = self._idle_since = self._clock()
+        self._used = False
+        until = min(self._stands_since + call.connect_timeout, call.deadline)
+        call.at_proxy = self._proxy is not None
+        first = self._proxy or self._api
+        yield from self._reach(first, until)
+        if first.tls:
+            yield from self._encrypt(first)
+        if self._proxy is not None and self._api.tls:
+            yield from self._tunnel(self._proxy)
+            call.at_proxy = False
+            yield from self._encrypt(self._api)
+
+    def _reach(self, address: Address, until: float) -> Steps[None]:
+        """Connect to the first address of the name that takes it."""
+        failed = OSError("the name has no address")
+        found = yield from addresses(address.host, address.port, until)
+        for number, (family, kind, protocol, _, target) in enumerate(found):
+            sock = socket.socket(family, kind, protocol)
+            now = self._clock()
+            self.pipe = pipe = Plain(sock, now + (until - now) / (len(found) - number), self)
+            try:
+                yield from pipe.connect(target)
+            except OSError as error:
+                self.close()
+                failed = error
+            else:
+                pipe.until = until
+                return
+        raise failed
+
+    def _encrypt(self, address: Address) -> Steps[None]:
+        """Shake hands; the certificates count that are in the file now."""
+        assert self.pipe is not None
+        assert self._trusted is not None
+        tls = Tls(self.pipe, self._trusted.context(), address.name)
+        yield from tls.handshake()
+        self.pipe = tls
+
+    def _tunnel(self, proxy: Address) -> Steps[None]:
+        """Send CONNECT; what a proxy sends behind its response to that is no server's."""
+        assert self.pipe is not None
+        target = self._api.with_port.encode()
+        yield from self.pipe.send(
+            b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (target, target, proxy.authorization)
+        )
+        answer = self.answer()
+        yield from answer.head()
+        if answer.status is None or not 200 <= answer.status < 300:
+            reason = f"{answer.status} {answer.reason}".strip()
+            raise OSError(f"the tunnel is refused: {reason}")
+        if answer.left_over:
+            raise OSError("the proxy says more than was asked")

@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class TrustedCas:
-    """The verifying context as it is now, shared by all workers, as it takes long to make.
+    """The verifying context as it is now, shared by all connections, as it takes long to make.
 
     ``ca_file`` is read whenever a connection is made, and a context is made of it anew when it
     holds something else. To read it is as cheap as to look whether it has changed, and cannot be
@@ -67,7 +67,9 @@ class TrustedCas:
     def _read(self) -> tuple[bytes, ssl.SSLContext]:
         # The content first: if the file is replaced in between, it differs from it the next time.
         content = Path(self.ca_file).read_bytes() if self.ca_file else b""
-        return content, ssl.create_default_context(cafile=self.ca_file or DEFAULT_CA_BUNDLE_PATH)
+        context = ssl.create_default_context(cafile=self.ca_file or DEFAULT_CA_BUNDLE_PATH)
+        context.set_alpn_protocols(["http/1.1"])  # else a server might choose HTTP/2
+        return content, context
 
     def _what_is_wrong(self, error: OSError) -> str:
         bad = isinstance(error, ssl.SSLError)

@@ -1,0 +1,206 @@
+"""One thread makes all calls, and none of them holds up another."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import pytest
+
+from consumer.adapters.scantrust.client import Client, Job
+from consumer.adapters.scantrust.pool import Pool
+from consumer.adapters.scantrust.token import TokenSource
+from consumer.core.uploading.response import Response
+from tests.component.test_pool import pool_to, upload
+from tests.component.wire import (
+    ITEMS,
+    TOKEN,
+    Peer,
+    Wire,
+    answer,
+    client_to,
+    make_certificate,
+    saying,
+    wait_until,
+)
+
+
+class _Resolver:
+    """Hangs for one name until it is let go, and counts how often it is asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str = "slow.test") -> None:
+        self.asked = 0
+        self.let_go = threading.Event()
+        real = socket.getaddrinfo
+
+        def found(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+            if host != name:
+                return real(host, port, *args, **kwargs)
+            if socket.AI_NUMERICHOST in args:
+                raise socket.gaierror(socket.EAI_NONAME, "no number")
+            self.asked += 1
+            assert self.let_go.wait(10)
+            return real("127.0.0.1", port, *args, **kwargs)
+
+        monkeypatch.setattr(socket, "getaddrinfo", found)
+
+
+def test_a_name_that_takes_long_to_look_up_ends_at_the_time_for_connecting_and_was_never_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolver = _Resolver(monkeypatch)
+    with client_to("http://slow.test", connect_timeout=0.3) as client:
+        response = client.upload("extended_id", ITEMS)
+    resolver.let_go.set()
+    assert (response.status, response.sent) == (None, False)
+    assert "within 0.3 s" in response.error
+    assert 0.2 < response.seconds < 1.3
+
+
+def test_a_look_up_holds_up_no_other_call_and_serves_all_who_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolver = _Resolver(monkeypatch)
+    results: Queue[tuple[Job, Response]] = Queue()
+    with Wire(saying(answer())) as wire:
+        urls = iter([f"http://slow.test:{wire.port}"] * 3 + [wire.url])
+        pool = Pool(
+            lambda: Client(next(urls), TokenSource(TOKEN), connect_timeout=8, timeout=9), 4, results
+        )
+        for number in range(4):
+            pool.submit(upload(subject=number))
+        job, response = results.get(timeout=5)
+        assert (job.subject, response.status) == (3, 200), "a look-up blocks the thread"
+        resolver.let_go.set()
+        assert [results.get(timeout=5)[1].status for _ in range(3)] == [200] * 3
+        assert resolver.asked == 1
+        assert pool.close(5)
+
+
+def test_servers_that_trickle_hold_up_no_other_call() -> None:
+    def script(peer: Peer, wire: Wire) -> None:
+        request = wire.take(peer)
+        if request is not None and b"slow" in request.body:
+            peer.trickle(answer(body=b"x" * 900), pause=0.01)
+        peer.send(answer())
+
+    with Wire(script) as wire, pool_to(wire.url, size=4, timeout=2.0) as (pool, results):
+        for number in range(3):
+            pool.submit(Job("upload", data_key="k", items=[{"k": "slow"}], subject=number))
+        wait_until(lambda: len(wire.requests) == 3)
+        pool.submit(upload(subject="quick"))
+        job, response = results.get(timeout=1.5)
+        assert (job.subject, response.status) == ("quick", 200)
+        rest = [results.get(timeout=5)[1] for _ in range(3)]
+    assert [(response.status, response.sent) for response in rest] == [(None, True)] * 3
+    assert all("within 2 s" in response.error for response in rest)
+
+
+@pytest.mark.parametrize("how", ["closed", "spoken on"])
+def test_an_idle_connection_that_is_good_for_nothing_is_closed_at_once(how: str) -> None:
+    def script(peer: Peer, wire: Wire) -> None:
+        wire.take(peer)
+        peer.send(answer())
+        if how == "closed":
+            peer.sock.shutdown(socket.SHUT_WR)
+        else:
+            time.sleep(0.05)
+            peer.send(answer("408 Request Timeout", b""))
+        assert wire.take(peer) is None  # the client has closed it
+
+    with Wire(script) as wire, pool_to(wire.url) as (pool, results):
+        pool.submit(upload())
+        assert results.get(timeout=5)[1].status == 200
+        wait_until(lambda: wire.closed == 1)
+        pool.submit(upload())
+        assert results.get(timeout=5)[1].status == 200
+    assert wire.connections == 2
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("over_tls", [False, True])
+def test_a_connection_whose_request_came_too_late_rests(over_tls: bool, tmp_path: Path) -> None:
+    made = make_certificate(tmp_path, "api", "IP:127.0.0.1") if over_tls else None
+    results: Queue[tuple[Job, Response]] = Queue()
+    asked: list[float] = []
+
+    def lease() -> float:
+        """In time when the call begins, and over when its connection stands."""
+        asked.append(0.0)
+        return float("inf") if len(asked) == 1 else 0.0
+
+    with Wire(saying(answer()), made.server() if made else None) as wire:
+        pool = Pool(
+            lambda: Client(
+                wire.url, TokenSource(TOKEN), connect_timeout=5, timeout=9,
+                ca_file=str(made.pem) if made else "",
+            ),
+            1,
+            results,
+        )  # fmt: skip
+        pool.submit(upload(start_by=lease))
+        assert not results.get(timeout=5)[1].sent
+        before = time.process_time()
+        threading.Event().wait(0.4)
+        assert time.process_time() - before < 0.05, "it turns without end"
+        pool.submit(upload())
+        assert results.get(timeout=5)[1].status == 200
+        assert pool.close(5)
+    assert wire.connections == 1
+
+
+def test_a_connection_through_a_proxy_that_ended_while_idle_is_made_anew() -> None:
+    def script(peer: Peer, wire: Wire) -> None:
+        wire.take(peer)
+        peer.send(answer())
+
+    with Wire(script) as proxy, client_to("http://api.invalid", proxy=proxy.url) as client:
+        for number in range(1, 4):
+            assert client.upload("extended_id", ITEMS).status == 200
+            wait_until(lambda expected=number: proxy.closed == expected)  # type: ignore[misc]
+
+
+def test_an_api_of_ipv6_is_called_by_its_address() -> None:
+    heard: list[bytes] = []
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+
+    def serve() -> None:
+        sock, _ = listener.accept()
+        with sock:
+            heard.append(sock.recv(65536))
+            sock.sendall(answer())
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with listener:
+        port = listener.getsockname()[1]
+        with client_to(f"http://[::1]:{port}") as client:
+            assert client.me().status == 200
+        thread.join(5)
+    assert b"\r\nHost: [::1]:%d\r\n" % port in heard[0]
+
+
+def test_a_call_goes_on_where_a_server_takes_the_request_slowly(tmp_path: Path) -> None:
+    made = make_certificate(tmp_path, "api", "IP:127.0.0.1")
+    rows = [{"extended_id": "x" * 100_000}] * 30
+
+    def script(peer: Peer, wire: Wire) -> None:
+        while wire.take(peer) is not None:
+            peer.send(answer())
+
+    for tls in (None, made.server()):
+        with (
+            Wire(script, tls) as wire,
+            client_to(wire.url, timeout=20, ca_file=str(made.pem)) as client,
+        ):
+            assert client.upload("extended_id", rows).status == 200
+            assert client.upload("extended_id", ITEMS).status == 200
+        assert len(wire.requests[0].body) > 3_000_000
+        assert wire.connections == 1
