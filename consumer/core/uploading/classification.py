@@ -179,11 +179,12 @@ def _read_200(data_key: str, rows: list[Row], response: Response) -> Outcome:
         )
     missing: list[Row] = []
     unlisted: dict[int, list[str]] = {}
+    find = items.get
     for row in rows:
-        listed = items.get(row.value)
+        listed = find(row.value)
         if listed is None:
             missing.append(row)
-        elif isinstance(listed, list) and len(listed) < len(row.item) - 1:
+        elif type(listed) is list and len(listed) < len(row.item) - 1:
             names = {name for name in listed if isinstance(name, str)}
             fields = [name for name in row.item if name not in names and name != data_key]
             unlisted[id(row)] = fields
