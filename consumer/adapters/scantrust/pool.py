@@ -40,13 +40,9 @@ class Pool:
         self._jobs: deque[Job] = deque()
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._loop = Loop()
         self._idle: list[Client] = []
         self._made = 0
         self._asleep = False  # the thread waits, or is about to, and must be woken for a job
-        bell, self._ring = socket.socketpair()
-        self._bell = Watched(bell, FOR_EVER, self)
-        self._ring.setblocking(False)
 
     def submit(self, job: Job) -> None:
         """Have ``job`` done as soon as fewer than ``size`` others are."""
@@ -55,9 +51,7 @@ class Pool:
             return
         self._jobs.append(job)
         if self._thread is None:
-            # A daemon: a call that no one waits for any more must not keep the process alive.
-            self._thread = threading.Thread(target=self._work, name="upload-loop", daemon=True)
-            self._thread.start()
+            self._thread = self._start()
         elif self._asleep:
             self._wake()
 
@@ -85,6 +79,16 @@ class Pool:
         self._asleep = False
         with suppress(OSError):  # full: it will wake; closed: it has ended
             self._ring.send(b"!")
+
+    def _start(self) -> threading.Thread:
+        self._loop = Loop()
+        bell, self._ring = socket.socketpair()
+        self._bell = Watched(bell, FOR_EVER, self)
+        self._ring.setblocking(False)
+        # A daemon: a call that no one waits for any more must not keep the process alive.
+        thread = threading.Thread(target=self._work, name="upload-loop", daemon=True)
+        thread.start()
+        return thread
 
     def _work(self) -> None:
         self._loop.watch(self._bell)
