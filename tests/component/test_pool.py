@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from queue import Queue
 from typing import Any
 
 import pytest
 
 from consumer.adapters.scantrust.client import Client, Job
-from consumer.adapters.scantrust.loop import Steps
+from consumer.adapters.scantrust.loop import Loop, Steps
 from consumer.adapters.scantrust.pool import Pool
 from consumer.adapters.scantrust.token import TokenSource
 from consumer.core.uploading.response import Response
@@ -182,6 +183,33 @@ def test_a_bug_in_a_worker_costs_neither_the_job_nor_the_worker_and_is_logged_wi
     for secret in (TOKEN, "A1-value"):
         assert secret not in caplog.text
         assert secret not in responses[0][1].error
+
+
+def test_a_bug_in_the_loop_costs_the_calls_under_way_and_not_the_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    results: Results = Queue()
+    turn, turns = Loop.turn, count()
+
+    def once_wrong(loop: Loop) -> None:
+        if next(turns) == 1:
+            raise KeyError("a bug")
+        turn(loop)
+
+    monkeypatch.setattr(Loop, "turn", once_wrong)
+    with Wire(saying(answer())) as wire:
+        pool = Pool(
+            lambda: Client(wire.url, TokenSource(TOKEN), connect_timeout=2, timeout=5), 2, results
+        )
+        pool.submit(upload(subject=0))
+        first = results.get(timeout=5)
+        pool.submit(upload(subject=1))
+        second = results.get(timeout=5)
+        assert pool.close(5)
+    assert (first[0].subject, first[1].status) == (0, None)
+    assert "a fault in the program: KeyError" in first[1].error
+    assert first[1].sent, "a bug proves nothing about what was sent"
+    assert (second[0].subject, second[1].status) == (1, 200)
 
 
 def test_a_client_that_cannot_be_made_is_an_unsent_job_each_time_and_tried_again() -> None:

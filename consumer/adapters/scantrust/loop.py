@@ -101,6 +101,11 @@ class Loop:
                 self._wake(watched, TimeoutError("the time is over"))
             self._look_at = min((one.until for one in self._waiting), default=FOR_EVER)
 
+    def fail(self, error: Exception) -> None:
+        """Raise an error in all steps that wait: nobody knows how they would go on."""
+        for watched in list(self._waiting):
+            self._wake(watched, error)
+
     def close(self) -> None:
         """Leave what is under way undone, and close all sockets."""
         for watched in list(self._waiting):

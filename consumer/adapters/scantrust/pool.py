@@ -98,7 +98,10 @@ class Pool:
             self._begin_jobs()
             if self._closed and not len(self._loop):
                 break
-            self._loop.turn()
+            try:
+                self._loop.turn()
+            except Exception as bug:  # it must not end the thread that all calls need
+                self._loop.fail(bug)
         self._loop.close()
         for client in self._idle:
             client.close()
