@@ -66,7 +66,8 @@ def test_begins_and_ends_are_those_of_a_reader_of_committed_records(
         (topic, 2): LogExtent(0, 0),
     }
     producer.commit_transaction(SECONDS)
-    assert watched.look().look.logs[(topic, 1)] == LogExtent(0, 2)
+    # The broker writes the marker after it has answered.
+    wait_until(lambda: watched.look().look.logs[(topic, 1)] == LogExtent(0, 2), SECONDS)
 
 
 def test_the_first_record_from_an_offset_on_is_told_with_its_time(
