@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import Queue
 from typing import Any
 
 import pytest
 
+from consumer.adapters.scantrust import names
 from consumer.adapters.scantrust.client import Client, Job
 from consumer.adapters.scantrust.pool import Pool
 from consumer.adapters.scantrust.token import TokenSource
@@ -204,3 +208,120 @@ def test_a_call_goes_on_where_a_server_takes_the_request_slowly(tmp_path: Path) 
             assert client.upload("extended_id", ITEMS).status == 200
         assert len(wire.requests[0].body) > 3_000_000
         assert wire.connections == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"X: " + b" " * 60_000 + b"\n",
+        b"X: a" + b" " * 60_000 + b"b\r\n",
+        b"X:" + b" " * 60_000 + b"\x00\r\n",
+    ],
+    ids=["no CR", "legal", "NUL"],
+)
+def test_a_header_full_of_blanks_is_read_at_once(line: bytes) -> None:
+    whole = b"HTTP/1.1 200 OK\r\n" + line + b"Content-Length: 2\r\n\r\n{}"
+    with Wire(saying(whole)) as wire, client_to(wire.url) as client:
+        before = time.thread_time()
+        assert client.upload("extended_id", ITEMS).status == 200
+        assert time.thread_time() - before < 0.5, "a pattern that grows with the cube of blanks"
+
+
+def test_a_tls_server_that_sends_tiny_records_without_end_holds_up_no_other_call(
+    tmp_path: Path,
+) -> None:
+    made = make_certificate(tmp_path, "api", "IP:127.0.0.1")
+    flood = threading.Event()
+
+    def script(peer: Peer, _: Wire) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = made.server().wrap_bio(incoming, outgoing, server_side=True)
+
+        def until_done(step: Callable[[], object]) -> None:
+            while True:
+                try:
+                    step()
+                except ssl.SSLWantReadError:
+                    peer.sock.sendall(outgoing.read())
+                    incoming.write(peer.sock.recv(65_536))
+                else:
+                    peer.sock.sendall(outgoing.read())
+                    return
+
+        until_done(tls.do_handshake)
+        until_done(lambda: tls.read(65_536))
+        tls.write(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n")
+        for _number in range(300_000):
+            tls.write(b"x")
+        flood.set()
+        with suppress(OSError):
+            peer.sock.sendall(outgoing.read())
+
+    results: Queue[tuple[Job, Response]] = Queue()
+    with Wire(script) as slow, Wire(saying(answer())) as wire:
+        urls = iter([slow.url.replace("http:", "https:"), wire.url])
+        pool = Pool(
+            lambda: Client(
+                next(urls), TokenSource(TOKEN), connect_timeout=2, timeout=4, ca_file=str(made.pem)
+            ),
+            2,
+            results,
+        )
+        pool.submit(upload(subject="slow"))
+        assert flood.wait(10)
+        begun = time.monotonic()
+        pool.submit(upload(subject="quick"))
+        assert results.get(timeout=10)[0].subject == "quick"
+        assert time.monotonic() - begun < 0.5, "it waits for the end of the flood"
+        job, response = results.get(timeout=10)
+        assert (job.subject, response.sent) == ("slow", True)
+        assert pool.close(5)
+
+
+def test_waiters_who_give_up_leave_no_descriptors_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = _Resolver(monkeypatch)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(10):
+        with client_to("http://slow.test", connect_timeout=0.05) as client:
+            assert not client.upload("extended_id", ITEMS).sent
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+    resolver.let_go.set()
+
+
+def test_a_look_up_that_fails_in_any_way_is_told_and_the_next_call_asks_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "getaddrinfo", _numeric_or(broken))
+        with client_to("http://poisoned.test", connect_timeout=2.0) as client:
+            response = client.upload("extended_id", ITEMS)
+    assert (response.sent, "cannot be resolved" in response.error) == (False, True)
+    assert ("poisoned.test", 80) not in names._under_way
+
+
+def test_an_address_of_a_kind_that_this_machine_lacks_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Wire(saying(answer())) as wire:
+        both = [
+            (999, socket.SOCK_STREAM, 0, "", ("::1", wire.port)),
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", wire.port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", _numeric_or(lambda *_, **__: both))
+        with client_to(f"http://two.test:{wire.port}") as client:
+            assert client.upload("extended_id", ITEMS).status == 200
+
+
+def _numeric_or(otherwise: Any) -> Any:
+    """Return a resolver that knows addresses, and answers for names what it is given."""
+    real = socket.getaddrinfo
+
+    def look_up(*arguments: Any, **more: Any) -> Any:
+        if len(arguments) > 5 and arguments[5] & socket.AI_NUMERICHOST:
+            return real(*arguments, **more)
+        return otherwise(*arguments, **more)
+
+    return look_up

@@ -207,7 +207,7 @@ def test_a_bug_in_the_loop_costs_the_calls_under_way_and_not_the_thread(
         second = results.get(timeout=5)
         assert pool.close(5)
     assert (first[0].subject, first[1].status) == (0, None)
-    assert "a fault in the program: KeyError" in first[1].error
+    assert "a fault in the program: RuntimeError" in first[1].error
     assert first[1].sent, "a bug proves nothing about what was sent"
     assert (second[0].subject, second[1].status) == (1, 200)
 

@@ -157,7 +157,7 @@ class Client:
         except _FAILURES as error:
             status = answer.status if answer is not None else None
             # A proxy's words may show the request, too.
-            words = known.text(describe(error, call, *self._peers, status))
+            words = known.text(describe(error, call, *self._peers, status, known.text))
             # A lost call may take effect for a time that counts from its sending, and connecting
             # may take long.
             began = call.began if call.sent_at is None else call.sent_at

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 import zlib
+from collections.abc import Callable
 
 from consumer.adapters.scantrust.transport import Call
 
@@ -21,7 +22,13 @@ _PLAIN = "WRONG_VERSION_NUMBER"
 
 
 def describe(
-    error: BaseException, call: Call, api: str, proxy: str, ca_file: str, status: int | None
+    error: BaseException,
+    call: Call,
+    api: str,
+    proxy: str,
+    ca_file: str,
+    status: int | None,
+    hide: Callable[[str], str],
 ) -> str:
     """Return one sentence.
 
@@ -29,10 +36,12 @@ def describe(
     """
     if call.sent:
         return _after_sending(error, call, api, status)
-    return _before_sending(error, call, api, proxy, ca_file)
+    return _before_sending(error, call, api, proxy, ca_file, hide)
 
 
-def _before_sending(error: BaseException, call: Call, api: str, proxy: str, ca_file: str) -> str:
+def _before_sending(
+    error: BaseException, call: Call, api: str, proxy: str, ca_file: str, hide: Callable[[str], str]
+) -> str:
     if call.at_proxy:
         peer, setting = f"the proxy {proxy}", "api.proxy"
     else:
@@ -52,7 +61,8 @@ def _before_sending(error: BaseException, call: Call, api: str, proxy: str, ca_f
             f"no connection to {peer} within {call.connect_timeout:g} s: "
             f"check {setting} and the network"
         )
-    words = ((error.strerror if isinstance(error, OSError) else "") or str(error))[:200]
+    # A proxy's words may show its log-in. Half of it would not be known: first hidden, then cut.
+    words = hide((error.strerror if isinstance(error, OSError) else "") or str(error))[:200]
     return f"no connection to {peer} ({words}): check {setting} and the network"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +12,8 @@ from consumer.adapters.scantrust.loop import READ, Steps, Watched
 
 #: As getaddrinfo gives them: family, kind, protocol, name, address.
 Addresses = list[tuple[Any, ...]]
+#: A look-up that takes longer is joined by nobody any more, in seconds.
+HUNG_SECONDS = 60.0
 
 
 class _LookUp:
@@ -18,20 +21,26 @@ class _LookUp:
 
     def __init__(self, host: str, port: int) -> None:
         self.name = host, port
+        self.began = time.monotonic()
         self.found: Addresses = []
-        self.error: OSError | UnicodeError | None = None
+        self.error: socket.gaierror | None = None
         self.signs: list[socket.socket] = []  #: who waits holds the other end, and sees it close
-        threading.Thread(target=self._work, name="look-up", daemon=True).start()
+        try:
+            threading.Thread(target=self._work, name="look-up", daemon=True).start()
+        except RuntimeError as error:  # the system has no room for a thread
+            raise OSError(str(error)) from None
 
     def _work(self) -> None:
         try:
             self.found = socket.getaddrinfo(*self.name, 0, socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            self.error = error
+        except Exception as error:  # whatever it is, who waits must hear of it
+            self.error = socket.gaierror(str(error))
         with _lock:
-            _under_way.pop(self.name, None)
+            if _under_way.get(self.name) is self:
+                del _under_way[self.name]
             for sign in self.signs:
                 sign.close()
+            self.signs.clear()
 
 
 _lock = threading.Lock()
@@ -42,17 +51,21 @@ def addresses(host: str, port: int, until: float) -> Steps[Addresses]:
     """Return the addresses of a name; raise socket.gaierror when there are none."""
     with suppress(socket.gaierror, UnicodeError):
         return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
-    ours, sign = socket.socketpair()
-    waiting = Watched(ours, until)
     with _lock:
         look_up = _under_way.get((host, port))
-        if look_up is None:
+        if look_up is None or time.monotonic() - look_up.began > HUNG_SECONDS:
             look_up = _under_way[host, port] = _LookUp(host, port)
+        ours, sign = socket.socketpair()
         look_up.signs.append(sign)
+    waiting = Watched(ours, until)
     try:
         yield waiting, READ
     finally:
         waiting.close()
+        with _lock:
+            if sign in look_up.signs:  # it has become too late
+                look_up.signs.remove(sign)
+                sign.close()
     if look_up.error is not None:
-        raise socket.gaierror(*look_up.error.args)
+        raise look_up.error
     return look_up.found

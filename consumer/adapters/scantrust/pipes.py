@@ -14,6 +14,8 @@ from consumer.adapters.scantrust.loop import READ, WRITE, Steps, Watched
 RECEIVE_BYTES = 65_536
 #: The most that TLS makes of a request at once, bytes.
 ENCRYPT_BYTES = 262_144
+#: How often a look at an idle connection takes from the socket what TLS says of itself.
+MOST_TAKEN = 3
 
 
 class Pipe(Protocol):
@@ -88,22 +90,30 @@ class Tls:
         yield from self._through(b"")
 
     def take(self) -> bytes | None:
-        while True:
-            try:
-                return self._tls.read(RECEIVE_BYTES)
-            except ssl.SSLWantReadError:
-                data = self._over.take()
-            except ssl.SSLEOFError:  # many servers end so
-                return b""
-            if data is None:
+        # Tickets may have come, and updated keys; who sends them without end is not waited for.
+        for _ in range(MOST_TAKEN):
+            if (data := self._read()) is not None:
+                return data
+            more = self._over.take()
+            if more is None:
                 return None
-            self._come(data)
+            self._come(more)
+        raise OSError("TLS says much, and nothing in it")
 
     def receive(self) -> Steps[bytes]:
-        while (data := self.take()) is None:
+        while (data := self._read()) is None:
             yield from self._flush()
-            yield self.below, READ
+            self._come((yield from self._over.receive()))
         return data
+
+    def _read(self) -> bytes | None:
+        """Return what is there to read; None: more must come."""
+        try:
+            return self._tls.read(RECEIVE_BYTES)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLEOFError:  # many servers end so
+            return b""
 
     def send(self, data: bytes) -> Steps[None]:
         left = memoryview(data)

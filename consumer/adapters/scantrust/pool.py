@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from consumer.adapters.scantrust.loop import FOR_EVER, Loop, Watched
 from consumer.core.uploading.response import Response
 
 _log = logging.getLogger(__name__)
+
+#: The loop rests for so long after a bug of its own.
+PAUSE_SECONDS = 0.1
 
 
 class Pool:
@@ -49,10 +53,15 @@ class Pool:
         if self._closed:
             self._results.put((job, _stopped()))
             return
-        self._jobs.append(job)
         if self._thread is None:
-            self._thread = self._start()
-        elif self._asleep:
+            try:
+                self._thread = self._start()
+            except (OSError, RuntimeError) as error:  # no room for a socket, or for a thread
+                words = f"not sent: the system refuses what uploads need ({error})"
+                self._results.put((job, Response(None, sent=False, error=words)))
+                return
+        self._jobs.append(job)
+        if self._asleep:
             self._wake()
 
     def close(self, timeout: float) -> bool:
@@ -81,17 +90,22 @@ class Pool:
             self._ring.send(b"!")
 
     def _start(self) -> threading.Thread:
-        self._loop = Loop()
         bell, self._ring = socket.socketpair()
-        self._bell = Watched(bell, FOR_EVER, self)
         self._ring.setblocking(False)
-        # A daemon: a call that no one waits for any more must not keep the process alive.
-        thread = threading.Thread(target=self._work, name="upload-loop", daemon=True)
-        thread.start()
+        try:
+            self._bell = Watched(bell, FOR_EVER, self)
+            self._loop = Loop()
+            self._loop.watch(self._bell)
+            # A daemon: a call that no one waits for any more must not keep the process alive.
+            thread = threading.Thread(target=self._work, name="upload-loop", daemon=True)
+            thread.start()
+        except (OSError, RuntimeError):
+            bell.close()
+            self._ring.close()
+            raise
         return thread
 
     def _work(self) -> None:
-        self._loop.watch(self._bell)
         while True:
             self._asleep = True
             # After that: a job that comes from now on rings.
@@ -101,7 +115,9 @@ class Pool:
             try:
                 self._loop.turn()
             except Exception as bug:  # it must not end the thread that all calls need
-                self._loop.fail(bug)
+                _log.error("the loop of uploads met %s", type(bug).__qualname__)
+                self._loop.fail(RuntimeError(f"{type(bug).__name__} in the loop"))
+                time.sleep(PAUSE_SECONDS)  # it may last
         self._loop.close()
         for client in self._idle:
             client.close()

@@ -198,10 +198,10 @@ class Connection:
         failed = OSError("the name has no address")
         found = yield from addresses(address.host, address.port, until)
         for number, (family, kind, protocol, _, target) in enumerate(found):
-            sock = socket.socket(family, kind, protocol)
             now = self._clock()
-            self.pipe = pipe = Plain(sock, now + (until - now) / (len(found) - number), self)
             try:
+                sock = socket.socket(family, kind, protocol)
+                self.pipe = pipe = Plain(sock, now + (until - now) / (len(found) - number), self)
                 yield from pipe.connect(target)
             except OSError as error:
                 self.close()
