@@ -16,6 +16,8 @@ import pytest
 
 from consumer.adapters.scantrust import names
 from consumer.adapters.scantrust.client import Client, Job
+from consumer.adapters.scantrust.loop import Steps
+from consumer.adapters.scantrust.pipes import MOST_TAKEN, Tls
 from consumer.adapters.scantrust.pool import Pool
 from consumer.adapters.scantrust.token import TokenSource
 from consumer.core.uploading.response import Response
@@ -325,3 +327,50 @@ def _numeric_or(otherwise: Any) -> Any:
         return otherwise(*arguments, **more)
 
     return look_up
+
+
+class _Talkative:
+    """A pipe to a TLS server in memory, whose words come a thousand bytes at a time."""
+
+    below: Any = None
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._server = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.said = b""
+        self.taken = 0
+
+    def take(self) -> bytes | None:
+        piece, self.said = self.said[:1000], self.said[1000:]
+        self.taken += 1
+        return piece or None
+
+    def receive(self) -> Steps[bytes]:
+        yield from ()
+        if not self.said:
+            self.speak()
+        return self.take() or b""
+
+    def send(self, data: bytes) -> Steps[None]:
+        yield from ()
+        self._incoming.write(data)
+
+    def speak(self) -> None:
+        with suppress(ssl.SSLWantReadError):
+            self._server.do_handshake()
+        self.said += self._outgoing.read()
+
+
+def test_an_idle_connection_listens_to_no_tickets_without_end(tmp_path: Path) -> None:
+    made = make_certificate(tmp_path, "api", "IP:127.0.0.1")
+    context = made.server()
+    context.num_tickets = 2000
+    server = _Talkative(context)
+    tls = Tls(server, ssl.create_default_context(cafile=made.pem), "127.0.0.1")
+    assert list(tls.handshake()) == []
+    server.speak()
+    assert len(server.said) > 100_000, "tickets"
+    before = server.taken
+    with pytest.raises(OSError, match="says much"):
+        tls.take()
+    assert server.taken - before == MOST_TAKEN

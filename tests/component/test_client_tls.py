@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import shutil
 import socket
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from consumer.adapters.scantrust import client
 from consumer.core.uploading.response import Response
 from consumer.errors import ConfigError
+from consumer.hiding import Hider
 from tests.component.wire import (
     ITEMS,
     TOKEN,
@@ -307,6 +310,27 @@ def test_a_proxy_that_refuses_the_tunnel_means_not_sent() -> None:
     _never_sent(response, "407", f"the proxy 127.0.0.1:{proxy.port}", "api.proxy")
     assert "pass-word" not in response.error
     assert len(proxy.requests) == 1
+
+
+def test_a_proxy_that_shows_its_log_in_behind_many_words_shows_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An error's words are cut, and half of a secret would be known to nobody."""
+    login = base64.b64encode(b"user:a-very-long-pass-word").decode()
+    hider = Hider()
+    hider.add_login("user", "a-very-long-pass-word")
+    monkeypatch.setattr(client, "known", hider)
+    with Wire(saying(answer())) as proxy:
+        for words in range(150, 200):
+            shown = f"407 {'.' * words} Basic {login}"
+            proxy.script = saying(answer(shown, b""))
+            with client_to(
+                "https://api.invalid",
+                proxy=proxy.url.replace("://", "://user:a-very-long-pass-word@"),
+            ) as caller:
+                response = caller.upload("extended_id", ITEMS)
+            assert not response.sent
+            assert login[:8] not in response.error, words
 
 
 @pytest.mark.parametrize("api", ["http://api.invalid", "https://api.invalid"])

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from queue import Queue
 from typing import Any
 
@@ -210,6 +211,34 @@ def test_a_bug_in_the_loop_costs_the_calls_under_way_and_not_the_thread(
     assert "a fault in the program: RuntimeError" in first[1].error
     assert first[1].sent, "a bug proves nothing about what was sent"
     assert (second[0].subject, second[1].status) == (1, 200)
+
+
+def test_a_thread_that_cannot_be_started_is_an_unsent_job_and_leaves_nothing_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    results: Results = Queue()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with Wire(saying(answer())) as wire:
+        pool = Pool(
+            lambda: Client(wire.url, TokenSource(TOKEN), connect_timeout=2, timeout=5), 1, results
+        )
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refused)
+            pool.submit(upload(subject=0))
+        job, response = results.get_nowait()
+        assert (job.subject, response.status, response.sent) == (0, None, False)
+        assert "can't start new thread" in response.error
+        pool.submit(upload(subject=1))
+        job, response = results.get(timeout=5)
+        assert (job.subject, response.status) == (1, 200), (
+            "it is tried again, and the first is over"
+        )
+        assert results.empty()
+        assert pool.close(5)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_a_client_that_cannot_be_made_is_an_unsent_job_each_time_and_tried_again() -> None:

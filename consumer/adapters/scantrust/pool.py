@@ -9,7 +9,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from queue import Queue
 from typing import Any
@@ -90,19 +90,19 @@ class Pool:
             self._ring.send(b"!")
 
     def _start(self) -> threading.Thread:
-        bell, self._ring = socket.socketpair()
-        self._ring.setblocking(False)
-        try:
-            self._bell = Watched(bell, FOR_EVER, self)
+        with ExitStack() as undo:
             self._loop = Loop()
+            undo.callback(self._loop.close)
+            bell, self._ring = socket.socketpair()
+            undo.callback(bell.close)
+            undo.callback(self._ring.close)
+            self._ring.setblocking(False)
+            self._bell = Watched(bell, FOR_EVER, self)
             self._loop.watch(self._bell)
             # A daemon: a call that no one waits for any more must not keep the process alive.
             thread = threading.Thread(target=self._work, name="upload-loop", daemon=True)
             thread.start()
-        except (OSError, RuntimeError):
-            bell.close()
-            self._ring.close()
-            raise
+            undo.pop_all()
         return thread
 
     def _work(self) -> None:
