@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -64,7 +63,7 @@ def late_for_long(site: Site) -> Iterator[None]:
     site.begin()
     yield
     number = site.sandbox.faults.add("status", code=503, path="any")
-    time.sleep(20)
+    site.wait_late(20)
     site.sandbox.faults.remove(number)
     yield
 
@@ -99,7 +98,7 @@ def normal_day(site: Site) -> Iterator[None]:
     }
     site.begin("a", "b")
     yield
-    time.sleep(30)
+    site.wait_applied(600)
     for member, other in (("a", "b"), ("b", "a")):
         # As a cluster does it: a process that is taken away is scraped no more. A start takes
         # seconds, which here are as many half minutes.
@@ -108,9 +107,9 @@ def normal_day(site: Site) -> Iterator[None]:
         site.start(member)
         site.wait_ready(member)
         site.watch()
-    time.sleep(20)
+    site.wait_applied(400)
     number = site.sandbox.faults.add("status", code=503, path="any")
-    time.sleep(1)
+    site.wait_late(1)
     site.sandbox.faults.remove(number)
     yield
 
@@ -188,7 +187,7 @@ def late(site: Site) -> Iterator[None]:
     site.begin()
     yield
     number = site.sandbox.faults.add("status", code=503, path="any")
-    time.sleep(15)
+    site.wait_late(15)
     site.sandbox.faults.remove(number)
     yield
 
@@ -378,7 +377,5 @@ def restarts(site: Site) -> Iterator[None]:
     site.begin("a", "b")
     yield
     for _ in range(3):
-        site.kill("b")
-        site.start("b")
-        time.sleep(3)
+        site.restart("b")
     yield

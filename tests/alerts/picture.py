@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import html
 import math
-import signal
 import subprocess
 import sys
 import tempfile
@@ -49,13 +48,13 @@ def play(site: Site) -> None:
     }
     site.begin("a", "b")
     site.feed(200)
-    time.sleep(60)
+    site.wait_applied(10_000)
     fault = site.sandbox.faults.add("status", code=503, path="any")
-    time.sleep(40)
+    site.wait_late(40)
     site.sandbox.faults.remove(fault)
-    time.sleep(50)
-    site.signal(signal.SIGTERM, "b")
-    time.sleep(40)
+    site.wait_applied(16_000)  # what is late, and what comes meanwhile
+    site.stop("b")
+    site.wait_applied(6_000)
 
 
 def main() -> None:

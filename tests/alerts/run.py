@@ -64,6 +64,7 @@ def _play(case: Case, site: Site, outcome: Outcome) -> None:
         lambda: wanted <= _look(site, outcome, began).keys(),
         FIRES_SECONDS,
         lambda: f"of {sorted(wanted)} fired {sorted(outcome.firing)}; {_said(site)}",
+        LOOK_SECONDS,
     )
     outcome.troubles = _troubles(site)
     ended = time.monotonic()
@@ -86,7 +87,6 @@ def _play(case: Case, site: Site, outcome: Outcome) -> None:
 
 def _look(site: Site, outcome: Outcome, began: float) -> dict[str, float]:
     """Take in which alerts are pending and firing; return since when those fire."""
-    time.sleep(LOOK_SECONDS)
     wanted = set(outcome.case.alerts)
     for alert in site.prometheus.alerts(site.name):
         seen = time.monotonic() - began
@@ -105,10 +105,13 @@ def _look(site: Site, outcome: Outcome, began: float) -> dict[str, float]:
 def _stay_silent(site: Site, seconds: float = HEALTHY_SECONDS) -> None:
     """Fail if an alert fires within so long."""
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
+
+    def is_over() -> bool:
         firing = [alert.title for alert in site.prometheus.alerts(site.name) if _fires(alert)]
         assert not firing, f"fires though all is well: {firing}; {_said(site)}"
-        time.sleep(LOOK_SECONDS)
+        return time.monotonic() >= until
+
+    wait_until(is_over, seconds + FIRES_SECONDS, every=LOOK_SECONDS)
 
 
 def _fires(alert: Alert) -> bool:

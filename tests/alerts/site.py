@@ -22,6 +22,8 @@ from tests.support.kafka_witness import Kafka
 from tests.support.process import ConsumerProcess, wait_until
 
 JOIN_SECONDS = 120.0
+#: The longest wait for what a case needs before it goes on.
+PATIENCE_SECONDS = 300.0
 #: Between two batches of the publisher.
 FEED_SECONDS = 0.25
 
@@ -132,6 +134,28 @@ class Site:
         with urlopen(f"http://127.0.0.1:{self._ports[member]}/status", timeout=10) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
+
+    def wait_applied(self, rows: int) -> None:
+        """Wait until the API has applied so many more rows."""
+        before = self.sandbox.stats()["rows_applied"]
+        wait_until(lambda: self.sandbox.stats()["rows_applied"] >= before + rows, PATIENCE_SECONDS)
+
+    def wait_late(self, seconds: float) -> None:
+        """Wait until the oldest event that is not settled is so old."""
+        wait_until(lambda: (self.status()["lag"]["seconds"] or 0) >= seconds, PATIENCE_SECONDS)
+
+    def restart(self, member: str) -> None:
+        """Kill a member, start it, and wait until Prometheus has seen the new process."""
+        port = self._ports[member]
+        series = f'scm_consumer_start_time_seconds{{instance="127.0.0.1:{port}"}}'
+
+        def seen() -> list[str]:
+            return [one["value"][1] for one in self.prometheus.query(series)]
+
+        before = wait_until(seen, PATIENCE_SECONDS)
+        self.kill(member)
+        self.start(member)
+        wait_until(lambda: (now := seen()) and now != before, PATIENCE_SECONDS)
 
     def log(self, member: str = "a") -> str:
         """Return what a member has logged."""

@@ -128,7 +128,10 @@ class ConsumerProcess:
 
 
 def wait_until(
-    condition: Callable[[], T], seconds: float, say: Callable[[], str] = lambda: ""
+    condition: Callable[[], T],
+    seconds: float,
+    say: Callable[[], str] = lambda: "",
+    every: float = 0.02,
 ) -> T:
     """Return what the condition gives as soon as it is true; fail when it is not by the
     deadline.
@@ -137,5 +140,5 @@ def wait_until(
     while not (found := condition()):
         if time.monotonic() >= deadline:
             raise AssertionError(f"not within {seconds:g} s: {say()}")
-        time.sleep(0.02)  # the pause between two looks, not the wait itself
+        time.sleep(every)  # the pause between two looks, not the wait itself
     return found
