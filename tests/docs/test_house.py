@@ -17,7 +17,9 @@ README_LINES, README_WORDS = 120, 900
 GENERATED = {"docs/configuration.md", "docs/metrics.md", "docs/mutants.md", "docs/promises.md"}
 #: Folders that hold no page of the project.
 _ELSEWHERE = {"node_modules", "build", "dist"}
-_FENCE = re.compile(r" *(```+|~~~+)")
+_FENCE = re.compile(r" *(```+|~~~+)(?P<language>\w*)")
+#: Languages in which a line can be broken wherever it is too wide.
+_BREAKABLE = {"json", "xml"}
 #: An address, or the target of a link, cannot be broken.
 _UNBREAKABLE = re.compile(r"\]\([^)\s]+\)|<?https?://\S+")
 
@@ -29,15 +31,20 @@ def every_page() -> list[Path]:
 
 
 def prose(text: str) -> Iterator[tuple[int, str]]:
-    """Yield a text's lines with their numbers, without tables and blocks of code."""
-    fence = ""
+    """Yield a text's lines with their numbers, without tables, and without blocks of code.
+
+    Events in JSON and XML are read as prose is, and stay.
+    """
+    fence, language = "", ""
     for number, line in enumerate(text.splitlines(), 1):
         marks = _FENCE.match(line)
         if fence:
             if marks and marks[1].startswith(fence) and line.strip() == marks[1]:
                 fence = ""
+            elif language in _BREAKABLE:
+                yield number, line
         elif marks:
-            fence = marks[1]
+            fence, language = marks[1], marks["language"]
         elif not line.startswith("|"):
             yield number, line
 
@@ -62,8 +69,8 @@ def test_no_line_of_prose_is_wider_than_a_window(page: Path) -> None:
 
 def test_the_look_at_lines_passes_over_what_cannot_be_broken_and_nothing_else() -> None:
     words = "word " * 25
-    text = f"{words}\n| {words} |\n```sh\n{words}\n```\n{words}\n"
-    assert [number for number, line in prose(text) if too_wide(line)] == [1, 6]
+    text = f"{words}\n| {words} |\n```sh\n{words}\n```\n{words}\n```json\n{words}\n```\n"
+    assert [number for number, line in prose(text) if too_wide(line)] == [1, 6, 8]
     assert not too_wide(f"[a page](docs/{'long' * 30}.md) and a word")
     assert not too_wide(f"See https://example.com/{'long' * 30}")
     assert too_wide(f"{words} https://example.com")

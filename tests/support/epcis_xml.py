@@ -71,6 +71,7 @@ def to_page(members: dict[str, Any]) -> str:
     ET.register_namespace("cbvmda", MASTER_DATA)
     ET.register_namespace("epcis", "urn:epcglobal:epcis:xsd:1")
     text = to_xml(_with_urns({"@context": [], **members}), "1.2").decode()
+    text = text.replace(" schemaVersion=", "\n    schemaVersion=", 1)  # a line that fits
     return text.replace(
         "<?xml version='1.0' encoding='utf-8'?>", '<?xml version="1.0" encoding="UTF-8"?>'
     )
