@@ -6,6 +6,8 @@ read. A root of any other namespace is no EPCIS.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from consumer.core.model import EventBatch, InvalidEvent
 from consumer.formats.envelope import Decoder
 from consumer.formats.epcis_document import EpcisDocument
@@ -51,13 +53,13 @@ class EpcisXml(SafeXml):
         self._inside = 0  # elements of the event that are open
         self.is_query = False
 
+    @abstractmethod
     def on_event(self, kind: str) -> None:
         """Take in the beginning of an event, of this kind."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_event_end(self) -> None:
         """Take in the end of an event."""
-        raise NotImplementedError
 
     def on_element(self, name: str, attributes: dict[str, str]) -> None:
         """Take in the beginning of an element of an event."""

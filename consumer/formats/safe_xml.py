@@ -10,6 +10,7 @@ keep. What is no XML at all is ``undecodable``, with line and column; what is XM
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from typing import NoReturn
@@ -42,7 +43,7 @@ def is_xml(raw: bytes) -> bool:
     return _XML.match(raw) is not None
 
 
-class SafeXml:
+class SafeXml(ABC):
     """One document, fed in pieces. Subclasses say what elements and text are.
 
     Names are ``NAMESPACE LOCAL``, or the local name alone where there is no namespace. Raises
@@ -86,14 +87,15 @@ class SafeXml:
 
     # -- for subclasses --------------------------------------------------------------------------
 
+    @abstractmethod
     def on_start(self, name: str, attributes: dict[str, str]) -> None:
         """Take in the beginning of an element."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_end(self) -> None:
         """Take in the end of an element."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_text(self, text: str) -> None:
         """Take in text, in any number of parts."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
 import orjson
+from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from consumer.errors import UserError
 from consumer.reconcile.comparison import STALE, Difference, Kind
@@ -112,30 +112,20 @@ def write_metrics(
 
     ``group``: the consumer group whose events were looked at; one node may have jobs of several.
     """
-    label = f"group={_quoted(group)}"
-    codes = {f'{label},kind="{kind}"': count for kind, count in counts.items()}
-    values: dict[str, Mapping[str, float]] = {
-        "codes": codes,
-        "timestamp_seconds": {label: round(now, 3)},
-        "duration_seconds": {label: round(seconds, 3)},
-    }
-    lines = []
-    for name, help_text in METRICS.items():
-        lines.append(f"# HELP {PREFIX}{name} {help_text}")
-        lines.append(f"# TYPE {PREFIX}{name} gauge")
-        lines += [f"{PREFIX}{name}{{{labels}}} {value}" for labels, value in values[name].items()]
-    part = path.with_name(f"{path.name}.{os.getpid()}")
+    registry = CollectorRegistry()
+
+    def gauge(name: str, *labels: str) -> Gauge:
+        return Gauge(PREFIX + name, METRICS[name], ["group", *labels], registry=registry)
+
+    codes = gauge("codes", "kind")
+    for kind, count in counts.items():
+        codes.labels(group, kind).set(count)
+    gauge("timestamp_seconds").labels(group).set(round(now, 3))
+    gauge("duration_seconds").labels(group).set(round(seconds, 3))
     try:
-        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        part.replace(path)
+        write_to_textfile(str(path), registry)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def _quoted(text: str) -> str:
-    """Return a label's value as the text format of metrics writes it."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
 
 
 def _new(path: Path) -> IO[str]:
