@@ -27,6 +27,8 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--side-by-side", type=int, default=3, metavar="N")
     options = parser.parse_args()
+    if strange := set(options.names) - {case.name for case in CASES}:
+        parser.error(f"no such case: {', '.join(sorted(strange))}")
     cases = [case for case in CASES if not options.names or case.name in options.names]
     settle()
     with ExitStack() as stack:
